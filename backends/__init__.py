@@ -1,0 +1,1 @@
+"""Who compiles and runs a graph: one file a runtime, one small interface."""

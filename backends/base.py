@@ -1,0 +1,218 @@
+"""The interface of a backend and the values that cross it.
+
+A backend turns a `Graph` into an `Engine`, opens it as a `Session`, and says which kernels run it. The public methods
+validate; an implementation overrides the ones with a leading underscore. Vendor SDKs are imported inside those only.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError, UnservedError
+from ..profiles.layers import Layer
+from ..profiles.target import Precision, Target
+
+Array = npt.NDArray[np.generic]
+Feed = Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """Name, numpy dtype name and shape of a tensor; an axis given by name is free."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+    def mismatch(self, array: Array) -> str:
+        """What is wrong with the array, as a clause; empty where it fits."""
+        if array.dtype.name != self.dtype:
+            return f"has dtype {array.dtype.name}, expected {self.dtype}"
+        fits = array.ndim == len(self.shape) and all(
+            isinstance(want, str) or want == have for want, have in zip(self.shape, array.shape, strict=False)
+        )
+        return "" if fits else f"has shape {array.shape}, expected {self}"
+
+    def __str__(self) -> str:
+        return f"({', '.join(str(d) for d in self.shape)}{',' if len(self.shape) == 1 else ''})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AxisRange:
+    """Smallest, usual and largest size of a free axis."""
+
+    smallest: int
+    usual: int
+    largest: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """An ONNX file on disk.
+
+    Attributes:
+        path: the `.onnx` file; external data lie beside it.
+        digest: sha256 of the file and its external data.
+        axes: range of each free axis by name.
+    """
+
+    path: Path
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    opset: int
+    digest: str
+    axes: Mapping[str, AxisRange] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """Why a target's compiler refuses a node."""
+
+    node: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.node}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Availability:
+    """What a backend can do on this machine.
+
+    Attributes:
+        version: `openvino 2026.4.1`, or empty where the runtime is not installed.
+        compile: it can compile here.
+        run: it can run here.
+        reason: why not, one clause, empty where both are true.
+        remedy: what to install or do.
+    """
+
+    version: str
+    compile: bool
+    run: bool
+    reason: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """What a backend compiled.
+
+    Attributes:
+        path: the file to open; its siblings in the same directory belong to it.
+        notes: what a reader of the report must know, one sentence each.
+    """
+
+    path: Path
+    backend: str
+    precision: Precision
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    notes: tuple[str, ...] = ()
+
+
+class Session(abc.ABC):
+    """An open engine: `session(feed) -> {output: array}`. A context manager that releases the runtime."""
+
+    @abc.abstractmethod
+    def __call__(self, feed: Feed) -> dict[str, Array]:
+        """Run one feed, `{input: array}` as the engine's specs say, and return `{output: array}` owned by the caller."""
+
+    def close(self) -> None:  # noqa: B027  (most runtimes release with the object)
+        """Release what the runtime holds."""
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+class Backend(abc.ABC):
+    """Compiles, opens and inspects; one instance serves any number of graphs.
+
+    Attributes:
+        name: the entry-point name.
+        deterministic: compiling the same graph twice gives the same bytes.
+    """
+
+    name: str
+    deterministic: bool = True
+
+    @abc.abstractmethod
+    def available(self) -> Availability:
+        """What this machine allows; never raises."""
+
+    def check(self, graph: Graph, target: Target) -> tuple[Rejection, ...]:
+        """Nodes that the target's compiler would refuse, each with the reason; empty where all are accepted.
+
+        Raises:
+            UnservedError: the parser is not installed here.
+        """
+        self._need("compile")
+        return self._check(graph, target)
+
+    def compile(self, graph: Graph, target: Target, directory: Path, precision: Precision) -> Engine:
+        """Compile the graph into `directory`, which exists and is empty.
+
+        Args:
+            precision: the precision of the graph; a runtime that would lower `fp32` by itself is told not to.
+
+        Raises:
+            UnservedError: this machine cannot compile for the target.
+            InputError: the compiler refuses the graph; the message names the node and the reason.
+        """
+        self._need("compile")
+        return self._compile(graph, target, directory, precision)
+
+    def open(self, engine: Engine, target: Target, threads: int | None = None) -> Session:
+        """Open the engine.
+
+        Args:
+            threads: intra-op threads; None leaves the runtime's own choice.
+
+        Raises:
+            UnservedError: this machine cannot run it.
+            InputError: the file is not an engine that this runtime reads.
+        """
+        self._need("run")
+        if not engine.path.is_file():
+            raise InputError(f"Engine {engine.path.name} does not exist in {engine.path.parent}.")
+        return self._open(engine, target, threads)
+
+    def inspect(self, engine: Engine, target: Target, feed: Feed) -> tuple[Layer, ...]:
+        """The layers of the opened engine, read from the runtime while it runs `feed`.
+
+        Raises:
+            UnservedError: this machine cannot run it.
+        """
+        self._need("run")
+        return self._inspect(engine, target, feed)
+
+    @abc.abstractmethod
+    def _check(self, graph: Graph, target: Target) -> tuple[Rejection, ...]: ...
+
+    @abc.abstractmethod
+    def _compile(self, graph: Graph, target: Target, directory: Path, precision: Precision) -> Engine: ...
+
+    @abc.abstractmethod
+    def _open(self, engine: Engine, target: Target, threads: int | None) -> Session: ...
+
+    @abc.abstractmethod
+    def _inspect(self, engine: Engine, target: Target, feed: Feed) -> tuple[Layer, ...]: ...
+
+    def recipe_files(self, graph: Graph, target: Target, precision: Precision) -> dict[str, str]:
+        """Name to text of the files that let a device finish the build; empty where there is nothing to finish."""
+        return {}
+
+    def _need(self, ability: str) -> None:
+        here = self.available()
+        if not getattr(here, ability):
+            raise UnservedError(f"{self.name} cannot {ability} on this machine: {here.reason}.", hint=here.remedy or None)

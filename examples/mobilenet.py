@@ -1,0 +1,104 @@
+"""A small MobileNetV2-like network that reads handwritten digits: depthwise convolutions, ReLU6, linear bottlenecks.
+
+    edgepress export examples/mobilenet.py --target NAME
+
+Input ``image``: float32 (N, 1, 32, 32) in 0..1. Output: float32 (N, 10), one score per digit.
+The blocks are those of Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from _digits import digits
+from _task import Predict, Task
+from _training import Batch, trained
+
+
+class InvertedResidual(nn.Module):
+    """Widens with a 1x1 convolution, filters each channel by itself, and narrows again without an activation."""
+
+    def __init__(self, inside: int, outside: int, stride: int = 1, expansion: int = 4) -> None:
+        super().__init__()
+        wide = inside * expansion
+        self.layers = nn.Sequential(
+            *_convolution(inside, wide, 1),
+            *_convolution(wide, wide, 3, stride, groups=wide),
+            nn.Conv2d(wide, outside, 1, bias=False),
+            nn.BatchNorm2d(outside),
+        )
+        self.residual = inside == outside and stride == 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layers(x)
+        return x + y if self.residual else y
+
+
+class MobileNet(nn.Module):
+    """A strided stem, five inverted residuals (two strided), a 1x1 head, global average pooling, one linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            *_convolution(1, 16, 3, stride=2),
+            InvertedResidual(16, 16),
+            InvertedResidual(16, 24, stride=2),
+            InvertedResidual(24, 24),
+            InvertedResidual(24, 40, stride=2),
+            InvertedResidual(40, 40),
+            *_convolution(40, 160, 1),
+        )
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(160, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        scores: Tensor = self.classifier(self.pool(self.features(image)).flatten(1))
+        return scores
+
+
+def _convolution(
+    inside: int, outside: int, kernel: int, stride: int = 1, groups: int = 1
+) -> tuple[nn.Conv2d, nn.BatchNorm2d, nn.ReLU6]:
+    convolution = nn.Conv2d(inside, outside, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+    return convolution, nn.BatchNorm2d(outside), nn.ReLU6()
+
+
+def model() -> nn.Module:
+    """Trained at the first call; the weights are kept in the user's cache."""
+    return trained(__file__, MobileNet, training, loss, epochs=12)
+
+
+def inputs() -> dict[str, Tensor]:
+    return _task().inputs()
+
+
+def dynamic() -> dict[str, dict[int, str]]:
+    return _task().dynamic()
+
+
+def calibration() -> Iterable[dict[str, NDArray[Any]]]:
+    """256 training images in batches of 16."""
+    return _task().calibration()
+
+
+def evaluate(predict: Predict) -> float:
+    """Accuracy on the held-out images."""
+    return _task().accuracy(predict)
+
+
+def training(epoch: int = 0) -> Iterable[Batch]:
+    """One pass over the training images; ``epoch`` decides their order."""
+    return _task().training(epoch)
+
+
+def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    return functional.cross_entropy(outputs, targets)
+
+
+def _task() -> Task:
+    return digits("image", size=32)

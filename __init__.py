@@ -1,1 +1,60 @@
-"""edgepress turns a trained PyTorch model into what an edge device runs: compressed, compiled, proven and measured."""
+"""edgepress turns a trained PyTorch model into what an edge device runs: compressed, compiled, proven and measured.
+
+    import edgepress
+    bundle = edgepress.export(model, inputs={"image": batch}, target="cpu", calibration=batches)
+
+Names are imported when they are first used: `import edgepress` loads neither torch nor a vendor SDK.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .backends.base import AxisRange
+    from .errors import EdgepressError, InputError, UnservedError, VerificationError
+    from .exporter.api import export
+    from .exporter.build import build_bundle, verify_bundle
+    from .exporter.bundle import Bundle, load_bundle
+    from .profiles.target import Target, load_target
+
+_HOME = {
+    "AxisRange": ".backends.base",
+    "Bundle": ".exporter.bundle",
+    "EdgepressError": ".errors",
+    "InputError": ".errors",
+    "Target": ".profiles.target",
+    "UnservedError": ".errors",
+    "VerificationError": ".errors",
+    "build_bundle": ".exporter.build",
+    "export": ".exporter.api",
+    "load_bundle": ".exporter.bundle",
+    "load_target": ".profiles.target",
+    "verify_bundle": ".exporter.build",
+}
+
+__all__ = [
+    "AxisRange",
+    "Bundle",
+    "EdgepressError",
+    "InputError",
+    "Target",
+    "UnservedError",
+    "VerificationError",
+    "build_bundle",
+    "export",
+    "load_bundle",
+    "load_target",
+    "verify_bundle",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -24,12 +24,11 @@ def digits(name: str, *, size: int) -> Task:
 
 @functools.cache
 def coloured_digits(name: str, *, size: int) -> Task:
-    """Digits in a random colour on another, with noise: float32 (N, 3, size, size) in 0..1, and their digit."""
+    """Digits in a random light colour on a random dark one, noisy: float32 (N, 3, size, size), else as ``digits``."""
     ink, labels = _enlarged(size)
     rng = np.random.default_rng(0)
-    paper = rng.uniform(0, 1, (len(ink), 3, 1, 1))
-    # Half the range away in each channel, so that the digit always stands out from its paper.
-    colour = (paper + rng.uniform(0.3, 0.7, paper.shape)) % 1
+    paper = rng.uniform(0, 0.4, (len(ink), 3, 1, 1))
+    colour = rng.uniform(0.6, 1, paper.shape)
     images = paper + ink * (colour - paper) + rng.normal(0, 0.05, (len(ink), 3, size, size))
     return Task.split(name, Part(x=images.clip(0, 1).astype(np.float32), y=labels), held_out=_HELD_OUT)
 

@@ -22,10 +22,12 @@ class Part:
     y: NDArray[np.int64]
 
     def batches(self, size: int) -> Iterator[Part]:
+        """Consecutive parts of ``size`` samples; the last may be smaller."""
         for start in range(0, len(self.y), size):
             yield self.take(np.arange(start, min(start + size, len(self.y))))
 
     def take(self, rows: NDArray[np.int64]) -> Part:
+        """The samples at ``rows``, in that order."""
         return Part(x=self.x[rows], y=self.y[rows])
 
 
@@ -48,6 +50,7 @@ class Task:
         return {self.name: torch.from_numpy(self.train.x[:batch])}
 
     def dynamic(self) -> dict[str, dict[int, str]]:
+        """The batch axis is free."""
         return {self.name: {0: "batch"}}
 
     def calibration(self, samples: int = 256, batch: int = 16) -> Iterator[dict[str, NDArray[Any]]]:

@@ -30,11 +30,12 @@ def trained(
     *,
     epochs: int,
     rate: float = 3e-3,
+    key: str = "",
 ) -> nn.Module:
     """The network of ``build`` with its trained weights, in evaluation mode.
 
-    The first call trains and keeps the weights on disk, later ones load them. The same seed, thread count and torch
-    give the same weights; the caller's random state is left as it was.
+    The first call trains and keeps the weights on disk, later ones load them. Seed and algorithms are fixed,
+    but two trainings are not promised to be equal bit for bit. The caller's random state is left as it was.
 
     Args:
         source: the example's ``__file__``; it names the cached file and is part of its key.
@@ -43,9 +44,10 @@ def trained(
         loss: turns the network's output and a batch's targets into the scalar to minimise.
         epochs: passes over the training data.
         rate: AdamW's highest learning rate, reached in the first third (one cycle).
+        key: whatever else decides the weights.
     """
-    path = cache_file(source)
-    with _seeded():
+    path = cache_file(source, key)
+    with seeded():
         net = build()
         if not path.exists():
             print(f"{Path(source).stem}: training once, weights kept in {path.parent}", file=sys.stderr)
@@ -55,13 +57,13 @@ def trained(
     return net.eval()
 
 
-def cache_file(source: str) -> Path:
+def cache_file(source: str, key: str = "") -> Path:
     """Where the weights of the example ``source`` lie: its name, and a digest of all that decides the weights.
 
     That is the example's source, the shared modules beside this one, and the versions of torch and of Python (the
-    text examples read the standard library's docstrings), so an edited example never loads stale weights.
+    text examples read the standard library's docstrings), and ``key``, so an edited example never loads stale weights.
     """
-    digest = hashlib.sha256(f"{torch.__version__} {platform.python_version()}".encode())
+    digest = hashlib.sha256(f"{torch.__version__} {platform.python_version()} {key}".encode())
     for file in (Path(source), *sorted(Path(__file__).parent.glob("_*.py"))):
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return _cache_directory() / f"{Path(source).stem}-{digest.hexdigest()[:16]}.safetensors"
@@ -75,7 +77,7 @@ def _cache_directory() -> Path:
 
 
 @contextlib.contextmanager
-def _seeded() -> Iterator[None]:
+def seeded() -> Iterator[None]:
     """A fixed seed and deterministic kernels inside, the caller's state afterwards."""
     before = torch.are_deterministic_algorithms_enabled()
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
@@ -101,7 +103,7 @@ def _fit(
     for epoch in range(epochs):
         for arguments, targets in training(epoch):
             optimizer.zero_grad()
-            loss(net(**arguments), targets).backward()
+            loss(net(**arguments), targets).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
 

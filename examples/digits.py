@@ -30,6 +30,7 @@ class Residual(nn.Module):
         self.shortcut = nn.Identity() if same else _convolution(inside, outside, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Channels and size as the constructor says."""
         return functional.relu(self.second(functional.relu(self.first(x))) + self.shortcut(x))
 
 
@@ -46,6 +47,7 @@ class ResNet(nn.Module):
         self.classifier = nn.Linear(96, 10)
 
     def forward(self, image: Tensor) -> Tensor:
+        """Scores, float32 (N, 10)."""
         features: Tensor = self.pool(self.stages(self.stem(image)))
         scores: Tensor = self.classifier(features.flatten(1))
         return scores
@@ -62,10 +64,12 @@ def model() -> nn.Module:
 
 
 def inputs() -> dict[str, Tensor]:
+    """Eight training images."""
     return _task().inputs()
 
 
 def dynamic() -> dict[str, dict[int, str]]:
+    """Any number of images at once."""
     return _task().dynamic()
 
 
@@ -85,6 +89,7 @@ def training(epoch: int = 0) -> Iterable[Batch]:
 
 
 def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of the scores and the class numbers."""
     return functional.cross_entropy(outputs, targets)
 
 

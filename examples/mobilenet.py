@@ -35,6 +35,7 @@ class InvertedResidual(nn.Module):
         self.residual = inside == outside and stride == 1
 
     def forward(self, x: Tensor) -> Tensor:
+        """Channels and size as the constructor says."""
         y: Tensor = self.layers(x)
         return x + y if self.residual else y
 
@@ -57,6 +58,7 @@ class MobileNet(nn.Module):
         self.classifier = nn.Linear(160, 10)
 
     def forward(self, image: Tensor) -> Tensor:
+        """Scores, float32 (N, 10)."""
         scores: Tensor = self.classifier(self.pool(self.features(image)).flatten(1))
         return scores
 
@@ -74,10 +76,12 @@ def model() -> nn.Module:
 
 
 def inputs() -> dict[str, Tensor]:
+    """Eight training images."""
     return _task().inputs()
 
 
 def dynamic() -> dict[str, dict[int, str]]:
+    """Any number of images at once."""
     return _task().dynamic()
 
 
@@ -97,6 +101,7 @@ def training(epoch: int = 0) -> Iterable[Batch]:
 
 
 def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of the scores and the class numbers."""
     return functional.cross_entropy(outputs, targets)
 
 

@@ -1,7 +1,8 @@
 """A target: what the device is, what its runtime reads, and how that runtime wants its int8.
 
-Everything here is data. A built-in target is one TOML file in `targets/`; it names a quantization scheme (`schemes/`) and
-the software on the device (`toolchains/`), so that a fact stands in one place. A user's own target is a TOML file by path.
+Everything here is data. A built-in target is one TOML file in `targets/`; it names a quantization scheme (`schemes/`)
+and the software on the device (`toolchains/`), so that a fact stands in one place. A user's own target is a TOML file
+by path.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class Scheme:
     Attributes:
         activation: integer type of quantized activations.
         symmetric: activations have zero point 0 (int8 only).
-        weight_storage: `integer` stores int8 weights behind one DequantizeLinear; `float` keeps them float behind a Q/DQ pair.
+        weight_storage: `integer` stores int8 weights behind one DequantizeLinear; `float` keeps them float behind a
+            Q/DQ pair.
         bias: `int32` quantizes the bias of Conv and Gemm with scale s_x*s_w, `float` leaves it alone.
         weighted: operators whose activation input and constant weight are quantized.
         outputs: of those, the ones whose result is quantized as well, after a fused activation.
@@ -154,7 +156,7 @@ def load_target(name: str) -> Target:
     Raises:
         InputError: an unknown name (the near ones are listed), or a file that is not a valid target.
     """
-    base, _, toolchain = name.partition("@")
+    base, toolchain = _split(name)
     if base.endswith(".toml"):
         target = _target(_parse(Path(base)), origin=base)
     else:
@@ -162,12 +164,18 @@ def load_target(name: str) -> Target:
         if known not in target_names():
             raise InputError(_unknown("target", base, (*target_names(), *target_aliases())))
         target = _target(_read("targets", known), origin=known)
-    return replace(target, toolchain=_toolchain(toolchain)) if toolchain else target
+    return target if toolchain is None else replace(target, toolchain=_toolchain(toolchain))
 
 
 def target_from_data(data: dict[str, Any]) -> Target:
     """The target that a bundle's manifest carries, whole, with scheme and toolchain inside."""
-    return _validate(Target, data, "the manifest's target")
+    return _checked(_validate(Target, data, "the manifest's target"), "the manifest's target")
+
+
+def _split(name: str) -> tuple[str, str | None]:
+    """What comes before the last `@` and the toolchain after it; a directory on a path may hold an `@` too."""
+    base, at, toolchain = name.rpartition("@")
+    return (base, toolchain) if at and not name.endswith(".toml") else (name, None)
 
 
 def _target(data: dict[str, Any], origin: str) -> Target:
@@ -176,7 +184,12 @@ def _target(data: dict[str, Any], origin: str) -> Target:
         data["toolchain"] = _toolchain(data["toolchain"])
     if isinstance(data.get("scheme"), str):
         data["scheme"] = _named(Scheme, "schemes", "scheme", data["scheme"])
-    target = _validate(Target, data, origin)
+    return _checked(_validate(Target, data, origin), origin)
+
+
+def _checked(target: Target, origin: str) -> Target:
+    if not target.precisions:
+        raise InputError(f"Target {origin}: `precisions` is empty; give at least fp32.")
     if ("int8" in target.precisions) != (target.scheme is not None):
         raise InputError(f"Target {origin}: int8 and `scheme` go together; give both or neither.")
     return target
@@ -214,9 +227,11 @@ def _validate(kind: type[T], data: dict[str, Any], origin: str) -> T:
     try:
         return TypeAdapter(kind).validate_python(data)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key is reported before the missing one that it leaves behind.
+        first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
         where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{origin}: `{where}`: {first['msg']}.", hint="Compare with `edgepress targets NAME`.") from error
+        reason = "unknown key" if first["type"] == "unexpected_keyword_argument" else first["msg"]
+        raise InputError(f"{origin}: `{where}`: {reason}.", hint="Compare with `edgepress targets NAME`.") from error
 
 
 def _unknown(noun: str, name: str, known: tuple[str, ...]) -> str:

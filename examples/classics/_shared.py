@@ -1,21 +1,16 @@
 """Makes the examples' shared modules, one folder up, importable from here, and names those the classics use."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
-_EXAMPLES = str(Path(__file__).resolve().parents[1])
-if _EXAMPLES not in sys.path:
-    sys.path.append(_EXAMPLES)
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from _digits import coloured_digits, digits
 from _docstrings import docstrings, words
 from _task import Part, Predict, Task
-from _training import SEED, Batch, trained
+from _training import Batch, seeded, trained
 
 __all__ = [
-    "SEED",
     "Batch",
     "Part",
     "Predict",
@@ -23,6 +18,7 @@ __all__ = [
     "coloured_digits",
     "digits",
     "docstrings",
+    "seeded",
     "trained",
     "words",
 ]

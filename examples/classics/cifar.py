@@ -16,6 +16,8 @@ from torch.nn import functional
 
 
 class CifarNet(nn.Module):
+    """Convolutions of 32 and 64 channels, and a hidden layer of 1024 units."""
+
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
@@ -29,6 +31,7 @@ class CifarNet(nn.Module):
         self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(64 * 8 * 8, 1024), nn.ReLU(), nn.Linear(1024, 10))
 
     def forward(self, image: Tensor) -> Tensor:
+        """Scores, float32 (N, 10)."""
         scores: Tensor = self.classifier(self.features(image))
         return scores
 
@@ -39,10 +42,12 @@ def model() -> nn.Module:
 
 
 def inputs() -> dict[str, Tensor]:
+    """Eight training images."""
     return _task().inputs()
 
 
 def dynamic() -> dict[str, dict[int, str]]:
+    """Any number of images at once."""
     return _task().dynamic()
 
 
@@ -62,6 +67,7 @@ def training(epoch: int = 0) -> Iterable[Batch]:
 
 
 def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of the scores and the class numbers."""
     return functional.cross_entropy(outputs, targets)
 
 

@@ -15,6 +15,8 @@ from torch.nn import functional
 
 
 class ConvNet(nn.Module):
+    """Convolutions of 32 and 64 channels, and a hidden layer of 128 units."""
+
     def __init__(self) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(1, 32, 3)
@@ -25,6 +27,7 @@ class ConvNet(nn.Module):
         self.linear2 = nn.Linear(128, 10)
 
     def forward(self, image: Tensor) -> Tensor:
+        """Scores, float32 (N, 10)."""
         x = functional.relu(self.conv2(functional.relu(self.conv1(image))))
         x = self.dropout1(functional.max_pool2d(x, 2)).flatten(1)
         scores: Tensor = self.linear2(self.dropout2(functional.relu(self.linear1(x))))
@@ -37,10 +40,12 @@ def model() -> nn.Module:
 
 
 def inputs() -> dict[str, Tensor]:
+    """Eight training images."""
     return _task().inputs()
 
 
 def dynamic() -> dict[str, dict[int, str]]:
+    """Any number of images at once."""
     return _task().dynamic()
 
 
@@ -60,6 +65,7 @@ def training(epoch: int = 0) -> Iterable[Batch]:
 
 
 def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of the scores and the class numbers."""
     return functional.cross_entropy(outputs, targets)
 
 

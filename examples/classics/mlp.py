@@ -14,12 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-class MLP(nn.Sequential):
+class MLP(nn.Module):
+    """One hidden layer on the flattened image."""
+
     def __init__(self) -> None:
-        super().__init__(nn.Flatten(), nn.Linear(28 * 28, 128), nn.ReLU(), nn.Linear(128, 10))
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 128), nn.ReLU(), nn.Linear(128, 10))
 
     def forward(self, image: Tensor) -> Tensor:
-        scores: Tensor = super().forward(image)
+        """Scores, float32 (N, 10)."""
+        scores: Tensor = self.layers(image)
         return scores
 
 
@@ -29,10 +33,12 @@ def model() -> nn.Module:
 
 
 def inputs() -> dict[str, Tensor]:
+    """Eight training images."""
     return _task().inputs()
 
 
 def dynamic() -> dict[str, dict[int, str]]:
+    """Any number of images at once."""
     return _task().dynamic()
 
 
@@ -52,6 +58,7 @@ def training(epoch: int = 0) -> Iterable[Batch]:
 
 
 def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of the scores and the class numbers."""
     return functional.cross_entropy(outputs, targets)
 
 

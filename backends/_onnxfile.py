@@ -1,0 +1,147 @@
+"""Node names and external files of an ONNX file, read without the onnx package, which a device does not have.
+
+Only the fields needed are decoded, tensors are skipped unread, so a file of gigabytes costs no more than its nodes.
+Field numbers are those of `onnx/onnx.proto`; the encoding is Protocol Buffers' wire format.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+# message.field: number
+_MODEL_GRAPH, _MODEL_FUNCTION = 7, 25
+_GRAPH_NODE, _GRAPH_INITIALIZER, _FUNCTION_NODE = 1, 5, 7
+_NODE_OUTPUT, _NODE_NAME, _NODE_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 2, 3, 4, 5, 7
+_ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS = 5, 6, 11
+_TENSOR_EXTERNAL, _ENTRY_KEY, _ENTRY_VALUE = 13, 1, 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A node as the file spells it; `domain` is empty for ONNX's own operators."""
+
+    name: str
+    operator: str
+    domain: str
+    outputs: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """The name, or what tells a nameless node apart."""
+        return self.name or f"{self.operator} -> {', '.join(self.outputs)}"
+
+
+def read_nodes(path: Path) -> tuple[Node, ...]:
+    """All nodes of the file in its order, those of functions and of nested graphs included.
+
+    Raises:
+        InputError: the file is not an ONNX model.
+    """
+    model = _mapped(path)
+    try:
+        nodes = [node for graph in _all(model, _MODEL_GRAPH) for node in _nodes(graph, _GRAPH_NODE)]
+        return (*nodes, *(node for f in _all(model, _MODEL_FUNCTION) for node in _nodes(f, _FUNCTION_NODE)))
+    except (IndexError, ValueError) as error:
+        raise _not_onnx(path) from error
+
+
+def external_files(path: Path) -> tuple[str, ...]:
+    """Locations of the file's external data, relative to its directory, sorted.
+
+    Raises:
+        InputError: the file is not an ONNX model.
+    """
+    model = _mapped(path)
+    try:
+        return tuple(sorted({name for graph in _all(model, _MODEL_GRAPH) for name in _locations(graph)}))
+    except (IndexError, ValueError) as error:
+        raise _not_onnx(path) from error
+
+
+def _mapped(path: Path) -> memoryview:
+    """The file as bytes of which only those looked at are read; unmapped when the last view of it is gone."""
+    with path.open("rb") as file:
+        if path.stat().st_size == 0:
+            raise _not_onnx(path)
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _not_onnx(path: Path) -> InputError:
+    return InputError(f"{path.name} is not an ONNX model.")
+
+
+def _nodes(graph: memoryview, field: int) -> Iterator[Node]:
+    for message in _all(graph, field):
+        yield Node(
+            name=_text(message, _NODE_NAME),
+            operator=_text(message, _NODE_TYPE),
+            domain=_text(message, _NODE_DOMAIN),
+            outputs=tuple(str(o, "utf-8") for o in _all(message, _NODE_OUTPUT)),
+        )
+        for nested in _nested(message):
+            yield from _nodes(nested, _GRAPH_NODE)
+
+
+def _nested(node: memoryview) -> Iterator[memoryview]:
+    for attribute in _all(node, _NODE_ATTRIBUTE):
+        yield from _all(attribute, _ATTRIBUTE_GRAPH)
+        yield from _all(attribute, _ATTRIBUTE_GRAPHS)
+
+
+def _locations(graph: memoryview) -> Iterator[str]:
+    for tensor in _tensors(graph):
+        for entry in _all(tensor, _TENSOR_EXTERNAL):
+            if _text(entry, _ENTRY_KEY) == "location":
+                yield _text(entry, _ENTRY_VALUE)
+
+
+def _tensors(graph: memoryview) -> Iterator[memoryview]:
+    yield from _all(graph, _GRAPH_INITIALIZER)
+    for node in _all(graph, _GRAPH_NODE):
+        for attribute in _all(node, _NODE_ATTRIBUTE):
+            yield from _all(attribute, _ATTRIBUTE_TENSOR)
+        for nested in _nested(node):
+            yield from _tensors(nested)
+
+
+def _text(message: memoryview, field: int) -> str:
+    return str(next(_all(message, field), b""), "utf-8")
+
+
+def _all(message: memoryview, field: int) -> Iterator[memoryview]:
+    """The values of a length-delimited field."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        kind = key & 7
+        if kind == _BYTES:
+            size, at = _varint(message, at)
+            if at + size > len(message):
+                raise ValueError("a field is longer than its message")
+            if key >> 3 == field:
+                yield message[at : at + size]
+            at += size
+        elif kind == _VARINT:
+            _, at = _varint(message, at)
+        elif kind in (_FIXED32, _FIXED64):
+            at += 4 if kind == _FIXED32 else 8
+        else:
+            raise ValueError(f"wire type {kind}")
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    """The number at this position and the position after it."""
+    value = shift = 0
+    while True:
+        byte = message[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at

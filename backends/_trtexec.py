@@ -1,0 +1,122 @@
+"""The script that builds an engine on the device with NVIDIA's own command, for a device without this package."""
+
+from __future__ import annotations
+
+import shlex
+
+from ..errors import InputError
+from ..profiles.target import Precision, Target, Toolchain
+from .base import Graph, TensorSpec
+
+_SCRIPT = """\
+#!/bin/sh
+# Builds model.plan on the device with trtexec, for {target} with {toolchain} (TensorRT {version}), {precision}.
+# `edgepress build BUNDLE` does the same and then verifies the engine; this script verifies nothing.
+set -eu
+cd "$(dirname "$0")"
+TRTEXEC="$(command -v trtexec || echo /usr/src/tensorrt/bin/trtexec)"
+if [ ! -x "$TRTEXEC" ]; then
+    echo "trtexec is neither in PATH nor in /usr/src/tensorrt/bin; apt install libnvinfer-bin" >&2
+    exit 5
+fi
+"$TRTEXEC" \\
+    {arguments}
+"""
+
+
+def build_script(graph: Graph, target: Target, precision: Precision) -> str:
+    """Text of `build.sh`, to lie in the bundle's `engine` directory.
+
+    Raises:
+        InputError: the toolchain does not name its TensorRT version, or a free axis has no range.
+    """
+    arguments = " \\\n    ".join(shlex.quote(argument) for argument in _arguments(graph, target, precision))
+    return _SCRIPT.format(
+        target=target.name,
+        toolchain=target.toolchain.name,
+        version=target.toolchain.versions["tensorrt"],
+        precision=precision,
+        arguments=arguments,
+    )
+
+
+def workspace_mib(target: Target) -> int:
+    """Scratch memory a kernel may use, from the target's option `workspace_mib`.
+
+    Raises:
+        InputError: the option is not a positive whole number.
+    """
+    value = target.options.get("workspace_mib", 2048)
+    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+        raise InputError(f"Target {target.name}: workspace_mib is {value!r}, expected a number of MiB above 0.")
+    return value
+
+
+def sizes(spec: TensorSpec, graph: Graph) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Smallest, usual and largest shape of an input.
+
+    Raises:
+        InputError: a free axis has no range, or one that is not ordered.
+    """
+    for axis in spec.shape:
+        if not isinstance(axis, str):
+            continue
+        if axis not in graph.axes:
+            raise InputError(
+                f"Input {spec.name!r} {spec} has the free axis {axis!r}, for which no range is given.",
+                hint="TensorRT needs the smallest, the usual and the largest size of every free axis.",
+            )
+        ends = graph.axes[axis]
+        if not 1 <= ends.smallest <= ends.usual <= ends.largest:
+            raise InputError(f"The range of axis {axis!r} is not ordered: {ends}.")
+    return _shape(spec, graph, "smallest"), _shape(spec, graph, "usual"), _shape(spec, graph, "largest")
+
+
+def _shape(spec: TensorSpec, graph: Graph, end: str) -> tuple[int, ...]:
+    return tuple(getattr(graph.axes[axis], end) if isinstance(axis, str) else axis for axis in spec.shape)
+
+
+def _arguments(graph: Graph, target: Target, precision: Precision) -> tuple[str, ...]:
+    flags = target.toolchain.build_flags.get(precision, ())
+    return (
+        "--onnx=../model.onnx",
+        "--saveEngine=model.plan",
+        *flags,
+        # TF32 keeps 10 bits of mantissa and is on by default; "fp32" must mean it.
+        *(("--noTF32",) if precision == "fp32" and "--noTF32" not in flags else ()),
+        *_shape_arguments(graph),
+        f"--memPoolSize=workspace:{workspace_mib(target)}",
+        "--timingCacheFile=timing.cache",
+        "--profilingVerbosity=detailed",
+        "--exportLayerInfo=layers.json",
+        # --skipInference came with 8.6 (samples/common/sampleOptions.cpp); before, the same flag was --buildOnly.
+        "--skipInference" if _version(target.toolchain) >= (8, 6) else "--buildOnly",
+    )
+
+
+def _shape_arguments(graph: Graph) -> tuple[str, ...]:
+    free = [spec for spec in graph.inputs if any(isinstance(axis, str) for axis in spec.shape)]
+    if not free:
+        return ()
+    columns = zip(*(sizes(spec, graph) for spec in free), strict=True)
+    flags = zip(("--minShapes", "--optShapes", "--maxShapes"), columns, strict=True)
+    return tuple(
+        f"{flag}={','.join(_sized(spec.name, shape) for spec, shape in zip(free, shapes, strict=True))}"
+        for flag, shapes in flags
+    )
+
+
+def _sized(name: str, shape: tuple[int, ...]) -> str:
+    # trtexec takes what follows the first ':' for the shape, unless the name is in single quotes.
+    quoted = f"'{name}'" if ":" in name else name
+    return f"{quoted}:{'x'.join(map(str, shape))}"
+
+
+def _version(toolchain: Toolchain) -> tuple[int, ...]:
+    text = toolchain.versions.get("tensorrt", "")
+    try:
+        return tuple(int(part) for part in text.split(".")[:2])
+    except ValueError as error:
+        raise InputError(
+            f"Toolchain {toolchain.name} gives its TensorRT version as {text!r}, expected one like 10.3."
+        ) from error

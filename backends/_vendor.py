@@ -1,0 +1,79 @@
+"""What the adapters of pip-installed runtimes share: is it there, what did it say, does a feed fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from types import ModuleType
+
+from ..errors import InputError, UnservedError
+from .base import Availability, Feed, Graph, Rejection, TensorSpec
+
+
+def availability(module: str, distributions: Sequence[str], extra: str) -> Availability:
+    """Whether a runtime that both compiles and runs here is installed, found without importing it.
+
+    Args:
+        module: its import name.
+        distributions: names under which it is distributed, the usual one first.
+        extra: the extra of edgepress that installs it.
+    """
+    try:
+        found = find_spec(module) is not None
+    except (ImportError, ValueError):  # a half-imported or blocked module has no spec
+        found = False
+    if not found:
+        remedy = f'Install it: pip install "edgepress[{extra}]"'
+        return Availability(version="", compile=False, run=False, reason=f"{module} is not installed", remedy=remedy)
+    return Availability(version=f"{module} {_version(distributions)}", compile=True, run=True)
+
+
+def broken(module: str, error: ImportError) -> UnservedError:
+    """The error for a runtime that is installed but does not import."""
+    hint = f"Try `python -c 'import {module}'` and reinstall it."
+    return UnservedError(f"{module} is installed but does not import: {error}.", hint=hint)
+
+
+def import_or_explain(module: str) -> ModuleType:
+    """Import a vendor's module.
+
+    Raises:
+        UnservedError: it is installed, and does not import.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise broken(module, error) from error
+
+
+def refusal(runtime: str, graph: Graph, rejections: Sequence[Rejection]) -> InputError:
+    """The error for a graph that the runtime does not take; it names the first node and how many more there are."""
+    more = f" (and {len(rejections) - 1} more)" if len(rejections) > 1 else ""
+    return InputError(
+        f"{runtime} refuses {graph.path.name}: {rejections[0]}{more}.",
+        hint="Replace the operator in the model, or choose a target whose runtime has it.",
+    )
+
+
+def fit(specs: Sequence[TensorSpec], feed: Feed) -> None:
+    """Check a feed against the inputs of an engine.
+
+    Raises:
+        InputError: an input is missing, unknown, or has another dtype or shape.
+    """
+    names = {spec.name for spec in specs}
+    if names != feed.keys():
+        given, wanted = ", ".join(sorted(feed)), ", ".join(sorted(names))
+        raise InputError(f"The feed has the inputs {given or 'none'}; the engine expects {wanted}.")
+    for spec in specs:
+        if wrong := spec.mismatch(feed[spec.name]):
+            raise InputError(f"Input {spec.name!r} {wrong}.")
+
+
+def _version(distributions: Sequence[str]) -> str:
+    with suppress(PackageNotFoundError):
+        return version(distributions[0])
+    return _version(distributions[1:]) if distributions[1:] else "of unknown version"

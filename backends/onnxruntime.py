@@ -1,0 +1,287 @@
+"""onnxruntime: CPUs of desktops, single-board computers and phones.
+
+Options of a target:
+    format: `onnx` (default) ships the graph and onnxruntime optimizes it when it opens it; `ort` optimizes it here, for
+        builds of onnxruntime without an ONNX parser.
+    optimize_for: `arm` or `amd64`, for `ort`: whose kernels to optimize for; the target's own architecture by default.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..profiles.layers import Layer
+from ..profiles.target import Precision, Target
+from ._onnxfile import external_files, read_nodes
+from ._ortformat import stable
+from ._vendor import availability, fit, import_or_explain, refusal
+from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, Session
+
+# Operators of onnxruntime/docs/OperatorKernels.md (CPU provider) and fusions that multiply matrices: of integers...
+INTEGER = frozenset(
+    {
+        "ConvInteger",
+        "DynamicQuantizeMatMul",
+        "MatMulInteger",
+        "MatMulIntegerToFloat",
+        "QAttention",
+        "QGemm",
+        "QLinearConv",
+        "QLinearMatMul",
+    }
+)
+# ... and of floats. MatMulNBits stores its weights in few bits, but its activations are float.
+FLOAT = frozenset(
+    {
+        "Attention",
+        "Conv",
+        "ConvTranspose",
+        "Einsum",
+        "FusedConv",
+        "FusedGemm",
+        "FusedMatMul",
+        "Gemm",
+        "GroupQueryAttention",
+        "MatMul",
+        "MatMulNBits",
+        "MultiHeadAttention",
+        "NhwcFusedConv",
+    }
+)
+CONFIG = "required_operators_and_types.config"
+_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed: ?)?(Fatal error: )?")
+# The ways in which onnxruntime says which node it is about.
+_NO_KERNEL = re.compile(r"Could not find an implementation for (?P<operator>\S+) node with name '(?P<node>.*?)'")
+_INVALID = re.compile(r"In Node, \(\"(?P<node>.*?)\", .*?Error (?P<reason>[^\n]+)")
+_INFERENCE = re.compile(r"Node ?\((?P<node>.*?)\) Op ?\(\w+\) (?P<reason>[^\n]+)")
+_UNKNOWN = re.compile(r"(?P<domain>[\w.]*):(?P<operator>\w+)\(-?\d+\) is not a registered function/op")
+# What the QDQ, layout and NCHWc transformations append to a node's name.
+_SUFFIX = re.compile(r"(_token_\d+|_nchwc)$")
+_EVENT = "_kernel_time"
+_ERROR = 3  # severity: warnings of onnxruntime are about its own internals
+_RUNS = 10
+
+
+class OnnxRuntime(Backend):
+    """Ships `model.onnx`, or compiles to `model.ort` and the list of operators that it needs."""
+
+    name = "onnxruntime"
+
+    def available(self) -> Availability:
+        """Compiles and runs wherever it is installed."""
+        return availability("onnxruntime", ("onnxruntime", "onnxruntime-gpu"), "onnxruntime")
+
+    def _check(self, graph: Graph, target: Target) -> tuple[Rejection, ...]:
+        try:
+            _session(graph.path, _options(None))
+        except _errors() as error:
+            return _rejections(graph.path, str(error))
+        return ()
+
+    def _compile(self, graph: Graph, target: Target, directory: Path, precision: Precision) -> Engine:
+        kind = _choice(target, "format", ("onnx", "ort"), "onnx")
+        platform = _choice(target, "optimize_for", ("arm", "amd64"), "arm" if target.arch == "aarch64" else "amd64")
+        path = directory / f"model.{kind}"
+        notes: tuple[str, ...] = ()
+        try:
+            if kind == "ort":
+                notes = _convert(graph.path, path, platform)
+            else:
+                _session(graph.path, _options(None))  # onnxruntime's own word that it takes the graph
+        except _errors() as error:
+            raise refusal(self.name, graph, _rejections(graph.path, str(error))) from error
+        if kind == "onnx":
+            _copy(graph.path, path)
+        return Engine(
+            path=path,
+            backend=self.name,
+            precision=precision,
+            inputs=graph.inputs,
+            outputs=graph.outputs,
+            notes=notes,
+        )
+
+    def _open(self, engine: Engine, target: Target, threads: int | None) -> Session:
+        return OnnxRuntimeSession(engine, _opened(engine, _options(threads)))
+
+    def _inspect(self, engine: Engine, target: Target, feed: Feed) -> tuple[Layer, ...]:
+        fit(engine.inputs, feed)
+        with tempfile.TemporaryDirectory() as scratch:
+            options = _options(None)
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(scratch, "profile"))
+            session = _opened(engine, options)
+            for _ in range(1 + _RUNS):
+                session.run(None, dict(feed))
+            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        return tuple(_layers(events))
+
+
+class OnnxRuntimeSession(Session):
+    """An inference session on the CPU."""
+
+    def __init__(self, engine: Engine, session: Any) -> None:
+        self._engine = engine
+        self._session = session
+        self._names = [spec.name for spec in engine.outputs]
+
+    def __call__(self, feed: Feed) -> dict[str, Array]:
+        """Run one feed; the results are the caller's."""
+        fit(self._engine.inputs, feed)
+        try:
+            return dict(zip(self._names, self._session.run(self._names, dict(feed)), strict=True))
+        except _errors() as error:
+            name = self._engine.path.name
+            raise InputError(f"onnxruntime failed to run {name}: {_first_line(str(error))}") from error
+
+    def close(self) -> None:
+        """Drop the session."""
+        self._session = None
+
+
+def _options(threads: int | None) -> Any:
+    """Session options that every session shares, so that two of them compare."""
+    options = import_or_explain("onnxruntime").SessionOptions()
+    options.log_severity_level = _ERROR
+    # Workers that wait do not spin. Spinning shortens a run with many threads a little, and takes the cores of whatever
+    # runs next: the camera on a device of four cores, the other arm of a comparison here.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return options
+
+
+def _session(path: Path, options: Any, disabled: Sequence[str] = ()) -> Any:
+    session = import_or_explain("onnxruntime").InferenceSession
+    return session(path, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(disabled))
+
+
+def _opened(engine: Engine, options: Any) -> Any:
+    try:
+        return _session(engine.path, options)
+    except _errors() as error:
+        message = f"onnxruntime does not open {engine.path.name}: {_first_line(str(error))}"
+        raise InputError(message, hint="Export it again with the onnxruntime that runs it.") from error
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """The exceptions that onnxruntime raises; they have no common base but Exception."""
+    state = import_or_explain("onnxruntime.capi.onnxruntime_pybind11_state")
+    names = (
+        "Fail",
+        "InvalidArgument",
+        "InvalidGraph",
+        "InvalidProtobuf",
+        "NoModel",
+        "NoSuchFile",
+        "NotImplemented",
+        "RuntimeException",
+    )
+    return tuple(getattr(state, name) for name in names)
+
+
+def _choice(target: Target, option: str, allowed: tuple[str, ...], default: str) -> str:
+    value = target.options.get(option, default)
+    if value not in allowed:
+        raise InputError(f"Target {target.name}: option `{option}` is {value!r}; expected {' or '.join(allowed)}.")
+    return str(value)
+
+
+def _copy(source: Path, path: Path) -> None:
+    """Copy a graph and the external data that it names, under the names it knows them by."""
+    shutil.copyfile(source, path)
+    for name in external_files(source):
+        if not (path.parent / name).resolve().is_relative_to(path.parent.resolve()):
+            raise InputError(f"{source.name} keeps weights in {name}, outside of its own directory.")
+        (path.parent / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source.parent / name, path.parent / name)
+
+
+def _convert(source: Path, path: Path, platform: str) -> tuple[str, ...]:
+    """Write `model.ort` and its list of operators; returns notes.
+
+    The settings are those of `onnxruntime.tools.convert_onnx_models_to_ort` for the style `Fixed`; the tool itself
+    prints, and writes the path of the model into the list.
+    """
+    options = _options(None)
+    options.optimized_model_filepath = str(path)
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    options.add_session_config_entry("session.qdqisint8allowed", "1" if platform == "arm" else "0")
+    # NCHWc blocks are laid out for x86.
+    _session(source, options, disabled=() if platform == "amd64" else ("NchwcTransformer",))
+    _write_config(path)
+    content = stable(path.read_bytes())
+    if content is None:
+        return (
+            "This onnxruntime lays .ort files out in a way unknown here: their bytes may differ between conversions.",
+        )
+    path.write_bytes(content)
+    return ()
+
+
+def _write_config(path: Path) -> None:
+    """List the operators and types of an `.ort` file for a reduced build, without the path of this machine."""
+    handlers = list(logging.root.handlers)
+    tools = import_or_explain("onnxruntime.tools.ort_format_model")
+    logging.root.handlers[:] = handlers  # the import sets up logging for the whole process
+    logging.getLogger("ort_format_model.utils").setLevel(logging.WARNING)
+    config = path.with_name(CONFIG)
+    tools.create_config_from_models([path], config, True)
+    config.write_text(config.read_text(encoding="utf-8").replace(str(path), path.name), encoding="utf-8")
+
+
+def _rejections(path: Path, message: str) -> tuple[Rejection, ...]:
+    """The nodes that onnxruntime's complaint is about; it stops at the first kind of fault."""
+    if unknown := _UNKNOWN.search(message):
+        operator = f"{unknown['domain']}:{unknown['operator']}"
+        same = [n for n in read_nodes(path) if f"{n.domain}:{n.operator}" == operator]
+        reason = f"onnxruntime has no operator {operator}"
+        return tuple(Rejection(node=n.label, reason=reason) for n in same) or (Rejection(node=operator, reason=reason),)
+    if found := _NO_KERNEL.search(message):
+        reason = f"onnxruntime has no CPU kernel of {found['operator']} for its types"
+        return (Rejection(node=found["node"] or found["operator"], reason=reason),)
+    if found := _INVALID.search(message) or _INFERENCE.search(message):
+        return (Rejection(node=found["node"] or path.name, reason=found["reason"].strip()),)
+    return (Rejection(node=path.name, reason=_first_line(message)),)
+
+
+def _first_line(message: str) -> str:
+    return _PREFIX.sub("", message).strip().partition("\n")[0]
+
+
+def _layers(events: list[dict[str, Any]]) -> Iterator[Layer]:
+    """The nodes that ran, in order; the first run, which still allocates, is left out of the times."""
+    runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for event in events:
+        if event["cat"] == "Node" and event["name"].endswith(_EVENT):
+            runs.setdefault((event["name"], event["args"].get("node_index", "")), []).append(event)
+    for (name, _), seen in runs.items():
+        later = seen[len(seen) // (1 + _RUNS) :]
+        yield _layer(name.removesuffix(_EVENT), seen[0]["args"], sum(e["dur"] for e in later) / len(later))
+
+
+def _layer(name: str, facts: dict[str, Any], microseconds: float) -> Layer:
+    operator = facts["op_name"]
+    return Layer(
+        name=_SUFFIX.sub("", name),
+        operator=operator,
+        kernel=f"{facts['provider']}:{operator}",
+        compute=operator in INTEGER | FLOAT,
+        integer=operator in INTEGER,
+        reason=_reason(facts) if operator in FLOAT else "",
+        microseconds=microseconds,
+    )
+
+
+def _reason(facts: dict[str, Any]) -> str:
+    """Its inputs are named by type, those packed beforehand left out by onnxruntime."""
+    types = [next(iter(one), "") for one in facts.get("input_type_shape", ())]
+    return f"its first input arrives as {types[0]}" if types else ""

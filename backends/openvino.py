@@ -1,0 +1,172 @@
+"""OpenVINO: intermediate representation for Intel CPUs, GPUs and NPUs.
+
+Options of a target:
+    device: what OpenVINO calls it, `CPU` by default.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, UnservedError
+from ..profiles.layers import Layer
+from ..profiles.target import Precision, Target
+from ._onnxfile import Node, read_nodes
+from ._openvino_layers import observed
+from ._vendor import availability, fit, import_or_explain, refusal
+from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, Session
+
+_NOISE = re.compile(
+    r"(Exception from|Check '|FrontEnd API failed|Model wasn't|Summary:|While validating|Loading input)"
+)
+_UNKNOWN = re.compile(r"No conversion rule found for operations: (.+)")
+_FAILED = re.compile(r"^-- (\S+) with a message:\n(.*?)(?=\n\n|\n-- |\Z)", re.DOTALL | re.MULTILINE)
+_FAILED_NODE = re.compile(r"ONNX node '<Node\((?P<operator>\w+)\): (?P<output>.*?)>'")
+
+
+class OpenVino(Backend):
+    """Compiles to `model.xml` and `model.bin`, at the precision that the graph carries."""
+
+    name = "openvino"
+
+    def available(self) -> Availability:
+        """Compiles and runs wherever it is installed; whether a device is there is seen when it is opened."""
+        return availability("openvino", ("openvino", "openvino-nightly"), "openvino")
+
+    def _check(self, graph: Graph, target: Target) -> tuple[Rejection, ...]:
+        try:
+            _core().read_model(graph.path)
+        except RuntimeError as error:
+            return _rejections(graph.path, str(error))
+        return ()
+
+    def _compile(self, graph: Graph, target: Target, directory: Path, precision: Precision) -> Engine:
+        try:
+            model = _core().read_model(graph.path)
+        except RuntimeError as error:
+            raise refusal(self.name, graph, _rejections(graph.path, str(error))) from error
+        _name_by_position(model)
+        path = directory / "model.xml"
+        # Not `save_model`: that one stores float weights as fp16 unless told otherwise.
+        import_or_explain("openvino").serialize(model, path, path.with_suffix(".bin"))
+        return Engine(path=path, backend=self.name, precision=precision, inputs=graph.inputs, outputs=graph.outputs)
+
+    def _open(self, engine: Engine, target: Target, threads: int | None) -> Session:
+        return OpenVinoSession(engine, _compiled(engine, target, threads))
+
+    def _inspect(self, engine: Engine, target: Target, feed: Feed) -> tuple[Layer, ...]:
+        fit(engine.inputs, feed)
+        compiled = _compiled(engine, target, None, PERF_COUNT=True)
+        return observed(compiled, _core().read_model(engine.path), feed)
+
+
+class OpenVinoSession(Session):
+    """A compiled model with one inference request."""
+
+    def __init__(self, engine: Engine, compiled: Any) -> None:
+        self._engine = engine
+        self._ports = {spec.name: compiled.output(spec.name) for spec in engine.outputs}
+        self._request = compiled.create_infer_request()
+
+    def __call__(self, feed: Feed) -> dict[str, Array]:
+        """Run one feed; the results are the caller's."""
+        fit(self._engine.inputs, feed)
+        try:
+            # Inputs are read in place, outputs are copied: the request reuses its buffers.
+            results = self._request.infer(dict(feed), share_inputs=True, share_outputs=False)
+        except RuntimeError as error:
+            raise InputError(f"OpenVINO failed to run {self._engine.path.name}: {_first_line(str(error))}") from error
+        return {name: results[port] for name, port in self._ports.items()}
+
+    def close(self) -> None:
+        """Drop the request and its buffers."""
+        self._request, self._ports = None, {}
+
+
+@cache
+def _core() -> Any:
+    return import_or_explain("openvino").Core()
+
+
+def _compiled(engine: Engine, target: Target, threads: int | None, **settings: object) -> Any:
+    device = str(target.options.get("device", "CPU"))
+    _need_device(device)
+    settings["PERFORMANCE_HINT"] = "LATENCY"
+    if engine.precision == "fp32":
+        settings["INFERENCE_PRECISION_HINT"] = "f32"  # on AMX machines OpenVINO would choose bf16
+    if threads is not None and device == "CPU":
+        settings["INFERENCE_NUM_THREADS"] = threads
+    _need_model(engine.path)
+    try:
+        return _core().compile_model(engine.path, device, settings)
+    except RuntimeError as error:
+        raise InputError(f"OpenVINO does not open {engine.path.name}: {_first_line(str(error))}") from error
+
+
+def _need_model(path: Path) -> None:
+    """Refuse what is no model before OpenVINO tries it with every front end, TensorFlow's errors on stderr included."""
+    with path.open("rb") as file:
+        if b"<net" not in file.read(1024):
+            raise InputError(f"{path.name} is not an OpenVINO model.", hint="Export it again.")
+
+
+def _need_device(device: str) -> None:
+    """Refuse a device that OpenVINO does not find; `AUTO:GPU,CPU` is left to OpenVINO."""
+    found = _core().available_devices
+    if (
+        ":" not in device
+        and device != "AUTO"
+        and device not in found
+        and not any(d.startswith(f"{device}.") for d in found)
+    ):
+        hint = f"Install the driver of the {device}, or set the target's `device` to one of them."
+        raise UnservedError(f"OpenVINO finds no {device} on this machine; it finds {', '.join(found)}.", hint=hint)
+
+
+def _name_by_position(model: Any) -> None:
+    """Rename what OpenVINO numbered by a counter of the process, so that the same graph gives the same bytes."""
+    operations = model.get_ordered_ops()
+    taken = {op.get_friendly_name() for op in operations if op.get_friendly_name() != op.get_name()}
+    for position, op in enumerate(operations):
+        if op.get_friendly_name() == op.get_name():
+            name = f"{op.get_type_name()}_{position}"
+            while name in taken:
+                name += "_"
+            op.set_friendly_name(name)
+
+
+def _rejections(path: Path, message: str) -> tuple[Rejection, ...]:
+    """The nodes that a failed conversion is about, in the file's order of complaints."""
+    unknown, failed = _UNKNOWN.search(message), list(_FAILED.finditer(message))
+    if unknown is None and not failed:
+        return (Rejection(node=path.name, reason=_first_line(message)),)
+    nodes = read_nodes(path)
+    found = [_failed(nodes, match[1], match[2]) for match in failed]
+    for operator in unknown[1].split(", ") if unknown else ():
+        found.extend(_unknown(nodes, operator.strip()))
+    return tuple(found)
+
+
+def _failed(nodes: tuple[Node, ...], operator: str, message: str) -> Rejection:
+    """The front end names a node by its first output."""
+    named = _FAILED_NODE.search(message)
+    output = named["output"] if named else ""
+    label = next((node.label for node in nodes if output in node.outputs), output or operator)
+    return Rejection(node=label, reason=message.strip().splitlines()[-1])
+
+
+def _unknown(nodes: tuple[Node, ...], operator: str) -> Iterator[Rejection]:
+    """The nodes of an operator spelled `Det-17` or `domain.Type`."""
+    domain, _, kind = re.sub(r"-\d+$", "", operator).rpartition(".")
+    reason = f"OpenVINO has no conversion for the operator {operator}"
+    labels = [n.label for n in nodes if n.operator == kind and n.domain in ((domain,) if domain else ("", "ai.onnx"))]
+    yield from (Rejection(node=label, reason=reason) for label in labels or [operator])
+
+
+def _first_line(message: str) -> str:
+    lines = [line.strip() for line in message.splitlines()]
+    return next((line for line in lines if line and not _NOISE.match(line)), lines[0] if lines else "no message")

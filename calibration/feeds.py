@@ -1,0 +1,145 @@
+"""Calibration data: a zero-argument callable that gives a fresh iterator of `{input: array}` batches."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..backends.base import Array, Feed, TensorSpec
+from ..errors import InputError
+
+Feeds = Callable[[], Iterator[Feed]]
+
+
+def feeds_from_path(path: Path, specs: Sequence[TensorSpec], batch: int) -> Feeds:
+    """Feeds of an `.npz` file or of a directory of `.npz` and `.npy` files.
+
+    Args:
+        path: an `.npz` whose arrays, by input name, hold all samples along their first axis; or a directory in which
+            each `.npz` is one batch by input name, and each `.npy` one batch of a model with a single input.
+        specs: the model's inputs.
+        batch: samples a batch when an `.npz` is split; a remainder smaller than a fixed batch axis is an error.
+
+    Raises:
+        InputError: the path is neither, holds no such files, or a file cannot be read.
+    """
+    if path.is_dir():
+        files = sorted(f for f in path.iterdir() if f.suffix in (".npz", ".npy"))
+        if not files:
+            raise InputError(f"Calibration directory {path} holds no .npz or .npy file.")
+        return lambda: ({**_read(file, specs)} for file in files)
+    if path.suffix == ".npz" and path.is_file():
+        return lambda: _split(_read(path, specs), batch, path)
+    found = "does not exist" if not path.exists() else "is neither an .npz file nor a directory"
+    raise InputError(f"Calibration data {path} {found}.", hint="Give an .npz, or a directory of .npz or .npy files.")
+
+
+def feeds_from_object(data: Any) -> Feeds:
+    """Feeds of a function that returns an iterable of batches, or of a collection of batches.
+
+    Raises:
+        InputError: a generator or another iterator, which could be read only once.
+    """
+    if callable(data):
+        return lambda: iter(data())
+    if isinstance(data, Iterator) or not isinstance(data, Iterable):
+        raise InputError(
+            f"Calibration data is a {type(data).__name__}; expected a list of batches or a function that returns them.",
+            hint="Pass the function itself, so that the data can be read more than once.",
+        )
+    return lambda: iter(data)
+
+
+def checked(feeds: Feeds, specs: Sequence[TensorSpec], origin: str) -> Feeds:
+    """The same feeds, each batch checked as it streams past: names, dtypes, shapes, finite values, not empty.
+
+    Args:
+        origin: where the data come from, for messages (`calibration()` or a path).
+
+    Raises:
+        InputError: while iterating, naming the sample and the input at fault.
+    """
+
+    def stream() -> Iterator[Feed]:
+        seen = 0
+        for index, batch in enumerate(_user_batches(feeds, origin)):
+            where = f"{origin}, batch {index}"
+            arrays = _arrays(batch, specs, where)
+            for spec in specs:
+                _check(arrays[spec.name], spec, where, first_sample=seen)
+            yield arrays
+            seen += samples_in(arrays)
+        if seen == 0:
+            raise InputError(f"{origin} is empty: int8 needs at least one sample.")
+
+    return stream
+
+
+def samples_in(feed: Feed) -> int:
+    """Samples in a batch: the length of the first input's first axis, 1 for a scalar."""
+    first = next(iter(feed.values()))
+    return int(first.shape[0]) if first.ndim else 1
+
+
+def _user_batches(feeds: Feeds, origin: str) -> Iterator[Any]:
+    """Iterate the user's data; what their code raises is their fault, not ours."""
+    try:
+        yield from feeds()
+    except (InputError, GeneratorExit, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        raise InputError(f"{origin} raised {type(error).__name__}: {error}") from error
+
+
+def _arrays(batch: Any, specs: Sequence[TensorSpec], where: str) -> dict[str, Array]:
+    if not isinstance(batch, Mapping):
+        raise InputError(f"{where} is a {type(batch).__name__}; expected a dict of arrays by input name.")
+    wanted = [spec.name for spec in specs]
+    if set(batch) != set(wanted):
+        raise InputError(f"{where} has {_quoted(batch)}; the model's inputs are {_quoted(wanted)}.")
+    return {name: np.asarray(batch[name]) for name in wanted}
+
+
+def _check(array: Array, spec: TensorSpec, where: str, first_sample: int) -> None:
+    if fault := spec.mismatch(array):
+        raise InputError(f"{where}: input {spec.name!r} {fault}.")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = int(np.argwhere(~np.isfinite(array))[0][0]) if array.ndim else 0
+        raise InputError(f"{where}: sample {first_sample + bad}: input {spec.name!r} holds NaN or Inf.")
+
+
+def _read(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
+    """All arrays of one file by input name; pickled objects are refused."""
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {_only(specs, path): loaded}
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"Calibration file {path} cannot be read: {error}") from error
+
+
+def _only(specs: Sequence[TensorSpec], path: Path) -> str:
+    if len(specs) != 1:
+        raise InputError(
+            f"{path.name} holds one array, but the model has the inputs {_quoted(s.name for s in specs)}.",
+            hint="Save one .npz a batch, with one array an input.",
+        )
+    return specs[0].name
+
+
+def _split(arrays: dict[str, Array], batch: int, path: Path) -> Iterator[Feed]:
+    lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise InputError(f"{path}: the inputs have different numbers of samples: {lengths}.")
+    for start in range(0, next(iter(lengths.values()), 0), batch):
+        yield {name: array[start : start + batch] for name, array in arrays.items()}
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names) or "no arrays"

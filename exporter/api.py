@@ -1,0 +1,109 @@
+"""The same export from Python."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..profiles.target import Precision, Target, load_target
+from .bundle import Bundle
+from .recipe import Recipe
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from ..backends.base import Array, AxisRange, Feed
+
+    Model = torch.nn.Module | str | Path
+    Inputs = Mapping[str, torch.Tensor | np.ndarray[Any, Any]] | Sequence[torch.Tensor] | torch.Tensor
+
+
+def export(
+    model: Model,
+    inputs: Inputs | None = None,
+    *,
+    target: str | Target,
+    name: str | None = None,
+    dynamic: Mapping[str, Mapping[int, str]] | None = None,
+    calibration: Callable[[], Iterable[Feed]] | Sequence[Feed] | str | Path | None = None,
+    evaluate: Callable[[Callable[[Feed], dict[str, Array]]], float] | None = None,
+    precision: Precision | str = "auto",
+    exclude: Sequence[str] = (),
+    axes: Mapping[str, AxisRange] | None = None,
+    minimum_sqnr_db: float | None = None,
+    measure: bool = True,
+    threads: int | None = None,
+    seed: int = 0,
+    output: str | Path = "dist",
+    force: bool = False,
+    trust_source: bool = False,
+    quiet: bool = True,
+) -> Bundle:
+    """Export a model to a target: capture, compress, compile, verify, measure, bundle.
+
+    Args:
+        model: a torch module with its trained weights, or what `edgepress export` takes as SOURCE.
+        inputs: one example batch by name of forward's arguments (a tensor or a tuple takes their names); batch >= 2 where
+            the batch is to stay free. Required with a module, not allowed with a SOURCE, which brings its own.
+        target: a target's name, alias or TOML file, or a `Target`.
+        name: of the bundle; default the module's class name in lower case.
+        dynamic: free axes by input: `{"image": {0: "batch"}}`.
+        calibration: batches `{input: array}`, a function that returns them, or a path as for `--calibration`.
+        evaluate: the task metric, higher is better, given a function from `{input: array}` to `{output: array}`.
+        precision: `auto`, `int8`, `fp16` or `fp32`.
+        exclude: node names, operator types or shell patterns of either that stay float.
+        axes: ranges of free axes; default 1 : the example's size : 16 times that.
+        minimum_sqnr_db: least agreement with FP32, in dB of SQNR on the golden inputs, to ship.
+        measure: measure latency where the engine runs on this machine.
+        threads: intra-op threads; default all usable cores.
+        output: directory that receives `NAME-TARGET/`.
+        force: replace a bundle that exists.
+        trust_source: allow sources that can run code when loaded.
+        quiet: no progress bars.
+
+    Returns:
+        The finished bundle: `bundle.path`, `bundle.manifest`, `bundle.report`.
+
+    Raises:
+        InputError: the model, the data or an option is at fault.
+        VerificationError: the capture or the engine does not agree with the model.
+        UnservedError: the target cannot be served on this machine.
+    """
+    from .pipeline import export_bundles
+    from .progress import progress
+    from .sources import load_source, source_from_object
+
+    path = str(calibration) if isinstance(calibration, str | Path) else None
+    data = None if path is not None else calibration
+    if isinstance(model, str | Path):
+        source = load_source(str(model), trust=trust_source)
+        source = _overridden(source, inputs, data, evaluate)
+    else:
+        source = source_from_object(
+            model, inputs, name=name, dynamic=dynamic, calibration=data, evaluate=evaluate
+        )
+    recipe = Recipe(
+        precision=precision,  # type: ignore[arg-type]
+        calibration=path,
+        exclude=tuple(exclude),
+        axes=dict(axes or {}),
+        minimum_sqnr_db=minimum_sqnr_db,
+        measure=measure,
+        threads=threads,
+        seed=seed,
+    )
+    resolved = target if isinstance(target, Target) else load_target(target)
+    with progress(quiet=quiet) as shown:
+        (bundle,) = export_bundles(
+            source,
+            [resolved],
+            recipe,
+            lambda t: Path(output) / f"{source.name}-{t.name}",
+            shown,
+            force=force,
+            command=f"edgepress.export({source.name!r}, target={resolved.name!r}) from Python {sys.version_info[0]}",
+        )
+    return bundle

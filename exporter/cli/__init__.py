@@ -1,0 +1,91 @@
+"""The command line. This module answers `--help`; a command's own file is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from ...errors import EdgepressError
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+# Command to its one-line help; the file of the same name in this folder holds `command`.
+COMMANDS = {
+    "export": "Capture, compress, compile, verify, measure and bundle a model.",
+    "verify": "Check a bundle's hashes and golden outputs.",
+    "build": "Finish on the device what only the device can build.",
+    "targets": "List the targets, or show one.",
+    "doctor": "Say what this machine can compile and run.",
+    "init": "Write a model file to fill in.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and help without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import one command's file."""
+        if name not in COMMANDS:
+            return None
+        command = importlib.import_module(f".{name}", __package__).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table above."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="edgepress", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Turn a trained PyTorch model into a bundle that an edge device runs, and that proves it.
+
+    Exit codes: 0 done, 1 a fault in the input, 2 usage, 3 a budget was not met, 4 verification failed, 5 the target
+    cannot be served on this machine.
+    """
+
+
+def main() -> NoReturn:
+    """Entry point: run the command and turn expected errors into one message and an exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        sys.exit(cli(standalone_mode=False) or 0)
+    except EdgepressError as error:
+        _fail(error.message, error.hint)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("Interrupted; nothing half-written is left behind.", None)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        _fail(f"{error.strerror}: {error.filename or 'while writing'}.", "Check the disk's space and permissions.")
+        sys.exit(1)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, hint: str | None) -> None:
+    click.secho("error: ", fg="red", bold=True, err=True, nl=False)
+    click.echo(message, err=True)
+    if hint:
+        click.secho(hint, fg="cyan", err=True)

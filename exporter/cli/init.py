@@ -1,0 +1,55 @@
+"""`edgepress init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+TEMPLATE = '''"""A model for edgepress: `edgepress export {name} --target cpu`."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+
+
+def model() -> torch.nn.Module:
+    """The trained model, weights loaded."""
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))  # yours here
+    # net.load_state_dict(torch.load("weights.pt", weights_only=True))
+    return net
+
+
+def inputs() -> dict[str, torch.Tensor]:
+    """One example batch by name of the argument of forward(); at least two samples, so that the batch can stay free."""
+    return {{"input": torch.rand(2, 3, 32, 32)}}
+
+
+def dynamic() -> dict[str, dict[int, str]]:
+    """The axes that may vary, by input."""
+    return {{"input": {{0: "batch"}}}}
+
+
+def calibration() -> Iterable[dict[str, np.ndarray]]:
+    """Batches of real data, 100 to 500 samples, for the int8 ranges. Without this function int8 is not made."""
+    generator = np.random.default_rng(0)
+    for _ in range(16):
+        yield {{"input": generator.random((16, 3, 32, 32), dtype=np.float32)}}  # your training data here
+
+
+# def evaluate(predict: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> float:
+#     """Your metric on held-out data, higher is better; predict maps {{input: array}} to {{output: array}}."""
+'''
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path), default=Path("model.py"))
+def command(path: Path) -> None:
+    """Write a model file to fill in, at PATH (default model.py)."""
+    from ...errors import InputError
+
+    if path.exists():
+        raise InputError(f"{path} exists.", hint="Choose another path.")
+    path.write_text(TEMPLATE.format(name=path.name), encoding="utf-8")
+    click.echo(f"{path} is written; fill in model(), inputs() and calibration(), then: edgepress export {path} --target cpu")

@@ -1,0 +1,44 @@
+"""Option types and options that several commands share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ...backends.base import AxisRange
+
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+
+
+class TargetList(click.ParamType[list[str]]):
+    """One or more target names, separated by commas."""
+
+    name = "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        """Split at commas."""
+        return [name.strip() for name in str(value).split(",") if name.strip()]
+
+
+class AxisOption(click.ParamType[Any]):
+    """`NAME=MIN:USUAL:MAX`."""
+
+    name = "axis"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, AxisRange]:
+        """Parse and check that 1 <= MIN <= USUAL <= MAX."""
+        from ...backends.base import AxisRange
+
+        name, _, sizes = str(value).partition("=")
+        parts = sizes.split(":")
+        if not name or len(parts) != 3 or not all(part.isdigit() for part in parts):
+            self.fail(f"{value!r} is not NAME=MIN:USUAL:MAX, as in batch=1:8:64.", param, ctx)
+        smallest, usual, largest = (int(part) for part in parts)
+        if not 1 <= smallest <= usual <= largest:
+            self.fail(f"{value!r}: expected 1 <= MIN <= USUAL <= MAX.", param, ctx)
+        return name, AxisRange(smallest=smallest, usual=usual, largest=largest)

@@ -1,0 +1,55 @@
+"""The closing table of an export, for people and for machines."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic_core import to_jsonable_python
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ...profiles.report import Report, rows
+from ..bundle import Bundle
+from ..seal import load_report
+
+
+def command_line() -> str:
+    """How to do it again: the command as typed, with the names of files but not where they lie."""
+    return shlex.join(["edgepress", *(_relative(word) for word in sys.argv[1:])])
+
+
+def print_summary(bundles: Sequence[Bundle]) -> None:
+    """One table a bundle on standard output."""
+    console = Console(soft_wrap=False)
+    for bundle in bundles:
+        report = load_report(bundle.path)
+        console.print(_table(report))
+        for text in report.missing.values():
+            console.print(f"[yellow]![/] {escape(text)}")
+        console.print(f"[bold green]{escape(str(bundle.path))}[/] is ready; the report is {escape(str(bundle.report))}\n")
+
+
+def print_json(bundles: Sequence[Bundle]) -> None:
+    """Paths and manifests of the bundles as one JSON document on standard output."""
+    data = [{"path": str(bundle.path), "manifest": to_jsonable_python(bundle.manifest)} for bundle in bundles]
+    print(json.dumps({"bundles": data}, indent=2, sort_keys=True))
+
+
+def _table(report: Report) -> Table:
+    table = Table(title=f"{report.model} for {report.target} ({report.precision}, {report.backend})", title_justify="left")
+    table.add_column("")
+    table.add_column("FP32", justify="right")
+    table.add_column("shipped")
+    for what, before, after in rows(report):
+        table.add_row(what, escape(before), escape(after))
+    return table
+
+
+def _relative(word: str) -> str:
+    path = Path(word)
+    return path.name if path.is_absolute() else word

@@ -1,0 +1,109 @@
+"""What is known of a bundle while it is being made: the value that flows through the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..backends.base import AxisRange, Backend, Engine, Graph, Session
+from ..profiles.evidence import Evidence
+from ..profiles.layers import Coverage
+from ..profiles.measure import Measurement, Ratio
+from ..profiles.parity import Parity
+from ..profiles.report import Sizes, TaskMetric
+from ..profiles.target import Precision, Target
+from .recipe import Recipe
+
+if TYPE_CHECKING:
+    from .golden import Golden
+    from .sources import Source
+
+
+class OpenSessions(ExitStack):
+    """Sessions that several stages use, each opened once and closed together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._open: dict[Path, Session] = {}
+
+    def get(self, backend: Backend, engine: Engine, target: Target, threads: int) -> Session:
+        """The session of an engine, opened at the first call."""
+        if engine.path not in self._open:
+            self._open[engine.path] = self.enter_context(backend.open(engine, target, threads))
+        return self._open[engine.path]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
+    """A captured graph, its parity with the model by output, and golden data made with it."""
+
+    graph: Graph
+    parity: Mapping[str, Parity]
+    golden: Golden
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What the targets of one run have in common: a directory, and the captured graph of each opset."""
+
+    directory: Path
+    captured: dict[int, Captured] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A bundle in the making; a stage returns a copy with more in it.
+
+    Attributes:
+        directory: the bundle's directory-to-be.
+        scratch: a directory for what is not shipped.
+        shared: what the targets of one run have in common.
+        sessions: open engines, shared by the stages.
+        threads: intra-op threads of every runtime.
+        reference: the FP32 graph, None before capture.
+        graph: the graph the engine is compiled from.
+        left: why the quantizer left a node float, by node name.
+        engine: None where it is not built here; `not_built` says why.
+        reference_engine: the FP32 graph on the same runtime, for comparison.
+    """
+
+    source: Source
+    target: Target
+    recipe: Recipe
+    backend: Backend
+    directory: Path
+    scratch: Path
+    shared: Shared
+    sessions: OpenSessions
+    threads: int
+    axes: Mapping[str, AxisRange] = field(default_factory=dict)
+    precision: Precision = "fp32"
+    reference: Graph | None = None
+    graph: Graph | None = None
+    golden: Golden | None = None
+    left: Mapping[str, str] = field(default_factory=dict)
+    engine: Engine | None = None
+    not_built: str = ""
+    reference_engine: Engine | None = None
+    parity: Mapping[str, Mapping[str, Parity]] = field(default_factory=dict)
+    parity_how: str = ""
+    coverage: Coverage | None = None
+    task: TaskMetric | None = None
+    sizes: Sizes | None = None
+    latency: Mapping[str, Measurement] = field(default_factory=dict)
+    latency_shape: str = ""
+    faster: Ratio | None = None
+    evidence: tuple[Evidence, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def without(self, what: str, why: str) -> Draft:
+        """The draft with one more thing that was not possible, and why."""
+        return replace(self, missing={**self.missing, what: why})
+
+    def with_parity(self, what: str, found: Mapping[str, Parity]) -> dict[str, Any]:
+        """The `parity` field with one more comparison in it, for `dataclasses.replace`."""
+        return {"parity": {**self.parity, what: found}}

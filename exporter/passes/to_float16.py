@@ -1,0 +1,19 @@
+"""Convert a float32 graph to float16, inputs and outputs unchanged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def to_float16(source: Path, destination: Path) -> None:
+    """Write the float16 form of an ONNX file.
+
+    Values beyond float16's range are clamped by onnxruntime's converter; operators without a float16 form are cast around.
+    """
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    from ..graphs import write_proto
+
+    model = convert_float_to_float16(onnx.load(source), keep_io_types=True)
+    write_proto(model, destination)

@@ -1,0 +1,128 @@
+"""The pipeline: one list of stages, and the loop that runs it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..backends.base import AxisRange
+from ..backends.registry import load_backend
+from ..errors import InputError
+from ..profiles.environment import usable_cores
+from ..profiles.target import Target
+from .bundle import Bundle, check_destination, load_bundle, new_directory
+from .draft import Draft, OpenSessions, Shared
+from .progress import Advance, Progress
+from .recipe import Recipe, choose_precision
+from .sources import Source
+from .stages import compile, evaluate, measure, pack, quantize, reference, verify
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One step of an export: a draft in, a draft with more in it out."""
+
+    title: str
+    run: Callable[[Draft, Advance], Draft]
+
+
+def plan() -> tuple[Stage, ...]:
+    """What happens to a model, in order."""
+    return (
+        Stage(title="capture", run=reference.run),
+        Stage(title="quantize", run=quantize.run),
+        Stage(title="compile", run=compile.run),
+        Stage(title="verify", run=verify.run),
+        Stage(title="evaluate", run=evaluate.run),
+        Stage(title="measure", run=measure.run),
+    )
+
+
+def export_bundles(
+    source: Source,
+    targets: Sequence[Target],
+    recipe: Recipe,
+    destination: Callable[[Target], Path],
+    progress: Progress,
+    *,
+    force: bool,
+    command: str,
+) -> list[Bundle]:
+    """Export a source to each target, in order; each bundle exists whole or not at all.
+
+    Args:
+        destination: where a target's bundle goes.
+        command: how to do it again, for the report.
+
+    Raises:
+        InputError, VerificationError, UnservedError: as the stages say; bundles finished before stay.
+    """
+    for target in targets:
+        check_destination(destination(target), force=force)
+    axes = axis_ranges(source, recipe)
+    with tempfile.TemporaryDirectory(prefix="edgepress-") as directory:
+        shared = Shared(directory=Path(directory))
+        return [
+            _one(source, target, recipe, axes, destination(target), shared, progress, force=force, command=command)
+            for target in targets
+        ]
+
+
+def axis_ranges(source: Source, recipe: Recipe) -> dict[str, AxisRange]:
+    """The range of every free axis: the recipe's, else 1 : the example's size : 16 times that.
+
+    Raises:
+        InputError: the recipe names an axis that is not free.
+    """
+    usual = {
+        name: int(source.inputs[tensor].shape[axis])
+        for tensor, axes in source.dynamic.items()
+        for axis, name in axes.items()
+    }
+    if unknown := sorted(set(recipe.axes) - set(usual)):
+        raise InputError(f"--axis names {', '.join(unknown)}; the free axes are {', '.join(sorted(usual)) or 'none'}.")
+    default = {name: AxisRange(smallest=1, usual=size, largest=16 * size) for name, size in usual.items()}
+    return {**default, **recipe.axes}
+
+
+def _one(
+    source: Source,
+    target: Target,
+    recipe: Recipe,
+    axes: Mapping[str, AxisRange],
+    destination: Path,
+    shared: Shared,
+    progress: Progress,
+    *,
+    force: bool,
+    command: str,
+) -> Bundle:
+    has_data = recipe.calibration is not None or source.calibration is not None
+    precision, remark = choose_precision(recipe, target, has_data=has_data)
+    with (
+        new_directory(destination, force=force) as directory,
+        tempfile.TemporaryDirectory(prefix="edgepress-") as scratch,
+        OpenSessions() as sessions,
+    ):
+        draft = Draft(
+            source=source,
+            target=target,
+            recipe=recipe,
+            backend=load_backend(target.backend),
+            directory=directory,
+            scratch=Path(scratch),
+            shared=shared,
+            sessions=sessions,
+            threads=recipe.threads or usable_cores(),
+            axes=axes,
+            precision=precision,
+            missing={"precision": remark} if remark else {},
+        )
+        seconds: dict[str, float] = {}
+        for stage in plan():
+            with progress.step(f"{target.name}: {stage.title}", seconds) as advance:
+                draft = stage.run(draft, advance)
+        pack.write(draft, seconds, command)
+    return load_bundle(destination)

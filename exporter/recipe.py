@@ -1,0 +1,68 @@
+"""What the user asks of an export, apart from the model and the targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..backends.base import AxisRange
+from ..errors import InputError
+from ..profiles.target import Precision, Target
+
+# The least agreement with the FP32 model, in dB of SQNR on the golden inputs, at which an engine may be shipped. int8
+# below 10 dB (noise a tenth of the signal's power) is a collapse, not a trade; floats must be far closer.
+MINIMUM_SQNR_DB: dict[Precision, float] = {"int8": 10.0, "fp16": 30.0, "fp32": 60.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Settings of an export; the defaults are what most users want.
+
+    Attributes:
+        precision: `auto` is int8 where the target has it and calibration data exist, else its best float precision.
+        calibration: path of calibration data; None leaves it to the model file's `calibration()`.
+        exclude: node names, operator types or shell patterns of either that stay float.
+        axes: ranges of free axes; the others are 1 : the example's size : 16 times that.
+        minimum_sqnr_db: agreement below which nothing is shipped; None is MINIMUM_SQNR_DB of the precision.
+        measure: measure latency where the engine runs on this machine.
+        threads: intra-op threads of every runtime; None is the cores this process may use.
+        seed: of all synthetic inputs.
+    """
+
+    precision: Precision | Literal["auto"] = "auto"
+    calibration: str | None = None
+    exclude: tuple[str, ...] = ()
+    axes: Mapping[str, AxisRange] = field(default_factory=dict)
+    minimum_sqnr_db: float | None = None
+    measure: bool = True
+    threads: int | None = None
+    seed: int = 0
+
+    def least_sqnr_db(self, precision: Precision) -> float:
+        """The agreement an engine of this precision must reach."""
+        return MINIMUM_SQNR_DB[precision] if self.minimum_sqnr_db is None else self.minimum_sqnr_db
+
+
+def choose_precision(recipe: Recipe, target: Target, *, has_data: bool) -> tuple[Precision, str]:
+    """The precision to build, and what the reader must know about that choice (may be empty).
+
+    Raises:
+        InputError: a precision the target does not have, or int8 without calibration data.
+    """
+    if recipe.precision == "auto":
+        if "int8" not in target.precisions or has_data:
+            return target.precisions[0], ""
+        best_float = next(p for p in target.precisions if p != "int8")
+        return best_float, "int8 was not made: there are no calibration data (calibration() or --calibration)."
+    if recipe.precision not in target.precisions:
+        raise InputError(
+            f"Target {target.name} has no {recipe.precision}; it runs {', '.join(target.precisions)}.",
+            hint="Choose one of these with --precision, or another --target.",
+        )
+    if recipe.precision == "int8" and not has_data:
+        raise InputError(
+            "int8 needs calibration data, and there are none.",
+            hint="Add calibration() to the model file, or give --calibration PATH.",
+        )
+    return recipe.precision, ""

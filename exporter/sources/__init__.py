@@ -1,0 +1,98 @@
+"""Where a model comes from: one file a kind, asked in the order below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...backends.base import Feed
+from ...errors import InputError
+from . import huggingface, onnx_file, pt2, python, weights_file
+from .base import Predict, Source, SourceKind, checked_dynamic, missing, safe_name
+from .torch_module import arrays, check_forward, in_forward_order, module_digest, torch_predict
+from .traceback import user_errors, user_traceback
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Predict", "Source", "load_source", "source_from_object", "torch_predict", "user_errors", "user_traceback"]
+
+KINDS: tuple[SourceKind, ...] = (onnx_file, pt2, weights_file, huggingface, python)
+
+
+def load_source(spec: str, *, trust: bool = False) -> Source:
+    """The model that the spec names.
+
+    Args:
+        spec: a Python file or importable module, a `.pt2` or `.onnx` file, or a Hugging Face model directory.
+        trust: run code and pickles that the file carries.
+
+    Raises:
+        InputError: what is there cannot be exported; the message says why and what to do.
+    """
+    for kind in KINDS:
+        if kind.matches(spec):
+            return kind.load(spec, trust)
+    if not Path(spec).exists():
+        raise missing(spec)
+    raise InputError(
+        f"{spec} is not a model source.",
+        hint="Give a Python file or module, a .pt2 program, an .onnx file or a Hugging Face model directory.",
+    )
+
+
+def source_from_object(
+    model: nn.Module,
+    inputs: Mapping[str, Any] | tuple[Any, ...] | Any,
+    *,
+    name: str | None = None,
+    dynamic: Mapping[str, Mapping[int, str]] | None = None,
+    calibration: Callable[[], Iterable[Feed]] | None = None,
+    evaluate: Callable[[Predict], float] | None = None,
+) -> Source:
+    """The source of a module in memory, which is put in evaluation mode.
+
+    Args:
+        inputs: one example batch: a dict by name, or a tuple or one tensor in the order of `forward`'s parameters.
+        name: what the files are called after; default: the module's class.
+        dynamic: free axes, `{input: {axis: name}}`.
+
+    Raises:
+        InputError: no module, inputs that `forward` does not take, or a forward that fails on them.
+    """
+    from torch import nn
+
+    if not isinstance(model, nn.Module):
+        raise InputError(f"The model is a {type(model).__name__}; expected a torch.nn.Module.")
+    name = name or type(model).__name__
+    origin = f"Model {name}"
+    given = arrays(_named(model, inputs, origin), f"{origin}: inputs")
+    feed = in_forward_order(model, given, f"{origin}: inputs")
+    axes = checked_dynamic(dynamic or {}, feed, f"{origin}: dynamic")
+    model.eval()
+    check_forward(model, feed, origin)
+    return Source(
+        name=safe_name(name),
+        kind="object",
+        module=model,
+        onnx=None,
+        inputs=feed,
+        dynamic=axes,
+        calibration=calibration,
+        evaluate=evaluate,
+        digest=module_digest(model, feed, axes),
+    )
+
+
+def _named(model: nn.Module, inputs: Any, origin: str) -> Mapping[str, Any]:
+    """Inputs by the names of forward's parameters, where they come without."""
+    import inspect
+
+    if isinstance(inputs, Mapping):
+        return inputs
+    values = inputs if isinstance(inputs, tuple | list) else (inputs,)
+    names = list(inspect.signature(model.forward).parameters)
+    if len(values) > len(names):
+        raise InputError(f"{origin}: {len(values)} inputs were given, forward takes {', '.join(names) or 'none'}.")
+    return dict(zip(names, values, strict=False))

@@ -1,0 +1,149 @@
+"""A Hugging Face model directory on disk: `config.json` and safetensors, classes of the installed transformers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...backends.base import Array
+from ...errors import InputError, UnservedError
+from .base import Dynamic, Source, safe_name
+from .quiet import quiet
+from .torch_module import check_forward, module_digest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_BATCH, _SEQUENCE = 2, 16
+_OWN = "Write a Python file with model() and inputs() that builds it; `edgepress init` writes one to start from."
+
+
+def matches(spec: str) -> bool:
+    """A directory, unless it is a Python package without a configuration."""
+    path = Path(spec)
+    return path.is_dir() and ((path / "config.json").is_file() or not (path / "__init__.py").is_file())
+
+
+def load(spec: str, trust: bool) -> Source:
+    """Load configuration and weights from the directory, never from the network; synthetic example inputs.
+
+    Args:
+        trust: allow weights in pickle files where there are no safetensors. Python code in the directory is never run.
+
+    Raises:
+        InputError: no such model, weights in pickles only, or a kind of model whose inputs are not known.
+        UnservedError: transformers is not installed.
+    """
+    directory = Path(spec)
+    architecture = _architecture(directory)
+    _check_weights(directory, trust)
+    module = _model(directory, architecture, trust)
+    inputs, dynamic = _inputs(module, spec)
+    check_forward(module, inputs, spec)
+    return Source(
+        name=safe_name(directory.resolve().name),
+        kind="huggingface",
+        module=module,
+        onnx=None,
+        inputs=inputs,
+        dynamic=dynamic,
+        digest=module_digest(module, inputs, dynamic),
+    )
+
+
+def _architecture(directory: Path) -> str:
+    path = directory / "config.json"
+    if not path.is_file():
+        raise InputError(f"{directory} has no config.json.", hint="Give a directory that `save_pretrained` wrote.")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}.") from error
+    names = config.get("architectures") if isinstance(config, Mapping) else None
+    if not names or not isinstance(names[0], str):
+        raise InputError(
+            f"{path} names no `architectures`.", hint='Add the model class: "architectures": ["BertModel"].'
+        )
+    return str(names[0])
+
+
+def _check_weights(directory: Path, trust: bool) -> None:
+    if any(directory.glob("*.safetensors")):
+        return
+    pickles = sorted(p.name for p in directory.glob("*.bin"))
+    if not pickles:
+        raise InputError(f"{directory} has no weights: neither *.safetensors nor *.bin.")
+    if not trust:
+        raise InputError(
+            f"{directory} has its weights in a pickle ({pickles[0]}), which can run code when it is loaded.",
+            hint="Save it again with save_pretrained(safe_serialization=True), or pass --trust-source.",
+        )
+
+
+def _model(directory: Path, architecture: str, trust: bool) -> nn.Module:
+    try:
+        import transformers
+    except ImportError as error:
+        raise UnservedError(
+            f"{directory} is a Hugging Face model, and transformers is not installed.",
+            hint="pip install 'edgepress[huggingface]'.",
+        ) from error
+    kind = getattr(transformers, architecture, None)
+    if kind is None:
+        raise InputError(
+            f"{directory} is a {architecture}, which transformers {transformers.__version__} does not have.",
+            hint=f"Code in a model directory is never run. {_OWN}",
+        )
+    return _pretrained(kind, directory, use_safetensors=None if trust else True)
+
+
+def _pretrained(kind: Any, directory: Path, **options: Any) -> nn.Module:
+    import torch
+    from torch import nn
+
+    try:
+        with quiet():
+            module = kind.from_pretrained(directory, local_files_only=True, dtype=torch.float32, **options)
+    except Exception as error:
+        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise InputError(f"{directory} cannot be loaded as {kind.__name__}: {first}") from error
+    assert isinstance(module, nn.Module)
+    # A cache of keys and values would become outputs that no single inference needs.
+    if hasattr(module.config, "use_cache"):
+        module.config.use_cache = False
+    return module.eval()
+
+
+def _inputs(module: Any, spec: str) -> tuple[dict[str, Array], Dynamic]:
+    """A seeded example batch for the model's kind, and its free axes.
+
+    Raises:
+        InputError: not a text or an image model, or one with an encoder and a decoder.
+    """
+    config, main = module.config, getattr(module, "main_input_name", "")
+    if getattr(config, "is_encoder_decoder", False) or main not in ("input_ids", "pixel_values"):
+        raise InputError(f"{spec}: the inputs of a {type(module).__name__} ({main}) are not known.", hint=_OWN)
+    return _text(config) if main == "input_ids" else _image(config, spec)
+
+
+def _text(config: Any) -> tuple[dict[str, Array], Dynamic]:
+    longest = int(getattr(config, "max_position_embeddings", _SEQUENCE) or _SEQUENCE)
+    shape = (_BATCH, min(_SEQUENCE, longest))
+    ids = np.random.default_rng(0).integers(0, int(config.vocab_size), shape, dtype=np.int64)
+    free = {0: "batch", 1: "sequence"}
+    inputs: dict[str, Array] = {"input_ids": ids, "attention_mask": np.ones(shape, np.int64)}
+    return inputs, {name: dict(free) for name in inputs}
+
+
+def _image(config: Any, spec: str) -> tuple[dict[str, Array], Dynamic]:
+    size = getattr(config, "image_size", None)
+    if not isinstance(size, int | list | tuple):
+        raise InputError(f"{spec}: config.json names no `image_size`.", hint=f"Add it, in pixels. {_OWN}")
+    height, width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+    shape = (_BATCH, int(getattr(config, "num_channels", 3)), height, width)
+    pixels = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    return {"pixel_values": pixels}, {"pixel_values": {0: "batch"}}

@@ -1,0 +1,38 @@
+"""An `.onnx` file, with its external data beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..graphs import free_axes, read_graph
+from ..synthesis import synthesize_from_specs
+from .base import Source, missing, safe_name
+
+
+def matches(spec: str) -> bool:
+    """By suffix."""
+    return Path(spec).suffix.lower() == ".onnx"
+
+
+def load(spec: str, trust: bool) -> Source:
+    """Validate the file; its example inputs are synthetic, its free axes the ones it names.
+
+    Args:
+        trust: not needed: an ONNX file holds no code.
+
+    Raises:
+        InputError: not a complete ONNX file, or external data that are missing or lie elsewhere.
+    """
+    path = Path(spec)
+    if not path.is_file():
+        raise missing(spec)
+    graph = read_graph(path)
+    return Source(
+        name=safe_name(path.stem),
+        kind="onnx",
+        module=None,
+        onnx=path,
+        inputs=synthesize_from_specs(graph.inputs, seed=0),
+        dynamic=free_axes(graph.inputs),
+        digest=graph.digest,
+    )

@@ -1,0 +1,168 @@
+"""A model in a Python file or importable module: functions by name, `model()` and `inputs()` required."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from ...backends.base import Feed
+from ...errors import InputError
+from .base import Source, checked_dynamic, missing, safe_name
+from .torch_module import arrays, check_forward, in_forward_order, module_digest
+from .traceback import user_errors, user_traceback
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_START = "`edgepress init` writes a file to start from."
+
+
+def matches(spec: str) -> bool:
+    """A `.py` file, or a dotted module name."""
+    return spec.endswith(".py") or re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", spec) is not None
+
+
+def load(spec: str, trust: bool) -> Source:
+    """Run the file, build its model and run that once; its directory stays importable.
+
+    Args:
+        trust: not needed: who names a Python file wants it run.
+
+    Raises:
+        InputError: the file, one of its functions or the model's forward is at fault.
+    """
+    code = _run_file(Path(spec)) if spec.endswith(".py") else _import(spec)
+    file = Path(code.__file__ or spec)
+    user = _User(code=code, origin=spec, root=file.parent)
+    module = _model(user)
+    given = arrays(user.call("inputs"), f"inputs() of {spec}")
+    inputs = in_forward_order(module, given, f"inputs() of {spec}")
+    declared = user.call("dynamic") if user.find("dynamic") else {}
+    dynamic = checked_dynamic(declared, inputs, f"dynamic() of {spec}")
+    check_forward(module, inputs, spec, user.root)
+    return Source(
+        name=safe_name(file.stem if spec.endswith(".py") else spec.rpartition(".")[2]),
+        kind="python",
+        module=module,
+        onnx=None,
+        inputs=inputs,
+        dynamic=dynamic,
+        calibration=user.feeds(),
+        evaluate=user.find("evaluate"),
+        digest=module_digest(module, inputs, dynamic, files=(file,)),
+    )
+
+
+class _User:
+    """The user's functions; what they raise becomes an `InputError` with their own frames."""
+
+    def __init__(self, *, code: ModuleType, origin: str, root: Path) -> None:
+        self.code, self.origin, self.root = code, origin, root
+
+    def find(self, function: str) -> Callable[..., Any] | None:
+        found = getattr(self.code, function, None)
+        return found if callable(found) else None
+
+    def call(self, function: str) -> Any:
+        """The function's result.
+
+        Raises:
+            InputError: there is no such function, or it raised.
+        """
+        found = self.find(function)
+        if found is None:
+            raise InputError(f"{self.origin} has no function {function}().", hint=_START)
+        with user_errors(f"{function}() of {self.origin}", self.root):
+            return found()
+
+    def feeds(self) -> Callable[[], Iterable[Feed]] | None:
+        """`calibration`, read only when it is iterated."""
+        if self.find("calibration") is None:
+            return None
+
+        def feeds() -> Iterator[Feed]:
+            with user_errors(f"calibration() of {self.origin}", self.root):
+                yield from self.code.calibration()
+
+        return feeds
+
+
+def _model(user: _User) -> nn.Module:
+    from torch import nn
+
+    module = user.call("model")
+    if not isinstance(module, nn.Module):
+        raise InputError(f"{user.origin}: model() gives a {type(module).__name__}; expected a torch.nn.Module.")
+    return module.eval()
+
+
+def _run_file(path: Path) -> ModuleType:
+    """The file as a module of a name of its own, its directory importable as for `python FILE`."""
+    if not path.is_file():
+        raise missing(str(path))
+    path = path.resolve()
+    name = f"edgepress_source_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    _forget_namesakes(path.parent)
+    _importable(path.parent)
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} cannot be loaded as Python.")
+    code = importlib.util.module_from_spec(spec)
+    sys.modules[name] = code
+    try:
+        spec.loader.exec_module(code)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise InputError(f"{path} fails when it is loaded.\n{user_traceback(error, path.parent)}") from error
+    return code
+
+
+def _import(name: str) -> ModuleType:
+    _importable(Path.cwd())
+    if _find(name) is None:
+        raise missing(f"{name}.py") if Path(f"{name}.py").is_file() else _unknown(name)
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        raise InputError(f"Module {name} fails when it is imported.\n{user_traceback(error)}") from error
+
+
+def _find(name: str) -> object:
+    try:
+        return importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        return None  # a parent package is not there
+
+
+def _unknown(name: str) -> InputError:
+    return InputError(
+        f"{name} is neither a file, a directory nor an importable Python module.",
+        hint="Give a Python file or module, a .pt2 program, an .onnx file or a Hugging Face model directory.",
+    )
+
+
+def _importable(directory: Path) -> None:
+    if str(directory) not in sys.path:
+        sys.path.insert(0, str(directory))
+
+
+def _forget_namesakes(directory: Path) -> None:
+    """Drop modules loaded from another source's directory under the name of a file beside this one.
+
+    Two sources in one process may each have a `data.py`; the second must not get the first one's.
+    """
+    installed = [Path(sysconfig.get_path(key)).resolve() for key in ("stdlib", "purelib", "platlib")]
+    for file in directory.glob("*.py"):
+        known = getattr(sys.modules.get(file.stem), "__file__", None)
+        if known is None or Path(known).resolve() == file:
+            continue
+        if not any(Path(known).resolve().is_relative_to(place) for place in installed):
+            del sys.modules[file.stem]

@@ -1,0 +1,243 @@
+"""What all torch sources share: how a module is called, what its outputs are called, and what decides it."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...backends.base import Array, Feed
+from ...errors import InputError
+from .base import Dynamic, Predict, Source, described, specs_digest
+from .traceback import is_user_file, user_traceback
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def arrays(feed: Mapping[str, Any], origin: str) -> dict[str, Array]:
+    """Tensors or arrays by name as arrays; those on the CPU share their memory.
+
+    Raises:
+        InputError: no mapping of names to tensors, or a dtype that numpy lacks.
+    """
+    import torch
+
+    if not isinstance(feed, Mapping) or not feed:
+        raise InputError(f"{origin} gives {type(feed).__name__}; expected a dict of input name to tensor, not empty.")
+    result: dict[str, Array] = {}
+    for name, value in feed.items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor | np.ndarray):
+            raise InputError(
+                f"{origin} gives {name!r}: {type(value).__name__}; expected a dict of input name to tensor."
+            )
+        if isinstance(value, torch.Tensor) and value.dtype == torch.bfloat16:
+            raise InputError(f"{origin}: input {name!r} is bfloat16; give float32 or float16.")
+        result[name] = np.ascontiguousarray(value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value)
+    return result
+
+
+def by_keyword(module: nn.Module, names: Sequence[str], origin: str) -> bool:
+    """Whether `forward` takes the inputs by keyword; else it takes them by position, where their number fits.
+
+    Raises:
+        InputError: neither; the message names what was given and what `forward` takes.
+    """
+    parameters = inspect.signature(module.forward).parameters.values()
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    accepted, required = {p.name for p in named}, {p.name for p in named if p.default is p.empty}
+    anything = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    if required <= set(names) and (anything or accepted >= set(names)):
+        return True
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    fewest = sum(p.default is p.empty for p in positional)
+    most = sys.maxsize if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(positional)
+    # A partial match is a typing error, and calling by position would pair the wrong ones.
+    if fewest <= len(names) <= most and not accepted & set(names):
+        return False
+    raise InputError(
+        f"{origin} names {', '.join(names)}; forward of {type(module).__name__} takes {_parameters(module)}.",
+        hint="Name the inputs as the parameters of forward.",
+    )
+
+
+def in_forward_order(module: nn.Module, feed: Mapping[str, Array], origin: str) -> dict[str, Array]:
+    """The feed in the order of `forward`'s parameters; as given where it is called by position."""
+    if not by_keyword(module, list(feed), origin):
+        return dict(feed)
+    order = [name for name in inspect.signature(module.forward).parameters if name in feed]
+    return {name: feed[name] for name in (*order, *(n for n in feed if n not in order))}
+
+
+def call(module: nn.Module, feed: Feed) -> object:
+    """Run the module on the feed, without gradients; what it raises is passed on."""
+    import torch
+
+    tensors = {name: torch.from_numpy(np.require(array, requirements=["C", "W"])) for name, array in feed.items()}
+    with torch.no_grad():
+        if by_keyword(module, list(feed), "The feed"):
+            return module(**tensors)
+        return module(*tensors.values())
+
+
+def named_outputs(result: object) -> dict[str, Tensor]:
+    """The tensors of a module's result by name.
+
+    One tensor is `output`; those of a dict or of a Hugging Face output are called by key, those of a tuple `output_0`,
+    `output_1`, ...; what is nested adds to the name with an underscore, and None is left out.
+
+    Raises:
+        InputError: it holds something else than tensors.
+    """
+    pairs = list(_leaves("", result))
+    if not pairs:
+        raise InputError("forward returns no tensor.", hint="Return a tensor, a tuple or a dict of tensors.")
+    return dict(pairs)
+
+
+def _leaves(name: str, value: object) -> Iterator[tuple[str, Tensor]]:
+    import torch
+
+    if value is None:
+        return
+    if isinstance(value, torch.Tensor):
+        yield name or "output", value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(f"{name}_{key}" if name else str(key), item)
+    elif isinstance(value, tuple | list):
+        keys = getattr(value, "_fields", range(len(value)))
+        for key, item in zip(keys, value, strict=True):
+            yield from _leaves(f"{name or 'output'}_{key}" if isinstance(key, int) or name else str(key), item)
+    else:
+        raise InputError(
+            f"forward returns {type(value).__name__}{f' in {name!r}' if name else ''}; expected tensors.",
+            hint="Return a tensor, a tuple or a dict of tensors.",
+        )
+
+
+def torch_predict(source: Source, threads: int | None = None) -> Predict:
+    """A predictor that runs the source's torch module; its outputs are called as the captured graph's.
+
+    Args:
+        threads: intra-op threads of torch, for the whole process; None leaves them.
+
+    Raises:
+        ValueError: the source is an ONNX file and has no module.
+    """
+    import torch
+
+    module = source.module
+    if module is None:
+        raise ValueError(f"{source.name} has no torch module")
+
+    def predict(feed: Feed) -> dict[str, Array]:
+        if threads is not None and torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        ordered = {name: feed[name] for name in source.inputs}
+        return {name: tensor.numpy() for name, tensor in output_tensors(module, ordered).items()}
+
+    return predict
+
+
+def output_tensors(module: nn.Module, feed: Feed) -> dict[str, Tensor]:
+    """Run the module on the feed and name its outputs; an output never carries an input's name."""
+    outputs = named_outputs(call(module, feed))
+    return {f"{name}_output" if name in feed else name: tensor for name, tensor in outputs.items()}
+
+
+def check_forward(module: nn.Module, inputs: Mapping[str, Array], origin: str, root: Path | None = None) -> None:
+    """Run the module once, so that a fault in it shows here and in the user's terms.
+
+    Raises:
+        InputError: the module raised, is not on the CPU, or returned something else than tensors.
+    """
+    device = next((p.device.type for p in (*module.parameters(), *module.buffers()) if p.device.type != "cpu"), None)
+    if device:
+        raise InputError(f"{origin}: the model has weights on {device}.", hint="Move it with `.cpu()`.")
+    entered = _Entered(module)
+    try:
+        with entered:
+            output_tensors(module, inputs)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{origin}: the model's forward fails on its example inputs ({described(inputs)}).{entered.where()}\n"
+            f"{user_traceback(error, root)}",
+            hint="Correct the layer or the example inputs; the model must run on them.",
+        ) from error
+
+
+class _Entered:
+    """Watches which submodule runs, so that the one that failed can be named."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._modules = {name: child for name, child in module.named_modules() if name}
+        self._running: list[tuple[str, nn.Module, str]] = []
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> None:
+        for name, child in self._modules.items():
+            self._handles.append(child.register_forward_pre_hook(self._enter(name)))
+            self._handles.append(child.register_forward_hook(lambda *_: self._leave()))
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def where(self) -> str:
+        """The innermost module that was entered and not left, as a sentence; empty where there is none."""
+        if not self._running:
+            return ""
+        name, child, given = self._running[-1]
+        what = str(child) if not any(True for _ in child.children()) else type(child).__name__
+        return f" It fails in `{name}`, {what}, which was given {given or 'no tensor'}."
+
+    def _enter(self, name: str) -> Any:
+        def hook(child: nn.Module, arguments: tuple[object, ...]) -> None:
+            shapes = (f"{tuple(a.shape)}" for a in arguments if hasattr(a, "shape"))
+            self._running.append((name, child, ", ".join(shapes)))
+
+        return hook
+
+    def _leave(self) -> None:
+        if self._running:
+            self._running.pop()
+
+
+def module_digest(module: nn.Module, inputs: Mapping[str, Array], dynamic: Dynamic, files: Iterable[Path] = ()) -> str:
+    """Sha256 of weights, structure, the user's source files, and the form of the inputs; paths are left out."""
+    total = hashlib.sha256(specs_digest(inputs, dynamic))
+    # A structure may print objects with their addresses, which differ in each process.
+    total.update(re.sub(r" at 0x[0-9a-f]+", "", repr(module)).encode())
+    texts = {hashlib.sha256(path.read_bytes()).digest() for path in {*files, *_class_files(module)}}
+    for text in sorted(texts):
+        total.update(text)
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        total.update(_bytes(tensor))
+    return total.hexdigest()
+
+
+def _class_files(module: nn.Module) -> set[Path]:
+    names = {type(child).__module__ for child in module.modules()}
+    files = {getattr(sys.modules.get(name), "__file__", None) for name in names}
+    return {Path(file) for file in files if file and is_user_file(file) and Path(file).is_file()}
+
+
+def _bytes(tensor: Tensor) -> Any:
+    import torch
+
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().data
+
+
+def _parameters(module: nn.Module) -> str:
+    return ", ".join(str(p) for p in inspect.signature(module.forward).parameters.values()) or "nothing"

@@ -1,0 +1,1 @@
+"""The stages of an export, one a file: each takes a draft and returns it with more in it."""

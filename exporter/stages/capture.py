@@ -1,0 +1,241 @@
+"""From a source to an ONNX graph at the target's opset, and the proof that both compute the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...backends.base import Array, AxisRange, Feed, Graph
+from ...errors import InputError, UnservedError, VerificationError
+from ...profiles.environment import this_machine
+from ...profiles.evidence import Evidence
+from ...profiles.parity import Parity, parity, worst
+from ..draft import Draft
+from ..golden import Golden
+from ..graphs import read_graph, write_model
+from ..passes.clean_metadata import clean_metadata
+from ..progress import Advance
+from ..sources import Predict, Source, torch_predict
+from ..sources.onnx_to_opset import LOWEST_OPSET, converted
+from ..sources.torch_to_onnx import exported
+from ..sources.traceback import user_traceback
+from ..synthesis import synthesize
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+# Float32 kernels of two runtimes differ by rounding, about 1e-6 a layer; a wrong graph is off by far more than this.
+TOLERANCE, LEAST_COSINE = 1e-3, 0.9999
+
+
+def run(draft: Draft, advance: Advance) -> Draft:
+    """Capture the source at the target's opset, prove it, and make the golden data from the original model.
+
+    Targets of one opset share the graph.
+
+    Raises:
+        InputError, VerificationError, UnservedError: as `capture` and `prove_capture` say.
+    """
+    import onnxruntime
+
+    source, opset = draft.source, draft.target.opset
+    path = draft.shared / f"{source.digest[:16]}-opset{opset}" / "model.onnx"
+    if path.is_file():
+        graph = read_graph(path, draft.axes)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        graph = capture(source, opset, path, draft.axes)
+    advance(0.5, "parity")
+    found = prove_capture(source, graph, draft.recipe.seed)
+    proof = Evidence(
+        claim=f"model.onnx at opset {graph.opset}, in FP32, computes what the source does, worst output {worst(found)}",
+        kind="emulated",
+        tool=f"onnxruntime {onnxruntime.__version__}",
+        machine=str(this_machine()),
+    )
+    golden = _golden(source, graph, draft.recipe.seed)
+    evidence = (*draft.evidence, proof)
+    return replace(draft, reference=graph, golden=golden, evidence=evidence, **draft.with_parity("capture", found))
+
+
+def capture(source: Source, opset: int, path: Path, axes: Mapping[str, AxisRange]) -> Graph:
+    """Write the source as ONNX to `path`, cleaned: the same source gives the same bytes.
+
+    A torch model is exported at exactly `opset`; an ONNX file keeps its own between 13 and `opset`. Batch normalization
+    is folded, constants are initializers, and inputs, outputs and free axes carry the source's names.
+
+    Args:
+        path: the `.onnx` file to write; large weights go beside it.
+        axes: ranges of the free axes by name, carried in the graph.
+
+    Raises:
+        InputError: the model cannot be exported; the user's line and a remedy are given.
+        UnservedError: the exporter produced another opset than asked.
+    """
+    model = exported(source, opset, path.parent) if source.onnx is None else converted(source.onnx, opset)
+    _check_opset(model, source, opset)
+    _name_axes(model, source)
+    clean_metadata(model, rename=source.onnx is None)
+    write_model(model, path)
+    return read_graph(path, axes)
+
+
+def prove_capture(source: Source, graph: Graph, seed: int) -> dict[str, Parity]:
+    """Compare the graph with what it was captured from, by output name, on the CPU.
+
+    The feeds are the example, a synthetic one of its shape, and synthetic ones with the free axes at their smallest
+    size and at up to twice the usual one. The reference is the torch module, or the ONNX file that was given.
+
+    Raises:
+        VerificationError: they disagree, or the model gives NaN or Inf.
+        InputError: the model itself fails at a size that its free axes are said to have.
+    """
+    run = _onnx_predict(graph.path)
+    original = _original(source)
+    feeds = _proof_feeds(source, graph, seed)
+    references = [_reference(original, feed, graph) for feed in feeds]
+    found = parity(references, [run(feed) for feed in feeds])
+    for name, agreement in found.items():
+        _judge(name, agreement, [reference[name] for reference in references])
+    return found
+
+
+def _check_opset(model: ir.Model, source: Source, opset: int) -> None:
+    got = model.opset_imports.get("")
+    exact = source.onnx is None
+    if got is None or got > opset or (got < opset if exact else got < LOWEST_OPSET):
+        raise UnservedError(
+            f"{source.name} was asked for at ONNX opset {opset} and came out at {got}.",
+            hint="Choose a target or a toolchain (TARGET@TOOLCHAIN) with another opset.",
+        )
+
+
+def _name_axes(model: ir.Model, source: Source) -> None:
+    """Call the free axes as the source does, in every value's shape, and check that they did stay free.
+
+    Raises:
+        InputError: an axis was fixed, or two names turned out to be one size.
+    """
+    import onnx_ir as ir
+
+    names: dict[str, str] = {}
+    for value in model.graph.inputs:
+        assert value.shape is not None
+        for axis, wanted in source.dynamic.get(str(value.name), {}).items():
+            size = value.shape[axis]
+            if isinstance(size, int):
+                raise _fixed(wanted, str(value.name), axis, size)
+            if size.value is None:
+                value.shape[axis] = ir.SymbolicDim(wanted)
+            elif names.setdefault(size.value, wanted) != wanted:
+                raise InputError(
+                    f"The axes {names[size.value]!r} and {wanted!r} of {source.name} always have the same size.",
+                    hint="Give them one name.",
+                )
+    changed = {old: new for old, new in names.items() if old != new}
+    if changed:
+        _rename_sizes(model, changed)
+
+
+def _fixed(name: str, tensor: str, axis: int, size: int) -> InputError:
+    return InputError(
+        f"Axis {name!r} (axis {axis} of {tensor!r}) cannot stay free: the model fixes it to {size}.",
+        hint=f"Write forward without that number (use {tensor}.shape[{axis}]), or do not declare the axis free.",
+    )
+
+
+def _rename_sizes(model: ir.Model, names: Mapping[str, str]) -> None:
+    """Replace symbols in all shapes, inside expressions like `2*s0` too."""
+    import onnx_ir as ir
+
+    pattern = re.compile("|".join(rf"(?<![\w.]){re.escape(old)}(?![\w.])" for old in names))
+    for graph in model.graphs():
+        for value in (*graph.inputs, *(output for node in graph for output in node.outputs)):
+            if value.shape is not None and not value.shape.is_static():
+                sizes = (size if isinstance(size, int) else size.value for size in value.shape)
+                renamed = (pattern.sub(lambda m: names[m[0]], s) if isinstance(s, str) else s for s in sizes)
+                value.shape = ir.Shape(renamed)
+
+
+def _golden(source: Source, graph: Graph, seed: int) -> Golden:
+    """One synthetic inference, its first axes at their smallest size, and one batch of the usual sizes."""
+    original = _original(source)
+    firsts = {axes[0] for axes in source.dynamic.values() if 0 in axes}
+    usual = {name: reach.usual for name, reach in graph.axes.items()}
+    single = {name: graph.axes[name].smallest if name in firsts else size for name, size in usual.items()}
+    sizes = [single, usual] if single != usual else [usual]
+    feeds = tuple(synthesize(source.inputs, source.dynamic, size, seed + i) for i, size in enumerate(sizes))
+    return Golden(feeds=feeds, outputs=tuple(original(feed) for feed in feeds))
+
+
+def _original(source: Source) -> Predict:
+    return torch_predict(source) if source.onnx is None else _onnx_predict(source.onnx)
+
+
+def _judge(name: str, agreement: Parity, references: list[Array]) -> None:
+    wide = [np.abs(r.astype(np.float64)) for r in references if r.size]
+    if not all(np.isfinite(r).all() for r in wide):
+        raise VerificationError(
+            f"Output {name!r} of the model itself holds NaN or Inf on the proof's inputs, so nothing can be compared.",
+            hint="Look at the model's weights and at its example inputs.",
+        )
+    largest = max((float(r.max()) for r in wide), default=0.0)
+    allowed = TOLERANCE * max(1.0, largest)
+    if agreement.max_abs <= allowed and agreement.cosine >= LEAST_COSINE:
+        return
+    raise VerificationError(
+        f"Output {name!r} of the captured graph differs from the model's: {agreement} "
+        f"(allowed: difference {allowed:.3g}, cosine {LEAST_COSINE}).",
+        hint="Look for randomness, state or Python branches on values in the model's forward.",
+    )
+
+
+def _proof_feeds(source: Source, graph: Graph, seed: int) -> list[Feed]:
+    sizes = [
+        {},
+        {name: reach.smallest for name, reach in graph.axes.items()},
+        # Twice keeps whatever the size must be divisible by.
+        {name: min(reach.largest, 2 * reach.usual) for name, reach in graph.axes.items()},
+    ]
+    distinct = [size for i, size in enumerate(sizes) if size not in sizes[:i]]
+    synthetic = [synthesize(source.inputs, source.dynamic, size, seed + i) for i, size in enumerate(distinct)]
+    return [source.inputs, *synthetic]
+
+
+def _reference(original: Predict, feed: Feed, graph: Graph) -> dict[str, Array]:
+    try:
+        return original(feed)
+    except InputError:
+        raise
+    except Exception as error:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
+        ranges = ", ".join(f"{name}={r.smallest}:{r.usual}:{r.largest}" for name, r in graph.axes.items())
+        raise InputError(
+            f"The model fails on inputs of the shapes {shapes}, which its free axes allow "
+            f"({ranges or 'none'}).\n{user_traceback(error)}",
+            hint="Narrow the range of the axis with --axis NAME=MIN:USUAL:MAX, or do not declare it free.",
+        ) from error
+
+
+def _onnx_predict(path: Path) -> Predict:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise InputError(
+            f"onnxruntime does not load {path.name}: {error}", hint="Replace the operator it names in the model."
+        ) from error
+    names = [output.name for output in session.get_outputs()]
+
+    def predict(feed: Feed) -> dict[str, Array]:
+        return dict(zip(names, session.run(names, dict(feed)), strict=True))
+
+    return predict

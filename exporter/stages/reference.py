@@ -1,0 +1,56 @@
+"""Capture the model as the FP32 reference graph, prove it, and record golden outputs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...backends.base import Engine, Feed, Graph
+from ...backends.registry import load_backend
+from ..draft import Captured, Draft
+from ..golden import Golden
+from ..progress import Advance
+from ..synthesis import synthesize
+from .capture import capture, prove_capture
+from .verify import EMULATOR
+
+# Feeds of the usual size beside the single inference: enough for a stable SQNR, small enough to ship.
+USUAL_FEEDS = 3
+
+
+def run(draft: Draft, advance: Advance) -> Draft:
+    """Capture at the target's opset, once for all targets that share it."""
+    opset = draft.target.opset
+    if opset not in draft.shared.captured:
+        draft.shared.captured[opset] = _captured(draft, opset, advance)
+    found = draft.shared.captured[opset]
+    return replace(draft, reference=found.graph, golden=found.golden, **draft.with_parity("capture", found.parity))
+
+
+def _captured(draft: Draft, opset: int, advance: Advance) -> Captured:
+    directory = draft.shared.directory / f"opset{opset}"
+    directory.mkdir()
+    advance(None, "to ONNX")
+    graph = capture(draft.source, opset, directory / "model.onnx", draft.axes)
+    advance(None, "parity")
+    parity = prove_capture(draft.source, graph, draft.recipe.seed)
+    advance(None, "golden outputs")
+    return Captured(graph=graph, parity=parity, golden=_golden(draft, graph))
+
+
+def _golden(draft: Draft, graph: Graph) -> Golden:
+    """Synthetic feeds and what the FP32 graph answers: a single inference first, then batches of the usual size."""
+    usual = {name: r.usual for name, r in draft.axes.items()}
+    sizes = [single_sizes(draft), *[usual] * USUAL_FEEDS]
+    feeds: list[Feed] = [
+        synthesize(draft.source.inputs, draft.source.dynamic, size, draft.recipe.seed + index)
+        for index, size in enumerate(sizes)
+    ]
+    engine = Engine(path=graph.path, backend=EMULATOR, precision="fp32", inputs=graph.inputs, outputs=graph.outputs)
+    session = draft.sessions.get(load_backend(EMULATOR), engine, draft.target, draft.threads)
+    return Golden(feeds=tuple(feeds), outputs=tuple(session(feed) for feed in feeds))
+
+
+def single_sizes(draft: Draft) -> dict[str, int]:
+    """Sizes of the free axes for one inference: the first axis of an input at its smallest, the others as usual."""
+    firsts = {axes[0] for axes in draft.source.dynamic.values() if 0 in axes}
+    return {name: r.smallest if name in firsts else r.usual for name, r in draft.axes.items()}

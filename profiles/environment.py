@@ -1,0 +1,91 @@
+"""The machine and the software that produced a figure, in words without host or user names."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+# What decides an artifact or a figure; only those installed are listed.
+TOOLS = (
+    "edgepress",
+    "torch",
+    "onnx",
+    "onnx-ir",
+    "onnxscript",
+    "onnxruntime",
+    "openvino",
+    "tensorrt",
+    "tensorrt-rtx",
+    "transformers",
+    "numpy",
+)
+# Instruction sets that decide which integer kernels a CPU runs.
+ISA_FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "amx_bf16", "asimddp", "i8mm", "sve")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A machine: processor model, architecture, usable cores, instruction sets and operating system."""
+
+    processor: str
+    arch: str
+    cores: int
+    isa: tuple[str, ...]
+    system: str
+
+    def __str__(self) -> str:
+        return f"{self.processor}, {self.arch}, {self.cores} cores"
+
+
+@cache
+def this_machine() -> Machine:
+    """The machine this runs on."""
+    info = _cpuinfo()
+    flags = set((info.get("flags") or info.get("Features") or "").split())
+    return Machine(
+        processor=info.get("model name") or info.get("Model") or platform.processor() or "unknown processor",
+        arch=platform.machine(),
+        cores=usable_cores(),
+        isa=tuple(flag for flag in ISA_FLAGS if flag in flags),
+        system=f"{platform.system()} {platform.release().split('-')[0]}, Python {platform.python_version()}",
+    )
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def usable_cores() -> int:
+    """Cores this process may use (its affinity), not what the board has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def tool_versions() -> dict[str, str]:
+    """Version of each installed tool that decides an artifact or a figure."""
+    return {name: found for name in TOOLS if (found := installed(name))}
+
+
+def installed(package: str) -> str:
+    """Version of an installed package, empty where it is not installed; imports nothing of it."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _cpuinfo() -> dict[str, str]:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in text.splitlines())
+    found: dict[str, str] = {}
+    for key, _, value in pairs:
+        found.setdefault(key.strip(), value.strip())
+    return found

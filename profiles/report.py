@@ -1,0 +1,168 @@
+"""What an export found, as one value; Markdown and JSON are two views of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from .environment import Machine
+from .evidence import Evidence
+from .layers import Coverage
+from .measure import Latency, Ratio
+from .parity import Parity
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskMetric:
+    """The user's own metric, higher is better, of the FP32 model and of what is shipped.
+
+    `how` says what ran: the engine itself, or the graph it is built from on another runtime.
+    """
+
+    before: float
+    after: float
+    how: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """Bytes on disk; None where nothing was compiled here."""
+
+    weights_fp32: int
+    weights: int
+    engine_fp32: int | None = None
+    engine: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything an export found.
+
+    Attributes:
+        parity: agreement with the FP32 model, by what was compared (`capture`, `engine`), then by output.
+        parity_how: what ran for `engine`.
+        coverage: int8 coverage of the opened engine; None where it is not int8 or could not be read.
+        latency: by arm (`torch`, `fp32`, `engine`), one inference of `latency_shape`.
+        missing: what was not possible or not done (`engine`, `coverage`, `latency` ...), and why, one sentence each.
+        stage_seconds: wall time of each stage.
+    """
+
+    model: str
+    target: str
+    target_title: str
+    backend: str
+    precision: str
+    evidence: tuple[Evidence, ...]
+    parity: Mapping[str, Mapping[str, Parity]]
+    parity_how: str
+    sizes: Sizes
+    machine: Machine
+    tools: Mapping[str, str]
+    date: str
+    command: str
+    schema: int = SCHEMA
+    coverage: Coverage | None = None
+    task: TaskMetric | None = None
+    latency: Mapping[str, Latency] = field(default_factory=dict)
+    latency_shape: str = ""
+    threads: int = 0
+    faster: Ratio | None = None
+    peak_memory: int = 0
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def rows(report: Report) -> Iterator[tuple[str, str, str]]:
+    """(what, FP32, shipped): the table a person wants to read, only with what was found."""
+    sizes = report.sizes
+    yield "weights", megabytes(sizes.weights_fp32), f"{megabytes(sizes.weights)}{_times(sizes.weights_fp32, sizes.weights)}"
+    if sizes.engine is not None:
+        before = "" if sizes.engine_fp32 is None else megabytes(sizes.engine_fp32)
+        yield "engine", before, f"{megabytes(sizes.engine)}{_times(sizes.engine_fp32, sizes.engine)}"
+    for p in (50, 90, 95):
+        if any(arm in report.latency for arm in ("engine", "fp32")):
+            yield f"latency p{p}", _latency(report, "fp32", p), _latency(report, "engine", p)
+    if report.faster is not None:
+        yield "speed-up, 95 % interval", "1", str(report.faster)
+    if "torch" in report.latency:
+        yield "torch latency p50", _latency(report, "torch", 50), ""
+    if report.task is not None:
+        yield "task metric", f"{report.task.before:.4f}", f"{report.task.after:.4f} ({report.task.how})"
+    for name, found in report.parity.get("engine", {}).items():
+        yield f"parity of {name}", "", str(found)
+    if report.coverage is not None:
+        yield "int8 coverage", "", f"{report.coverage} of the conv, matmul and gemm layers"
+
+
+def markdown(report: Report) -> str:
+    """The report as Markdown."""
+    return "\n".join(
+        [
+            f"# {report.model} for {report.target}",
+            "",
+            f"{report.precision} with {report.backend}, for {report.target_title}.",
+            "",
+            "| | FP32 | shipped |",
+            "|---|---|---|",
+            *(f"| {what} | {before} | {after} |" for what, before, after in rows(report)),
+            "",
+            *_section("What was not possible", [f"- {text}" for text in report.missing.values()]),
+            *_section("Layers that do not run in int8", _left(report)),
+            *_section("Evidence", [f"- *{e.kind}*: {e.claim} ({e.tool}; {e.machine})" for e in report.evidence]),
+            *_section("Parity of the captured graph with the model", _capture(report)),
+            *_section("Notes", [f"- {text}" for text in report.notes]),
+            *_section("How it was measured", list(_how(report))),
+            *_section("Tools", [f"- {name} {version}" for name, version in report.tools.items()]),
+        ]
+    )
+
+
+def megabytes(size: int) -> str:
+    """A size for people: `1.23 MB` (10^6 bytes), or kB below a tenth of that."""
+    return f"{size / 1e6:.2f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
+
+
+def _times(before: int | None, after: int) -> str:
+    return f" ({before / after:.1f}x smaller)" if before and after and before > 1.05 * after else ""
+
+
+def _latency(report: Report, arm: str, p: int) -> str:
+    if arm not in report.latency:
+        return ""
+    found = report.latency[arm]
+    value = {50: found.p50, 90: found.p90, 95: found.p95}[p]
+    if value is None:
+        return "too few samples"
+    return f"{value:.3f} ms{'' if found.stable else ' (unstable)'}"
+
+
+def _section(title: str, lines: list[str]) -> list[str]:
+    return [f"## {title}", "", *lines, ""] if lines else []
+
+
+def _left(report: Report) -> list[str]:
+    if report.coverage is None:
+        return []
+    return [
+        f"- `{layer.name}` ({layer.operator}): {layer.reason or 'the runtime does not tell why'}"
+        for layer in report.coverage.left
+    ]
+
+
+def _capture(report: Report) -> list[str]:
+    return [f"- {name}: {found}" for name, found in report.parity.get("capture", {}).items()]
+
+
+def _how(report: Report) -> Iterator[str]:
+    yield f"- Machine: {report.machine} ({', '.join(report.machine.isa) or 'no vector extension listed'}); {report.machine.system}."
+    yield f"- Date: {report.date}. Peak memory of the export: {megabytes(report.peak_memory)}."
+    for arm, found in report.latency.items():
+        yield (
+            f"- Latency of {arm}: {found.samples} samples of {report.latency_shape}, {report.threads} threads, "
+            f"coefficient of variation {found.variation:.1%}, {found.outliers} outliers kept, arms interleaved."
+        )
+    yield f"- Seconds by stage: {', '.join(f'{name} {s:.1f}' for name, s in report.stage_seconds.items())}."
+    yield f"- Again with: `{report.command}`"

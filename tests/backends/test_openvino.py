@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from edgepress.backends.base import Feed
+from edgepress.backends.openvino import OpenVino
+from edgepress.errors import InputError, UnservedError
+from edgepress.profiles.layers import Layer, coverage
+
+from ._residual import (
+    CONVOLUTIONS,
+    attention,
+    digests,
+    feeds,
+    fresh,
+    quantized,
+    residual,
+    save,
+    target,
+    with_custom_node,
+)
+
+openvino = pytest.importorskip("openvino")
+
+
+def inspected(directory: Path, activation: str, *, symmetric: bool, weight: str = "QInt8") -> dict[str, Layer]:
+    backend, graph = OpenVino(), quantized(directory, activation, symmetric=symmetric, weight=weight)
+    engine = backend.compile(graph, target(), fresh(directory / "engine"), "int8")
+    return {layer.name: layer for layer in backend.inspect(engine, target(), feeds(2)[0])}
+
+
+@pytest.mark.parametrize(("activation", "symmetric"), [("QUInt8", False), ("QInt8", True)])
+def test_int8_is_seen_in_the_kernels_of_every_convolution(tmp_path: Path, activation: str, symmetric: bool) -> None:
+    layers = inspected(tmp_path, activation, symmetric=symmetric)
+    assert all(layers[name].integer and layers[name].kernel.lower().endswith("i8") for name in (*CONVOLUTIONS, "head"))
+    assert coverage(list(layers.values())).share == 1.0
+    assert all(layers[name].microseconds is not None for name in CONVOLUTIONS)
+
+
+def test_asymmetric_weights_are_silently_float_and_reported_so(tmp_path: Path) -> None:
+    layers = inspected(tmp_path, "QUInt8", symmetric=False, weight="QUInt8")
+    for name in (*CONVOLUTIONS, "head"):  # the runtime says `runtimePrecision` u8 of the head
+        assert layers[name].compute
+        assert not layers[name].integer
+        assert "f32" in layers[name].reason
+    assert str(coverage(list(layers.values()))) == "0 of 4 (0%)"
+
+
+def test_only_compute_layers_count_as_integer(tmp_path: Path) -> None:
+    layers = inspected(tmp_path, "QUInt8", symmetric=False)
+    assert not layers["pool"].compute
+    assert not layers["pool"].integer
+
+
+def test_the_matrix_products_inside_a_fused_attention_count(tmp_path: Path) -> None:
+    graph, feed = attention(tmp_path / "attention.onnx")
+    engine = OpenVino().compile(graph, target(), fresh(tmp_path / "engine"), "fp32")
+    fused = [layer for layer in OpenVino().inspect(engine, target(), feed) if layer.operator == "Subgraph"]
+    assert any(layer.compute and not layer.integer for layer in fused)
+
+
+def test_the_weights_keep_their_precision(tmp_path: Path) -> None:
+    single = OpenVino().compile(residual(tmp_path / "f.onnx"), target(), fresh(tmp_path / "f"), "fp32")
+    parameters = 16 * (3 * 9 + 2 * 16 * 9 + 3) + 16 * 4 + 4
+    assert single.path.with_suffix(".bin").stat().st_size >= 4 * parameters
+    eighth = OpenVino().compile(quantized(tmp_path, "QUInt8", symmetric=False), target(), fresh(tmp_path / "i"), "int8")
+    assert eighth.path.with_suffix(".bin").stat().st_size < 2 * parameters
+
+
+def test_the_same_graph_gives_the_same_bytes_without_a_trace_of_this_machine(tmp_path: Path) -> None:
+    graph = quantized(tmp_path, "QUInt8", symmetric=False)
+    first, second = fresh(tmp_path / "1"), fresh(tmp_path / "2")
+    for directory in (first, second):
+        OpenVino().compile(graph, target(), directory, "int8")
+    assert digests(first) == digests(second)
+    text = (first / "model.xml").read_text()
+    assert str(tmp_path) not in text
+    assert graph.path.name not in text
+    assert "conversion_parameters" not in text
+
+
+def test_single_precision_is_not_lowered(tmp_path: Path) -> None:
+    engine = OpenVino().compile(residual(tmp_path / "f.onnx"), target(), fresh(tmp_path / "e"), "fp32")
+    layers = OpenVino().inspect(engine, target(), feeds(2)[0])
+    assert {layer.kernel.rpartition("_")[2] for layer in layers if layer.compute} == {"f32"}
+
+
+@pytest.mark.parametrize("call", ["check", "compile"])
+def test_a_custom_operator_is_refused_by_the_name_of_its_node(tmp_path: Path, call: str) -> None:
+    graph = with_custom_node(tmp_path / "twist.onnx")
+    if call == "check":
+        (rejection,) = OpenVino().check(graph, target())
+        assert rejection.node == "the_twist"
+        assert "acme.Twist" in rejection.reason
+    else:
+        with pytest.raises(InputError, match=r"the_twist: OpenVINO has no conversion for the operator acme\.Twist"):
+            OpenVino().compile(graph, target(), fresh(tmp_path / "e"), "fp32")
+
+
+def test_a_failed_conversion_names_the_node_and_the_last_word(tmp_path: Path) -> None:
+    from onnx import helper, numpy_helper
+
+    attributes = {"mode": "cubic", "coordinate_transformation_mode": "tf_crop_and_resize"}
+    node = helper.make_node("Resize", ["image", "", "scales"], ["logits"], "the_resize", **attributes)
+    scales = numpy_helper.from_array(np.ones(4, np.float32), "scales")
+    graph = save(tmp_path / "resize.onnx", [node], [scales], (1, 3, 8, 8), (1, 3, 8, 8))
+    (rejection,) = OpenVino().check(graph, target())
+    assert rejection.node == "the_resize"
+    assert "tf_crop_and_resize" in rejection.reason
+
+
+def test_a_device_that_is_not_there_says_which_are(tmp_path: Path) -> None:
+    engine = OpenVino().compile(residual(tmp_path / "f.onnx"), target(), fresh(tmp_path / "e"), "fp32")
+    with pytest.raises(UnservedError, match=r"finds no ABACUS on this machine; it finds CPU"):
+        OpenVino().open(engine, target(device="ABACUS"))
+
+
+@pytest.mark.parametrize(
+    ("feed", "message"),
+    [
+        ({}, "expects image"),
+        ({"image": np.zeros((2, 3, 12, 12), np.float64)}, "has dtype float64, expected float32"),
+        ({"image": np.zeros((2, 3, 12, 13), np.float32)}, r"expected \(batch, 3, 12, 12\)"),
+    ],
+)
+def test_a_feed_that_does_not_fit_is_the_users_fault(tmp_path: Path, feed: Feed, message: str) -> None:
+    engine = OpenVino().compile(residual(tmp_path / "f.onnx"), target(), fresh(tmp_path / "e"), "fp32")
+    with OpenVino().open(engine, target()) as session, pytest.raises(InputError, match=message):
+        session(feed)
+
+
+def test_without_the_runtime_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    here = OpenVino().available()
+    assert not here.run
+    assert not here.compile
+    assert 'pip install "edgepress[openvino]"' in here.remedy

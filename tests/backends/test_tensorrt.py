@@ -1,0 +1,300 @@
+"""TensorRT-RTX parses and builds for real here, without a GPU; what needs a device is tested as far as it refuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from edgepress.backends import tensorrt as module
+from edgepress.backends._cuda import missing
+from edgepress.backends.base import AxisRange, TensorSpec
+from edgepress.backends.tensorrt import TensorRt, TensorRtRtx
+from edgepress.errors import InputError, UnservedError
+from edgepress.profiles.target import Precision
+
+from ._tensorrt import WEAK, Net, jetson, residual
+
+RTX = TensorRtRtx().available()
+needs_rtx = pytest.mark.skipif(not RTX.compile, reason=RTX.reason)
+HERE_NO_GPU = pytest.mark.skipif(not missing()[0], reason="this machine has a CUDA device")
+
+# --- check
+
+
+@needs_rtx
+@pytest.mark.parametrize("integer", [False, True])
+def test_an_acceptable_graph_has_no_rejections(tmp_path: Path, integer: bool) -> None:
+    assert TensorRtRtx().check(residual(tmp_path / "m.onnx", integer), jetson()) == ()
+
+
+@needs_rtx
+@pytest.mark.parametrize("zero", [np.uint8(0), np.uint8(128), np.int8(3)])
+def test_a_zero_point_that_would_be_misread_is_rejected(tmp_path: Path, zero: np.ndarray) -> None:
+    rejections = TensorRtRtx().check(residual(tmp_path / "m.onnx", True, zero=zero), jetson())
+    assert "q_r" in {r.node for r in rejections}
+    assert {r.node for r in rejections} <= {"q_r", "dq_r"}
+    assert all("zero point" in r.reason.lower() for r in rejections)
+
+
+@needs_rtx
+def test_a_missing_zero_point_is_rejected(tmp_path: Path) -> None:
+    (rejection,) = TensorRtRtx().check(residual(tmp_path / "m.onnx", True, zero=None), jetson())
+    assert rejection.node == "q_r"
+    assert "UINT8" in rejection.reason
+
+
+@needs_rtx
+def test_an_int32_bias_is_rejected_with_what_to_do(tmp_path: Path) -> None:
+    (rejection,) = TensorRtRtx().check(residual(tmp_path / "m.onnx", True, bias32=True), jetson())
+    assert rejection.node == "dq_conv_2_b32"
+    assert "leave the biases" in rejection.reason
+
+
+@needs_rtx
+def test_every_unknown_operator_is_named(tmp_path: Path) -> None:
+    net = Net()
+    net.node("Twist", ["x"], "a", "twist_1", domain="acme")
+    net.node("Relu", ["a"], "b", "relu_1")
+    net.node("Fold", ["b"], "y", "fold_1", domain="acme")
+    rejections = TensorRtRtx().check(net.save(tmp_path / "m.onnx"), jetson())
+    assert [str(r) for r in rejections] == [
+        "twist_1: TensorRT has no operator Twist",
+        "fold_1: TensorRT has no operator Fold",
+    ]
+
+
+@needs_rtx
+@pytest.mark.parametrize("keep", [0.0, 0.5])
+def test_a_truncated_file_is_rejected(tmp_path: Path, keep: float) -> None:
+    graph = residual(tmp_path / "m.onnx", True)
+    data = graph.path.read_bytes()
+    graph.path.write_bytes(data[: int(len(data) * keep)])
+    (rejection,) = TensorRtRtx().check(graph, jetson())
+    assert rejection.node == "m.onnx"
+    assert rejection.reason
+
+
+@needs_rtx
+def test_one_check_does_not_leak_into_the_next(tmp_path: Path) -> None:
+    bad = residual(tmp_path / "bad.onnx", True, zero=np.uint8(0))
+    good = residual(tmp_path / "good.onnx", True)
+    backend = TensorRtRtx()
+    assert backend.check(bad, jetson())
+    assert backend.check(good, jetson()) == ()
+    assert backend.check(bad, jetson())
+
+
+@needs_rtx
+def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    TensorRtRtx().check(residual(tmp_path / "m.onnx", True, bias32=True), jetson())
+    assert capfd.readouterr() == ("", "")
+
+
+# --- compile
+
+
+@needs_rtx
+@pytest.mark.parametrize("capability", ["8.0", "8.6", "8.9", "12.0"])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_builds_a_plan_for_each_gpu(tmp_path: Path, capability: str, precision: Precision) -> None:
+    graph = residual(tmp_path / "m.onnx", precision == "int8")
+    (out := tmp_path / "engine").mkdir()
+    engine = TensorRtRtx().compile(graph, jetson(options={"compute_capabilities": [capability]}), out, precision)
+    assert [p.name for p in out.iterdir()] == ["model.plan"]
+    assert engine.path.stat().st_size > 10_000
+    assert engine.path.read_bytes()[:4] == b"vtrt"  # TensorRT's own mark
+    assert engine.precision == precision
+    assert f"compute capability {capability}, " in engine.notes[0]
+
+
+@needs_rtx
+def test_one_plan_serves_several_gpus(tmp_path: Path) -> None:
+    graph = residual(tmp_path / "m.onnx", True)
+    sizes = {}
+    for names in (["8.6"], ["8.0", "8.6", "8.9", "12.0"]):
+        (out := tmp_path / str(len(names))).mkdir()
+        engine = TensorRtRtx().compile(graph, jetson(options={"compute_capabilities": names}), out, "int8")
+        sizes[len(names)] = engine.path.stat().st_size
+        assert ", ".join(names) in engine.notes[0]
+    assert sizes[4] > sizes[1]
+
+
+@needs_rtx
+def test_a_static_network_needs_no_ranges(tmp_path: Path) -> None:
+    (out := tmp_path / "engine").mkdir()
+    engine = TensorRtRtx().compile(residual(tmp_path / "m.onnx", True, batch=2), jetson(), out, "int8")
+    assert engine.path.is_file()
+    assert "8.0, 8.6, 8.9, 12.0 and later" in engine.notes[0]
+
+
+@needs_rtx
+def test_a_free_axis_without_a_range_is_named(tmp_path: Path) -> None:
+    graph = replace(residual(tmp_path / "m.onnx", True), axes={})
+    with pytest.raises(InputError, match=r"'x' \(batch, 8, 16, 16\) has the free axis 'batch'"):
+        TensorRtRtx().compile(graph, jetson(), tmp_path, "int8")
+
+
+@needs_rtx
+@pytest.mark.parametrize("ends", [(0, 1, 8), (2, 1, 8), (1, 9, 8)])
+def test_a_range_out_of_order_is_refused(tmp_path: Path, ends: tuple[int, int, int]) -> None:
+    wrong = AxisRange(smallest=ends[0], usual=ends[1], largest=ends[2])
+    graph = replace(residual(tmp_path / "m.onnx", True), axes={"batch": wrong})
+    with pytest.raises(InputError, match="not ordered"):
+        TensorRtRtx().compile(graph, jetson(), tmp_path, "int8")
+
+
+@needs_rtx
+@pytest.mark.parametrize("name", ["8.7", "86", "9.9"])
+def test_an_unknown_gpu_lists_those_that_are_known(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"8\.6, 8\.9, 12\.0") as caught:
+        TensorRtRtx().compile(
+            residual(tmp_path / "m.onnx", True), jetson(options={"compute_capabilities": [name]}), tmp_path, "int8"
+        )
+    assert repr(name) in caught.value.message
+
+
+@needs_rtx
+def test_compile_refuses_what_check_rejects(tmp_path: Path) -> None:
+    graph = residual(tmp_path / "m.onnx", True, zero=np.uint8(0))
+    with pytest.raises(InputError, match=r"refuses m\.onnx: q_r: its zero point"):
+        TensorRtRtx().compile(graph, jetson(), tmp_path, "int8")
+    assert not (tmp_path / "model.plan").exists()
+
+
+@needs_rtx
+def test_the_builder_s_own_words_reach_the_user(tmp_path: Path) -> None:
+    # The specs disagree with the file, which only the builder notices.
+    graph = residual(tmp_path / "m.onnx", False)
+    wrong = TensorSpec(name="x", dtype="float32", shape=("batch", 8, 17, 16))
+    with pytest.raises(InputError, match="profile has min=17") as caught:
+        TensorRtRtx().compile(replace(graph, inputs=(wrong,)), jetson(), tmp_path, "fp32")
+    assert "/_src/" not in caught.value.message
+    assert "cudaError" not in caught.value.message
+
+
+@needs_rtx
+def test_external_weights_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in").mkdir()
+    graph = residual(tmp_path / "in" / "m.onnx", False, external=True)
+    assert (tmp_path / "in" / "m.onnx.data").stat().st_size > 4000
+    monkeypatch.chdir(tmp_path)
+    relative = replace(graph, path=Path("in/m.onnx"))
+    assert TensorRtRtx().check(relative, jetson()) == ()
+    assert TensorRtRtx().compile(relative, jetson(), tmp_path, "fp32").path.is_file()
+    (tmp_path / "in" / "m.onnx.data").unlink()
+    assert TensorRtRtx().check(relative, jetson())
+
+
+@needs_rtx
+def test_a_bad_workspace_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="workspace_mib"):
+        TensorRtRtx().compile(
+            residual(tmp_path / "m.onnx", False), jetson(options={"workspace_mib": 0}), tmp_path, "fp32"
+        )
+
+
+@needs_rtx
+def test_a_network_can_be_built_again_elsewhere(tmp_path: Path) -> None:
+    """A fresh process, so that nothing depends on state that earlier tests left in the SDK."""
+    graph = residual(tmp_path / "m.onnx", True, batch=1)
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[3]); import _tensorrt as t\n"
+        "from pathlib import Path; from edgepress.backends.tensorrt import TensorRtRtx\n"
+        "g = t.residual(Path(sys.argv[1]), True, batch=1)\n"
+        "TensorRtRtx().compile(g, t.jetson(), Path(sys.argv[2]), 'int8')"
+    )
+    arguments = [str(graph.path), str(tmp_path), str(Path(__file__).parent)]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (tmp_path / "model.plan").is_file()
+
+
+# --- a machine without a GPU
+
+
+@needs_rtx
+@HERE_NO_GPU
+def test_without_a_gpu_opening_and_inspecting_say_what_is_missing(tmp_path: Path) -> None:
+    engine = TensorRtRtx().compile(residual(tmp_path / "m.onnx", True), jetson(), tmp_path, "int8")
+    feed = {"x": np.zeros((1, 8, 16, 16), np.float32)}
+    with pytest.raises(UnservedError, match=r"cannot run on this machine: (no CUDA device|cuda-python)") as caught:
+        TensorRtRtx().open(engine, jetson())
+    assert caught.value.hint
+    with pytest.raises(UnservedError):
+        TensorRtRtx().inspect(engine, jetson(), feed)
+
+
+@HERE_NO_GPU
+@pytest.mark.parametrize("backend", [TensorRt(), TensorRtRtx()])
+def test_availability_gives_a_reason_and_a_remedy(backend: TensorRt | TensorRtRtx) -> None:
+    here = backend.available()
+    assert not here.run
+    assert here.reason
+    assert here.remedy
+    assert not (here.compile and backend.name == "tensorrt")
+
+
+@HERE_NO_GPU
+def test_tensorrt_itself_does_not_compile_here(tmp_path: Path) -> None:
+    with pytest.raises(UnservedError, match="tensorrt cannot compile on this machine") as caught:
+        TensorRt().compile(residual(tmp_path / "m.onnx", False), jetson(), tmp_path, "fp32")
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(("module", "backend"), [("tensorrt", TensorRt()), ("tensorrt_rtx", TensorRtRtx())])
+def test_a_module_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, module: str, backend: TensorRt | TensorRtRtx
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    here = backend.available()
+    assert (here.version, here.compile, here.run) == ("", False, False)
+    assert here.reason == f"{backend.title} is not installed"
+    assert "edgepress[" in here.remedy
+
+
+# --- settings, and versions that cannot be installed here
+
+
+@needs_rtx
+@pytest.mark.parametrize(("precision", "tf32"), [("fp32", False), ("int8", True)])
+def test_fp32_means_fp32_and_the_inspector_can_tell(tmp_path: Path, precision: Precision, tf32: bool) -> None:
+    import tensorrt_rtx as trt
+
+    graph = residual(tmp_path / "m.onnx", precision == "int8")
+    parsed = module._parse(trt, graph)
+    config = module._config(parsed, graph, jetson(options={"workspace_mib": 512}), precision, ())
+    assert config.get_flag(trt.BuilderFlag.TF32) is tf32
+    assert config.profiling_verbosity == trt.ProfilingVerbosity.DETAILED
+    assert config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == 512 << 20
+    assert config.num_optimization_profiles == 1
+    assert parsed.network.get_flag(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+
+
+def version(creation: dict[str, int] | None, builder: tuple[str, ...]) -> SimpleNamespace:
+    """The flags of a TensorRT: all that feature detection looks at."""
+    kinds = {} if creation is None else {"NetworkDefinitionCreationFlag": SimpleNamespace(**creation)}
+    return SimpleNamespace(**kinds, BuilderFlag=SimpleNamespace(**dict.fromkeys(builder, 0)))
+
+
+@pytest.mark.parametrize(
+    ("trt", "weak", "flags", "creation"),
+    [
+        (version({"EXPLICIT_BATCH": 0}, ("INT8", "FP16", "TF32")), True, ("INT8", "FP16"), 1),
+        (version({"EXPLICIT_BATCH": 0, "STRONGLY_TYPED": 1}, ("INT8", "FP16")), True, ("INT8", "FP16"), 1),
+        (version({"EXPLICIT_BATCH": 0, "STRONGLY_TYPED": 1}, ("INT8", "FP16")), False, (), 3),
+        (version({"STRONGLY_TYPED": 0}, ("TF32",)), True, (), 1),
+        (version(None, ("TF32",)), True, (), 0),
+    ],
+    ids=["8.5", "10.3", "10.13", "11.1", "without creation flags"],
+)
+def test_typing_follows_the_toolchain_as_far_as_this_tensorrt_has_it(
+    trt: SimpleNamespace, weak: bool, flags: tuple[str, ...], creation: int
+) -> None:
+    target = jetson(flags=WEAK if weak else {"int8": ("--stronglyTyped",)})
+    assert module._weak_flags(trt, target, "int8") == flags
+    assert module._creation_flags(trt, weak=bool(flags)) == creation

@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+
+from edgepress.backends.base import TensorSpec
+from edgepress.calibration.feeds import checked, feeds_from_object, feeds_from_path
+from edgepress.errors import InputError
+
+IMAGE = (TensorSpec(name="image", dtype="float32", shape=("batch", 2)),)
+PAIR = (
+    TensorSpec(name="ids", dtype="int64", shape=("batch", "length")),
+    TensorSpec(name="mask", dtype="int64", shape=("batch", "length")),
+)
+
+
+def image(*rows):
+    return {"image": np.asarray(rows, np.float32)}
+
+
+def read(feeds, specs=IMAGE):
+    return list(checked(feeds, specs, "data")())
+
+
+def test_a_function_is_called_anew_for_each_pass():
+    feeds = checked(feeds_from_object(lambda: (image([i, i]) for i in range(3))), IMAGE, "data")
+    assert [f["image"][0, 0] for f in feeds()] == [f["image"][0, 0] for f in feeds()] == [0, 1, 2]
+
+
+def test_a_generator_is_refused_because_it_can_be_read_once():
+    with pytest.raises(InputError, match="generator"):
+        feeds_from_object(image([1, 2]) for _ in range(3))
+
+
+def test_an_npz_is_split_into_batches_with_the_rest_last(tmp_path):
+    np.savez(tmp_path / "data.npz", image=np.arange(14, dtype=np.float32).reshape(7, 2))
+    batches = read(feeds_from_path(tmp_path / "data.npz", IMAGE, batch=3))
+    assert [len(b["image"]) for b in batches] == [3, 3, 1]
+    assert np.concatenate([b["image"] for b in batches]).ravel().tolist() == list(range(14))
+
+
+def test_a_directory_gives_its_files_in_order_of_name(tmp_path):
+    for i in (2, 0, 1):
+        np.save(tmp_path / f"{i}.npy", np.full((1, 2), i, np.float32))
+    (tmp_path / "readme.txt").write_text("not data")
+    assert [b["image"][0, 0] for b in read(feeds_from_path(tmp_path, IMAGE, batch=1))] == [0, 1, 2]
+
+
+def test_a_directory_of_npz_serves_several_inputs(tmp_path):
+    ids = np.ones((2, 5), np.int64)
+    np.savez(tmp_path / "a.npz", ids=ids, mask=ids)
+    assert set(read(feeds_from_path(tmp_path, PAIR, batch=2), PAIR)[0]) == {"ids", "mask"}
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        ({"picture": np.zeros((1, 2), np.float32)}, r"batch 0 has 'picture'; the model's inputs are 'image'"),
+        ({"image": np.zeros((1, 3), np.float32)}, r"'image' has shape \(1, 3\), expected \(batch, 2\)"),
+        ({"image": np.zeros((1, 2), np.float64)}, "dtype float64, expected float32"),
+        ({"image": np.zeros((1, 2, 1), np.float32)}, r"shape \(1, 2, 1\)"),
+        ([np.zeros((1, 2), np.float32)], "is a list; expected a dict"),
+    ],
+)
+def test_a_wrong_batch_is_named(batch, message):
+    with pytest.raises(InputError, match=message):
+        read(feeds_from_object([batch]))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_the_sample_that_is_not_finite_is_named(bad):
+    with pytest.raises(InputError, match="sample 4: input 'image' holds NaN or Inf"):
+        read(feeds_from_object([image([1, 2], [3, 4], [5, 6]), image([7, 8], [9, bad])]))
+
+
+def test_no_data_is_an_error():
+    with pytest.raises(InputError, match="is empty"):
+        read(feeds_from_object([]))
+
+
+def test_an_error_of_the_users_own_code_is_reported_as_theirs():
+    def data():
+        yield image([1, 2])
+        raise FileNotFoundError("images/7.png")
+
+    with pytest.raises(InputError, match=r"data raised FileNotFoundError: images/7.png"):
+        read(feeds_from_object(data))
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda d: None, "does not exist"),
+        (lambda d: (d / "x.npz").write_bytes(b"PK\x03\x04 cut off"), "cannot be read"),
+        (lambda d: np.savez(d / "x.npz", image=np.asarray([{}], object)), "cannot be read"),
+        (lambda d: np.savez(d / "x.npz", ids=np.zeros((3, 1)), mask=np.zeros((2, 1))), "different numbers of samples"),
+    ],
+)
+def test_a_broken_npz_is_one_clear_error(tmp_path, write, message):
+    write(tmp_path)
+    with pytest.raises(InputError, match=message):
+        read(feeds_from_path(tmp_path / "x.npz", PAIR, batch=1), PAIR)
+
+
+def test_one_array_does_not_serve_two_inputs(tmp_path):
+    np.save(tmp_path / "0.npy", np.zeros((1, 2), np.int64))
+    with pytest.raises(InputError, match="holds one array, but the model has the inputs 'ids', 'mask'"):
+        read(feeds_from_path(tmp_path, PAIR, batch=1), PAIR)
+
+
+def test_an_empty_directory_is_an_error(tmp_path):
+    with pytest.raises(InputError, match=r"holds no \.npz or \.npy"):
+        feeds_from_path(tmp_path, IMAGE, batch=1)

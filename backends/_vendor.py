@@ -31,12 +31,6 @@ def availability(module: str, distributions: Sequence[str], extra: str) -> Avail
     return Availability(version=f"{module} {_version(distributions)}", compile=True, run=True)
 
 
-def broken(module: str, error: ImportError) -> UnservedError:
-    """The error for a runtime that is installed but does not import."""
-    hint = f"Try `python -c 'import {module}'` and reinstall it."
-    return UnservedError(f"{module} is installed but does not import: {error}.", hint=hint)
-
-
 def import_or_explain(module: str) -> ModuleType:
     """Import a vendor's module.
 
@@ -46,7 +40,8 @@ def import_or_explain(module: str) -> ModuleType:
     try:
         return import_module(module)
     except ImportError as error:
-        raise broken(module, error) from error
+        hint = f"Try `python -c 'import {module}'` and reinstall it."
+        raise UnservedError(f"{module} is installed but does not import: {error}.", hint=hint) from error
 
 
 def refusal(runtime: str, graph: Graph, rejections: Sequence[Rejection]) -> InputError:

@@ -97,9 +97,9 @@ def _wide(dtype: np.dtype[np.generic]) -> type[np.uint64 | np.int64]:
 
 def _is_prefix_mask(array: Array) -> bool:
     """Two axes, only 0 and 1, each row ones and then zeros."""
-    return array.ndim == 2 and bool(
-        np.isin(array, (0, 1)).all() and (np.diff(array.astype(np.int8), axis=1) <= 0).all()
-    )
+    if array.ndim != 2 or not np.isin(array, (0, 1)).all():
+        return False
+    return bool((np.diff(array.astype(np.int8), axis=1) <= 0).all())
 
 
 def _noise_like(values: Array, shape: tuple[int, ...], rng: np.random.Generator, dtype: np.dtype[np.generic]) -> Array:

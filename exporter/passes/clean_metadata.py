@@ -59,7 +59,9 @@ def _module_name(node: ir.Node) -> str:
 def _owner(node: ir.Node) -> str:
     """The module whose `weight` the node takes, which a fused batch normalization does not hide."""
     for value in node.inputs:
-        if value is not None and value.is_initializer() and value.name and value.name.endswith(".weight"):
+        if value is None or not value.is_initializer() or len(list(value.uses())) != 1:
+            continue  # a weight that several nodes share names none of them
+        if value.name and value.name.endswith(".weight"):
             return value.name.removesuffix(".weight")
     return ""
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...errors import EdgepressError, InputError
 from .base import Source
+from .legacy_symbolics import legacy_corrected
 from .onnx_to_opset import optimized
 from .quiet import quiet
 from .torch_module import by_keyword, output_tensors
@@ -68,7 +69,7 @@ def _legacy(source: Source, opset: int, directory: Path) -> ir.Model:
     # Beyond 2 GB it writes one file a weight, so it gets a directory of its own.
     with tempfile.TemporaryDirectory(dir=directory, prefix=".tracing-") as name:
         file = Path(name) / "model.onnx"
-        with _explained(source), quiet(), _attention(opset):
+        with _explained(source), quiet(), legacy_corrected(opset):
             torch.onnx.export(
                 source.module,
                 **_arguments(source),
@@ -104,22 +105,6 @@ def _refuse_branches_on_values(source: Source) -> None:
     except Exception:
         # What else torch.export cannot do, the tracer may; the proof of parity judges what comes of it.
         return
-
-
-@contextlib.contextmanager
-def _attention(opset: int) -> Iterator[None]:
-    """Torch registers attention from opset 14 on, though all that it emits is in opset 13 as well."""
-    if opset >= 14:
-        yield
-        return
-    from torch.onnx import symbolic_opset14, utils
-
-    name = "aten::scaled_dot_product_attention"
-    utils.register_custom_op_symbolic(name, symbolic_opset14.scaled_dot_product_attention, opset)
-    try:
-        yield
-    finally:
-        utils.unregister_custom_op_symbolic(name, opset)
 
 
 def _arguments(source: Source) -> dict[str, Any]:

@@ -131,7 +131,9 @@ class Session(abc.ABC):
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -215,4 +217,6 @@ class Backend(abc.ABC):
     def _need(self, ability: str) -> None:
         here = self.available()
         if not getattr(here, ability):
-            raise UnservedError(f"{self.name} cannot {ability} on this machine: {here.reason}.", hint=here.remedy or None)
+            raise UnservedError(
+                f"{self.name} cannot {ability} on this machine: {here.reason}.", hint=here.remedy or None
+            )

@@ -82,9 +82,7 @@ def export(
         source = load_source(str(model), trust=trust_source)
         source = _overridden(source, inputs, data, evaluate)
     else:
-        source = source_from_object(
-            model, inputs, name=name, dynamic=dynamic, calibration=data, evaluate=evaluate
-        )
+        source = source_from_object(model, inputs, name=name, dynamic=dynamic, calibration=data, evaluate=evaluate)
     recipe = Recipe(
         precision=precision,  # type: ignore[arg-type]
         calibration=path,

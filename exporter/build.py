@@ -94,7 +94,9 @@ def build_bundle(path: Path) -> Bundle:
 def _renewed(report: Report, built: Evidence, engine: Engine) -> Report:
     """The report without what is no longer missing."""
     kept = tuple(e for e in report.evidence if e.kind != "absent")
-    missing = {what: why for what, why in report.missing.items() if what not in ("engine", "parser", "coverage", "latency")}
+    missing = {
+        what: why for what, why in report.missing.items() if what not in ("engine", "parser", "coverage", "latency")
+    }
     if not load_backend(engine.backend).available().run:
         missing["engine run"] = f"The engine was built but not run: {load_backend(engine.backend).available().reason}."
     sizes = replace(report.sizes, engine=sum(f.stat().st_size for f in engine.path.parent.iterdir()))

@@ -183,9 +183,13 @@ def check_files(bundle: Bundle) -> int:
     found = {**reproducible, **measured}
     faults = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
     faults += [f"{name} is not in the manifest" for name in sorted(found.keys() - expected.keys())]
-    faults += [f"{name} was changed" for name in sorted(expected.keys() & found.keys()) if expected[name] != found[name]]
+    faults += [
+        f"{name} was changed" for name in sorted(expected.keys() & found.keys()) if expected[name] != found[name]
+    ]
     if faults:
-        raise VerificationError(f"{bundle.path}: {'; '.join(faults)}.", hint="Copy the bundle again, whole, or export it again.")
+        raise VerificationError(
+            f"{bundle.path}: {'; '.join(faults)}.", hint="Copy the bundle again, whole, or export it again."
+        )
     return len(expected)
 
 
@@ -224,7 +228,9 @@ def check_destination(destination: Path, *, force: bool) -> None:
     """
     if destination.exists() or destination.is_symlink():
         if not force:
-            raise InputError(f"{destination} exists.", hint="Replace it whole with --force, or choose another --output.")
+            raise InputError(
+                f"{destination} exists.", hint="Replace it whole with --force, or choose another --output."
+            )
         if not (destination / MANIFEST).is_file() and (not destination.is_dir() or any(destination.iterdir())):
             raise InputError(f"{destination} exists and is not a bundle; --force replaces bundles only.")
     parent = next(p for p in destination.absolute().parents if p.exists())

@@ -18,9 +18,7 @@ from ..profiles.report import SCHEMA, Report, markdown, rows
 from .bundle import Manifest, Measured, hash_files, write_manifest
 
 
-def seal(
-    directory: Path, fields: Mapping[str, Any], report: Report, latency: Mapping[str, Measurement]
-) -> Manifest:
+def seal(directory: Path, fields: Mapping[str, Any], report: Report, latency: Mapping[str, Measurement]) -> Manifest:
     """Write `report.md`, `report.json`, the raw latency samples and `manifest.json`.
 
     Args:

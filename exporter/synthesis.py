@@ -105,7 +105,8 @@ def _is_prefix_mask(array: Array) -> bool:
 def _noise_like(values: Array, shape: tuple[int, ...], rng: np.random.Generator, dtype: np.dtype[np.generic]) -> Array:
     wide = values.astype(np.float64)
     noise = (wide.mean() + wide.std() * _smooth(shape, rng)).clip(wide.min(), wide.max())
-    return (noise.round() if dtype.kind in "iu" else noise).astype(dtype)
+    synthetic: Array = (noise.round() if dtype.kind in "iu" else noise).astype(dtype)
+    return synthetic
 
 
 def _smooth(shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.float64]:

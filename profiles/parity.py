@@ -94,7 +94,10 @@ def _decibel(signal: float, noise: float) -> float:
 
 
 def _cosines(r: npt.NDArray[np.float64], x: npt.NDArray[np.float64]) -> list[float]:
-    rows, others = r.reshape(len(r), -1) if r.ndim else r.reshape(1, 1), x.reshape(len(x), -1) if x.ndim else x.reshape(1, 1)
+    rows, others = (
+        r.reshape(len(r), -1) if r.ndim else r.reshape(1, 1),
+        x.reshape(len(x), -1) if x.ndim else x.reshape(1, 1),
+    )
     norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(others, axis=1)
     same = (rows == others).all(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -78,7 +78,11 @@ class Report:
 def rows(report: Report) -> Iterator[tuple[str, str, str]]:
     """(what, FP32, shipped): the table a person wants to read, only with what was found."""
     sizes = report.sizes
-    yield "weights", megabytes(sizes.weights_fp32), f"{megabytes(sizes.weights)}{_times(sizes.weights_fp32, sizes.weights)}"
+    yield (
+        "weights",
+        megabytes(sizes.weights_fp32),
+        f"{megabytes(sizes.weights)}{_times(sizes.weights_fp32, sizes.weights)}",
+    )
     if sizes.engine is not None:
         before = "" if sizes.engine_fp32 is None else megabytes(sizes.engine_fp32)
         yield "engine", before, f"{megabytes(sizes.engine)}{_times(sizes.engine_fp32, sizes.engine)}"

@@ -12,36 +12,75 @@ from .options import AxisOption, TargetList, json_option, quiet_option
 @click.command(no_args_is_help=True)
 @click.argument("source")
 @click.option(
-    "-t", "--target", "targets", multiple=True, required=True, type=TargetList(),
+    "-t",
+    "--target",
+    "targets",
+    multiple=True,
+    required=True,
+    type=TargetList(),
     help="Target name, alias or TOML file; several by repeating or with commas. See `edgepress targets`.",
 )
 @click.option(
-    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("dist"), show_default=True,
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("dist"),
+    show_default=True,
     help="Directory that receives MODEL-TARGET/.",
 )
 @click.option("--force", is_flag=True, help="Replace bundles that exist, whole.")
 @click.option(
-    "--precision", type=click.Choice(["auto", "int8", "fp16", "fp32"]), default="auto", show_default=True,
+    "--precision",
+    type=click.Choice(["auto", "int8", "fp16", "fp32"]),
+    default="auto",
+    show_default=True,
     help="auto: int8 where the target has it and there are calibration data, else its best float.",
 )
 @click.option(
     "--calibration", metavar="PATH", help="An .npz, or a directory of .npz or .npy batches, instead of calibration()."
 )
 @click.option(
-    "--exclude", multiple=True, metavar="PATTERN", help="Node name, operator type or pattern that stays float; repeatable."
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="Node name, operator type or pattern that stays float; repeatable.",
 )
 @click.option(
-    "--axis", "axes", multiple=True, type=AxisOption(), metavar="NAME=MIN:USUAL:MAX",
+    "--axis",
+    "axes",
+    multiple=True,
+    type=AxisOption(),
+    metavar="NAME=MIN:USUAL:MAX",
     help="Range of a free axis; repeatable. Default 1 : the example's size : 16 times that.",
 )
 @click.option("--min-sqnr", type=float, metavar="DB", help="Least agreement with FP32 to ship; default 10 for int8.")
-@click.option("--measure/--no-measure", default=True, show_default=True, help="Measure latency where the engine runs here.")
+@click.option(
+    "--measure/--no-measure", default=True, show_default=True, help="Measure latency where the engine runs here."
+)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of every runtime; default all usable cores.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the synthetic inputs.")
-@click.option("--trust-source", is_flag=True, help="Allow sources that can run code when loaded: .pt2 and pickled weights.")
+@click.option(
+    "--trust-source", is_flag=True, help="Allow sources that can run code when loaded: .pt2 and pickled weights."
+)
 @quiet_option
 @json_option
-def command(source, targets, output, force, precision, calibration, exclude, axes, min_sqnr, measure, threads, seed, trust_source, quiet, as_json):  # type: ignore[no-untyped-def]  # noqa: E501
+def command(
+    source,
+    targets,
+    output,
+    force,
+    precision,
+    calibration,
+    exclude,
+    axes,
+    min_sqnr,
+    measure,
+    threads,
+    seed,
+    trust_source,
+    quiet,
+    as_json,
+):  # type: ignore[no-untyped-def]  # noqa: E501
     """Export SOURCE to each target: capture, compress, compile, verify, measure, bundle.
 
     SOURCE is a Python file or module with model() and inputs(), an .onnx file, a .pt2 program, or a Hugging Face model

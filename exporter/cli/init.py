@@ -52,4 +52,6 @@ def command(path: Path) -> None:
     if path.exists():
         raise InputError(f"{path} exists.", hint="Choose another path.")
     path.write_text(TEMPLATE.format(name=path.name), encoding="utf-8")
-    click.echo(f"{path} is written; fill in model(), inputs() and calibration(), then: edgepress export {path} --target cpu")
+    click.echo(
+        f"{path} is written; fill in model(), inputs() and calibration(), then: edgepress export {path} --target cpu"
+    )

@@ -28,9 +28,7 @@ class AxisOption(click.ParamType[Any]):
 
     name = "axis"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, AxisRange]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, AxisRange]:
         """Parse and check that 1 <= MIN <= USUAL <= MAX."""
         from ...backends.base import AxisRange
 

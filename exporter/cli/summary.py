@@ -31,7 +31,9 @@ def print_summary(bundles: Sequence[Bundle]) -> None:
         console.print(_table(report))
         for text in report.missing.values():
             console.print(f"[yellow]![/] {escape(text)}")
-        console.print(f"[bold green]{escape(str(bundle.path))}[/] is ready; the report is {escape(str(bundle.report))}\n")
+        console.print(
+            f"[bold green]{escape(str(bundle.path))}[/] is ready; the report is {escape(str(bundle.report))}\n"
+        )
 
 
 def print_json(bundles: Sequence[Bundle]) -> None:
@@ -41,7 +43,9 @@ def print_json(bundles: Sequence[Bundle]) -> None:
 
 
 def _table(report: Report) -> Table:
-    table = Table(title=f"{report.model} for {report.target} ({report.precision}, {report.backend})", title_justify="left")
+    table = Table(
+        title=f"{report.model} for {report.target} ({report.precision}, {report.backend})", title_justify="left"
+    )
     table.add_column("")
     table.add_column("FP32", justify="right")
     table.add_column("shipped")

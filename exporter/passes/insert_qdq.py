@@ -86,9 +86,7 @@ class InsertQdqPass:
         needed = np.abs(bias) / (INT32_MAX * 0.5 * activation)
         return np.maximum(scales, needed if scales.ndim else needed.max()).astype(np.float32)
 
-    def _quantize_bias(
-        self, node: ir.Node, scales: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]
-    ) -> None:
+    def _quantize_bias(self, node: ir.Node, scales: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]) -> None:
         old = node.inputs[BIAS_INPUT]
         assert old is not None
         integers = np.clip(np.rint(bias / scales), -INT32_MAX, INT32_MAX).astype(np.int32)
@@ -96,7 +94,9 @@ class InsertQdqPass:
         scale = self._constant(f"{old.name}_scale", scales)
         zero = self._constant(f"{old.name}_zero_point", np.zeros(scales.shape, np.int32))
         axis = {"axis": 0} if scales.ndim else {}
-        self._replace(node, BIAS_INPUT, self._node("DequantizeLinear", [stored, scale, zero], axis, f"{old.name}", node))
+        self._replace(
+            node, BIAS_INPUT, self._node("DequantizeLinear", [stored, scale, zero], axis, f"{old.name}", node)
+        )
 
     def _activation(self, value: ir.Value, readers: list[tuple[ir.Node, int]], *, everywhere: bool) -> None:
         affine = self.ranges[str(value.name)]
@@ -105,7 +105,9 @@ class InsertQdqPass:
         uses = [(use.node, use.idx) for use in value.uses()] if everywhere else readers
         first = value.producer()
         quantized = self._node("QuantizeLinear", [value, scale, zero], {}, str(value.name), first, after=True)
-        result = self._node("DequantizeLinear", [quantized, scale, zero], {}, str(value.name), quantized.producer(), after=True)
+        result = self._node(
+            "DequantizeLinear", [quantized, scale, zero], {}, str(value.name), quantized.producer(), after=True
+        )
         for node, index in uses:
             node.replace_input_with(index, result)
         if everywhere and value.is_graph_output():

@@ -51,7 +51,8 @@ def _rewrite(graph: ir.Graph, node: ir.Node) -> None:
     new = [pool]
     if keep is not None and not keep.value:
         axes = ir.Value(
-            name=f"{result.name}_axes", const_value=ir.tensor(np.arange(2, value.shape.rank()), name=f"{result.name}_axes")
+            name=f"{result.name}_axes",
+            const_value=ir.tensor(np.arange(2, value.shape.rank()), name=f"{result.name}_axes"),
         )
         graph.register_initializer(axes)
         pool.outputs[0].name = f"{result.name}_pooled"

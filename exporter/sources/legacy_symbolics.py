@@ -42,7 +42,9 @@ def _corrections(opset: int) -> dict[str, Callable[..., Any]]:
 def _unflatten(g: Any, x: Any, dim: Any, sizes: Any) -> Any:
     """Reshape with the sizes at hand; torch's own reads the example's sizes behind it as constants (torch 2.13)."""
     import torch
-    from torch.onnx import symbolic_helper as helper
+    from torch.onnx import symbolic_helper
+
+    helper: Any = symbolic_helper
 
     def constant(*values: int) -> Any:
         return g.op("Constant", value_t=torch.tensor(values, dtype=torch.int64))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +11,10 @@ import numpy as np
 
 from ...backends.base import Array, AxisRange, Feed, Graph
 from ...errors import InputError, UnservedError, VerificationError
-from ...profiles.environment import this_machine
-from ...profiles.evidence import Evidence
-from ...profiles.parity import Parity, parity, worst
-from ..draft import Draft
-from ..golden import Golden
+from ...profiles.parity import Parity, parity
 from ..graphs import read_graph, write_model
 from ..passes.clean_metadata import clean_metadata
-from ..progress import Advance
+from ..passes.mean_to_pool import mean_to_pool
 from ..sources import Predict, Source, torch_predict
 from ..sources.onnx_to_opset import LOWEST_OPSET, converted
 from ..sources.torch_to_onnx import exported
@@ -31,36 +26,6 @@ if TYPE_CHECKING:
 
 # Float32 kernels of two runtimes differ by rounding, about 1e-6 a layer; a wrong graph is off by far more than this.
 TOLERANCE, LEAST_COSINE = 1e-3, 0.9999
-
-
-def run(draft: Draft, advance: Advance) -> Draft:
-    """Capture the source at the target's opset, prove it, and make the golden data from the original model.
-
-    Targets of one opset share the graph.
-
-    Raises:
-        InputError, VerificationError, UnservedError: as `capture` and `prove_capture` say.
-    """
-    import onnxruntime
-
-    source, opset = draft.source, draft.target.opset
-    path = draft.shared / f"{source.digest[:16]}-opset{opset}" / "model.onnx"
-    if path.is_file():
-        graph = read_graph(path, draft.axes)
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        graph = capture(source, opset, path, draft.axes)
-    advance(0.5, "parity")
-    found = prove_capture(source, graph, draft.recipe.seed)
-    proof = Evidence(
-        claim=f"model.onnx at opset {graph.opset}, in FP32, computes what the source does, worst output {worst(found)}",
-        kind="emulated",
-        tool=f"onnxruntime {onnxruntime.__version__}",
-        machine=str(this_machine()),
-    )
-    golden = _golden(source, graph, draft.recipe.seed)
-    evidence = (*draft.evidence, proof)
-    return replace(draft, reference=graph, golden=golden, evidence=evidence, **draft.with_parity("capture", found))
 
 
 def capture(source: Source, opset: int, path: Path, axes: Mapping[str, AxisRange]) -> Graph:
@@ -80,6 +45,7 @@ def capture(source: Source, opset: int, path: Path, axes: Mapping[str, AxisRange
     model = exported(source, opset, path.parent) if source.onnx is None else converted(source.onnx, opset)
     _check_opset(model, source, opset)
     _name_axes(model, source)
+    mean_to_pool(model)
     clean_metadata(model, rename=source.onnx is None)
     write_model(model, path)
     return read_graph(path, axes)
@@ -162,17 +128,6 @@ def _rename_sizes(model: ir.Model, names: Mapping[str, str]) -> None:
                 value.shape = ir.Shape(renamed)
 
 
-def _golden(source: Source, graph: Graph, seed: int) -> Golden:
-    """One synthetic inference, its first axes at their smallest size, and one batch of the usual sizes."""
-    original = _original(source)
-    firsts = {axes[0] for axes in source.dynamic.values() if 0 in axes}
-    usual = {name: reach.usual for name, reach in graph.axes.items()}
-    single = {name: graph.axes[name].smallest if name in firsts else size for name, size in usual.items()}
-    sizes = [single, usual] if single != usual else [usual]
-    feeds = tuple(synthesize(source.inputs, source.dynamic, size, seed + i) for i, size in enumerate(sizes))
-    return Golden(feeds=feeds, outputs=tuple(original(feed) for feed in feeds))
-
-
 def _original(source: Source) -> Predict:
     return torch_predict(source) if source.onnx is None else _onnx_predict(source.onnx)
 
@@ -236,6 +191,13 @@ def _onnx_predict(path: Path) -> Predict:
     names = [output.name for output in session.get_outputs()]
 
     def predict(feed: Feed) -> dict[str, Array]:
-        return dict(zip(names, session.run(names, dict(feed)), strict=True))
+        try:
+            return dict(zip(names, session.run(names, dict(feed)), strict=True))
+        except Exception as error:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
+            raise VerificationError(
+                f"The captured graph fails on inputs of the shapes {shapes}: {error}",
+                hint="The exporter fixed a size that must stay free: narrow the axis with --axis, or do not declare it.",
+            ) from error
 
     return predict

@@ -54,16 +54,16 @@ def _reference(draft: Draft) -> Draft:
     directory = draft.scratch / "fp32-engine"
     directory.mkdir()
     engine = draft.backend.compile(draft.reference, draft.target, directory, "fp32")
-    return replace(
-        draft, reference_engine=engine, sizes=replace(draft.sizes, engine_fp32=directory_bytes(directory))
-    )
+    return replace(draft, reference_engine=engine, sizes=replace(draft.sizes, engine_fp32=directory_bytes(directory)))
 
 
 def _for_device(draft: Draft, graph: Graph) -> Draft:
     here = draft.backend.available()
     files = draft.backend.recipe_files(graph, draft.target, draft.precision)
     if not files:
-        raise UnservedError(f"{draft.backend.name} cannot compile on this machine: {here.reason}.", hint=here.remedy or None)
+        raise UnservedError(
+            f"{draft.backend.name} cannot compile on this machine: {here.reason}.", hint=here.remedy or None
+        )
     for name, text in files.items():
         path = draft.directory / "engine" / name
         path.write_text(text, encoding="utf-8")

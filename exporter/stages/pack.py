@@ -74,9 +74,7 @@ def _manifest_fields(draft: Draft) -> dict[str, Any]:
         ),
         "target": draft.target,
         "recipe": _recipe(draft),
-        "engine": EngineEntry(
-            backend=draft.backend.name, precision=draft.precision, path=engine, why=draft.not_built
-        ),
+        "engine": EngineEntry(backend=draft.backend.name, precision=draft.precision, path=engine, why=draft.not_built),
         "minimum_sqnr_db": round(tolerance(draft), 2),
         "tools": tool_versions(),
     }

@@ -55,16 +55,16 @@ def run(draft: Draft, advance: Advance) -> Draft:
     session = open_session(draft, runner)
     parity = check_golden(draft.golden, session, draft.recipe.least_sqnr_db(draft.precision))
     proof = golden_evidence(parity, runner.backend.available().version, runner.how, on_device=runner.on_device)
-    draft = replace(draft, parity_how=runner.how, evidence=(*draft.evidence, proof), **draft.with_parity("engine", parity))
+    draft = replace(
+        draft, parity_how=runner.how, evidence=(*draft.evidence, proof), **draft.with_parity("engine", parity)
+    )
     return _coverage(draft, runner, advance)
 
 
 def runner_of(draft: Draft) -> Runner:
     """The engine where it runs here, else the graph on the emulator."""
     if draft.engine is not None and draft.backend.available().run:
-        return Runner(
-            backend=draft.backend, engine=draft.engine, itself=True, on_device=is_device(draft.target)
-        )
+        return Runner(backend=draft.backend, engine=draft.engine, itself=True, on_device=is_device(draft.target))
     assert draft.graph is not None
     graph = draft.graph
     engine = Engine(

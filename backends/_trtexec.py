@@ -85,12 +85,17 @@ def _arguments(graph: Graph, target: Target, precision: Precision) -> tuple[str,
         # TF32 keeps 10 bits of mantissa and is on by default; "fp32" must mean it.
         *(("--noTF32",) if precision == "fp32" and "--noTF32" not in flags else ()),
         *_shape_arguments(graph),
-        f"--memPoolSize=workspace:{workspace_mib(target)}",
+        *_build_arguments(workspace_mib(target), _version(target.toolchain)),
+    )
+
+
+def _build_arguments(workspace: int, version: tuple[int, ...]) -> tuple[str, ...]:
+    """Flags that were renamed or added; trtexec fails on one it does not know (samples/common/sampleOptions.cpp)."""
+    return (
+        f"--memPoolSize=workspace:{workspace}" if version >= (8, 4) else f"--workspace={workspace}",
         "--timingCacheFile=timing.cache",
-        "--profilingVerbosity=detailed",
-        "--exportLayerInfo=layers.json",
-        # --skipInference came with 8.6 (samples/common/sampleOptions.cpp); before, the same flag was --buildOnly.
-        "--skipInference" if _version(target.toolchain) >= (8, 6) else "--buildOnly",
+        *(("--profilingVerbosity=detailed", "--exportLayerInfo=layers.json") if version >= (8, 2) else ()),
+        "--skipInference" if version >= (8, 6) else "--buildOnly",
     )
 
 

@@ -123,7 +123,7 @@ class Session(abc.ABC):
 
     @abc.abstractmethod
     def __call__(self, feed: Feed) -> dict[str, Array]:
-        """Run one feed, `{input: array}` as the engine's specs say, and return `{output: array}` owned by the caller."""
+        """Run one feed, `{input: array}` as the engine's specs say; return `{output: array}` owned by the caller."""
 
     def close(self) -> None:  # noqa: B027  (most runtimes release with the object)
         """Release what the runtime holds."""

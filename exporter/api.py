@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from ..errors import InputError
 from ..profiles.target import Precision, Target, load_target
 from .bundle import Bundle
 from .recipe import Recipe
@@ -30,7 +32,7 @@ def export(
     dynamic: Mapping[str, Mapping[int, str]] | None = None,
     calibration: Callable[[], Iterable[Feed]] | Sequence[Feed] | str | Path | None = None,
     evaluate: Callable[[Callable[[Feed], dict[str, Array]]], float] | None = None,
-    precision: Precision | str = "auto",
+    precision: Precision | Literal["auto"] = "auto",
     exclude: Sequence[str] = (),
     axes: Mapping[str, AxisRange] | None = None,
     minimum_sqnr_db: float | None = None,
@@ -46,8 +48,8 @@ def export(
 
     Args:
         model: a torch module with its trained weights, or what `edgepress export` takes as SOURCE.
-        inputs: one example batch by name of forward's arguments (a tensor or a tuple takes their names); batch >= 2 where
-            the batch is to stay free. Required with a module, not allowed with a SOURCE, which brings its own.
+        inputs: one example batch by name of forward's arguments (a tensor or a tuple takes their names); batch >= 2
+            where the batch is to stay free. Required with a module, not allowed with a SOURCE, which brings its own.
         target: a target's name, alias or TOML file, or a `Target`.
         name: of the bundle; default the module's class name in lower case.
         dynamic: free axes by input: `{"image": {0: "batch"}}`.
@@ -72,19 +74,31 @@ def export(
         VerificationError: the capture or the engine does not agree with the model.
         UnservedError: the target cannot be served on this machine.
     """
+    from ..calibration.feeds import feeds_from_object
     from .pipeline import export_bundles
     from .progress import progress
     from .sources import load_source, source_from_object
 
     path = str(calibration) if isinstance(calibration, str | Path) else None
-    data = None if path is not None else calibration
+    feeds = None if isinstance(calibration, str | Path | None) else feeds_from_object(calibration)
     if isinstance(model, str | Path):
-        source = load_source(str(model), trust=trust_source)
-        source = _overridden(source, inputs, data, evaluate)
+        if inputs is not None or dynamic is not None or name is not None:
+            raise InputError("`inputs`, `dynamic` and `name` go with a module; a source file brings its own.")
+        loaded = load_source(str(model), trust=trust_source)
+        source = replace(loaded, calibration=feeds or loaded.calibration, evaluate=evaluate or loaded.evaluate)
     else:
-        source = source_from_object(model, inputs, name=name, dynamic=dynamic, calibration=data, evaluate=evaluate)
+        if inputs is None:
+            raise InputError("A module needs `inputs`: one example batch by name of forward's arguments.")
+        source = source_from_object(
+            model,
+            inputs,
+            name=name or type(model).__name__.lower(),
+            dynamic={tensor: dict(free) for tensor, free in (dynamic or {}).items()},
+            calibration=feeds,
+            evaluate=evaluate,
+        )
     recipe = Recipe(
-        precision=precision,  # type: ignore[arg-type]
+        precision=precision,
         calibration=path,
         exclude=tuple(exclude),
         axes=dict(axes or {}),

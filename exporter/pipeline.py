@@ -122,7 +122,7 @@ def _one(
         )
         seconds: dict[str, float] = {}
         for stage in plan():
-            with progress.step(f"{target.name}: {stage.title}", seconds) as advance:
+            with progress.step(stage.title, seconds, prefix=f"{target.name}: ") as advance:
                 draft = stage.run(draft, advance)
         pack.write(draft, seconds, command)
     return load_bundle(destination)

@@ -21,13 +21,13 @@ class Progress:
     display: RichProgress | None = None
 
     @contextmanager
-    def step(self, title: str, seconds: dict[str, float]) -> Iterator[Advance]:
-        """One step, whose wall time goes into `seconds`.
+    def step(self, title: str, seconds: dict[str, float], prefix: str = "") -> Iterator[Advance]:
+        """One step, shown behind the prefix, whose wall time goes into `seconds` under its title.
 
         The block may call `advance(share, note)` with the finished share, 0..1, None where it is unknown.
         """
         start = time.perf_counter()
-        task = None if self.display is None else self.display.add_task(title, total=None, note="")
+        task = None if self.display is None else self.display.add_task(prefix + title, total=None, note="")
 
         def advance(share: float | None, note: str = "") -> None:
             if self.display is not None and task is not None:

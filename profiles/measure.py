@@ -1,8 +1,8 @@
 """Latency that can be trusted: warm-up, steady state, raw samples, arms interleaved in one run.
 
-The rules are those of `quick` mode: at least 2 s and 20 inferences of warm-up, then at least 10 s and 200 samples an arm.
-An arm is steady when the last 5 of its 10 window medians lie within 3 %; otherwise it is extended up to a cap and marked
-unstable. Outliers are counted by Tukey's fences, never dropped.
+The rules are those of `quick` mode: at least 2 s and 20 inferences of warm-up, then at least 10 s and 200 samples an
+arm. An arm is steady when the last 5 of its 10 window medians lie within 3 %; otherwise it is extended up to a cap and
+marked unstable. Outliers are counted by Tukey's fences, never dropped.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Settings:
     samples: int = 200
     slice_seconds: float = 0.25
     settle_count: int = 3
-    cap: float = 3.0
+    cap: float = 2.0
     steady: float = 0.03
 
 

@@ -161,7 +161,8 @@ def _capture(report: Report) -> list[str]:
 
 
 def _how(report: Report) -> Iterator[str]:
-    yield f"- Machine: {report.machine} ({', '.join(report.machine.isa) or 'no vector extension listed'}); {report.machine.system}."
+    isa = ", ".join(report.machine.isa) or "no vector extension listed"
+    yield f"- Machine: {report.machine} ({isa}); {report.machine.system}."
     yield f"- Date: {report.date}. Peak memory of the export: {megabytes(report.peak_memory)}."
     for arm, found in report.latency.items():
         yield (

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .options import AxisOption, TargetList, json_option, quiet_option
+
+if TYPE_CHECKING:
+    from ...backends.base import AxisRange
 
 
 @click.command(no_args_is_help=True)
@@ -53,7 +57,13 @@ from .options import AxisOption, TargetList, json_option, quiet_option
     metavar="NAME=MIN:USUAL:MAX",
     help="Range of a free axis; repeatable. Default 1 : the example's size : 16 times that.",
 )
-@click.option("--min-sqnr", type=float, metavar="DB", help="Least agreement with FP32 to ship; default 10 for int8.")
+@click.option(
+    "--min-sqnr",
+    "minimum_sqnr_db",
+    type=float,
+    metavar="DB",
+    help="Least agreement with FP32 to ship; default 10 for int8.",
+)
 @click.option(
     "--measure/--no-measure", default=True, show_default=True, help="Measure latency where the engine runs here."
 )
@@ -65,22 +75,17 @@ from .options import AxisOption, TargetList, json_option, quiet_option
 @quiet_option
 @json_option
 def command(
-    source,
-    targets,
-    output,
-    force,
-    precision,
-    calibration,
-    exclude,
-    axes,
-    min_sqnr,
-    measure,
-    threads,
-    seed,
-    trust_source,
-    quiet,
-    as_json,
-):  # type: ignore[no-untyped-def]  # noqa: E501
+    source: str,
+    targets: tuple[list[str], ...],
+    output: Path,
+    calibration: str | None,
+    force: bool,
+    trust_source: bool,
+    quiet: bool,
+    as_json: bool,
+    axes: tuple[tuple[str, AxisRange], ...],
+    **settings: Any,
+) -> None:
     """Export SOURCE to each target: capture, compress, compile, verify, measure, bundle.
 
     SOURCE is a Python file or module with model() and inputs(), an .onnx file, a .pt2 program, or a Hugging Face model
@@ -91,37 +96,22 @@ def command(
       edgepress export model.py --target jetson
     """  # noqa: D301
     from ...profiles.target import load_target
-    from ..recipe import Recipe
-
-    names = [name for group in targets for name in group]
-    recipe = Recipe(
-        precision=precision,
-        calibration=calibration,
-        exclude=exclude,
-        axes=dict(axes),
-        minimum_sqnr_db=min_sqnr,
-        measure=measure,
-        threads=threads,
-        seed=seed,
-    )
-    resolved = [load_target(name) for name in dict.fromkeys(names)]
-    _export(source, resolved, recipe, output, force=force, trust=trust_source, quiet=quiet, as_json=as_json)
-
-
-def _export(source, targets, recipe, output, *, force, trust, quiet, as_json):  # type: ignore[no-untyped-def]
-    from ..bundle import check_destination
     from ..progress import progress
+    from ..recipe import Recipe
     from .summary import command_line, print_json, print_summary
 
+    # Names first: a typing error must not wait for torch.
+    resolved = [load_target(name) for name in dict.fromkeys(name for group in targets for name in group)]
+    recipe = Recipe(calibration=calibration, axes=dict(axes), **settings)
     with progress(quiet=quiet or as_json) as shown:
         with shown.step("load", {}):
             from ..pipeline import export_bundles
             from ..sources import load_source
 
-            loaded = load_source(source, trust=trust)
+            loaded = load_source(source, trust=trust_source)
         bundles = export_bundles(
             loaded,
-            targets,
+            resolved,
             recipe,
             lambda target: output / f"{loaded.name}-{target.name}",
             shown,

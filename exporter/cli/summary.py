@@ -30,10 +30,11 @@ def print_summary(bundles: Sequence[Bundle]) -> None:
         report = load_report(bundle.path)
         console.print(_table(report))
         for text in report.missing.values():
-            console.print(f"[yellow]![/] {escape(text)}")
+            console.print(f"[yellow]![/] {escape(text)}", soft_wrap=True)
         console.print(
-            f"[bold green]{escape(str(bundle.path))}[/] is ready; the report is {escape(str(bundle.report))}\n"
+            f"[bold green]{escape(str(bundle.path))}[/] is ready; report:", str(bundle.report), soft_wrap=True
         )
+        console.print()
 
 
 def print_json(bundles: Sequence[Bundle]) -> None:

@@ -120,13 +120,13 @@ class InsertQdqPass:
         result.name = name
         result.shape, result.type = value.shape, value.type
         outputs = self.graph.outputs
-        outputs[[i for i, v in enumerate(outputs) if v is value][0]] = result
+        outputs[next(i for i, v in enumerate(outputs) if v is value)] = result
 
     def _replace(self, node: ir.Node, index: int, value: ir.Value) -> None:
         old = node.inputs[index]
         node.replace_input_with(index, value)
-        if old is not None and old.name in self.graph.initializers and not old.uses() and not old.is_graph_output():
-            del self.graph.initializers[old.name]
+        if old is not None and old.is_initializer() and not old.uses() and not old.is_graph_output():
+            del self.graph.initializers[str(old.name)]
 
     def _node(
         self,
@@ -178,4 +178,7 @@ def quantize_weight(
     shape = [1] * weight.ndim
     if axis is not None:
         shape[axis] = -1
-    return np.clip(np.rint(weight / scales.reshape(shape)), -SYMMETRIC_LIMIT, SYMMETRIC_LIMIT).astype(np.int8)
+    integers: npt.NDArray[np.int8] = (
+        np.rint(weight / scales.reshape(shape)).clip(-SYMMETRIC_LIMIT, SYMMETRIC_LIMIT).astype(np.int8)
+    )
+    return integers

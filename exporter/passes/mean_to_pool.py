@@ -1,7 +1,7 @@
 """Turn the mean over all spatial axes into GlobalAveragePool.
 
-The dynamo exporter writes adaptive average pooling as ReduceMean, for which onnxruntime has no integer kernel; it has one
-for GlobalAveragePool (measured with onnxruntime 1.31.1).
+The dynamo exporter writes adaptive average pooling as ReduceMean, for which onnxruntime has no integer kernel; it has
+one for GlobalAveragePool (measured with onnxruntime 1.31.1).
 """
 
 from __future__ import annotations

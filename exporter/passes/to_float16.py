@@ -8,7 +8,7 @@ from pathlib import Path
 def to_float16(source: Path, destination: Path) -> None:
     """Write the float16 form of an ONNX file.
 
-    Values beyond float16's range are clamped by onnxruntime's converter; operators without a float16 form are cast around.
+    onnxruntime's converter clamps values beyond float16's range and casts around operators without a float16 form.
     """
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16

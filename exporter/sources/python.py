@@ -150,8 +150,8 @@ def _unknown(name: str) -> InputError:
 
 
 def _importable(directory: Path) -> None:
-    if str(directory) not in sys.path:
-        sys.path.insert(0, str(directory))
+    """Put the directory first, also where an earlier source put it: the last one loaded must find its own files."""
+    sys.path[:] = [str(directory), *(entry for entry in sys.path if entry != str(directory))]
 
 
 def _forget_namesakes(directory: Path) -> None:

@@ -81,7 +81,22 @@ def _legacy(source: Source, opset: int, directory: Path) -> ir.Model:
             )
         model = ir.load(file)
         ir.external_data.load_to_model(model)
+    _restore_inputs(model.graph, source)
     return optimized(model)
+
+
+def _restore_inputs(graph: ir.Graph, source: Source) -> None:
+    """Put back the inputs that nothing reads: the legacy exporter drops them, and a caller would still feed them."""
+    import onnx_ir as ir
+
+    kept = {value.name: value for value in graph.inputs}
+    inputs = []
+    for name, array in source.inputs.items():
+        free = source.dynamic.get(name, {})
+        shape = ir.Shape([free.get(axis, size) for axis, size in enumerate(array.shape)])
+        dropped = ir.Value(name=name, shape=shape, type=ir.TensorType(ir.DataType.from_numpy(array.dtype)))
+        inputs.append(kept.get(name, dropped))
+    graph.inputs[:] = inputs
 
 
 def _refuse_branches_on_values(source: Source) -> None:
@@ -226,9 +241,9 @@ def _line(chain: Sequence[BaseException], text: str) -> str:
 
 
 def _quoted_line(text: str) -> str:
-    quoted = re.findall(r'(  File "([^"\n]+)", line \d+, in \w+\n(?: {4}[^\n]*\n?)?)', text)
+    quoted = re.findall(r'( *File "([^"\n]+)", line \d+, in \w+\n(?: {4}[^\n]*\n?)?)', text)
     user = [frame for frame, file in quoted if is_user_file(file)]
-    return "\n" + user[-1].rstrip() if user else ""
+    return "\n  " + user[-1].strip() if user else ""
 
 
 def _line_of_operator(source: Source, operator: str) -> str:
@@ -241,7 +256,7 @@ def _line_of_operator(source: Source, operator: str) -> str:
             program = source.program or torch.export.export(
                 source.module, **_arguments(source), dynamic_shapes=_dynamic_shapes(source), strict=False
             )
-            nodes = list(program.run_decompositions().graph.nodes)
+            nodes = [*program.graph.nodes, *program.run_decompositions().graph.nodes]
     except Exception:
         # Only the message would have been better with it; the operator is named already.
         return ""

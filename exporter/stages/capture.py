@@ -87,25 +87,34 @@ def _name_axes(model: ir.Model, source: Source) -> None:
     Raises:
         InputError: an axis was fixed, or two names turned out to be one size.
     """
-    import onnx_ir as ir
-
     names: dict[str, str] = {}
     for value in model.graph.inputs:
-        assert value.shape is not None
         for axis, wanted in source.dynamic.get(str(value.name), {}).items():
-            size = value.shape[axis]
+            size = _named_size(value, axis, wanted)
             if isinstance(size, int):
                 raise _fixed(wanted, str(value.name), axis, size)
-            if size.value is None:
-                value.shape[axis] = ir.SymbolicDim(wanted)
-            elif names.setdefault(size.value, wanted) != wanted:
+            if names.setdefault(size, wanted) != wanted:
                 raise InputError(
-                    f"The axes {names[size.value]!r} and {wanted!r} of {source.name} always have the same size.",
+                    f"The axes {names[size]!r} and {wanted!r} of {source.name} always have the same size.",
                     hint="Give them one name.",
                 )
     changed = {old: new for old, new in names.items() if old != new}
     if changed:
         _rename_sizes(model, changed)
+
+
+def _named_size(value: ir.Value, axis: int, name: str) -> int | str:
+    """The size of an input's axis; a free one without a name is given it."""
+    import onnx_ir as ir
+
+    assert value.shape is not None
+    sizes = [size if isinstance(size, int) else size.value for size in value.shape]
+    if sizes[axis] is None:
+        sizes[axis] = name
+        value.shape = ir.Shape(sizes)
+    found = sizes[axis]
+    assert found is not None
+    return found
 
 
 def _fixed(name: str, tensor: str, axis: int, size: int) -> InputError:
@@ -197,7 +206,7 @@ def _onnx_predict(path: Path) -> Predict:
             shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
             raise VerificationError(
                 f"The captured graph fails on inputs of the shapes {shapes}: {error}",
-                hint="The exporter fixed a size that must stay free: narrow the axis with --axis, or do not declare it.",
+                hint="A size that must stay free was fixed: narrow the axis with --axis, or do not declare it free.",
             ) from error
 
     return predict

@@ -22,10 +22,10 @@ def run(draft: Draft, advance: Advance) -> Draft:
     assert draft.graph is not None and draft.reference is not None
     (draft.directory / "engine").mkdir()
     weights = Sizes(weights_fp32=weight_bytes(draft.reference.path), weights=weight_bytes(draft.graph.path))
-    draft = replace(draft, sizes=weights)
+    graph, draft = draft.graph, replace(draft, sizes=weights)
     if draft.backend.available().compile:
-        return _reference(_here(draft, draft.graph))
-    return _for_device(draft, draft.graph)
+        return _reference(_here(draft, graph))
+    return _for_device(draft, graph)
 
 
 def _here(draft: Draft, graph: Graph) -> Draft:

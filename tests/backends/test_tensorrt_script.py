@@ -1,4 +1,4 @@
-"""build.sh for the toolchains of four TensorRT generations."""
+"""build.sh for the toolchains of five TensorRT generations."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from ._tensorrt import RANGES, WEAK, jetson
 
 STRONG: dict[Precision, tuple[str, ...]] = {"int8": ("--stronglyTyped",), "fp16": ("--stronglyTyped",)}
 TOOLCHAINS = {
+    "jetpack-4.6": jetson("jetpack-4.6", "8.0.1", WEAK),
     "jetpack-5.1": jetson("jetpack-5.1", "8.5.2", WEAK),
     "jetpack-6.2": jetson("jetpack-6.2", "10.3", WEAK),
     "jetpack-7.1": jetson("jetpack-7.1", "10.13", STRONG),
     "jetpack-8": jetson("jetpack-8", "11.1"),
 }
+DETAIL = ("--memPoolSize=workspace:2048", "--profilingVerbosity=detailed", "--exportLayerInfo=layers.json")
 DYNAMIC = Graph(
     path=Path("model.onnx"),
     inputs=(
@@ -72,7 +74,8 @@ def test_the_script_for_jetpack_6() -> None:
 @pytest.mark.parametrize(
     ("toolchain", "has", "lacks"),
     [
-        ("jetpack-5.1", ["--buildOnly", "--int8", "--fp16"], ["--skipInference", "--stronglyTyped"]),
+        ("jetpack-4.6", ["--buildOnly", "--int8", "--fp16", "--workspace=2048"], ["--skipInference", *DETAIL]),
+        ("jetpack-5.1", ["--buildOnly", "--int8", "--fp16", *DETAIL], ["--skipInference", "--stronglyTyped"]),
         ("jetpack-6.2", ["--skipInference", "--int8", "--fp16"], ["--buildOnly", "--stronglyTyped"]),
         ("jetpack-7.1", ["--skipInference", "--stronglyTyped"], ["--buildOnly", "--int8", "--fp16"]),
         ("jetpack-8", ["--skipInference"], ["--buildOnly", "--stronglyTyped", "--int8", "--fp16"]),

@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from edgepress.calibration.ranges import affine, min_max, weight_scales
 from edgepress.calibration.statistics import Statistics, TensorStatistics
 from edgepress.errors import InputError
 from edgepress.profiles.target import load_target
+from hypothesis import given
+from hypothesis import strategies as st
 
 X86, ARM, TENSORRT = (load_target(name).scheme for name in ("server-cpu", "rpi5", "rtx"))
 finite = st.floats(-1e6, 1e6, width=32)
@@ -54,7 +53,7 @@ def test_weight_scales_are_per_channel_and_a_dead_channel_takes_the_median():
 @given(st.lists(st.lists(finite, min_size=1), min_size=2, max_size=6), st.randoms())
 def test_statistics_merge_to_the_same_in_any_order(shards, random):
     states = [TensorStatistics.of(np.asarray(shard, np.float32)) for shard in shards]
-    whole = TensorStatistics.of(np.asarray(sum(shards, []), np.float32))
+    whole = TensorStatistics.of(np.asarray([x for shard in shards for x in shard], np.float32))
     random.shuffle(states)
     merged = states[0]
     for state in states[1:]:

@@ -3,61 +3,143 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..backends.base import Array, Graph
+from ..backends.base import Array, Feed, Graph
 from ..errors import InputError
 from .feeds import Feeds, samples_in
-from .statistics import Statistics, TensorStatistics
+from .statistics import NO_DATA, Statistics, TensorStatistics, add_digests, digest
+
+# Name of a tensor to observe, and the axis along which to keep per-channel state (None: none).
+Observed = Mapping[str, int | None]
 
 
-def collect(graph: Graph, tensors: Collection[str], feeds: Feeds, seen: Callable[[int], None]) -> Statistics:
+@dataclass(slots=True)
+class Collector:
+    """Statistics in the making.
+
+    Attributes:
+        first: index of the first sample, for messages of a shard that starts in the middle.
+    """
+
+    observed: Observed
+    first: int = 0
+    samples: int = 0
+    data: str = NO_DATA
+    tensors: dict[str, TensorStatistics] = field(default_factory=dict)
+
+    def add(self, feed: Feed, values: Mapping[str, Array]) -> None:
+        """Take in one batch: the feed and the values of the tensors inside the graph.
+
+        Raises:
+            InputError: a tensor of the model is NaN or Inf.
+        """
+        for name, axis in self.observed.items():
+            array = values[name] if name in values else feed[name]
+            if array.size:
+                self._tensor(name, array, axis)
+        self.samples += samples_in(feed)
+        self.data = add_digests(self.data, digest(feed))
+
+    def _tensor(self, name: str, array: Array, axis: int | None) -> None:
+        # Inf minus Inf is a NaN that numpy would warn of; the extremes tell it too, and better.
+        with np.errstate(invalid="ignore", over="ignore"):
+            state = TensorStatistics.of(array, axis)
+        if not (np.isfinite(state.minimum) and np.isfinite(state.maximum)):
+            first = self.first + self.samples
+            bad = int(np.argwhere(~np.isfinite(array))[0][0]) if array.ndim else 0
+            raise InputError(
+                f"The model's tensor {name!r} became NaN or Inf at calibration sample {first + bad}.",
+                hint="Look at that sample, or exclude the layer from int8 with --exclude.",
+            )
+        self.tensors[name] = self.tensors[name].merge(state) if name in self.tensors else state
+
+    def statistics(self, graph: Graph, *, converged: bool = False) -> Statistics:
+        """What was collected.
+
+        Raises:
+            InputError: no batch held any element of some tensor.
+        """
+        missing = [name for name in self.observed if name not in self.tensors]
+        if missing:
+            raise InputError(f"Calibration never produced a value of {missing[0]!r}: the data set is empty there.")
+        return Statistics(
+            graph=graph.digest, samples=self.samples, data=self.data, tensors=self.tensors, converged=converged
+        )
+
+
+def collect(
+    graph: Graph,
+    observed: Observed,
+    feeds: Feeds,
+    seen: Callable[[int], None] = lambda samples: None,
+    settled: Callable[[Collector], bool] = lambda collector: False,
+) -> Statistics:
     """One pass over the feeds.
 
     Args:
         graph: the float graph.
-        tensors: names of the values to observe, graph inputs among them.
+        observed: the values to observe, graph inputs among them.
         feeds: checked calibration data.
-        seen: called after each batch with the number of samples in it.
+        seen: called after each batch with the number of samples so far.
+        settled: asked after each batch whether the rest need not be read.
 
     Raises:
         InputError: no data, or a tensor of the model became NaN or Inf (which one, and by which sample).
     """
-    inside = sorted(set(tensors) - {spec.name for spec in graph.inputs})
-    states: dict[str, TensorStatistics] = {}
-    samples = 0
-    with tempfile.TemporaryDirectory(prefix="edgepress-") as scratch:
-        session = _session(_exposed(graph, inside, Path(scratch)))
-        for feed in feeds():
-            values = dict(zip(inside, session.run(inside, dict(feed)), strict=True)) if inside else {}
-            for name in tensors:
-                _update(states, name, values.get(name, feed.get(name)), samples)
-            samples += samples_in(feed)
-            seen(samples_in(feed))
-    missing = [name for name in tensors if name not in states]
-    if missing:
-        raise InputError(f"Calibration never produced a value of {missing[0]!r}: the data set is empty there.")
-    return Statistics(graph=graph.digest, samples=samples, tensors=states)
+    collector = Collector(observed)
+    with Runner(graph, observed) as run:
+        for feed, values in run.all(feeds()):
+            collector.add(feed, values)
+            seen(collector.samples)
+            if settled(collector):
+                return collector.statistics(graph, converged=True)
+    return collector.statistics(graph)
 
 
-def _update(states: dict[str, TensorStatistics], name: str, array: Array | None, samples: int) -> None:
-    if array is None or array.size == 0:
-        return
-    state = TensorStatistics.of(array)
-    if not (np.isfinite(state.minimum) and np.isfinite(state.maximum)):
-        bad = int(np.argwhere(~np.isfinite(array))[0][0]) if array.ndim else 0
-        raise InputError(
-            f"The model's tensor {name!r} became NaN or Inf at calibration sample {samples + bad}.",
-            hint="Look at that sample, or exclude the layer from int8 with --exclude.",
-        )
-    states[name] = states[name].merge(state) if name in states else state
+class Runner:
+    """Runs a graph and hands out the observed tensors; the next batch is computed while the last one is counted."""
+
+    def __init__(self, graph: Graph, observed: Observed) -> None:
+        """Prepare; the session is opened on entering."""
+        self._graph = graph
+        self._names = sorted(set(observed) - {spec.name for spec in graph.inputs})
+
+    def __enter__(self) -> Runner:
+        self._scratch = tempfile.TemporaryDirectory(prefix="edgepress-")
+        self._session = _session(_exposed(self._graph, self._names, Path(self._scratch.name)))
+        self._ahead = ThreadPoolExecutor(1)
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._ahead.shutdown(cancel_futures=True)
+        del self._session
+        self._scratch.cleanup()
+
+    def all(self, feeds: Iterator[Feed]) -> Iterator[tuple[Feed, dict[str, Array]]]:
+        """Each feed with the values of the tensors inside the graph."""
+        waiting: tuple[Feed, Future[dict[str, Array]]] | None = None
+        for feed in chain(feeds, [None]):
+            following = None if feed is None else (feed, self._ahead.submit(self._run, feed))
+            if waiting is not None:
+                yield waiting[0], waiting[1].result()
+            waiting = following
+
+    def _run(self, feed: Feed) -> dict[str, Array]:
+        if not self._names:
+            return {}
+        return dict(zip(self._names, self._session.run(self._names, dict(feed)), strict=True))
 
 
 def _exposed(graph: Graph, tensors: Sequence[str], scratch: Path) -> Path:
-    """A copy of the graph whose outputs are the observed tensors; the weights stay where they are, not copied twice."""
+    """A copy of the graph whose outputs are the observed tensors."""
     import onnx_ir as ir
 
     model = ir.load(graph.path)
@@ -71,11 +153,11 @@ def _exposed(graph: Graph, tensors: Sequence[str], scratch: Path) -> Path:
     return path
 
 
-def _session(path: Path):  # type: ignore[no-untyped-def]  # onnxruntime ships no types
+def _session(path: Path) -> Any:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    # The default order keeps every observed tensor alive to the end; this one frees them.
+    # The default order keeps every observed tensor alive to the end of a run; this one frees them early.
     options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -1,58 +1,274 @@
-"""What calibration keeps of each tensor: a small state that merges exactly, whatever the order."""
+"""What calibration keeps of each tensor: a small state that merges exactly, whatever the order and the grouping."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..backends.base import Array
 from ..errors import InputError
+from . import exact, loggrid
+
+FORMAT = "edgepress-statistics"
+VERSION = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ChannelStatistics:
+    """Per-channel state of one tensor.
+
+    Attributes:
+        axis: the channel axis.
+        count: elements in each channel.
+        minimum, maximum: float32 of shape (C,).
+        total, square: exact sums of x and of x^2 in limbs, int64 of shape (15, C).
+    """
+
+    axis: int
+    count: int
+    minimum: npt.NDArray[np.float32]
+    maximum: npt.NDArray[np.float32]
+    total: exact.Limbs
+    square: exact.Limbs
+
+    @classmethod
+    def of(cls, array: npt.NDArray[np.float32], axis: int) -> ChannelStatistics:
+        """The state of one non-empty array."""
+        channels = array.shape[axis]
+        others = tuple(a for a in range(array.ndim) if a != axis % array.ndim)
+        return cls(
+            axis=axis,
+            count=array.size // channels,
+            # Adding 0 makes -0 a 0: which of the two a minimum gives depends on the order.
+            minimum=array.min(axis=others) + np.float32(0),
+            maximum=array.max(axis=others) + np.float32(0),
+            total=exact.limbs(array.sum(axis=others, dtype=np.float64)),
+            square=exact.limbs(np.square(array, dtype=np.float64).sum(axis=others)),
+        )
+
+    def merge(self, other: ChannelStatistics) -> ChannelStatistics:
+        """The state of both data sets together."""
+        return ChannelStatistics(
+            axis=self.axis,
+            count=self.count + other.count,
+            minimum=np.minimum(self.minimum, other.minimum),
+            maximum=np.maximum(self.maximum, other.maximum),
+            total=self.total + other.total,
+            square=self.square + other.square,
+        )
+
+    def mean(self) -> npt.NDArray[np.float64]:
+        """Mean of each channel, shape (C,)."""
+        return exact.value(self.total) / self.count
+
+    def mean_square(self) -> npt.NDArray[np.float64]:
+        """Mean of x^2 of each channel, shape (C,)."""
+        return exact.value(self.square) / self.count
+
+    def largest(self) -> npt.NDArray[np.float64]:
+        """Largest |x| of each channel, shape (C,)."""
+        return np.maximum(-self.minimum.astype(np.float64), self.maximum.astype(np.float64))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TensorStatistics:
-    """State of one tensor: number of elements, smallest and largest value."""
+    """State of one tensor: element count, extremes, histogram on the log grid, and per channel where asked for."""
 
     count: int
     minimum: float
     maximum: float
+    histogram: loggrid.Counts
+    channels: ChannelStatistics | None = None
 
     @classmethod
-    def of(cls, array: Array) -> TensorStatistics:
-        """The state of one non-empty array."""
-        return cls(count=array.size, minimum=float(np.min(array)), maximum=float(np.max(array)))
+    def of(cls, array: Array, axis: int | None = None) -> TensorStatistics:
+        """The state of one non-empty array.
+
+        Args:
+            array: any real dtype; counted as float32.
+            axis: keep per-channel state along this axis.
+        """
+        floats = np.ascontiguousarray(array, dtype=np.float32)
+        channels = None if axis is None else ChannelStatistics.of(floats, axis)
+        return cls(
+            count=floats.size,
+            minimum=float((floats if channels is None else channels.minimum).min()) + 0.0,
+            maximum=float((floats if channels is None else channels.maximum).max()) + 0.0,
+            histogram=loggrid.count(floats),
+            channels=channels,
+        )
 
     def merge(self, other: TensorStatistics) -> TensorStatistics:
-        """The state of both data sets together; exact, commutative and associative."""
+        """The state of both data sets together; exact, commutative and associative.
+
+        Raises:
+            InputError: only one has per-channel state, or their channels differ.
+        """
         return TensorStatistics(
             count=self.count + other.count,
             minimum=min(self.minimum, other.minimum),
             maximum=max(self.maximum, other.maximum),
+            histogram=self.histogram + other.histogram,
+            channels=_merged(self.channels, other.channels),
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def _merged(one: ChannelStatistics | None, other: ChannelStatistics | None) -> ChannelStatistics | None:
+    if one is None and other is None:
+        return None
+    if one is None or other is None or one.axis != other.axis or one.minimum.shape != other.minimum.shape:
+        raise InputError("Statistics with different channels do not merge.")
+    return one.merge(other)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Statistics:
     """State of every observed tensor of one graph.
 
     Attributes:
         graph: digest of the graph that was run.
         samples: how many samples went in.
+        data: digest of the data, the same in any order of the batches; says whether two sites used the same.
+        converged: the ranges had settled before the data ended, and the rest was not read.
     """
 
     graph: str
     samples: int
+    data: str
     tensors: Mapping[str, TensorStatistics]
+    converged: bool = False
 
     def merge(self, other: Statistics) -> Statistics:
-        """The statistics of both data sets: `a.merge(b) == b.merge(a)`.
+        """The statistics of both data sets: `a.merge(b)` equals `b.merge(a)`, bit for bit.
 
         Raises:
             InputError: they are of different graphs or observe different tensors.
         """
-        if self.graph != other.graph or self.tensors.keys() != other.tensors.keys():
-            raise InputError("Statistics of different models do not merge.")
-        merged = {name: state.merge(other.tensors[name]) for name, state in self.tensors.items()}
-        return Statistics(graph=self.graph, samples=self.samples + other.samples, tensors=merged)
+        if self.graph != other.graph:
+            raise InputError(
+                f"Statistics of different models ({self.graph[:12]} and {other.graph[:12]}) do not merge.",
+                hint="Calibrate the same model, exported by the same versions, at every site.",
+            )
+        if self.tensors.keys() != other.tensors.keys():
+            raise InputError("Statistics of different tensors (for other targets) do not merge.")
+        return Statistics(
+            graph=self.graph,
+            samples=self.samples + other.samples,
+            data=add_digests(self.data, other.data),
+            tensors={name: state.merge(other.tensors[name]) for name, state in self.tensors.items()},
+            converged=self.converged or other.converged,
+        )
+
+    def save(self, path: Path) -> None:
+        """Write one safetensors file; no sample is in it, only counts, extremes and sums."""
+        from safetensors.numpy import save_file
+
+        arrays: dict[str, Array] = {}
+        tensors: dict[str, dict[str, Any]] = {}
+        for index, (name, state) in enumerate(sorted(self.tensors.items())):
+            tensors[name] = {"index": index, "count": state.count}
+            arrays[f"{index}.extremes"] = np.asarray([state.minimum, state.maximum])
+            arrays[f"{index}.histogram"] = state.histogram
+            if state.channels is not None:
+                tensors[name] |= {"axis": state.channels.axis, "channel_count": state.channels.count}
+                arrays[f"{index}.channel_extremes"] = np.stack([state.channels.minimum, state.channels.maximum])
+                arrays[f"{index}.channel_sums"] = np.stack([state.channels.total, state.channels.square])
+        header = {
+            "format": FORMAT,
+            "version": str(VERSION),
+            "graph": self.graph,
+            "samples": str(self.samples),
+            "data": self.data,
+            "converged": str(self.converged),
+            "tensors": json.dumps(tensors, sort_keys=True),
+        }
+        handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        try:
+            save_file(arrays, scratch, metadata=header)
+            os.replace(scratch, path)
+        finally:
+            Path(scratch).unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path) -> Statistics:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: no such file, not statistics, damaged, or of another version.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        if not path.is_file():
+            raise InputError(f"Statistics file {path} does not exist.", hint="`edgepress calibrate` makes one.")
+        try:
+            with safe_open(path, framework="numpy") as file:
+                header = file.metadata() or {}
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{path} is not a statistics file, or it is truncated: {error}.") from error
+        if header.get("format") != FORMAT or header.get("version") != str(VERSION):
+            found = f"{header.get('format', 'no format')} version {header.get('version', 'unknown')}"
+            raise InputError(f"{path} is {found}; this edgepress reads {FORMAT} version {VERSION}.")
+        try:
+            tensors = {name: _tensor(entry, arrays) for name, entry in json.loads(header["tensors"]).items()}
+            return cls(
+                graph=header["graph"],
+                samples=int(header["samples"]),
+                data=header["data"],
+                tensors=tensors,
+                converged=header["converged"] == "True",
+            )
+        except (KeyError, ValueError, TypeError) as error:
+            raise InputError(f"{path} is damaged: {error!r}.") from error
+
+
+def _tensor(entry: Mapping[str, Any], arrays: Mapping[str, Array]) -> TensorStatistics:
+    index = entry["index"]
+    channels = None
+    if "axis" in entry:
+        low, high = arrays[f"{index}.channel_extremes"]
+        total, square = arrays[f"{index}.channel_sums"]
+        channels = ChannelStatistics(
+            axis=entry["axis"],
+            count=entry["channel_count"],
+            minimum=low,
+            maximum=high,
+            total=total,
+            square=square,
+        )
+    low, high = arrays[f"{index}.extremes"]
+    return TensorStatistics(
+        count=entry["count"],
+        minimum=float(low),
+        maximum=float(high),
+        histogram=np.asarray(arrays[f"{index}.histogram"], np.int64),
+        channels=channels,
+    )
+
+
+def digest(feed: Mapping[str, Array]) -> str:
+    """Hex BLAKE2b of one batch: names, dtypes, shapes and bytes."""
+    total = hashlib.blake2b(digest_size=32)
+    for name in sorted(feed):
+        array = np.ascontiguousarray(feed[name])
+        total.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+        total.update(array.reshape(-1).view(np.uint8).data)
+    return total.hexdigest()
+
+
+def add_digests(one: str, other: str) -> str:
+    """Sum modulo 2**256: the digest of a set of batches does not depend on their order (AdHash, Bellare 1997)."""
+    return f"{(int(one, 16) + int(other, 16)) % (1 << 256):064x}"
+
+
+NO_DATA = "0" * 64

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ...calibration.ranges import SYMMETRIC_LIMIT, Affine, weight_scales
+from ...calibration.affine import SYMMETRIC_LIMIT, Affine, weight_scales
 from ...profiles.target import Scheme
 from .inspect_values import as_float32, constant
 from .placement import Placement, WeightSite

@@ -45,6 +45,8 @@ def capture(source: Source, opset: int, path: Path, axes: Mapping[str, AxisRange
     model = exported(source, opset, path.parent) if source.onnx is None else converted(source.onnx, opset)
     _check_opset(model, source, opset)
     _name_axes(model, source)
+    if source.module is not None:
+        _name_output_axes(model.graph, source)
     mean_to_pool(model)
     clean_metadata(model, rename=source.onnx is None)
     write_model(model, path)
@@ -115,6 +117,38 @@ def _named_size(value: ir.Value, axis: int, name: str) -> int | str:
     found = sizes[axis]
     assert found is not None
     return found
+
+
+def _name_output_axes(graph: ir.Graph, source: Source) -> None:
+    """Where the exporter lost track of an output's sizes, read them off the module, run at other sizes of the axes."""
+    import onnx_ir as ir
+
+    usual = {n: source.inputs[name].shape[axis] for name, free in source.dynamic.items() for axis, n in free.items()}
+    if all(_is_known(value.shape, usual) for value in graph.outputs):
+        return
+    # A factor of its own tells each axis from the others, and keeps what a size must be divisible by.
+    other = {name: size * (2 + index) for index, (name, size) in enumerate(usual.items())}
+    predict = torch_predict(source)
+    one = predict(source.inputs)
+    try:
+        two = predict(synthesize(source.inputs, source.dynamic, other, seed=0))
+    except Exception:
+        return  # too large for this model; only names are lost, and the proof runs at the sizes that count
+    for value in graph.outputs:
+        name = str(value.name)
+        sizes = zip(one[name].shape, two[name].shape, strict=True)
+        value.shape = ir.Shape([_label(a, b, usual, other, f"{name}_axis{i}") for i, (a, b) in enumerate(sizes)])
+
+
+def _is_known(shape: ir.Shape | None, axes: Mapping[str, int]) -> bool:
+    return shape is not None and all(isinstance(size, int) or size.value in axes for size in shape)
+
+
+def _label(first: int, second: int, usual: Mapping[str, int], other: Mapping[str, int], fallback: str) -> int | str:
+    """The size that did not change, else the axis that changed as it did."""
+    if first == second:
+        return first
+    return next((name for name in usual if (usual[name], other[name]) == (first, second)), fallback)
 
 
 def _fixed(name: str, tensor: str, axis: int, size: int) -> InputError:

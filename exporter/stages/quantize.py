@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...backends.base import Graph
+from ...calibration.affine import Affine, affine
 from ...calibration.collect import collect
 from ...calibration.feeds import Feeds, checked, feeds_from_object, feeds_from_path
-from ...calibration.ranges import Affine, affine, min_max
+from ...calibration.ranges import find_range
 from ...calibration.statistics import Statistics
 from ...errors import InputError
 from ...profiles.target import Precision, Scheme
@@ -79,7 +80,8 @@ def ranges(placement: Placement, statistics: Statistics, scheme: Scheme) -> dict
     found: dict[str, Affine] = {}
     for values in placement.groups().values():
         names = [str(value.name) for value in values]
-        shared = affine(*min_max(statistics.tensors[name] for name in names), scheme)
+        low, high = find_range([statistics.tensors[n] for n in names], "min-max", symmetric=scheme.symmetric)
+        shared = affine(low, high, scheme)
         found.update(dict.fromkeys(names, shared))
     return found
 
@@ -98,15 +100,8 @@ def calibration_feeds(source: Source, path: str | None, graph: Graph) -> Feeds:
 
 def _statistics(draft: Draft, placement: Placement, advance: Advance) -> Statistics:
     feeds = calibration_feeds(draft.source, draft.recipe.calibration, _reference(draft))
-    done = 0
-
-    def seen(samples: int) -> None:
-        nonlocal done
-        done += samples
-        advance(None, f"{done} samples")
-
-    observed = sorted(str(value.name) for value in placement.edges)
-    return collect(_reference(draft), observed, feeds, seen)
+    observed = dict.fromkeys(sorted(str(value.name) for value in placement.edges))
+    return collect(_reference(draft), observed, feeds, lambda samples: advance(None, f"{samples} samples"))
 
 
 def _why_nothing(placement: Placement) -> str:

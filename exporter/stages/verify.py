@@ -93,7 +93,8 @@ def check_golden(golden: Golden, session: Session, least_db: float) -> dict[str,
     bad = [f"output {name!r}: {found}" for name, found in parity.items() if found.sqnr_db < least_db]
     if bad:
         raise VerificationError(
-            f"The engine does not agree with the FP32 model on the golden inputs, {least_db:g} dB needed: {'; '.join(bad)}.",
+            f"The engine does not reach the {least_db:g} dB of agreement with the FP32 model that the golden inputs "
+            f"ask for: {'; '.join(bad)}.",
             hint="Leave the layers that hurt in float with --exclude, give more calibration data, or lower --min-sqnr.",
         )
     return parity

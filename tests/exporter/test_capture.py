@@ -99,7 +99,10 @@ def test_a_transformer_keeps_two_free_axes_at_each_opset(encoder: Source, tmp_pa
     graph = capture(encoder, opset, tmp_path / "m.onnx", TOKENS)
     assert graph.opset == opset
     assert [(s.name, s.shape) for s in graph.inputs] == [(n, ("batch", "sequence")) for n in ("ids", "mask")]
-    assert [s.name for s in graph.outputs] == ["scores", "tokens"]
+    assert [(s.name, s.shape) for s in graph.outputs] == [
+        ("scores", ("batch", 4)),
+        ("tokens", ("batch", "sequence", 16)),
+    ]
     found = prove_capture(encoder, graph, seed=0)  # at batch 1, sequence 1 and at twice the example's
     assert min(p.sqnr_db for p in found.values()) > 100
 
@@ -171,7 +174,7 @@ def test_a_hugging_face_model(tmp_path: Path, opset: int) -> None:
     source = load_source(str(tmp_path / "bert"))
     graph = capture(source, opset, tmp_path / "m.onnx", TOKENS)
     assert graph.opset == opset
-    assert [s.name for s in graph.outputs] == ["logits"]
+    assert [(s.name, s.shape) for s in graph.outputs] == [("logits", ("batch", 2))]
     prove_capture(source, graph, 0)
 
 

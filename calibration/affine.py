@@ -1,22 +1,21 @@
-"""From a range of real values to the scale and zero point of an integer type.
+"""Scale and zero point of integer types.
 
 A real value x is stored as q = clamp(round(x / scale) + zero_point), as ONNX QuantizeLinear defines it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from ..profiles.target import Scheme
-from .statistics import TensorStatistics
 
 # The symmetric range is -127..127: with -128 two s8 products could exceed what VPMADDUBSW-style kernels accumulate,
 # and TensorRT as well as onnxruntime expect weights in the narrow range.
 SYMMETRIC_LIMIT = 127
+STEPS = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +24,6 @@ class Affine:
 
     scale: float
     zero_point: int
-
-
-def min_max(states: Iterable[TensorStatistics]) -> tuple[float, float]:
-    """Smallest and largest value over the tensors that share a range."""
-    states = tuple(states)
-    return min(s.minimum for s in states), max(s.maximum for s in states)
 
 
 def affine(low: float, high: float, scheme: Scheme) -> Affine:
@@ -43,8 +36,8 @@ def affine(low: float, high: float, scheme: Scheme) -> Affine:
     if scheme.symmetric:
         return Affine(scale=_positive(max(-low, high) / SYMMETRIC_LIMIT), zero_point=0)
     smallest = 0 if scheme.activation == "uint8" else -128
-    scale = _positive((high - low) / 255)
-    return Affine(scale=scale, zero_point=int(np.clip(round(smallest - low / scale), smallest, smallest + 255)))
+    scale = _positive((high - low) / STEPS)
+    return Affine(scale=scale, zero_point=int(np.clip(round(smallest - low / scale), smallest, smallest + STEPS)))
 
 
 def weight_scales(weight: npt.NDArray[np.float32], axis: int | None) -> npt.NDArray[np.float32]:

@@ -1,0 +1,60 @@
+"""The range after which the histogram tells least from the original: minimal Kullback-Leibler divergence.
+
+Szymon Migacz, "8-bit inference with TensorRT", GTC 2017, on a uniform histogram drawn from the log grid.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import loggrid
+
+if TYPE_CHECKING:
+    from . import Distribution
+
+Values = npt.NDArray[np.float64]
+FINE, LEVELS = 2048, 128
+
+
+def find(seen: Distribution) -> tuple[float, float]:
+    """The threshold on |x| with the least divergence, on both sides where symmetric, within the extremes."""
+    values, counts = loggrid.occupied(seen.histogram)
+    largest = max(-seen.minimum, seen.maximum)
+    if largest == 0.0:
+        return 0.0, 0.0
+    fine = _uniform(np.abs(values), counts, largest)
+    candidates = range(LEVELS, FINE + 1, LEVELS // 4)
+    best = min(candidates, key=lambda bins: _divergence(fine, bins))
+    threshold = largest * best / FINE
+    return max(-threshold, seen.minimum), min(threshold, seen.maximum)
+
+
+def _uniform(magnitudes: Values, counts: Values, largest: float) -> Values:
+    """Counts of |x| in 2048 equal bins up to the largest; a wide bin of the log grid spreads over those it covers."""
+    # A bin is 2**-3 of the power of two below it wide, so its half is about 1/24 of a middle value.
+    half = magnitudes * 2.0 ** -(loggrid.MANTISSA_BITS + 1) / 1.5
+    edges = np.linspace(0.0, largest, FINE + 1)
+    low, high = magnitudes - half, magnitudes + half
+    width = np.maximum(high - low, np.finfo(float).tiny)
+    below = np.clip((edges[:, None] - low) / width, 0.0, 1.0) @ counts
+    spread: Values = np.diff(below)
+    return spread
+
+
+def _divergence(fine: Values, bins: int) -> float:
+    """KL(P || Q): P the first `bins` with the rest folded into the last, Q the same at 128 levels."""
+    kept = fine[:bins].copy()
+    reference = kept.copy()
+    reference[-1] += fine[bins:].sum()
+    groups = (np.arange(bins) * LEVELS) // bins
+    filled = kept > 0
+    sums = np.bincount(groups, weights=kept, minlength=LEVELS)
+    occupied = np.bincount(groups, weights=filled, minlength=LEVELS)
+    quantized = np.where(filled, sums[groups] / np.maximum(occupied[groups], 1), 0.0)
+    tiny = np.finfo(float).tiny
+    p, q = reference / max(reference.sum(), tiny), quantized / max(quantized.sum(), tiny)
+    use = p > 0
+    return float((p[use] * np.log(p[use] / np.maximum(q[use], 1e-12))).sum())

@@ -1,0 +1,13 @@
+"""Everything that was seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import Distribution
+
+
+def find(seen: Distribution) -> tuple[float, float]:
+    """The extremes."""
+    return seen.minimum, seen.maximum

@@ -1,0 +1,133 @@
+import random
+
+import numpy as np
+import pytest
+from edgepress.calibration import exact, loggrid
+from edgepress.calibration.statistics import NO_DATA, Statistics, TensorStatistics, add_digests, digest
+from edgepress.errors import InputError
+from hypothesis import given
+from hypothesis import strategies as st
+
+finite = st.floats(-(2.0**100), 2.0**100, width=32)
+
+
+def bits(state):
+    """Every number of a state, so that equality means the same to the last bit."""
+    c = state.channels
+    return (
+        state.count,
+        state.minimum,
+        state.maximum,
+        state.histogram.tobytes(),
+        c and (c.axis, c.count, c.minimum.tobytes(), c.maximum.tobytes(), c.total.tobytes(), c.square.tobytes()),
+    )
+
+
+def statistics(tensors, samples=1, graph="model", data=NO_DATA):
+    return Statistics(graph=graph, samples=samples, data=data, tensors=tensors)
+
+
+@given(
+    st.lists(st.lists(st.lists(finite, min_size=3, max_size=3), min_size=1, max_size=4), min_size=2, max_size=6),
+    st.randoms(),
+)
+def test_any_order_and_grouping_of_batches_gives_the_same_state(batches, rng):
+    states = [TensorStatistics.of(np.asarray(batch, np.float32), axis=-1) for batch in batches]
+    left = states[0]
+    for state in states[1:]:
+        left = left.merge(state)
+    pool = list(states)
+    while len(pool) > 1:  # a random tree of merges
+        rng.shuffle(pool)
+        pool.append(pool.pop().merge(pool.pop()))
+    assert bits(pool[0]) == bits(left)
+
+
+@given(st.lists(st.floats(-(2.0**126), 2.0**126, width=32), min_size=1, max_size=50))
+def test_exact_sums_are_the_correctly_rounded_sum(values):
+    import math
+
+    parts = sum(exact.limbs(np.asarray([v])) for v in values)
+    # what is below 2**-120 is dropped, which is nothing beside any activation
+    assert exact.value(parts)[0] == pytest.approx(math.fsum(values), rel=1e-15, abs=len(values) * 2.0**-119)
+
+
+def test_the_log_grid_puts_each_value_into_a_bin_within_a_sixteenth():
+    values = np.concatenate([np.geomspace(1e-30, 1e30, 999), -np.geomspace(1e-30, 1e30, 999)]).astype(np.float32)
+    for value in values:
+        (bin_,) = np.flatnonzero(loggrid.count(np.asarray([value])))
+        assert abs(loggrid.centers()[bin_] - value) <= abs(value) / 16
+    assert loggrid.count(values).sum() == len(values)
+    assert loggrid.centers()[np.flatnonzero(loggrid.count(np.asarray([0.0, -0.0], np.float32)))].tolist() == [0, 0]
+
+
+def test_counting_in_blocks_misses_nothing():
+    values = np.random.default_rng(0).normal(size=3 * loggrid.BLOCK + 7).astype(np.float32)
+    whole = np.bincount(values.view(np.uint32) >> loggrid.SHIFT, minlength=loggrid.BINS)
+    np.testing.assert_array_equal(loggrid.count(values), whole)
+
+
+def test_channels_hold_what_numpy_says():
+    array = np.random.default_rng(0).normal(size=(4, 3, 5, 5)).astype(np.float32)
+    found = TensorStatistics.of(array, axis=1).channels
+    flat = np.moveaxis(array, 1, 0).reshape(3, -1).astype(np.float64)
+    np.testing.assert_array_equal(found.minimum, flat.min(1))
+    np.testing.assert_array_equal(found.largest(), np.abs(flat).max(1))
+    np.testing.assert_allclose(found.mean(), flat.mean(1), rtol=1e-12)
+    np.testing.assert_allclose(found.mean_square(), (flat**2).mean(1), rtol=1e-6)
+
+
+def test_a_file_gives_back_every_bit_and_holds_no_sample(tmp_path):
+    array = np.random.default_rng(1).normal(size=(64, 8)).astype(np.float32)
+    before = statistics(
+        {"a": TensorStatistics.of(array, axis=-1), "b/c": TensorStatistics.of(array)}, 64, data=digest({"x": array})
+    )
+    before.save(tmp_path / "site.stats")
+    after = Statistics.load(tmp_path / "site.stats")
+    assert (after.graph, after.samples, after.data) == (before.graph, before.samples, before.data)
+    assert {n: bits(s) for n, s in after.tensors.items()} == {n: bits(s) for n, s in before.tensors.items()}
+    content = (tmp_path / "site.stats").read_bytes()
+    assert not any(row.tobytes() in content for row in array)
+
+
+def test_what_does_not_belong_together_does_not_merge():
+    one = statistics({"x": TensorStatistics.of(np.ones(3))})
+    with pytest.raises(InputError, match="different models"):
+        one.merge(statistics(one.tensors, graph="other"))
+    with pytest.raises(InputError, match="different tensors"):
+        one.merge(statistics({"y": one.tensors["x"]}))
+    with pytest.raises(InputError, match="different channels"):
+        one.merge(statistics({"x": TensorStatistics.of(np.ones((3, 1)), axis=-1)}))
+
+
+def test_the_data_digest_does_not_depend_on_order():
+    feeds = [{"x": np.full(2, i)} for i in range(5)]
+    sums = []
+    for seed in (0, 1):
+        random.Random(seed).shuffle(feeds)
+        total = NO_DATA
+        for feed in feeds:
+            total = add_digests(total, digest(feed))
+        sums.append(total)
+    assert sums[0] == sums[1] != add_digests(sums[0], digest(feeds[0]))
+
+
+@pytest.mark.parametrize("content", [b"", b"not statistics", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "])
+def test_a_file_that_is_something_else_is_one_clear_error(tmp_path, content):
+    (tmp_path / "x.stats").write_bytes(content)
+    with pytest.raises(InputError, match=r"x\.stats is"):
+        Statistics.load(tmp_path / "x.stats")
+
+
+def test_a_truncated_file_and_another_version_are_refused(tmp_path):
+    path = tmp_path / "x.stats"
+    statistics({"x": TensorStatistics.of(np.ones(3))}).save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10])
+    with pytest.raises(InputError, match="truncated"):
+        Statistics.load(path)
+    path.write_bytes(whole.replace(b'"version":"1"', b'"version":"9"'))
+    with pytest.raises(InputError, match="version 9; this edgepress reads edgepress-statistics version 1"):
+        Statistics.load(path)
+    with pytest.raises(InputError, match="does not exist"):
+        Statistics.load(tmp_path / "y.stats")

@@ -18,7 +18,7 @@ from ..profiles.layers import coverage
 from ..profiles.measure import Measurement, measure
 from ..profiles.parity import Parity
 from ..profiles.report import Report
-from .bundle import MANIFEST, Bundle, Manifest, check_files, load_bundle, new_directory
+from .bundle import LATENCY, MANIFEST, Bundle, Manifest, check_files, load_bundle, new_directory
 from .golden import Golden
 from .seal import load_report, seal
 from .stages.verify import check_golden, golden_evidence, is_device
@@ -50,6 +50,12 @@ def verify_bundle(path: Path) -> Verdict:
             hint=f"On the device, run: edgepress build {path}",
         )
     backend = load_backend(engine.backend)
+    here = backend.available()
+    if not here.run:
+        raise UnservedError(
+            f"{path}: {files} files are intact, but {engine.backend} cannot run on this machine: {here.reason}.",
+            hint=here.remedy or None,
+        )
     with backend.open(engine, bundle.manifest.target, usable_cores()) as session:
         parity = check_golden(Golden.load(path / "golden"), session, bundle.manifest.minimum_sqnr_db)
     return Verdict(
@@ -65,12 +71,13 @@ def build_bundle(path: Path) -> Bundle:
         UnservedError: this machine cannot build for the bundle's target.
         InputError: the compiler refuses the graph.
     """
+    path = path.resolve()  # `.` has no name to put the new bundle under
     bundle = load_bundle(path)
     check_files(bundle)
     manifest = bundle.manifest
     backend = load_backend(manifest.engine.backend)
     with new_directory(path, force=True) as work:
-        shutil.copytree(path, work, dirs_exist_ok=True, ignore=shutil.ignore_patterns("engine", MANIFEST))
+        shutil.copytree(path, work, dirs_exist_ok=True, ignore=_replaced)
         (work / "engine").mkdir()
         graph = replace(bundle.graph, path=work / "model.onnx")
         engine = backend.compile(graph, manifest.target, work / "engine", manifest.engine.precision)
@@ -91,12 +98,16 @@ def build_bundle(path: Path) -> Bundle:
     return load_bundle(path)
 
 
+def _replaced(directory: str, names: list[str]) -> set[str]:
+    """What of the old bundle is not taken over: the engine, and what was measured with it."""
+    return {"engine", MANIFEST, LATENCY} & set(names)
+
+
 def _renewed(report: Report, built: Evidence, engine: Engine) -> Report:
-    """The report without what is no longer missing."""
-    kept = tuple(e for e in report.evidence if e.kind != "absent")
-    missing = {
-        what: why for what, why in report.missing.items() if what not in ("engine", "parser", "coverage", "latency")
-    }
+    """The report without what is no longer missing, and without what was found of an engine that is replaced."""
+    kept = tuple(e for e in report.evidence if e.kind != "absent" and "model.onnx" in e.claim)
+    found = ("engine", "parser", "coverage", "latency", "steady")
+    missing = {what: why for what, why in report.missing.items() if not what.startswith(found)}
     if not load_backend(engine.backend).available().run:
         missing["engine run"] = f"The engine was built but not run: {load_backend(engine.backend).available().reason}."
     sizes = replace(report.sizes, engine=sum(f.stat().st_size for f in engine.path.parent.iterdir()))
@@ -105,6 +116,9 @@ def _renewed(report: Report, built: Evidence, engine: Engine) -> Report:
         evidence=(*kept, built),
         missing=missing,
         sizes=sizes,
+        coverage=None,
+        latency={},
+        faster=None,
         notes=(*report.notes, *engine.notes),
         machine=this_machine(),
         tools=tool_versions(),

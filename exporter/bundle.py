@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from ..profiles.target import Precision, Target
 SCHEMA = 1
 MANIFEST = "manifest.json"
 # These carry dates and measurements, so they are hashed apart from what the same inputs reproduce.
-MEASURED_FILES = ("report.json", "report.md", "latency.npz")
+LATENCY = "latency.npz"
+MEASURED_FILES = ("report.json", "report.md", LATENCY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +167,7 @@ def hash_files(directory: Path) -> tuple[dict[str, FileEntry], dict[str, FileEnt
     entries = {
         path.relative_to(directory).as_posix(): FileEntry(sha256=sha256(path), size=path.stat().st_size)
         for path in sorted(directory.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
+        if path.is_file() and path != directory / MANIFEST
     }
     measured = {name: entry for name, entry in entries.items() if name in MEASURED_FILES}
     return {name: entry for name, entry in entries.items() if name not in measured}, measured
@@ -186,6 +187,8 @@ def check_files(bundle: Bundle) -> int:
     faults += [
         f"{name} was changed" for name in sorted(expected.keys() & found.keys()) if expected[name] != found[name]
     ]
+    if bundle.manifest.engine.path not in (None, *expected):
+        faults.append(f"the engine {bundle.manifest.engine.path} is not among the manifest's files")
     if faults:
         raise VerificationError(
             f"{bundle.path}: {'; '.join(faults)}.", hint="Copy the bundle again, whole, or export it again."
@@ -210,6 +213,7 @@ def new_directory(destination: Path, *, force: bool) -> Iterator[Path]:
         InputError: the destination exists and `force` is not set, or its parent is not writable.
     """
     check_destination(destination, force=force)
+    made = [parent for parent in destination.absolute().parents if not parent.exists()]
     destination.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
     try:
@@ -218,6 +222,9 @@ def new_directory(destination: Path, *, force: bool) -> Iterator[Path]:
         _move_into_place(work, destination)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        for parent in made:
+            with suppress(OSError):  # not empty: the bundle, or another process's, is in it
+                parent.rmdir()
 
 
 def check_destination(destination: Path, *, force: bool) -> None:
@@ -239,16 +246,16 @@ def check_destination(destination: Path, *, force: bool) -> None:
 
 
 def _move_into_place(work: Path, destination: Path) -> None:
-    """Rename; an old bundle is set aside first and put back if the rename fails."""
+    """Rename; an old bundle is set aside first and put back if the rename fails or is interrupted."""
     if not destination.exists():
         work.rename(destination)
         return
     aside = Path(tempfile.mkdtemp(prefix=f".{destination.name}.old.", dir=destination.parent))
-    destination.rename(aside / "bundle")
+    old = aside / "bundle"
     try:
+        destination.rename(old)
         work.rename(destination)
-    except OSError:
-        (aside / "bundle").rename(destination)
-        raise
     finally:
+        if old.exists() and not destination.exists():
+            old.rename(destination)
         shutil.rmtree(aside, ignore_errors=True)

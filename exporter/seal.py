@@ -15,7 +15,7 @@ from pydantic_core import to_jsonable_python
 from ..errors import InputError
 from ..profiles.measure import Measurement
 from ..profiles.report import SCHEMA, Report, markdown, rows
-from .bundle import Manifest, Measured, hash_files, write_manifest
+from .bundle import LATENCY, Manifest, Measured, hash_files, write_manifest
 
 
 def seal(directory: Path, fields: Mapping[str, Any], report: Report, latency: Mapping[str, Measurement]) -> Manifest:
@@ -29,7 +29,7 @@ def seal(directory: Path, fields: Mapping[str, Any], report: Report, latency: Ma
     (directory / "report.json").write_text(_text(report), encoding="utf-8")
     if latency:
         samples = {name: np.asarray(found.samples) for name, found in latency.items()}
-        np.savez_compressed(directory / "latency.npz", **samples)  # type: ignore[arg-type]
+        np.savez_compressed(directory / LATENCY, **samples)  # type: ignore[arg-type]
     reproducible, measured_files = hash_files(directory)
     measured = Measured(
         date=report.date,

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 Call = Callable[[], object]
+Clock = Callable[[], int]
 Samples = npt.NDArray[np.int64]
 PERCENTILES = {50: 2, 90: 100, 95: 200, 99: 1000}  # percentile: fewest samples that carry it
 
@@ -123,6 +124,7 @@ class Ratio:
 @dataclass(slots=True)
 class _Arm:
     call: Call
+    clock: Clock
     samples: list[int] = field(default_factory=list)
     rounds: list[int] = field(default_factory=list)
     spent: float = 0.0
@@ -131,10 +133,10 @@ class _Arm:
         """Run for one slice. The first calls after another arm ran only bring back caches and thread pools."""
         for _ in range(settings.settle_count):
             self.call()
-        end = time.perf_counter_ns() + int(settings.slice_seconds * 1e9)
-        while (start := time.perf_counter_ns()) < end:
+        end = self.clock() + int(settings.slice_seconds * 1e9)
+        while (start := self.clock()) < end:
             self.call()
-            taken = time.perf_counter_ns() - start
+            taken = self.clock() - start
             self.samples.append(taken)
             self.rounds.append(index)
             self.spent += taken / 1e9
@@ -144,20 +146,24 @@ class _Arm:
 
 
 def measure(
-    calls: Mapping[str, Call], settings: Settings = QUICK, tick: Callable[[float], None] = lambda share: None
+    calls: Mapping[str, Call],
+    settings: Settings = QUICK,
+    tick: Callable[[float], None] = lambda share: None,
+    clock: Clock = time.perf_counter_ns,
 ) -> dict[str, Measurement]:
     """Measure several callables in turn, slice by slice, in ABBA order, so that drift of the machine hits all alike.
 
     Args:
         calls: one callable an arm; each call is one inference.
         tick: told the finished share, 0..1, after each round.
+        clock: nanoseconds that only go forward.
 
     Returns:
         One measurement an arm; samples of the same round were taken next to each other.
     """
-    arms = {name: _Arm(call) for name, call in calls.items()}
+    arms = {name: _Arm(call, clock) for name, call in calls.items()}
     for arm in arms.values():
-        _warm(arm.call, settings)
+        _warm(arm.call, settings, clock)
     for index, order in enumerate(cycle((list(arms.values()), list(reversed(arms.values()))))):
         for arm in order:
             arm.slice(settings, index)
@@ -193,9 +199,9 @@ def speedup(slow: Measurement, fast: Measurement, seed: int = 0) -> Ratio:
     return Ratio(value=float(np.median(ratios)), low=float(low), high=float(high))
 
 
-def _warm(call: Call, settings: Settings) -> None:
-    end = time.perf_counter() + settings.warmup_seconds
+def _warm(call: Call, settings: Settings, clock: Clock) -> None:
+    end = clock() + int(settings.warmup_seconds * 1e9)
     count = 0
-    while count < settings.warmup_count or time.perf_counter() < end:
+    while count < settings.warmup_count or clock() < end:
         call()
         count += 1

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import AxisOption, TargetList, json_option, quiet_option
+from .options import AxisOption, Decibel, TargetList, json_option, quiet_option
 
 if TYPE_CHECKING:
     from ...backends.base import AxisRange
+    from ...profiles.target import Target
 
 
 @click.command(no_args_is_help=True)
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
 @click.option(
     "--min-sqnr",
     "minimum_sqnr_db",
-    type=float,
+    type=Decibel(),
     metavar="DB",
     help="Least agreement with FP32 to ship; default 10 for int8.",
 )
@@ -95,13 +96,12 @@ def command(
     Example:
       edgepress export model.py --target jetson
     """  # noqa: D301
-    from ...profiles.target import load_target
     from ..progress import progress
     from ..recipe import Recipe
     from .summary import command_line, print_json, print_summary
 
     # Names first: a typing error must not wait for torch.
-    resolved = [load_target(name) for name in dict.fromkeys(name for group in targets for name in group)]
+    resolved = _resolved([name for group in targets for name in group])
     recipe = Recipe(calibration=calibration, axes=dict(axes), **settings)
     with progress(quiet=quiet or as_json) as shown:
         with shown.step("load", {}):
@@ -122,3 +122,23 @@ def command(
         print_json(bundles)
     elif not quiet:
         print_summary(bundles)
+
+
+def _resolved(names: list[str]) -> list[Target]:
+    """The targets by name, each once.
+
+    Raises:
+        InputError: two of them are different and would have one bundle.
+    """
+    from ...errors import InputError
+    from ...profiles.target import load_target
+
+    found: dict[str, Target] = {}
+    for name in names:
+        target = load_target(name)
+        if found.setdefault(target.name, target) != target:
+            raise InputError(
+                f"Two of the targets {', '.join(names)} are called {target.name}, and their bundles would be one.",
+                hint="Export them one by one, each with an --output of its own.",
+            )
+    return list(found.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +21,26 @@ class TargetList(click.ParamType[list[str]]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         """Split at commas."""
-        return [name.strip() for name in str(value).split(",") if name.strip()]
+        names = [name.strip() for name in str(value).split(",") if name.strip()]
+        if not names:
+            self.fail(f"{value!r} names no target; `edgepress targets` lists them.", param, ctx)
+        return names
+
+
+class Decibel(click.ParamType[float]):
+    """A finite number of dB."""
+
+    name = "DB"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse; nan would pass every comparison, and no engine reaches inf."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number of dB, as in 20.", param, ctx)
+        return number
 
 
 class AxisOption(click.ParamType[Any]):

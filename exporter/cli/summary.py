@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from pydantic_core import to_jsonable_python
 from rich.console import Console
@@ -55,6 +55,9 @@ def _table(report: Report) -> Table:
     return table
 
 
+# A path begins a word, or follows the letter of an option, `=` or the comma of a list.
+_DIRECTORY = re.compile(r"(^-\w|^|(?<=[=,]))(?:~[^/=,]*|\.\.|\.)?/(?:[^/=,]*/)*")
+
+
 def _relative(word: str) -> str:
-    path = Path(word)
-    return path.name if path.is_absolute() else word
+    return _DIRECTORY.sub(r"\1", word.rstrip("/"))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ...calibration.affine import SYMMETRIC_LIMIT, Affine, weight_scales
 from ...profiles.target import Scheme
-from .inspect_values import as_float32, constant
+from .inspect_values import add_constant, as_float32, constant, free_name
 from .placement import Placement, WeightSite
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class InsertQdqPass:
         self.graph = graph
         self.scheme = scheme
         self.ranges = ranges
-        self._taken = {v.name for node in graph for v in node.outputs} | set(graph.initializers)
+        self._taken = {str(v.name) for node in graph for v in node.outputs} | set(graph.initializers)
 
     def run(self, placement: Placement) -> None:
         """Quantize weights, biases and activations."""
@@ -154,31 +154,34 @@ class InsertQdqPass:
         return result
 
     def _constant(self, name: str, array: npt.NDArray[Any]) -> ir.Value:
-        import onnx_ir as ir
-
-        name = self._unique(name)
-        value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
-        value.shape, value.type = ir.Shape(array.shape), ir.TensorType(ir.DataType.from_numpy(array.dtype))
-        self.graph.register_initializer(value)
-        return value
+        return add_constant(self.graph, self._unique(name), array)
 
     def _unique(self, name: str) -> str:
-        candidate, count = name, 0
-        while candidate in self._taken:
-            count += 1
-            candidate = f"{name}_{count}"
-        self._taken.add(candidate)
-        return candidate
+        found = free_name(name, self._taken)
+        self._taken.add(found)
+        return found
 
 
 def quantize_weight(
     weight: npt.NDArray[np.float32], scales: npt.NDArray[np.float32], axis: int | None
 ) -> npt.NDArray[np.int8]:
     """round(w / scale) in -127..127, with one scale for each index of `axis`."""
-    shape = [1] * weight.ndim
+    integers: npt.NDArray[np.float32] = np.rint(weight / _along(scales, weight.ndim, axis)).clip(
+        -SYMMETRIC_LIMIT, SYMMETRIC_LIMIT
+    )
+    return integers.astype(np.int8)
+
+
+def dequantized_weight(
+    weight: npt.NDArray[np.float32], scales: npt.NDArray[np.float32], axis: int | None
+) -> npt.NDArray[np.float32]:
+    """What the runtime sees of the weight once it is int8."""
+    return quantize_weight(weight, scales, axis) * _along(scales, weight.ndim, axis)
+
+
+def _along(scales: npt.NDArray[np.float32], rank: int, axis: int | None) -> npt.NDArray[np.float32]:
+    """The scales in a shape that broadcasts along the axis."""
+    shape = [1] * rank
     if axis is not None:
         shape[axis] = -1
-    integers: npt.NDArray[np.int8] = (
-        np.rint(weight / scales.reshape(shape)).clip(-SYMMETRIC_LIMIT, SYMMETRIC_LIMIT).astype(np.int8)
-    )
-    return integers
+    return scales.reshape(shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,32 @@ def single_consumer(value: ir.Value) -> ir.Node | None:
 def passes_scale(node: ir.Node) -> bool:
     """Whether the node has exactly one data result, so that one scale can pass through it."""
     return len(node.outputs) == 1 and node.inputs[0] is not None
+
+
+def number(node: ir.Node, name: str, default: float) -> float:
+    """A numeric attribute, or its default where the node does not give it."""
+    attribute = node.attributes.get(name)
+    return default if attribute is None else float(attribute.value)
+
+
+def add_constant(graph: ir.Graph, name: str, array: npt.NDArray[Any]) -> ir.Value:
+    """A new initializer, under the name or one derived from it that is still free."""
+    import onnx_ir as ir
+
+    name = free_name(name, graph.initializers)
+    value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
+    value.shape, value.type = ir.Shape(array.shape), ir.TensorType(ir.DataType.from_numpy(array.dtype))
+    graph.register_initializer(value)
+    return value
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """The name, or the first of name_1, name_2 ... that is not taken."""
+    candidate, index = name, 0
+    while candidate in taken:
+        index += 1
+        candidate = f"{name}_{index}"
+    return candidate
 
 
 def as_float32(value: float) -> npt.NDArray[np.float32]:

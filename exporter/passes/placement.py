@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...profiles.target import Scheme
-from .inspect_values import constant, passes_scale, single_consumer
+from .inspect_values import constant, number, passes_scale, single_consumer
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -38,6 +38,11 @@ class WeightSite:
     data: int
     weight: int
     axis: int | None
+
+    @property
+    def data_axis(self) -> int:
+        """Channel axis of the activation: 1 for convolutions, the last one for products."""
+        return 1 if self.node.op_type in CONVOLUTIONS else -1
 
 
 @dataclass(slots=True)
@@ -71,6 +76,11 @@ class Placement:
     def share(self, first: ir.Value, second: ir.Value) -> None:
         """Let two values have one scale and zero point."""
         self._parent[self.root(first)] = self.root(second)
+
+    def observed(self) -> dict[str, int | None]:
+        """The quantized values by name, with the channel axis of those that a weighted operator reads."""
+        axes = {site.node.inputs[site.data]: site.data_axis for site in self.weights}
+        return {str(value.name): axes.get(value) for value in self.edges}
 
     def root(self, value: ir.Value) -> ir.Value:
         """The representative of all values that share a range with this one."""
@@ -130,7 +140,9 @@ def _site(node: ir.Node) -> WeightSite | str:
         return "its data operand is constant"
     if array.dtype != np.float32:
         return f"its weight is {array.dtype}, not float32"
-    if node.op_type == "Gemm" and (_number(node, "transA", 0) or _number(node, "beta", 1) != 1 or _alpha(node) != 1):
+    if node.op_type == "Gemm" and (
+        number(node, "transA", 0) or number(node, "beta", 1) != 1 or number(node, "alpha", 1) != 1
+    ):
         return "a Gemm with transA, alpha or beta has no integer kernel"
     return WeightSite(node=node, data=1 - weight, weight=weight, axis=_channel_axis(node, weight, array.ndim))
 
@@ -140,19 +152,10 @@ def _channel_axis(node: ir.Node, weight: int, rank: int) -> int | None:
     if node.op_type == "Conv":
         return 0
     if node.op_type == "ConvTranspose":
-        return 1 if _number(node, "group", 1) == 1 else None
+        return 1 if number(node, "group", 1) == 1 else None
     if node.op_type == "Gemm":
-        return 0 if _number(node, "transB", 0) else 1
+        return 0 if number(node, "transB", 0) else 1
     return 1 if weight == 1 and rank == 2 else None
-
-
-def _number(node: ir.Node, name: str, default: float) -> float:
-    attribute = node.attributes.get(name)
-    return default if attribute is None else float(attribute.value)
-
-
-def _alpha(node: ir.Node) -> float:
-    return _number(node, "alpha", 1)
 
 
 def _after_activation(value: ir.Value, scheme: Scheme) -> ir.Value:

@@ -9,19 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...backends.base import Graph
-from ...calibration.affine import Affine, affine
 from ...calibration.collect import collect
 from ...calibration.feeds import Feeds, checked, feeds_from_object, feeds_from_path
-from ...calibration.ranges import find_range
-from ...calibration.statistics import Statistics
 from ...errors import InputError
-from ...profiles.target import Precision, Scheme
+from ...profiles.target import Precision
 from ..draft import Draft
-from ..graphs import read_graph, write_model
-from ..passes.insert_qdq import InsertQdqPass
-from ..passes.placement import Placement, place
+from ..graphs import read_graph
+from ..passes.placement import Placement
 from ..passes.to_float16 import to_float16
 from ..progress import Advance
+from ..quantizer import Quantizer
 
 if TYPE_CHECKING:
     from ..sources import Source
@@ -49,41 +46,28 @@ def _half(draft: Draft, advance: Advance) -> Draft:
 
 def _int8(draft: Draft, advance: Advance) -> Draft:
     """Explicit Q/DQ in the target's scheme, ranges from the calibration data."""
-    import onnx_ir as ir
-
     reference, scheme = _reference(draft), draft.target.scheme
     assert scheme is not None  # choose_precision gave int8, and a target has int8 only with a scheme
-    model = ir.load(reference.path)
-    placement = place(model.graph, scheme, draft.recipe.exclude)
-    if not placement.weights:
+    quantizer = Quantizer.of(reference, scheme, draft.recipe.exclude)
+    if not quantizer.placement.weights:
         raise InputError(
-            f"Nothing in {draft.source.name!r} can be int8: {_why_nothing(placement)}.",
+            f"Nothing in {draft.source.name!r} can be int8: {_why_nothing(quantizer.placement)}.",
             hint="Export with --precision fp32, or look at --exclude.",
         )
-    statistics = _statistics(draft, placement, advance)
-    InsertQdqPass(model.graph, scheme, ranges(placement, statistics, scheme)).run(placement)
-    write_model(model, draft.directory / "model.onnx")
-    note = f"Ranges: min-max over {statistics.samples} calibration samples, scheme {scheme.name}."
+    feeds = calibration_feeds(draft.source, draft.recipe.calibration, reference)
+    observed = quantizer.placement.observed()
+    statistics = collect(reference, observed, feeds, lambda samples: advance(None, f"{samples} samples"))
+    notes = quantizer.write(statistics, draft.directory / "model.onnx")
+    note = f"Calibrated on {statistics.samples} samples, scheme {scheme.name}."
     return replace(
         draft,
         graph=read_graph(draft.directory / "model.onnx", reference.axes),
-        left=placement.left,
-        notes=(*draft.notes, note),
+        left=quantizer.placement.left,
+        notes=(*draft.notes, note, *notes),
     )
 
 
 LOWERINGS: Mapping[Precision, Callable[[Draft, Advance], Draft]] = {"fp32": _keep, "fp16": _half, "int8": _int8}
-
-
-def ranges(placement: Placement, statistics: Statistics, scheme: Scheme) -> dict[str, Affine]:
-    """Scale and zero point of every quantized value by name; values that share a range get the same."""
-    found: dict[str, Affine] = {}
-    for values in placement.groups().values():
-        names = [str(value.name) for value in values]
-        low, high = find_range([statistics.tensors[n] for n in names], "min-max", symmetric=scheme.symmetric)
-        shared = affine(low, high, scheme)
-        found.update(dict.fromkeys(names, shared))
-    return found
 
 
 def calibration_feeds(source: Source, path: str | None, graph: Graph) -> Feeds:
@@ -96,12 +80,6 @@ def calibration_feeds(source: Source, path: str | None, graph: Graph) -> Feeds:
         batch = next((len(array) for array in source.inputs.values() if array.ndim), 1)
         return checked(feeds_from_path(Path(path), graph.inputs, batch), graph.inputs, path)
     return checked(feeds_from_object(source.calibration), graph.inputs, "calibration()")
-
-
-def _statistics(draft: Draft, placement: Placement, advance: Advance) -> Statistics:
-    feeds = calibration_feeds(draft.source, draft.recipe.calibration, _reference(draft))
-    observed = dict.fromkeys(sorted(str(value.name) for value in placement.edges))
-    return collect(_reference(draft), observed, feeds, lambda samples: advance(None, f"{samples} samples"))
 
 
 def _why_nothing(placement: Placement) -> str:

@@ -10,23 +10,19 @@ import pytest
 from edgepress.calibration.collect import collect
 from edgepress.calibration.feeds import checked
 from edgepress.errors import InputError
-from edgepress.exporter.passes.insert_qdq import InsertQdqPass
 from edgepress.exporter.passes.placement import place
-from edgepress.exporter.stages.quantize import ranges
+from edgepress.exporter.quantizer import Quantizer
 from edgepress.profiles.target import load_target
 
 SCHEMES = {name: load_target(name).scheme for name in ("cpu", "server-cpu", "rpi5", "rtx")}
 
 
 def quantized(graph, source, scheme, path, exclude=()):
-    model = ir.load(graph.path)
-    placement = place(model.graph, scheme, exclude)
+    quantizer = Quantizer.of(graph, scheme, exclude)
     feeds = checked(lambda: iter(source.calibration()), graph.inputs, "calibration()")
-    statistics = collect(graph, dict.fromkeys(str(v.name) for v in placement.edges), feeds)
-    InsertQdqPass(model.graph, scheme, ranges(placement, statistics, scheme)).run(placement)
-    ir.save(model, path)
+    quantizer.write(collect(graph, quantizer.placement.observed(), feeds), path)
     onnx.checker.check_model(str(path), full_check=True)
-    return placement, onnx.load(path)
+    return quantizer.placement, onnx.load(path)
 
 
 def producers(model):

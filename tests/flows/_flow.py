@@ -1,0 +1,108 @@
+"""What the flows share: the targets, a small model file, and how a command line is run and judged."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+EDGEPRESS = Path(sys.executable).with_name("edgepress")
+# The names users type, and the names of the bundles they get.
+TARGETS = {
+    "cpu": "cpu",
+    "server-cpu": "server-cpu",
+    "mobile": "android-arm64",
+    "rpi5": "rpi5",
+    "rtx": "rtx",
+    "jetson": "jetson-orin-nano-8gb",
+}
+
+# A process that has imported torch and friends once; each command line runs in a fork of it, through the same `main`
+# that the installed script calls. What an import costs is not what these tests are about.
+FORKING = """
+import json, os, resource, sys, tempfile
+import torch, torch.export, onnxscript, onnxruntime, openvino
+import edgepress.exporter.pipeline, edgepress.exporter.sources
+
+for line in sys.stdin:
+    job = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        os.chdir(job["cwd"])
+        os.environ.update(job["env"])
+        tempfile.tempdir = None
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for number, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(job[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        if job["file_size"] is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_size"], job["file_size"]))
+        sys.argv = ["edgepress", *job["arguments"]]
+        from edgepress.exporter.cli import main
+        main()
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """Exit code and what was printed."""
+
+    code: int
+    out: str
+    err: str
+
+    def failed(self, code: int, *words: str) -> None:
+        """It ended with this code and one message that holds the words, and ours is no traceback."""
+        assert self.code == code, self.err
+        assert self.err.count("error: ") == 1, self.err
+        for word in words:
+            assert word in self.err, f"{word!r} is not in: {self.err}"
+        assert "edgepress/exporter" not in self.err, self.err
+        assert "/exporter/" not in self.err, self.err
+
+
+Cli = Callable[..., Ran]
+Exported = Callable[[str], dict[str, Path]]
+
+
+SMALL = """
+import numpy as np
+import torch
+from torch import nn
+
+
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 6 * 6, 3))
+
+
+def inputs():
+    return {"input": torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))}
+
+
+def dynamic():
+    return {"input": {0: "batch"}}
+
+
+def batch(index):
+    return np.random.default_rng(index).random((4, 1, 8, 8), dtype=np.float32)
+
+
+def calibration():
+    for index in range(4):
+        yield {"input": batch(index)}
+"""
+
+
+def read(bundle: Path, name: str = "report.json") -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((bundle / name).read_text())
+    return data
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Every file below the directory, by relative path."""
+    return {str(p.relative_to(directory)): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}

@@ -1,0 +1,107 @@
+"""The product as its user meets it: files on disk, a command line, exit codes, and what lies there afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ._flow import EDGEPRESS, FORKING, SMALL, TARGETS, Cli, Exported, Ran
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"}
+
+
+@pytest.fixture(scope="session")
+def command(environment: dict[str, str]) -> Callable[..., Ran]:
+    """The installed script, as a shell would start it."""
+
+    def run(*arguments: object, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 600) -> Ran:
+        words = [str(EDGEPRESS), *map(str, arguments)]
+        done = subprocess.run(
+            words, cwd=cwd, env={**environment, **(env or {})}, capture_output=True, text=True, timeout=timeout
+        )
+        return Ran(code=done.returncode, out=done.stdout, err=done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def forking(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", FORKING], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    yield process
+    assert process.stdin is not None
+    process.stdin.close()
+    process.wait(30)
+
+
+@pytest.fixture
+def cli(forking: subprocess.Popen[str], tmp_path: Path) -> Cli:
+    """The command line in a fresh process and in `tmp_path`, with a TMPDIR of its own; fast."""
+
+    def run(*arguments: object, cwd: Path = tmp_path, file_size: int | None = None) -> Ran:
+        temporary = tmp_path.with_name(f"{tmp_path.name}-tmp")
+        temporary.mkdir(exist_ok=True)
+        out, err = temporary / "stdout", temporary / "stderr"
+        job: dict[str, Any] = {
+            "arguments": [str(word) for word in arguments],
+            "cwd": str(cwd),
+            "env": {"TMPDIR": str(temporary)},
+            "file_size": file_size,
+            "out": str(out),
+            "err": str(err),
+        }
+        assert forking.stdin is not None
+        assert forking.stdout is not None
+        forking.stdin.write(json.dumps(job) + "\n")
+        forking.stdin.flush()
+        forking.stdout.readline()
+        ran = Ran(code=int(forking.stdout.readline()), out=out.read_text(), err=err.read_text())
+        out.unlink()
+        err.unlink()
+        assert list(temporary.iterdir()) == [], "temporary files were left behind"
+        return ran
+
+    return run
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A model file with a convolution and a linear layer, and its calibration data."""
+    path = tmp_path / "small.py"
+    path.write_text(SMALL)
+    return path
+
+
+@pytest.fixture(scope="session")
+def exported(command: Callable[..., Ran], examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Bundles of an example for all six targets, by the name a user types; made by one command, once."""
+    made: dict[str, dict[str, Path]] = {}
+
+    def export(example: str) -> dict[str, Path]:
+        if example not in made:
+            output = tmp_path_factory.mktemp("dist")
+            source = examples / f"{example}.py"
+            ran = command(
+                "export", source, "-t", ",".join(TARGETS), "-o", output, "--no-measure", "-q", cwd=output, timeout=1800
+            )
+            assert ran.code == 0, ran.err
+            made[example] = {typed: output / f"{source.stem}-{name}" for typed, name in TARGETS.items()}
+        return made[example]
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def digits(exported: Exported) -> dict[str, Path]:
+    return exported("digits")

@@ -1,0 +1,52 @@
+"""The same inputs give the same bytes, and nothing in a bundle says where it was made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ._flow import TARGETS, Ran, contents, read
+
+TWICE = ("cpu", "server-cpu", "mobile", "jetson")
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def again(command: Callable[..., Ran], examples: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The digits bundles once more: another process, another directory, another order of the targets."""
+    output = tmp_path_factory.mktemp("again")
+    targets = ",".join(reversed(TWICE))
+    ran = command(
+        "export", examples / "digits.py", "-t", targets, f"--output={output}", "--no-measure", "-q", cwd=output
+    )
+    assert ran.code == 0, ran.err
+    return {typed: output / f"digits-{TARGETS[typed]}" for typed in TWICE}
+
+
+@pytest.mark.parametrize("target", TWICE)
+def test_two_exports_differ_in_what_was_measured_only(
+    digits: dict[str, Path], again: dict[str, Path], target: str
+) -> None:
+    one, two = contents(digits[target]), contents(again[target])
+    assert one.keys() == two.keys()
+    assert {name for name in one if one[name] != two[name]} <= {"manifest.json", "report.json", "report.md"}
+    first, second = read(digits[target], "manifest.json"), read(again[target], "manifest.json")
+    assert first.pop("measured") != second.pop("measured")  # the date, at least
+    assert first == second
+
+
+def test_nothing_in_a_bundle_tells_where_it_was_made(digits: dict[str, Path], again: dict[str, Path]) -> None:
+    traces = {os.uname().nodename, str(Path.home()), str(REPOSITORY), "/tmp/", "again0", str(digits["cpu"].parent)}
+    traces -= {"", "/", "localhost"}
+    for bundle in (*digits.values(), *again.values()):
+        for name, data in contents(bundle).items():
+            found = [trace for trace in traces if trace.encode() in data]
+            assert not found, f"{bundle.name}/{name} holds {found}"
+
+
+def test_the_report_says_how_to_do_it_again(digits: dict[str, Path]) -> None:
+    command = read(digits["cpu"])["command"]
+    assert command.startswith("edgepress export digits.py -t cpu,server-cpu,")

@@ -1,0 +1,146 @@
+"""A bundle proves itself: any changed byte is named, and neither torch nor onnx is needed to see it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ._flow import Cli, read
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+# Only what the base install and a runtime bring may be imported.
+WITHOUT_THE_HOST = """
+import sys
+
+ABSENT = {"torch", "onnx", "onnx_ir", "onnxscript", "transformers", "safetensors", "sklearn"}
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ABSENT:
+            raise ImportError(f"{name} is not on a device")
+
+sys.meta_path.insert(0, Absent())
+from edgepress.exporter.cli import main
+main()
+"""
+
+
+@pytest.fixture
+def bundle(digits: dict[str, Path], tmp_path: Path) -> Path:
+    """A copy that may be damaged, under another name and in another place."""
+    return Path(shutil.copytree(digits["cpu"], tmp_path / "moved" / "renamed"))
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_copy_verifies_wherever_it_lies(bundle: Path, cli: Cli, tmp_path: Path) -> None:
+    assert cli("verify", bundle).code == 0
+    assert cli("verify", ".", cwd=bundle).code == 0
+    elsewhere = bundle.rename(tmp_path / "elsewhere")
+    (tmp_path / "link").symlink_to(elsewhere)
+    assert cli("verify", tmp_path / "link").code == 0
+
+
+def test_the_verdict_as_json(bundle: Path, cli: Cli) -> None:
+    verdict = json.loads(cli("verify", bundle, "--json").out)
+    assert verdict["on_device"] is True
+    assert verdict["files"] == len(read(bundle, "manifest.json")["files"]) + 2
+    assert verdict["parity"]["output"]["cosine"] > 0.99
+
+
+@pytest.mark.parametrize(
+    "name", ["engine/model.bin", "engine/model.xml", "golden/outputs.npz", "model.onnx", "report.md"]
+)
+def test_a_changed_bit_is_found_and_the_file_is_named(bundle: Path, cli: Cli, name: str) -> None:
+    flip(bundle / name, at=-1)
+    cli("verify", bundle).failed(4, f"{name} was changed")
+
+
+def test_missing_and_foreign_files_are_named(bundle: Path, cli: Cli) -> None:
+    (bundle / "golden" / "inputs.npz").unlink()
+    (bundle / "engine" / "extra.bin").write_bytes(b"x")
+    (bundle / "engine" / "manifest.json").write_bytes(b"{}")
+    cli("verify", bundle).failed(
+        4,
+        "golden/inputs.npz is missing",
+        "engine/extra.bin is not in the manifest",
+        "engine/manifest.json is not in the manifest",
+    )
+
+
+def test_an_engine_outside_the_bundle_is_not_opened(bundle: Path, digits: dict[str, Path], cli: Cli) -> None:
+    manifest = read(bundle, "manifest.json")
+    manifest["engine"]["path"] = str(digits["cpu"] / "engine" / "model.xml")
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    cli("verify", bundle).failed(4, "is not among the manifest's files")
+
+
+def test_an_engine_that_computes_something_else_fails_although_every_hash_is_right(
+    bundle: Path, digits: dict[str, Path], cli: Cli
+) -> None:
+    """Golden outputs of other weights, with their hashes entered."""
+    import numpy as np
+    from edgepress.exporter.bundle import sha256
+
+    path = bundle / "golden" / "outputs.npz"
+    with np.load(path) as file:
+        arrays = {name: -file[name] for name in file.files}
+    np.savez(path, **arrays)
+    manifest = read(bundle, "manifest.json")
+    manifest["files"]["golden/outputs.npz"] = {"sha256": sha256(path), "size": path.stat().st_size}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    cli("verify", bundle).failed(4, "'output'", "SQNR")
+
+
+def test_what_is_no_bundle_is_refused(cli: Cli, tmp_path: Path) -> None:
+    cli("verify", tmp_path / "nowhere").failed(1, "is not a bundle", "manifest.json")
+    (tmp_path / "manifest.json").write_text("{")
+    cli("verify", tmp_path).failed(1, "manifest.json cannot be read")
+    (tmp_path / "manifest.json").write_text('{"schema": 99}')
+    cli("verify", tmp_path).failed(1, "schema 99")
+    (tmp_path / "manifest.json").write_text('{"schema": 1}')
+    cli("verify", tmp_path).failed(1, "`model`")
+
+
+@pytest.mark.parametrize("target", ["cpu", "server-cpu", "mobile"])
+def test_a_device_needs_neither_torch_nor_onnx(
+    digits: dict[str, Path], environment: dict[str, str], target: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_THE_HOST, "verify", digits[target]],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "golden outputs reproduced" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_fresh_environment_with_the_wheel_and_openvino_verifies(
+    digits: dict[str, Path], wheel: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    def run(*words: object, **more: object) -> str:
+        done = subprocess.run([str(w) for w in words], capture_output=True, text=True, env=environment, timeout=900)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run(sys.executable, "-m", "venv", tmp_path / "device")
+    binaries = tmp_path / "device" / "bin"
+    install = (binaries / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check")
+    run(*install, "-c", REPOSITORY / "constraints.txt", f"{wheel}[openvino]")
+    installed = {line.partition("==")[0].lower() for line in run(binaries / "python", "-m", "pip", "freeze").split()}
+    assert installed.isdisjoint({"torch", "onnx", "onnx-ir", "onnxscript", "transformers"})
+    assert "golden outputs reproduced by openvino" in run(binaries / "edgepress", "verify", digits["cpu"])
+    assert "openvino" in run(binaries / "edgepress", "doctor")

@@ -107,14 +107,15 @@ def collect(
 class Runner:
     """Runs a graph and hands out the observed tensors; the next batch is computed while the last one is counted."""
 
-    def __init__(self, graph: Graph, observed: Observed) -> None:
-        """Prepare; the session is opened on entering."""
+    def __init__(self, graph: Graph, observed: Observed, threads: int = 0) -> None:
+        """Prepare; the session is opened on entering. `threads` 0 leaves onnxruntime its own choice."""
         self._graph = graph
+        self._threads = threads
         self._names = sorted(set(observed) - {spec.name for spec in graph.inputs})
 
     def __enter__(self) -> Runner:
         self._scratch = tempfile.TemporaryDirectory(prefix="edgepress-")
-        self._session = _session(_exposed(self._graph, self._names, Path(self._scratch.name)))
+        self._session = _session(_exposed(self._graph, self._names, Path(self._scratch.name)), self._threads)
         self._ahead = ThreadPoolExecutor(1)
         return self
 
@@ -153,11 +154,12 @@ def _exposed(graph: Graph, tensors: Sequence[str], scratch: Path) -> Path:
     return path
 
 
-def _session(path: Path) -> Any:
+def _session(path: Path, threads: int) -> Any:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = threads
     # The default order keeps every observed tensor alive to the end of a run; this one frees them early.
     options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -99,7 +99,7 @@ def _one(
     force: bool,
     command: str,
 ) -> Bundle:
-    has_data = recipe.calibration is not None or source.calibration is not None
+    has_data = any(data is not None for data in (recipe.calibration, recipe.statistics, source.calibration))
     precision, remark = choose_precision(recipe, target, has_data=has_data)
     with (
         new_directory(destination, force=force) as directory,

@@ -64,3 +64,13 @@ def progress(*, quiet: bool) -> Iterator[Progress]:
     )
     with RichProgress(*columns, console=Console(stderr=True)) as display:
         yield Progress(display=display)
+
+
+def counted(advance: Advance) -> Callable[[int], None]:
+    """Report a growing number of samples as a note: count and samples a second."""
+    start = time.perf_counter()
+
+    def seen(samples: int) -> None:
+        advance(None, f"{samples} samples, {samples / max(time.perf_counter() - start, 1e-9):.0f}/s")
+
+    return seen

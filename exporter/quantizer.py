@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 from ..backends.base import Graph
 from ..calibration.affine import Affine, affine
 from ..calibration.ranges import find_range
-from ..calibration.statistics import Statistics
+from ..calibration.statistics import Statistics, TensorStatistics
 from ..profiles.target import Scheme
 from .graphs import write_model
-from .passes.correct_bias import correct_bias
+from .passes import correct_bias, smooth
 from .passes.insert_qdq import InsertQdqPass
+from .passes.lifted import Lifted
 from .passes.placement import Placement, place
-from .passes.smooth import Smoothed, smooth
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-LIFTS = ("smooth", "correct-bias")
+Lift = Callable[["ir.Graph", Placement, Mapping[str, TensorStatistics], Scheme], Lifted]
+# In the order in which they are applied; each works on what the one before left.
+LIFTS: Mapping[str, Lift] = {"smooth": smooth.lift, "correct-bias": correct_bias.lift}
 AUTO = "auto"
 
 
@@ -39,7 +41,7 @@ class Quantizer:
     scheme: Scheme
     placement: Placement
     method: str = AUTO
-    lifts: tuple[str, ...] = LIFTS
+    lifts: tuple[str, ...] = tuple(LIFTS)
 
     @classmethod
     def of(
@@ -48,7 +50,7 @@ class Quantizer:
         scheme: Scheme,
         exclude: tuple[str, ...] = (),
         method: str = AUTO,
-        lifts: tuple[str, ...] = LIFTS,
+        lifts: tuple[str, ...] = tuple(LIFTS),
     ) -> Quantizer:
         """Load the graph and decide what is quantized."""
         import onnx_ir as ir
@@ -58,36 +60,35 @@ class Quantizer:
             model=model, scheme=scheme, placement=place(model.graph, scheme, exclude), method=method, lifts=lifts
         )
 
-    def write(self, statistics: Statistics, path: Path) -> tuple[str, ...]:
-        """Rewrite the model in int8 to `path`; returns what was done, a sentence each. Call once."""
-        graph, tensors, notes = self.model.graph, statistics.tensors, []
-        smoothed = Smoothed(ranges={}, folded=0, multiplied=0)
-        if "smooth" in self.lifts:
-            smoothed = smooth(graph, self.placement, tensors, self.scheme)
-            if smoothed.ranges:
-                notes.append(
-                    f"SmoothQuant: {smoothed.folded} tensors folded into a norm, {smoothed.multiplied} through a Mul."
-                )
-        if "correct-bias" in self.lifts and (corrected := correct_bias(graph, self.placement, tensors)):
-            notes.append(f"Bias correction: {corrected} layers.")
-        ranges = self.ranges(statistics, smoothed.ranges)
-        InsertQdqPass(graph, self.scheme, ranges).run(self.placement)
+    def write(self, statistics: Statistics, path: Path) -> dict[str, str]:
+        """Rewrite the model in int8 to `path`; returns what each lift did, of those that did anything. Call once."""
+        graph, notes = self.model.graph, {}
+        fixed: dict[str, tuple[float, float]] = {}
+        for name in self.lifts:
+            lifted = LIFTS[name](graph, self.placement, statistics.tensors, self.scheme)
+            fixed.update(lifted.ranges)
+            if lifted.note:
+                notes[name] = lifted.note
+        InsertQdqPass(graph, self.scheme, self.ranges(statistics.tensors, fixed)).run(self.placement)
         write_model(self.model, path)
-        return tuple(notes)
+        return notes
 
-    def ranges(self, statistics: Statistics, fixed: Mapping[str, tuple[float, float]]) -> dict[str, Affine]:
+    def ranges(
+        self, tensors: Mapping[str, TensorStatistics], fixed: Mapping[str, tuple[float, float]] | None = None
+    ) -> dict[str, Affine]:
         """Scale and zero point of every quantized value by name; values that share a range get the same.
 
         Args:
-            fixed: ranges that a pass has already decided.
+            tensors: what was observed.
+            fixed: ranges that a lift has already decided.
         """
         found: dict[str, Affine] = {}
         for values in self.placement.groups().values():
             names = [str(value.name) for value in values]
-            if names[0] in fixed:
+            if fixed and names[0] in fixed:
                 low, high = fixed[names[0]]
             else:
-                states = [statistics.tensors[name] for name in names]
+                states = [tensors[name] for name in names]
                 low, high = find_range(states, self._method(values), symmetric=self.scheme.symmetric)
             found.update(dict.fromkeys(names, affine(low, high, self.scheme)))
         return found

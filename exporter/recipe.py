@@ -22,6 +22,11 @@ class Recipe:
     Attributes:
         precision: `auto` is int8 where the target has it and calibration data exist, else its best float precision.
         calibration: path of calibration data; None leaves it to the model file's `calibration()`.
+        statistics: path of calibration statistics, instead of data.
+        all_samples: read all data even when the ranges have settled before.
+        workers: processes that calibrate.
+        ranges: range method, or `auto`.
+        lifts: accuracy lifts to try; None is all of them.
         exclude: node names, operator types or shell patterns of either that stay float.
         axes: ranges of free axes; the others are 1 : the example's size : 16 times that.
         minimum_sqnr_db: agreement below which nothing is shipped; None is MINIMUM_SQNR_DB of the precision.
@@ -32,6 +37,11 @@ class Recipe:
 
     precision: Precision | Literal["auto"] = "auto"
     calibration: str | None = None
+    statistics: str | None = None
+    all_samples: bool = False
+    workers: int = 1
+    ranges: str = "auto"
+    lifts: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
     axes: Mapping[str, AxisRange] = field(default_factory=dict)
     minimum_sqnr_db: float | None = None
@@ -54,7 +64,10 @@ def choose_precision(recipe: Recipe, target: Target, *, has_data: bool) -> tuple
         if "int8" not in target.precisions or has_data:
             return target.precisions[0], ""
         best_float = next(p for p in target.precisions if p != "int8")
-        return best_float, "int8 was not made: there are no calibration data (calibration() or --calibration)."
+        return (
+            best_float,
+            "int8 was not made: no calibration(), --calibration or --statistics was given.",
+        )
     if recipe.precision not in target.precisions:
         raise InputError(
             f"Target {target.name} has no {recipe.precision}; it runs {', '.join(target.precisions)}.",
@@ -63,6 +76,6 @@ def choose_precision(recipe: Recipe, target: Target, *, has_data: bool) -> tuple
     if recipe.precision == "int8" and not has_data:
         raise InputError(
             "int8 needs calibration data, and there are none.",
-            hint="Add calibration() to the model file, or give --calibration PATH.",
+            hint="Add calibration() to the model file, or give --calibration PATH or --statistics FILE.",
         )
     return recipe.precision, ""

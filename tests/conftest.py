@@ -4,6 +4,9 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -59,3 +62,28 @@ def residual_graph(residual_source, tmp_path_factory):
 
     path = tmp_path_factory.mktemp("residual") / "model.onnx"
     return capture(residual_source, 20, path, {"batch": AxisRange(smallest=1, usual=2, largest=32)})
+
+
+@pytest.fixture(scope="session")
+def tracked() -> list[str]:
+    """Every file of the repository, by relative path; a tree without its git history is taken as it is."""
+    root = EXAMPLES.parent
+    words = ["git", "-C", str(root), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    try:
+        listed = subprocess.run(words, capture_output=True, check=True, text=True).stdout.split("\0")
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs git and the repository's history to tell its files from what was built in it")
+    return sorted(name for name in listed if name and (root / name).is_file())
+
+
+@pytest.fixture(scope="session")
+def wheel(tracked, tmp_path_factory) -> Path:
+    """The wheel of this tree, built from a copy, so that nothing is written into the repository."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in tracked:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(EXAMPLES.parent / name, source / name)
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(source)]
+    done = subprocess.run(build, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(out.glob("*.whl"))

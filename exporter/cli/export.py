@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import AxisOption, Decibel, TargetList, json_option, quiet_option
+from .options import LIFTS, Decibel, TargetList, calibration_options, json_option, quiet_option, source_options
 
 if TYPE_CHECKING:
     from ...backends.base import AxisRange
@@ -41,23 +41,16 @@ if TYPE_CHECKING:
     show_default=True,
     help="auto: int8 where the target has it and there are calibration data, else its best float.",
 )
+@calibration_options
+@click.option("--statistics", metavar="FILE", help="Statistics of `edgepress calibrate`, instead of calibration data.")
 @click.option(
-    "--calibration", metavar="PATH", help="An .npz, or a directory of .npz or .npy batches, instead of calibration()."
-)
-@click.option(
-    "--exclude",
+    "--lift",
+    "lifts",
     multiple=True,
-    metavar="PATTERN",
-    help="Node name, operator type or pattern that stays float; repeatable.",
+    type=click.Choice(LIFTS),
+    help="Accuracy lift to apply in any case; repeatable. Default: those that help on this model.",
 )
-@click.option(
-    "--axis",
-    "axes",
-    multiple=True,
-    type=AxisOption(),
-    metavar="NAME=MIN:USUAL:MAX",
-    help="Range of a free axis; repeatable. Default 1 : the example's size : 16 times that.",
-)
+@click.option("--no-lifts", is_flag=True, help="Apply no accuracy lift.")
 @click.option(
     "--min-sqnr",
     "minimum_sqnr_db",
@@ -70,20 +63,19 @@ if TYPE_CHECKING:
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of every runtime; default all usable cores.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the synthetic inputs.")
-@click.option(
-    "--trust-source", is_flag=True, help="Allow sources that can run code when loaded: .pt2 and pickled weights."
-)
+@source_options
 @quiet_option
 @json_option
 def command(
     source: str,
     targets: tuple[list[str], ...],
     output: Path,
-    calibration: str | None,
     force: bool,
     trust_source: bool,
     quiet: bool,
     as_json: bool,
+    lifts: tuple[str, ...],
+    no_lifts: bool,
     axes: tuple[tuple[str, AxisRange], ...],
     **settings: Any,
 ) -> None:
@@ -102,7 +94,7 @@ def command(
 
     # Names first: a typing error must not wait for torch.
     resolved = _resolved([name for group in targets for name in group])
-    recipe = Recipe(calibration=calibration, axes=dict(axes), **settings)
+    recipe = Recipe(axes=dict(axes), lifts=() if no_lifts else lifts or None, **settings)
     with progress(quiet=quiet or as_json) as shown:
         with shown.step("load", {}):
             from ..pipeline import export_bundles

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from ...backends.base import AxisRange
+
+# Spelt out, since the modules that define them import the pipeline; a test holds them equal.
+RANGES = ("auto", "min-max", "percentile", "entropy", "mse")
+LIFTS = ("smooth", "correct-bias")
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
@@ -60,3 +66,47 @@ class AxisOption(click.ParamType[Any]):
         if not 1 <= smallest <= usual <= largest:
             self.fail(f"{value!r}: expected 1 <= MIN <= USUAL <= MAX.", param, ctx)
         return name, AxisRange(smallest=smallest, usual=usual, largest=largest)
+
+
+def source_options(command: Command) -> Command:
+    """How a source is read: the options `--axis` and `--trust-source`."""
+    command = click.option(
+        "--trust-source", is_flag=True, help="Allow sources that can run code when loaded: .pt2 and pickled weights."
+    )(command)
+    return click.option(
+        "--axis",
+        "axes",
+        multiple=True,
+        type=AxisOption(),
+        metavar="NAME=MIN:USUAL:MAX",
+        help="Range of a free axis; repeatable. Default 1 : the example's size : 16 times that.",
+    )(command)
+
+
+def calibration_options(command: Command) -> Command:
+    """What is calibrated and how: data, ranges, exclusions, processes."""
+    for option in (
+        click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes."),
+        click.option("--all-samples", is_flag=True, help="Read all data, even when the ranges have settled before."),
+        click.option(
+            "--range",
+            "ranges",
+            type=click.Choice(RANGES),
+            default="auto",
+            show_default=True,
+            help="auto: least squared error, but min-max for the inputs of matrix products.",
+        ),
+        click.option(
+            "--exclude",
+            multiple=True,
+            metavar="PATTERN",
+            help="Node name, operator type or pattern that stays float; repeatable.",
+        ),
+        click.option(
+            "--calibration",
+            metavar="PATH",
+            help="An .npz, or a directory of .npz or .npy batches, instead of calibration().",
+        ),
+    ):
+        command = option(command)
+    return command

@@ -14,8 +14,10 @@ import numpy.typing as npt
 
 from ...calibration.affine import weight_scales
 from ...calibration.statistics import TensorStatistics
+from ...profiles.target import Scheme
 from .insert_qdq import BIAS_INPUT, dequantized_weight
 from .inspect_values import add_constant, constant, number
+from .lifted import Lifted
 from .placement import Placement, WeightSite
 
 if TYPE_CHECKING:
@@ -24,15 +26,15 @@ if TYPE_CHECKING:
 CORRECTED = ("Conv", "Gemm")
 
 
-def correct_bias(graph: ir.Graph, placement: Placement, statistics: Mapping[str, TensorStatistics]) -> int:
-    """Rewrite in place the bias of every quantized Conv and Gemm; returns how many were corrected."""
+def lift(graph: ir.Graph, placement: Placement, statistics: Mapping[str, TensorStatistics], scheme: Scheme) -> Lifted:
+    """Rewrite in place the bias of every quantized Conv and Gemm."""
     corrected = 0
     for site in placement.weights:
         value = site.node.inputs[site.data]
         state = statistics.get(str(value.name)) if value is not None else None
         if site.node.op_type in CORRECTED and state is not None and state.channels is not None:
             corrected += _correct(graph, site, state.channels.mean())
-    return corrected
+    return Lifted(note=f"{corrected} layers") if corrected else Lifted()
 
 
 def _correct(graph: ir.Graph, site: WeightSite, mean: npt.NDArray[np.float64]) -> bool:

@@ -8,7 +8,6 @@ gets the strength alpha with the least predicted noise, and is left alone where 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +17,7 @@ from ...calibration.affine import STEPS, SYMMETRIC_LIMIT
 from ...calibration.statistics import ChannelStatistics, TensorStatistics
 from ...profiles.target import Scheme
 from .inspect_values import add_constant, constant
+from .lifted import Lifted
 from .placement import Placement, WeightSite
 
 if TYPE_CHECKING:
@@ -29,18 +29,7 @@ ALPHAS = (0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 GAIN_FOR_MUL, GAIN_FOR_FOLD = 0.3, 0.02
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Smoothed:
-    """What was smoothed: the range of each new or changed value by name, and how many groups cost a Mul."""
-
-    ranges: Mapping[str, tuple[float, float]]
-    folded: int
-    multiplied: int
-
-
-def smooth(
-    graph: ir.Graph, placement: Placement, statistics: Mapping[str, TensorStatistics], scheme: Scheme
-) -> Smoothed:
+def lift(graph: ir.Graph, placement: Placement, statistics: Mapping[str, TensorStatistics], scheme: Scheme) -> Lifted:
     """Rewrite graph and placement in place.
 
     Args:
@@ -64,7 +53,8 @@ def smooth(
         else:
             smoothed, multiplied = _multiply(graph, placement, value, sites, scales), multiplied + 1
         ranges[str(smoothed.name)] = _range(channels, scales)
-    return Smoothed(ranges=ranges, folded=folded, multiplied=multiplied)
+    note = f"{folded} tensors folded into a norm, {multiplied} through a Mul"
+    return Lifted(note=note, ranges=ranges) if ranges else Lifted()
 
 
 def _groups(placement: Placement) -> dict[ir.Value, list[WeightSite]]:

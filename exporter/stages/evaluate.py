@@ -6,14 +6,14 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from ...backends.base import Array, Engine, Feed
-from ...backends.registry import load_backend
+from ...backends.base import Array, Feed
 from ...errors import InputError
 from ...profiles.report import TaskMetric
 from ..draft import Draft
+from ..emulator import emulated, emulator
 from ..progress import Advance
 from ..sources import Predict
-from .verify import EMULATOR, open_session, runner_of
+from .verify import open_session, runner_of
 
 
 def run(draft: Draft, advance: Advance) -> Draft:
@@ -33,9 +33,7 @@ def run(draft: Draft, advance: Advance) -> Draft:
 def _reference(draft: Draft) -> Predict:
     """The FP32 graph, whose parity with the torch module is proven, on the reference runtime."""
     assert draft.reference is not None
-    graph = draft.reference
-    engine = Engine(path=graph.path, backend=EMULATOR, precision="fp32", inputs=graph.inputs, outputs=graph.outputs)
-    return draft.sessions.get(load_backend(EMULATOR), engine, draft.target, draft.threads)
+    return draft.sessions.get(emulator(), emulated(draft.reference), draft.target, draft.threads)
 
 
 def _counting(predict: Predict, advance: Advance, label: str) -> Predict:

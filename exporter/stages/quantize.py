@@ -5,23 +5,23 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from itertools import islice
 
-from ...backends.base import Graph
-from ...calibration.collect import collect
-from ...calibration.feeds import Feeds, checked, feeds_from_object, feeds_from_path
+from ...backends.base import Feed, Graph
+from ...calibration.statistics import Statistics
 from ...errors import InputError
-from ...profiles.target import Precision
+from ...profiles.target import Precision, Scheme
+from ..calibrate import calibration_feeds, gather
 from ..draft import Draft
+from ..gains import worthwhile
 from ..graphs import read_graph
 from ..passes.placement import Placement
 from ..passes.to_float16 import to_float16
-from ..progress import Advance
+from ..progress import Advance, counted
 from ..quantizer import Quantizer
 
-if TYPE_CHECKING:
-    from ..sources import Source
+# Enough samples to tell which lift helps; each is run once for every lift.
+JUDGING_BATCHES = 2
 
 
 def run(draft: Draft, advance: Advance) -> Draft:
@@ -45,41 +45,43 @@ def _half(draft: Draft, advance: Advance) -> Draft:
 
 
 def _int8(draft: Draft, advance: Advance) -> Draft:
-    """Explicit Q/DQ in the target's scheme, ranges from the calibration data."""
-    reference, scheme = _reference(draft), draft.target.scheme
+    """Explicit Q/DQ in the target's scheme, ranges from the calibration data, with the lifts that pay."""
+    reference, scheme, recipe = _reference(draft), draft.target.scheme, draft.recipe
     assert scheme is not None  # choose_precision gave int8, and a target has int8 only with a scheme
-    quantizer = Quantizer.of(reference, scheme, draft.recipe.exclude)
+    quantizer = Quantizer.of(reference, scheme, recipe.exclude, recipe.ranges)
     if not quantizer.placement.weights:
         raise InputError(
             f"Nothing in {draft.source.name!r} can be int8: {_why_nothing(quantizer.placement)}.",
             hint="Export with --precision fp32, or look at --exclude.",
         )
-    feeds = calibration_feeds(draft.source, draft.recipe.calibration, reference)
-    observed = quantizer.placement.observed()
-    statistics = collect(reference, observed, feeds, lambda samples: advance(None, f"{samples} samples"))
-    notes = quantizer.write(statistics, draft.directory / "model.onnx")
-    note = f"Calibrated on {statistics.samples} samples, scheme {scheme.name}."
+    statistics = gather(draft.source, reference, quantizer, recipe, counted(advance))
+    advance(None, "lifts")
+    kept, gains = worthwhile(reference, draft.target, recipe, statistics, *_judges(draft), draft.scratch)
+    quantizer.lifts = kept
+    quantizer.write(statistics, draft.directory / "model.onnx")
     return replace(
         draft,
         graph=read_graph(draft.directory / "model.onnx", reference.axes),
         left=quantizer.placement.left,
-        notes=(*draft.notes, note, *notes),
+        notes=(*draft.notes, _origin(statistics, scheme), *gains),
     )
 
 
+def _judges(draft: Draft) -> tuple[list[Feed], str]:
+    """Batches on which lifts are judged: the first calibration data, or golden ones where there are only statistics."""
+    assert draft.golden is not None
+    if draft.recipe.statistics is not None:
+        return list(draft.golden.feeds), "synthetic samples"
+    feeds = calibration_feeds(draft.source, draft.recipe.calibration, _reference(draft))
+    return list(islice(feeds(), JUDGING_BATCHES)), "calibration samples"
+
+
+def _origin(statistics: Statistics, scheme: Scheme) -> str:
+    enough = ", which were enough: the ranges had settled" if statistics.converged else ""
+    return f"Calibrated on {statistics.samples} samples{enough}. Scheme {scheme.name}."
+
+
 LOWERINGS: Mapping[Precision, Callable[[Draft, Advance], Draft]] = {"fp32": _keep, "fp16": _half, "int8": _int8}
-
-
-def calibration_feeds(source: Source, path: str | None, graph: Graph) -> Feeds:
-    """The calibration data: the path if one is given, else the model file's function; checked as they stream.
-
-    Raises:
-        InputError: a path that cannot be read; faults of single samples are raised while iterating.
-    """
-    if path is not None:
-        batch = next((len(array) for array in source.inputs.values() if array.ndim), 1)
-        return checked(feeds_from_path(Path(path), graph.inputs, batch), graph.inputs, path)
-    return checked(feeds_from_object(source.calibration), graph.inputs, "calibration()")
 
 
 def _why_nothing(placement: Placement) -> str:

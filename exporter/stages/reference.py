@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...backends.base import Engine, Feed, Graph
-from ...backends.registry import load_backend
+from ...backends.base import Feed, Graph
 from ..draft import Captured, Draft
+from ..emulator import emulated, emulator
 from ..golden import Golden
 from ..progress import Advance
 from ..synthesis import synthesize
 from .capture import capture, prove_capture
-from .verify import EMULATOR
 
 # Feeds of the usual size beside the single inference: enough for a stable SQNR, small enough to ship.
 USUAL_FEEDS = 3
@@ -45,8 +44,7 @@ def _golden(draft: Draft, graph: Graph) -> Golden:
         synthesize(draft.source.inputs, draft.source.dynamic, size, draft.recipe.seed + index)
         for index, size in enumerate(sizes)
     ]
-    engine = Engine(path=graph.path, backend=EMULATOR, precision="fp32", inputs=graph.inputs, outputs=graph.outputs)
-    session = draft.sessions.get(load_backend(EMULATOR), engine, draft.target, draft.threads)
+    session = draft.sessions.get(emulator(), emulated(graph), draft.target, draft.threads)
     return Golden(feeds=tuple(feeds), outputs=tuple(session(feed) for feed in feeds))
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ...backends.base import Backend, Engine, Session
-from ...backends.registry import load_backend
 from ...errors import VerificationError
 from ...profiles.environment import this_machine
 from ...profiles.evidence import Evidence
@@ -15,11 +14,9 @@ from ...profiles.layers import Coverage, Layer, coverage
 from ...profiles.parity import Parity, worst
 from ...profiles.target import Target
 from ..draft import Draft
+from ..emulator import emulated, emulator
 from ..golden import Golden
 from ..progress import Advance
-
-# Runs any ONNX graph on any host: it executes model.onnx where the engine itself cannot run.
-EMULATOR = "onnxruntime"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +63,8 @@ def runner_of(draft: Draft) -> Runner:
     if draft.engine is not None and draft.backend.available().run:
         return Runner(backend=draft.backend, engine=draft.engine, itself=True, on_device=is_device(draft.target))
     assert draft.graph is not None
-    graph = draft.graph
-    engine = Engine(
-        path=graph.path, backend=EMULATOR, precision=draft.precision, inputs=graph.inputs, outputs=graph.outputs
-    )
-    return Runner(backend=load_backend(EMULATOR), engine=engine, itself=False, on_device=False)
+    engine = emulated(draft.graph, draft.precision)
+    return Runner(backend=emulator(), engine=engine, itself=False, on_device=False)
 
 
 def is_device(target: Target) -> bool:

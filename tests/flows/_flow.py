@@ -23,9 +23,17 @@ TARGETS = {
 # A process that has imported torch and friends once; each command line runs in a fork of it, through the same `main`
 # that the installed script calls. What an import costs is not what these tests are about.
 FORKING = """
-import json, os, resource, sys, tempfile
-import torch, torch.export, onnxscript, onnxruntime, openvino
+import json, os, pathlib, resource, sys, tempfile
+import torch, torch.export, onnxscript  # and no runtime: some start threads, which do not survive a fork
 import edgepress.exporter.pipeline, edgepress.exporter.sources
+from edgepress.exporter.sources.torch_to_onnx import exported
+
+# One small export loads all that torch and onnxscript load at their first.
+with tempfile.TemporaryDirectory() as scratch:
+    first = edgepress.exporter.sources.source_from_object(
+        torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1), torch.nn.Flatten(), torch.nn.Linear(4, 1)), torch.ones(2, 1, 2, 2)
+    )
+    exported(first, 20, pathlib.Path(scratch))
 
 for line in sys.stdin:
     job = json.loads(line)

@@ -86,7 +86,7 @@ def unbuilt(bundle: Path) -> Path:
 
 
 def test_a_bundle_is_finished_where_its_runtime_is(digits: dict[str, Path], cli: Cli, tmp_path: Path) -> None:
-    """As on a device: from inside the bundle, which is then built, proven, measured, and as good as one made at once."""
+    """As on a device, from inside the bundle: built, proven and measured, as good as one made at once."""
     bundle = unbuilt(Path(shutil.copytree(digits["cpu"], tmp_path / "bundle")))
     cli("verify", bundle).failed(5, "not built here, because x", "edgepress build")
     ran = cli("build", ".", cwd=bundle)

@@ -1,0 +1,74 @@
+"""Calibration in several processes: each collects a share of the batches, and the statistics merge exactly."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+
+from ..backends.base import Feed, Graph
+from ..errors import InputError
+from ..profiles.environment import usable_cores
+from .collect import Collector, Observed, Runner
+from .feeds import Feeds, samples_in
+from .statistics import Statistics
+
+# Batches a task: enough that sending its result costs little, few enough that memory stays small.
+BATCHES = 8
+_state: tuple[Runner, Observed] | None = None  # of a worker process: its open session
+
+
+def collect_in_processes(
+    graph: Graph, observed: Observed, feeds: Feeds, workers: int, seen: Callable[[int], None] = lambda samples: None
+) -> Statistics:
+    """As `collect`, over all the data, in `workers` processes; who got which batch does not change the result.
+
+    A script that calls this needs the usual `if __name__ == "__main__":` guard, since processes are spawned.
+
+    Raises:
+        InputError: as `collect`, or a worker died.
+    """
+    total: Statistics | None = None
+    waiting: deque[Future[Statistics]] = deque()
+    threads = max(1, usable_cores() // workers)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_open, initargs=(graph, dict(observed), threads)) as pool:
+        try:
+            batches, first = feeds(), 0
+            while chunk := list(islice(batches, BATCHES)):
+                waiting.append(pool.submit(_collect, graph, first, chunk))
+                first += sum(samples_in(feed) for feed in chunk)
+                if len(waiting) > 2 * workers:
+                    total = _merged(total, waiting.popleft().result())
+                    seen(total.samples)
+            while waiting:
+                total = _merged(total, waiting.popleft().result())
+                seen(total.samples)
+        except BrokenProcessPool as error:
+            raise InputError("A calibration worker died.", hint="Use fewer --workers, or smaller batches.") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return total if total is not None else Collector(observed).statistics(graph)
+
+
+def _merged(total: Statistics | None, part: Statistics) -> Statistics:
+    return part if total is None else total.merge(part)
+
+
+def _open(graph: Graph, observed: Observed, threads: int) -> None:
+    """In a worker, once: open the session, which lives as long as the process."""
+    global _state
+    _state = (Runner(graph, observed, threads).__enter__(), observed)
+
+
+def _collect(graph: Graph, first: int, chunk: list[Feed]) -> Statistics:
+    """In a worker: the statistics of a few batches, the first sample of which has this index."""
+    assert _state is not None
+    run, observed = _state
+    collector = Collector(observed, first=first)
+    for feed, values in run.all(iter(chunk)):
+        collector.add(feed, values)
+    return collector.statistics(graph)

@@ -1,0 +1,93 @@
+"""`edgepress calibrate` and `edgepress calibrate merge`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import calibration_options, quiet_option, source_options
+
+if TYPE_CHECKING:
+    from ...backends.base import AxisRange
+
+OUTPUT = click.option(
+    "-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Statistics file to write."
+)
+
+
+class SourceOrMerge(click.Group):
+    """A group in which everything but `merge` is a SOURCE to calibrate."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """`merge` is a command; anything else is the first argument of `collect`."""
+        if args[0] in self.commands:
+            return super().resolve_command(ctx, args)
+        return "collect", collect, args
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Let options that precede SOURCE reach `collect` too."""
+        if args and args[0] not in (*self.commands, "-h", "--help"):
+            args = ["collect", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=SourceOrMerge, no_args_is_help=True)
+def command() -> None:
+    """Collect calibration statistics of a model: `edgepress calibrate SOURCE --target NAME -o FILE`.
+
+    The file holds counts, extremes and sums, never a sample. Files of several machines merge exactly, and
+    `edgepress export --statistics FILE` uses them instead of data.
+    """
+
+
+@command.command()
+@click.argument("source")
+@click.option("-t", "--target", required=True, metavar="NAME", help="The target whose int8 this is for.")
+@OUTPUT
+@calibration_options
+@source_options
+@quiet_option
+def collect(
+    source: str,
+    target: str,
+    output: Path,
+    axes: tuple[tuple[str, AxisRange], ...],
+    trust_source: bool,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Collect the statistics of SOURCE on its calibration data."""
+    from ...profiles.target import load_target
+    from ..progress import counted, progress
+    from ..recipe import Recipe
+
+    resolved, recipe = load_target(target), Recipe(axes=dict(axes), **settings)
+    with progress(quiet=quiet) as shown, shown.step(f"calibrate {source}", {}) as advance:
+        from ..calibrate import calibrate
+        from ..pipeline import axis_ranges
+        from ..sources import load_source
+
+        loaded = load_source(source, trust=trust_source)
+        statistics = calibrate(loaded, resolved, recipe, axis_ranges(loaded, recipe), counted(advance))
+        statistics.save(output)
+    if not quiet:
+        settled = " (the ranges had settled)" if statistics.converged else ""
+        click.echo(f"{output}: {statistics.samples} samples{settled}, {len(statistics.tensors)} tensors.")
+
+
+@command.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@OUTPUT
+def merge(files: tuple[Path, ...], output: Path) -> None:
+    """Merge statistics FILES of the same model and target; the order does not matter."""
+    from ...calibration.statistics import Statistics
+
+    first, *others = (Statistics.load(file) for file in files)
+    for other in others:
+        first = first.merge(other)
+    first.save(output)
+    click.echo(f"{output}: {first.samples} samples from {len(files)} files, {len(first.tensors)} tensors.")

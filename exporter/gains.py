@@ -1,0 +1,64 @@
+"""What each accuracy lift is worth on this model, by trying it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..backends.base import Array, Feed, Graph
+from ..calibration.feeds import samples_in
+from ..calibration.statistics import Statistics
+from ..profiles.parity import parity, worst
+from ..profiles.target import Target
+from .emulator import emulated, emulator
+from .quantizer import LIFTS, Quantizer
+from .recipe import Recipe
+
+# A lift that costs more than this, in dB of SQNR, is left out; less is noise of the few samples it is tried on.
+HARM_DB = 0.1
+
+
+def worthwhile(
+    reference: Graph,
+    target: Target,
+    recipe: Recipe,
+    statistics: Statistics,
+    feeds: Sequence[Feed],
+    kind: str,
+    scratch: Path,
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Try the lifts one after the other on top of those kept; (names to apply, one sentence each for the report).
+
+    Args:
+        feeds: batches to judge on; the graphs run on the emulator.
+        kind: what the samples in them are, for the report.
+    """
+    assert target.scheme is not None
+    quantizer = Quantizer.of(reference, target.scheme, recipe.exclude, recipe.ranges, lifts=())
+    expected = _run(reference, target, feeds)
+    samples = sum(samples_in(feed) for feed in feeds)
+
+    def score(lifts: tuple[str, ...]) -> tuple[float, dict[str, str]]:
+        path = scratch / f"lifts-{len(lifts)}.onnx"
+        notes = Quantizer.of(reference, quantizer.scheme, recipe.exclude, recipe.ranges, lifts).write(statistics, path)
+        return worst(parity(expected, _run(replace(reference, path=path), target, feeds))).sqnr_db, notes
+
+    before, _ = score(())
+    kept: tuple[str, ...] = ()
+    sentences = [f"int8 without lifts: {before:.1f} dB of SQNR on {samples} {kind}."]
+    for name in LIFTS if recipe.lifts is None else recipe.lifts:
+        after, notes = score((*kept, name))
+        if name not in notes:
+            continue
+        wanted = recipe.lifts is not None or after >= before - HARM_DB
+        verdict = "" if wanted else ", so it was left out"
+        sentences.append(f"Lift {name} ({notes[name]}): {before:.1f} to {after:.1f} dB{verdict}.")
+        if wanted:
+            kept, before = (*kept, name), after
+    return kept, tuple(sentences)
+
+
+def _run(graph: Graph, target: Target, feeds: Sequence[Feed]) -> list[dict[str, Array]]:
+    with emulator().open(emulated(graph), target) as session:
+        return [session(feed) for feed in feeds]

@@ -1,0 +1,19 @@
+"""What an accuracy lift did to a graph before it is quantized."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifted:
+    """What a lift changed.
+
+    Attributes:
+        note: what was done, one clause; empty where there was nothing to do.
+        ranges: range (low, high) of each value that the lift made or changed, by name.
+    """
+
+    note: str = ""
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)

@@ -1,0 +1,157 @@
+"""What is installed: the whole package and nothing else, a command that answers at once, and a README that is true."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+EDGEPRESS = Path(sys.executable).with_name("edgepress")
+PACKAGES = ("backends", "calibration", "exporter", "profiles")
+# No command that only answers a question may load these: each costs a second, or is not on a device.
+HEAVY = {
+    "torch",
+    "transformers",
+    "onnx",
+    "onnx_ir",
+    "onnxscript",
+    "onnxruntime",
+    "openvino",
+    "tensorrt",
+    "tensorrt_rtx",
+}
+HELP_SECONDS = 0.3
+
+
+def imported_by(*arguments: str) -> set[str]:
+    """Top-level modules that a command line loads."""
+    code = (
+        "import json, sys\nfrom edgepress.exporter.cli import main\nsys.argv = ['edgepress', *sys.argv[1:]]\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "print('\\n' + json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--help",), ("--version",), ("export", "--help"), ("verify", "--help"), ("targets",), ("targets", "rtx")],
+)
+def test_answers_load_neither_torch_nor_a_vendor(arguments: tuple[str, ...]) -> None:
+    loaded = imported_by(*arguments)
+    assert not loaded & HEAVY
+    if arguments[-1] in ("--help", "--version"):
+        assert not loaded & {"numpy", "pydantic", "rich"}
+
+
+def test_the_package_itself_loads_nothing_heavy() -> None:
+    code = "import sys, edgepress; edgepress.InputError; print({n.partition('.')[0] for n in sys.modules})"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {name for name in HEAVY if f"'{name}'" in out}
+
+
+def test_help_answers_at_once() -> None:
+    def seconds() -> float:
+        start = time.perf_counter()
+        subprocess.run([EDGEPRESS, "--help"], capture_output=True, check=True)
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(7)) < HELP_SECONDS
+
+
+def test_every_public_name_is_there() -> None:
+    import edgepress
+
+    assert sorted(edgepress.__all__) == edgepress.__all__ == dir(edgepress)
+    assert all(getattr(edgepress, name) for name in edgepress.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = edgepress.nothing
+
+
+def test_the_wheel_holds_the_modules_of_the_tree_and_nothing_else(tracked: list[str], wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as file:
+        held = {name for name in file.namelist() if ".dist-info/" not in name}
+    root = {f"edgepress/{name}" for name in ("__init__.py", "errors.py", "py.typed")}
+    below = {f"edgepress/{name}" for name in tracked if name.startswith(tuple(f"{p}/" for p in PACKAGES))}
+    assert held == root | {name for name in below if name.endswith((".py", ".toml"))}
+    assert {name for name in below if not name.endswith((".py", ".toml"))} == set()
+
+
+def test_the_base_install_is_for_a_device(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as file:
+        metadata = next(file.read(n).decode() for n in file.namelist() if n.endswith("/METADATA"))
+        points = next(file.read(n).decode() for n in file.namelist() if n.endswith("/entry_points.txt"))
+    required = re.findall(r"^Requires-Dist: ([\w-]+)(?![^\n]*extra ==)", metadata, re.MULTILINE)
+    assert set(required) == {"click", "numpy", "pydantic", "rich", "tomli"}
+    assert "edgepress = edgepress.exporter.cli:main" in points
+    assert "[edgepress.backends]" in points
+
+
+def test_only_the_base_install_is_imported_by_what_a_device_does() -> None:
+    """`verify` and `build`, to the last module."""
+    code = (
+        "import sys, edgepress.exporter.build, edgepress.exporter.cli.build, edgepress.exporter.cli.summary\n"
+        "print({n.partition('.')[0] for n in sys.modules})"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {name for name in HEAVY if f"'{name}'" in out}
+
+
+def test_scripts_are_executable_and_valid() -> None:
+    for name in ("setup", "demo", "test"):
+        script = ROOT / "scripts" / name
+        assert os.access(script, os.X_OK), f"scripts/{name} is not executable"
+        subprocess.run(["bash", "-n", script], check=True)
+
+
+def readme_commands() -> list[str]:
+    """Lines of the README's shell blocks, continued lines joined, comments and prompts left out."""
+    readme = ROOT / "README.md"
+    if not readme.is_file():
+        return []
+    blocks = re.findall(r"^```(?:sh|bash|console|shell)\n(.*?)^```", readme.read_text(), re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    words = [re.sub(r"\s+#.*", "", line.removeprefix("$ ")).strip() for line in lines]
+    return [word for word in words if word and not word.startswith("#")]
+
+
+def test_the_readme_names_scripts_and_examples_that_exist() -> None:
+    commands = readme_commands()
+    if not commands:
+        pytest.skip("there is no README yet")
+    text = " ".join(commands)
+    for path in set(re.findall(r"(?:scripts|examples)/[\w./-]*\w", text)):
+        assert (ROOT / path).exists(), f"README names {path}"
+    for script in set(re.findall(r"scripts/\w+", text)):
+        assert os.access(ROOT / script, os.X_OK)
+
+
+def test_every_edgepress_command_of_the_readme_parses() -> None:
+    """Each command's options and targets exist; a model file of the reader's own need not."""
+    import shlex
+
+    from edgepress.exporter.cli import COMMANDS, cli
+    from edgepress.profiles.target import load_target
+
+    for line in readme_commands():
+        words = shlex.split(line)
+        if not words or Path(words[0]).name != "edgepress":
+            continue
+        if words[1].startswith("-"):
+            continue
+        assert words[1] in COMMANDS, line
+        command = cli.get_command(None, words[1])  # type: ignore[arg-type]
+        context = command.make_context(words[1], words[2:], resilient_parsing=False)
+        for name in (name for group in context.params.get("targets", ()) for name in group):
+            if not name.endswith(".toml"):
+                load_target(name)

@@ -9,7 +9,12 @@ Names are imported when they are first used: `import edgepress` loads neither to
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
+
+# onnxruntime's wheels report usage to their vendor and leave a session file in the temporary directory; a user who
+# wants that sets the variable to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from .backends.base import AxisRange

@@ -35,22 +35,26 @@ def worthwhile(
         kind: what the samples in them are, for the report.
     """
     assert target.scheme is not None
-    quantizer = Quantizer.of(reference, target.scheme, recipe.exclude, recipe.ranges, lifts=())
+    scheme = target.scheme
     expected = _run(reference, target, feeds)
-    samples = sum(samples_in(feed) for feed in feeds)
 
-    def score(lifts: tuple[str, ...]) -> tuple[float, dict[str, str]]:
+    def write(lifts: tuple[str, ...]) -> tuple[Graph, dict[str, str]]:
         path = scratch / f"lifts-{len(lifts)}.onnx"
-        notes = Quantizer.of(reference, quantizer.scheme, recipe.exclude, recipe.ranges, lifts).write(statistics, path)
-        return worst(parity(expected, _run(replace(reference, path=path), target, feeds))).sqnr_db, notes
+        notes = Quantizer.of(reference, scheme, recipe.exclude, recipe.ranges, lifts).write(statistics, path)
+        return replace(reference, path=path), notes
 
-    before, _ = score(())
+    def score(graph: Graph) -> float:
+        return worst(parity(expected, _run(graph, target, feeds))).sqnr_db
+
     kept: tuple[str, ...] = ()
+    before = score(write(kept)[0])
+    samples = sum(samples_in(feed) for feed in feeds)
     sentences = [f"int8 without lifts: {before:.1f} dB of SQNR on {samples} {kind}."]
     for name in LIFTS if recipe.lifts is None else recipe.lifts:
-        after, notes = score((*kept, name))
+        graph, notes = write((*kept, name))
         if name not in notes:
             continue
+        after = score(graph)
         wanted = recipe.lifts is not None or after >= before - HARM_DB
         verdict = "" if wanted else ", so it was left out"
         sentences.append(f"Lift {name} ({notes[name]}): {before:.1f} to {after:.1f} dB{verdict}.")

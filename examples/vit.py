@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-_SIZE, _PATCH, _WIDTH, _HEADS, _BLOCKS = 32, 4, 96, 4, 4
+_SIZE, _PATCH, _WIDTH, _HEADS, _BLOCKS = 32, 8, 64, 4, 4
 
 
 class Attention(nn.Module):
@@ -77,7 +77,7 @@ class VisionTransformer(nn.Module):
 
 def model() -> nn.Module:
     """Trained at the first call; the weights are kept in the user's cache."""
-    return trained(__file__, VisionTransformer, training, loss, epochs=30)
+    return trained(__file__, VisionTransformer, training, loss, epochs=24)
 
 
 def inputs() -> dict[str, Tensor]:

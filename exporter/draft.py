@@ -100,6 +100,11 @@ class Draft:
     missing: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    @property
+    def bundle(self) -> str:
+        """The name of the bundle's directory."""
+        return f"{self.source.name}-{self.target.name}"
+
     def without(self, what: str, why: str) -> Draft:
         """The draft with one more thing that was not possible, and why."""
         return replace(self, missing={**self.missing, what: why})

@@ -77,13 +77,6 @@ def write_model(model: ir.Model, path: Path, limit: int = EMBEDDED_LIMIT) -> Non
         os.replace(directory / path.name, path)
 
 
-def write_proto(proto: Any, path: Path, limit: int = EMBEDDED_LIMIT) -> None:
-    """As `write_model`, of an `onnx.ModelProto` with its data in memory."""
-    import onnx_ir as ir
-
-    write_model(ir.from_proto(proto), path, limit)
-
-
 def free_axes(specs: Sequence[TensorSpec]) -> dict[str, dict[int, str]]:
     """Name of each free axis by tensor and axis; a tensor without any is left out."""
     named = {s.name: {axis: size for axis, size in enumerate(s.shape) if isinstance(size, str)} for s in specs}

@@ -90,11 +90,13 @@ def rows(report: Report) -> Iterator[tuple[str, str, str]]:
         if any(arm in report.latency for arm in ("engine", "fp32")):
             yield f"latency p{p}", _latency(report, "fp32", p), _latency(report, "engine", p)
     if report.faster is not None:
-        yield "speed-up, 95 % interval", "1", str(report.faster)
+        steady = all(found.stable for arm, found in report.latency.items() if arm != "torch")
+        yield "speed-up, 95 % interval", "1", f"{report.faster}{'' if steady else ' (unstable)'}"
     if "torch" in report.latency:
         yield "torch latency p50", _latency(report, "torch", 50), ""
     if report.task is not None:
-        yield "task metric", f"{report.task.before:.4f}", f"{report.task.after:.4f} ({report.task.how})"
+        yield "task metric", f"{report.task.before:.4f}", f"{report.task.after:.4f}"
+    yield "proven with", "", report.parity_how
     for name, found in report.parity.get("engine", {}).items():
         yield f"parity of {name}", "", str(found)
     if report.coverage is not None:

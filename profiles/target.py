@@ -235,6 +235,7 @@ def _validate(kind: type[T], data: dict[str, Any], origin: str) -> T:
 
 
 def _unknown(noun: str, name: str, known: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    begin = [candidate for candidate in sorted(known) if name and candidate.startswith(name)]
+    near = list(dict.fromkeys([*begin, *difflib.get_close_matches(name, known, n=3, cutoff=0.5)]))
     listed = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(sorted(known))}."
     return f"Unknown {noun} {name!r}. {listed}"

@@ -35,7 +35,7 @@ class SourceOrMerge(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=SourceOrMerge, no_args_is_help=True)
+@click.group(cls=SourceOrMerge, no_args_is_help=True, subcommand_metavar="SOURCE ... | merge FILE ...")
 def command() -> None:
     """Collect calibration statistics of a model: `edgepress calibrate SOURCE --target NAME -o FILE`.
 
@@ -62,10 +62,12 @@ def collect(
 ) -> None:
     """Collect the statistics of SOURCE on its calibration data."""
     from ...profiles.target import load_target
+    from ..host import require_host
     from ..progress import counted, progress
     from ..recipe import Recipe
 
     resolved, recipe = load_target(target), Recipe(axes=dict(axes), **settings)
+    require_host()
     with progress(quiet=quiet) as shown, shown.step(f"calibrate {source}", {}) as advance:
         from ..calibrate import calibrate
         from ..pipeline import axis_ranges
@@ -85,8 +87,11 @@ def collect(
 def merge(files: tuple[Path, ...], output: Path) -> None:
     """Merge statistics FILES of the same model and target; the order does not matter."""
     from ...calibration.statistics import Statistics
+    from ...errors import InputError
 
     first, *others = (Statistics.load(file) for file in files)
+    if len({found.data for found in (first, *others)}) <= len(others):
+        raise InputError("Two of these files were collected on the same data, which would count twice.")
     for other in others:
         first = first.merge(other)
     first.save(output)

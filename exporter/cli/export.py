@@ -88,6 +88,7 @@ def command(
     Example:
       edgepress export model.py --target jetson
     """  # noqa: D301
+    from ..host import require_host
     from ..progress import progress
     from ..recipe import Recipe
     from .summary import command_line, print_json, print_summary
@@ -95,6 +96,7 @@ def command(
     # Names first: a typing error must not wait for torch.
     resolved = _resolved([name for group in targets for name in group])
     recipe = Recipe(axes=dict(axes), lifts=() if no_lifts else lifts or None, **settings)
+    require_host()
     with progress(quiet=quiet or as_json) as shown:
         with shown.step("load", {}):
             from ..pipeline import export_bundles

@@ -16,6 +16,7 @@ import torch
 
 def model() -> torch.nn.Module:
     """The trained model, weights loaded."""
+    torch.manual_seed(0)  # the same weights at every load; yours come from a file
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))  # yours here
     # net.load_state_dict(torch.load("weights.pt", weights_only=True))
     return net

@@ -43,14 +43,25 @@ def _show(target: Target) -> None:
     click.secho(f"{target.name}: {target.title}", bold=True)
     click.echo(f"  backend {target.backend}, {target.arch}, {', '.join(target.precisions)}, ONNX opset {target.opset}")
     versions = ", ".join(f"{name} {version}" for name, version in toolchain.versions.items())
-    click.echo(f"  software {toolchain.name}: {versions}\n    source: {toolchain.source}")
+    click.echo(f"  software {toolchain.name}: {versions}\n    source: {_flat(toolchain.source)}")
     if scheme is not None:
         kind = "symmetric" if scheme.symmetric else "asymmetric"
         click.echo(f"  int8 scheme {scheme.name}: activations {scheme.activation} {kind}, weights int8 per channel")
-        click.echo(f"    residual branches: {scheme.residual}; bias {scheme.bias}\n    source: {scheme.source}")
+        click.echo(f"    residual branches: {scheme.residual}; bias {scheme.bias}\n    source: {_flat(scheme.source)}")
     for name, option in target.options.items():
         click.echo(f"  option {name} = {option}")
     for name, figure in target.figures.items():
-        click.echo(f"  {name}: {figure.value} {figure.unit}".rstrip() + f"  [{figure.mark}; {figure.source}]")
+        click.echo(
+            f"  {name}: {_plain(figure.value)} {figure.unit}".rstrip() + f"  [{figure.mark}; {_flat(figure.source)}]"
+        )
     for note in target.notes:
         click.echo(f"  note: {note}")
+
+
+def _plain(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _flat(text: str) -> str:
+    """One line of what a TOML file breaks into several."""
+    return " ".join(text.split())

@@ -11,9 +11,11 @@ def to_float16(source: Path, destination: Path) -> None:
     onnxruntime's converter clamps values beyond float16's range and casts around operators without a float16 form.
     """
     import onnx
+    import onnx_ir as ir
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    from ..graphs import write_proto
+    from ..graphs import write_model
 
-    model = convert_float_to_float16(onnx.load(source), keep_io_types=True)
-    write_proto(model, destination)
+    model = ir.from_proto(convert_float_to_float16(onnx.load(source), keep_io_types=True))
+    model.graph.sort()  # the converter appends the casts of the inputs at the end
+    write_model(model, destination)

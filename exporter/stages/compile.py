@@ -70,13 +70,14 @@ def _for_device(draft: Draft, graph: Graph) -> Draft:
         path.chmod(0o755 if name.endswith(".sh") else 0o644)
     why = f"not built here, because {here.reason}"
     absent = Evidence(
-        claim=f"The engine is {why}; `edgepress build` finishes it on the device",
+        claim=f"The engine is {why}",
         kind="absent",
         tool=draft.backend.name,
         machine=str(this_machine()),
     )
     draft = replace(draft, not_built=why, evidence=(*draft.evidence, absent))
-    return _stand_in(draft.without("engine", f"The engine is {why}."), graph)
+    todo = f"The engine is {why}. Copy the bundle to the device and run there: edgepress build {draft.bundle}"
+    return _stand_in(draft.without("engine", todo), graph)
 
 
 def _stand_in(draft: Draft, graph: Graph) -> Draft:

@@ -25,6 +25,8 @@ def run(draft: Draft, advance: Advance) -> Draft:
         draft = draft.without(f"steady {arm}", f"Latency of {arm} did not reach a steady state.")
     faster = speedup(found["fp32"], found["engine"]) if "fp32" in found else None
     shape = ", ".join(f"{name} {tuple(array.shape)}" for name, array in feed.items())
+    if faster is not None and faster.value < 1:
+        draft = draft.without("speed", f"{draft.precision} is not faster than FP32 on this machine: {faster}.")
     return replace(draft, latency=found, latency_shape=shape, faster=faster)
 
 
@@ -32,7 +34,7 @@ def _why_not(draft: Draft) -> str:
     if not draft.recipe.measure:
         return "it was switched off (--no-measure)"
     if draft.engine is None:
-        return draft.not_built
+        return "the engine is not built here"
     here = draft.backend.available()
     if not here.run:
         return here.reason

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...backends.base import Feed, Graph
+from ...errors import InputError
 from ..draft import Captured, Draft
 from ..emulator import emulated, emulator
 from ..golden import Golden
@@ -12,6 +13,9 @@ from ..progress import Advance
 from ..synthesis import synthesize
 from .capture import capture, prove_capture
 
+QUANTIZED = frozenset(
+    {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}
+)
 # Feeds of the usual size beside the single inference: enough for a stable SQNR, small enough to ship.
 USUAL_FEEDS = 3
 
@@ -30,6 +34,7 @@ def _captured(draft: Draft, opset: int, advance: Advance) -> Captured:
     directory.mkdir()
     advance(None, "to ONNX")
     graph = capture(draft.source, opset, directory / "model.onnx", draft.axes)
+    _refuse_quantized(graph, draft.source.name)
     advance(None, "parity")
     parity = prove_capture(draft.source, graph, draft.recipe.seed)
     advance(None, "golden outputs")
@@ -46,6 +51,16 @@ def _golden(draft: Draft, graph: Graph) -> Golden:
     ]
     session = draft.sessions.get(emulator(), emulated(graph), draft.target, draft.threads)
     return Golden(feeds=tuple(feeds), outputs=tuple(session(feed) for feed in feeds))
+
+
+def _refuse_quantized(graph: Graph, name: str) -> None:
+    import onnx_ir as ir
+
+    if any(node.op_type in QUANTIZED for node in ir.load(graph.path).graph):
+        raise InputError(
+            f"{name} is already quantized: it has QuantizeLinear or integer operators.",
+            hint="Give the float model; edgepress quantizes it as the target wants.",
+        )
 
 
 def single_sizes(draft: Draft) -> dict[str, int]:

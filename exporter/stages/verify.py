@@ -117,7 +117,7 @@ def _coverage(draft: Draft, runner: Runner, advance: Advance) -> Draft:
     if draft.precision != "int8":
         return draft
     if not runner.itself:
-        why = draft.not_built or draft.backend.available().reason
+        why = "the engine is not built here" if draft.not_built else draft.backend.available().reason
         return draft.without("coverage", f"int8 coverage was not read: {why}.")
     assert draft.golden is not None
     layers = runner.backend.inspect(runner.engine, draft.target, draft.golden.feeds[0])

@@ -9,7 +9,7 @@ import onnx_ir as ir
 import pytest
 from edgepress.backends.base import AxisRange, TensorSpec
 from edgepress.errors import InputError
-from edgepress.exporter.graphs import free_axes, read_graph, weight_bytes, write_model, write_proto
+from edgepress.exporter.graphs import free_axes, read_graph, weight_bytes, write_model
 from onnx import TensorProto, helper, numpy_helper
 
 WEIGHT = np.arange(4000, dtype=np.float32).reshape(40, 100)
@@ -34,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 def external(tmp_path: Path) -> Path:
     (tmp_path / "large").mkdir()
     path = tmp_path / "large" / "m.onnx"
-    write_proto(linear(), path, limit=100)
+    write_model(ir.from_proto(linear()), path, limit=100)
     return path
 
 

@@ -23,7 +23,7 @@ TARGETS = {
 # A process that has imported torch and friends once; each command line runs in a fork of it, through the same `main`
 # that the installed script calls. What an import costs is not what these tests are about.
 FORKING = """
-import json, os, pathlib, resource, sys, tempfile
+import gc, json, os, pathlib, resource, sys, tempfile
 import torch, torch.export, onnxscript  # and no runtime: some start threads, which do not survive a fork
 import edgepress.exporter.pipeline, edgepress.exporter.sources
 from edgepress.exporter.sources.torch_to_onnx import exported
@@ -35,6 +35,7 @@ with tempfile.TemporaryDirectory() as scratch:
     )
     exported(first, 20, pathlib.Path(scratch))
 
+gc.freeze()
 for line in sys.stdin:
     job = json.loads(line)
     child = os.fork()
@@ -49,7 +50,11 @@ for line in sys.stdin:
             resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_size"], job["file_size"]))
         sys.argv = ["edgepress", *job["arguments"]]
         from edgepress.exporter.cli import main
-        main()
+        try:
+            main()
+        except SystemExit as end:  # not the interpreter's own long way out
+            sys.stdout.flush()
+            os._exit(end.code)
     print(child, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """

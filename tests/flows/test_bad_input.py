@@ -41,14 +41,15 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
     return path
 
 
-def graph(path: Path, *nodes: onnx.NodeProto, opset: int = 17, extra: tuple[onnx.OperatorSetIdProto, ...] = ()) -> Path:
-    """An ONNX file: a 3x3 convolution of `image`, then the nodes, from `c` to `output`."""
+def graph(path: Path, node: onnx.NodeProto, shape: tuple[int, ...] = (1, 4, 6, 6), **opsets: int) -> Path:
+    """An ONNX file: a 3x3 convolution of `image`, then a node from `c` to `output` of a shape."""
     weight = numpy_helper.from_array(np.random.default_rng(0).normal(size=(4, 1, 3, 3)).astype(np.float32), "weight")
     convolution = helper.make_node("Conv", ["image", "weight"], ["c"], "convolution")
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 1, 8, 8])
-    output = helper.make_tensor_value_info("output", TensorProto.FLOAT, None)
-    made = helper.make_graph([convolution, *nodes], "net", [image], [output], [weight])
-    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", opset), *extra], ir_version=8), path)
+    output = helper.make_tensor_value_info("output", TensorProto.FLOAT, shape)
+    made = helper.make_graph([convolution, node], "net", [image], [output], [weight])
+    imports = [helper.make_opsetid("", 17), *(helper.make_opsetid(domain, v) for domain, v in opsets.items())]
+    onnx.save(helper.make_model(made, opset_imports=imports, ir_version=8), path)
     return path
 
 
@@ -192,8 +193,8 @@ def test_int8_without_data(fails: Fails, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", ["cpu", "server-cpu", "rtx"])
 def test_an_operator_that_no_runtime_has_is_named(fails: Fails, tmp_path: Path, target: str) -> None:
-    node = helper.make_node("Sharpen", ["c"], ["output"], "my_sharpening", domain="com.example")
-    graph(tmp_path / "model.onnx", node, extra=(helper.make_opsetid("com.example", 1),))
+    node = helper.make_node("Sharpen", ["c"], ["output"], "my_sharpening", domain="own")
+    graph(tmp_path / "model.onnx", node, own=1)
     fails("model.onnx", "-t", target, says=("Sharpen", "my_sharpening"))
 
 
@@ -201,8 +202,7 @@ def test_an_operator_that_no_runtime_has_is_named(fails: Fails, tmp_path: Path, 
 def test_an_operator_that_only_this_target_refuses(
     fails: Fails, cli: Cli, tmp_path: Path, target: str, compiler: str
 ) -> None:
-    nodes = helper.make_node("Det", ["c"], ["output"], "determinant")
-    graph(tmp_path / "model.onnx", nodes)
+    graph(tmp_path / "model.onnx", helper.make_node("Det", ["c"], ["output"], "determinant"), shape=(1, 4))
     fails("model.onnx", "-t", target, says=("refuses 1 node", "determinant", "Det", compiler, "Replace the operator"))
     assert cli("export", "model.onnx", "-t", "server-cpu", "--no-measure", "-q").code == 0
 

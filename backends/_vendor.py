@@ -53,6 +53,11 @@ def refusal(runtime: str, graph: Graph, rejections: Sequence[Rejection]) -> Inpu
     )
 
 
+def unwritten(what: str, error: Exception) -> InputError:
+    """The error for a file that a runtime failed to write; runtimes seldom say why."""
+    return InputError(f"{what} could not be written: {error}.", hint="Check the disk's space and permissions.")
+
+
 def fit(specs: Sequence[TensorSpec], feed: Feed) -> None:
     """Check a feed against the inputs of an engine.
 

@@ -22,7 +22,7 @@ from ..profiles.layers import Layer
 from ..profiles.target import Precision, Target
 from ._onnxfile import external_files, read_nodes
 from ._ortformat import stable
-from ._vendor import availability, fit, import_or_explain, refusal
+from ._vendor import availability, fit, import_or_explain, refusal, unwritten
 from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, Session
 
 # Operators of onnxruntime/docs/OperatorKernels.md (CPU provider) and fusions that multiply matrices: of integers...
@@ -63,6 +63,7 @@ _NO_KERNEL = re.compile(r"Could not find an implementation for (?P<operator>\S+)
 _INVALID = re.compile(r"In Node, \(\"(?P<node>.*?)\", .*?Error (?P<reason>[^\n]+)")
 _INFERENCE = re.compile(r"Node ?\((?P<node>.*?)\) Op ?\(\w+\) (?P<reason>[^\n]+)")
 _UNKNOWN = re.compile(r"(?P<domain>[\w.]*):(?P<operator>\w+)\(-?\d+\) is not a registered function/op")
+_UNWRITTEN = "Failed to save ORT format model"
 # What the QDQ, layout and NCHWc transformations append to a node's name.
 _SUFFIX = re.compile(r"(_token_\d+|_nchwc)$")
 _EVENT = "_kernel_time"
@@ -97,6 +98,8 @@ class OnnxRuntime(Backend):
             else:
                 _session(graph.path, _options(None))  # onnxruntime's own word that it takes the graph
         except _errors() as error:
+            if _UNWRITTEN in str(error):
+                raise unwritten(path.name, error) from error
             raise refusal(self.name, graph, _rejections(graph.path, str(error))) from error
         if kind == "onnx":
             _copy(graph.path, path)
@@ -121,7 +124,11 @@ class OnnxRuntime(Backend):
             session = _opened(engine, options)
             for _ in range(1 + _RUNS):
                 session.run(None, dict(feed))
-            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+            text = Path(session.end_profiling()).read_text(encoding="utf-8")
+        try:
+            events = json.loads(text)
+        except json.JSONDecodeError as error:  # onnxruntime does not notice that a write failed
+            raise unwritten("onnxruntime's profile of the engine", error) from error
         return tuple(_layers(events))
 
 

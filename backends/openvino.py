@@ -17,7 +17,7 @@ from ..profiles.layers import Layer
 from ..profiles.target import Precision, Target
 from ._onnxfile import Node, read_nodes
 from ._openvino_layers import observed
-from ._vendor import availability, fit, import_or_explain, refusal
+from ._vendor import availability, fit, import_or_explain, refusal, unwritten
 from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, Session
 
 _NOISE = re.compile(
@@ -52,7 +52,10 @@ class OpenVino(Backend):
         _name_by_position(model)
         path = directory / "model.xml"
         # Not `save_model`: that one stores float weights as fp16 unless told otherwise.
-        import_or_explain("openvino").serialize(model, path, path.with_suffix(".bin"))
+        try:
+            import_or_explain("openvino").serialize(model, path, path.with_suffix(".bin"))
+        except RuntimeError as error:
+            raise unwritten(path.name, error) from error
         return Engine(path=path, backend=self.name, precision=precision, inputs=graph.inputs, outputs=graph.outputs)
 
     def _open(self, engine: Engine, target: Target, threads: int | None) -> Session:

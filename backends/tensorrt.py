@@ -232,9 +232,11 @@ def _errors(parsed: _Parsed, graph: Graph) -> Iterator[Rejection]:
 
 def _reason(error: Any) -> str:
     text = error.desc()
+    operator = error.node_operator() if hasattr(error, "node_operator") else "of this node"
     if "Plugin not found" in text:
-        operator = error.node_operator() if hasattr(error, "node_operator") else "of this node"
         return f"TensorRT has no operator {operator}"
+    if text.strip() == "false":  # an assertion of the parser's that says no more than that it does not hold
+        return f"TensorRT's parser cannot build operator {operator}"
     if "has type Int32" in text:
         return "it dequantizes int32, and TensorRT only 8 bits and fewer: leave the biases of quantized layers float"
     lines = [_plain(line) for line in text.splitlines() if "catchCudaError" not in line]

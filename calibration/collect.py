@@ -15,10 +15,10 @@ import numpy as np
 from ..backends.base import Array, Feed, Graph
 from ..errors import InputError
 from .feeds import Feeds, samples_in
-from .statistics import NO_DATA, Statistics, TensorStatistics, add_digests, digest
+from .statistics import NO_DATA, Channels, Statistics, TensorStatistics, add_digests, digest
 
-# Name of a tensor to observe, and the axis along which to keep per-channel state (None: none).
-Observed = Mapping[str, int | None]
+# Name of a tensor to observe, and the per-channel state to keep of it (None: none).
+Observed = Mapping[str, Channels | None]
 
 
 @dataclass(slots=True)
@@ -41,17 +41,17 @@ class Collector:
         Raises:
             InputError: a tensor of the model is NaN or Inf.
         """
-        for name, axis in self.observed.items():
+        for name, keep in self.observed.items():
             array = values[name] if name in values else feed[name]
             if array.size:
-                self._tensor(name, array, axis)
+                self._tensor(name, array, keep)
         self.samples += samples_in(feed)
         self.data = add_digests(self.data, digest(feed))
 
-    def _tensor(self, name: str, array: Array, axis: int | None) -> None:
+    def _tensor(self, name: str, array: Array, keep: Channels | None) -> None:
         # Inf minus Inf is a NaN that numpy would warn of; the extremes tell it too, and better.
         with np.errstate(invalid="ignore", over="ignore"):
-            state = TensorStatistics.of(array, axis)
+            state = TensorStatistics.of(array, keep)
         if not (np.isfinite(state.minimum) and np.isfinite(state.maximum)):
             first = self.first + self.samples
             bad = int(np.argwhere(~np.isfinite(array))[0][0]) if array.ndim else 0

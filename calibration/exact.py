@@ -19,11 +19,17 @@ EXPONENTS = tuple(range(216, -121, -24))
 def limbs(values: npt.NDArray[np.float64]) -> Limbs:
     """The limbs of finite values of shape (C,), int64 of shape (15, C); sums of limbs are limbs of the sum."""
     rest = values.astype(np.float64, copy=True)
-    found = np.empty((len(EXPONENTS), *rest.shape), np.int64)
+    found = np.zeros((len(EXPONENTS), *rest.shape), np.int64)
+    largest = np.abs(rest).max(initial=0.0)
     for row, exponent in enumerate(EXPONENTS):
-        whole = np.trunc(np.ldexp(rest, -exponent))
+        if largest < 2.0**exponent:
+            continue
+        unit = 2.0**exponent
+        whole = np.trunc(rest / unit)  # exact: the unit is a power of two
         found[row] = whole
-        rest -= np.ldexp(whole, exponent)
+        rest -= whole * unit
+        if not rest.any():
+            break
     return found
 
 

@@ -20,6 +20,17 @@ from . import exact, loggrid
 
 FORMAT = "edgepress-statistics"
 VERSION = 1
+NONE = np.empty(0, np.float32)
+NO_SQUARES = np.empty((len(exact.EXPONENTS), 0), np.int64)
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channels:
+    """Which per-channel state to keep: sums along this axis, and extremes and squares as well where `spread`."""
+
+    axis: int
+    spread: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -29,30 +40,35 @@ class ChannelStatistics:
     Attributes:
         axis: the channel axis.
         count: elements in each channel.
-        minimum, maximum: float32 of shape (C,).
-        total, square: exact sums of x and of x^2 in limbs, int64 of shape (15, C).
+        total: exact sum in limbs, int64 of shape (15, C).
+        minimum, maximum: float32 of shape (C,); of shape (0,) where the spread was not asked for.
+        square: exact sum of x^2 in limbs, int64 of shape (15, C), or (15, 0).
     """
 
     axis: int
     count: int
+    total: exact.Limbs
     minimum: npt.NDArray[np.float32]
     maximum: npt.NDArray[np.float32]
-    total: exact.Limbs
     square: exact.Limbs
 
     @classmethod
-    def of(cls, array: npt.NDArray[np.float32], axis: int) -> ChannelStatistics:
+    def of(cls, array: npt.NDArray[np.float32], channels: Channels) -> ChannelStatistics:
         """The state of one non-empty array."""
-        channels = array.shape[axis]
-        others = tuple(a for a in range(array.ndim) if a != axis % array.ndim)
+        rows, over = _rows(array, channels.axis)
+        total = exact.limbs(_wide(rows.sum(axis=over)).sum(axis=0))
+        count = array.size // array.shape[channels.axis]
+        if not channels.spread:
+            return cls(axis=channels.axis, count=count, total=total, minimum=NONE, maximum=NONE, square=NO_SQUARES)
+        squares = np.einsum("ijk,ijk->ij" if over == 2 else "ijk,ijk->ik", rows, rows)
+        # Adding 0 makes -0 a 0: which of the two a minimum gives depends on the order.
         return cls(
-            axis=axis,
-            count=array.size // channels,
-            # Adding 0 makes -0 a 0: which of the two a minimum gives depends on the order.
-            minimum=array.min(axis=others) + np.float32(0),
-            maximum=array.max(axis=others) + np.float32(0),
-            total=exact.limbs(array.sum(axis=others, dtype=np.float64)),
-            square=exact.limbs(np.square(array, dtype=np.float64).sum(axis=others)),
+            axis=channels.axis,
+            count=count,
+            total=total,
+            minimum=rows.min(axis=over).min(axis=0) + np.float32(0),
+            maximum=rows.max(axis=over).max(axis=0) + np.float32(0),
+            square=exact.limbs(_wide(squares).sum(axis=0)),
         )
 
     def merge(self, other: ChannelStatistics) -> ChannelStatistics:
@@ -90,19 +106,19 @@ class TensorStatistics:
     channels: ChannelStatistics | None = None
 
     @classmethod
-    def of(cls, array: Array, axis: int | None = None) -> TensorStatistics:
+    def of(cls, array: Array, keep: Channels | None = None) -> TensorStatistics:
         """The state of one non-empty array.
 
         Args:
             array: any real dtype; counted as float32.
-            axis: keep per-channel state along this axis.
+            keep: per-channel state to keep.
         """
         floats = np.ascontiguousarray(array, dtype=np.float32)
-        channels = None if axis is None else ChannelStatistics.of(floats, axis)
+        channels = None if keep is None else ChannelStatistics.of(floats, keep)
         return cls(
             count=floats.size,
-            minimum=float((floats if channels is None else channels.minimum).min()) + 0.0,
-            maximum=float((floats if channels is None else channels.maximum).max()) + 0.0,
+            minimum=float(floats.min()) + 0.0,
+            maximum=float(floats.max()) + 0.0,
             histogram=loggrid.count(floats),
             channels=channels,
         )
@@ -120,6 +136,23 @@ class TensorStatistics:
             histogram=self.histogram + other.histogram,
             channels=_merged(self.channels, other.channels),
         )
+
+
+def _rows(array: npt.NDArray[np.float32], axis: int) -> tuple[npt.NDArray[np.float32], int]:
+    """The array in three axes and the one to reduce first, so that numpy reduces at full speed; channels are the other.
+
+    (1, positions, C) and 1 where the channels are last, (outer, C, inner) and 2 elsewhere.
+    """
+    axis %= array.ndim
+    if axis == array.ndim - 1:
+        return array.reshape(1, -1, array.shape[-1]), 1
+    return array.reshape(int(np.prod(array.shape[:axis])), array.shape[axis], -1), 2
+
+
+def _wide(sums: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Sums in float64; one that left float32's range stays at its end."""
+    wide = sums.astype(np.float64)
+    return wide if np.isfinite(wide).all() else np.nan_to_num(wide, posinf=FLOAT32_MAX, neginf=-FLOAT32_MAX)
 
 
 def _merged(one: ChannelStatistics | None, other: ChannelStatistics | None) -> ChannelStatistics | None:
@@ -181,7 +214,8 @@ class Statistics:
             if state.channels is not None:
                 tensors[name] |= {"axis": state.channels.axis, "channel_count": state.channels.count}
                 arrays[f"{index}.channel_extremes"] = np.stack([state.channels.minimum, state.channels.maximum])
-                arrays[f"{index}.channel_sums"] = np.stack([state.channels.total, state.channels.square])
+                arrays[f"{index}.channel_total"] = state.channels.total
+                arrays[f"{index}.channel_square"] = state.channels.square
         header = {
             "format": FORMAT,
             "version": str(VERSION),
@@ -237,14 +271,13 @@ def _tensor(entry: Mapping[str, Any], arrays: Mapping[str, Array]) -> TensorStat
     channels = None
     if "axis" in entry:
         low, high = arrays[f"{index}.channel_extremes"]
-        total, square = arrays[f"{index}.channel_sums"]
         channels = ChannelStatistics(
             axis=entry["axis"],
             count=entry["channel_count"],
             minimum=low,
             maximum=high,
-            total=total,
-            square=square,
+            total=np.asarray(arrays[f"{index}.channel_total"], np.int64),
+            square=np.asarray(arrays[f"{index}.channel_square"], np.int64),
         )
     low, high = arrays[f"{index}.extremes"]
     return TensorStatistics(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...calibration.statistics import Channels
 from ...profiles.target import Scheme
 from .inspect_values import constant, number, passes_scale, single_consumer
 
@@ -40,9 +41,10 @@ class WeightSite:
     axis: int | None
 
     @property
-    def data_axis(self) -> int:
-        """Channel axis of the activation: 1 for convolutions, the last one for products."""
-        return 1 if self.node.op_type in CONVOLUTIONS else -1
+    def channels(self) -> Channels:
+        """What to know of the activation: means for the bias of a convolution, the spread too for a product's lift."""
+        convolution = self.node.op_type in CONVOLUTIONS
+        return Channels(axis=1 if convolution else -1, spread=not convolution)
 
 
 @dataclass(slots=True)
@@ -77,10 +79,10 @@ class Placement:
         """Let two values have one scale and zero point."""
         self._parent[self.root(first)] = self.root(second)
 
-    def observed(self) -> dict[str, int | None]:
-        """The quantized values by name, with the channel axis of those that a weighted operator reads."""
-        axes = {site.node.inputs[site.data]: site.data_axis for site in self.weights}
-        return {str(value.name): axes.get(value) for value in self.edges}
+    def observed(self) -> dict[str, Channels | None]:
+        """The quantized values by name, with the per-channel state to keep of those that a weighted operator reads."""
+        keep = {site.node.inputs[site.data]: site.channels for site in self.weights}
+        return {str(value.name): keep.get(value) for value in self.edges}
 
     def root(self, value: ir.Value) -> ir.Value:
         """The representative of all values that share a range with this one."""

@@ -39,7 +39,7 @@ def lift(graph: ir.Graph, placement: Placement, statistics: Mapping[str, TensorS
     folded = multiplied = 0
     for value, sites in _groups(placement).items():
         channels = statistics[str(value.name)].channels
-        if channels is None:
+        if channels is None or not channels.minimum.size:
             continue
         norm = _foldable_norm(value, sites)
         scales = _best_scales(channels, sites, scheme, GAIN_FOR_FOLD if norm is not None else GAIN_FOR_MUL)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...backends.base import Array
 from ...errors import InputError
 from .base import Dynamic, Source, checked_dynamic, missing, safe_name
+from .quiet import quiet
 from .torch_module import arrays, check_forward, module_digest
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def _read(spec: str) -> ExportedProgram:
     import torch
 
     try:
-        return torch.export.load(spec)
+        with quiet():
+            return torch.export.load(spec)
     except Exception as error:
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(

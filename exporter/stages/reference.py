@@ -12,6 +12,7 @@ from ..golden import Golden
 from ..progress import Advance
 from ..synthesis import synthesize
 from .capture import capture, prove_capture
+from .compile import refuse
 
 QUANTIZED = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}
@@ -36,7 +37,12 @@ def _captured(draft: Draft, opset: int, advance: Advance) -> Captured:
     graph = capture(draft.source, opset, directory / "model.onnx", draft.axes)
     _refuse_quantized(graph, draft.source.name)
     advance(None, "parity")
-    parity = prove_capture(draft.source, graph, draft.recipe.seed)
+    try:
+        parity = prove_capture(draft.source, graph, draft.recipe.seed)
+    except InputError:
+        # Where it is because of nodes that onnxruntime does not have, say which.
+        refuse(emulator().check(graph, draft.target), draft.target.name, by=", not even onnxruntime has them")
+        raise
     advance(None, "golden outputs")
     return Captured(graph=graph, parity=parity, golden=_golden(draft, graph))
 

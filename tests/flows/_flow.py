@@ -71,7 +71,7 @@ class Ran:
     def failed(self, code: int, *words: str) -> None:
         """It ended with this code and one message that holds the words, and ours is no traceback."""
         assert self.code == code, self.err
-        assert self.err.count("error: ") == 1, self.err
+        assert [line for line in self.err.splitlines() if line.startswith("error: ")] == self.err.splitlines()[:1]
         for word in words:
             assert word in self.err, f"{word!r} is not in: {self.err}"
         assert "edgepress/exporter" not in self.err, self.err

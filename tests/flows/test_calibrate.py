@@ -92,7 +92,7 @@ def test_calibration_stops_when_the_ranges_have_settled_and_says_so(cli: Cli, tm
     ran = cli("export", source, "-t", "server-cpu", "--no-measure")
     assert ran.code == 0, ran.err
     (settled,) = [note for note in read(tmp_path / "dist" / "small-server-cpu")["notes"] if "settled" in note]
-    assert "Calibrated on 256 samples" in settled
+    assert 256 <= int(settled.split()[2]) < 1600
     ran = cli("export", source, "-t", "server-cpu", "--no-measure", "--all-samples", "--force")
     assert ran.code == 0, ran.err
     assert any("1600 samples" in note for note in read(tmp_path / "dist" / "small-server-cpu")["notes"])

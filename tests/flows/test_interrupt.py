@@ -53,8 +53,19 @@ def reached():
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("capture", signal.SIGINT),
+        ("calibration", signal.SIGTERM),
+        ("measure", signal.SIGINT),
+        pytest.param("load", signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param("capture", signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param("calibration", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("evaluate", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("measure", signal.SIGTERM, marks=pytest.mark.slow),
+    ],
+)
 def test_an_interrupted_export_leaves_nothing(
     tmp_path: Path, environment: dict[str, str], moment: str, number: signal.Signals
 ) -> None:
@@ -74,7 +85,7 @@ def test_an_interrupted_export_leaves_nothing(
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert err == "error: Interrupted; nothing half-written is left behind.\n"
+    assert err.strip() == "error: Interrupted; nothing half-written is left behind."
     assert list(temporary.iterdir()) == []
     assert {p.name for p in work.iterdir()} <= {"net.py", "reached", "__pycache__"}
 

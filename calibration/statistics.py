@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +13,6 @@ from ..backends.base import Array
 from ..errors import InputError
 from . import exact, loggrid
 
-FORMAT = "edgepress-statistics"
-VERSION = 1
 NONE = np.empty(0, np.float32)
 NO_SQUARES = np.empty((len(exact.EXPONENTS), 0), np.int64)
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -200,93 +193,6 @@ class Statistics:
             tensors={name: state.merge(other.tensors[name]) for name, state in self.tensors.items()},
             converged=self.converged or other.converged,
         )
-
-    def save(self, path: Path) -> None:
-        """Write one safetensors file; no sample is in it, only counts, extremes and sums."""
-        from safetensors.numpy import save_file
-
-        arrays: dict[str, Array] = {}
-        tensors: dict[str, dict[str, Any]] = {}
-        for index, (name, state) in enumerate(sorted(self.tensors.items())):
-            tensors[name] = {"index": index, "count": state.count}
-            arrays[f"{index}.extremes"] = np.asarray([state.minimum, state.maximum])
-            arrays[f"{index}.histogram"] = state.histogram
-            if state.channels is not None:
-                tensors[name] |= {"axis": state.channels.axis, "channel_count": state.channels.count}
-                arrays[f"{index}.channel_extremes"] = np.stack([state.channels.minimum, state.channels.maximum])
-                arrays[f"{index}.channel_total"] = state.channels.total
-                arrays[f"{index}.channel_square"] = state.channels.square
-        header = {
-            "format": FORMAT,
-            "version": str(VERSION),
-            "graph": self.graph,
-            "samples": str(self.samples),
-            "data": self.data,
-            "converged": str(self.converged),
-            "tensors": json.dumps(tensors, sort_keys=True),
-        }
-        handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        try:
-            save_file(arrays, scratch, metadata=header)
-            os.replace(scratch, path)
-        finally:
-            Path(scratch).unlink(missing_ok=True)
-
-    @classmethod
-    def load(cls, path: Path) -> Statistics:
-        """Read what `save` wrote.
-
-        Raises:
-            InputError: no such file, not statistics, damaged, or of another version.
-        """
-        from safetensors import SafetensorError, safe_open
-
-        if not path.is_file():
-            raise InputError(f"Statistics file {path} does not exist.", hint="`edgepress calibrate` makes one.")
-        try:
-            with safe_open(path, framework="numpy") as file:
-                header = file.metadata() or {}
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"{path} is not a statistics file, or it is truncated: {error}.") from error
-        if header.get("format") != FORMAT or header.get("version") != str(VERSION):
-            found = f"{header.get('format', 'no format')} version {header.get('version', 'unknown')}"
-            raise InputError(f"{path} is {found}; this edgepress reads {FORMAT} version {VERSION}.")
-        try:
-            tensors = {name: _tensor(entry, arrays) for name, entry in json.loads(header["tensors"]).items()}
-            return cls(
-                graph=header["graph"],
-                samples=int(header["samples"]),
-                data=header["data"],
-                tensors=tensors,
-                converged=header["converged"] == "True",
-            )
-        except (KeyError, ValueError, TypeError) as error:
-            raise InputError(f"{path} is damaged: {error!r}.") from error
-
-
-def _tensor(entry: Mapping[str, Any], arrays: Mapping[str, Array]) -> TensorStatistics:
-    index = entry["index"]
-    channels = None
-    if "axis" in entry:
-        low, high = arrays[f"{index}.channel_extremes"]
-        channels = ChannelStatistics(
-            axis=entry["axis"],
-            count=entry["channel_count"],
-            minimum=low,
-            maximum=high,
-            total=np.asarray(arrays[f"{index}.channel_total"], np.int64),
-            square=np.asarray(arrays[f"{index}.channel_square"], np.int64),
-        )
-    low, high = arrays[f"{index}.extremes"]
-    return TensorStatistics(
-        count=entry["count"],
-        minimum=float(low),
-        maximum=float(high),
-        histogram=np.asarray(arrays[f"{index}.histogram"], np.int64),
-        channels=channels,
-    )
 
 
 def digest(feed: Mapping[str, Array]) -> str:

@@ -11,6 +11,7 @@ from ..calibration.collect import collect
 from ..calibration.feeds import Feeds, checked, feeds_from_object, feeds_from_path
 from ..calibration.settled import Settled
 from ..calibration.statistics import Statistics
+from ..calibration.storage import load_statistics
 from ..calibration.workers import collect_in_processes
 from ..errors import InputError
 from ..profiles.target import Target
@@ -46,7 +47,7 @@ def gather(
     """
     observed = quantizer.placement.observed()
     if recipe.statistics is not None:
-        return _fitting(Statistics.load(Path(recipe.statistics)), recipe.statistics, graph, set(observed))
+        return _fitting(load_statistics(Path(recipe.statistics)), recipe.statistics, graph, set(observed))
     feeds = calibration_feeds(source, recipe.calibration, graph)
     if recipe.workers > 1:
         return collect_in_processes(graph, observed, feeds, recipe.workers, seen)

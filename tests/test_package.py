@@ -115,14 +115,13 @@ def test_scripts_are_executable_and_valid() -> None:
 
 
 def readme_commands() -> list[str]:
-    """Lines of the README's shell blocks, continued lines joined, comments and prompts left out."""
+    """Commands of the README's code, fenced or indented; continued lines joined, explanations beside them left out."""
     readme = ROOT / "README.md"
     if not readme.is_file():
         return []
-    blocks = re.findall(r"^```(?:sh|bash|console|shell)\n(.*?)^```", readme.read_text(), re.MULTILINE | re.DOTALL)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    words = [re.sub(r"\s+#.*", "", line.removeprefix("$ ")).strip() for line in lines]
-    return [word for word in words if word and not word.startswith("#")]
+    lines = re.sub(r"\\\n\s*", " ", readme.read_text()).splitlines()
+    found = (re.match(r"(?: {4}|\$ )?((?:\.venv/bin/)?edgepress (?!turns).*|scripts/\w+.*)", line) for line in lines)
+    return [re.split(r"\s{3,}|\s+#", match[1])[0] for match in found if match]
 
 
 def test_the_readme_names_scripts_and_examples_that_exist() -> None:

@@ -61,7 +61,7 @@ def main() -> NoReturn:
     """Entry point: run the command and turn expected errors into one message and an exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        sys.exit(cli(standalone_mode=False) or 0)
+        sys.exit(cli(prog_name="edgepress", standalone_mode=False) or 0)
     except EdgepressError as error:
         _fail(error.message, error.hint)
         sys.exit(error.exit_code)

@@ -69,13 +69,14 @@ def collect(
     resolved, recipe = load_target(target), Recipe(axes=dict(axes), **settings)
     require_host()
     with progress(quiet=quiet) as shown, shown.step(f"calibrate {source}", {}) as advance:
+        from ...calibration.storage import save_statistics
         from ..calibrate import calibrate
         from ..pipeline import axis_ranges
         from ..sources import load_source
 
         loaded = load_source(source, trust=trust_source)
         statistics = calibrate(loaded, resolved, recipe, axis_ranges(loaded, recipe), counted(advance))
-        statistics.save(output)
+        save_statistics(statistics, output)
     if not quiet:
         settled = " (the ranges had settled)" if statistics.converged else ""
         click.echo(f"{output}: {statistics.samples} samples{settled}, {len(statistics.tensors)} tensors.")
@@ -86,13 +87,13 @@ def collect(
 @OUTPUT
 def merge(files: tuple[Path, ...], output: Path) -> None:
     """Merge statistics FILES of the same model and target; the order does not matter."""
-    from ...calibration.statistics import Statistics
+    from ...calibration.storage import load_statistics, save_statistics
     from ...errors import InputError
 
-    first, *others = (Statistics.load(file) for file in files)
+    first, *others = (load_statistics(file) for file in files)
     if len({found.data for found in (first, *others)}) <= len(others):
         raise InputError("Two of these files were collected on the same data, which would count twice.")
     for other in others:
         first = first.merge(other)
-    first.save(output)
+    save_statistics(first, output)
     click.echo(f"{output}: {first.samples} samples from {len(files)} files, {len(first.tensors)} tensors.")

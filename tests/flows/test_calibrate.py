@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from edgepress.calibration.statistics import Statistics
+from edgepress.calibration.storage import load_statistics
 
 from ._flow import SMALL, Cli, read
 
@@ -29,7 +30,7 @@ def sites(tmp_path: Path) -> list[Path]:
 def calibrate(cli: Cli, source: Path, output: Path, *options: object) -> Statistics:
     ran = cli("calibrate", source, "--target", "server-cpu", "-o", output, "--all-samples", *options)
     assert ran.code == 0, ran.err
-    return Statistics.load(output)
+    return load_statistics(output)
 
 
 def same(one: Statistics, other: Statistics) -> bool:
@@ -49,7 +50,7 @@ def test_two_sites_merge_to_what_one_pass_gives_and_export_without_data(
 ) -> None:
     whole, north, south = (calibrate(cli, source, tmp_path / f"{source.parent.name}.stats") for source in sites)
     assert cli("calibrate", "merge", "south.stats", "north.stats", "-o", "both.stats").code == 0
-    both = Statistics.load(tmp_path / "both.stats")
+    both = load_statistics(tmp_path / "both.stats")
     assert both.samples == whole.samples == north.samples + south.samples == 160
     assert both.data == whole.data
     assert same(both, whole)

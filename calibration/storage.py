@@ -1,0 +1,107 @@
+"""Statistics as one safetensors file: counts, extremes and sums, never a sample."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..backends.base import Array
+from ..errors import InputError
+from .statistics import ChannelStatistics, Statistics, TensorStatistics
+
+FORMAT = "edgepress-statistics"
+VERSION = 1
+
+
+def save_statistics(statistics: Statistics, path: Path) -> None:
+    """Write one safetensors file; no sample is in it, only counts, extremes and sums."""
+    from safetensors.numpy import save_file
+
+    arrays: dict[str, Array] = {}
+    tensors: dict[str, dict[str, Any]] = {}
+    for index, (name, state) in enumerate(sorted(statistics.tensors.items())):
+        tensors[name] = {"index": index, "count": state.count}
+        arrays[f"{index}.extremes"] = np.asarray([state.minimum, state.maximum])
+        arrays[f"{index}.histogram"] = state.histogram
+        if state.channels is not None:
+            tensors[name] |= {"axis": state.channels.axis, "channel_count": state.channels.count}
+            arrays[f"{index}.channel_extremes"] = np.stack([state.channels.minimum, state.channels.maximum])
+            arrays[f"{index}.channel_total"] = state.channels.total
+            arrays[f"{index}.channel_square"] = state.channels.square
+    header = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "graph": statistics.graph,
+        "samples": str(statistics.samples),
+        "data": statistics.data,
+        "converged": str(statistics.converged),
+        "tensors": json.dumps(tensors, sort_keys=True),
+    }
+    handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    try:
+        save_file(arrays, scratch, metadata=header)
+        os.replace(scratch, path)
+    finally:
+        Path(scratch).unlink(missing_ok=True)
+
+
+def load_statistics(path: Path) -> Statistics:
+    """Read what `save_statistics` wrote.
+
+    Raises:
+        InputError: no such file, not statistics, damaged, or of another version.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise InputError(f"Statistics file {path} does not exist.", hint="`edgepress calibrate` makes one.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not a statistics file, or it is truncated: {error}.") from error
+    if header.get("format") != FORMAT or header.get("version") != str(VERSION):
+        found = f"{header.get('format', 'no format')} version {header.get('version', 'unknown')}"
+        raise InputError(f"{path} is {found}; this edgepress reads {FORMAT} version {VERSION}.")
+    try:
+        tensors = {name: _tensor(entry, arrays) for name, entry in json.loads(header["tensors"]).items()}
+        return Statistics(
+            graph=header["graph"],
+            samples=int(header["samples"]),
+            data=header["data"],
+            tensors=tensors,
+            converged=header["converged"] == "True",
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path} is damaged: {error!r}.") from error
+
+
+def _tensor(entry: Mapping[str, Any], arrays: Mapping[str, Array]) -> TensorStatistics:
+    index = entry["index"]
+    channels = None
+    if "axis" in entry:
+        low, high = arrays[f"{index}.channel_extremes"]
+        channels = ChannelStatistics(
+            axis=entry["axis"],
+            count=entry["channel_count"],
+            minimum=low,
+            maximum=high,
+            total=np.asarray(arrays[f"{index}.channel_total"], np.int64),
+            square=np.asarray(arrays[f"{index}.channel_square"], np.int64),
+        )
+    low, high = arrays[f"{index}.extremes"]
+    return TensorStatistics(
+        count=entry["count"],
+        minimum=float(low),
+        maximum=float(high),
+        histogram=np.asarray(arrays[f"{index}.histogram"], np.int64),
+        channels=channels,
+    )

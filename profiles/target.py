@@ -56,6 +56,7 @@ class Scheme:
         bias: `int32` quantizes the bias of Conv and Gemm with scale s_x*s_w, `float` leaves it alone.
         weighted: operators whose activation input and constant weight are quantized.
         outputs: of those, the ones whose result is quantized as well, after a fused activation.
+        result_needed: an operator of `outputs` runs in integers only if its result is quantized.
         fused: activations that the runtime fuses into the operator before them.
         residual: which inputs of an Add that closes a residual branch are quantized.
         keep_scale: operators that pass a quantized tensor on with the same scale and zero point.
@@ -73,6 +74,7 @@ class Scheme:
     bias: Literal["int32", "float"]
     weighted: tuple[str, ...]
     outputs: tuple[str, ...] = ()
+    result_needed: bool = False
     fused: tuple[str, ...] = ()
     residual: Literal["both", "skip", "none"]
     keep_scale: tuple[str, ...] = ()

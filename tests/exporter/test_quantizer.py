@@ -7,11 +7,14 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
+import torch
 from edgepress.calibration.collect import collect
 from edgepress.calibration.feeds import checked
 from edgepress.errors import InputError
 from edgepress.exporter.passes.placement import place
 from edgepress.exporter.quantizer import Quantizer
+from edgepress.exporter.sources import source_from_object
+from edgepress.exporter.stages.capture import capture
 from edgepress.profiles.target import load_target
 
 SCHEMES = {name: load_target(name).scheme for name in ("cpu", "server-cpu", "rpi5", "rtx")}
@@ -190,6 +193,36 @@ def test_a_transformer_gets_int8_matmuls_and_nothing_else(tmp_path):
         assert set(readers) == {"MatMul"}, scheme.name
         assert len(placement.weights) == 6
         assert sorted(placement.left.values()) == ["both operands are activations (no constant weight)"] * 2
+
+
+class Patches(torch.nn.Module):
+    """How a ViT begins: patches by a convolution, reshaped to tokens, positions added, normed, multiplied."""
+
+    def __init__(self):
+        super().__init__()
+        self.patch = torch.nn.Conv2d(3, 8, 4, stride=4)
+        self.position = torch.nn.Parameter(torch.randn(1, 4, 8))
+        self.norm, self.head = torch.nn.LayerNorm(8), torch.nn.Linear(8, 3)
+
+    def forward(self, image):
+        tokens = self.patch(image).flatten(2).transpose(1, 2) + self.position
+        return self.head(self.norm(tokens))
+
+
+def test_the_tokens_of_a_vit_stay_float(tmp_path):
+    torch.manual_seed(0)
+    data = [{"image": np.random.default_rng(0).normal(size=(4, 3, 8, 8)).astype(np.float32)}]
+    source = source_from_object(
+        Patches(), {"image": torch.randn(2, 3, 8, 8)}, dynamic={"image": {0: "n"}}, calibration=lambda: iter(data)
+    )
+    graph = capture(source, 20, tmp_path / "model.onnx", {})
+    # OpenVINO runs a convolution in integers whatever becomes of its result; onnxruntime does not.
+    for name, convolution in (("cpu", "int8"), ("server-cpu", "float")):
+        placement, model = quantized(graph, source, SCHEMES[name], tmp_path / "int8.onnx")
+        (conv,) = nodes(model, "Conv")
+        assert (reads_quantized(model, conv, 0) is not None) == (convolution == "int8")
+        assert not [n for n in nodes(model, "QuantizeLinear") if n.input[0] == conv.output[0]]
+        assert any("residual stream" in why for why in placement.left.values()) == (convolution == "float")
 
 
 def test_inf_inside_the_model_names_the_tensor_and_the_sample(tmp_path):

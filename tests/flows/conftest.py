@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ._flow import EDGEPRESS, FORKING, SMALL, TARGETS, Cli, Exported, Ran
+from ._flow import EDGEPRESS, FORKING, OPTIONS, SMALL, TARGETS, Cli, Exported, Ran
 
 
 @pytest.fixture(scope="session")
@@ -92,9 +92,8 @@ def exported(command: Callable[..., Ran], examples: Path, tmp_path_factory: pyte
         if example not in made:
             output = tmp_path_factory.mktemp("dist")
             source = examples / f"{example}.py"
-            ran = command(
-                "export", source, "-t", ",".join(TARGETS), "-o", output, "--no-measure", "-q", cwd=output, timeout=1800
-            )
+            words = ("export", source, "-t", ",".join(TARGETS), "-o", output, "--no-measure", "-q")
+            ran = command(*words, *OPTIONS.get(example, ()), cwd=output, timeout=1800)
             assert ran.code == 0, ran.err
             made[example] = {typed: output / f"{source.stem}-{name}" for typed, name in TARGETS.items()}
         return made[example]

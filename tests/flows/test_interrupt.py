@@ -65,6 +65,7 @@ def reached():
         pytest.param("evaluate", signal.SIGINT, marks=pytest.mark.slow),
         pytest.param("measure", signal.SIGTERM, marks=pytest.mark.slow),
     ],
+    ids=lambda value: value if isinstance(value, str) else value.name,
 )
 def test_an_interrupted_export_leaves_nothing(
     tmp_path: Path, environment: dict[str, str], moment: str, number: signal.Signals
@@ -86,7 +87,8 @@ def test_an_interrupted_export_leaves_nothing(
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert err.strip() == "error: Interrupted; nothing half-written is left behind."
-    assert list(temporary.iterdir()) == []
+    # torch itself makes an empty cache directory there whenever it exports; it stays after any other program too.
+    assert [path for path in temporary.rglob("*") if not path.name.startswith("torchinductor_")] == []
     assert {p.name for p in work.iterdir()} <= {"net.py", "reached", "__pycache__"}
 
 

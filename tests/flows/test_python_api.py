@@ -9,6 +9,8 @@ import edgepress
 import numpy as np
 import pytest
 import torch
+from edgepress.exporter.seal import load_report
+from edgepress.profiles.report import TaskMetric
 from torch import nn
 
 
@@ -58,7 +60,7 @@ def test_a_module_becomes_a_bundle(options: dict[str, Any], batches: list[dict[s
     assert isinstance(bundle, edgepress.Bundle)
     assert bundle.path == options["output"] / "blend-cpu"
     assert bundle.manifest.engine.precision == "int8"
-    assert "task metric | 1.0000 | 1.0000 (the engine)" in bundle.report.read_text()
+    assert load_report(bundle.path).task == TaskMetric(before=1.0, after=1.0, how="the engine")
     assert edgepress.load_bundle(bundle.path) == bundle
     assert edgepress.verify_bundle(bundle.path).parity["output"].cosine > 0.99
 

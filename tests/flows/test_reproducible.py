@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,11 +42,14 @@ def test_two_exports_differ_in_what_was_measured_only(
 
 
 def test_nothing_in_a_bundle_tells_where_it_was_made(digits: dict[str, Path], again: dict[str, Path]) -> None:
-    traces = {os.uname().nodename, str(Path.home()), str(REPOSITORY), "/tmp/", "again0", str(digits["cpu"].parent)}
-    traces -= {"", "/", "localhost"}
+    places = {str(Path.home()), str(REPOSITORY), tempfile.gettempdir(), str(digits["cpu"].parent)} - {"/"}
+    names = {os.uname().nodename, getpass.getuser()} - {"localhost"}
     for bundle in (*digits.values(), *again.values()):
         for name, data in contents(bundle).items():
-            found = [trace for trace in traces if trace.encode() in data]
+            found = [place for place in places if place.encode() in data]
+            # In compressed bytes a name of a few letters occurs by chance.
+            if not name.endswith((".npz", ".bin", ".plan", ".ort", ".onnx")):
+                found += [word for word in names if re.search(rf"\b{re.escape(word)}\b", data.decode())]
             assert not found, f"{bundle.name}/{name} holds {found}"
 
 

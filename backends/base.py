@@ -142,11 +142,13 @@ class Backend(abc.ABC):
 
     Attributes:
         name: the entry-point name.
+        finishes_on_device: where this machine cannot compile, `recipe_files` lets the device do it.
         deterministic: compiling the same graph twice gives the same bytes.
     """
 
     name: str
     deterministic: bool = True
+    finishes_on_device: bool = False
 
     @abc.abstractmethod
     def available(self) -> Availability:
@@ -171,7 +173,7 @@ class Backend(abc.ABC):
             UnservedError: this machine cannot compile for the target.
             InputError: the compiler refuses the graph; the message names the node and the reason.
         """
-        self._need("compile")
+        self._need_compiler(target)
         return self._compile(graph, target, directory, precision)
 
     def open(self, engine: Engine, target: Target, threads: int | None = None) -> Session:
@@ -210,9 +212,28 @@ class Backend(abc.ABC):
     @abc.abstractmethod
     def _inspect(self, engine: Engine, target: Target, feed: Feed) -> tuple[Layer, ...]: ...
 
+    def obstacle(self, target: Target) -> str:
+        """Why this machine cannot compile for the target, one clause; empty where it can."""
+        here = self.available()
+        return "" if here.compile else here.reason
+
+    def require(self, target: Target) -> None:
+        """Check, before any work is done, that this machine can compile or leave the rest to the device.
+
+        Raises:
+            UnservedError: it can do neither.
+        """
+        if not self.finishes_on_device:
+            self._need_compiler(target)
+
     def recipe_files(self, graph: Graph, target: Target, precision: Precision) -> dict[str, str]:
         """Name to text of the files that let a device finish the build; empty where there is nothing to finish."""
         return {}
+
+    def _need_compiler(self, target: Target) -> None:
+        if why := self.obstacle(target):
+            hint = self.available().remedy or None
+            raise UnservedError(f"{self.name} cannot compile on this machine: {why}.", hint=hint)
 
     def _need(self, ability: str) -> None:
         here = self.available()

@@ -8,6 +8,7 @@ differs between versions 8.5 and 11 is found by looking for it, never by compari
 from __future__ import annotations
 
 import importlib
+import platform
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -114,6 +115,13 @@ class TensorRt(_Shared):
     title = "TensorRT"
     remedy = "On a Jetson it is part of JetPack: use the system's python3; elsewhere pip install 'edgepress[tensorrt]'."
     builds_without_device = False
+    finishes_on_device = True
+
+    def obstacle(self, target: Target) -> str:
+        """As usual, and a plan for another architecture: TensorRT does not cross-build."""
+        machine = platform.machine()
+        foreign = "" if target.arch in ("any", machine) else f"it does not cross-build, and this machine is {machine}"
+        return super().obstacle(target) or foreign
 
     def recipe_files(self, graph: Graph, target: Target, precision: Precision) -> dict[str, str]:
         """`build.sh`, which builds the engine with trtexec."""

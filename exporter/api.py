@@ -57,7 +57,7 @@ def export(
         evaluate: the task metric, higher is better, given a function from `{input: array}` to `{output: array}`.
         precision: `auto`, `int8`, `fp16` or `fp32`.
         exclude: node names, operator types or shell patterns of either that stay float.
-        axes: ranges of free axes; default 1 : the example's size : 16 times that.
+        axes: ranges of free axes; default 1 : the example's size : 8 times that.
         minimum_sqnr_db: least agreement with FP32, in dB of SQNR on the golden inputs, to ship.
         measure: measure latency where the engine runs on this machine.
         threads: intra-op threads; default all usable cores.

@@ -61,6 +61,7 @@ def export_bundles(
     """
     for target in targets:
         check_destination(destination(target), force=force)
+        load_backend(target.backend).require(target)
     axes = axis_ranges(source, recipe)
     with tempfile.TemporaryDirectory(prefix="edgepress-") as directory:
         shared = Shared(directory=Path(directory))
@@ -71,7 +72,7 @@ def export_bundles(
 
 
 def axis_ranges(source: Source, recipe: Recipe) -> dict[str, AxisRange]:
-    """The range of every free axis: the recipe's, else 1 : the example's size : 16 times that.
+    """The range of every free axis: the recipe's, else 1 : the example's size : 8 times that.
 
     Raises:
         InputError: the recipe names an axis that is not free.
@@ -83,7 +84,7 @@ def axis_ranges(source: Source, recipe: Recipe) -> dict[str, AxisRange]:
     }
     if unknown := sorted(set(recipe.axes) - set(usual)):
         raise InputError(f"--axis names {', '.join(unknown)}; the free axes are {', '.join(sorted(usual)) or 'none'}.")
-    default = {name: AxisRange(smallest=1, usual=size, largest=16 * size) for name, size in usual.items()}
+    default = {name: AxisRange(smallest=1, usual=size, largest=8 * size) for name, size in usual.items()}
     return {**default, **recipe.axes}
 
 

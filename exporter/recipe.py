@@ -28,7 +28,7 @@ class Recipe:
         ranges: range method, or `auto`.
         lifts: accuracy lifts to try; None is all of them.
         exclude: node names, operator types or shell patterns of either that stay float.
-        axes: ranges of free axes; the others are 1 : the example's size : 16 times that.
+        axes: ranges of free axes; the others are 1 : the example's size : 8 times that.
         minimum_sqnr_db: agreement below which nothing is shipped; None is MINIMUM_SQNR_DB of the precision.
         measure: measure latency where the engine runs on this machine.
         threads: intra-op threads of every runtime; None is the cores this process may use.

@@ -36,6 +36,7 @@ class Settings:
 
 
 QUICK = Settings()
+SLOW = 3.0  # times the seconds after which the sample count is not waited for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +143,9 @@ class _Arm:
             self.spent += taken / 1e9
 
     def enough(self, settings: Settings) -> bool:
-        return self.spent >= settings.seconds and len(self.samples) >= settings.samples
+        """Enough time and samples; a model too slow for that many samples ends with the time alone."""
+        slow = self.spent >= SLOW * settings.seconds
+        return self.spent >= settings.seconds and (len(self.samples) >= settings.samples or slow)
 
 
 def measure(

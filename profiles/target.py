@@ -8,6 +8,7 @@ by path.
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -192,6 +193,8 @@ def _target(data: dict[str, Any], origin: str) -> Target:
 def _checked(target: Target, origin: str) -> Target:
     if not target.precisions:
         raise InputError(f"Target {origin}: `precisions` is empty; give at least fp32.")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", target.name):
+        raise InputError(f"{origin}: the name {target.name!r} is not letters, digits, dots and dashes.")
     if ("int8" in target.precisions) != (target.scheme is not None):
         raise InputError(f"Target {origin}: int8 and `scheme` go together; give both or neither.")
     return target

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -62,9 +62,11 @@ def test_the_package_itself_loads_nothing_heavy() -> None:
 
 def test_help_answers_at_once() -> None:
     def seconds() -> float:
-        start = time.perf_counter()
+        """Processor time: what other processes take of a shared machine is not ours."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([EDGEPRESS, "--help"], capture_output=True, check=True)
-        return time.perf_counter() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
 
     assert min(seconds() for _ in range(7)) < HELP_SECONDS
 

@@ -79,7 +79,7 @@ def source_options(command: Command) -> Command:
         multiple=True,
         type=AxisOption(),
         metavar="NAME=MIN:USUAL:MAX",
-        help="Range of a free axis; repeatable. Default 1 : the example's size : 16 times that.",
+        help="Range of a free axis; repeatable. Default 1 : the example's size : 8 times that.",
     )(command)
 
 

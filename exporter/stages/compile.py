@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...backends.base import Backend, Graph, Rejection
 from ...backends.registry import load_backend
-from ...errors import InputError, UnservedError
+from ...errors import InputError
 from ...profiles.environment import this_machine
 from ...profiles.evidence import Evidence
 from ...profiles.report import Sizes
@@ -23,9 +23,9 @@ def run(draft: Draft, advance: Advance) -> Draft:
     (draft.directory / "engine").mkdir()
     weights = Sizes(weights_fp32=weight_bytes(draft.reference.path), weights=weight_bytes(draft.graph.path))
     graph, draft = draft.graph, replace(draft, sizes=weights)
-    if draft.backend.available().compile:
-        return _reference(_here(draft, graph))
-    return _for_device(draft, graph)
+    if why := draft.backend.obstacle(draft.target):
+        return _for_device(draft, graph, why)
+    return _reference(_here(draft, graph))
 
 
 def _here(draft: Draft, graph: Graph) -> Draft:
@@ -57,18 +57,14 @@ def _reference(draft: Draft) -> Draft:
     return replace(draft, reference_engine=engine, sizes=replace(draft.sizes, engine_fp32=directory_bytes(directory)))
 
 
-def _for_device(draft: Draft, graph: Graph) -> Draft:
-    here = draft.backend.available()
+def _for_device(draft: Draft, graph: Graph, reason: str) -> Draft:
+    """The files that let the device build; `Backend.require` has made sure that there are some."""
     files = draft.backend.recipe_files(graph, draft.target, draft.precision)
-    if not files:
-        raise UnservedError(
-            f"{draft.backend.name} cannot compile on this machine: {here.reason}.", hint=here.remedy or None
-        )
     for name, text in files.items():
         path = draft.directory / "engine" / name
         path.write_text(text, encoding="utf-8")
         path.chmod(0o755 if name.endswith(".sh") else 0o644)
-    why = f"not built here, because {here.reason}"
+    why = f"not built here, because {reason}"
     absent = Evidence(
         claim=f"The engine is {why}",
         kind="absent",

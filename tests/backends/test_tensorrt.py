@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from edgepress.backends import tensorrt as module
 from edgepress.backends._cuda import missing
-from edgepress.backends.base import AxisRange, TensorSpec
+from edgepress.backends.base import Availability, AxisRange, TensorSpec
 from edgepress.backends.tensorrt import TensorRt, TensorRtRtx
 from edgepress.errors import InputError, UnservedError
 from edgepress.profiles.target import Precision
@@ -298,3 +299,12 @@ def test_typing_follows_the_toolchain_as_far_as_this_tensorrt_has_it(
     target = jetson(flags=WEAK if weak else {"int8": ("--stronglyTyped",)})
     assert module._weak_flags(trt, target, "int8") == flags
     assert module._creation_flags(trt, weak=bool(flags)) == creation
+
+
+def test_a_plan_is_never_built_for_another_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU machine with TensorRT too: the plan would not run on the Jetson."""
+    here = Availability(version="tensorrt 10.3", compile=True, run=True)
+    monkeypatch.setattr(TensorRt, "available", lambda self: here)
+    foreign = replace(jetson(), arch="aarch64" if platform.machine() == "x86_64" else "x86_64")
+    assert "does not cross-build" in TensorRt().obstacle(foreign)
+    assert TensorRt().obstacle(replace(jetson(), arch="any")) == ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..backends.base import Array, Feed, Graph
@@ -19,6 +19,16 @@ from .recipe import Recipe
 HARM_DB = 0.1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gains:
+    """The lifts to apply, the SQNR with them in dB on the samples named, and a sentence each for the report."""
+
+    lifts: tuple[str, ...]
+    sqnr_db: float
+    samples: str
+    sentences: tuple[str, ...]
+
+
 def worthwhile(
     reference: Graph,
     target: Target,
@@ -27,8 +37,8 @@ def worthwhile(
     feeds: Sequence[Feed],
     kind: str,
     scratch: Path,
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Try the lifts one after the other on top of those kept; (names to apply, one sentence each for the report).
+) -> Gains:
+    """Try the lifts one after the other on top of those kept.
 
     Args:
         feeds: batches to judge on; the graphs run on the emulator.
@@ -60,7 +70,7 @@ def worthwhile(
         sentences.append(f"Lift {name} ({notes[name]}): {before:.1f} to {after:.1f} dB{verdict}.")
         if wanted:
             kept, before = (*kept, name), after
-    return kept, tuple(sentences)
+    return Gains(lifts=kept, sqnr_db=before, samples=f"{samples} {kind}", sentences=tuple(sentences))
 
 
 def _run(graph: Graph, target: Target, feeds: Sequence[Feed]) -> list[dict[str, Array]]:

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     "minimum_sqnr_db",
     type=Decibel(),
     metavar="DB",
-    help="Least agreement with FP32 to ship; default 10 for int8.",
+    help="Least SQNR against FP32 to ship; default 10 for int8, on calibration samples.",
 )
 @click.option(
     "--measure/--no-measure", default=True, show_default=True, help="Measure latency where the engine runs here."

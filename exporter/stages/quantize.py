@@ -9,11 +9,11 @@ from itertools import islice
 
 from ...backends.base import Feed, Graph
 from ...calibration.statistics import Statistics
-from ...errors import InputError
+from ...errors import InputError, VerificationError
 from ...profiles.target import Precision, Scheme
 from ..calibrate import calibration_feeds, gather
 from ..draft import Draft
-from ..gains import worthwhile
+from ..gains import Gains, worthwhile
 from ..graphs import read_graph
 from ..passes.placement import Placement
 from ..passes.to_float16 import to_float16
@@ -56,15 +56,24 @@ def _int8(draft: Draft, advance: Advance) -> Draft:
         )
     statistics = gather(draft.source, reference, quantizer, recipe, counted(advance))
     advance(None, "lifts")
-    kept, gains = worthwhile(reference, draft.target, recipe, statistics, *_judges(draft), draft.scratch)
-    quantizer.lifts = kept
+    gains = worthwhile(reference, draft.target, recipe, statistics, *_judges(draft), draft.scratch)
+    _judge(gains, recipe.least_sqnr_db("int8"))
+    quantizer.lifts = gains.lifts
     quantizer.write(statistics, draft.directory / "model.onnx")
     return replace(
         draft,
         graph=read_graph(draft.directory / "model.onnx", reference.axes),
         left=quantizer.placement.left,
-        notes=(*draft.notes, _origin(statistics, scheme), *gains),
+        notes=(*draft.notes, _origin(statistics, scheme), *gains.sentences),
     )
+
+
+def _judge(gains: Gains, least_db: float) -> None:
+    if gains.sqnr_db < least_db:
+        raise VerificationError(
+            f"int8 collapses: {gains.sqnr_db:.1f} dB of SQNR against FP32 on {gains.samples}, {least_db:g} dB needed.",
+            hint="Leave the layers that hurt in float with --exclude, give more calibration data, or lower --min-sqnr.",
+        )
 
 
 def _judges(draft: Draft) -> tuple[list[Feed], str]:

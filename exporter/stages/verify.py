@@ -50,7 +50,7 @@ def run(draft: Draft, advance: Advance) -> Draft:
     assert draft.golden is not None
     runner = runner_of(draft)
     session = open_session(draft, runner)
-    parity = check_golden(draft.golden, session, draft.recipe.least_sqnr_db(draft.precision))
+    parity = check_golden(draft.golden, session, draft.recipe.least_golden_db(draft.precision))
     proof = golden_evidence(parity, runner.backend.available().version, runner.how, on_device=runner.on_device)
     draft = replace(
         draft, parity_how=runner.how, evidence=(*draft.evidence, proof), **draft.with_parity("engine", parity)
@@ -99,7 +99,7 @@ def tolerance(draft: Draft) -> float:
 
     6 dB is noise of twice the amplitude: another CPU's kernels round differently, a wrong graph is much further off.
     """
-    least = draft.recipe.least_sqnr_db(draft.precision)
+    least = draft.recipe.least_golden_db(draft.precision)
     return max(least, min(worst(draft.parity["engine"]).sqnr_db - 6.0, 40.0))
 
 

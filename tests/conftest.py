@@ -24,8 +24,9 @@ def examples() -> Path:
 def residual_source():
     """A small residual network with every structure that placement must tell apart."""
     import torch
-    from edgepress.exporter.sources import source_from_object
     from torch import nn
+
+    from edgepress.exporter.sources import source_from_object
 
     class Residual(nn.Module):
         def __init__(self):

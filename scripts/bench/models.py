@@ -31,6 +31,7 @@ class Model:
         samples: the pool to draw calibration samples from, samples first; none of them is held out.
         transformer: what NNCF's `model_type` is told.
         trained: it has held-out data, so that its accuracy can be judged.
+        batch: samples that go through the model at once.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Model:
     samples: Callable[[], Samples]
     transformer: bool = False
     trained: bool = True
+    batch: int = BATCH
 
     @property
     def onnx(self) -> Path:
@@ -53,7 +55,24 @@ class Model:
             return
         self.onnx.parent.mkdir(parents=True, exist_ok=True)
         capture(self.source(), OPSET, self.onnx, {})
+        _drop_weight_shapes(self.onnx)
         np.savez(self.pool, **self.samples())
+
+
+def _drop_weight_shapes(path: Path) -> None:
+    """Remove the `value_info` of initializers.
+
+    onnxruntime's dynamic quantizer and neural-compressor transpose a Gemm's weight without correcting its shape there,
+    and then refuse their own graph.
+    """
+    import onnx
+
+    model = onnx.load(path)
+    weights = {initializer.name for initializer in model.graph.initializer}
+    kept = [value for value in model.graph.value_info if value.name not in weights]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(kept)
+    onnx.save(model, path)
 
 
 def example(name: str) -> Any:
@@ -151,14 +170,16 @@ MODELS = {
         Model(
             name="resnet50",
             source=_configured(_resnet50, _random_images(2), _BATCHES),
-            samples=lambda: _random_images(256),
+            samples=lambda: _random_images(64),
             trained=False,
+            batch=4,
         ),
         Model(
             name="mobilenet-v2",
             source=_configured(_mobilenet_v2, _random_images(2), _BATCHES),
-            samples=lambda: _random_images(256),
+            samples=lambda: _random_images(64),
             trained=False,
+            batch=4,
         ),
         Model(
             name="distilbert",

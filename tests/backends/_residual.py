@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from onnx import TensorProto, helper, numpy_helper
+
 from edgepress.backends.base import Array, Feed, Graph, TensorSpec
 from edgepress.profiles.target import Target, Toolchain
-from onnx import TensorProto, helper, numpy_helper
 
 CONVOLUTIONS = ("stem", "first", "second")
 CHANNELS, SIZE, CLASSES = 16, 12, 4

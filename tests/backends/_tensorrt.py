@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from onnx import TensorProto, helper, numpy_helper
+
 from edgepress.backends.base import AxisRange, Graph, TensorSpec
 from edgepress.profiles.target import Option, Precision, Scheme, Target, Toolchain
-from onnx import TensorProto, helper, numpy_helper
 
 SCHEME = Scheme(
     name="tensorrt",

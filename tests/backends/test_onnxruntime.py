@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+
 from edgepress.backends._onnxfile import external_files, read_nodes
 from edgepress.backends.base import Graph
 from edgepress.backends.onnxruntime import CONFIG, FLOAT, INTEGER, OnnxRuntime
 from edgepress.errors import InputError
 from edgepress.profiles.layers import Layer, coverage
 from edgepress.profiles.target import Target
-from onnx import TensorProto, helper, numpy_helper
 
 from ._residual import (
     CONVOLUTIONS,

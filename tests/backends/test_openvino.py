@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from edgepress.backends.base import Feed
 from edgepress.backends.openvino import OpenVino
 from edgepress.errors import InputError, UnservedError

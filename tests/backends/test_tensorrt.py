@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from edgepress.backends import tensorrt as module
 from edgepress.backends._cuda import missing
 from edgepress.backends.base import Availability, AxisRange, TensorSpec

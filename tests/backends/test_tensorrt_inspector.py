@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from edgepress.backends._inspector import layers_from_json
 from edgepress.errors import VerificationError
 from edgepress.profiles.layers import coverage

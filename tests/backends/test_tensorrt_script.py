@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from edgepress.backends.base import AxisRange, Graph, TensorSpec
 from edgepress.backends.tensorrt import TensorRt, TensorRtRtx
 from edgepress.errors import InputError

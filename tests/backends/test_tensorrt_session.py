@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from edgepress.backends._cuda import CudaSession, cast, missing
 from edgepress.backends.base import Engine, TensorSpec
 from edgepress.errors import InputError, UnservedError

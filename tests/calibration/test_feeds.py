@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from edgepress.backends.base import TensorSpec
 from edgepress.calibration.feeds import checked, feeds_from_object, feeds_from_path
 from edgepress.errors import InputError

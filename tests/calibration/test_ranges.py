@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from edgepress.calibration.affine import affine
 from edgepress.calibration.ranges import METHODS, find_range
 from edgepress.calibration.statistics import TensorStatistics

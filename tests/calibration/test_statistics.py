@@ -2,12 +2,13 @@ import random
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from edgepress.calibration import exact, loggrid
 from edgepress.calibration.statistics import NO_DATA, Channels, Statistics, TensorStatistics, add_digests, digest
 from edgepress.calibration.storage import load_statistics, save_statistics
 from edgepress.errors import InputError
-from hypothesis import given
-from hypothesis import strategies as st
 
 LAST = Channels(axis=-1, spread=True)
 finite = st.floats(-(2.0**100), 2.0**100, width=32)

@@ -9,12 +9,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+
 from edgepress.backends.base import AxisRange, Backend, Engine, Feed, Graph, TensorSpec
 from edgepress.backends.registry import backend_names, load_backend
 from edgepress.errors import InputError
 from edgepress.profiles.parity import parity, worst
 from edgepress.profiles.target import Target, Toolchain
-from onnx import TensorProto, helper, numpy_helper
 
 SINGLE_DB = 100.0  # agreement of two float32 runtimes that sum in another order, measured 130 dB and more
 

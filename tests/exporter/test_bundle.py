@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from edgepress.backends.base import AxisRange, TensorSpec
 from edgepress.errors import InputError, VerificationError
 from edgepress.exporter.bundle import (

@@ -9,14 +9,15 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+from torch.nn import functional
+
 from edgepress.backends.base import AxisRange
 from edgepress.errors import EdgepressError, InputError, VerificationError
 from edgepress.exporter.graphs import read_graph
 from edgepress.exporter.sources import Source, load_source, source_from_object, torch_predict
 from edgepress.exporter.stages.capture import capture, prove_capture
-from onnx import TensorProto, helper, numpy_helper
-from torch import nn
-from torch.nn import functional
 
 BATCH = {"batch": AxisRange(smallest=1, usual=2, largest=32)}
 TOKENS = {**BATCH, "sequence": AxisRange(smallest=1, usual=7, largest=64)}

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from edgepress.backends.registry import backend_names
 from edgepress.exporter import cli
 from edgepress.exporter.cli.summary import command_line

@@ -7,10 +7,11 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+
 from edgepress.backends.base import AxisRange, TensorSpec
 from edgepress.errors import InputError
 from edgepress.exporter.graphs import free_axes, read_graph, weight_bytes, write_model
-from onnx import TensorProto, helper, numpy_helper
 
 WEIGHT = np.arange(4000, dtype=np.float32).reshape(40, 100)
 

@@ -8,6 +8,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 import torch
+
 from edgepress.calibration.collect import collect
 from edgepress.calibration.feeds import checked
 from edgepress.errors import InputError
@@ -111,6 +112,7 @@ def test_excluded_layers_stay_float_with_their_weights_untouched(residual_graph,
 
 def test_a_channel_with_tiny_weights_and_a_large_bias_does_not_wrap_in_int32(tmp_path):
     import torch
+
     from edgepress.exporter.sources import source_from_object
     from edgepress.exporter.stages.capture import capture
 
@@ -133,6 +135,7 @@ def test_a_channel_with_tiny_weights_and_a_large_bias_does_not_wrap_in_int32(tmp
 
 def test_a_graph_output_that_is_quantized_keeps_its_name(tmp_path):
     import torch
+
     from edgepress.exporter.sources import source_from_object
     from edgepress.exporter.stages.capture import capture
 
@@ -155,6 +158,7 @@ def test_a_graph_output_that_is_quantized_keeps_its_name(tmp_path):
 
 def test_a_transformer_gets_int8_matmuls_and_nothing_else(tmp_path):
     import torch
+
     from edgepress.exporter.sources import source_from_object
     from edgepress.exporter.stages.capture import capture
 
@@ -227,6 +231,7 @@ def test_the_tokens_of_a_vit_stay_float(tmp_path):
 
 def test_inf_inside_the_model_names_the_tensor_and_the_sample(tmp_path):
     import torch
+
     from edgepress.exporter.sources import source_from_object
     from edgepress.exporter.stages.capture import capture
 

@@ -8,9 +8,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from torch import nn
+
 from edgepress.errors import InputError
 from edgepress.exporter.sources import load_source, source_from_object, torch_predict
-from torch import nn
 
 GOOD = """
     import torch

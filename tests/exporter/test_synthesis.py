@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from edgepress.backends.base import TensorSpec
 from edgepress.errors import InputError
 from edgepress.exporter.synthesis import synthesize, synthesize_from_specs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from edgepress.calibration.statistics import Statistics
 from edgepress.calibration.storage import load_statistics
 

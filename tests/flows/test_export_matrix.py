@@ -95,8 +95,9 @@ def test_an_rtx_plan_serves_every_generation(digits: dict[str, Path]) -> None:
 
 @pytest.mark.slow
 def test_int8_sentence_embeddings_point_where_the_models_do(exported: Exported, examples: Path) -> None:
-    import edgepress
     import torch
+
+    import edgepress
     from edgepress.backends.registry import load_backend
     from edgepress.exporter.sources import load_source, torch_predict
 

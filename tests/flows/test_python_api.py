@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import edgepress
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
+import edgepress
 from edgepress.exporter.seal import load_report
 from edgepress.profiles.report import TaskMetric
-from torch import nn
 
 
 class Blend(nn.Module):

@@ -90,6 +90,7 @@ def test_an_engine_that_computes_something_else_fails_although_every_hash_is_rig
 ) -> None:
     """Golden outputs of other weights, with their hashes entered."""
     import numpy as np
+
     from edgepress.exporter.bundle import sha256
 
     path = bundle / "golden" / "outputs.npz"

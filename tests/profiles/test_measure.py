@@ -7,6 +7,7 @@ from itertools import groupby
 
 import numpy as np
 import pytest
+
 from edgepress.profiles.measure import Measurement, Settings, is_steady, measure, speedup
 
 MS = 1_000_000

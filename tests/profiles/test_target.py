@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from edgepress.errors import InputError
 from edgepress.profiles import target as module
 from edgepress.profiles.target import Scheme, Toolchain, load_target, target_aliases, target_from_data, target_names

@@ -8,14 +8,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..backends.base import Array, Feed, Graph
 from ..errors import InputError
 from .feeds import Feeds, samples_in
+from .portions import Portions, Shape
 from .statistics import NO_DATA, Channels, Statistics, TensorStatistics, add_digests, digest
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 # Name of a tensor to observe, and the per-channel state to keep of it (None: none).
 Observed = Mapping[str, Channels | None]
@@ -35,14 +39,15 @@ class Collector:
     data: str = NO_DATA
     tensors: dict[str, TensorStatistics] = field(default_factory=dict)
 
-    def add(self, feed: Feed, values: Mapping[str, Array]) -> None:
-        """Take in one batch: the feed and the values of the tensors inside the graph.
+    def add(self, feed: Feed, values: dict[str, Array]) -> None:
+        """Take in one portion: the feed and the values of the tensors inside the graph, which are used up.
 
         Raises:
             InputError: a tensor of the model is NaN or Inf.
         """
         for name, keep in self.observed.items():
-            array = values[name] if name in values else feed[name]
+            # Taken out, so that a tensor's memory is free for the next run as soon as it is counted.
+            array = values.pop(name) if name in values else feed[name]
             if array.size:
                 self._tensor(name, array, keep)
         self.samples += samples_in(feed)
@@ -88,8 +93,8 @@ def collect(
         graph: the float graph.
         observed: the values to observe, graph inputs among them.
         feeds: checked calibration data.
-        seen: called after each batch with the number of samples so far.
-        settled: asked after each batch whether the rest need not be read.
+        seen: called after each portion of a batch with the number of samples so far.
+        settled: asked after each portion whether the rest need not be read.
 
     Raises:
         InputError: no data, or a tensor of the model became NaN or Inf (which one, and by which sample).
@@ -115,7 +120,9 @@ class Runner:
 
     def __enter__(self) -> Runner:
         self._scratch = tempfile.TemporaryDirectory(prefix="edgepress-")
-        self._session = _session(_exposed(self._graph, self._names, Path(self._scratch.name)), self._threads)
+        path, shapes = _exposed(self._graph, self._names, Path(self._scratch.name))
+        self._portions = Portions(self._graph.inputs, shapes)
+        self._session = _session(path, self._threads)
         self._ahead = ThreadPoolExecutor(1)
         return self
 
@@ -125,10 +132,10 @@ class Runner:
         self._scratch.cleanup()
 
     def all(self, feeds: Iterator[Feed]) -> Iterator[tuple[Feed, dict[str, Array]]]:
-        """Each feed with the values of the tensors inside the graph."""
+        """Each feed, in portions, with the values of the tensors inside the graph."""
         waiting: tuple[Feed, Future[dict[str, Array]]] | None = None
-        for feed in chain(feeds, [None]):
-            following = None if feed is None else (feed, self._ahead.submit(self._run, feed))
+        for portion in chain(chain.from_iterable(map(self._portions.of, feeds)), [None]):
+            following = None if portion is None else (portion, self._ahead.submit(self._run, portion))
             if waiting is not None:
                 yield waiting[0], waiting[1].result()
             waiting = following
@@ -139,8 +146,8 @@ class Runner:
         return dict(zip(self._names, self._session.run(self._names, dict(feed)), strict=True))
 
 
-def _exposed(graph: Graph, tensors: Sequence[str], scratch: Path) -> Path:
-    """A copy of the graph whose outputs are the observed tensors."""
+def _exposed(graph: Graph, tensors: Sequence[str], scratch: Path) -> tuple[Path, list[Shape]]:
+    """A copy of the graph whose outputs are the observed tensors, and their shapes as far as the graph tells."""
     import onnx_ir as ir
 
     model = ir.load(graph.path)
@@ -151,7 +158,11 @@ def _exposed(graph: Graph, tensors: Sequence[str], scratch: Path) -> Path:
         model.graph.outputs.append(next(iter(reversed(list(model.graph)))).outputs[0])
     path = scratch / "observed.onnx"
     ir.save(model, path, external_data="observed.data")
-    return path
+    return path, [_shape(by_name[name]) for name in tensors]
+
+
+def _shape(value: ir.Value) -> Shape:
+    return () if value.shape is None else [d if isinstance(d, int) else d.value for d in value.shape]
 
 
 def _session(path: Path, threads: int) -> Any:
@@ -160,6 +171,10 @@ def _session(path: Path, threads: int) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
+    # Threads that spin while they wait would take the processor from the counting, which runs beside them.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Memory planned from the first batch would be kept beside what the observed tensors need.
+    options.enable_mem_pattern = False
     # The default order keeps every observed tensor alive to the end of a run; this one frees them early.
     options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -20,10 +20,11 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channels:
-    """Which per-channel state to keep: sums along this axis, and extremes and squares as well where `spread`."""
+    """Which per-channel state to keep: sums along this axis, and where `spread` extremes and (unless not) squares."""
 
     axis: int
     spread: bool
+    squares: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,19 +50,22 @@ class ChannelStatistics:
     def of(cls, array: npt.NDArray[np.float32], channels: Channels) -> ChannelStatistics:
         """The state of one non-empty array."""
         rows, over = _rows(array, channels.axis)
-        total = exact.limbs(_wide(rows.sum(axis=over)).sum(axis=0))
+        kept = "ij" if over == 2 else "ik"
+        # einsum, as sum() pays for its pairwise order once a row, and the rows of deep layers are short.
+        total = exact.limbs(_in_range(np.einsum(f"ijk->{kept}", rows)))
         count = array.size // array.shape[channels.axis]
         if not channels.spread:
             return cls(axis=channels.axis, count=count, total=total, minimum=NONE, maximum=NONE, square=NO_SQUARES)
-        squares = np.einsum("ijk,ijk->ij" if over == 2 else "ijk,ijk->ik", rows, rows)
-        # Adding 0 makes -0 a 0: which of the two a minimum gives depends on the order.
+        squares = np.einsum(f"ijk,ijk->{kept}", rows, rows) if channels.squares else None
+        # Over the samples first: the rows of deep layers are short, and each costs numpy a call. Adding 0 makes -0 a
+        # 0: which of the two a minimum gives depends on the order.
         return cls(
             axis=channels.axis,
             count=count,
             total=total,
-            minimum=rows.min(axis=over).min(axis=0) + np.float32(0),
-            maximum=rows.max(axis=over).max(axis=0) + np.float32(0),
-            square=exact.limbs(_wide(squares).sum(axis=0)),
+            minimum=rows.min(axis=0).min(axis=over - 1) + np.float32(0),
+            maximum=rows.max(axis=0).max(axis=over - 1) + np.float32(0),
+            square=NO_SQUARES if squares is None else exact.limbs(_in_range(squares)),
         )
 
     def merge(self, other: ChannelStatistics) -> ChannelStatistics:
@@ -73,6 +77,20 @@ class ChannelStatistics:
             maximum=np.maximum(self.maximum, other.maximum),
             total=self.total + other.total,
             square=self.square + other.square,
+        )
+
+    def divided(self, factors: npt.NDArray[np.float64]) -> ChannelStatistics:
+        """The state of x / factors, one positive factor a channel; the sums are rounded to float32."""
+        narrow = factors.astype(np.float32)
+        return ChannelStatistics(
+            axis=self.axis,
+            count=self.count,
+            total=exact.limbs((exact.value(self.total) / factors).astype(np.float32)[None]),
+            minimum=self.minimum / narrow if self.minimum.size else NONE,
+            maximum=self.maximum / narrow if self.maximum.size else NONE,
+            square=exact.limbs((exact.value(self.square) / factors**2).astype(np.float32)[None])
+            if self.square.size
+            else NO_SQUARES,
         )
 
     def mean(self) -> npt.NDArray[np.float64]:
@@ -108,10 +126,11 @@ class TensorStatistics:
         """
         floats = np.ascontiguousarray(array, dtype=np.float32)
         channels = None if keep is None else ChannelStatistics.of(floats, keep)
+        spread = channels if channels is not None and channels.minimum.size else None
         return cls(
             count=floats.size,
-            minimum=float(floats.min()) + 0.0,
-            maximum=float(floats.max()) + 0.0,
+            minimum=float((floats if spread is None else spread.minimum).min()) + 0.0,
+            maximum=float((floats if spread is None else spread.maximum).max()) + 0.0,
             histogram=loggrid.count(floats),
             channels=channels,
         )
@@ -134,18 +153,20 @@ class TensorStatistics:
 def _rows(array: npt.NDArray[np.float32], axis: int) -> tuple[npt.NDArray[np.float32], int]:
     """The array in three axes and the one to reduce first, so that numpy reduces at full speed; channels are the other.
 
-    (1, positions, C) and 1 where the channels are last, (outer, C, inner) and 2 elsewhere.
+    (samples, positions, C) and 1 where the channels are last, (outer, C, inner) and 2 elsewhere. What is summed in
+    float32 lies within one sample, so that the sums do not depend on how the samples were batched.
     """
     axis %= array.ndim
     if axis == array.ndim - 1:
-        return array.reshape(1, -1, array.shape[-1]), 1
+        return array.reshape(len(array) if axis else 1, -1, array.shape[-1]), 1
     return array.reshape(int(np.prod(array.shape[:axis])), array.shape[axis], -1), 2
 
 
-def _wide(sums: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Sums in float64; one that left float32's range stays at its end."""
-    wide = sums.astype(np.float64)
-    return wide if np.isfinite(wide).all() else np.nan_to_num(wide, posinf=FLOAT32_MAX, neginf=-FLOAT32_MAX)
+def _in_range(sums: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The sums; one that left float32's range stays at its end."""
+    if np.isfinite(sums).all():
+        return sums
+    return np.nan_to_num(sums, posinf=FLOAT32_MAX, neginf=-FLOAT32_MAX)
 
 
 def _merged(one: ChannelStatistics | None, other: ChannelStatistics | None) -> ChannelStatistics | None:
@@ -163,7 +184,7 @@ class Statistics:
     Attributes:
         graph: digest of the graph that was run.
         samples: how many samples went in.
-        data: digest of the data, the same in any order of the batches; says whether two sites used the same.
+        data: digest of the data, the same in any order and batching; says whether two sites used the same.
         converged: the ranges had settled before the data ended, and the rest was not read.
     """
 
@@ -196,17 +217,30 @@ class Statistics:
 
 
 def digest(feed: Mapping[str, Array]) -> str:
-    """Hex BLAKE2b of one batch: names, dtypes, shapes and bytes."""
+    """Hex digest of the samples of a batch, the same however they are batched.
+
+    The sum of each sample's BLAKE2b of names, dtypes, shapes and bytes; of the batch as one where it has no samples.
+    """
+    arrays = {name: np.ascontiguousarray(feed[name]) for name in sorted(feed)}
+    lengths = {len(array) if array.ndim else -1 for array in arrays.values()}
+    if len(lengths) > 1 or -1 in lengths:
+        return _digest(arrays)
+    total = NO_DATA
+    for sample in range(lengths.pop()):
+        total = add_digests(total, _digest({name: array[sample] for name, array in arrays.items()}))
+    return total
+
+
+def _digest(arrays: Mapping[str, Array]) -> str:
     total = hashlib.blake2b(digest_size=32)
-    for name in sorted(feed):
-        array = np.ascontiguousarray(feed[name])
+    for name, array in arrays.items():
         total.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
-        total.update(array.reshape(-1).view(np.uint8).data)
+        total.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return total.hexdigest()
 
 
 def add_digests(one: str, other: str) -> str:
-    """Sum modulo 2**256: the digest of a set of batches does not depend on their order (AdHash, Bellare 1997)."""
+    """Sum modulo 2**256: the digest of a set of samples does not depend on their order (AdHash, Bellare 1997)."""
     return f"{(int(one, 16) + int(other, 16)) % (1 << 256):064x}"
 
 

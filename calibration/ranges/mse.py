@@ -55,8 +55,9 @@ def _rounding(inner: Values, outer: Values, step: Values) -> Values:
     """
 
     def area(x: Values) -> Values:
-        whole = np.rint(x / step)
-        return whole / 12 + (x / step - whole) ** 3 / 3
+        whole = np.rint(u := x / step)
+        rest = u - whole
+        return whole / 12 + rest * rest * rest / 3  # not **3, which is a call of pow() an element
 
     width = (outer - inner) / step
     narrow = width < 1e-6  # zero, and denormals: the bin is a point

@@ -41,10 +41,16 @@ def add_constant(graph: ir.Graph, name: str, array: npt.NDArray[Any]) -> ir.Valu
     import onnx_ir as ir
 
     name = free_name(name, graph.initializers)
-    value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
+    value = ir.Value(name=name, const_value=ir.Tensor(array, name=name))
     value.shape, value.type = ir.Shape(array.shape), ir.TensorType(ir.DataType.from_numpy(array.dtype))
     graph.register_initializer(value)
     return value
+
+
+def drop_unused(graph: ir.Graph, value: ir.Value) -> None:
+    """Remove an initializer that nothing reads any more."""
+    if value.is_initializer() and not value.uses() and not value.is_graph_output():
+        del graph.initializers[str(value.name)]
 
 
 def free_name(name: str, taken: Container[str]) -> str:

@@ -50,7 +50,7 @@ def test_any_order_and_grouping_of_batches_gives_the_same_state(batches, rng):
 def test_exact_sums_are_the_correctly_rounded_sum(values):
     import math
 
-    parts = sum(exact.limbs(np.asarray([v])) for v in values)
+    parts = sum(exact.limbs(np.asarray([[v]], np.float32)) for v in values)
     # what is below 2**-120 is dropped, which is nothing beside any activation
     assert exact.value(parts)[0] == pytest.approx(math.fsum(values), rel=1e-15, abs=len(values) * 2.0**-119)
 

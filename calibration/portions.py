@@ -1,0 +1,54 @@
+"""Cut a user's batches into portions whose observed tensors stay small, whatever batch size the data come in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from ..backends.base import Feed, TensorSpec
+from .feeds import samples_in
+
+# Bytes of observed tensors a run; two runs are in memory at once. Less would cost time on small models, and more gains
+# none: the counting would no longer find its numbers in the cache.
+LIMIT = 4 << 20
+Shape = Sequence[int | str | None]
+
+
+class Portions:
+    """Cuts feeds along the batch axis; where depends on shapes alone, so that every shard cuts alike."""
+
+    def __init__(self, inputs: Sequence[TensorSpec], observed: Sequence[Shape], limit: int = LIMIT) -> None:
+        """Prepare.
+
+        Args:
+            inputs: of the graph; it can be cut where the first axis of all of them is the same free one.
+            observed: shapes of the observed tensors, free axes by name, None where a size is not known.
+            limit: bytes of observed tensors that a portion may have, taken as float32.
+        """
+        first = {spec.shape[0] if spec.shape else None for spec in inputs}
+        self._cuttable = len(first) == 1 and isinstance(next(iter(first)), str)
+        self._inputs, self._observed, self._limit = inputs, observed, limit
+
+    def of(self, feed: Feed) -> Iterator[Feed]:
+        """The feed in portions of whole samples, at least one each; whole where it cannot be cut."""
+        samples = samples_in(feed)
+        runs = math.ceil(self._bytes(feed) / self._limit) if self._cuttable else 1
+        if runs < 2:
+            yield feed
+            return
+        step = math.ceil(samples / runs)  # all of a size: a small rest would cost as much as a full run
+        for start in range(0, samples, step):
+            yield {name: array[start : start + step] for name, array in feed.items()}
+
+    def _bytes(self, feed: Feed) -> int:
+        """Bytes of the observed tensors that this feed gives; a size that is not known counts as 1."""
+        sizes: Mapping[str, int] = {
+            axis: size
+            for spec in self._inputs
+            for axis, size in zip(spec.shape, feed[spec.name].shape, strict=True)
+            if isinstance(axis, str)
+        }
+        return 4 * sum(
+            math.prod(size if isinstance(size, int) else sizes.get(size or "", 1) for size in shape)
+            for shape in self._observed
+        )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from ..backends.base import Graph
 from ..calibration.affine import Affine, affine
@@ -13,7 +16,7 @@ from ..calibration.ranges import find_range
 from ..calibration.statistics import Statistics, TensorStatistics
 from ..profiles.target import Scheme
 from .graphs import write_model
-from .passes import correct_bias, smooth
+from .passes import correct_bias, equalize, smooth
 from .passes.insert_qdq import InsertQdqPass
 from .passes.lifted import Lifted
 from .passes.placement import Placement, place
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
 Lift = Callable[["ir.Graph", Placement, Mapping[str, TensorStatistics], Scheme], Lifted]
 # In the order in which they are applied; each works on what the one before left.
-LIFTS: Mapping[str, Lift] = {"smooth": smooth.lift, "correct-bias": correct_bias.lift}
+LIFTS: Mapping[str, Lift] = {"equalize": equalize.lift, "smooth": smooth.lift, "correct-bias": correct_bias.lift}
 AUTO = "auto"
 
 
@@ -62,14 +65,15 @@ class Quantizer:
 
     def write(self, statistics: Statistics, path: Path) -> dict[str, str]:
         """Rewrite the model in int8 to `path`; returns what each lift did, of those that did anything. Call once."""
-        graph, notes = self.model.graph, {}
+        graph, notes, tensors = self.model.graph, {}, dict(statistics.tensors)
         fixed: dict[str, tuple[float, float]] = {}
         for name in self.lifts:
-            lifted = LIFTS[name](graph, self.placement, statistics.tensors, self.scheme)
+            lifted = LIFTS[name](graph, self.placement, tensors, self.scheme)
+            tensors.update({value: _divided(tensors[value], factors) for value, factors in lifted.factors.items()})
             fixed.update(lifted.ranges)
             if lifted.note:
                 notes[name] = lifted.note
-        InsertQdqPass(graph, self.scheme, self.ranges(statistics.tensors, fixed)).run(self.placement)
+        InsertQdqPass(graph, self.scheme, self.ranges(tensors, fixed)).run(self.placement)
         write_model(self.model, path)
         return notes
 
@@ -98,3 +102,8 @@ class Quantizer:
             return self.method
         readers = (node.op_type for value in values for node, _ in self.placement.edges[value])
         return "min-max" if "MatMul" in readers else "mse"
+
+
+def _divided(state: TensorStatistics, factors: npt.NDArray[np.float64]) -> TensorStatistics:
+    """The state with its channels divided; the range comes from the lift, as the histogram cannot follow."""
+    return state if state.channels is None else replace(state, channels=state.channels.divided(factors))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # Spelt out, since the modules that define them import the pipeline; a test holds them equal.
 RANGES = ("auto", "min-max", "percentile", "entropy", "mse")
-LIFTS = ("smooth", "correct-bias")
+LIFTS = ("equalize", "smooth", "correct-bias")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")

@@ -16,6 +16,7 @@ import numpy as np
 
 from ...calibration.statistics import Channels
 from ...profiles.target import Scheme
+from .channel_domains import find_domains
 from .inspect_values import constant, number, passes_scale, single_consumer
 
 if TYPE_CHECKING:
@@ -59,12 +60,14 @@ class Placement:
         edges: for each quantized value the consumers (node, input index) that read it quantized.
         everywhere: values that all consumers read quantized, graph outputs included.
         left: weighted operators that stay float, by node name, with the reason.
+        rescalable: values whose channels a lift may rescale, along axis 1.
     """
 
     weights: list[WeightSite] = field(default_factory=list)
     edges: dict[ir.Value, list[tuple[ir.Node, int]]] = field(default_factory=dict)
     everywhere: set[ir.Value] = field(default_factory=set)
     left: dict[str, str] = field(default_factory=dict)
+    rescalable: set[ir.Value] = field(default_factory=set)
     _parent: dict[ir.Value, ir.Value] = field(default_factory=dict)
 
     def read(self, node: ir.Node, index: int) -> None:
@@ -85,6 +88,9 @@ class Placement:
     def observed(self) -> dict[str, Channels | None]:
         """The quantized values by name, with the per-channel state to keep of those that a weighted operator reads."""
         keep = {site.node.inputs[site.data]: site.channels for site in self.weights}
+        for value in self.rescalable:
+            if value not in keep or not keep[value].spread:
+                keep[value] = Channels(axis=1, spread=True, squares=False)
         return {str(value.name): keep.get(value) for value in self.edges}
 
     def root(self, value: ir.Value) -> ir.Value:
@@ -113,6 +119,7 @@ def place(graph: ir.Graph, scheme: Scheme, exclude: Sequence[str] = ()) -> Place
             _weighted(node, scheme, exclude, placement)
     for rule in (_residuals, _around, _shared, _keep_scale):
         rule(graph, scheme, placement)
+    placement.rescalable.update(value for domain in find_domains(graph) for value in domain.values)
     return placement
 
 

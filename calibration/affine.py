@@ -40,6 +40,15 @@ def affine(low: float, high: float, scheme: Scheme) -> Affine:
     return Affine(scale=scale, zero_point=int(np.clip(round(smallest - low / scale), smallest, smallest + STEPS)))
 
 
+def represented(affine: Affine, scheme: Scheme) -> tuple[float, float]:
+    """The smallest and the largest real value that the integers stand for."""
+    if scheme.symmetric:
+        return -SYMMETRIC_LIMIT * affine.scale, SYMMETRIC_LIMIT * affine.scale
+    smallest = 0 if scheme.activation == "uint8" else -128
+    low = (smallest - affine.zero_point) * affine.scale
+    return low, low + STEPS * affine.scale
+
+
 def weight_scales(weight: npt.NDArray[np.float32], axis: int | None) -> npt.NDArray[np.float32]:
     """Symmetric int8 scales of a weight: max|w| / 127 per channel along `axis`, or one for all (shape `()`) if None.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -100,7 +101,7 @@ def collect(
         InputError: no data, or a tensor of the model became NaN or Inf (which one, and by which sample).
     """
     collector = Collector(observed)
-    with Runner(graph, observed) as run:
+    with exposed(graph, observed) as outputs, Runner(outputs) as run:
         for feed, values in run.all(feeds()):
             collector.add(feed, values)
             seen(collector.samples)
@@ -109,45 +110,61 @@ def collect(
     return collector.statistics(graph)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposed:
+    """A file of the graph whose outputs are the observed tensors.
+
+    Attributes:
+        names: those of them that are computed, and not inputs of the graph.
+        portions: how feeds are cut for it.
+    """
+
+    path: Path
+    names: Sequence[str]
+    portions: Portions
+
+
+@contextmanager
+def exposed(graph: Graph, observed: Observed) -> Iterator[Exposed]:
+    """Write the file, which is gone at the end."""
+    names = sorted(set(observed) - {spec.name for spec in graph.inputs})
+    with tempfile.TemporaryDirectory(prefix="edgepress-") as scratch:
+        path = Path(scratch) / "observed.onnx"
+        yield Exposed(path=path, names=names, portions=Portions(graph.inputs, _write_exposed(graph, names, path)))
+
+
 class Runner:
     """Runs a graph and hands out the observed tensors; the next batch is computed while the last one is counted."""
 
-    def __init__(self, graph: Graph, observed: Observed, threads: int = 0) -> None:
+    def __init__(self, outputs: Exposed, threads: int = 0) -> None:
         """Prepare; the session is opened on entering. `threads` 0 leaves onnxruntime its own choice."""
-        self._graph = graph
-        self._threads = threads
-        self._names = sorted(set(observed) - {spec.name for spec in graph.inputs})
+        self._outputs, self._threads = outputs, threads
 
     def __enter__(self) -> Runner:
-        self._scratch = tempfile.TemporaryDirectory(prefix="edgepress-")
-        path, shapes = _exposed(self._graph, self._names, Path(self._scratch.name))
-        self._portions = Portions(self._graph.inputs, shapes)
-        self._session = _session(path, self._threads)
+        self._session = _session(self._outputs.path, self._threads)
         self._ahead = ThreadPoolExecutor(1)
         return self
 
     def __exit__(self, *details: object) -> None:
         self._ahead.shutdown(cancel_futures=True)
         del self._session
-        self._scratch.cleanup()
 
     def all(self, feeds: Iterator[Feed]) -> Iterator[tuple[Feed, dict[str, Array]]]:
         """Each feed, in portions, with the values of the tensors inside the graph."""
         waiting: tuple[Feed, Future[dict[str, Array]]] | None = None
-        for portion in chain(chain.from_iterable(map(self._portions.of, feeds)), [None]):
+        for portion in chain(chain.from_iterable(map(self._outputs.portions.of, feeds)), [None]):
             following = None if portion is None else (portion, self._ahead.submit(self._run, portion))
             if waiting is not None:
                 yield waiting[0], waiting[1].result()
             waiting = following
 
     def _run(self, feed: Feed) -> dict[str, Array]:
-        if not self._names:
-            return {}
-        return dict(zip(self._names, self._session.run(self._names, dict(feed)), strict=True))
+        names = self._outputs.names
+        return dict(zip(names, self._session.run(names, dict(feed)), strict=True)) if names else {}
 
 
-def _exposed(graph: Graph, tensors: Sequence[str], scratch: Path) -> tuple[Path, list[Shape]]:
-    """A copy of the graph whose outputs are the observed tensors, and their shapes as far as the graph tells."""
+def _write_exposed(graph: Graph, tensors: Sequence[str], path: Path) -> list[Shape]:
+    """Write the graph with these tensors as its outputs; returns their shapes as far as the graph tells them."""
     import onnx_ir as ir
 
     model = ir.load(graph.path)
@@ -156,9 +173,8 @@ def _exposed(graph: Graph, tensors: Sequence[str], scratch: Path) -> tuple[Path,
     model.graph.outputs.extend(by_name[name] for name in tensors)
     if not tensors:  # a model whose only quantized tensors are its inputs still needs one output to be valid
         model.graph.outputs.append(next(iter(reversed(list(model.graph)))).outputs[0])
-    path = scratch / "observed.onnx"
     ir.save(model, path, external_data="observed.data")
-    return path, [_shape(by_name[name]) for name in tensors]
+    return [_shape(by_name[name]) for name in tensors]
 
 
 def _shape(value: ir.Value) -> Shape:

@@ -12,7 +12,7 @@ from itertools import islice
 from ..backends.base import Feed, Graph
 from ..errors import InputError
 from ..profiles.environment import usable_cores
-from .collect import Collector, Observed, Runner
+from .collect import Collector, Exposed, Observed, Runner, exposed
 from .feeds import Feeds, samples_in
 from .statistics import Statistics
 
@@ -35,7 +35,10 @@ def collect_in_processes(
     waiting: deque[Future[Statistics]] = deque()
     threads = max(1, usable_cores() // workers)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_open, initargs=(graph, dict(observed), threads)) as pool:
+    with (
+        exposed(graph, observed) as outputs,
+        ProcessPoolExecutor(workers, context, initializer=_open, initargs=(outputs, dict(observed), threads)) as pool,
+    ):
         try:
             batches, first = feeds(), 0
             while chunk := list(islice(batches, BATCHES)):
@@ -58,10 +61,10 @@ def _merged(total: Statistics | None, part: Statistics) -> Statistics:
     return part if total is None else total.merge(part)
 
 
-def _open(graph: Graph, observed: Observed, threads: int) -> None:
+def _open(outputs: Exposed, observed: Observed, threads: int) -> None:
     """In a worker, once: open the session, which lives as long as the process."""
     global _state
-    _state = (Runner(graph, observed, threads).__enter__(), observed)
+    _state = (Runner(outputs, threads).__enter__(), observed)
 
 
 def _collect(graph: Graph, first: int, chunk: list[Feed]) -> Statistics:

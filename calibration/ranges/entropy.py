@@ -20,12 +20,18 @@ FINE, LEVELS = 2048, 128
 
 
 def find(seen: Distribution) -> tuple[float, float]:
-    """The threshold on |x| with the least divergence, on both sides where symmetric, within the extremes."""
+    """The threshold on |x| with the least divergence, on both sides where symmetric, within the extremes.
+
+    Values next to 0 are left out: every range holds 0 exactly, and the spike of a ReLU would outweigh all the rest, so
+    that the least divergence were that of a threshold near 0.
+    """
     values, counts = loggrid.occupied(seen.histogram)
     largest = max(-seen.minimum, seen.maximum)
-    if largest == 0.0:
-        return 0.0, 0.0
-    fine = _uniform(np.abs(values), counts, largest)
+    magnitudes = np.abs(values)
+    some = magnitudes > largest / FINE
+    if not some.any():
+        return seen.minimum, seen.maximum
+    fine = _uniform(magnitudes[some], counts[some], largest)
     candidates = range(LEVELS, FINE + 1, LEVELS // 4)
     best = min(candidates, key=lambda bins: _divergence(fine, bins))
     threshold = largest * best / FINE

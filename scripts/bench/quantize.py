@@ -27,17 +27,31 @@ MEMORY_LIMIT = 16 << 30
 
 
 def edgepress(job: dict[str, Any], batches: Batches) -> None:
-    """Load, place, collect, lift, write: what an export does between the float graph and the int8 graph."""
+    """Load, place, collect, lift, write: what an export does between the float graph and the int8 graph.
+
+    The method says how it reads the samples: `all`, or until the ranges have `settled` (an export's default), or all
+    in that number of processes.
+    """
     from edgepress.calibration.collect import collect
     from edgepress.calibration.feeds import checked
+    from edgepress.calibration.settled import Settled
+    from edgepress.calibration.workers import collect_in_processes
     from edgepress.exporter.graphs import read_graph
     from edgepress.exporter.quantizer import Quantizer
 
     scheme = _scheme(job["target"])
     graph = read_graph(Path(job["model"]), {})
     quantizer = Quantizer.of(graph, scheme)
-    statistics = collect(graph, quantizer.placement.observed(), checked(lambda: iter(batches), graph.inputs, "samples"))
+    observed, feeds = quantizer.placement.observed(), checked(lambda: iter(batches), graph.inputs, "samples")
+    match job["method"]:
+        case "settled":
+            statistics = collect(graph, observed, feeds, settled=Settled(quantizer.ranges, scheme))
+        case "all":
+            statistics = collect(graph, observed, feeds)
+        case workers:
+            statistics = collect_in_processes(graph, observed, feeds, int(workers))
     quantizer.write(statistics, Path(job["out"]))
+    job["samples_read"] = statistics.samples
 
 
 @functools.cache
@@ -162,7 +176,13 @@ def modelopt(job: dict[str, Any], batches: Batches) -> None:
 FAMILIES: dict[str, tuple[Callable[[dict[str, Any], Batches], None], tuple[str, ...]]] = {
     "edgepress": (
         edgepress,
-        ("onnx_ir", "onnxruntime", "edgepress.exporter.quantizer", "edgepress.calibration.collect"),
+        (
+            "onnx_ir",
+            "onnxruntime",
+            "edgepress.exporter.quantizer",
+            "edgepress.calibration.settled",
+            "edgepress.calibration.workers",
+        ),
     ),
     "onnxruntime": (onnxruntime, ("onnx", "onnxruntime.quantization")),
     "onnxruntime-dynamic": (onnxruntime_dynamic, ("onnx", "onnxruntime.quantization")),
@@ -196,6 +216,7 @@ def main() -> None:
                 "import_seconds": round(imported - started, 3),
                 "added_mb": round((_status("VmHWM") - before) / 1024, 1),
                 "processor_seconds": round(processor, 3),
+                "samples_read": job.get("samples_read", job["n"]),
             }
         )
     )

@@ -32,4 +32,4 @@ def affordable(tool: str, model: str, n: int) -> bool:
     """Whether a run is predicted to stay within 3 minutes and the memory of a small machine."""
     if model in LARGE:
         return n <= 64
-    return not (tool in KEEPS_ALL and model in ("vit", "minilm") and n > 256)
+    return not (tool in KEEPS_ALL and model == "minilm" and n > 256)

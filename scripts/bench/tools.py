@@ -44,17 +44,17 @@ class Tool:
 
 
 _EVERY = ("x86", "arm", "tensorrt")
+_TARGETS = {"x86": "server-cpu", "arm": "rpi5", "tensorrt": "rtx"}
 TOOLS = {
     tool.name: tool
     for tool in (
         Tool(
-            name="edgepress",
-            family="edgepress",
-            schemes=_EVERY,
-            runtime="onnxruntime",
-            target={"x86": "server-cpu", "arm": "rpi5", "tensorrt": "rtx"},
+            name="edgepress", family="edgepress", method="all", schemes=_EVERY, runtime="onnxruntime", target=_TARGETS
         ),
-        Tool(name="edgepress-openvino", family="edgepress", runtime="openvino", target={"x86": "cpu"}),
+        Tool(name="edgepress-settled", family="edgepress", method="settled", runtime="onnxruntime", target=_TARGETS),
+        Tool(name="edgepress-1-worker", family="edgepress", method="1", runtime="onnxruntime", target=_TARGETS),
+        Tool(name="edgepress-4-workers", family="edgepress", method="4", runtime="onnxruntime", target=_TARGETS),
+        Tool(name="edgepress-openvino", family="edgepress", method="all", runtime="openvino", target={"x86": "cpu"}),
         Tool(name="onnxruntime-minmax", family="onnxruntime", method="MinMax", schemes=_EVERY),
         Tool(name="onnxruntime-percentile", family="onnxruntime", method="Percentile", schemes=_EVERY),
         Tool(name="onnxruntime-entropy", family="onnxruntime", method="Entropy", schemes=_EVERY),

@@ -50,7 +50,7 @@ def test_entropy_cuts_the_outlier_and_keeps_the_body():
 def test_entropy_is_not_drawn_to_the_zeros_of_a_relu(symmetric):
     values = np.maximum(np.random.default_rng(0).normal(size=100_000), 0).astype(np.float32)
     _, high = find_range([TensorStatistics.of(values)], "entropy", symmetric=symmetric)
-    assert high > 2.5  # with the zeros counted it was 0.26, and a CNN lost 30 dB
+    assert high > 2.5  # with the zeros counted it was 2.07 here, and mobilenet fell to 1.3 dB
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,9 @@ from .graphs import write_model
 from .passes import correct_bias, equalize, smooth
 from .passes.insert_qdq import InsertQdqPass
 from .passes.lifted import Lifted
-from .passes.placement import Placement, place
+from .passes.patches_to_gemm import patches_to_gemm
+from .passes.placement import Placement, excluded, place
+from .passes.rows_to_gemm import rows_to_gemm
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -59,6 +62,9 @@ class Quantizer:
         import onnx_ir as ir
 
         model = ir.load(graph.path)
+        if scheme.rows:
+            exclude = _by_name(model.graph, exclude)
+            rows_to_gemm(model)
         return cls(
             model=model, scheme=scheme, placement=place(model.graph, scheme, exclude), method=method, lifts=lifts
         )
@@ -74,6 +80,7 @@ class Quantizer:
             if lifted.note:
                 notes[name] = lifted.note
         InsertQdqPass(graph, self.scheme, self.ranges(tensors, fixed)).run(self.placement)
+        patches_to_gemm(graph, self.placement.patches)
         write_model(self.model, path)
         return notes
 
@@ -107,3 +114,10 @@ class Quantizer:
 def _divided(state: TensorStatistics, factors: npt.NDArray[np.float64]) -> TensorStatistics:
     """The state with its channels divided; the range comes from the lift, as the histogram cannot follow."""
     return state if state.channels is None else replace(state, channels=state.channels.divided(factors))
+
+
+def _by_name(graph: ir.Graph, exclude: tuple[str, ...]) -> tuple[str, ...]:
+    """The patterns as names of the nodes that they mean, for a graph whose operators are about to become others."""
+    if any(not node.name for node in graph):
+        return exclude
+    return tuple(glob.escape(str(node.name)) for node in graph if excluded(node, exclude))

@@ -63,6 +63,8 @@ class Scheme:
         keep_scale: operators that pass a quantized tensor on with the same scale and zero point.
         around: unweighted operators quantized on both sides, each with its own scale.
         shared: operators whose inputs and output share one scale (Concat).
+        rows: a transformer's linear layers are written as Gemms over rows of rank 2, and so is a convolution that makes
+            its tokens, since the runtime is faster with them or has no other integer kernel with a float result.
         source: where these rules come from.
     """
 
@@ -81,6 +83,7 @@ class Scheme:
     keep_scale: tuple[str, ...] = ()
     around: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
+    rows: bool = False
     source: str
 
 

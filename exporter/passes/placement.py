@@ -18,6 +18,7 @@ from ...calibration.statistics import Channels
 from ...profiles.target import Scheme
 from .channel_domains import find_domains
 from .inspect_values import constant, number, passes_scale, single_consumer
+from .patches_to_gemm import cuts_patches
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -60,6 +61,7 @@ class Placement:
         edges: for each quantized value the consumers (node, input index) that read it quantized.
         everywhere: values that all consumers read quantized, graph outputs included.
         left: weighted operators that stay float, by node name, with the reason.
+        patches: of the weighted operators, the convolutions to be computed as a Gemm over patches.
         rescalable: values whose channels a lift may rescale, along axis 1.
     """
 
@@ -67,6 +69,7 @@ class Placement:
     edges: dict[ir.Value, list[tuple[ir.Node, int]]] = field(default_factory=dict)
     everywhere: set[ir.Value] = field(default_factory=set)
     left: dict[str, str] = field(default_factory=dict)
+    patches: list[ir.Node] = field(default_factory=list)
     rescalable: set[ir.Value] = field(default_factory=set)
     _parent: dict[ir.Value, ir.Value] = field(default_factory=dict)
 
@@ -139,8 +142,10 @@ def _weighted(node: ir.Node, scheme: Scheme, exclude: Sequence[str], placement: 
     result = _after_activation(node.outputs[0], scheme)
     quantize_result = node.op_type in scheme.outputs and not _feeds_stream(result)
     if node.op_type in scheme.outputs and scheme.result_needed and not quantize_result:
-        placement.left[name] = "its result is a transformer's residual stream, which stays float"
-        return
+        if not (scheme.rows and cuts_patches(node)):
+            placement.left[name] = "its result is a transformer's residual stream, which stays float"
+            return
+        placement.patches.append(node)
     placement.weights.append(site)
     placement.read(node, site.data)
     if quantize_result:

@@ -1,8 +1,8 @@
 """Move the range of outlier channels from the activations of a matrix product into its weights.
 
-SmoothQuant (Xiao et al. 2023): x W = (x / s) (s W) with one s per input channel. The division is folded into the layer
-norm before, where nothing else reads it, and is one Mul otherwise. Each group of products that read the same tensor
-gets the strength alpha with the least predicted noise, and is left alone where that does not pay.
+SmoothQuant (Xiao et al. 2023): x W = (x / s) (s W) with one s per input channel. The division is folded into the
+constants that make x where that is possible (fold_scales), and is one Mul otherwise. Each group of products that read
+the same tensor gets the strength alpha with the least predicted noise, and is left alone where that does not pay.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import numpy.typing as npt
 from ...calibration.affine import STEPS, SYMMETRIC_LIMIT
 from ...calibration.statistics import ChannelStatistics, TensorStatistics
 from ...profiles.target import Scheme
-from .inspect_values import add_constant, constant
+from .fold_scales import fold_of
+from .inspect_values import add_constant, constant, drop_unused
 from .lifted import Lifted
 from .placement import Placement, WeightSite
 
@@ -36,25 +37,28 @@ def lift(graph: ir.Graph, placement: Placement, statistics: Mapping[str, TensorS
         statistics: of the float graph, per channel along the last axis for the inputs of matrix products.
     """
     ranges: dict[str, tuple[float, float]] = {}
+    factors: dict[str, Values] = {}
     folded = multiplied = 0
     for value, sites in _groups(placement).items():
         channels = statistics[str(value.name)].channels
         if channels is None or not channels.minimum.size:
             continue
-        norm = _foldable_norm(value, sites)
-        scales = _best_scales(channels, sites, scheme, GAIN_FOR_FOLD if norm is not None else GAIN_FOR_MUL)
+        free = fold_of(value, len(sites), np.ones(len(channels.minimum))) is not None
+        scales = _best_scales(channels, sites, scheme, GAIN_FOR_FOLD if free else GAIN_FOR_MUL)
         if scales is None:
             continue
         for site in sites:
             _scale_weight(graph, site, scales)
-        if norm is not None:
-            _fold(graph, norm, scales)
+        fold = fold_of(value, len(sites), scales)
+        if fold is not None:
+            fold.apply(graph)
+            factors[str(value.name)] = scales
             smoothed, folded = value, folded + 1
         else:
             smoothed, multiplied = _multiply(graph, placement, value, sites, scales), multiplied + 1
         ranges[str(smoothed.name)] = _range(channels, scales)
-    note = f"{folded} tensors folded into a norm, {multiplied} through a Mul"
-    return Lifted(note=note, ranges=ranges) if ranges else Lifted()
+    note = f"{folded} tensors folded into what makes them, {multiplied} through a Mul"
+    return Lifted(note=note, ranges=ranges, factors=factors) if ranges else Lifted()
 
 
 def _groups(placement: Placement) -> dict[ir.Value, list[WeightSite]]:
@@ -118,31 +122,13 @@ def _range(channels: ChannelStatistics, scales: Values) -> tuple[float, float]:
     return min(0.0, float((channels.minimum / scales).min())), max(0.0, float((channels.maximum / scales).max()))
 
 
-def _foldable_norm(value: ir.Value, sites: list[WeightSite]) -> ir.Node | None:
-    """The layer norm that makes the value, if only these products read it."""
-    node = value.producer()
-    alone = len(list(value.uses())) == len(sites) and not value.is_graph_output()
-    if node is None or not alone or node.op_type != "LayerNormalization":
-        return None
-    return node if all(constant(v) is not None for v in node.inputs[1:]) else None
-
-
 def _scale_weight(graph: ir.Graph, site: WeightSite, scales: Values) -> None:
     old = site.node.inputs[site.weight]
     weight = constant(old)
     assert old is not None and weight is not None
     scaled = weight * (scales[None, :] if site.axis == 0 else scales[:, None])
     site.node.replace_input_with(site.weight, add_constant(graph, f"{old.name}_smoothed", scaled.astype(np.float32)))
-    _drop_unused(graph, old)
-
-
-def _fold(graph: ir.Graph, norm: ir.Node, scales: Values) -> None:
-    for index in range(1, len(norm.inputs)):
-        old = norm.inputs[index]
-        array = constant(old)
-        assert old is not None and array is not None
-        norm.replace_input_with(index, add_constant(graph, f"{old.name}_smoothed", (array / scales).astype(np.float32)))
-        _drop_unused(graph, old)
+    drop_unused(graph, old)
 
 
 def _multiply(
@@ -163,8 +149,3 @@ def _multiply(
         site.node.replace_input_with(site.data, result)
     placement.edges[result] = placement.edges.pop(value)
     return result
-
-
-def _drop_unused(graph: ir.Graph, value: ir.Value) -> None:
-    if value.is_initializer() and not value.uses() and not value.is_graph_output():
-        del graph.initializers[str(value.name)]

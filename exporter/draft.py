@@ -65,12 +65,14 @@ class Draft:
         threads: intra-op threads of every runtime.
         reference: the FP32 graph, None before capture.
         graph: the graph the engine is compiled from.
+        original: the model as given, where a stage before capture changed it; quality is judged against it.
         left: why the quantizer left a node float, by node name.
         engine: None where it is not built here; `not_built` says why.
         reference_engine: the FP32 graph on the same runtime, for comparison.
     """
 
     source: Source
+    original: Source | None = None
     target: Target
     recipe: Recipe
     backend: Backend

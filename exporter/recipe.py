@@ -19,6 +19,18 @@ INT8_GOLDEN_DB = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """How much of a metric may be lost: `0.01` is absolute, in the metric's own unit; `1%` is of the float model's."""
+
+    amount: float
+    relative: bool
+
+    def allows(self, before: float, after: float) -> bool:
+        """Whether a metric that fell from `before` to `after` is still within it (higher is better)."""
+        return before - after <= self.amount * (abs(before) if self.relative else 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """Settings of an export; the defaults are what most users want.
 
@@ -33,6 +45,12 @@ class Recipe:
         exclude: node names, operator types or shell patterns of either that stay float.
         axes: ranges of free axes; the others are 1 : the example's size : 8 times that.
         minimum_sqnr_db: agreement below which nothing is shipped; None is MINIMUM_SQNR_DB of the precision.
+        max_drop: most that `evaluate()` may lose against the model as given; None asks for nothing.
+        prune: share of the model's MACs to remove before capture, 0..1; None prunes nothing.
+        importance: what makes a channel worth keeping: a name of `pruning.importance`, or `auto`.
+        keep: modules that pruning leaves alone: names or shell patterns.
+        sparse: 2:4 sparsity, for targets that run it faster.
+        distill: ship `student()` of the model file, trained against `model()`.
         measure: measure latency where the engine runs on this machine.
         threads: intra-op threads of every runtime; None is the cores this process may use.
         seed: of all synthetic inputs.
@@ -48,6 +66,12 @@ class Recipe:
     exclude: tuple[str, ...] = ()
     axes: Mapping[str, AxisRange] = field(default_factory=dict)
     minimum_sqnr_db: float | None = None
+    max_drop: Drop | None = None
+    prune: float | None = None
+    importance: str = "auto"
+    keep: tuple[str, ...] = ()
+    sparse: bool = False
+    distill: bool = False
     measure: bool = True
     threads: int | None = None
     seed: int = 0

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Lt
 
 from ..backends.base import AxisRange
 from ..errors import InputError
+from ..profiles.budget import Budget, LatencyLimit, SizeLimit
+from ..profiles.budget import Drop as Drop
 from ..profiles.target import Precision, Target
 
 # The least agreement with the FP32 model, in dB of SQNR, at which an engine may be shipped. int8 below 10 dB (noise a
@@ -16,18 +20,6 @@ MINIMUM_SQNR_DB: dict[Precision, float] = {"int8": 10.0, "fp16": 30.0, "fp32": 6
 # int8 is judged on calibration samples. The golden inputs are synthetic and may lie outside the calibrated ranges, so
 # that clipping adds to the noise there; what a wrong engine computes is below even this.
 INT8_GOLDEN_DB = 3.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drop:
-    """How much of a metric may be lost: `0.01` is absolute, in the metric's own unit; `1%` is of the float model's."""
-
-    amount: float
-    relative: bool
-
-    def allows(self, before: float, after: float) -> bool:
-        """Whether a metric that fell from `before` to `after` is still within it (higher is better)."""
-        return before - after <= self.amount * (abs(before) if self.relative else 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +38,8 @@ class Recipe:
         axes: ranges of free axes; the others are 1 : the example's size : 8 times that.
         minimum_sqnr_db: agreement below which nothing is shipped; None is MINIMUM_SQNR_DB of the precision.
         max_drop: most that `evaluate()` may lose against the model as given; None asks for nothing.
+        max_latency: most that one inference may take on this machine; None asks for nothing.
+        max_size: most bytes of the engine; None asks for nothing.
         prune: share of the model's MACs to remove before capture, 0..1; None prunes nothing.
         importance: what makes a channel worth keeping: a name of `pruning.importance`, or `auto`.
         keep: modules that pruning leaves alone: names or shell patterns.
@@ -60,21 +54,39 @@ class Recipe:
     calibration: str | None = None
     statistics: str | None = None
     all_samples: bool = False
-    workers: int = 1
+    workers: Annotated[int, Ge(1)] = 1
     ranges: str = "auto"
     lifts: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
     axes: Mapping[str, AxisRange] = field(default_factory=dict)
     minimum_sqnr_db: float | None = None
     max_drop: Drop | None = None
-    prune: float | None = None
+    max_latency: LatencyLimit | None = None
+    max_size: SizeLimit | None = None
+    prune: Annotated[float, Gt(0), Lt(1)] | None = None
     importance: str = "auto"
     keep: tuple[str, ...] = ()
     sparse: bool = False
     distill: bool = False
     measure: bool = True
-    threads: int | None = None
+    threads: Annotated[int, Ge(1)] | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            InputError: naming the settings.
+        """
+        if self.calibration is not None and self.statistics is not None:
+            raise InputError("`calibration` and `statistics` were both given; int8 is made from one of them.")
+        if self.max_latency is not None and not self.measure:
+            raise InputError("`max_latency` needs a measurement, and measuring is switched off (`measure`).")
+
+    @property
+    def budget(self) -> Budget:
+        """What the bundle may cost."""
+        return Budget(latency=self.max_latency, size=self.max_size, drop=self.max_drop)
 
     def least_sqnr_db(self, precision: Precision) -> float:
         """The agreement an engine must reach: int8 on calibration samples, floats on golden inputs."""

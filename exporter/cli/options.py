@@ -57,15 +57,15 @@ class AxisOption(click.ParamType[Any]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, AxisRange]:
         """Parse and check that 1 <= MIN <= USUAL <= MAX."""
         from ...backends.base import AxisRange
+        from ...errors import InputError
 
-        name, _, sizes = str(value).partition("=")
-        parts = sizes.split(":")
-        if not name or len(parts) != 3 or not all(part.isdigit() for part in parts):
+        name, equals, sizes = str(value).partition("=")
+        if not name or not equals:
             self.fail(f"{value!r} is not NAME=MIN:USUAL:MAX, as in batch=1:8:64.", param, ctx)
-        smallest, usual, largest = (int(part) for part in parts)
-        if not 1 <= smallest <= usual <= largest:
-            self.fail(f"{value!r}: expected 1 <= MIN <= USUAL <= MAX.", param, ctx)
-        return name, AxisRange(smallest=smallest, usual=usual, largest=largest)
+        try:
+            return name, AxisRange.parse(sizes)
+        except InputError as error:
+            self.fail(f"{name}: {error.message}", param, ctx)
 
 
 def source_options(command: Command) -> Command:

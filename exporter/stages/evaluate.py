@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
-from typing import Any
 
 from ...backends.base import Array, Feed
-from ...errors import InputError
 from ...profiles.report import TaskMetric
 from ..draft import Draft
 from ..emulator import emulated, emulator
 from ..progress import Advance
+from ..score import score
 from ..sources import Predict
 from .verify import open_session, runner_of
 
@@ -50,14 +48,4 @@ def _counting(predict: Predict, advance: Advance, label: str) -> Predict:
 
 def _call(draft: Draft, predict: Predict) -> float:
     assert draft.source.evaluate is not None
-    from ..sources import user_errors
-
-    with user_errors("evaluate()"):
-        value: Any = draft.source.evaluate(predict)
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(f"evaluate() returned {value!r}; expected a finite number, higher is better.")
-    return number
+    return score(draft.source.evaluate, predict)

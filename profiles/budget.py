@@ -6,14 +6,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputError
 
 if TYPE_CHECKING:
     from .report import Report
 
-Limit = TypeVar("Limit", bound="Drop | LatencyLimit | SizeLimit")
 Status = Literal["met", "missed", "unclear", "unmeasured"]
 
 MILLISECONDS = {"ms": Decimal(1), "us": Decimal("1e-3"), "µs": Decimal("1e-3"), "s": Decimal(1000)}
@@ -128,6 +127,16 @@ class Budget:
     size: SizeLimit | None = None
     drop: Drop | None = None
 
+    @classmethod
+    def of(cls, recipe: Mapping[str, Any]) -> Budget:
+        """The budget in a recipe's data, as a file or a manifest has them."""
+        latency, size, drop = (recipe.get(f"max_{what}") for what in ("latency", "size", "drop"))
+        return cls(
+            latency=None if latency is None else LatencyLimit.parse(latency),
+            size=None if size is None else SizeLimit.parse(size),
+            drop=None if drop is None else Drop.parse(drop),
+        )
+
     def __bool__(self) -> bool:
         """Whether it bounds anything."""
         return any(limit is not None for limit in (self.latency, self.size, self.drop))
@@ -150,15 +159,15 @@ class Verdict:
     found: str
     status: Status
 
-    def __str__(self) -> str:
-        """One clause."""
-        said = {
+    @property
+    def said(self) -> str:
+        """What was found against what was asked, one clause."""
+        return {
             "met": f"{self.found}, within {self.limit}",
-            "missed": f"{self.found}, {self.limit} asked",
+            "missed": f"{self.found}, {self.limit} asked: missed",
             "unclear": f"{self.found}, {self.limit} asked: the interval does not exclude it",
             "unmeasured": f"{self.limit} asked, not checked: {self.found}",
-        }
-        return f"{self.what}: {said[self.status]}"
+        }[self.status]
 
 
 def judge(budget: Budget, report: Report) -> tuple[Verdict, ...]:

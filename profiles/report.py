@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from .budget import Verdict
 from .environment import Machine
 from .evidence import Evidence
 from .layers import Coverage
@@ -45,6 +46,7 @@ class Report:
         parity_how: what ran for `engine`.
         coverage: int8 coverage of the opened engine; None where it is not int8 or could not be read.
         latency: by arm (`torch`, `fp32`, `engine`), one inference of `latency_shape`.
+        budget: for each limit that was set, whether it was kept.
         missing: what was not possible or not done (`engine`, `coverage`, `latency` ...), and why, one sentence each.
         stage_seconds: wall time of each stage.
     """
@@ -69,6 +71,7 @@ class Report:
     latency_shape: str = ""
     threads: int = 0
     faster: Ratio | None = None
+    budget: tuple[Verdict, ...] = ()
     peak_memory: int = 0
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
@@ -101,6 +104,8 @@ def rows(report: Report) -> Iterator[tuple[str, str, str]]:
         yield f"parity of {name}", "", str(found)
     if report.coverage is not None:
         yield "int8 coverage", "", f"{report.coverage} of the conv, matmul and gemm layers"
+    for verdict in report.budget:
+        yield f"budget, {verdict.what}", "", verdict.said
 
 
 def markdown(report: Report) -> str:

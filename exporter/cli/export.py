@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import LIFTS, Decibel, TargetList, calibration_options, json_option, quiet_option, source_options
+from .options import (
+    LIFTS,
+    Decibel,
+    TargetList,
+    asked,
+    calibration_options,
+    json_option,
+    quiet_option,
+    recipe_options,
+    source_options,
+)
 
 if TYPE_CHECKING:
-    from ...backends.base import AxisRange
     from ...profiles.target import Target
 
 
@@ -34,6 +43,7 @@ if TYPE_CHECKING:
     help="Directory that receives MODEL-TARGET/.",
 )
 @click.option("--force", is_flag=True, help="Replace bundles that exist, whole.")
+@recipe_options
 @click.option(
     "--precision",
     type=click.Choice(["auto", "int8", "fp16", "fp32"]),
@@ -74,10 +84,7 @@ def command(
     trust_source: bool,
     quiet: bool,
     as_json: bool,
-    lifts: tuple[str, ...],
-    no_lifts: bool,
-    axes: tuple[tuple[str, AxisRange], ...],
-    **settings: Any,
+    **_settings: Any,
 ) -> None:
     """Export SOURCE to each target: capture, compress, compile, verify, measure, bundle.
 
@@ -88,14 +95,14 @@ def command(
     Example:
       edgepress export model.py --target jetson
     """  # noqa: D301
+    from ..budgets import require_budgets
     from ..host import require_host
     from ..progress import progress
-    from ..recipe import Recipe
     from .summary import command_line, print_json, print_summary
 
     # Names first: a typing error must not wait for torch.
     resolved = _resolved([name for group in targets for name in group])
-    recipe = Recipe(axes=dict(axes), lifts=() if no_lifts else lifts or None, **settings)
+    recipe = asked()
     require_host()
     with progress(quiet=quiet or as_json) as shown:
         with shown.step("load", {}):
@@ -116,6 +123,7 @@ def command(
         print_json(bundles)
     elif not quiet:
         print_summary(bundles)
+    require_budgets(bundles)
 
 
 def _resolved(names: list[str]) -> list[Target]:

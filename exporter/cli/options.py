@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from ...backends.base import AxisRange
+    from ..recipe import Recipe
 
 # Spelt out, since the modules that define them import the pipeline; a test holds them equal.
 RANGES = ("auto", "min-max", "percentile", "entropy", "mse")
@@ -49,6 +52,19 @@ class Decibel(click.ParamType[float]):
         return number
 
 
+class LimitOption(click.ParamType[Any]):
+    """What something may cost at most, as a class of `profiles.budget` parses it."""
+
+    def __init__(self, limit: str, example: str) -> None:
+        self.limit, self.name = limit, example
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse; an unknown unit is a fault of the input, with the known ones listed."""
+        from ...profiles import budget
+
+        return getattr(budget, self.limit).parse(str(value))
+
+
 class AxisOption(click.ParamType[Any]):
     """`NAME=MIN:USUAL:MAX`."""
 
@@ -66,6 +82,63 @@ class AxisOption(click.ParamType[Any]):
             return name, AxisRange.parse(sizes)
         except InputError as error:
             self.fail(f"{name}: {error.message}", param, ctx)
+
+
+def recipe_options(command: Command) -> Command:
+    """A recipe file, and what the result may cost."""
+    for option in (
+        click.option(
+            "--max-drop",
+            type=LimitOption("Drop", "1%"),
+            help="Most that evaluate() may lose: 1% of it, or 0.01 in its own unit.",
+        ),
+        click.option(
+            "--max-size",
+            type=LimitOption("SizeLimit", "4MB"),
+            help="Most bytes of the engine; a miss is code 3.",
+        ),
+        click.option(
+            "--max-latency",
+            type=LimitOption("LatencyLimit", "5ms"),
+            help="Most time of one inference on this machine, of the median or as p90=5ms; a miss is code 3.",
+        ),
+        click.option(
+            "--recipe",
+            "recipe_file",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="TOML file of settings; options that are typed are stronger. `edgepress init --recipe` writes one.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def asked() -> Recipe:
+    """The recipe of the running command: the file's, where one is given, under the options that were typed.
+
+    Every option that is called as a field of `Recipe` is that field.
+
+    Raises:
+        InputError: a fault in the file, or a contradiction.
+    """
+    from dataclasses import fields
+
+    from ..recipe import Recipe
+    from ..recipe_file import load_recipe, overridden
+
+    context = click.get_current_context()
+    typed = {
+        field.name: context.params[field.name]
+        for field in fields(Recipe)
+        if context.get_parameter_source(field.name) is ParameterSource.COMMANDLINE
+    }
+    file = context.params["recipe_file"]
+    base = Recipe() if file is None else load_recipe(file)
+    if context.params.get("no_lifts"):
+        typed["lifts"] = ()
+    if "axes" in typed:
+        typed["axes"] = {**base.axes, **dict(typed["axes"])}
+    return overridden(base, typed)
 
 
 def source_options(command: Command) -> Command:

@@ -116,7 +116,7 @@ def test_a_fault_is_one_message_with_file_and_key(tmp_path: Path, text: str, wor
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nothing.toml cannot be read: No such file"):
+    with pytest.raises(InputError, match=r"nothing\.toml cannot be read: No such file"):
         load_recipe(tmp_path / "nothing.toml")
 
 

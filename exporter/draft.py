@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,11 +15,15 @@ from ..profiles.measure import Measurement, Ratio
 from ..profiles.parity import Parity
 from ..profiles.report import Sizes, TaskMetric
 from ..profiles.target import Precision, Target
+from ..profiles.training import TrainingRun
 from .recipe import Recipe
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from .golden import Golden
     from .sources import Source
+    from .training.loop import TrainingOutcome
 
 
 class OpenSessions(ExitStack):
@@ -47,10 +51,22 @@ class Captured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """What the targets of one run have in common: a directory, and the captured graph of each opset."""
+    """What the targets of one run have in common.
+
+    Attributes:
+        captured: graphs by opset and digest of the source.
+        trained: outcomes by digest of the module before training.
+        checkpoint: where training runs are kept, so that a killed one goes on; None keeps none.
+    """
 
     directory: Path
-    captured: dict[int, Captured] = field(default_factory=dict)
+    captured: dict[tuple[int, str], Captured] = field(default_factory=dict)
+    trained: dict[str, TrainingOutcome] = field(default_factory=dict)
+    checkpoint: Path | None = None
+
+
+def _nothing(module: nn.Module) -> None:
+    """What most trainings have to put back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +82,7 @@ class Draft:
         reference: the FP32 graph, None before capture.
         graph: the graph the engine is compiled from.
         original: the model as given, where a stage before capture changed it; quality is judged against it.
+        restore: called with the module after each step of training; puts back what a stage before it fixed.
         left: why the quantizer left a node float, by node name.
         engine: None where it is not built here; `not_built` says why.
         reference_engine: the FP32 graph on the same runtime, for comparison.
@@ -73,6 +90,7 @@ class Draft:
 
     source: Source
     original: Source | None = None
+    restore: Callable[[nn.Module], None] = _nothing
     target: Target
     recipe: Recipe
     backend: Backend
@@ -93,6 +111,7 @@ class Draft:
     parity: Mapping[str, Mapping[str, Parity]] = field(default_factory=dict)
     parity_how: str = ""
     coverage: Coverage | None = None
+    training: TrainingRun | None = None
     task: TaskMetric | None = None
     sizes: Sizes | None = None
     latency: Mapping[str, Measurement] = field(default_factory=dict)

@@ -17,7 +17,8 @@ from .draft import Draft, OpenSessions, Shared
 from .progress import Advance, Progress
 from .recipe import Recipe, choose_precision
 from .sources import Source
-from .stages import compile, evaluate, measure, pack, quantize, reference, verify
+from .stages import compile, evaluate, measure, pack, quantize, recover, reference, verify
+from .training import processes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,7 @@ class Stage:
 def plan() -> tuple[Stage, ...]:
     """What happens to a model, in order."""
     return (
+        Stage(title="train", run=recover.run),
         Stage(title="capture", run=reference.run),
         Stage(title="quantize", run=quantize.run),
         Stage(title="compile", run=compile.run),
@@ -49,22 +51,26 @@ def export_bundles(
     *,
     force: bool,
     command: str,
+    checkpoint: Path | None = None,
 ) -> list[Bundle]:
     """Export a source to each target, in order; each bundle exists whole or not at all.
 
     Args:
         destination: where a target's bundle goes.
         command: how to do it again, for the report.
+        checkpoint: directory in which training runs are kept, so that a killed one goes on.
 
     Raises:
         InputError, VerificationError, UnservedError: as the stages say; bundles finished before stay.
     """
+    if processes.count() > 1 and len(targets) > 1:
+        raise InputError(f"{processes.count()} processes train for one target at a time; {len(targets)} were given.")
     for target in targets:
         check_destination(destination(target), force=force)
         load_backend(target.backend).require(target)
     axes = axis_ranges(source, recipe)
     with tempfile.TemporaryDirectory(prefix="edgepress-") as directory:
-        shared = Shared(directory=Path(directory))
+        shared = Shared(directory=Path(directory), checkpoint=checkpoint)
         return [
             _one(source, target, recipe, axes, destination(target), shared, progress, force=force, command=command)
             for target in targets

@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..profiles.budget import Budget, LatencyLimit, SizeLimit
 from ..profiles.budget import Drop as Drop
 from ..profiles.target import Precision, Target
+from .training.settings import TrainingSettings
 
 # The least agreement with the FP32 model, in dB of SQNR, at which an engine may be shipped. int8 below 10 dB (noise a
 # tenth of the signal's power) is a collapse, not a trade; floats must be far closer.
@@ -45,9 +46,10 @@ class Recipe:
         keep: modules that pruning leaves alone: names or shell patterns.
         sparse: 2:4 sparsity, for targets that run it faster.
         distill: ship `student()` of the model file, trained against `model()`.
+        training: how a student, or a model that was pruned, is trained.
         measure: measure latency where the engine runs on this machine.
         threads: intra-op threads of every runtime; None is the cores this process may use.
-        seed: of all synthetic inputs.
+        seed: of all synthetic inputs, and of training.
     """
 
     precision: Precision | Literal["auto"] = "auto"
@@ -68,6 +70,7 @@ class Recipe:
     keep: tuple[str, ...] = ()
     sparse: bool = False
     distill: bool = False
+    training: TrainingSettings = field(default_factory=TrainingSettings)
     measure: bool = True
     threads: Annotated[int, Ge(1)] | None = None
     seed: int = 0
@@ -80,6 +83,8 @@ class Recipe:
         """
         if self.calibration is not None and self.statistics is not None:
             raise InputError("`calibration` and `statistics` were both given; int8 is made from one of them.")
+        if self.distill and self.prune is not None:
+            raise InputError("`distill` and `prune` were both given; a student is shipped as student() makes it.")
         if self.max_latency is not None and not self.measure:
             raise InputError("`max_latency` needs a measurement, and measuring is switched off (`measure`).")
 

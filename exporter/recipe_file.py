@@ -66,6 +66,8 @@ def recipe_from(data: Mapping[str, Any], origin: str) -> Recipe:
         parsed = _model().model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
         raise _fault(error, data, origin) from error
+    except InputError as error:
+        raise InputError(f"{origin}: {error.message}", hint=error.hint) from error
     given = {name: getattr(parsed, name) for name in parsed.model_fields_set}
     try:
         return Recipe(**given)

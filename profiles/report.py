@@ -11,6 +11,7 @@ from .evidence import Evidence
 from .layers import Coverage
 from .measure import Latency, Ratio
 from .parity import Parity
+from .training import TrainingRun
 
 SCHEMA = 1
 
@@ -47,6 +48,7 @@ class Report:
         coverage: int8 coverage of the opened engine; None where it is not int8 or could not be read.
         latency: by arm (`torch`, `fp32`, `engine`), one inference of `latency_shape`.
         budget: for each limit that was set, whether it was kept.
+        training: how it was trained, where it was made smaller before capture.
         missing: what was not possible or not done (`engine`, `coverage`, `latency` ...), and why, one sentence each.
         stage_seconds: wall time of each stage.
     """
@@ -67,6 +69,7 @@ class Report:
     schema: int = SCHEMA
     coverage: Coverage | None = None
     task: TaskMetric | None = None
+    training: TrainingRun | None = None
     latency: Mapping[str, Latency] = field(default_factory=dict)
     latency_shape: str = ""
     threads: int = 0
@@ -99,6 +102,9 @@ def rows(report: Report) -> Iterator[tuple[str, str, str]]:
         yield "torch latency p50", _latency(report, "torch", 50), ""
     if report.task is not None:
         yield "task metric", f"{report.task.before:.4f}", f"{report.task.after:.4f}"
+    if report.training is not None and report.training.after is not None:
+        run = report.training
+        yield f"task metric, before and after {run.purpose}", f"{run.before:.4f}", f"{run.after:.4f}"
     yield "proven with", "", report.parity_how
     for name, found in report.parity.get("engine", {}).items():
         yield f"parity of {name}", "", str(found)
@@ -121,6 +127,7 @@ def markdown(report: Report) -> str:
             *(f"| {what} | {before} | {after} |" for what, before, after in rows(report)),
             "",
             *_section("What was not possible", [f"- {text}" for text in report.missing.values()]),
+            *_section("Training", [f"- {text}" for text in report.training.lines()] if report.training else []),
             *_section("Layers that do not run in int8", _left(report)),
             *_section("Evidence", [f"- *{e.kind}*: {e.claim} ({e.tool}; {e.machine})" for e in report.evidence]),
             *_section("Parity of the captured graph with the model", _capture(report)),

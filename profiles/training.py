@@ -28,6 +28,7 @@ class TrainingRun:
         before: the user's metric before the first step, None without `evaluate()`.
         best: the epoch whose weights were kept, from 1; 0 is the model as it came.
         stopped: why it ended, a sentence.
+        broken: it ended where the loss or the weights were no longer finite.
         parameters: of the trained model.
         teacher_parameters: of the model it was trained against, None where there was none.
         processes: that shared the work.
@@ -43,6 +44,7 @@ class TrainingRun:
     before: float | None
     best: int
     stopped: str
+    broken: bool
     parameters: int
     teacher_parameters: int | None
     processes: int

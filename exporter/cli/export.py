@@ -17,6 +17,7 @@ from .options import (
     quiet_option,
     recipe_options,
     source_options,
+    training_options,
 )
 
 if TYPE_CHECKING:
@@ -68,11 +69,12 @@ if TYPE_CHECKING:
     metavar="DB",
     help="Least SQNR against FP32 to ship; default 10 for int8, on calibration samples.",
 )
+@training_options
 @click.option(
     "--measure/--no-measure", default=True, show_default=True, help="Measure latency where the engine runs here."
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of every runtime; default all usable cores.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the synthetic inputs.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the synthetic inputs and of training.")
 @source_options
 @quiet_option
 @json_option
@@ -84,6 +86,7 @@ def command(
     trust_source: bool,
     quiet: bool,
     as_json: bool,
+    checkpoint: Path | None,
     **_settings: Any,
 ) -> None:
     """Export SOURCE to each target: capture, compress, compile, verify, measure, bundle.
@@ -118,6 +121,7 @@ def command(
             shown,
             force=force,
             command=command_line(),
+            checkpoint=checkpoint,
         )
     if as_json:
         print_json(bundles)

@@ -116,29 +116,57 @@ def recipe_options(command: Command) -> Command:
 def asked() -> Recipe:
     """The recipe of the running command: the file's, where one is given, under the options that were typed.
 
-    Every option that is called as a field of `Recipe` is that field.
+    Every option that is called as a field of `Recipe`, or of its `training`, is that field.
 
     Raises:
         InputError: a fault in the file, or a contradiction.
     """
-    from dataclasses import fields
+    from dataclasses import fields, replace
 
     from ..recipe import Recipe
     from ..recipe_file import load_recipe, overridden
+    from ..training.settings import TrainingSettings
 
     context = click.get_current_context()
-    typed = {
-        field.name: context.params[field.name]
-        for field in fields(Recipe)
-        if context.get_parameter_source(field.name) is ParameterSource.COMMANDLINE
-    }
+
+    def given(kind: type) -> dict[str, Any]:
+        names = (field.name for field in fields(kind))
+        return {n: context.params[n] for n in names if context.get_parameter_source(n) is ParameterSource.COMMANDLINE}
+
+    typed = given(Recipe)
     file = context.params["recipe_file"]
     base = Recipe() if file is None else load_recipe(file)
     if context.params.get("no_lifts"):
         typed["lifts"] = ()
     if "axes" in typed:
         typed["axes"] = {**base.axes, **dict(typed["axes"])}
+    if training := given(TrainingSettings):
+        typed["training"] = replace(base.training, **training)
     return overridden(base, typed)
+
+
+def training_options(command: Command) -> Command:
+    """A student of the user's own, and how it or a pruned model is trained."""
+    for option in (
+        click.option(
+            "--checkpoint",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="DIR",
+            help="Keep training runs there: a killed one goes on, a finished one is not repeated.",
+        ),
+        click.option(
+            "--features",
+            multiple=True,
+            metavar="NAME",
+            help="Module whose output follows the teacher's, or STUDENT=TEACHER; repeatable.",
+        ),
+        click.option("--temperature", type=float, help="Temperature of the soft labels; default 4."),
+        click.option("--learning-rate", type=float, help="AdamW's highest learning rate; default 0.001."),
+        click.option("--epochs", type=int, help="Passes over the training data at most; default 10."),
+        click.option("--distill", is_flag=True, help="Ship student() of the model file, trained against model()."),
+    ):
+        command = option(command)
+    return command
 
 
 def source_options(command: Command) -> Command:

@@ -46,6 +46,7 @@ def report_of(draft: Draft, seconds: Mapping[str, float], command: str) -> Repor
         command=command,
         coverage=draft.coverage,
         task=draft.task,
+        training=draft.training,
         latency={name: found.latency() for name, found in draft.latency.items()},
         latency_shape=draft.latency_shape,
         threads=draft.threads,

@@ -136,7 +136,7 @@ def training_data(source: Source, seed: int) -> TrainingData:
     Raises:
         InputError: it has neither.
     """
-    specs = _specs(source)
+    specs = input_specs(source)
     if source.training is not None:
         return TrainingData(
             origin="training()", labelled=source.loss is not None, inputs=specs, passes=source.training, seed=seed
@@ -167,7 +167,7 @@ def seed_all(*parts: int) -> None:
     torch.manual_seed(number)
 
 
-def _specs(source: Source) -> tuple[TensorSpec, ...]:
+def input_specs(source: Source) -> tuple[TensorSpec, ...]:
     """The inputs with the axes that may vary: the free ones, and the first."""
     return tuple(
         TensorSpec(

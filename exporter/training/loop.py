@@ -54,6 +54,7 @@ def train(
     settings: TrainingSettings,
     *,
     purpose: Purpose = "distillation",
+    seed: int = 0,
     keep: Callable[[nn.Module], None] = lambda module: None,
     advance: Advance = lambda share, note: None,
     checkpoint: Path | None = None,
@@ -66,6 +67,7 @@ def train(
 
     Args:
         source: gives the data, `loss` and `evaluate`; its module is not used.
+        seed: of data order, dropout and projections.
         keep: called with the copy after every step; it may restore what must not change.
         checkpoint: directory of checkpoints, each run under a name made of all that decides it but the data.
 
@@ -79,7 +81,7 @@ def train(
             hint="Install the host tools: pip install 'edgepress[host]'",
         )
     with _generators_kept():
-        run = _Run(student, teacher, source, settings, purpose, keep, advance)
+        run = _Run(student, teacher, source, settings, purpose, seed, keep, advance)
         return run.result(None if checkpoint is None else Checkpoint(checkpoint / run.key()))
 
 
@@ -107,11 +109,13 @@ class _Run:
         source: Source,
         settings: TrainingSettings,
         purpose: Purpose,
+        seed: int,
         keep: Callable[[nn.Module], None],
         advance: Advance,
     ) -> None:
-        self.source, self.settings, self.purpose, self.keep, self.advance = source, settings, purpose, keep, advance
-        self.data = training_data(source, settings.seed)
+        self.source, self.settings, self.purpose, self.seed = source, settings, purpose, seed
+        self.keep, self.advance = keep, advance
+        self.data = training_data(source, seed)
         self.loss = source.loss if self.data.labelled else None
         if teacher is None and self.loss is None:
             raise InputError(
@@ -123,13 +127,13 @@ class _Run:
         self.student, self.given = trainable(student), teacher
         self.accelerator = accelerator()
         self.processes = self.accelerator.num_processes
-        self.stopped = ""
+        self.stopped, self.broken = "", False
         self.best: Weights | None = None
 
     def key(self) -> str:
         """The name of this run's checkpoint."""
-        parts = [self.purpose, self.source.digest, self.data.origin, str(self.loss is None), str(self.processes)]
-        parts += [repr(sorted(asdict(self.settings).items()))]
+        parts = [self.purpose, self.source.digest, self.data.origin, f"{self.loss is None}"]
+        parts += [f"{self.processes} {self.seed} {sorted(asdict(self.settings).items())}"]
         parts += [module_digest(module, {}, {}) for module in (self.student, self.given) if module is not None]
         return sha256("\n".join(parts).encode()).hexdigest()[:16]
 
@@ -196,7 +200,7 @@ class _Run:
                 f"The student gives {_shapes(one)}, the model {_shapes(two)}.",
                 hint="Return the same names and shapes from both.",
             )
-        seed_all(self.settings.seed)
+        seed_all(self.seed)
         self.observed.project(pairs, ours.features, theirs.features)
         return outputs_to_follow(two, targets)
 
@@ -210,7 +214,7 @@ class _Run:
             loss = self._step(batch)
             if not math.isfinite(loss):
                 where = f"step {position.step + 1} of epoch {position.epoch + 1}"
-                self.stopped = f"It stopped at {where}, where the loss turned {'NaN' if loss != loss else 'infinite'}."
+                self._break(f"It stopped at {where}, where the loss turned {'NaN' if loss != loss else 'infinite'}.")
                 return
             position.step, position.loss = position.step + 1, position.loss + loss
             position.seconds = before + time.perf_counter() - started
@@ -228,7 +232,7 @@ class _Run:
         done = position.epoch * position.counted + position.step
         for group in self.optimizer.param_groups:
             group["lr"] = rate(self.settings, done, self.settings.epochs * position.counted)
-        seed_all(self.settings.seed, done, self.accelerator.process_index)
+        seed_all(self.seed, done, self.accelerator.process_index)
         self.trained.train()
         feed, targets = self._moved(batch)
         theirs = None
@@ -255,7 +259,7 @@ class _Run:
         position, patience = self.position, self.settings.patience
         weights = _on_cpu(self.student)
         if broken := [name for name, value in weights.items() if not bool(value.isfinite().all())]:
-            self.stopped = f"It stopped after epoch {position.epoch + 1}, which left NaN or Inf in `{broken[0]}`."
+            self._break(f"It stopped after epoch {position.epoch + 1}, which left NaN or Inf in `{broken[0]}`.")
             return
         epoch = Epoch(loss=position.loss / position.step, metric=self._score(), seconds=position.seconds)
         position.history = (*position.history, epoch)
@@ -265,6 +269,9 @@ class _Run:
         elif position.epoch - position.best >= patience and position.epoch < self.settings.epochs:
             self.stopped = f"It stopped early: evaluate() was no better for {patience} epochs."
         self._save()
+
+    def _break(self, why: str) -> None:
+        self.stopped, self.broken = why, True
 
     def _best_metric(self) -> float:
         """Of the weights kept so far; equal ones do not replace them."""
@@ -328,6 +335,7 @@ class _Run:
             before=position.before,
             best=position.best,
             stopped=self.stopped or "All epochs were run.",
+            broken=self.broken,
             parameters=_size(self.student),
             teacher_parameters=None if self.given is None else _size(self.given),
             processes=self.processes,

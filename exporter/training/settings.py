@@ -22,7 +22,6 @@ class TrainingSettings:
         features: modules whose outputs follow the teacher's: `NAME`, or `STUDENT=TEACHER` where the names differ.
         feature_weight: of all of them together, beside the loss above.
         patience: epochs without a better `evaluate()` after which training stops.
-        seed: of data order, dropout and projections.
 
     Raises:
         InputError: a value out of its range.
@@ -37,7 +36,6 @@ class TrainingSettings:
     features: tuple[str, ...] = ()
     feature_weight: float = 1.0
     patience: int = 5
-    seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what would train nothing, or nonsense."""

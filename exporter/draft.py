@@ -14,6 +14,7 @@ from ..profiles.layers import Coverage
 from ..profiles.measure import Measurement, Ratio
 from ..profiles.parity import Parity
 from ..profiles.report import Sizes, TaskMetric
+from ..profiles.sensitivity import Sensitivity
 from ..profiles.target import Precision, Target
 from ..profiles.training import TrainingRun
 from .recipe import Recipe
@@ -56,12 +57,14 @@ class Shared:
     Attributes:
         captured: graphs by opset and digest of the source.
         trained: outcomes by digest of the module before training.
+        metrics: the user's metric of models as given, by opset and digest.
         checkpoint: where training runs are kept, so that a killed one goes on; None keeps none.
     """
 
     directory: Path
     captured: dict[tuple[int, str], Captured] = field(default_factory=dict)
     trained: dict[str, TrainingOutcome] = field(default_factory=dict)
+    metrics: dict[tuple[int, str], float] = field(default_factory=dict)
     checkpoint: Path | None = None
 
 
@@ -84,6 +87,7 @@ class Draft:
         original: the model as given, where a stage before capture changed it; quality is judged against it.
         restore: called with the module after each step of training; puts back what a stage before it fixed.
         left: why the quantizer left a node float, by node name.
+        sensitivity: which layers int8 hurts, where something was required of it.
         engine: None where it is not built here; `not_built` says why.
         reference_engine: the FP32 graph on the same runtime, for comparison.
     """
@@ -105,6 +109,7 @@ class Draft:
     graph: Graph | None = None
     golden: Golden | None = None
     left: Mapping[str, str] = field(default_factory=dict)
+    sensitivity: Sensitivity | None = None
     engine: Engine | None = None
     not_built: str = ""
     reference_engine: Engine | None = None

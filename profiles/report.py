@@ -11,6 +11,7 @@ from .evidence import Evidence
 from .layers import Coverage
 from .measure import Latency, Ratio
 from .parity import Parity
+from .sensitivity import Sensitivity
 from .training import TrainingRun
 
 SCHEMA = 1
@@ -48,6 +49,7 @@ class Report:
         coverage: int8 coverage of the opened engine; None where it is not int8 or could not be read.
         latency: by arm (`torch`, `fp32`, `engine`), one inference of `latency_shape`.
         budget: for each limit that was set, whether it was kept.
+        sensitivity: which layers int8 hurts, where something was required of it.
         training: how it was trained, where it was made smaller before capture.
         missing: what was not possible or not done (`engine`, `coverage`, `latency` ...), and why, one sentence each.
         stage_seconds: wall time of each stage.
@@ -70,6 +72,7 @@ class Report:
     coverage: Coverage | None = None
     task: TaskMetric | None = None
     training: TrainingRun | None = None
+    sensitivity: Sensitivity | None = None
     latency: Mapping[str, Latency] = field(default_factory=dict)
     latency_shape: str = ""
     threads: int = 0
@@ -110,6 +113,8 @@ def rows(report: Report) -> Iterator[tuple[str, str, str]]:
         yield f"parity of {name}", "", str(found)
     if report.coverage is not None:
         yield "int8 coverage", "", f"{report.coverage} of the conv, matmul and gemm layers"
+    if report.sensitivity is not None:
+        yield "left in float for accuracy", "", report.sensitivity.summary
     for verdict in report.budget:
         yield f"budget, {verdict.what}", "", verdict.said
 
@@ -129,6 +134,7 @@ def markdown(report: Report) -> str:
             *_section("What was not possible", [f"- {text}" for text in report.missing.values()]),
             *_section("Training", [f"- {text}" for text in report.training.lines()] if report.training else []),
             *_section("Layers that do not run in int8", _left(report)),
+            *_section("What int8 does to which layer", list(report.sensitivity.lines()) if report.sensitivity else []),
             *_section("Evidence", [f"- *{e.kind}*: {e.claim} ({e.tool}; {e.machine})" for e in report.evidence]),
             *_section("Parity of the captured graph with the model", _capture(report)),
             *_section("Notes", [f"- {text}" for text in report.notes]),

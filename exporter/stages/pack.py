@@ -45,6 +45,7 @@ def report_of(draft: Draft, seconds: Mapping[str, float], command: str) -> Repor
         date=now(),
         command=command,
         coverage=draft.coverage,
+        sensitivity=draft.sensitivity,
         task=draft.task,
         training=draft.training,
         latency={name: found.latency() for name, found in draft.latency.items()},

@@ -13,8 +13,9 @@ from ...errors import InputError, VerificationError
 from ...profiles.target import Precision, Scheme
 from ..calibrate import calibration_feeds, gather
 from ..draft import Draft
-from ..gains import Gains, worthwhile
+from ..gains import worthwhile
 from ..graphs import read_graph
+from ..mixed_int8 import MixedPrecision
 from ..passes.placement import Placement
 from ..passes.to_float16 import to_float16
 from ..progress import Advance, counted
@@ -56,23 +57,27 @@ def _int8(draft: Draft, advance: Advance) -> Draft:
         )
     statistics = gather(draft.source, reference, quantizer, recipe, counted(advance))
     advance(None, "lifts")
-    gains = worthwhile(reference, draft.target, recipe, statistics, *_judges(draft), draft.scratch)
-    _judge(gains, recipe.least_sqnr_db("int8"))
-    quantizer.lifts = gains.lifts
-    quantizer.write(statistics, draft.directory / "model.onnx")
+    feeds, kind = _judges(draft)
+    gains = worthwhile(reference, draft.target, recipe, statistics, feeds, kind, draft.scratch)
+    made = MixedPrecision(draft=draft, statistics=statistics, lifts=gains.lifts, feeds=feeds, advance=advance)
+    found = made.search(gains.sqnr_db)
+    left = () if found is None else found.left
+    _judge(gains.sqnr_db if found is None else found.reached_db, gains.samples, recipe.least_sqnr_db("int8"))
+    graph, kept = made.write(left, draft.directory / "model.onnx")
     return replace(
         draft,
-        graph=read_graph(draft.directory / "model.onnx", reference.axes),
-        left=quantizer.placement.left,
+        graph=graph,
+        left=kept,
+        sensitivity=found,
         notes=(*draft.notes, _origin(statistics, scheme), *gains.sentences),
     )
 
 
-def _judge(gains: Gains, least_db: float) -> None:
-    if gains.sqnr_db < least_db:
+def _judge(sqnr_db: float, samples: str, least_db: float) -> None:
+    if sqnr_db < least_db:
         raise VerificationError(
-            f"int8 collapses: {gains.sqnr_db:.1f} dB of SQNR against FP32 on {gains.samples}, {least_db:g} dB needed.",
-            hint="Leave the layers that hurt in float with --exclude, give more calibration data, or lower --min-sqnr.",
+            f"int8 collapses: {sqnr_db:.1f} dB of SQNR against FP32 on {samples}, {least_db:g} dB needed.",
+            hint="Give more calibration data, leave layers in float with --exclude, or lower --min-sqnr.",
         )
 
 

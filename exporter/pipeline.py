@@ -72,7 +72,9 @@ def export_bundles(
     with tempfile.TemporaryDirectory(prefix="edgepress-") as directory:
         shared = Shared(directory=Path(directory), checkpoint=checkpoint)
         return [
-            _one(source, target, recipe, axes, destination(target), shared, progress, force=force, command=command)
+            export_bundle(
+                source, target, recipe, axes, destination(target), shared, progress, force=force, command=command
+            )
             for target in targets
         ]
 
@@ -94,7 +96,7 @@ def axis_ranges(source: Source, recipe: Recipe) -> dict[str, AxisRange]:
     return {**default, **recipe.axes}
 
 
-def _one(
+def export_bundle(
     source: Source,
     target: Target,
     recipe: Recipe,
@@ -105,7 +107,15 @@ def _one(
     *,
     force: bool,
     command: str,
+    watch: Callable[[Draft], None] = lambda draft: None,
 ) -> Bundle:
+    """Export a source to one target, as `export_bundles` does to each.
+
+    Args:
+        axes: range of every free axis.
+        shared: what this export takes over from others, and leaves to them.
+        watch: shown the draft after each stage; what it raises ends the export, and nothing is left of it.
+    """
     has_data = any(data is not None for data in (recipe.calibration, recipe.statistics, source.calibration))
     precision, remark = choose_precision(recipe, target, has_data=has_data)
     with (
@@ -131,5 +141,6 @@ def _one(
         for stage in plan():
             with progress.step(stage.title, seconds, prefix=f"{target.name}: ") as advance:
                 draft = stage.run(draft, advance)
+            watch(draft)
         pack.write(draft, seconds, command)
     return load_bundle(destination)

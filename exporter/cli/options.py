@@ -52,6 +52,25 @@ class Decibel(click.ParamType[float]):
         return number
 
 
+class Duration(click.ParamType[float]):
+    """Seconds, written as 90s, 10m or 2h."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse; a number alone would leave its unit to a guess."""
+        if isinstance(value, float):
+            return value
+        number, unit = str(value)[:-1], {"s": 1.0, "m": 60.0, "h": 3600.0}.get(str(value)[-1:])
+        try:
+            seconds = float(number) * (unit or math.nan)
+        except ValueError:
+            seconds = math.nan
+        if not 0 < seconds < math.inf:
+            self.fail(f"{value!r} is not a time, as in 90s, 10m or 2h.", param, ctx)
+        return seconds
+
+
 class LimitOption(click.ParamType[Any]):
     """What something may cost at most, as a class of `profiles.budget` parses it."""
 

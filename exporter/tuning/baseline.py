@@ -68,9 +68,11 @@ class Baseline:
         return load_backend(self.engine.backend).open(self.engine, self.target, self.base.threads or usable_cores())
 
 
-def untimed(target: Target) -> str:
-    """Why the latency of the target's engine cannot be measured here, one clause; empty where it can."""
+def untimed(target: Target, recipe: Recipe) -> str:
+    """Why the latency of the target's engine is not measured here, one clause; empty where it is."""
     backend = load_backend(target.backend)
+    if not recipe.measure:
+        return "it is switched off (`measure`)"
     if not is_device(target):
         return f"this machine is {platform.machine()}, the target {target.arch}"
     return backend.obstacle(target) or ("" if backend.available().run else backend.available().reason)
@@ -108,7 +110,7 @@ def baseline(
             feed=captured.golden.feeds[0],
             metric=None if task is None else task.before,
             ranking=_ranking(source, target, base, captured, directory) if has_int8 else (),
-            untimed=untimed(target),
+            untimed=untimed(target, recipe),
         )
 
 

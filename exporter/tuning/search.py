@@ -73,7 +73,7 @@ def _checked(plan: Plan, tell: Console) -> Plan:
     load_backend(plan.target.backend).require(plan.target)
     if plan.conclude:
         check_destination(plan.output / plan.name, force=plan.force)
-    if why := untimed(plan.target):
+    if why := untimed(plan.target, plan.recipe):
         if plan.recipe.max_latency is not None:
             raise UnservedError(
                 f"A latency of {plan.recipe.max_latency} cannot be searched for here: {why}.",
@@ -97,9 +97,10 @@ def _open(plan: Plan) -> Study:
         "model": plan.source.digest,
         "target": _digest(json.dumps(to_jsonable_python(plan.target), sort_keys=True)),
         "calibration": _data_identity(plan.recipe),
+        "objectives": "size, loss" if untimed(plan.target, plan.recipe) else "latency, size, loss",
         "recipe": _digest(dump_recipe(replace(settings, calibration=None, statistics=None))),
     }
-    objectives = 2 if untimed(plan.target) else 3
+    objectives = identity["objectives"].count(",") + 1
     return open_study(plan.place, plan.study or plan.name, identity, objectives=objectives, seed=plan.recipe.seed)
 
 

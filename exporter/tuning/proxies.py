@@ -6,13 +6,14 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 from ...profiles.budget import Budget, SizeLimit
-from ...profiles.measure import Settings, measure
+from ...profiles.measure import Settings, measure, speedup
 from ...profiles.parity import worst
 from ...profiles.target import Precision
 from ..draft import Draft
-from ..graphs import weight_bytes
+from ..stages.capture import capture
 from .baseline import Baseline
 from .result import Result
 
@@ -60,11 +61,11 @@ class Watch:
                 raise GivenUpError(replace(self.result, early=reason))
 
     def _weights(self, draft: Draft) -> str:
-        """Before anything is quantized or compiled: what the weights alone will take."""
-        limit = self.budget.size
-        if limit is None or draft.reference is None or draft.sizes is not None:
+        """Before anything is trained, captured or compiled: what the weights alone will take."""
+        limit, module = self.budget.size, draft.source.module
+        if limit is None or module is None or draft.reference is not None:
             return ""
-        least = int(weight_bytes(draft.reference.path) * WEIGHT[draft.precision])
+        least = int(4 * sum(parameter.numel() for parameter in module.parameters()) * WEIGHT[draft.precision])
         return f"its weights alone take {SizeLimit(bytes=least)}" if least > SLACK * limit.bytes else ""
 
     def _size(self, draft: Draft) -> str:
@@ -74,19 +75,21 @@ class Watch:
         return f"it takes {SizeLimit(bytes=size)}"
 
     def _float_latency(self, draft: Draft) -> str:
-        """Where the model was changed: its FP32 latency, over what this precision has gained on the model as given."""
+        """Where the model was changed, before it is trained: how fast it is in FP32, times what the precision gains."""
         limit = self.budget.latency
-        if limit is None or self.looked or draft.reference is None or draft.original is None or self.baseline.untimed:
+        if limit is None or self.looked or draft.original is None or self.baseline.untimed:
             return ""
-        plain = [r for r in self.others() if not r.point.get("prune") and r.point["precision"] == draft.precision]
-        gains = [r.faster.value for r in plain if r.faster is not None]
-        if not gains:
+        timed = [r for r in self.others() if r.faster is not None and r.reference is not None]
+        plain = [r for r in timed if not r.point.get("prune") and r.point["precision"] == draft.precision]
+        if not plain:
             return ""
         self.looked = True
-        expected = _glance(draft) / max(*gains, 1.0)
+        gain = max(1.0, *(r.faster.value for r in plain if r.faster is not None))
+        level = median(r.reference for r in timed if r.reference is not None)
+        expected = level / (_glance(draft, self.baseline) * gain)
         if expected <= SLACK * limit.ms:
             return ""
-        return f"about {expected:.3g} ms are to be expected of it: its FP32 latency over the gain of {draft.precision}"
+        return f"about {expected:.3g} ms are to be expected: its FP32 latency over the gain of {draft.precision}"
 
     def _agreement(self, draft: Draft) -> str:
         limit, sqnr, before = self.budget.drop, self.result.sqnr_db, self.baseline.metric
@@ -123,13 +126,13 @@ def _with_figures(result: Result, draft: Draft, baseline: Baseline) -> Result:
     return result
 
 
-def _glance(draft: Draft) -> float:
-    """Median milliseconds of the draft's float graph on the target's runtime, of a short run."""
-    assert draft.reference is not None and draft.golden is not None
+def _glance(draft: Draft, given: Baseline) -> float:
+    """How many times faster the draft's module is than the model as given, both in FP32; it may be untrained."""
     with tempfile.TemporaryDirectory(dir=draft.scratch) as directory:
-        engine = draft.backend.compile(draft.reference, draft.target, Path(directory), "fp32")
-        with draft.backend.open(engine, draft.target, draft.threads) as session:
-            feed = draft.golden.feeds[0]
-            found = measure({"fp32": lambda: session(feed)}, GLANCE)["fp32"].percentile(50)
-    assert found is not None
-    return found
+        graph = capture(draft.source, draft.target.opset, Path(directory) / "model.onnx", draft.axes)
+        place = Path(directory) / "engine"
+        place.mkdir()
+        engine = draft.backend.compile(graph, draft.target, place, "fp32")
+        with draft.backend.open(engine, draft.target, draft.threads) as session, given.open() as reference:
+            found = measure({"this": lambda: session(given.feed), "given": lambda: reference(given.feed)}, GLANCE)
+    return speedup(found["given"], found["this"]).value

@@ -91,6 +91,22 @@ def test_the_study_of_another_model_is_refused_and_left_as_it_is(cli: Cli, judge
 
 
 @pytest.mark.slow
+def test_two_processes_share_a_study_and_a_third_exports(
+    cli: Cli, environment: dict[str, str], judged: Path, tmp_path: Path
+) -> None:
+    words = [EDGEPRESS, "tune", judged, *OPTIONS[:-1], "6", "--storage", "shared.db", "--max-size", "1MB", "-q"]
+    both = [subprocess.Popen([*words, "--search-only"], cwd=tmp_path, env=environment) for _ in range(2)]
+    assert [process.wait(timeout=300) for process in both] == [0, 0]
+    query = "SELECT value_json FROM trial_user_attributes WHERE key = 'result'"
+    with closing(sqlite3.connect(tmp_path / "shared.db")) as database:
+        points = [json.dumps(json.loads(text)["point"], sort_keys=True) for (text,) in database.execute(query)]
+    assert len(points) == len(set(points)) >= 6
+    assert not (tmp_path / "dist/small-server-cpu").exists()
+    assert cli(*words[1:], "--trials", "1").code == 0
+    assert cli("verify", tmp_path / "dist/small-server-cpu").code == 0
+
+
+@pytest.mark.slow
 def test_digits_meets_a_budget_that_plain_int8_misses_and_survives_two_kills(
     command: Callable[..., Ran], environment: dict[str, str], examples: Path, tmp_path: Path
 ) -> None:

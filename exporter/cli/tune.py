@@ -64,8 +64,8 @@ def command(
     """Search for the recipe of SOURCE that keeps a budget, and export it.
 
     Searched is what the recipe and the options leave open: precision, pruning, layers in float, ranges, threads. The
-    cheapest point that keeps every limit is exported: the fastest, of those as fast within 5 % the smallest. A search
-    that was killed goes on when it is started again; with one --storage several processes share it.
+    cheapest point that keeps every limit is exported: the fastest, of those about as fast the smallest. A search that
+    was killed goes on when it is started again; with one --storage several processes share it.
 
     \b
     Example:

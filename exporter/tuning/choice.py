@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from ...profiles.budget import Budget
 from .result import Result
 
-# Latencies that differ by less than this are taken for equal, and the smaller point is preferred: noise of a quick
-# measurement is of that size.
+# Points whose interval reaches as near to the fastest as this are taken for as fast, and the smaller one is preferred.
 SAME = 0.05
 
 
@@ -30,14 +29,15 @@ def front(results: Sequence[Result], *, timed: bool) -> list[Result]:
 def within(results: Sequence[Result], budget: Budget, before: float | None, *, timed: bool) -> list[Result]:
     """The results that keep every limit, the cheapest first.
 
-    Cheapest is the fastest; among those as fast within SAME the smallest; among those as small the one that loses
-    least. Where nothing is timed, the smallest comes first. A limit that could not be measured bounds nothing.
+    Cheapest is the fastest; among those as fast, by their interval and within SAME, the smallest; among those as small
+    the one that loses least. Where nothing is timed, the smallest comes first. What is not known of a point breaks no
+    limit.
     """
     left = [result for result in results if not any(result.excess(budget, before).values())]
     ordered: list[Result] = []
     while left:
         fastest = min((1 / r.faster.value for r in left if timed and r.faster is not None), default=0.0)
-        equal = [r for r in left if not timed or (r.faster and 1 / r.faster.value <= (1 + SAME) * fastest)]
+        equal = [r for r in left if not timed or (r.faster and 1 / r.faster.high <= (1 + SAME) * fastest)]
         best = min(equal, key=lambda r: (r.size or 0, r.loss or 0.0))
         ordered.append(best)
         left = [result for result in left if result is not best]

@@ -116,7 +116,15 @@ def _data_identity(recipe: Recipe) -> str:
 def _space(plan: Plan, study: Study, one: Baseline, *, has_data: bool) -> Space:
     """The open settings, which all processes of the study must have in common."""
     ranking = study.agreed("ranking", list(one.ranking))
-    space = space_of(plan.source, plan.target, one.base, ranking=ranking, cores=usable_cores(), has_data=has_data)
+    space = space_of(
+        plan.source,
+        plan.target,
+        one.base,
+        ranking=ranking,
+        cores=usable_cores(),
+        has_data=has_data,
+        timed=one.timed,
+    )
     mine = {dimension.name: list(dimension.values) for dimension in space.dimensions}
     if (theirs := study.agreed("space", mine)) != mine:
         differ = ", ".join(name for name in sorted(mine | theirs) if mine.get(name) != theirs.get(name))

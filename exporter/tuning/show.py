@@ -59,8 +59,8 @@ def plot(
     axes.set_ylabel(f"size of the engine, {unit}")
     axes.set_title(title)
     axes.grid(alpha=0.3)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="best", fontsize="small")
+    # Below the axes, where no point can be.
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
     files = [path.with_suffix(f".{kind}") for kind in FORMATS]
     for file in files:
         figure.savefig(file, dpi=150, metadata={"Date": None} if file.suffix == ".svg" else None)
@@ -76,10 +76,8 @@ def _mark(axes: Any, best: Sequence[Result], chosen: Result | None, *, timed: bo
         axes.errorbar(across, up, xerr=reach, fmt="none", ecolor="0.6", elinewidth=1, zorder=1)
     axes.scatter(across, up, s=90, facecolors="none", edgecolors="0.3", linewidths=1, zorder=2, label="Pareto front")
     if chosen is not None:
-        spot = ([_across(chosen, timed)], [_size(chosen) / scale])
-        axes.scatter(*spot, s=220, facecolors="none", edgecolors="tab:red", linewidths=2, zorder=4, label="chosen")
-        style = {"xytext": (8, 10), "textcoords": "offset points", "fontsize": "small"}
-        axes.annotate(in_words(chosen.point), (spot[0][0], spot[1][0]), **style)
+        spot, label = ([_across(chosen, timed)], [_size(chosen) / scale]), f"chosen: {in_words(chosen.point)}"
+        axes.scatter(*spot, s=220, facecolors="none", edgecolors="tab:red", linewidths=2, zorder=4, label=label)
 
 
 def _limits(axes: Any, budget: Budget, *, timed: bool, scale: float) -> None:

@@ -88,23 +88,25 @@ class Space:
 
 def in_words(point: Point) -> str:
     """A point for people: `int8, 2 threads, 40 % pruned`."""
-    said = [WORDS[name][0].format(value) for name, value in point.items() if value != WORDS[name][1]]
+    said = [text.format(point[name]) for name, (text, plain) in WORDS.items() if point.get(name, plain) != plain]
     return ", ".join(said).replace(" 1 threads", " 1 thread").replace(" 1 layers", " 1 layer")
 
 
 def space_of(
-    source: Source, target: Target, base: Recipe, *, ranking: Sequence[str], cores: int, has_data: bool
+    source: Source, target: Target, base: Recipe, *, ranking: Sequence[str], cores: int, has_data: bool, timed: bool
 ) -> Space:
     """What is open: settings that the base recipe fixes are not searched.
 
     Args:
         ranking: layers by what int8 does to them, worst first; empty where there is no int8.
         cores: that this process may use.
+        timed: latency is measured; without it, threads change nothing.
 
     Raises:
         InputError: the base asks for a precision that the target does not have or that needs data.
     """
-    dimensions = [_precision(target, base, has_data=has_data), _threads(base, cores), *_pruned(source, base)]
+    dimensions = [_precision(target, base, has_data=has_data), *([_threads(base, cores)] if timed else [])]
+    dimensions += _pruned(source, base)
     if "int8" in dimensions[0].values:
         dimensions += [*_ranges(base), *_kept(ranking)]
     return Space(dimensions=tuple(dimensions))

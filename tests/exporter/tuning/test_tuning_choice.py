@@ -111,7 +111,7 @@ def _space(base: Recipe, *, target: str = "cpu", layers: int = 12, has_data: boo
     net = torch.nn.Sequential(torch.nn.Linear(4, 3))
     source = source_from_object(net, torch.rand(2, 4), calibration=lambda: iter(()), evaluate=lambda predict: 1.0)
     ranking = [f"layer[{i}]" for i in range(layers)]
-    return space_of(source, load_target(target), base, ranking=ranking, cores=cores, has_data=has_data)
+    return space_of(source, load_target(target), base, ranking=ranking, cores=cores, has_data=has_data, timed=True)
 
 
 def test_what_the_recipe_fixes_is_not_searched() -> None:

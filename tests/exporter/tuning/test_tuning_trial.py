@@ -58,7 +58,7 @@ def given() -> Iterator[Baseline]:
 
 
 def _trials(given: Baseline, tmp_path: Path, budget: Budget, others: tuple[Result, ...] = ()) -> Trials:
-    space = space_of(given.source, given.target, given.base, ranking=given.ranking, cores=2, has_data=True)
+    space = space_of(given.source, given.target, given.base, ranking=given.ranking, cores=2, has_data=True, timed=True)
     return Trials(baseline=given, space=space, budget=budget, others=lambda: others, directory=tmp_path / "trials")
 
 

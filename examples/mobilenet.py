@@ -1,7 +1,7 @@
 """A small MobileNetV2-like network that reads handwritten digits: depthwise convolutions, ReLU6, linear bottlenecks.
 
     edgepress export examples/mobilenet.py --target NAME
-    edgepress export examples/mobilenet.py --target NAME --distill      # a network half as wide, taught by this one
+    edgepress export examples/mobilenet.py --target NAME --distill     # ships student(), taught by model()
 
 Input ``image``: float32 (N, 1, 32, 32) in 0..1. Output: float32 (N, 10), one score per digit.
 The blocks are those of Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018).

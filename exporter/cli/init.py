@@ -41,6 +41,18 @@ def calibration() -> Iterable[dict[str, np.ndarray]]:
 
 # def evaluate(predict: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> float:
 #     """Your metric on held-out data, higher is better; predict maps {{input: array}} to {{output: array}}."""
+
+
+# To train a model that was pruned, or a student, against model():
+#
+# def training(epoch: int = 0) -> Iterable[tuple[dict[str, torch.Tensor], torch.Tensor]]:
+#     """One pass over training data: pairs of {{input: tensor}} and targets."""
+#
+# def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+#     """What to minimise, a scalar: `torch.nn.functional.cross_entropy(outputs, targets)`."""
+#
+# def student() -> torch.nn.Module:
+#     """A smaller network for the same inputs and outputs, for `edgepress export {name} --distill`."""
 '''
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -60,6 +61,16 @@ class Source:
     student: Callable[[], nn.Module] | None = None
     program: ExportedProgram | None = None
     digest: str
+
+
+def numbered(function: Callable[..., Iterable[Any]]) -> Training:
+    """The user's `training`: the number of the pass goes to a parameter called `epoch`, where it has one."""
+    takes = "epoch" in inspect.signature(function).parameters
+
+    def training(epoch: int = 0, /) -> Iterable[Any]:
+        return function(epoch=epoch) if takes else function()
+
+    return training
 
 
 class SourceKind(Protocol):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
-import inspect
 import re
 import sys
 import sysconfig
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...backends.base import Feed
 from ...errors import InputError
-from .base import Source, Training, checked_dynamic, missing, safe_name
+from .base import Source, Training, checked_dynamic, missing, numbered, safe_name
 from .torch_module import arrays, check_forward, in_forward_order, module_digest
 from .traceback import user_errors, user_traceback
 
@@ -99,16 +98,15 @@ class _User:
         return feeds
 
     def training(self) -> Training | None:
-        """`training`, read only when it is iterated; the number of the pass goes to a parameter called `epoch`."""
+        """`training`, read only when it is iterated."""
         function = self.find("training")
         if function is None:
             return None
-        numbered = "epoch" in inspect.signature(function).parameters
+        passes = numbered(function)
 
         def training(epoch: int = 0, /) -> Iterable[Any]:
             with user_errors(f"training() of {self.origin}", self.root):
-                given: Iterable[Any] = function(epoch=epoch) if numbered else function()
-                return given
+                return passes(epoch)
 
         return training
 

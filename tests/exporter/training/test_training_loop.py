@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from edgepress.errors import InputError
+from edgepress.errors import InputError, UnservedError
 from edgepress.exporter.sources import Source
 from edgepress.exporter.training import loop
 from edgepress.exporter.training.loop import TrainingOutcome, train
@@ -250,6 +250,12 @@ def test_weights_that_turn_nan_at_the_last_step_of_an_epoch_are_not_kept() -> No
 
 
 # What the user may get wrong
+
+
+def test_without_accelerate_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "find_spec", lambda name: None)
+    with pytest.raises(UnservedError, match=r"pip install 'edgepress\[host\]'"):
+        train(net(), None, toy(), SETTINGS)
 
 
 def batches(*given: Any) -> Any:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from safetensors.torch import load_file
 
 from ._toy import points
@@ -94,11 +95,18 @@ def test_a_run_killed_in_the_middle_of_an_epoch_goes_on_to_the_same_weights(tmp_
     assert all((one[name] == two[name]).all() for name in one)
 
 
-def test_two_processes_share_the_data_and_end_with_the_same_weights(tmp_path: Path) -> None:
-    words = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", str(program(tmp_path))]
-    launched = subprocess.run(
-        [sys.executable, *words, "0", str(tmp_path)], env=environment(), capture_output=True, text=True, timeout=180
-    )
+LAUNCHERS = {
+    "torchrun": "torch.distributed.run --standalone --nproc-per-node 2",
+    # Without --multi_gpu it would start one process; where there is no GPU, these two talk through gloo.
+    "accelerate": "accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no "
+    "--dynamo_backend no --main_process_port 0",
+}
+
+
+@pytest.mark.parametrize("launcher", ["torchrun", pytest.param("accelerate", marks=pytest.mark.slow)])
+def test_two_processes_share_the_data_and_end_with_the_same_weights(tmp_path: Path, launcher: str) -> None:
+    words = ["-m", *LAUNCHERS[launcher].split(), str(program(tmp_path)), "0", str(tmp_path)]
+    launched = subprocess.run([sys.executable, *words], env=environment(), capture_output=True, text=True, timeout=180)
     assert launched.returncode == 0, launched.stderr
     one, two = found(tmp_path, 0), found(tmp_path, 1)
     assert one["processes"] == two["processes"] == 2

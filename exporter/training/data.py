@@ -164,7 +164,9 @@ def seed_all(*parts: int) -> None:
     number = int.from_bytes(sha256(repr(parts).encode()).digest()[:4], "little")
     random.seed(number)
     np.random.seed(number)  # the old way, since users' transforms draw from the global state
-    torch.manual_seed(number)
+    # torch.manual_seed asks for every kind of device first, half a millisecond where there is none.
+    seed = torch.manual_seed if torch.accelerator.is_available() else torch.default_generator.manual_seed
+    seed(number)
 
 
 def input_specs(source: Source) -> tuple[TensorSpec, ...]:

@@ -15,14 +15,25 @@ if TYPE_CHECKING:
 
 
 def accelerator() -> Accelerator:
-    """The processes and devices that `accelerate launch` or torchrun gave, else one process on the best device."""
+    """The processes and devices that `accelerate launch` or torchrun gave, else one process on the best device.
+
+    Raises:
+        InputError: they were told to divide the model, not the data.
+    """
     import torch
     from accelerate import Accelerator, DistributedDataParallelKwargs
 
     # A head that the loss does not look at has no gradient, which data parallelism must be told of.
     handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)]
     # Left to itself, accelerate takes processes that torchrun started on CPUs for unrelated ones.
-    return Accelerator(cpu=not torch.accelerator.is_available(), kwargs_handlers=handlers)
+    made = Accelerator(cpu=not torch.accelerator.is_available(), kwargs_handlers=handlers)
+    kind = str(made.distributed_type.value)
+    if kind != "NO" and not kind.startswith("MULTI_"):
+        raise InputError(
+            f"accelerate was told to use {kind}; edgepress trains with the whole model in each process.",
+            hint="Launch with --multi_gpu, or with torchrun.",
+        )
+    return made
 
 
 def trainable(student: nn.Module) -> nn.Module:

@@ -13,6 +13,7 @@ from ..profiles.evidence import Evidence
 from ..profiles.layers import Coverage
 from ..profiles.measure import Measurement, Ratio
 from ..profiles.parity import Parity
+from ..profiles.pruning import Pruning, Sparsity
 from ..profiles.report import Sizes, TaskMetric
 from ..profiles.sensitivity import Sensitivity
 from ..profiles.target import Precision, Target
@@ -58,6 +59,7 @@ class Shared:
         captured: graphs by opset and digest of the source.
         trained: outcomes by digest of the module before training.
         metrics: the user's metric of models as given, by opset and digest.
+        savings: milliseconds that a unit of each group of a model costs, by what they were measured on.
         checkpoint: where training runs are kept, so that a killed one goes on; None keeps none.
     """
 
@@ -65,6 +67,7 @@ class Shared:
     captured: dict[tuple[int, str], Captured] = field(default_factory=dict)
     trained: dict[str, TrainingOutcome] = field(default_factory=dict)
     metrics: dict[tuple[int, str], float] = field(default_factory=dict)
+    savings: dict[str, Mapping[str, float]] = field(default_factory=dict)
     checkpoint: Path | None = None
 
 
@@ -86,6 +89,8 @@ class Draft:
         graph: the graph the engine is compiled from.
         original: the model as given, where a stage before capture changed it; quality is judged against it.
         restore: called with the module after each step of training; puts back what a stage before it fixed.
+        pruning: what was removed before capture.
+        sparsity: 2:4 weights of the graph, where they were asked for.
         left: why the quantizer left a node float, by node name.
         sensitivity: which layers int8 hurts, where something was required of it.
         engine: None where it is not built here; `not_built` says why.
@@ -95,6 +100,8 @@ class Draft:
     source: Source
     original: Source | None = None
     restore: Callable[[nn.Module], None] = _nothing
+    pruning: Pruning | None = None
+    sparsity: Sparsity | None = None
     target: Target
     recipe: Recipe
     backend: Backend

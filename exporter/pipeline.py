@@ -17,7 +17,7 @@ from .draft import Draft, OpenSessions, Shared
 from .progress import Advance, Progress
 from .recipe import Recipe, choose_precision
 from .sources import Source
-from .stages import compile, evaluate, measure, pack, quantize, recover, reference, verify
+from .stages import compile, evaluate, measure, pack, prune, quantize, recover, reference, verify
 from .training import processes
 
 
@@ -32,6 +32,7 @@ class Stage:
 def plan() -> tuple[Stage, ...]:
     """What happens to a model, in order."""
     return (
+        Stage(title="prune", run=prune.run),
         Stage(title="train", run=recover.run),
         Stage(title="capture", run=reference.run),
         Stage(title="quantize", run=quantize.run),
@@ -68,6 +69,7 @@ def export_bundles(
     for target in targets:
         check_destination(destination(target), force=force)
         load_backend(target.backend).require(target)
+    prune.refuse(source, targets, recipe)
     axes = axis_ranges(source, recipe)
     with tempfile.TemporaryDirectory(prefix="edgepress-") as directory:
         shared = Shared(directory=Path(directory), checkpoint=checkpoint)

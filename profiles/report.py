@@ -11,6 +11,7 @@ from .evidence import Evidence
 from .layers import Coverage
 from .measure import Latency, Ratio
 from .parity import Parity
+from .pruning import Pruning, Sparsity, millions
 from .sensitivity import Sensitivity
 from .training import TrainingRun
 
@@ -50,6 +51,8 @@ class Report:
         latency: by arm (`torch`, `fp32`, `engine`), one inference of `latency_shape`.
         budget: for each limit that was set, whether it was kept.
         sensitivity: which layers int8 hurts, where something was required of it.
+        pruning: what was removed before capture.
+        sparsity: 2:4 weights of the graph, where they were asked for.
         training: how it was trained, where it was made smaller before capture.
         missing: what was not possible or not done (`engine`, `coverage`, `latency` ...), and why, one sentence each.
         stage_seconds: wall time of each stage.
@@ -71,6 +74,8 @@ class Report:
     schema: int = SCHEMA
     coverage: Coverage | None = None
     task: TaskMetric | None = None
+    pruning: Pruning | None = None
+    sparsity: Sparsity | None = None
     training: TrainingRun | None = None
     sensitivity: Sensitivity | None = None
     latency: Mapping[str, Latency] = field(default_factory=dict)
@@ -105,6 +110,11 @@ def rows(report: Report) -> Iterator[tuple[str, str, str]]:
         yield "torch latency p50", _latency(report, "torch", 50), ""
     if report.task is not None:
         yield "task metric", f"{report.task.before:.4f}", f"{report.task.after:.4f}"
+    if report.pruning is not None:
+        after = f"{millions(report.pruning.macs_after)} ({report.pruning.removed:.1%} removed)"
+        yield "MACs, as given and pruned", millions(report.pruning.macs_before), after
+    if report.sparsity is not None:
+        yield "2:4 sparse", "", str(report.sparsity)
     if report.training is not None and report.training.after is not None:
         run = report.training
         yield f"task metric, before and after {run.purpose}", f"{run.before:.4f}", f"{run.after:.4f}"
@@ -132,6 +142,8 @@ def markdown(report: Report) -> str:
             *(f"| {what} | {before} | {after} |" for what, before, after in rows(report)),
             "",
             *_section("What was not possible", [f"- {text}" for text in report.missing.values()]),
+            *_section("Pruning", [f"- {text}" for text in report.pruning.lines()] if report.pruning else []),
+            *_section("2:4 sparsity", [f"- {text}" for text in report.sparsity.lines()] if report.sparsity else []),
             *_section("Training", [f"- {text}" for text in report.training.lines()] if report.training else []),
             *_section("Layers that do not run in int8", _left(report)),
             *_section("What int8 does to which layer", list(report.sensitivity.lines()) if report.sensitivity else []),

@@ -14,6 +14,7 @@ from .options import (
     asked,
     calibration_options,
     json_option,
+    pruning_options,
     quiet_option,
     recipe_options,
     source_options,
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     metavar="DB",
     help="Least SQNR against FP32 to ship; default 10 for int8, on calibration samples.",
 )
+@pruning_options
 @training_options
 @click.option(
     "--measure/--no-measure", default=True, show_default=True, help="Measure latency where the engine runs here."

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Spelt out, since the modules that define them import the pipeline; a test holds them equal.
 RANGES = ("auto", "min-max", "percentile", "entropy", "mse")
 LIFTS = ("smooth", "correct-bias")
+IMPORTANCE = ("auto", "magnitude", "taylor", "batchnorm")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
@@ -162,6 +163,34 @@ def asked() -> Recipe:
     if training := given(TrainingSettings):
         typed["training"] = replace(base.training, **training)
     return overridden(base, typed)
+
+
+def pruning_options(command: Command) -> Command:
+    """What is removed from a model before capture, and what stays."""
+    for option in (
+        click.option("--sparse", is_flag=True, help="2:4 sparse weights, for targets that run them faster."),
+        click.option(
+            "--keep",
+            multiple=True,
+            metavar="PATTERN",
+            help="Module that pruning leaves alone, by name or pattern; repeatable.",
+        ),
+        click.option(
+            "--importance",
+            type=click.Choice(IMPORTANCE),
+            default="auto",
+            show_default=True,
+            help="What makes a channel worth keeping; auto: taylor where there is training data, else magnitude.",
+        ),
+        click.option(
+            "--prune",
+            type=click.FloatRange(0, 1, min_open=True, max_open=True),
+            metavar="SHARE",
+            help="Share of the MACs to remove, as in 0.4: channels, heads and blocks that save the most time here.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def training_options(command: Command) -> Command:

@@ -49,7 +49,8 @@ def _arms(draft: Draft, feed: Feed) -> Mapping[str, Callable[[], object]]:
     if draft.reference_engine is not None and draft.reference_engine is not draft.engine:
         reference = draft.sessions.get(draft.backend, draft.reference_engine, draft.target, draft.threads)
         arms["fp32"] = lambda: reference(feed)
-    if draft.source.module is not None:
-        predict = torch_predict(draft.source, draft.threads)
+    given = draft.original or draft.source
+    if given.module is not None:
+        predict = torch_predict(given, draft.threads)
         arms["torch"] = lambda: predict(feed)
     return arms

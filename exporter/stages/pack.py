@@ -47,6 +47,8 @@ def report_of(draft: Draft, seconds: Mapping[str, float], command: str) -> Repor
         coverage=draft.coverage,
         sensitivity=draft.sensitivity,
         task=draft.task,
+        pruning=draft.pruning,
+        sparsity=draft.sparsity,
         training=draft.training,
         latency={name: found.latency() for name, found in draft.latency.items()},
         latency_shape=draft.latency_shape,

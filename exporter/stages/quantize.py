@@ -19,6 +19,7 @@ from ..mixed_int8 import MixedPrecision
 from ..passes.placement import Placement
 from ..passes.to_float16 import to_float16
 from ..progress import Advance, counted
+from ..pruning.sparse import found_sparsity
 from ..quantizer import Quantizer
 
 # Enough samples to tell which lift helps; each is run once for every lift.
@@ -26,8 +27,14 @@ JUDGING_BATCHES = 2
 
 
 def run(draft: Draft, advance: Advance) -> Draft:
-    """Write `model.onnx`, in the draft's precision, into the bundle."""
-    return LOWERINGS[draft.precision](draft, advance)
+    """Write `model.onnx`, in the draft's precision, into the bundle.
+
+    Raises:
+        VerificationError: 2:4 weights were asked for, and the graph has none.
+    """
+    draft = LOWERINGS[draft.precision](draft, advance)
+    assert draft.graph is not None
+    return replace(draft, sparsity=found_sparsity(draft.graph.path)) if draft.recipe.sparse else draft
 
 
 def _keep(draft: Draft, advance: Advance) -> Draft:

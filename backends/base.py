@@ -231,6 +231,10 @@ class Backend(abc.ABC):
     @abc.abstractmethod
     def _inspect(self, engine: Engine, target: Target, feed: Feed) -> tuple[Layer, ...]: ...
 
+    def native_float(self, target: Target) -> Precision:
+        """What the runtime itself makes of an FP32 graph on this machine where nobody tells it otherwise."""
+        return "fp32"
+
     def obstacle(self, target: Target) -> str:
         """Why this machine cannot compile for the target, one clause; empty where it can."""
         here = self.available()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..backends.base import AxisRange, Backend, Engine, Graph, Session
+from ..profiles.choice import Choice
 from ..profiles.evidence import Evidence
 from ..profiles.layers import Coverage
 from ..profiles.measure import Measurement, Ratio
@@ -18,6 +19,7 @@ from ..profiles.report import Sizes, TaskMetric
 from ..profiles.sensitivity import Sensitivity
 from ..profiles.target import Precision, Target
 from ..profiles.training import TrainingRun
+from .bundle import FallbackEntry
 from .recipe import Recipe
 
 if TYPE_CHECKING:
@@ -33,13 +35,14 @@ class OpenSessions(ExitStack):
 
     def __init__(self) -> None:
         super().__init__()
-        self._open: dict[Path, Session] = {}
+        self._open: dict[tuple[Path, Precision], Session] = {}
 
     def get(self, backend: Backend, engine: Engine, target: Target, threads: int) -> Session:
         """The session of an engine, opened at the first call."""
-        if engine.path not in self._open:
-            self._open[engine.path] = self.enter_context(backend.open(engine, target, threads))
-        return self._open[engine.path]
+        key = (engine.path, engine.precision)  # another precision may have taken the place of the first
+        if key not in self._open:
+            self._open[key] = self.enter_context(backend.open(engine, target, threads))
+        return self._open[key]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,15 @@ def _nothing(module: nn.Module) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rival:
+    """A float engine on the same runtime, to compare with; it is shipped where int8 does not earn its place."""
+
+    graph: Graph
+    engine: Engine
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """A bundle in the making; a stage returns a copy with more in it.
 
@@ -94,7 +106,11 @@ class Draft:
         left: why the quantizer left a node float, by node name.
         sensitivity: which layers int8 hurts, where something was required of it.
         engine: None where it is not built here; `not_built` says why.
-        reference_engine: the FP32 graph on the same runtime, for comparison.
+        rivals: float engines on the same runtime, FP32 among them wherever an engine can be built.
+        refused: precisions that turned out not to do, and why.
+        base: the draft as it was before anything was made in some precision.
+        choice: which precision is shipped, and why.
+        fallback: the float graph that goes along where the device is to repeat the choice.
     """
 
     source: Source
@@ -119,7 +135,11 @@ class Draft:
     sensitivity: Sensitivity | None = None
     engine: Engine | None = None
     not_built: str = ""
-    reference_engine: Engine | None = None
+    rivals: Mapping[Precision, Rival] = field(default_factory=dict)
+    refused: Mapping[Precision, str] = field(default_factory=dict)
+    base: Draft | None = None
+    choice: Choice | None = None
+    fallback: FallbackEntry | None = None
     parity: Mapping[str, Mapping[str, Parity]] = field(default_factory=dict)
     parity_how: str = ""
     coverage: Coverage | None = None

@@ -17,7 +17,7 @@ from .draft import Draft, OpenSessions, Shared
 from .progress import Advance, Progress
 from .recipe import Recipe, choose_precision
 from .sources import Source
-from .stages import compile, evaluate, measure, pack, prune, quantize, recover, reference, verify
+from .stages import choose, measure, pack, prune, recover, reference
 from .training import processes
 
 
@@ -35,11 +35,9 @@ def plan() -> tuple[Stage, ...]:
         Stage(title="prune", run=prune.run),
         Stage(title="train", run=recover.run),
         Stage(title="capture", run=reference.run),
-        Stage(title="quantize", run=quantize.run),
-        Stage(title="compile", run=compile.run),
-        Stage(title="verify", run=verify.run),
-        Stage(title="evaluate", run=evaluate.run),
+        *(Stage(title=title, run=choose.attempt(title)) for title in choose.BUILD),
         Stage(title="measure", run=measure.run),
+        Stage(title="choose", run=choose.run),
     )
 
 
@@ -109,6 +107,7 @@ def export_bundle(
     *,
     force: bool,
     command: str,
+    stages: Sequence[Stage] | None = None,
     watch: Callable[[Draft], None] = lambda draft: None,
 ) -> Bundle:
     """Export a source to one target, as `export_bundles` does to each.
@@ -116,6 +115,7 @@ def export_bundle(
     Args:
         axes: range of every free axis.
         shared: what this export takes over from others, and leaves to them.
+        stages: the part of `plan()` to run; default all of it.
         watch: shown the draft after each stage; what it raises ends the export, and nothing is left of it.
     """
     has_data = any(data is not None for data in (recipe.calibration, recipe.statistics, source.calibration))
@@ -140,7 +140,7 @@ def export_bundle(
             missing={"precision": remark} if remark else {},
         )
         seconds: dict[str, float] = {}
-        for stage in plan():
+        for stage in plan() if stages is None else stages:
             with progress.step(stage.title, seconds, prefix=f"{target.name}: ") as advance:
                 draft = stage.run(draft, advance)
             watch(draft)

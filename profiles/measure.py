@@ -80,6 +80,12 @@ class Measurement:
             low, high = min(low, *each), max(high, *each)
         return Interval(value=value, low=min(value, low / 1e6), high=max(value, high / 1e6))
 
+    def and_then(self, later: Measurement) -> Measurement:
+        """Both together, the rounds of `later` after these."""
+        offset = max(self.rounds) + 1
+        rounds = (*self.rounds, *(offset + r for r in later.rounds))
+        return Measurement(samples=(*self.samples, *later.samples), rounds=rounds, stable=later.stable)
+
     @property
     def outliers(self) -> int:
         """Samples beyond 1.5 interquartile ranges from the quartiles."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from .budget import Verdict
+from .choice import Choice
 from .environment import Machine
 from .evidence import Evidence
 from .layers import Coverage
@@ -49,6 +50,7 @@ class Report:
         parity_how: what ran for `engine`.
         coverage: int8 coverage of the opened engine; None where it is not int8 or could not be read.
         latency: by arm (`torch`, `fp32`, `engine`), one inference of `latency_shape`.
+        choice: which precision is shipped, and why; None where there was nothing to choose from.
         budget: for each limit that was set, whether it was kept.
         sensitivity: which layers int8 hurts, where something was required of it.
         pruning: what was removed before capture.
@@ -82,6 +84,7 @@ class Report:
     latency_shape: str = ""
     threads: int = 0
     faster: Ratio | None = None
+    choice: Choice | None = None
     budget: tuple[Verdict, ...] = ()
     peak_memory: int = 0
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
@@ -123,6 +126,8 @@ def rows(report: Report) -> Iterator[tuple[str, str, str]]:
         yield f"parity of {name}", "", str(found)
     if report.coverage is not None:
         yield "int8 coverage", "", f"{report.coverage} of the conv, matmul and gemm layers"
+    if report.choice is not None:
+        yield "precision", "", report.choice.summary
     if report.sensitivity is not None:
         yield "left in float for accuracy", "", report.sensitivity.summary
     for verdict in report.budget:
@@ -142,6 +147,7 @@ def markdown(report: Report) -> str:
             *(f"| {what} | {before} | {after} |" for what, before, after in rows(report)),
             "",
             *_section("What was not possible", [f"- {text}" for text in report.missing.values()]),
+            *_section("Which precision, and why", list(report.choice.lines()) if report.choice else []),
             *_section("Pruning", [f"- {text}" for text in report.pruning.lines()] if report.pruning else []),
             *_section("2:4 sparsity", [f"- {text}" for text in report.sparsity.lines()] if report.sparsity else []),
             *_section("Training", [f"- {text}" for text in report.training.lines()] if report.training else []),

@@ -106,8 +106,8 @@ class Sensitivity:
         for trial in self.trials:
             metric = "" if trial.metric is None else f", metric {trial.metric:.4f}"
             yield (
-                f"- {_counted(trial.left, 'layer')} in float: {trial.sqnr_db:.1f} dB (predicted {trial.predicted_db:.1f}){metric}: "
-                f"{'holds' if trial.holds else 'does not hold'}."
+                f"- {_counted(trial.left, 'layer')} in float: {trial.sqnr_db:.1f} dB (predicted "
+                f"{trial.predicted_db:.1f}){metric}: {'holds' if trial.holds else 'does not hold'}."
             )
 
 

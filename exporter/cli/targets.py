@@ -52,7 +52,8 @@ def _show(target: Target) -> None:
     click.echo(f"  channel counts: multiples of {target.channel_multiple}{sparse}")
     for name, option in target.options.items():
         click.echo(f"  option {name} = {option}")
-    for name, figure in target.figures.items():
+    figures = {**({"fastest": target.fastest} if target.fastest else {}), **target.figures}
+    for name, figure in figures.items():
         click.echo(
             f"  {name}: {_plain(figure.value)} {figure.unit}".rstrip() + f"  [{figure.mark}; {_flat(figure.source)}]"
         )

@@ -45,6 +45,7 @@ def report_of(draft: Draft, seconds: Mapping[str, float], command: str) -> Repor
         date=now(),
         command=command,
         coverage=draft.coverage,
+        choice=draft.choice,
         sensitivity=draft.sensitivity,
         task=draft.task,
         pruning=draft.pruning,
@@ -85,6 +86,7 @@ def _manifest_fields(draft: Draft) -> dict[str, Any]:
         "recipe": recipe_data(_portable(draft.recipe)),
         "engine": EngineEntry(backend=draft.backend.name, precision=draft.precision, path=engine, why=draft.not_built),
         "minimum_sqnr_db": round(tolerance(draft), 2),
+        "fallback": draft.fallback,
         "tools": tool_versions(),
     }
 

@@ -80,21 +80,28 @@ def untimed(target: Target, recipe: Recipe) -> str:
 
 @contextmanager
 def baseline(
-    source: Source, target: Target, recipe: Recipe, progress: Progress, *, has_int8: bool
+    source: Source,
+    target: Target,
+    recipe: Recipe,
+    progress: Progress,
+    *,
+    has_int8: bool,
+    checkpoint: Path | None = None,
 ) -> Iterator[Baseline]:
     """Export the model as given; what it wrote goes when the block ends.
 
     Args:
         has_int8: rank the layers by what int8 does to them.
+        checkpoint: directory that keeps what pruning and training found, so that the same is not done again.
 
     Raises:
         InputError, VerificationError, UnservedError: as an export does; a search would find nothing else.
     """
-    base = replace(recipe, max_drop=None, max_latency=None, max_size=None, measure=False)
-    plain = replace(base, precision="fp32", prune=None, sparse=False, distill=False)
+    base = replace(recipe, max_drop=None, max_latency=None, max_size=None)
+    plain = replace(base, precision="fp32", prune=None, sparse=False, distill=False, measure=False)
     with tempfile.TemporaryDirectory(prefix="edgepress-tune-") as name:
         directory = Path(name)
-        shared = Shared(directory=directory)
+        shared = Shared(directory=directory, checkpoint=checkpoint)
         axes = axis_ranges(source, base)
         place = directory / "fp32"
         bundle = export_bundle(source, target, plain, axes, place, shared, progress, force=False, command="")

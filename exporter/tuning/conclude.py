@@ -71,6 +71,7 @@ def _export(plan: Plan, recipe: Recipe, progress: Progress, *, force: bool, comm
         progress,
         force=force,
         command=command,
+        checkpoint=plan.trained,
     )
     return bundle
 

@@ -48,6 +48,11 @@ class Plan:
         return self.storage or str(self.directory / "study.db")
 
     @property
+    def trained(self) -> Path:
+        """Where trials, and the export in the end, keep what pruning and training found."""
+        return self.directory / "training"
+
+    @property
     def directory(self) -> Path:
         """Where the search keeps its study, its plot, its recipe and the bundles of the front."""
         return self.output / f"{self.name}.tune"

@@ -51,7 +51,9 @@ def tune(plan: Plan, progress: Progress, tell: Console, command: str) -> Tuned:
     study = _open(plan) if "://" in plan.place or Path(plan.place).exists() else None
     with ExitStack() as stack:
         with progress.step("FP32 and sensitivity", {}):
-            measured = baseline(plan.source, plan.target, plan.recipe, Progress(), has_int8=has_int8)
+            measured = baseline(
+                plan.source, plan.target, plan.recipe, Progress(), has_int8=has_int8, checkpoint=plan.trained
+            )
             one = stack.enter_context(measured)
         study = study or _open(plan)
         space = _space(plan, study, one, has_data=has_data)

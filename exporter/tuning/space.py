@@ -45,6 +45,15 @@ class Dimension:
     int8: bool = False
     apply: Callable[[Recipe, Value], Recipe]
 
+    def distance(self, one: Point, other: Point) -> float:
+        """0 where two points have the same value, 1 where one has none; values with an order lie on a scale between."""
+        a, b = one.get(self.name), other.get(self.name)
+        if a == b:
+            return 0.0
+        if a is None or b is None or isinstance(a, str):
+            return 1.0
+        return abs(self.values.index(a) - self.values.index(b)) / (len(self.values) - 1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
@@ -80,6 +89,10 @@ class Space:
             if dimension.name in point:
                 base = dimension.apply(base, point[dimension.name])
         return base
+
+    def distance(self, one: Point, other: Point) -> float:
+        """How far two points are from each other: each setting from 0, equal, to 1, its ends or not in both."""
+        return sum(dimension.distance(one, other) for dimension in self.dimensions)
 
     def _meant(self, point: dict[str, Value]) -> dict[str, Value]:
         int8 = point["precision"] == "int8"

@@ -15,7 +15,7 @@ from ...profiles.budget import Budget
 from ...profiles.environment import this_machine, usable_cores
 from ...profiles.measure import Settings, measure, speedup
 from ..bundle import Bundle
-from ..pipeline import axis_ranges, export_bundle
+from ..pipeline import axis_ranges, export_bundle, plan
 from ..progress import Progress
 from ..recipe import Recipe
 from .baseline import Baseline
@@ -25,6 +25,8 @@ from .space import Point, Space
 
 # Enough to tell points apart by 10 %; the bundle that is chosen is measured anew, for longer.
 QUICK = Settings(warmup_seconds=0.3, warmup_count=10, seconds=2.0, samples=100, slice_seconds=0.1, cap=1.5)
+# A trial measures for itself, and its precision is decided.
+LATER = ("measure", "choose")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,7 @@ class Trials:
                 Progress(),
                 force=True,
                 command="edgepress tune",
+                stages=[stage for stage in plan() if stage.title not in LATER],
                 watch=watch,
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -110,11 +111,12 @@ def test_two_processes_share_a_study_and_a_third_exports(
 def test_digits_meets_a_budget_that_plain_int8_misses_and_survives_two_kills(
     command: Callable[..., Ran], environment: dict[str, str], examples: Path, tmp_path: Path
 ) -> None:
-    source, budget = examples / "digits.py", ("--max-size", "420kB", "--max-latency", "5ms", "--max-drop", "1%")
+    source, budget = examples / "digits.py", ("--max-size", "400kB", "--max-drop", "1%")
     plain = command("export", source, "-t", "cpu", "--precision", "int8", "-o", "plain", "-q", *budget, cwd=tmp_path)
-    plain.failed(3, "size: 4", "420kB asked")
-    words = [EDGEPRESS, "tune", source, "-t", "cpu", "--trials", "20", *budget]
-    start, finished = time.monotonic(), []
+    plain.failed(3, "size: 4", "400kB asked")
+    words = [EDGEPRESS, "tune", source, "-t", "cpu", "--trials", "10", *budget]
+    finished: list[dict[int, dict[str, Any]]] = []
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     for count in (3, 6):
         process = subprocess.Popen(words, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
         _wait(lambda count=count: len(_finished(tmp_path)) >= count, process)
@@ -122,20 +124,22 @@ def test_digits_meets_a_budget_that_plain_int8_misses_and_survives_two_kills(
         process.wait()
         finished.append(_finished(tmp_path))
     process = subprocess.Popen(words, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
-    assert process.wait(timeout=600) == 0, process.communicate()[1]
-    assert time.monotonic() - start < 600
+    assert process.wait(timeout=1800) == 0, process.communicate()[1]
+    # Ten minutes on two cores, whatever else the machine does meanwhile.
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2 * 600
     for earlier in finished:
         assert earlier.items() <= _finished(tmp_path).items()
     points = [json.dumps(result["point"], sort_keys=True) for result in _finished(tmp_path).values()]
     assert len(points) == len(set(points))
     bundle = read(tmp_path / "dist/digits-cpu")
     assert {verdict["status"] for verdict in bundle["budget"]} <= {"met", "unclear"}
-    assert bundle["sizes"]["engine"] <= 420_000
+    assert bundle["sizes"]["engine"] <= 400_000
     assert os.listdir(tmp_path / "dist/digits-cpu.tune/trials")
 
 
 def _wait(come: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 300
+    end = time.monotonic() + 900
     while not come():
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < end, "the moment never came"

@@ -140,3 +140,14 @@ def test_no_point_is_told_twice() -> None:
     points = list(_space(Recipe()).points())
     assert len({tuple(sorted(point.items())) for point in points}) == len(points)
     assert not any("ranges" in point for point in points if point["precision"] == "fp32")
+
+
+def test_points_are_near_that_differ_by_little() -> None:
+    space = _space(Recipe(), cores=2)
+    point = {"precision": "int8", "threads": 2, "prune": 40, "ranges": "mse", "kept": 1}
+    assert space.distance(point, point) == 0
+    near, far = {**point, "prune": 50}, {**point, "prune": 80}
+    assert (
+        0 < space.distance(point, near) < space.distance(point, far) < space.distance(point, {**point, "ranges": "x"})
+    )
+    assert space.distance(point, {"precision": "fp32", "threads": 2, "prune": 40}) == 3

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .exporter.api import export
     from .exporter.build import build_bundle, verify_bundle
     from .exporter.bundle import Bundle, load_bundle
+    from .exporter.training.settings import TrainingSettings
     from .profiles.target import Target, load_target
 
 _HOME = {
@@ -30,6 +31,7 @@ _HOME = {
     "EdgepressError": ".errors",
     "InputError": ".errors",
     "Target": ".profiles.target",
+    "TrainingSettings": ".exporter.training.settings",
     "UnservedError": ".errors",
     "VerificationError": ".errors",
     "build_bundle": ".exporter.build",
@@ -45,6 +47,7 @@ __all__ = [
     "EdgepressError",
     "InputError",
     "Target",
+    "TrainingSettings",
     "UnservedError",
     "VerificationError",
     "build_bundle",

@@ -28,6 +28,12 @@ class InputError(EdgepressError):
     """The user's model, data or options are at fault."""
 
 
+class BudgetError(EdgepressError):
+    """A bundle costs more than it may: latency, size or loss of quality."""
+
+    exit_code = 3
+
+
 class VerificationError(EdgepressError):
     """An engine or a bundle does not reproduce what it must."""
 

@@ -84,6 +84,8 @@ def _arguments(graph: Graph, target: Target, precision: Precision) -> tuple[str,
         *flags,
         # TF32 keeps 10 bits of mantissa and is on by default; "fp32" must mean it.
         *(("--noTF32",) if precision == "fp32" and "--noTF32" not in flags else ()),
+        # Like the builder flag SPARSE_WEIGHTS: kernels for 2:4 weights where the weights are such.
+        *(("--sparsity=enable",) if target.sparse_weights else ()),
         *_shape_arguments(graph),
         *_build_arguments(workspace_mib(target), _version(target.toolchain)),
     )

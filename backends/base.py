@@ -52,6 +52,25 @@ class AxisRange:
     usual: int
     largest: int
 
+    @classmethod
+    def parse(cls, text: str) -> AxisRange:
+        """`MIN:USUAL:MAX`.
+
+        Raises:
+            InputError: not of that form, or not 1 <= MIN <= USUAL <= MAX.
+        """
+        parts = text.strip().split(":")
+        if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
+            raise InputError(f"{text!r} is not MIN:USUAL:MAX, as in 1:8:64.")
+        smallest, usual, largest = (int(part) for part in parts)
+        if not 1 <= smallest <= usual <= largest:
+            raise InputError(f"{text!r}: expected 1 <= MIN <= USUAL <= MAX.")
+        return cls(smallest=smallest, usual=usual, largest=largest)
+
+    def __str__(self) -> str:
+        """As `parse` reads it."""
+        return f"{self.smallest}:{self.usual}:{self.largest}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
@@ -211,6 +230,10 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def _inspect(self, engine: Engine, target: Target, feed: Feed) -> tuple[Layer, ...]: ...
+
+    def native_float(self, target: Target) -> Precision:
+        """What the runtime itself makes of an FP32 graph on this machine where nobody tells it otherwise."""
+        return "fp32"
 
     def obstacle(self, target: Target) -> str:
         """Why this machine cannot compile for the target, one clause; empty where it can."""

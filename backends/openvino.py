@@ -61,6 +61,14 @@ class OpenVino(Backend):
     def _open(self, engine: Engine, target: Target, threads: int | None) -> Session:
         return OpenVinoSession(engine, _compiled(engine, target, threads))
 
+    def native_float(self, target: Target) -> Precision:
+        """bf16 on machines with AMX; `engine.precision` "bf16" opens a graph that way, "fp32" in float32."""
+        device = str(target.options.get("device", "CPU"))
+        if not self.available().run or device != "CPU":
+            return "fp32"
+        chosen = _core().get_property(device, "INFERENCE_PRECISION_HINT")
+        return "bf16" if "bfloat16" in str(chosen) or "bf16" in str(chosen) else "fp32"
+
     def _inspect(self, engine: Engine, target: Target, feed: Feed) -> tuple[Layer, ...]:
         fit(engine.inputs, feed)
         compiled = _compiled(engine, target, None, PERF_COUNT=True)

@@ -205,6 +205,9 @@ def _config(parsed: _Parsed, graph: Graph, target: Target, precision: Precision,
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     for name in weak:
         config.set_flag(getattr(trt.BuilderFlag, name))
+    if target.sparse_weights and hasattr(trt.BuilderFlag, "SPARSE_WEIGHTS"):
+        # It only allows such kernels: weights that are not 2:4 run as dense ones.
+        config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
     if precision == "fp32" and hasattr(trt.BuilderFlag, "TF32"):
         # TF32 keeps 10 bits of mantissa and is on by default; "fp32" must mean it.
         config.clear_flag(trt.BuilderFlag.TF32)

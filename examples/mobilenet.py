@@ -1,6 +1,7 @@
 """A small MobileNetV2-like network that reads handwritten digits: depthwise convolutions, ReLU6, linear bottlenecks.
 
     edgepress export examples/mobilenet.py --target NAME
+    edgepress export examples/mobilenet.py --target NAME --distill     # ships student(), taught by model()
 
 Input ``image``: float32 (N, 1, 32, 32) in 0..1. Output: float32 (N, 10), one score per digit.
 The blocks are those of Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018).
@@ -13,7 +14,7 @@ from typing import Any
 
 from _digits import digits
 from _task import Predict, Task
-from _training import Batch, trained
+from _training import Batch, seeded, trained
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -40,21 +41,25 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNet(nn.Module):
-    """A strided stem, five inverted residuals (two strided), a 1x1 head, global average pooling, one linear layer."""
+    """A strided stem, five inverted residuals (two strided), a 1x1 head, global average pooling, one linear layer.
 
-    def __init__(self) -> None:
+    ``share`` of the channels is there: 1 is the whole network, a multiple of an eighth keeps all widths whole.
+    """
+
+    def __init__(self, share: float = 1.0) -> None:
         super().__init__()
+        first, second, third, last = (round(share * width) for width in (16, 24, 40, 160))
         self.features = nn.Sequential(
-            *_convolution(1, 16, 3, stride=2),
-            InvertedResidual(16, 16),
-            InvertedResidual(16, 24, stride=2),
-            InvertedResidual(24, 24),
-            InvertedResidual(24, 40, stride=2),
-            InvertedResidual(40, 40),
-            *_convolution(40, 160, 1),
+            *_convolution(1, first, 3, stride=2),
+            InvertedResidual(first, first),
+            InvertedResidual(first, second, stride=2),
+            InvertedResidual(second, second),
+            InvertedResidual(second, third, stride=2),
+            InvertedResidual(third, third),
+            *_convolution(third, last, 1),
         )
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Linear(160, 10)
+        self.classifier = nn.Linear(last, 10)
 
     def forward(self, image: Tensor) -> Tensor:
         """Scores, float32 (N, 10)."""
@@ -72,6 +77,12 @@ def _convolution(
 def model() -> nn.Module:
     """Trained at the first call; the weights are kept in the user's cache."""
     return trained(__file__, MobileNet, training, loss, epochs=12)
+
+
+def student() -> nn.Module:
+    """The same network half as wide, untrained, for ``edgepress export examples/mobilenet.py --distill``."""
+    with seeded():
+        return MobileNet(share=0.5)
 
 
 def inputs() -> dict[str, Tensor]:

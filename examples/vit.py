@@ -28,12 +28,13 @@ class Attention(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.heads = _HEADS
         self.query_key_value = nn.Linear(_WIDTH, 3 * _WIDTH)
         self.output = nn.Linear(_WIDTH, _WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
         """The shape of ``x``, float32 (N, L, width)."""
-        heads = self.query_key_value(x).unflatten(-1, (3, _HEADS, -1)).permute(2, 0, 3, 1, 4)
+        heads = self.query_key_value(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = heads[0], heads[1], heads[2]
         weights = (query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5).softmax(dim=-1)
         y: Tensor = self.output((weights @ value).transpose(1, 2).flatten(2))

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputError
+from ..profiles.budget import Drop
 from ..profiles.target import Precision, Target, load_target
 from .bundle import Bundle
 from .recipe import Recipe
+from .training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,10 +34,17 @@ def export(
     dynamic: Mapping[str, Mapping[int, str]] | None = None,
     calibration: Callable[[], Iterable[Feed]] | Sequence[Feed] | str | Path | None = None,
     evaluate: Callable[[Callable[[Feed], dict[str, Array]]], float] | None = None,
+    training: Callable[..., Iterable[tuple[Mapping[str, torch.Tensor], Any]]] | None = None,
+    loss: Callable[[Any, Any], torch.Tensor] | None = None,
+    student: Callable[[], torch.nn.Module] | None = None,
+    distill: bool = False,
+    training_settings: TrainingSettings | None = None,
+    checkpoint: str | Path | None = None,
     precision: Precision | Literal["auto"] = "auto",
     exclude: Sequence[str] = (),
     axes: Mapping[str, AxisRange] | None = None,
     minimum_sqnr_db: float | None = None,
+    max_drop: str | float | None = None,
     measure: bool = True,
     threads: int | None = None,
     seed: int = 0,
@@ -55,10 +64,18 @@ def export(
         dynamic: free axes by input: `{"image": {0: "batch"}}`.
         calibration: batches `{input: array}`, a function that returns them, or a path as for `--calibration`.
         evaluate: the task metric, higher is better, given a function from `{input: array}` to `{output: array}`.
-        precision: `auto`, `int8`, `fp16` or `fp32`.
+        training: one pass over the training data, pairs of `{input: tensor}` and targets; a parameter called `epoch` is
+            given its number.
+        loss: of the module's result and a batch's targets, a scalar to minimise.
+        student: makes a smaller network for the same inputs and outputs.
+        distill: ship the student, trained against the model.
+        training_settings: of that training; default `TrainingSettings()`.
+        checkpoint: directory of training runs, so that a killed one goes on.
+        precision: `int8`, `fp16` or `fp32`; `auto` is the fastest of those that keep the accuracy.
         exclude: node names, operator types or shell patterns of either that stay float.
         axes: ranges of free axes; default 1 : the example's size : 8 times that.
         minimum_sqnr_db: least agreement with FP32, in dB of SQNR on the golden inputs, to ship.
+        max_drop: most that `evaluate` may lose: `"1%"` of it, or `0.01` in its own unit.
         measure: measure latency where the engine runs on this machine.
         threads: intra-op threads; default all usable cores.
         output: directory that receives `NAME-TARGET/`.
@@ -78,6 +95,7 @@ def export(
     from .pipeline import export_bundles
     from .progress import progress
     from .sources import load_source, source_from_object
+    from .sources.base import numbered
 
     path = str(calibration) if isinstance(calibration, str | Path) else None
     feeds = None if isinstance(calibration, str | Path | None) else feeds_from_object(calibration)
@@ -85,7 +103,14 @@ def export(
         if inputs is not None or dynamic is not None or name is not None:
             raise InputError("`inputs`, `dynamic` and `name` go with a module; a source file brings its own.")
         loaded = load_source(str(model), trust=trust_source)
-        source = replace(loaded, calibration=feeds or loaded.calibration, evaluate=evaluate or loaded.evaluate)
+        source = replace(
+            loaded,
+            calibration=feeds or loaded.calibration,
+            evaluate=evaluate or loaded.evaluate,
+            training=loaded.training if training is None else numbered(training),
+            loss=loss or loaded.loss,
+            student=student or loaded.student,
+        )
     else:
         if inputs is None:
             raise InputError("A module needs `inputs`: one example batch by name of forward's arguments.")
@@ -96,6 +121,9 @@ def export(
             dynamic={tensor: dict(free) for tensor, free in (dynamic or {}).items()},
             calibration=feeds,
             evaluate=evaluate,
+            training=training,
+            loss=loss,
+            student=student,
         )
     recipe = Recipe(
         precision=precision,
@@ -103,6 +131,9 @@ def export(
         exclude=tuple(exclude),
         axes=dict(axes or {}),
         minimum_sqnr_db=minimum_sqnr_db,
+        max_drop=None if max_drop is None else Drop.parse(str(max_drop)),
+        distill=distill,
+        training=training_settings or TrainingSettings(),
         measure=measure,
         threads=threads,
         seed=seed,
@@ -117,5 +148,6 @@ def export(
             shown,
             force=force,
             command=f"edgepress.export({source.name!r}, target={resolved.name!r}) from Python {sys.version_info[0]}",
+            checkpoint=None if checkpoint is None else Path(checkpoint),
         )
     return bundle

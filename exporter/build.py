@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ..backends.base import Backend, Engine
 from ..backends.registry import load_backend
@@ -15,10 +16,11 @@ from ..errors import UnservedError
 from ..profiles.environment import now, this_machine, tool_versions, usable_cores
 from ..profiles.evidence import Evidence
 from ..profiles.layers import coverage
-from ..profiles.measure import Measurement, measure
+from ..profiles.measure import Measurement, speedup
 from ..profiles.parity import Parity
 from ..profiles.report import Report
-from .bundle import LATENCY, MANIFEST, Bundle, Manifest, check_files, load_bundle, new_directory
+from .bundle import FALLBACK, LATENCY, MANIFEST, Bundle, Manifest, check_files, load_bundle, new_directory
+from .candidates import Contest, contest
 from .golden import Golden
 from .seal import load_report, seal
 from .stages.verify import check_golden, golden_evidence, is_device
@@ -66,6 +68,9 @@ def verify_bundle(path: Path) -> Verdict:
 def build_bundle(path: Path) -> Bundle:
     """Compile the engine on this machine, prove and measure it, and replace the bundle as a whole.
 
+    Where the export could not measure which precision is the fastest, and so sent a float graph along, both are built
+    and measured here, and the bundle becomes that of the precision that is to be shipped.
+
     Raises:
         VerificationError: a file of the bundle differs, or the built engine does not agree with the FP32 model.
         UnservedError: this machine cannot build for the bundle's target.
@@ -74,51 +79,73 @@ def build_bundle(path: Path) -> Bundle:
     path = path.resolve()  # `.` has no name to put the new bundle under
     bundle = load_bundle(path)
     check_files(bundle)
-    manifest = bundle.manifest
+    manifest, golden = bundle.manifest, Golden.load(path / "golden")
     backend = load_backend(manifest.engine.backend)
-    with new_directory(path, force=True) as work:
-        shutil.copytree(path, work, dirs_exist_ok=True, ignore=_replaced)
-        (work / "engine").mkdir()
-        graph = replace(bundle.graph, path=work / "model.onnx")
-        engine = backend.compile(graph, manifest.target, work / "engine", manifest.engine.precision)
-        report = load_report(path)
-        built = Evidence(
-            claim=f"{engine.path.name} was compiled for {manifest.target.name}",
-            kind="built",
-            tool=backend.available().version,
-            machine=str(this_machine()),
-        )
-        report = _renewed(report, built, engine)
-        latency: dict[str, Measurement] = {}
-        if backend.available().run:
-            report, latency = _prove(report, backend, engine, manifest, Golden.load(work / "golden"))
-        entry = replace(manifest.engine, path=engine.path.relative_to(work).as_posix(), why="")
-        fields = {name: getattr(manifest, name) for name in ("model", "target", "recipe", "minimum_sqnr_db")}
-        seal(work, {**fields, "engine": entry, "tools": tool_versions()}, report, latency)
+    with new_directory(path, force=True) as work, TemporaryDirectory(prefix="edgepress-") as scratch:
+        found = contest(bundle, backend, golden, Path(scratch))
+        engine = _laid_out(bundle, found, work)
+        report = _renewed(load_report(path), backend, engine, found, manifest)
+        report = _measured(_proven(report, backend, engine, found, manifest, golden), found, golden)
+        entry = replace(manifest.engine, precision=found.shipped, path=engine.path.relative_to(work).as_posix(), why="")
+        fields = {
+            "model": replace(manifest.model, graph_digest=found.winner.graph.digest),
+            "target": manifest.target,
+            "recipe": manifest.recipe,
+            "minimum_sqnr_db": found.winner.minimum_sqnr_db,
+            "fallback": None if found.settled else manifest.fallback,
+            "engine": entry,
+            "tools": tool_versions(),
+        }
+        seal(work, fields, report, _arms(found))
     return load_bundle(path)
 
 
-def _replaced(directory: str, names: list[str]) -> set[str]:
-    """What of the old bundle is not taken over: the engine, and what was measured with it."""
-    return {"engine", MANIFEST, LATENCY} & set(names)
+def _laid_out(bundle: Bundle, found: Contest, work: Path) -> Engine:
+    """Fill the new directory: what stays, the graph and the engine that won."""
+    replaced = {"engine", MANIFEST, LATENCY}
+    if found.settled:
+        replaced.add(Path(FALLBACK).parent.name)
+    graph, engine = found.winner.graph.path, found.winner.engine
+    if graph != bundle.graph.path:
+        replaced.update(file.name for file in bundle.path.glob("model.onnx*"))
+    shutil.copytree(bundle.path, work, dirs_exist_ok=True, ignore=lambda _, names: replaced & set(names))
+    if graph != bundle.graph.path:
+        for file in graph.parent.glob("model.onnx*"):
+            shutil.copyfile(file, work / file.name)
+    shutil.copytree(engine.path.parent, work / "engine")
+    return replace(engine, path=work / "engine" / engine.path.name)
 
 
-def _renewed(report: Report, built: Evidence, engine: Engine) -> Report:
+def _arms(found: Contest) -> dict[str, Measurement]:
+    """Latencies by the names that a report gives them."""
+    return {"engine" if precision == found.shipped else precision: m for precision, m in found.found.items()}
+
+
+def _renewed(report: Report, backend: Backend, engine: Engine, found: Contest, manifest: Manifest) -> Report:
     """The report without what is no longer missing, and without what was found of an engine that is replaced."""
-    kept = tuple(e for e in report.evidence if e.kind != "absent" and "model.onnx" in e.claim)
-    found = ("engine", "parser", "coverage", "latency", "steady")
-    missing = {what: why for what, why in report.missing.items() if not what.startswith(found)}
-    if not load_backend(engine.backend).available().run:
-        missing["engine run"] = f"The engine was built but not run: {load_backend(engine.backend).available().reason}."
-    sizes = replace(report.sizes, engine=sum(f.stat().st_size for f in engine.path.parent.iterdir()))
+    same = found.shipped == manifest.engine.precision
+    kept = tuple(e for e in report.evidence if e.kind != "absent" and "model.onnx" in e.claim and same)
+    built = Evidence(
+        claim=f"{engine.path.name} was compiled for {manifest.target.name}",
+        kind="built",
+        tool=backend.available().version,
+        machine=str(this_machine()),
+    )
+    gone = ("engine", "parser", "coverage", "latency", "steady", "precision")
+    missing = {what: why for what, why in report.missing.items() if not what.startswith(gone)}
+    if not backend.available().run:
+        missing["engine run"] = f"The engine was built but not run: {backend.available().reason}."
+    weights = report.sizes.weights if same else found.winner.graph.path.stat().st_size
     return replace(
         report,
+        precision=found.shipped,
         evidence=(*kept, built),
         missing=missing,
-        sizes=sizes,
+        sizes=replace(report.sizes, engine=found.winner.size, weights=weights),
         coverage=None,
         latency={},
         faster=None,
+        choice=found.choice(report.choice) if report.choice is not None and found.settled else report.choice,
         notes=(*report.notes, *engine.notes),
         machine=this_machine(),
         tools=tool_versions(),
@@ -126,24 +153,36 @@ def _renewed(report: Report, built: Evidence, engine: Engine) -> Report:
     )
 
 
-def _prove(
-    report: Report, backend: Backend, engine: Engine, manifest: Manifest, golden: Golden
-) -> tuple[Report, dict[str, Measurement]]:
-    """Golden outputs, int8 coverage and latency of the engine on this machine."""
-    target, threads = manifest.target, usable_cores()
-    on_device = is_device(target)
-    with backend.open(engine, target, threads) as session:
-        parity = check_golden(golden, session, manifest.minimum_sqnr_db)
-        latency = measure({"engine": lambda: session(golden.feeds[0])})
-    found = coverage(backend.inspect(engine, target, golden.feeds[0])) if engine.precision == "int8" else None
+def _proven(
+    report: Report, backend: Backend, engine: Engine, found: Contest, manifest: Manifest, golden: Golden
+) -> Report:
+    """Golden outputs, and int8 coverage, of the engine on this machine."""
+    parity = found.winner.parity
+    if not parity:
+        return report
+    on_device = is_device(manifest.target)
+    layers = backend.inspect(engine, manifest.target, golden.feeds[0]) if engine.precision == "int8" else None
     proof = golden_evidence(parity, backend.available().version, "the engine", on_device=on_device)
     return replace(
         report,
         parity={**report.parity, "engine": parity},
         parity_how="the engine",
-        coverage=found,
-        latency={name: m.latency() for name, m in latency.items()},
-        latency_shape=", ".join(f"{name} {array.shape}" for name, array in golden.feeds[0].items()),
-        threads=threads,
+        coverage=None if layers is None else coverage(layers),
         evidence=(*report.evidence, proof),
-    ), latency
+    )
+
+
+def _measured(report: Report, found: Contest, golden: Golden) -> Report:
+    """Latencies; a choice that lost int8 is said where it is seen."""
+    arms = _arms(found)
+    missing = dict(report.missing)
+    if report.choice is not None and found.settled and found.shipped != "int8":
+        missing["precision"] = f"int8 was not kept. {report.choice.because}"
+    return replace(
+        report,
+        missing=missing,
+        latency={name: m.latency() for name, m in arms.items()},
+        latency_shape=", ".join(f"{name} {array.shape}" for name, array in golden.feeds[0].items()) if arms else "",
+        faster=speedup(arms["fp32"], arms["engine"]) if "fp32" in arms else None,
+        threads=usable_cores() if arms else report.threads,
+    )

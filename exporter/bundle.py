@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ SCHEMA = 1
 MANIFEST = "manifest.json"
 # These carry dates and measurements, so they are hashed apart from what the same inputs reproduce.
 LATENCY = "latency.npz"
+FALLBACK = "fallback/model.onnx"
 MEASURED_FILES = ("report.json", "report.md", LATENCY)
 
 
@@ -64,6 +65,15 @@ class EngineEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FallbackEntry:
+    """The float graph in `fallback/`, for a device that measures which precision is faster there."""
+
+    precision: Precision
+    graph_digest: str
+    minimum_sqnr_db: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """What depends on the run: dates, figures, and the files that carry them."""
 
@@ -80,6 +90,7 @@ class Manifest:
 
     Attributes:
         minimum_sqnr_db: what an engine must reach on the golden inputs, in dB, on every output.
+        fallback: None where the choice of the precision is settled.
         files: every file of the bundle but the manifest and those under `measured`.
     """
 
@@ -89,6 +100,7 @@ class Manifest:
     recipe: Mapping[str, Any]
     engine: EngineEntry
     minimum_sqnr_db: float
+    fallback: FallbackEntry | None = None
     files: Mapping[str, FileEntry] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)
     measured: Measured
@@ -113,6 +125,12 @@ class Bundle:
             digest=model.graph_digest,
             axes=model.axes,
         )
+
+    @property
+    def fallback(self) -> Graph | None:
+        """The float graph that goes along, None where the choice of the precision is settled."""
+        entry = self.manifest.fallback
+        return None if entry is None else replace(self.graph, path=self.path / FALLBACK, digest=entry.graph_digest)
 
     @property
     def engine(self) -> Engine | None:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..backends.base import AxisRange, Backend, Engine, Graph, Session
+from ..profiles.choice import Choice
 from ..profiles.evidence import Evidence
 from ..profiles.layers import Coverage
 from ..profiles.measure import Measurement, Ratio
 from ..profiles.parity import Parity
+from ..profiles.pruning import Pruning, Sparsity
 from ..profiles.report import Sizes, TaskMetric
+from ..profiles.sensitivity import Sensitivity
 from ..profiles.target import Precision, Target
+from ..profiles.training import TrainingRun
+from .bundle import FallbackEntry
 from .recipe import Recipe
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from .golden import Golden
     from .sources import Source
+    from .training.loop import TrainingOutcome
 
 
 class OpenSessions(ExitStack):
@@ -27,13 +35,14 @@ class OpenSessions(ExitStack):
 
     def __init__(self) -> None:
         super().__init__()
-        self._open: dict[Path, Session] = {}
+        self._open: dict[tuple[Path, Precision], Session] = {}
 
     def get(self, backend: Backend, engine: Engine, target: Target, threads: int) -> Session:
         """The session of an engine, opened at the first call."""
-        if engine.path not in self._open:
-            self._open[engine.path] = self.enter_context(backend.open(engine, target, threads))
-        return self._open[engine.path]
+        key = (engine.path, engine.precision)  # another precision may have taken the place of the first
+        if key not in self._open:
+            self._open[key] = self.enter_context(backend.open(engine, target, threads))
+        return self._open[key]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +56,35 @@ class Captured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """What the targets of one run have in common: a directory, and the captured graph of each opset."""
+    """What the targets of one run have in common.
+
+    Attributes:
+        captured: graphs by opset and digest of the source.
+        trained: outcomes by digest of the module before training.
+        metrics: the user's metric of models as given, by opset and digest.
+        savings: milliseconds that a unit of each group of a model costs, by what they were measured on.
+        checkpoint: where training runs are kept, so that a killed one goes on; None keeps none.
+    """
 
     directory: Path
-    captured: dict[int, Captured] = field(default_factory=dict)
+    captured: dict[tuple[int, str], Captured] = field(default_factory=dict)
+    trained: dict[str, TrainingOutcome] = field(default_factory=dict)
+    metrics: dict[tuple[int, str], float] = field(default_factory=dict)
+    savings: dict[str, Mapping[str, float]] = field(default_factory=dict)
+    checkpoint: Path | None = None
+
+
+def _nothing(module: nn.Module) -> None:
+    """What most trainings have to put back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rival:
+    """A float engine on the same runtime, to compare with; it is shipped where int8 does not earn its place."""
+
+    graph: Graph
+    engine: Engine
+    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +99,25 @@ class Draft:
         threads: intra-op threads of every runtime.
         reference: the FP32 graph, None before capture.
         graph: the graph the engine is compiled from.
+        original: the model as given, where a stage before capture changed it; quality is judged against it.
+        restore: called with the module after each step of training; puts back what a stage before it fixed.
+        pruning: what was removed before capture.
+        sparsity: 2:4 weights of the graph, where they were asked for.
         left: why the quantizer left a node float, by node name.
+        sensitivity: which layers int8 hurts, where something was required of it.
         engine: None where it is not built here; `not_built` says why.
-        reference_engine: the FP32 graph on the same runtime, for comparison.
+        rivals: float engines on the same runtime, FP32 among them wherever an engine can be built.
+        refused: precisions that turned out not to do, and why.
+        base: the draft as it was before anything was made in some precision.
+        choice: which precision is shipped, and why.
+        fallback: the float graph that goes along where the device is to repeat the choice.
     """
 
     source: Source
+    original: Source | None = None
+    restore: Callable[[nn.Module], None] = _nothing
+    pruning: Pruning | None = None
+    sparsity: Sparsity | None = None
     target: Target
     recipe: Recipe
     backend: Backend
@@ -85,12 +132,18 @@ class Draft:
     graph: Graph | None = None
     golden: Golden | None = None
     left: Mapping[str, str] = field(default_factory=dict)
+    sensitivity: Sensitivity | None = None
     engine: Engine | None = None
     not_built: str = ""
-    reference_engine: Engine | None = None
+    rivals: Mapping[Precision, Rival] = field(default_factory=dict)
+    refused: Mapping[Precision, str] = field(default_factory=dict)
+    base: Draft | None = None
+    choice: Choice | None = None
+    fallback: FallbackEntry | None = None
     parity: Mapping[str, Mapping[str, Parity]] = field(default_factory=dict)
     parity_how: str = ""
     coverage: Coverage | None = None
+    training: TrainingRun | None = None
     task: TaskMetric | None = None
     sizes: Sizes | None = None
     latency: Mapping[str, Measurement] = field(default_factory=dict)

@@ -17,7 +17,8 @@ from .draft import Draft, OpenSessions, Shared
 from .progress import Advance, Progress
 from .recipe import Recipe, choose_precision
 from .sources import Source
-from .stages import compile, evaluate, measure, pack, quantize, reference, verify
+from .stages import choose, measure, pack, prune, recover, reference
+from .training import processes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +32,12 @@ class Stage:
 def plan() -> tuple[Stage, ...]:
     """What happens to a model, in order."""
     return (
+        Stage(title="prune", run=prune.run),
+        Stage(title="train", run=recover.run),
         Stage(title="capture", run=reference.run),
-        Stage(title="quantize", run=quantize.run),
-        Stage(title="compile", run=compile.run),
-        Stage(title="verify", run=verify.run),
-        Stage(title="evaluate", run=evaluate.run),
+        *(Stage(title=title, run=choose.attempt(title)) for title in choose.BUILD),
         Stage(title="measure", run=measure.run),
+        Stage(title="choose", run=choose.run),
     )
 
 
@@ -49,24 +50,31 @@ def export_bundles(
     *,
     force: bool,
     command: str,
+    checkpoint: Path | None = None,
 ) -> list[Bundle]:
     """Export a source to each target, in order; each bundle exists whole or not at all.
 
     Args:
         destination: where a target's bundle goes.
         command: how to do it again, for the report.
+        checkpoint: directory in which training runs are kept, so that a killed one goes on.
 
     Raises:
         InputError, VerificationError, UnservedError: as the stages say; bundles finished before stay.
     """
+    if processes.count() > 1 and len(targets) > 1:
+        raise InputError(f"{processes.count()} processes train for one target at a time; {len(targets)} were given.")
     for target in targets:
         check_destination(destination(target), force=force)
         load_backend(target.backend).require(target)
+    prune.refuse(source, targets, recipe)
     axes = axis_ranges(source, recipe)
     with tempfile.TemporaryDirectory(prefix="edgepress-") as directory:
-        shared = Shared(directory=Path(directory))
+        shared = Shared(directory=Path(directory), checkpoint=checkpoint)
         return [
-            _one(source, target, recipe, axes, destination(target), shared, progress, force=force, command=command)
+            export_bundle(
+                source, target, recipe, axes, destination(target), shared, progress, force=force, command=command
+            )
             for target in targets
         ]
 
@@ -88,7 +96,7 @@ def axis_ranges(source: Source, recipe: Recipe) -> dict[str, AxisRange]:
     return {**default, **recipe.axes}
 
 
-def _one(
+def export_bundle(
     source: Source,
     target: Target,
     recipe: Recipe,
@@ -99,7 +107,17 @@ def _one(
     *,
     force: bool,
     command: str,
+    stages: Sequence[Stage] | None = None,
+    watch: Callable[[Draft], None] = lambda draft: None,
 ) -> Bundle:
+    """Export a source to one target, as `export_bundles` does to each.
+
+    Args:
+        axes: range of every free axis.
+        shared: what this export takes over from others, and leaves to them.
+        stages: the part of `plan()` to run; default all of it.
+        watch: shown the draft after each stage; what it raises ends the export, and nothing is left of it.
+    """
     has_data = any(data is not None for data in (recipe.calibration, recipe.statistics, source.calibration))
     precision, remark = choose_precision(recipe, target, has_data=has_data)
     with (
@@ -122,8 +140,9 @@ def _one(
             missing={"precision": remark} if remark else {},
         )
         seconds: dict[str, float] = {}
-        for stage in plan():
+        for stage in plan() if stages is None else stages:
             with progress.step(stage.title, seconds, prefix=f"{target.name}: ") as advance:
                 draft = stage.run(draft, advance)
+            watch(draft)
         pack.write(draft, seconds, command)
     return load_bundle(destination)

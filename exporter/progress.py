@@ -45,10 +45,12 @@ class Progress:
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Progress]:
-    """Progress bars on standard error; none when quiet or when it is not a terminal."""
+    """Progress bars on standard error; none when quiet, when it is not a terminal, or for another process's work."""
     import sys
 
-    if quiet or not sys.stderr.isatty():
+    from .training.processes import rank
+
+    if quiet or rank() > 0 or not sys.stderr.isatty():
         yield Progress()
         return
     from rich.console import Console

@@ -71,6 +71,14 @@ class Quantizer:
 
     def write(self, statistics: Statistics, path: Path) -> dict[str, str]:
         """Rewrite the model in int8 to `path`; returns what each lift did, of those that did anything. Call once."""
+        notes, ranges = self.lift(statistics)
+        InsertQdqPass(self.model.graph, self.scheme, ranges).run(self.placement)
+        patches_to_gemm(self.model.graph, self.placement.patches)
+        write_model(self.model, path)
+        return notes
+
+    def lift(self, statistics: Statistics) -> tuple[dict[str, str], dict[str, Affine]]:
+        """Apply the lifts to the float model; returns what each did, and how each quantized value is rounded."""
         graph, notes, tensors = self.model.graph, {}, dict(statistics.tensors)
         fixed: dict[str, tuple[float, float]] = {}
         for name in self.lifts:
@@ -79,10 +87,7 @@ class Quantizer:
             fixed.update(lifted.ranges)
             if lifted.note:
                 notes[name] = lifted.note
-        InsertQdqPass(graph, self.scheme, self.ranges(tensors, fixed)).run(self.placement)
-        patches_to_gemm(graph, self.placement.patches)
-        write_model(self.model, path)
-        return notes
+        return notes, self.ranges(tensors, fixed)
 
     def ranges(
         self, tensors: Mapping[str, TensorStatistics], fixed: Mapping[str, tuple[float, float]] | None = None

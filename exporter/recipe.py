@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Lt
 
 from ..backends.base import AxisRange
 from ..errors import InputError
+from ..profiles.budget import Budget, LatencyLimit, SizeLimit
+from ..profiles.budget import Drop as Drop
 from ..profiles.target import Precision, Target
+from .training.settings import TrainingSettings
 
 # The least agreement with the FP32 model, in dB of SQNR, at which an engine may be shipped. int8 below 10 dB (noise a
 # tenth of the signal's power) is a collapse, not a trade; floats must be far closer.
-MINIMUM_SQNR_DB: dict[Precision, float] = {"int8": 10.0, "fp16": 30.0, "fp32": 60.0}
+MINIMUM_SQNR_DB: dict[Precision, float] = {"int8": 10.0, "bf16": 25.0, "fp16": 30.0, "fp32": 60.0}
 # int8 is judged on calibration samples. The golden inputs are synthetic and may lie outside the calibrated ranges, so
 # that clipping adds to the noise there; what a wrong engine computes is below even this.
 INT8_GOLDEN_DB = 3.0
@@ -23,7 +28,8 @@ class Recipe:
     """Settings of an export; the defaults are what most users want.
 
     Attributes:
-        precision: `auto` is int8 where the target has it and calibration data exist, else its best float precision.
+        precision: `auto` is the fastest of those that keep the accuracy, int8 among them where the target has it and
+            calibration data exist.
         calibration: path of calibration data; None leaves it to the model file's `calibration()`.
         statistics: path of calibration statistics, instead of data.
         all_samples: read all data even when the ranges have settled before.
@@ -33,24 +39,60 @@ class Recipe:
         exclude: node names, operator types or shell patterns of either that stay float.
         axes: ranges of free axes; the others are 1 : the example's size : 8 times that.
         minimum_sqnr_db: agreement below which nothing is shipped; None is MINIMUM_SQNR_DB of the precision.
+        max_drop: most that `evaluate()` may lose against the model as given; None asks for nothing.
+        max_latency: most that one inference may take on this machine; None asks for nothing.
+        max_size: most bytes of the engine; None asks for nothing.
+        prune: share of the model's MACs to remove before capture, 0..1; None prunes nothing.
+        importance: what makes a channel worth keeping: a name of `pruning.importance`, or `auto`.
+        keep: modules that pruning leaves alone: names or shell patterns.
+        sparse: 2:4 sparsity, for targets that run it faster.
+        distill: ship `student()` of the model file, trained against `model()`.
+        training: how a student, or a model that was pruned, is trained.
         measure: measure latency where the engine runs on this machine.
         threads: intra-op threads of every runtime; None is the cores this process may use.
-        seed: of all synthetic inputs.
+        seed: of all synthetic inputs, and of training.
     """
 
     precision: Precision | Literal["auto"] = "auto"
     calibration: str | None = None
     statistics: str | None = None
     all_samples: bool = False
-    workers: int = 1
+    workers: Annotated[int, Ge(1)] = 1
     ranges: str = "auto"
     lifts: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
     axes: Mapping[str, AxisRange] = field(default_factory=dict)
     minimum_sqnr_db: float | None = None
+    max_drop: Drop | None = None
+    max_latency: LatencyLimit | None = None
+    max_size: SizeLimit | None = None
+    prune: Annotated[float, Gt(0), Lt(1)] | None = None
+    importance: str = "auto"
+    keep: tuple[str, ...] = ()
+    sparse: bool = False
+    distill: bool = False
+    training: TrainingSettings = field(default_factory=TrainingSettings)
     measure: bool = True
-    threads: int | None = None
+    threads: Annotated[int, Ge(1)] | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            InputError: naming the settings.
+        """
+        if self.calibration is not None and self.statistics is not None:
+            raise InputError("`calibration` and `statistics` were both given; int8 is made from one of them.")
+        if self.distill and self.prune is not None:
+            raise InputError("`distill` and `prune` were both given; a student is shipped as student() makes it.")
+        if self.max_latency is not None and not self.measure:
+            raise InputError("`max_latency` needs a measurement, and measuring is switched off (`measure`).")
+
+    @property
+    def budget(self) -> Budget:
+        """What the bundle may cost."""
+        return Budget(latency=self.max_latency, size=self.max_size, drop=self.max_drop)
 
     def least_sqnr_db(self, precision: Precision) -> float:
         """The agreement an engine must reach: int8 on calibration samples, floats on golden inputs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,20 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 from ..errors import InputError
+from ..profiles.budget import Budget, judge
 from ..profiles.measure import Measurement
 from ..profiles.report import SCHEMA, Report, markdown, rows
 from .bundle import LATENCY, Manifest, Measured, hash_files, write_manifest
 
 
 def seal(directory: Path, fields: Mapping[str, Any], report: Report, latency: Mapping[str, Measurement]) -> Manifest:
-    """Write `report.md`, `report.json`, the raw latency samples and `manifest.json`.
+    """Judge the budget, and write `report.md`, `report.json`, the raw latency samples and `manifest.json`.
 
     Args:
         fields: the manifest's fields but `files` and `measured`, which are read off the directory and the report.
         latency: the raw samples, kept in `latency.npz` in nanoseconds.
     """
+    report = replace(report, budget=judge(Budget.of(fields["recipe"]), report))
     (directory / "report.md").write_text(markdown(report), encoding="utf-8")
     (directory / "report.json").write_text(_text(report), encoding="utf-8")
     if latency:

@@ -19,6 +19,8 @@ Call = Callable[[], object]
 Clock = Callable[[], int]
 Samples = npt.NDArray[np.int64]
 PERCENTILES = {50: 2, 90: 100, 95: 200, 99: 1000}  # percentile: fewest samples that carry it
+BOUNDED = (50, 90)  # the percentiles that get an interval
+RESAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,32 @@ class Measurement:
             return None
         return float(np.percentile(self.samples, p)) / 1e6
 
+    def interval(self, p: int, seed: int = 0) -> Interval | None:
+        """The percentile with its 95 % interval; None where there are too few samples to carry it.
+
+        A percentile bootstrap over rounds, not over samples, as neighbours in time are alike (Künsch 1989). Where no
+        steady state was reached, the interval reaches at least over the percentiles of every round.
+        """
+        value = self.percentile(p)
+        if value is None:
+            return None
+        order = np.argsort(self.samples, kind="stable")
+        found, rounds = np.asarray(self.samples)[order], np.unique(self.rounds, return_inverse=True)[1][order]
+        count = int(rounds.max()) + 1
+        rng = np.random.default_rng(seed)
+        drawn = [_weighted(found, rng.multinomial(count, [1 / count] * count)[rounds], p) for _ in range(RESAMPLES)]
+        low, high = np.percentile(drawn, [2.5, 97.5])
+        if not self.stable:
+            each = [float(np.percentile(found[rounds == r], p)) for r in range(count)]
+            low, high = min(low, *each), max(high, *each)
+        return Interval(value=value, low=min(value, low / 1e6), high=max(value, high / 1e6))
+
+    def and_then(self, later: Measurement) -> Measurement:
+        """Both together, the rounds of `later` after these."""
+        offset = max(self.rounds) + 1
+        rounds = (*self.rounds, *(offset + r for r in later.rounds))
+        return Measurement(samples=(*self.samples, *later.samples), rounds=rounds, stable=later.stable)
+
     @property
     def outliers(self) -> int:
         """Samples beyond 1.5 interquartile ranges from the quartiles."""
@@ -80,6 +108,7 @@ class Measurement:
             samples=len(self.samples),
             outliers=self.outliers,
             stable=self.stable,
+            intervals={p: found for p in BOUNDED if (found := self.interval(p)) is not None},
         )
 
     def round_medians(self) -> dict[int, float]:
@@ -96,6 +125,7 @@ class Latency:
         variation: coefficient of variation, standard deviation over mean.
         outliers: samples beyond Tukey's fences; they are counted in everything here.
         stable: a steady state was reached.
+        intervals: of the percentiles in BOUNDED, as far as the samples carry them.
     """
 
     p50: float | None
@@ -108,6 +138,19 @@ class Latency:
     samples: int
     outliers: int
     stable: bool
+    intervals: Mapping[int, Interval] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A latency in milliseconds and the 95 % interval around it."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +243,12 @@ def speedup(slow: Measurement, fast: Measurement, seed: int = 0) -> Ratio:
     resampled = np.median(rng.choice(ratios, size=(2000, len(ratios))), axis=1)
     low, high = np.percentile(resampled, [2.5, 97.5])
     return Ratio(value=float(np.median(ratios)), low=float(low), high=float(high))
+
+
+def _weighted(found: Samples, weights: Samples, p: int) -> float:
+    """The percentile of sorted samples, each taken as often as its weight says."""
+    position = np.cumsum(weights)
+    return float(found[np.searchsorted(position, p / 100 * position[-1])])
 
 
 def _warm(call: Call, settings: Settings, clock: Clock) -> None:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from .budget import Verdict
+from .choice import Choice
 from .environment import Machine
 from .evidence import Evidence
 from .layers import Coverage
 from .measure import Latency, Ratio
 from .parity import Parity
+from .pruning import Pruning, Sparsity, millions
+from .sensitivity import Sensitivity
+from .training import TrainingRun
 
 SCHEMA = 1
 
@@ -45,6 +50,12 @@ class Report:
         parity_how: what ran for `engine`.
         coverage: int8 coverage of the opened engine; None where it is not int8 or could not be read.
         latency: by arm (`torch`, `fp32`, `engine`), one inference of `latency_shape`.
+        choice: which precision is shipped, and why; None where there was nothing to choose from.
+        budget: for each limit that was set, whether it was kept.
+        sensitivity: which layers int8 hurts, where something was required of it.
+        pruning: what was removed before capture.
+        sparsity: 2:4 weights of the graph, where they were asked for.
+        training: how it was trained, where it was made smaller before capture.
         missing: what was not possible or not done (`engine`, `coverage`, `latency` ...), and why, one sentence each.
         stage_seconds: wall time of each stage.
     """
@@ -65,10 +76,16 @@ class Report:
     schema: int = SCHEMA
     coverage: Coverage | None = None
     task: TaskMetric | None = None
+    pruning: Pruning | None = None
+    sparsity: Sparsity | None = None
+    training: TrainingRun | None = None
+    sensitivity: Sensitivity | None = None
     latency: Mapping[str, Latency] = field(default_factory=dict)
     latency_shape: str = ""
     threads: int = 0
     faster: Ratio | None = None
+    choice: Choice | None = None
+    budget: tuple[Verdict, ...] = ()
     peak_memory: int = 0
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
@@ -96,11 +113,25 @@ def rows(report: Report) -> Iterator[tuple[str, str, str]]:
         yield "torch latency p50", _latency(report, "torch", 50), ""
     if report.task is not None:
         yield "task metric", f"{report.task.before:.4f}", f"{report.task.after:.4f}"
+    if report.pruning is not None:
+        after = f"{millions(report.pruning.macs_after)} ({report.pruning.removed:.1%} removed)"
+        yield "MACs, as given and pruned", millions(report.pruning.macs_before), after
+    if report.sparsity is not None:
+        yield "2:4 sparse", "", str(report.sparsity)
+    if report.training is not None and report.training.after is not None:
+        run = report.training
+        yield f"task metric, before and after {run.purpose}", f"{run.before:.4f}", f"{run.after:.4f}"
     yield "proven with", "", report.parity_how
     for name, found in report.parity.get("engine", {}).items():
         yield f"parity of {name}", "", str(found)
     if report.coverage is not None:
         yield "int8 coverage", "", f"{report.coverage} of the conv, matmul and gemm layers"
+    if report.choice is not None:
+        yield "precision", "", report.choice.summary
+    if report.sensitivity is not None:
+        yield "left in float for accuracy", "", report.sensitivity.summary
+    for verdict in report.budget:
+        yield f"budget, {verdict.what}", "", verdict.said
 
 
 def markdown(report: Report) -> str:
@@ -116,7 +147,12 @@ def markdown(report: Report) -> str:
             *(f"| {what} | {before} | {after} |" for what, before, after in rows(report)),
             "",
             *_section("What was not possible", [f"- {text}" for text in report.missing.values()]),
+            *_section("Which precision, and why", list(report.choice.lines()) if report.choice else []),
+            *_section("Pruning", [f"- {text}" for text in report.pruning.lines()] if report.pruning else []),
+            *_section("2:4 sparsity", [f"- {text}" for text in report.sparsity.lines()] if report.sparsity else []),
+            *_section("Training", [f"- {text}" for text in report.training.lines()] if report.training else []),
             *_section("Layers that do not run in int8", _left(report)),
+            *_section("What int8 does to which layer", list(report.sensitivity.lines()) if report.sensitivity else []),
             *_section("Evidence", [f"- *{e.kind}*: {e.claim} ({e.tool}; {e.machine})" for e in report.evidence]),
             *_section("Parity of the captured graph with the model", _capture(report)),
             *_section("Notes", [f"- {text}" for text in report.notes]),

@@ -25,7 +25,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-Precision = Literal["int8", "fp16", "fp32"]
+Precision = Literal["int8", "fp16", "bf16", "fp32"]
 Option = str | int | bool | list[str]
 T = TypeVar("T")
 
@@ -118,6 +118,10 @@ class Target:
         precisions: what it runs, best first.
         scheme: its int8 rules; None exactly when it has no int8.
         options: settings handed to the backend, which documents them.
+        channel_multiple: what a channel count should be divisible by for full speed; pruning rounds to it.
+        sparse_weights: it runs weights with two zeros in each four (2:4) faster.
+        fastest: the precision that is taken where nothing can be measured, and on what grounds; the first of
+            `precisions` where nothing is said.
         figures: facts of the device, each with its source.
     """
 
@@ -132,6 +136,9 @@ class Target:
     scheme: Scheme | None = None
     aliases: tuple[str, ...] = ()
     options: dict[str, Option] = field(default_factory=dict)
+    channel_multiple: int = 8
+    sparse_weights: bool = False
+    fastest: Figure | None = None
     figures: dict[str, Figure] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -198,6 +205,10 @@ def _checked(target: Target, origin: str) -> Target:
         raise InputError(f"Target {origin}: `precisions` is empty; give at least fp32.")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", target.name):
         raise InputError(f"{origin}: the name {target.name!r} is not letters, digits, dots and dashes.")
+    if target.fastest is not None and target.fastest.value not in target.precisions:
+        raise InputError(f"Target {origin}: `fastest` is {target.fastest.value!r}, which is none of its `precisions`.")
+    if target.channel_multiple < 1:
+        raise InputError(f"{origin}: `channel_multiple` is {target.channel_multiple}; expected 1 or more.")
     if ("int8" in target.precisions) != (target.scheme is not None):
         raise InputError(f"Target {origin}: int8 and `scheme` go together; give both or neither.")
     return target

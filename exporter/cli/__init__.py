@@ -17,6 +17,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 # Command to its one-line help; the file of the same name in this folder holds `command`.
 COMMANDS = {
     "export": "Capture, compress, compile, verify, measure and bundle a model.",
+    "tune": "Search for the recipe that keeps a budget, and export it.",
     "calibrate": "Collect calibration statistics into a file, or merge such files.",
     "verify": "Check a bundle's hashes and golden outputs.",
     "build": "Finish on the device what only the device can build.",

@@ -7,10 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import LIFTS, Decibel, TargetList, calibration_options, json_option, quiet_option, source_options
+from .options import (
+    LIFTS,
+    Decibel,
+    TargetList,
+    asked,
+    calibration_options,
+    json_option,
+    pruning_options,
+    quiet_option,
+    recipe_options,
+    source_options,
+    training_options,
+)
 
 if TYPE_CHECKING:
-    from ...backends.base import AxisRange
     from ...profiles.target import Target
 
 
@@ -34,6 +45,7 @@ if TYPE_CHECKING:
     help="Directory that receives MODEL-TARGET/.",
 )
 @click.option("--force", is_flag=True, help="Replace bundles that exist, whole.")
+@recipe_options
 @click.option(
     "--precision",
     type=click.Choice(["auto", "int8", "fp16", "fp32"]),
@@ -58,11 +70,13 @@ if TYPE_CHECKING:
     metavar="DB",
     help="Least SQNR against FP32 to ship; default 10 for int8, on calibration samples.",
 )
+@pruning_options
+@training_options
 @click.option(
     "--measure/--no-measure", default=True, show_default=True, help="Measure latency where the engine runs here."
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of every runtime; default all usable cores.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the synthetic inputs.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the synthetic inputs and of training.")
 @source_options
 @quiet_option
 @json_option
@@ -74,10 +88,8 @@ def command(
     trust_source: bool,
     quiet: bool,
     as_json: bool,
-    lifts: tuple[str, ...],
-    no_lifts: bool,
-    axes: tuple[tuple[str, AxisRange], ...],
-    **settings: Any,
+    checkpoint: Path | None,
+    **_settings: Any,
 ) -> None:
     """Export SOURCE to each target: capture, compress, compile, verify, measure, bundle.
 
@@ -88,14 +100,14 @@ def command(
     Example:
       edgepress export model.py --target jetson
     """  # noqa: D301
+    from ..budgets import require_budgets
     from ..host import require_host
     from ..progress import progress
-    from ..recipe import Recipe
     from .summary import command_line, print_json, print_summary
 
     # Names first: a typing error must not wait for torch.
     resolved = _resolved([name for group in targets for name in group])
-    recipe = Recipe(axes=dict(axes), lifts=() if no_lifts else lifts or None, **settings)
+    recipe = asked()
     require_host()
     with progress(quiet=quiet or as_json) as shown:
         with shown.step("load", {}):
@@ -111,11 +123,13 @@ def command(
             shown,
             force=force,
             command=command_line(),
+            checkpoint=checkpoint,
         )
     if as_json:
         print_json(bundles)
     elif not quiet:
         print_summary(bundles)
+    require_budgets(bundles)
 
 
 def _resolved(names: list[str]) -> list[Target]:

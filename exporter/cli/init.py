@@ -41,18 +41,54 @@ def calibration() -> Iterable[dict[str, np.ndarray]]:
 
 # def evaluate(predict: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> float:
 #     """Your metric on held-out data, higher is better; predict maps {{input: array}} to {{output: array}}."""
+
+
+# To train a model that was pruned, or a student, against model():
+#
+# def training(epoch: int = 0) -> Iterable[tuple[dict[str, torch.Tensor], torch.Tensor]]:
+#     """One pass over training data: pairs of {{input: tensor}} and targets."""
+#
+# def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+#     """What to minimise, a scalar: `torch.nn.functional.cross_entropy(outputs, targets)`."""
+#
+# def student() -> torch.nn.Module:
+#     """A smaller network for the same inputs and outputs, for `edgepress export {name} --distill`."""
 '''
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path), default=Path("model.py"))
-def command(path: Path) -> None:
-    """Write a model file to fill in, at PATH (default model.py)."""
-    from ...errors import InputError
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.option("--recipe", is_flag=True, help="A recipe for `export --recipe`, and its JSON schema for editors.")
+def command(path: Path | None, recipe: bool) -> None:
+    """Write a model file to fill in, at PATH (default model.py), or a recipe (default recipe.toml)."""
+    if recipe:
+        _write_recipe(path or Path("recipe.toml"))
+    else:
+        _write_model(path or Path("model.py"))
 
-    if path.exists():
-        raise InputError(f"{path} exists.", hint="Choose another path.")
+
+def _write_recipe(path: Path) -> None:
+    import json
+
+    from ..recipe_file import recipe_schema, template
+
+    schema = path.with_suffix(".schema.json")
+    _refuse_existing(path)
+    path.write_text(template(schema.name), encoding="utf-8")
+    schema.write_text(json.dumps(recipe_schema(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    click.echo(f"{path} is written, with {schema} for editors; then: edgepress export SOURCE -t cpu --recipe {path}")
+
+
+def _write_model(path: Path) -> None:
+    _refuse_existing(path)
     path.write_text(TEMPLATE.format(name=path.name), encoding="utf-8")
     click.echo(
         f"{path} is written; fill in model(), inputs() and calibration(), then: edgepress export {path} --target cpu"
     )
+
+
+def _refuse_existing(path: Path) -> None:
+    from ...errors import InputError
+
+    if path.exists():
+        raise InputError(f"{path} exists.", hint="Choose another path.")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from ...backends.base import AxisRange
+    from ..recipe import Recipe
 
 # Spelt out, since the modules that define them import the pipeline; a test holds them equal.
 RANGES = ("auto", "min-max", "percentile", "entropy", "mse")
 LIFTS = ("equalize", "smooth", "correct-bias")
+IMPORTANCE = ("auto", "magnitude", "taylor", "batchnorm")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
@@ -49,6 +53,38 @@ class Decibel(click.ParamType[float]):
         return number
 
 
+class Duration(click.ParamType[float]):
+    """Seconds, written as 90s, 10m or 2h."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse; a number alone would leave its unit to a guess."""
+        if isinstance(value, float):
+            return value
+        number, unit = str(value)[:-1], {"s": 1.0, "m": 60.0, "h": 3600.0}.get(str(value)[-1:])
+        try:
+            seconds = float(number) * (unit or math.nan)
+        except ValueError:
+            seconds = math.nan
+        if not 0 < seconds < math.inf:
+            self.fail(f"{value!r} is not a time, as in 90s, 10m or 2h.", param, ctx)
+        return seconds
+
+
+class LimitOption(click.ParamType[Any]):
+    """What something may cost at most, as a class of `profiles.budget` parses it."""
+
+    def __init__(self, limit: str, example: str) -> None:
+        self.limit, self.name = limit, example
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse; an unknown unit is a fault of the input, with the known ones listed."""
+        from ...profiles import budget
+
+        return getattr(budget, self.limit).parse(str(value))
+
+
 class AxisOption(click.ParamType[Any]):
     """`NAME=MIN:USUAL:MAX`."""
 
@@ -57,15 +93,128 @@ class AxisOption(click.ParamType[Any]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, AxisRange]:
         """Parse and check that 1 <= MIN <= USUAL <= MAX."""
         from ...backends.base import AxisRange
+        from ...errors import InputError
 
-        name, _, sizes = str(value).partition("=")
-        parts = sizes.split(":")
-        if not name or len(parts) != 3 or not all(part.isdigit() for part in parts):
+        name, equals, sizes = str(value).partition("=")
+        if not name or not equals:
             self.fail(f"{value!r} is not NAME=MIN:USUAL:MAX, as in batch=1:8:64.", param, ctx)
-        smallest, usual, largest = (int(part) for part in parts)
-        if not 1 <= smallest <= usual <= largest:
-            self.fail(f"{value!r}: expected 1 <= MIN <= USUAL <= MAX.", param, ctx)
-        return name, AxisRange(smallest=smallest, usual=usual, largest=largest)
+        try:
+            return name, AxisRange.parse(sizes)
+        except InputError as error:
+            self.fail(f"{name}: {error.message}", param, ctx)
+
+
+def recipe_options(command: Command) -> Command:
+    """A recipe file, and what the result may cost."""
+    for option in (
+        click.option(
+            "--max-drop",
+            type=LimitOption("Drop", "1%"),
+            help="Most that evaluate() may lose: 1% of it, or 0.01 in its own unit.",
+        ),
+        click.option(
+            "--max-size",
+            type=LimitOption("SizeLimit", "4MB"),
+            help="Most bytes of the engine; a miss is code 3.",
+        ),
+        click.option(
+            "--max-latency",
+            type=LimitOption("LatencyLimit", "5ms"),
+            help="Most time of one inference on this machine, of the median or as p90=5ms; a miss is code 3.",
+        ),
+        click.option(
+            "--recipe",
+            "recipe_file",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="TOML file of settings; options that are typed are stronger. `edgepress init --recipe` writes one.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def asked() -> Recipe:
+    """The recipe of the running command: the file's, where one is given, under the options that were typed.
+
+    Every option that is called as a field of `Recipe`, or of its `training`, is that field.
+
+    Raises:
+        InputError: a fault in the file, or a contradiction.
+    """
+    from dataclasses import fields, replace
+
+    from ..recipe import Recipe
+    from ..recipe_file import load_recipe, overridden
+    from ..training.settings import TrainingSettings
+
+    context = click.get_current_context()
+
+    def given(kind: type) -> dict[str, Any]:
+        names = (field.name for field in fields(kind))
+        return {n: context.params[n] for n in names if context.get_parameter_source(n) is ParameterSource.COMMANDLINE}
+
+    typed = given(Recipe)
+    file = context.params["recipe_file"]
+    base = Recipe() if file is None else load_recipe(file)
+    if context.params.get("no_lifts"):
+        typed["lifts"] = ()
+    if "axes" in typed:
+        typed["axes"] = {**base.axes, **dict(typed["axes"])}
+    if training := given(TrainingSettings):
+        typed["training"] = replace(base.training, **training)
+    return overridden(base, typed)
+
+
+def pruning_options(command: Command) -> Command:
+    """What is removed from a model before capture, and what stays."""
+    for option in (
+        click.option("--sparse", is_flag=True, help="2:4 sparse weights, for targets that run them faster."),
+        click.option(
+            "--keep",
+            multiple=True,
+            metavar="PATTERN",
+            help="Module that pruning leaves alone, by name or pattern; repeatable.",
+        ),
+        click.option(
+            "--importance",
+            type=click.Choice(IMPORTANCE),
+            default="auto",
+            show_default=True,
+            help="What makes a channel worth keeping; auto: taylor where there is training data, else magnitude.",
+        ),
+        click.option(
+            "--prune",
+            type=click.FloatRange(0, 1, min_open=True, max_open=True),
+            metavar="SHARE",
+            help="Share of the MACs to remove, as in 0.4: channels, heads and blocks that save the most time here.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def training_options(command: Command) -> Command:
+    """A student of the user's own, and how it or a pruned model is trained."""
+    for option in (
+        click.option(
+            "--checkpoint",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="DIR",
+            help="Keep training runs there: a killed one goes on, a finished one is not repeated.",
+        ),
+        click.option(
+            "--features",
+            multiple=True,
+            metavar="NAME",
+            help="Module whose output follows the teacher's, or STUDENT=TEACHER; repeatable.",
+        ),
+        click.option("--temperature", type=float, help="Temperature of the soft labels; default 4."),
+        click.option("--learning-rate", type=float, help="AdamW's highest learning rate; default 0.001."),
+        click.option("--epochs", type=int, help="Passes over the training data at most; default 10."),
+        click.option("--distill", is_flag=True, help="Ship student() of the model file, trained against model()."),
+    ):
+        command = option(command)
+    return command
 
 
 def source_options(command: Command) -> Command:

@@ -48,9 +48,12 @@ def _show(target: Target) -> None:
         kind = "symmetric" if scheme.symmetric else "asymmetric"
         click.echo(f"  int8 scheme {scheme.name}: activations {scheme.activation} {kind}, weights int8 per channel")
         click.echo(f"    residual branches: {scheme.residual}; bias {scheme.bias}\n    source: {_flat(scheme.source)}")
+    sparse = ", runs 2:4 sparse weights" if target.sparse_weights else ""
+    click.echo(f"  channel counts: multiples of {target.channel_multiple}{sparse}")
     for name, option in target.options.items():
         click.echo(f"  option {name} = {option}")
-    for name, figure in target.figures.items():
+    figures = {**({"fastest": target.fastest} if target.fastest else {}), **target.figures}
+    for name, figure in figures.items():
         click.echo(
             f"  {name}: {_plain(figure.value)} {figure.unit}".rstrip() + f"  [{figure.mark}; {_flat(figure.source)}]"
         )

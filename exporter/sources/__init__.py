@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from ...backends.base import Feed
 from ...errors import InputError
 from . import huggingface, onnx_file, pt2, python, weights_file
-from .base import Predict, Source, SourceKind, checked_dynamic, missing, safe_name
+from .base import Predict, Source, SourceKind, checked_dynamic, missing, numbered, safe_name
 from .torch_module import arrays, check_forward, in_forward_order, module_digest, torch_predict
 from .traceback import user_errors, user_traceback
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 __all__ = ["Predict", "Source", "load_source", "source_from_object", "torch_predict", "user_errors", "user_traceback"]
 
@@ -50,6 +50,9 @@ def source_from_object(
     dynamic: Mapping[str, Mapping[int, str]] | None = None,
     calibration: Callable[[], Iterable[Feed]] | None = None,
     evaluate: Callable[[Predict], float] | None = None,
+    training: Callable[..., Iterable[Any]] | None = None,
+    loss: Callable[[Any, Any], Tensor] | None = None,
+    student: Callable[[], nn.Module] | None = None,
 ) -> Source:
     """The source of a module in memory, which is put in evaluation mode.
 
@@ -81,6 +84,9 @@ def source_from_object(
         dynamic=axes,
         calibration=calibration,
         evaluate=evaluate,
+        training=None if training is None else numbered(training),
+        loss=loss,
+        student=student,
         digest=module_digest(model, feed, axes),
     )
 

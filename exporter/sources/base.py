@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ...backends.base import Array, Feed
 from ...errors import InputError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from torch.export import ExportedProgram
 
 Predict: TypeAlias = Callable[[Feed], dict[str, Array]]
 Dynamic: TypeAlias = dict[str, dict[int, str]]
+
+
+class Training(Protocol):
+    """Gives one pass over the training data: pairs of `{input: tensor}` and targets, as the user's loss wants them."""
+
+    def __call__(self, epoch: int = 0, /) -> Iterable[tuple[Mapping[str, Tensor], Any]]:
+        """The pass of this number, from 0; it may decide the order. `training.data.passes` checks what it gives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +41,9 @@ class Source:
         dynamic: name of each free axis, by input and axis; an input without any is left out.
         calibration: gives fresh feeds at each call; nothing is read before that.
         evaluate: quality of a predictor, higher is better.
+        training: one pass over the training data at each call; nothing is read before it is iterated.
+        loss: of the module's own result and a batch's targets, a scalar to minimise.
+        student: makes another network for the same inputs and outputs, to be trained against this one.
         program: the exported program of a `.pt2` file.
         digest: sha256 of what decides the model: weights, structure and source text, or the bytes of the file.
     """
@@ -45,8 +56,21 @@ class Source:
     dynamic: Dynamic
     calibration: Callable[[], Iterable[Feed]] | None = None
     evaluate: Callable[[Predict], float] | None = None
+    training: Training | None = None
+    loss: Callable[[Any, Any], Tensor] | None = None
+    student: Callable[[], nn.Module] | None = None
     program: ExportedProgram | None = None
     digest: str
+
+
+def numbered(function: Callable[..., Iterable[Any]]) -> Training:
+    """The user's `training`: the number of the pass goes to a parameter called `epoch`, where it has one."""
+    takes = "epoch" in inspect.signature(function).parameters
+
+    def training(epoch: int = 0, /) -> Iterable[Any]:
+        return function(epoch=epoch) if takes else function()
+
+    return training
 
 
 class SourceKind(Protocol):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...backends.base import Feed
 from ...errors import InputError
-from .base import Source, checked_dynamic, missing, safe_name
+from .base import Source, Training, checked_dynamic, missing, numbered, safe_name
 from .torch_module import arrays, check_forward, in_forward_order, module_digest
 from .traceback import user_errors, user_traceback
 
@@ -42,7 +42,7 @@ def load(spec: str, trust: bool) -> Source:
     code = _run_file(Path(spec)) if spec.endswith(".py") else _import(spec)
     file = Path(code.__file__ or spec)
     user = _User(code=code, origin=spec, root=file.parent)
-    module = _model(user)
+    module = _module(user, "model")
     given = arrays(user.call("inputs"), f"inputs() of {spec}")
     inputs = in_forward_order(module, given, f"inputs() of {spec}")
     declared = user.call("dynamic") if user.find("dynamic") else {}
@@ -57,6 +57,9 @@ def load(spec: str, trust: bool) -> Source:
         dynamic=dynamic,
         calibration=user.feeds(),
         evaluate=user.find("evaluate"),
+        training=user.training(),
+        loss=user.find("loss"),
+        student=(lambda: _module(user, "student")) if user.find("student") else None,
         digest=module_digest(module, inputs, dynamic, files=(file,)),
     )
 
@@ -94,13 +97,26 @@ class _User:
 
         return feeds
 
+    def training(self) -> Training | None:
+        """`training`, read only when it is iterated."""
+        function = self.find("training")
+        if function is None:
+            return None
+        passes = numbered(function)
 
-def _model(user: _User) -> nn.Module:
+        def training(epoch: int = 0, /) -> Iterable[Any]:
+            with user_errors(f"training() of {self.origin}", self.root):
+                return passes(epoch)
+
+        return training
+
+
+def _module(user: _User, function: str) -> nn.Module:
     from torch import nn
 
-    module = user.call("model")
+    module = user.call(function)
     if not isinstance(module, nn.Module):
-        raise InputError(f"{user.origin}: model() gives a {type(module).__name__}; expected a torch.nn.Module.")
+        raise InputError(f"{user.origin}: {function}() gives a {type(module).__name__}; expected a torch.nn.Module.")
     return module.eval()
 
 

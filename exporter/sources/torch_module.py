@@ -79,7 +79,9 @@ def call(module: nn.Module, feed: Feed) -> object:
     """Run the module on the feed, without gradients; what it raises is passed on."""
     import torch
 
-    tensors = {name: torch.from_numpy(np.require(array, requirements=["C", "W"])) for name, array in feed.items()}
+    device = next((tensor.device for tensor in (*module.parameters(), *module.buffers())), None)
+    given = {name: torch.from_numpy(np.require(array, requirements=["C", "W"])) for name, array in feed.items()}
+    tensors = {name: tensor.to(device) for name, tensor in given.items()}
     with torch.no_grad():
         if by_keyword(module, list(feed), "The feed"):
             return module(**tensors)
@@ -140,8 +142,10 @@ def torch_predict(source: Source, threads: int | None = None) -> Predict:
     def predict(feed: Feed) -> dict[str, Array]:
         if threads is not None and torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
+        if missing := [name for name in source.inputs if name not in feed]:
+            raise InputError(f"predict() was given {', '.join(feed) or 'nothing'}; it also needs {', '.join(missing)}.")
         ordered = {name: feed[name] for name in source.inputs}
-        return {name: tensor.numpy() for name, tensor in output_tensors(module, ordered).items()}
+        return {name: tensor.cpu().numpy() for name, tensor in output_tensors(module, ordered).items()}
 
     return predict
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from ...backends.base import Backend, Graph, Rejection
+from ...backends.base import Backend, Engine, Graph, Rejection
 from ...backends.registry import load_backend
 from ...errors import InputError
 from ...profiles.environment import this_machine
 from ...profiles.evidence import Evidence
 from ...profiles.report import Sizes
-from ...profiles.target import Target
-from ..draft import Draft
+from ...profiles.target import Precision, Target
+from ..draft import Draft, Rival
 from ..graphs import weight_bytes
 from ..progress import Advance
+from .measure import unmeasured
+from .quantize import float_graph
 
 
 def run(draft: Draft, advance: Advance) -> Draft:
@@ -25,13 +28,24 @@ def run(draft: Draft, advance: Advance) -> Draft:
     graph, draft = draft.graph, replace(draft, sizes=weights)
     if why := draft.backend.obstacle(draft.target):
         return _for_device(draft, graph, why)
-    return _reference(_here(draft, graph))
+    draft = _taken_over(draft) if draft.precision in draft.rivals else _here(draft, graph)
+    return _with_rivals(draft, advance)
 
 
 def _here(draft: Draft, graph: Graph) -> Draft:
     refuse(draft.backend.check(graph, draft.target), draft.target.name)
+    return _with_engine(draft, draft.backend.compile(graph, draft.target, draft.directory / "engine", draft.precision))
+
+
+def _taken_over(draft: Draft) -> Draft:
+    """The rival's engine, which was compiled from the same graph, as this bundle's."""
+    engine = draft.rivals[draft.precision].engine
     directory = draft.directory / "engine"
-    engine = draft.backend.compile(graph, draft.target, directory, draft.precision)
+    shutil.copytree(engine.path.parent, directory, dirs_exist_ok=True)
+    return _with_engine(draft, replace(engine, path=directory / engine.path.name))
+
+
+def _with_engine(draft: Draft, engine: Engine) -> Draft:
     built = Evidence(
         claim=f"{engine.path.name} was compiled for {draft.target.name}",
         kind="built",
@@ -42,19 +56,37 @@ def _here(draft: Draft, graph: Graph) -> Draft:
     notes = engine.notes
     if not draft.backend.deterministic:
         notes = (*notes, f"The compiler of {draft.backend.name} is not deterministic: two builds may differ in bytes.")
-    sizes = replace(draft.sizes, engine=directory_bytes(directory))
+    sizes = replace(draft.sizes, engine=directory_bytes(draft.directory / "engine"))
     return replace(draft, engine=engine, sizes=sizes, evidence=(*draft.evidence, built), notes=(*draft.notes, *notes))
 
 
-def _reference(draft: Draft) -> Draft:
-    """The FP32 graph on the same runtime, to compare with; for an FP32 export it is the engine itself."""
-    assert draft.reference is not None and draft.sizes is not None
-    if draft.precision == "fp32":
-        return replace(draft, reference_engine=draft.engine, sizes=replace(draft.sizes, engine_fp32=draft.sizes.engine))
-    directory = draft.scratch / "fp32-engine"
+def best_float(draft: Draft) -> Precision:
+    """The float that the runtime is fastest in: a half precision of the target, else what it chooses by itself here."""
+    halves = [p for p in draft.target.precisions if p not in ("int8", "fp32")]
+    return halves[0] if halves else draft.backend.native_float(draft.target)
+
+
+def _with_rivals(draft: Draft, advance: Advance) -> Draft:
+    """The FP32 engine, to compare with, and the one in the runtime's best float where it can be measured here."""
+    rivals = dict(draft.rivals)
+    if draft.precision != "fp32" and "fp32" not in rivals:
+        advance(None, "FP32, to compare with")
+        rivals["fp32"] = _rival(draft, "fp32")
+    best = best_float(draft)
+    if draft.precision == "int8" and best not in rivals and not unmeasured(draft):
+        advance(None, f"{best}, to compare with")
+        rivals[best] = _rival(draft, best)
+    assert draft.sizes is not None
+    size = draft.sizes.engine if draft.precision == "fp32" else rivals["fp32"].size
+    return replace(draft, rivals=rivals, sizes=replace(draft.sizes, engine_fp32=size))
+
+
+def _rival(draft: Draft, precision: Precision) -> Rival:
+    directory = draft.scratch / f"{precision}-engine"
     directory.mkdir()
-    engine = draft.backend.compile(draft.reference, draft.target, directory, "fp32")
-    return replace(draft, reference_engine=engine, sizes=replace(draft.sizes, engine_fp32=directory_bytes(directory)))
+    graph = float_graph(draft, precision)
+    engine = draft.backend.compile(graph, draft.target, directory, precision)
+    return Rival(graph=graph, engine=engine, size=directory_bytes(directory))
 
 
 def _for_device(draft: Draft, graph: Graph, reason: str) -> Draft:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
-from typing import Any
 
 from ...backends.base import Array, Feed
-from ...errors import InputError
 from ...profiles.report import TaskMetric
 from ..draft import Draft
 from ..emulator import emulated, emulator
 from ..progress import Advance
-from ..sources import Predict
+from ..score import score
+from ..sources import Predict, torch_predict
 from .verify import open_session, runner_of
 
 
 def run(draft: Draft, advance: Advance) -> Draft:
-    """Call the model file's `evaluate` with the FP32 graph and with what is shipped.
+    """Call the model file's `evaluate` with the model as given and with what is shipped.
 
     Raises:
         InputError: `evaluate` raised, or did not return a finite number.
@@ -25,14 +23,26 @@ def run(draft: Draft, advance: Advance) -> Draft:
     if draft.source.evaluate is None:
         return draft.without("task", "No task metric: the source has no evaluate().")
     runner = runner_of(draft)
-    after = _call(draft, _counting(open_session(draft, runner), advance, "shipped"))
-    before = _call(draft, _counting(_reference(draft), advance, "FP32"))
-    return replace(draft, task=TaskMetric(before=before, after=after, how=runner.how))
+    after = score(draft.source.evaluate, _counting(open_session(draft, runner), advance, "shipped"))
+    return replace(draft, task=TaskMetric(before=baseline(draft, advance), after=after, how=runner.how))
+
+
+def baseline(draft: Draft, advance: Advance) -> float:
+    """The metric of the model as given, asked for once in a run."""
+    assert draft.source.evaluate is not None and draft.reference is not None
+    given = draft.original or draft.source
+    key = (draft.target.opset, given.digest)
+    if key not in draft.shared.metrics:
+        predict = _counting(_reference(draft), advance, "FP32")
+        draft.shared.metrics[key] = score(draft.source.evaluate, predict)
+    return draft.shared.metrics[key]
 
 
 def _reference(draft: Draft) -> Predict:
-    """The FP32 graph, whose parity with the torch module is proven, on the reference runtime."""
+    """The module before anything changed it, else its FP32 graph, whose parity with it is proven, on the emulator."""
     assert draft.reference is not None
+    if draft.original is not None:
+        return torch_predict(draft.original, draft.threads)
     return draft.sessions.get(emulator(), emulated(draft.reference), draft.target, draft.threads)
 
 
@@ -46,18 +56,3 @@ def _counting(predict: Predict, advance: Advance, label: str) -> Predict:
         return predict(feed)
 
     return counted
-
-
-def _call(draft: Draft, predict: Predict) -> float:
-    assert draft.source.evaluate is not None
-    from ..sources import user_errors
-
-    with user_errors("evaluate()"):
-        value: Any = draft.source.evaluate(predict)
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(f"evaluate() returned {value!r}; expected a finite number, higher is better.")
-    return number

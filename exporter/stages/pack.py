@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Mapping
-from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from ...profiles.environment import now, this_machine, tool_versions
 from ...profiles.report import Report
 from ..bundle import EngineEntry, ModelEntry
 from ..draft import Draft
+from ..recipe import Recipe
+from ..recipe_file import EXCLUSIVE, dump_recipe, overridden, recipe_data
 from ..seal import seal
 from .verify import tolerance
 
+RECIPE = "recipe.toml"
+
 
 def write(draft: Draft, seconds: Mapping[str, float], command: str) -> None:
-    """Write `golden/`, the reports and `manifest.json` into the draft's directory."""
+    """Write `golden/`, the recipe, the reports and `manifest.json` into the draft's directory."""
     assert draft.golden is not None
     draft.golden.save(draft.directory / "golden")
+    (draft.directory / RECIPE).write_text(dump_recipe(_portable(draft.recipe)), encoding="utf-8")
     seal(draft.directory, _manifest_fields(draft), report_of(draft, seconds, command), draft.latency)
 
 
@@ -40,7 +45,12 @@ def report_of(draft: Draft, seconds: Mapping[str, float], command: str) -> Repor
         date=now(),
         command=command,
         coverage=draft.coverage,
+        choice=draft.choice,
+        sensitivity=draft.sensitivity,
         task=draft.task,
+        pruning=draft.pruning,
+        sparsity=draft.sparsity,
+        training=draft.training,
         latency={name: found.latency() for name, found in draft.latency.items()},
         latency_shape=draft.latency_shape,
         threads=draft.threads,
@@ -73,15 +83,15 @@ def _manifest_fields(draft: Draft) -> dict[str, Any]:
             axes=draft.axes,
         ),
         "target": draft.target,
-        "recipe": _recipe(draft),
+        "recipe": recipe_data(_portable(draft.recipe)),
         "engine": EngineEntry(backend=draft.backend.name, precision=draft.precision, path=engine, why=draft.not_built),
         "minimum_sqnr_db": round(tolerance(draft), 2),
+        "fallback": draft.fallback,
         "tools": tool_versions(),
     }
 
 
-def _recipe(draft: Draft) -> dict[str, Any]:
-    """The recipe without paths of this machine."""
-    recipe = asdict(draft.recipe)
-    recipe["calibration"] = None if draft.recipe.calibration is None else "a path"
-    return recipe
+def _portable(recipe: Recipe) -> Recipe:
+    """The recipe with the names of data files, but not where they lie on this machine."""
+    named = {name: value for name in EXCLUSIVE if (value := getattr(recipe, name)) is not None}
+    return overridden(recipe, {name: Path(value).name for name, value in named.items()})

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 from ...backends.base import Feed, Graph
 from ...calibration.statistics import Statistics
@@ -13,35 +13,57 @@ from ...errors import InputError, VerificationError
 from ...profiles.target import Precision, Scheme
 from ..calibrate import calibration_feeds, gather
 from ..draft import Draft
-from ..gains import Gains, worthwhile
+from ..gains import worthwhile
 from ..graphs import read_graph
+from ..mixed_int8 import MixedPrecision
 from ..passes.placement import Placement
 from ..passes.to_float16 import to_float16
 from ..progress import Advance, counted
+from ..pruning.sparse import found_sparsity
 from ..quantizer import Quantizer
 
 # Enough samples to tell which lift helps; each is run once for every lift.
 JUDGING_BATCHES = 2
 
 
+class NothingToQuantizeError(InputError):
+    """The model has nothing that can be int8."""
+
+
 def run(draft: Draft, advance: Advance) -> Draft:
-    """Write `model.onnx`, in the draft's precision, into the bundle."""
-    return LOWERINGS[draft.precision](draft, advance)
+    """Write `model.onnx`, in the draft's precision, into the bundle.
+
+    Raises:
+        VerificationError: 2:4 weights were asked for, and the graph has none.
+    """
+    if draft.precision == "int8":
+        draft = _int8(draft, advance)
+    else:
+        draft = replace(draft, graph=copied(float_graph(draft, draft.precision), draft.directory))
+    assert draft.graph is not None
+    return replace(draft, sparsity=found_sparsity(draft.graph.path)) if draft.recipe.sparse else draft
 
 
-def _keep(draft: Draft, advance: Advance) -> Draft:
-    """FP32: the captured graph itself."""
+def copied(graph: Graph, directory: Path) -> Graph:
+    """The graph with its external data, in another directory."""
+    for file in graph.path.parent.glob(f"{graph.path.name}*"):
+        shutil.copyfile(file, directory / file.name)
+    return replace(graph, path=directory / graph.path.name)
+
+
+def float_graph(draft: Draft, precision: Precision) -> Graph:
+    """The captured graph in a float precision, `model.onnx` in some directory; made once.
+
+    bf16 is a choice of the runtime: its graph is the FP32 one. In fp16, inputs and outputs keep their types.
+    """
     reference = _reference(draft)
-    for file in reference.path.parent.glob(f"{reference.path.name}*"):
-        shutil.copyfile(file, draft.directory / file.name)
-    return replace(draft, graph=read_graph(draft.directory / reference.path.name, reference.axes))
-
-
-def _half(draft: Draft, advance: Advance) -> Draft:
-    """FP16 weights and arithmetic; inputs and outputs keep their types."""
-    path = draft.directory / "model.onnx"
-    to_float16(_reference(draft).path, path)
-    return replace(draft, graph=read_graph(path, draft.axes))
+    if precision != "fp16":
+        return reference
+    path = draft.scratch / precision / "model.onnx"
+    if not path.exists():
+        path.parent.mkdir()
+        to_float16(reference.path, path)
+    return read_graph(path, reference.axes)
 
 
 def _int8(draft: Draft, advance: Advance) -> Draft:
@@ -50,29 +72,33 @@ def _int8(draft: Draft, advance: Advance) -> Draft:
     assert scheme is not None  # choose_precision gave int8, and a target has int8 only with a scheme
     quantizer = Quantizer.of(reference, scheme, recipe.exclude, recipe.ranges)
     if not quantizer.placement.weights:
-        raise InputError(
+        raise NothingToQuantizeError(
             f"Nothing in {draft.source.name!r} can be int8: {_why_nothing(quantizer.placement)}.",
             hint="Export with --precision fp32, or look at --exclude.",
         )
     statistics = gather(draft.source, reference, quantizer, recipe, counted(advance))
     advance(None, "lifts")
-    gains = worthwhile(reference, draft.target, recipe, statistics, *_judges(draft), draft.scratch)
-    _judge(gains, recipe.least_sqnr_db("int8"))
-    quantizer.lifts = gains.lifts
-    quantizer.write(statistics, draft.directory / "model.onnx")
+    feeds, kind = _judges(draft)
+    gains = worthwhile(reference, draft.target, recipe, statistics, feeds, kind, draft.scratch)
+    made = MixedPrecision(draft=draft, statistics=statistics, lifts=gains.lifts, feeds=feeds, advance=advance)
+    found = made.search(gains.sqnr_db)
+    left = () if found is None else found.left
+    _judge(gains.sqnr_db if found is None else found.reached_db, gains.samples, recipe.least_sqnr_db("int8"))
+    graph, kept = made.write(left, draft.directory / "model.onnx")
     return replace(
         draft,
-        graph=read_graph(draft.directory / "model.onnx", reference.axes),
-        left=quantizer.placement.left,
+        graph=graph,
+        left=kept,
+        sensitivity=found,
         notes=(*draft.notes, _origin(statistics, scheme), *gains.sentences),
     )
 
 
-def _judge(gains: Gains, least_db: float) -> None:
-    if gains.sqnr_db < least_db:
+def _judge(sqnr_db: float, samples: str, least_db: float) -> None:
+    if sqnr_db < least_db:
         raise VerificationError(
-            f"int8 collapses: {gains.sqnr_db:.1f} dB of SQNR against FP32 on {gains.samples}, {least_db:g} dB needed.",
-            hint="Leave the layers that hurt in float with --exclude, give more calibration data, or lower --min-sqnr.",
+            f"int8 collapses: {sqnr_db:.1f} dB of SQNR against FP32 on {samples}, {least_db:g} dB needed.",
+            hint="Give more calibration data, leave layers in float with --exclude, or lower --min-sqnr.",
         )
 
 
@@ -88,9 +114,6 @@ def _judges(draft: Draft) -> tuple[list[Feed], str]:
 def _origin(statistics: Statistics, scheme: Scheme) -> str:
     enough = ", which were enough: the ranges had settled" if statistics.converged else ""
     return f"Calibrated on {statistics.samples} samples{enough}. Scheme {scheme.name}."
-
-
-LOWERINGS: Mapping[Precision, Callable[[Draft, Advance], Draft]] = {"fp32": _keep, "fp16": _half, "int8": _int8}
 
 
 def _why_nothing(placement: Placement) -> str:

@@ -23,15 +23,15 @@ USUAL_FEEDS = 3
 
 def run(draft: Draft, advance: Advance) -> Draft:
     """Capture at the target's opset, once for all targets that share it."""
-    opset = draft.target.opset
-    if opset not in draft.shared.captured:
-        draft.shared.captured[opset] = _captured(draft, opset, advance)
-    found = draft.shared.captured[opset]
+    key = draft.target.opset, draft.source.digest
+    if key not in draft.shared.captured:
+        draft.shared.captured[key] = _captured(draft, draft.target.opset, advance)
+    found = draft.shared.captured[key]
     return replace(draft, reference=found.graph, golden=found.golden, **draft.with_parity("capture", found.parity))
 
 
 def _captured(draft: Draft, opset: int, advance: Advance) -> Captured:
-    directory = draft.shared.directory / f"opset{opset}"
+    directory = draft.shared.directory / f"opset{opset}-{draft.source.digest[:16]}"
     directory.mkdir()
     advance(None, "to ONNX")
     graph = capture(draft.source, opset, directory / "model.onnx", draft.axes)

@@ -118,6 +118,43 @@ def test_calibration_is_not_read_before_it_is_iterated_and_blames_the_user(good:
         assert "in calibration\n" in str(caught.value)
 
 
+def test_training_loss_and_student_are_found_and_blame_the_user(good: str, tmp_path: Path) -> None:
+    text = (
+        GOOD
+        + """
+    def training(epoch=0, size=3):
+        return [(epoch, size)]
+
+    def loss(outputs, targets):
+        return outputs.mean()
+
+    def student():
+        return 3
+"""
+    )
+    source = load_source(write(tmp_path, text))
+    assert source.training is not None
+    assert source.loss is not None
+    assert source.student is not None
+    assert list(source.training()) == [(0, 3)]
+    assert list(source.training(5)) == [(5, 3)]
+    with pytest.raises(InputError, match=r"student\(\) gives a int; expected a torch.nn.Module"):
+        source.student()
+    source = load_source(write(tmp_path, GOOD + "\n    def training():\n        return open('nowhere')\n"))
+    assert source.training is not None
+    with pytest.raises(InputError, match="nowhere") as caught:
+        source.training(2)
+    assert "training() of " in str(caught.value)
+    assert "in training\n" in str(caught.value)
+    assert (source.loss, source.student) == (None, None)
+
+
+def test_a_predictor_says_which_input_it_was_not_given() -> None:
+    source = source_from_object(nn.Linear(4, 2), torch.ones(2, 4), name="m")
+    with pytest.raises(InputError, match="was given other; it also needs input"):
+        torch_predict(source)({"other": np.ones((3, 4), np.float32)})
+
+
 def test_inputs_of_other_names_are_passed_by_position_where_their_number_fits() -> None:
     source = source_from_object(nn.Sequential(nn.Linear(4, 2)), {"features": torch.ones(2, 4)}, name="m")
     assert torch_predict(source)({"features": np.ones((3, 4), np.float32)})["output"].shape == (3, 2)

@@ -51,6 +51,34 @@ def options(model: nn.Module, batches: list[dict[str, np.ndarray]], tmp_path: Pa
     }
 
 
+def test_a_student_is_distilled(options: dict[str, Any], batches: list[dict[str, np.ndarray]]) -> None:
+    class Smaller(Blend):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left, self.right, self.head = nn.Linear(8, 4), nn.Linear(8, 4), nn.Linear(4, 4)
+
+    def training(epoch: int) -> Any:
+        seen.append(epoch)
+        return [({name: torch.from_numpy(a) for name, a in batch.items()}, torch.zeros(4, 4)) for batch in batches]
+
+    seen: list[int] = []
+    bundle = edgepress.export(
+        **options,
+        training=training,
+        loss=nn.functional.mse_loss,
+        student=Smaller,
+        distill=True,
+        training_settings=edgepress.TrainingSettings(epochs=2, teacher_weight=0.5),
+    )
+    run = load_report(bundle.path).training
+    assert run is not None
+    assert (run.purpose, run.planned, len(run.history)) == ("distillation", 2, 2)
+    assert run.objective == ("0.5 x relative squared difference from the teacher's on `output`", "0.5 x loss()")
+    assert {0, 1} == set(seen)
+    with pytest.raises(edgepress.InputError, match="has no student"):
+        edgepress.export(**options, training=training, distill=True, force=True)
+
+
 def test_a_module_becomes_a_bundle(options: dict[str, Any], batches: list[dict[str, np.ndarray]]) -> None:
     def evaluate(predict: Any) -> float:
         outputs = [predict(batch)["output"] for batch in batches]
@@ -121,6 +149,6 @@ def test_what_is_wrong_is_an_input_error_and_leaves_nothing(
 
 def test_an_engine_that_is_too_far_off_is_not_shipped(options: dict[str, Any]) -> None:
     with pytest.raises(edgepress.VerificationError, match="99 dB") as caught:
-        edgepress.export(**options, minimum_sqnr_db=99)
+        edgepress.export(**options, precision="int8", minimum_sqnr_db=99)
     assert isinstance(caught.value, edgepress.EdgepressError)
     assert not options["output"].exists()

@@ -1,0 +1,1 @@
+"""Structured pruning and 2:4 sparsity of a torch module, before it is captured."""

@@ -1,0 +1,1 @@
+"""Training a compressed model: recovery after pruning, and distillation into a student."""

@@ -1,0 +1,166 @@
+"""A training run on disk: a killed one goes on, a finished one is not repeated."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+
+from ...errors import InputError
+from ...profiles.training import Epoch, TrainingRun
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Weights = Mapping[str, Tensor]
+
+_FINISHED = "finished"
+_HINT = "Delete that directory to train from the start."
+
+
+@dataclass(slots=True, kw_only=True)
+class Position:
+    """How far a run has come; random numbers are seeded by the place in it, so they need no state of their own.
+
+    Attributes:
+        epoch: the epoch that is running, from 0.
+        step: steps of it that are done.
+        loss: sum of their losses.
+        seconds: wall time of the steps of this epoch that are done.
+        spent: wall time of the whole run.
+        best: epoch of the best weights, from 1; 0 is the model as it came.
+        counted: steps in an epoch.
+    """
+
+    counted: int
+    epoch: int = 0
+    step: int = 0
+    loss: float = 0.0
+    seconds: float = 0.0
+    spent: float = 0.0
+    starts: int = 1
+    before: float | None = None
+    best: int = 0
+    history: tuple[Epoch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What a run needs to go on; `best` is left out where it is the model as it came."""
+
+    position: Position
+    weights: Weights
+    best: Weights | None
+    optimizer: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The directory of one run, named after what decides it.
+
+    A state is a directory that is renamed into place when it is whole; the one before is deleted afterwards.
+    """
+
+    directory: Path
+
+    def save(self, saved: Saved) -> None:
+        """Write a state in place of the last one."""
+        import torch
+        from safetensors.torch import save_file
+
+        older = self._states()
+        number = int(older[-1].name.partition("-")[2]) + 1 if older else 0
+        with _whole(self.directory / f"state-{number:08d}") as work:
+            save_file(_flat(saved.weights), work / "weights.safetensors")
+            if saved.best is not None:
+                save_file(_flat(saved.best), work / "best.safetensors")
+            (work / "position.json").write_text(json.dumps(asdict(saved.position)), encoding="utf-8")
+            torch.save(dict(saved.optimizer), work / "optimizer.pt")
+        for state in older:
+            shutil.rmtree(state)
+
+    def load(self) -> Saved | None:
+        """The last state, None where there is none.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        import torch
+        from safetensors.torch import load_file
+
+        states = self._states()
+        if not states:
+            return None
+        state = states[-1]
+        try:
+            best = state / "best.safetensors"
+            return Saved(
+                position=TypeAdapter(Position).validate_json((state / "position.json").read_bytes()),
+                weights=load_file(state / "weights.safetensors"),
+                best=load_file(best) if best.exists() else None,
+                optimizer=torch.load(state / "optimizer.pt", weights_only=True),
+            )
+        except Exception as error:
+            raise InputError(f"Checkpoint {state} cannot be read: {error}", hint=_HINT) from error
+
+    def finish(self, run: TrainingRun, best: Weights | None) -> None:
+        """Keep the result and drop the states."""
+        from safetensors.torch import save_file
+
+        with _whole(self.directory / _FINISHED) as work:
+            (work / "run.json").write_text(json.dumps(asdict(run), indent=2), encoding="utf-8")
+            if best is not None:
+                save_file(_flat(best), work / "best.safetensors")
+        for state in self._states():
+            shutil.rmtree(state)
+
+    def finished(self) -> tuple[TrainingRun, Weights | None] | None:
+        """The result of a run that came to its end, None where it did not; no weights are those it began with.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        from safetensors.torch import load_file
+
+        directory = self.directory / _FINISHED
+        if not directory.is_dir():
+            return None
+        try:
+            run = TypeAdapter(TrainingRun).validate_json((directory / "run.json").read_bytes())
+            return run, load_file(directory / "best.safetensors") if run.best else None
+        except Exception as error:
+            raise InputError(f"Checkpoint {directory} cannot be read: {error}", hint=_HINT) from error
+
+    def _states(self) -> list[Path]:
+        return sorted(self.directory.glob("state-*")) if self.directory.is_dir() else []
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A directory that exists whole or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(".writing-*"):
+            shutil.rmtree(left)  # of a run that was killed while it wrote
+        work = Path(tempfile.mkdtemp(prefix=".writing-", dir=path.parent))
+    except OSError as error:
+        raise InputError(
+            f"Checkpoints cannot be written to {path.parent}: {error.strerror}.", hint="Choose another --checkpoint."
+        ) from error
+    try:
+        yield work
+        work.replace(path)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _flat(weights: Weights) -> dict[str, Tensor]:
+    """Copies that share no memory, as safetensors wants them."""
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}

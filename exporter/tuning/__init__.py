@@ -1,0 +1,1 @@
+"""The search for a recipe that meets a budget."""

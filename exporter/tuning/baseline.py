@@ -1,0 +1,135 @@
+"""What a search is measured against: the model as given, in FP32, on the target's runtime."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ...backends.base import Engine, Feed, Session
+from ...backends.registry import load_backend
+from ...profiles.environment import usable_cores
+from ...profiles.target import Target
+from ..calibrate import calibration_feeds, gather
+from ..draft import Captured, Shared
+from ..pipeline import axis_ranges, export_bundle
+from ..progress import Progress
+from ..quantizer import Quantizer
+from ..recipe import Recipe
+from ..seal import load_report
+from ..sensitivity import measure_noise
+from ..sources import Source
+from ..stages.verify import is_device
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """The model as given, exported once for all trials of this process.
+
+    Attributes:
+        base: the recipe whose open settings are searched, without its budget.
+        shared: its captured graph, which trials that do not change the model take over.
+        bundle: its FP32 bundle.
+        engine: its FP32 engine, None where none is built here.
+        metric: what `evaluate()` says of it, None without one.
+        ranking: layers by what int8 does to them, worst first; empty where there is no int8.
+        untimed: why latency cannot be measured here; empty where it can.
+    """
+
+    source: Source
+    target: Target
+    base: Recipe
+    shared: Shared
+    bundle: Path
+    engine: Engine | None
+    feed: Feed
+    metric: float | None
+    ranking: tuple[str, ...]
+    untimed: str
+    latencies: list[float] = field(default_factory=list)
+
+    @property
+    def timed(self) -> bool:
+        """Whether latency is one of the objectives."""
+        return not self.untimed
+
+    def fresh(self, directory: Path) -> Shared:
+        """What one trial shares: the model as given, but no other trial's."""
+        mine = {key: found for key, found in self.shared.captured.items() if key[1] == self.source.digest}
+        trained = self.shared.trained if self.base.distill else {}
+        return replace(self.shared, directory=directory, captured=mine, trained=trained)
+
+    def open(self) -> Session:
+        """The FP32 engine, on all cores that this process may use."""
+        assert self.engine is not None
+        return load_backend(self.engine.backend).open(self.engine, self.target, self.base.threads or usable_cores())
+
+
+def untimed(target: Target, recipe: Recipe) -> str:
+    """Why the latency of the target's engine is not measured here, one clause; empty where it is."""
+    backend = load_backend(target.backend)
+    if not recipe.measure:
+        return "it is switched off (`measure`)"
+    if not is_device(target):
+        return f"this machine is {platform.machine()}, the target {target.arch}"
+    return backend.obstacle(target) or ("" if backend.available().run else backend.available().reason)
+
+
+@contextmanager
+def baseline(
+    source: Source,
+    target: Target,
+    recipe: Recipe,
+    progress: Progress,
+    *,
+    has_int8: bool,
+    checkpoint: Path | None = None,
+) -> Iterator[Baseline]:
+    """Export the model as given; what it wrote goes when the block ends.
+
+    Args:
+        has_int8: rank the layers by what int8 does to them.
+        checkpoint: directory that keeps what pruning and training found, so that the same is not done again.
+
+    Raises:
+        InputError, VerificationError, UnservedError: as an export does; a search would find nothing else.
+    """
+    base = replace(recipe, max_drop=None, max_latency=None, max_size=None)
+    plain = replace(base, precision="fp32", prune=None, sparse=False, distill=False, measure=False)
+    with tempfile.TemporaryDirectory(prefix="edgepress-tune-") as name:
+        directory = Path(name)
+        shared = Shared(directory=directory, checkpoint=checkpoint)
+        axes = axis_ranges(source, base)
+        place = directory / "fp32"
+        bundle = export_bundle(source, target, plain, axes, place, shared, progress, force=False, command="")
+        captured = next(found for key, found in shared.captured.items() if key[1] == source.digest)
+        task = load_report(place).task
+        yield Baseline(
+            source=source,
+            target=target,
+            base=base,
+            shared=shared,
+            bundle=place,
+            engine=bundle.engine,
+            feed=captured.golden.feeds[0],
+            metric=None if task is None else task.before,
+            ranking=_ranking(source, target, base, captured, directory) if has_int8 else (),
+            untimed=untimed(target, recipe),
+        )
+
+
+def _ranking(source: Source, target: Target, base: Recipe, captured: Captured, scratch: Path) -> tuple[str, ...]:
+    """Layers by what rounding each alone does to the outputs, worst first, on one batch."""
+    assert target.scheme is not None
+    quantizer = Quantizer.of(captured.graph, target.scheme, base.exclude, base.ranges)
+    if not quantizer.placement.weights:
+        return ()
+    statistics = gather(source, captured.graph, quantizer, base, lambda samples: None)
+    feeds = captured.golden.feeds
+    if base.statistics is None:
+        feeds = (next(iter(calibration_feeds(source, base.calibration, captured.graph)())),)
+    fresh = Quantizer.of(captured.graph, target.scheme, base.exclude, base.ranges)
+    return tuple(measure_noise(fresh, captured.graph, statistics, feeds[0], base.exclude, scratch).ranking())

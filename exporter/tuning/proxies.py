@@ -1,0 +1,138 @@
+"""Cheap signs that a point cannot meet the budget, looked for after each stage of a trial."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+from ...profiles.budget import Budget, SizeLimit
+from ...profiles.measure import Settings, measure, speedup
+from ...profiles.parity import worst
+from ...profiles.target import Precision
+from ..draft import Draft
+from ..stages.capture import capture
+from .baseline import Baseline
+from .result import Result
+
+# How far beyond a limit a point must be seen to be before it is given up: near misses are worth their figures, as the
+# nearest points to a budget that nothing meets.
+SLACK = 1.5
+# Bytes of a weight against FP32's. A lower bound: scales and what stays float come on top.
+WEIGHT: dict[Precision, float] = {"int8": 0.25, "fp16": 0.5, "fp32": 1.0}
+# SQNR below that of a point which lost too much, with the same pruning: it will lose too much as well.
+MARGIN_DB = 3.0
+GLANCE = Settings(warmup_seconds=0.1, warmup_count=5, seconds=0.3, samples=20, slice_seconds=0.05, cap=1.0)
+
+
+class GivenUpError(Exception):
+    """The point cannot meet the budget; carries what was found of it."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(result.early)
+        self.result = result
+
+
+@dataclass(slots=True)
+class Watch:
+    """Looks at a trial's draft after each stage; what was found of it so far is in `result`.
+
+    Attributes:
+        others: what finished trials found.
+    """
+
+    baseline: Baseline
+    budget: Budget
+    others: Callable[[], Sequence[Result]]
+    result: Result
+    looked: bool = False
+
+    def __call__(self, draft: Draft) -> None:
+        """Take down what the stage found.
+
+        Raises:
+            GivenUpError: it shows that the point cannot meet the budget.
+        """
+        self.result = _with_figures(self.result, draft, self.baseline)
+        for check in (self._weights, self._size, self._float_latency, self._agreement, self._loss):
+            if reason := check(draft):
+                raise GivenUpError(replace(self.result, early=reason))
+
+    def _weights(self, draft: Draft) -> str:
+        """Before anything is trained, captured or compiled: what the weights alone will take."""
+        limit, module = self.budget.size, draft.source.module
+        if limit is None or module is None or draft.reference is not None:
+            return ""
+        least = int(4 * sum(parameter.numel() for parameter in module.parameters()) * WEIGHT[draft.precision])
+        return f"its weights alone take {SizeLimit(bytes=least)}" if least > SLACK * limit.bytes else ""
+
+    def _size(self, draft: Draft) -> str:
+        limit, size = self.budget.size, self.result.size
+        if limit is None or size is None or size <= SLACK * limit.bytes:
+            return ""
+        return f"it takes {SizeLimit(bytes=size)}"
+
+    def _float_latency(self, draft: Draft) -> str:
+        """Where the model was changed, before it is trained: how fast it is in FP32, times what the precision gains."""
+        limit = self.budget.latency
+        if limit is None or self.looked or draft.original is None or self.baseline.untimed:
+            return ""
+        timed = [r for r in self.others() if r.faster is not None and r.reference is not None]
+        plain = [r for r in timed if not r.point.get("prune") and r.point["precision"] == draft.precision]
+        if not plain:
+            return ""
+        self.looked = True
+        gain = max(1.0, *(r.faster.value for r in plain if r.faster is not None))
+        level = median(r.reference for r in timed if r.reference is not None)
+        expected = level / (_glance(draft, self.baseline) * gain)
+        if expected <= SLACK * limit.ms:
+            return ""
+        return f"about {expected:.3g} ms are to be expected: its FP32 latency over the gain of {draft.precision}"
+
+    def _agreement(self, draft: Draft) -> str:
+        limit, sqnr, before = self.budget.drop, self.result.sqnr_db, self.baseline.metric
+        if limit is None or sqnr is None or before is None or self.result.metric is not None:
+            return ""
+        alike = (r for r in self.others() if r.point.get("prune") == self.result.point.get("prune"))
+        failed = [
+            r.sqnr_db
+            for r in alike
+            if r.sqnr_db is not None and r.metric is not None and not limit.allows(before, r.metric)
+        ]
+        if not failed or sqnr > max(failed) - MARGIN_DB:
+            return ""
+        return f"{sqnr:.1f} dB of SQNR, and {max(failed):.1f} dB lost too much already"
+
+    def _loss(self, draft: Draft) -> str:
+        limit, metric, before = self.budget.drop, self.result.metric, self.baseline.metric
+        if limit is None or metric is None or before is None:
+            return ""
+        beyond = before - metric > 2 * max(limit.allowed(before), 0.01 * abs(before))
+        return f"it loses {before - metric:.4g}" if beyond else ""
+
+
+def _with_figures(result: Result, draft: Draft, baseline: Baseline) -> Result:
+    """The result with what the draft has by now."""
+    engine = draft.parity.get("engine")
+    if draft.sizes is not None:
+        result = replace(result, size=draft.sizes.engine if draft.sizes.engine is not None else draft.sizes.weights)
+    if engine is not None:
+        sqnr = worst(engine).sqnr_db
+        result = replace(result, sqnr_db=sqnr, loss=-sqnr if baseline.metric is None else result.loss)
+    if draft.task is not None and baseline.metric is not None:
+        result = replace(result, metric=draft.task.after, loss=baseline.metric - draft.task.after)
+    return result
+
+
+def _glance(draft: Draft, given: Baseline) -> float:
+    """How many times faster the draft's module is than the model as given, both in FP32; it may be untrained."""
+    with tempfile.TemporaryDirectory(dir=draft.scratch) as directory:
+        graph = capture(draft.source, draft.target.opset, Path(directory) / "model.onnx", draft.axes)
+        place = Path(directory) / "engine"
+        place.mkdir()
+        engine = draft.backend.compile(graph, draft.target, place, "fp32")
+        with draft.backend.open(engine, draft.target, draft.threads) as session, given.open() as reference:
+            found = measure({"this": lambda: session(given.feed), "given": lambda: reference(given.feed)}, GLANCE)
+    return speedup(found["given"], found["this"]).value

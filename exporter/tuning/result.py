@@ -1,0 +1,111 @@
+"""What a trial found, as it is stored with the study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
+
+from ...profiles.budget import Budget
+from ...profiles.measure import Interval, Ratio
+from .space import Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """Figures of one point; None where one was not measured, or not any more since the trial was given up early.
+
+    Attributes:
+        number: of the trial.
+        point: the settings.
+        size: bytes of the engine, or of `model.onnx`'s weights where no engine is built here.
+        loss: of the user's metric against the model as given, or, without one, minus the SQNR in dB.
+        metric: the user's metric.
+        sqnr_db: of the engine against its own float graph, on golden inputs.
+        latency: milliseconds of one inference, by percentile, with intervals.
+        reference: median milliseconds of the FP32 engine of the model as given, measured in turn with it.
+        faster: how many times faster than that.
+        seconds: wall time of the trial.
+        machine: where it was measured.
+        early: why it was given up before it was measured to the end; empty where it was not.
+    """
+
+    number: int
+    point: Mapping[str, Value]
+    size: int | None = None
+    loss: float | None = None
+    metric: float | None = None
+    sqnr_db: float | None = None
+    latency: Mapping[int, Interval] | None = None
+    reference: float | None = None
+    faster: Ratio | None = None
+    seconds: float = 0.0
+    machine: str = ""
+    early: str = ""
+
+    def values(self, *, timed: bool) -> tuple[float, ...]:
+        """What is minimised: latency relative to the FP32 engine, where it is measured, then size, then loss."""
+        assert self.size is not None and self.loss is not None
+        rest = (float(self.size), self.loss)
+        if not timed:
+            return rest
+        assert self.faster is not None
+        return (1 / self.faster.value, *rest)
+
+    def excess(self, budget: Budget, before: float | None) -> dict[str, float]:
+        """By how much each limit is missed, as a share of the limit; 0 where kept, nothing where it is not known.
+
+        Args:
+            before: the user's metric of the model as given.
+        """
+        found: dict[str, float] = {}
+        if budget.latency is not None and self.latency and budget.latency.percentile in self.latency:
+            found["latency"] = self.latency[budget.latency.percentile].value / budget.latency.ms - 1
+        if budget.size is not None and self.size is not None:
+            found["size"] = self.size / budget.size.bytes - 1
+        if budget.drop is not None and self.metric is not None and before is not None:
+            allowed = budget.drop.allowed(before)
+            beyond = 0.0 if budget.drop.allows(before, self.metric) else before - self.metric - allowed
+            found["drop"] = beyond / max(allowed, 0.01 * abs(before), 1e-9)  # a limit of 0 has no share
+        return {what: max(0.0, share) for what, share in found.items()}
+
+    def dump(self) -> dict[str, object]:
+        """As JSON values."""
+        data: dict[str, object] = to_jsonable_python(self, inf_nan_mode="strings")
+        return data
+
+
+def levelled(results: Sequence[Result]) -> list[Result]:
+    """The results with latencies as if all were measured at one time.
+
+    A machine is slower at one time than at another, for all engines alike. What a trial compares is the ratio to the
+    FP32 engine; times the median of that engine over all trials on the machine, trials compare with each other.
+    """
+    level = {
+        machine: median(r.reference for r in results if r.machine == machine and r.reference is not None)
+        for machine in {r.machine for r in results if r.reference is not None}
+    }
+    return [result if result.reference is None else _at(result, level[result.machine]) for result in results]
+
+
+def _at(result: Result, level: float) -> Result:
+    """The result with the latencies it would have where the FP32 engine takes `level` milliseconds."""
+    assert result.reference is not None and result.faster is not None
+    share, faster = level / result.reference, result.faster
+    found = {
+        p: Interval(value=i.value * share, low=i.low * share, high=i.high * share)
+        for p, i in (result.latency or {}).items()
+    }
+    found[50] = Interval(value=level / faster.value, low=level / faster.high, high=level / faster.low)
+    return replace(result, latency=found, reference=level)
+
+
+def load_result(data: object) -> Result:
+    """What `Result.dump` gave."""
+    return _ADAPTER.validate_python(data)
+
+
+_ADAPTER: TypeAdapter[Result] = TypeAdapter(Result)

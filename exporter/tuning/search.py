@@ -1,0 +1,157 @@
+"""The search itself: trials until enough, then the front, the choice and its bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from pydantic_core import to_jsonable_python
+from rich.console import Console
+
+from ...backends.registry import load_backend
+from ...errors import InputError, UnservedError
+from ...profiles.budget import Drop
+from ...profiles.environment import usable_cores
+from ..bundle import check_destination, sha256
+from ..progress import Progress
+from ..recipe import Recipe
+from ..recipe_file import dump_recipe
+from .baseline import Baseline, baseline, untimed
+from .choice import front
+from .conclude import conclude
+from .plan import Plan, Tuned
+from .space import Space, space_of
+from .study import Study, open_study
+from .trial import Trials
+
+# Without a limit the cheapest point would be a useless one.
+USUAL_DROP = Drop(amount=0.01, relative=True)
+
+
+def tune(plan: Plan, progress: Progress, tell: Console, command: str) -> Tuned:
+    """Search, and export what was found.
+
+    Args:
+        tell: for what people read: the table, and what cannot be measured here.
+
+    Raises:
+        InputError: a fault of the input, or a study of something else.
+        UnservedError: a limit on a latency that cannot be measured on this machine.
+        BudgetError: no point keeps the budget; the nearest ones are named.
+    """
+    plan = _checked(plan, tell)
+    has_data = any(d is not None for d in (plan.recipe.calibration, plan.recipe.statistics, plan.source.calibration))
+    has_int8 = has_data and "int8" in plan.target.precisions and plan.recipe.precision in ("auto", "int8")
+    # One that exists is checked before the work; a new one is not made before the model is known to export.
+    study = _open(plan) if "://" in plan.place or Path(plan.place).exists() else None
+    with ExitStack() as stack:
+        with progress.step("FP32 and sensitivity", {}):
+            measured = baseline(
+                plan.source, plan.target, plan.recipe, Progress(), has_int8=has_int8, checkpoint=plan.trained
+            )
+            one = stack.enter_context(measured)
+        study = study or _open(plan)
+        space = _space(plan, study, one, has_data=has_data)
+        trials = Trials(
+            baseline=one,
+            space=space,
+            budget=plan.recipe.budget,
+            others=partial(study.results, early=True),
+            directory=plan.directory / "trials",
+        )
+        _search(plan, study, trials, progress)
+        if not plan.conclude:
+            return Tuned(results=tuple(study.results()), best=())
+        return conclude(plan, study, trials, progress, tell, command)
+
+
+def _checked(plan: Plan, tell: Console) -> Plan:
+    """The plan with a limit on the loss, where none was given and there is a metric; refused where it cannot be met."""
+    load_backend(plan.target.backend).require(plan.target)
+    if plan.conclude:
+        check_destination(plan.output / plan.name, force=plan.force)
+    if why := untimed(plan.target, plan.recipe):
+        if plan.recipe.max_latency is not None:
+            raise UnservedError(
+                f"A latency of {plan.recipe.max_latency} cannot be searched for here: {why}.",
+                hint="Run it on the device, or leave out --max-latency to search for size and quality alone.",
+            )
+        tell.print(f"[yellow]![/] Latency is not measured: {why}. The search is for size and quality alone.")
+    if plan.source.evaluate is None:
+        if plan.recipe.max_drop is not None:
+            raise InputError("`max_drop` needs a metric, and the source has no evaluate().")
+        tell.print("[yellow]![/] The source has no evaluate(): quality is SQNR against FP32, and nothing is pruned.")
+    elif plan.recipe.max_drop is None:
+        tell.print(f"No --max-drop was given: at most {USUAL_DROP} of evaluate() may be lost.")
+        return replace(plan, recipe=replace(plan.recipe, max_drop=USUAL_DROP))
+    return plan
+
+
+def _open(plan: Plan) -> Study:
+    """The study of this model, target, data and fixed settings."""
+    settings = replace(plan.recipe, max_drop=None, max_latency=None, max_size=None, workers=1, measure=True)
+    identity = {
+        "model": plan.source.digest,
+        "target": _digest(json.dumps(to_jsonable_python(plan.target), sort_keys=True)),
+        "calibration": _data_identity(plan.recipe),
+        "objectives": "size, loss" if untimed(plan.target, plan.recipe) else "latency, size, loss",
+        "recipe": _digest(dump_recipe(replace(settings, calibration=None, statistics=None))),
+    }
+    objectives = identity["objectives"].count(",") + 1
+    return open_study(plan.place, plan.study or plan.name, identity, objectives=objectives, seed=plan.recipe.seed)
+
+
+def _data_identity(recipe: Recipe) -> str:
+    """Digest of the data's bytes; those of calibration() belong to the model."""
+    path = recipe.calibration or recipe.statistics
+    if path is None:
+        return "calibration()"
+    files = [f for f in sorted(Path(path).rglob("*")) if f.is_file()] if Path(path).is_dir() else [Path(path)]
+    return _digest("".join(sha256(file) for file in files if file.is_file()))
+
+
+def _space(plan: Plan, study: Study, one: Baseline, *, has_data: bool) -> Space:
+    """The open settings, which all processes of the study must have in common."""
+    ranking = study.agreed("ranking", list(one.ranking))
+    space = space_of(
+        plan.source,
+        plan.target,
+        one.base,
+        ranking=ranking,
+        cores=usable_cores(),
+        has_data=has_data,
+        timed=one.timed,
+    )
+    mine = {dimension.name: list(dimension.values) for dimension in space.dimensions}
+    if (theirs := study.agreed("space", mine)) != mine:
+        differ = ", ".join(name for name in sorted(mine | theirs) if mine.get(name) != theirs.get(name))
+        raise InputError(
+            f"The study was begun with other choices of {differ}: by another version, or with other cores.",
+            hint="Use machines of one kind, fix --threads, or give another --storage.",
+        )
+    return space
+
+
+def _search(plan: Plan, study: Study, trials: Trials, progress: Progress) -> None:
+    """Trials until there are enough, the time is over, or nothing is left to try."""
+    trials.clear(study.recover())
+    study.queue(trials.space.anchors())
+    timed, start = trials.baseline.timed, time.monotonic()
+    with progress.step(f"{plan.trials} trials", {}) as advance:
+        while (finished := study.finished()) < plan.trials:
+            if plan.timeout is not None and time.monotonic() - start > plan.timeout:
+                break
+            best = front(study.results(), timed=timed)
+            advance(finished / plan.trials, f"{finished} done, {len(best)} on the front")
+            if not study.run(trials.space, trials.run, lambda result: result.values(timed=timed)):
+                break
+            trials.keep([result.number for result in front(study.results(), timed=timed)])
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,117 @@
+"""One trial: a point made into a bundle, watched on the way, and measured in turn with the FP32 engine."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ...backends.registry import load_backend
+from ...errors import EdgepressError
+from ...profiles.budget import Budget
+from ...profiles.environment import this_machine, usable_cores
+from ...profiles.measure import Settings, measure, speedup
+from ..bundle import Bundle
+from ..pipeline import axis_ranges, export_bundle, plan
+from ..progress import Progress
+from ..recipe import Recipe
+from .baseline import Baseline
+from .proxies import GivenUpError, Watch
+from .result import Result
+from .space import Point, Space
+
+# Enough to tell points apart by 10 %; the bundle that is chosen is measured anew, for longer.
+QUICK = Settings(warmup_seconds=0.3, warmup_count=10, seconds=2.0, samples=100, slice_seconds=0.1, cap=1.5)
+# A trial measures for itself, and its precision is decided.
+LATER = ("measure", "choose")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trials:
+    """Runs trials; their bundles lie in `directory`, by number.
+
+    Attributes:
+        others: what finished trials found.
+    """
+
+    baseline: Baseline
+    space: Space
+    budget: Budget
+    others: Callable[[], Sequence[Result]]
+    directory: Path
+
+    def run(self, number: int, point: Point) -> Result:
+        """Make and measure one point. One that cannot be made, or cannot meet the budget, is a result as well.
+
+        Raises:
+            InputError: the user's code or data are at fault, with which no trial can go on.
+        """
+        start = time.perf_counter()
+        begun = Result(number=number, point=dict(point), machine=str(this_machine()))
+        watch = Watch(baseline=self.baseline, budget=self.budget, others=self.others, result=begun)
+        try:
+            bundle = self._export(number, point, watch)
+            found = self._timed(bundle, point, watch.result) if self.baseline.timed else watch.result
+        except GivenUpError as given_up:
+            found = given_up.result
+        except EdgepressError as error:
+            found = replace(watch.result, early=error.message.splitlines()[0])
+        return replace(found, seconds=time.perf_counter() - start)
+
+    def keep(self, best: Collection[int]) -> None:
+        """Delete the bundles of all finished trials but these."""
+        for result in self.others():
+            if result.number not in best:
+                shutil.rmtree(self.bundle(result.number), ignore_errors=True)
+
+    def clear(self, numbers: Collection[int]) -> None:
+        """Delete what killed trials left half-written."""
+        for number in numbers:
+            for path in self.directory.glob(f".{number:04}.*"):
+                shutil.rmtree(path)
+
+    def bundle(self, number: int) -> Path:
+        """Where a trial's bundle lies."""
+        return self.directory / f"{number:04}"
+
+    def recipe(self, point: Point) -> Recipe:
+        """The recipe of a point, as a trial makes it: trained for a third of the epochs."""
+        recipe = self.space.recipe(self.baseline.base, point)
+        epochs = recipe.training.epochs
+        return replace(recipe, training=replace(recipe.training, epochs=min(epochs, max(1, epochs // 3))))
+
+    def _export(self, number: int, point: Point, watch: Watch) -> Bundle:
+        one = self.baseline
+        recipe, place = self.recipe(point), self.bundle(number)
+        with tempfile.TemporaryDirectory(prefix="edgepress-trial-") as scratch:
+            return export_bundle(
+                one.source,
+                one.target,
+                recipe,
+                axis_ranges(one.source, recipe),
+                place,
+                one.fresh(Path(scratch)),
+                Progress(),
+                force=True,
+                command="edgepress tune",
+                stages=[stage for stage in plan() if stage.title not in LATER],
+                watch=watch,
+            )
+
+    def _timed(self, bundle: Bundle, point: Point, result: Result) -> Result:
+        """The result with latencies, of engine and FP32 engine in turn, on one inference."""
+        engine = bundle.engine
+        assert engine is not None
+        backend, threads = load_backend(engine.backend), int(point.get("threads") or usable_cores())
+        with backend.open(engine, self.baseline.target, threads) as session, self.baseline.open() as reference:
+            feed = self.baseline.feed
+            found = measure({"engine": lambda: session(feed), "fp32": lambda: reference(feed)}, QUICK)
+        return replace(
+            result,
+            latency=dict(found["engine"].latency().intervals),
+            reference=found["fp32"].percentile(50),
+            faster=speedup(found["fp32"], found["engine"]),
+        )

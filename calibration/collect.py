@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,13 +16,16 @@ import numpy as np
 
 from ..backends.base import Array, Feed, Graph
 from ..errors import InputError
+from ..profiles.environment import usable_cores
 from .feeds import Feeds, samples_in
-from .portions import Portions, Shape
+from .portions import LIMIT, Portions, Shape
 from .statistics import NO_DATA, Channels, Statistics, TensorStatistics, add_digests, digest
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+# Portions computed at once, each by its share of the threads: small ones leave several threads waiting for each other.
+RUNS = 4
 # Name of a tensor to observe, and the per-channel state to keep of it (None: none).
 Observed = Mapping[str, Channels | None]
 
@@ -46,18 +50,19 @@ class Collector:
         Raises:
             InputError: a tensor of the model is NaN or Inf.
         """
-        for name, keep in self.observed.items():
+        for name in self.observed:
             # Taken out, so that a tensor's memory is free for the next run as soon as it is counted.
             array = values.pop(name) if name in values else feed[name]
             if array.size:
-                self._tensor(name, array, keep)
+                state = self._state(name, array)
+                self.tensors[name] = self.tensors[name].merge(state) if name in self.tensors else state
         self.samples += samples_in(feed)
         self.data = add_digests(self.data, digest(feed))
 
-    def _tensor(self, name: str, array: Array, keep: Channels | None) -> None:
+    def _state(self, name: str, array: Array) -> TensorStatistics:
         # Inf minus Inf is a NaN that numpy would warn of; the extremes tell it too, and better.
         with np.errstate(invalid="ignore", over="ignore"):
-            state = TensorStatistics.of(array, keep)
+            state = TensorStatistics.of(array, self.observed[name])
         if not (np.isfinite(state.minimum) and np.isfinite(state.maximum)):
             first = self.first + self.samples
             bad = int(np.argwhere(~np.isfinite(array))[0][0]) if array.ndim else 0
@@ -65,7 +70,7 @@ class Collector:
                 f"The model's tensor {name!r} became NaN or Inf at calibration sample {first + bad}.",
                 hint="Look at that sample, or exclude the layer from int8 with --exclude.",
             )
-        self.tensors[name] = self.tensors[name].merge(state) if name in self.tensors else state
+        return state
 
     def statistics(self, graph: Graph, *, converged: bool = False) -> Statistics:
         """What was collected.
@@ -100,8 +105,8 @@ def collect(
     Raises:
         InputError: no data, or a tensor of the model became NaN or Inf (which one, and by which sample).
     """
-    collector = Collector(observed)
     with exposed(graph, observed) as outputs, Runner(outputs) as run:
+        collector = Collector(observed)
         for feed, values in run.all(feeds()):
             collector.add(feed, values)
             seen(collector.samples)
@@ -130,19 +135,28 @@ def exposed(graph: Graph, observed: Observed) -> Iterator[Exposed]:
     names = sorted(set(observed) - {spec.name for spec in graph.inputs})
     with tempfile.TemporaryDirectory(prefix="edgepress-") as scratch:
         path = Path(scratch) / "observed.onnx"
-        yield Exposed(path=path, names=names, portions=Portions(graph.inputs, _write_exposed(graph, names, path)))
+        shapes = _write_exposed(graph, names, path)
+        # In proportion to the model, whose copies are what most of the memory goes to.
+        limit = max(LIMIT, sum(file.stat().st_size for file in path.parent.iterdir()) // 4)
+        yield Exposed(path=path, names=names, portions=Portions(graph.inputs, shapes, limit))
 
 
 class Runner:
-    """Runs a graph and hands out the observed tensors; the next batch is computed while the last one is counted."""
+    """Runs a graph and hands out the observed tensors; the next portions are computed while the last one is counted."""
 
-    def __init__(self, outputs: Exposed, threads: int = 0) -> None:
-        """Prepare; the session is opened on entering. `threads` 0 leaves onnxruntime its own choice."""
-        self._outputs, self._threads = outputs, threads
+    def __init__(self, outputs: Exposed, threads: int | None = None) -> None:
+        """Prepare; the session is opened on entering.
+
+        Args:
+            threads: of all runs together; None is the cores this process may use.
+        """
+        threads = threads or usable_cores()
+        self._outputs, self._runs = outputs, min(threads, RUNS)
+        self._threads = threads // self._runs
 
     def __enter__(self) -> Runner:
         self._session = _session(self._outputs.path, self._threads)
-        self._ahead = ThreadPoolExecutor(1)
+        self._ahead = ThreadPoolExecutor(self._runs)
         return self
 
     def __exit__(self, *details: object) -> None:
@@ -151,12 +165,14 @@ class Runner:
 
     def all(self, feeds: Iterator[Feed]) -> Iterator[tuple[Feed, dict[str, Array]]]:
         """Each feed, in portions, with the values of the tensors inside the graph."""
-        waiting: tuple[Feed, Future[dict[str, Array]]] | None = None
-        for portion in chain(chain.from_iterable(map(self._outputs.portions.of, feeds)), [None]):
-            following = None if portion is None else (portion, self._ahead.submit(self._run, portion))
-            if waiting is not None:
-                yield waiting[0], waiting[1].result()
-            waiting = following
+        waiting: deque[tuple[Feed, Future[dict[str, Array]]]] = deque()
+        for portion in chain.from_iterable(map(self._outputs.portions.of, feeds)):
+            waiting.append((portion, self._ahead.submit(self._run, portion)))
+            if len(waiting) > self._runs:
+                feed, values = waiting.popleft()
+                yield feed, values.result()
+        for feed, values in waiting:
+            yield feed, values.result()
 
     def _run(self, feed: Feed) -> dict[str, Array]:
         names = self._outputs.names

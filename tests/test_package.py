@@ -48,7 +48,15 @@ def imported_by(*arguments: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--help",), ("--version",), ("export", "--help"), ("tune", "--help"), ("verify", "--help"), ("targets",), ("targets", "rtx")],
+    [
+        ("--help",),
+        ("--version",),
+        ("export", "--help"),
+        ("tune", "--help"),
+        ("verify", "--help"),
+        ("targets",),
+        ("targets", "rtx"),
+    ],
 )
 def test_answers_load_neither_torch_nor_a_vendor(arguments: tuple[str, ...]) -> None:
     loaded = imported_by(*arguments)

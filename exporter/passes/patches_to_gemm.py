@@ -119,8 +119,10 @@ def _flat_weight(maker: _Maker, weight: ir.Node) -> ir.Value:
     flat = add_constant(maker.graph, f"{stored.name}_flat", array.reshape(len(array), -1))
     weight.replace_input_with(0, flat)
     drop_unused(maker.graph, stored)
-    weight.outputs[0].shape = flat.shape
-    return weight.outputs[0]
+    result, scale = weight.outputs[0], weight.inputs[1]
+    assert scale is not None
+    result.shape, result.type = flat.shape, scale.type  # DequantizeLinear gives what its scale is
+    return result
 
 
 def _tokens(conv: ir.Node) -> tuple[ir.Value, list[int] | None]:

@@ -20,8 +20,9 @@ from .result import Result
 # How far beyond a limit a point must be seen to be before it is given up: near misses are worth their figures, as the
 # nearest points to a budget that nothing meets.
 SLACK = 1.5
-# Bytes of a weight against FP32's. A lower bound: scales and what stays float come on top.
-WEIGHT: dict[Precision, float] = {"int8": 0.25, "fp16": 0.5, "fp32": 1.0}
+# Bytes of a weight in the engine against FP32's, at least: scales and what stays float come on top. bf16 is the
+# runtime's own doing, from weights that are stored as FP32.
+WEIGHT: dict[Precision, float] = {"int8": 0.25, "fp16": 0.5, "bf16": 1.0, "fp32": 1.0}
 # SQNR below that of a point which lost too much, with the same pruning: it will lose too much as well.
 MARGIN_DB = 3.0
 GLANCE = Settings(warmup_seconds=0.1, warmup_count=5, seconds=0.3, samples=20, slice_seconds=0.05, cap=1.0)

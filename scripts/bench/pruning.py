@@ -1,0 +1,134 @@
+"""Pruned against unpruned int8 engines on this CPU: `python scripts/bench/pruning.py export`, then `measure`, `render`.
+
+`export` makes both bundles with the command a user types; `measure` runs both engines in turn; `render` writes the
+section of docs/benchmarks-compression.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from models import HOME, ROOT
+from results import load, record
+from sections import table, write_section
+
+from edgepress.backends.registry import load_backend
+from edgepress.exporter.bundle import load_bundle
+from edgepress.exporter.golden import Golden
+from edgepress.exporter.seal import load_report
+from edgepress.profiles.environment import this_machine, tool_versions, usable_cores
+from edgepress.profiles.measure import Settings, measure, speedup
+from edgepress.profiles.report import Report
+
+CASES = {"digits": 0.5, "mobilenet": 0.5, "vit": 0.4}
+TARGET = "cpu"
+# Short slices: both engines meet the quiet moments of a machine that is shared.
+SETTINGS = Settings(seconds=15.0, slice_seconds=0.1)
+OUT = HOME / "pruning"
+
+
+def main() -> None:
+    """Run one part."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("export", "measure", "render"))
+    parser.add_argument("--models", nargs="+", choices=CASES, default=list(CASES))
+    options = parser.parse_args()
+    if options.part == "render":
+        write_section("pruning", _section())
+    for name in options.models if options.part != "render" else ():
+        (_export if options.part == "export" else _measure)(name)
+
+
+def _command(name: str, pruned: bool) -> list[str]:
+    words = ["edgepress", "export", f"examples/{name}.py", "-t", TARGET, "--precision", "int8", "--force"]
+    return [*words, *(("--prune", f"{CASES[name]:g}") if pruned else ("--no-measure",))]
+
+
+def _export(name: str) -> None:
+    for pruned in (False, True):
+        words = [*_command(name, pruned), "-o", str(_directory(pruned)), "-q"]
+        subprocess.run([str(Path(sys.executable).with_name(words[0])), *words[1:]], cwd=ROOT, check=True)
+
+
+def _measure(name: str) -> None:
+    """Interleave the two engines on one inference, and on a batch of the usual size."""
+    bundles = [load_bundle(_directory(pruned) / f"{name}-{TARGET}") for pruned in (False, True)]
+    report = load_report(bundles[1].path)
+    assert report.pruning is not None and report.task is not None
+    unpruned = load_report(bundles[0].path)
+    golden = Golden.load(bundles[0].path / "golden")
+    backend, threads = load_backend("openvino"), usable_cores()
+    engines = [bundle.engine for bundle in bundles]
+    sessions = [backend.open(e, b.manifest.target, threads) for e, b in zip(engines, bundles, strict=True) if e]
+    found = {}
+    for label, feed in (("one", golden.feeds[0]), ("batch", golden.feeds[1])):
+        arms = {"unpruned": lambda f=feed: sessions[0](f), "pruned": lambda f=feed: sessions[1](f)}
+        measured = measure(arms, SETTINGS)
+        ratio = speedup(measured["unpruned"], measured["pruned"])
+        found[label] = [ratio.value, ratio.low, ratio.high]
+        found[f"{label}_ms"] = [measured[arm].percentile(50) for arm in arms]
+        found[f"{label}_shape"] = [list(array.shape) for array in feed.values()]
+    record("pruning", model=name, tool="edgepress", **_figures(report, unpruned), **found)
+
+
+def _figures(report: Report, unpruned: Report) -> dict[str, Any]:
+    pruning = report.pruning
+    assert pruning is not None and report.task is not None and unpruned.task is not None
+    return {
+        "asked": pruning.asked,
+        "removed": pruning.removed,
+        "macs": [pruning.macs_before, pruning.macs_after],
+        "given": report.task.before,
+        "unpruned": unpruned.task.after,
+        "pruned": report.task.after,
+        "ranked_by": pruning.ranked_by,
+        "groups": [str(group) for group in pruning.groups],
+        "machine": str(this_machine()),
+        "tools": {name: version for name, version in tool_versions().items() if name in ("torch", "openvino")},
+    }
+
+
+def _directory(pruned: bool) -> Path:
+    return OUT / ("pruned" if pruned else "unpruned")
+
+
+def _section() -> list[str]:
+    lines = load("pruning")
+    rows = [
+        (
+            line["model"],
+            f"{line['macs'][0] / 1e6:.2f} M",
+            f"{line['removed']:.1%}",
+            f"{line['given']:.4f}",
+            f"{line['unpruned']:.4f}",
+            f"{line['pruned']:.4f}",
+            _times(line["one"]),
+            _times(line["batch"]),
+        )
+        for line in lines
+    ]
+    head = ("model", "MACs", "removed", "as given", "int8", "pruned int8", "faster, one", "faster, batch of 8")
+    return [
+        "## Pruning: int8 engines with and without\n",
+        "Accuracy on 500 held-out images, of the model as given in FP32, of its int8 engine, and of the pruned, trained\n"
+        "and quantized one. How many times faster the pruned int8 engine is than the unpruned int8 one on `cpu`\n"
+        "(OpenVINO), one image and eight, with its 95 % interval; both measured in turn in one process.\n",
+        table(head, rows),
+        *(f"{line['model']}: {'; '.join(line['groups'])}. Ranked by {line['ranked_by']}.\n" for line in lines),
+        f"Machine: {lines[-1]['machine']}; {', '.join(f'{n} {v}' for n, v in lines[-1]['tools'].items())}.\n",
+        *(f"    {' '.join(_command(line['model'], True))}" for line in lines),
+        "    python scripts/bench/pruning.py export && python scripts/bench/pruning.py measure",
+    ]
+
+
+def _times(ratio: list[float]) -> str:
+    value, low, high = ratio
+    return f"{value:.2f}x [{low:.2f}, {high:.2f}]"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,8 @@
 """Latency that can be trusted: warm-up, steady state, raw samples, arms interleaved in one run.
 
-The rules are those of `quick` mode: at least 2 s and 20 inferences of warm-up, then at least 10 s and 200 samples an
-arm. An arm is steady when the last 5 of its 10 window medians lie within 3 %; otherwise it is extended up to a cap and
-marked unstable. Outliers are counted by Tukey's fences, never dropped.
+`quick`: at least 2 s and 20 inferences of warm-up, then at least 10 s and 200 samples an arm. `report`: at least 10 s
+of warm-up, then 60 s and 1024 samples. An arm is steady when the last 5 of its 10 window medians lie within 3 %;
+otherwise it is extended up to a cap and marked unstable. Outliers are counted by Tukey's fences, never dropped.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import cycle
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ import numpy.typing as npt
 Call = Callable[[], object]
 Clock = Callable[[], int]
 Samples = npt.NDArray[np.int64]
-PERCENTILES = {50: 2, 90: 100, 95: 200, 99: 1000}  # percentile: fewest samples that carry it
+PERCENTILES: Mapping[float, int] = {50: 2, 90: 100, 95: 200, 99: 1000, 99.9: 10_000}  # fewest samples that carry it
 BOUNDED = (50, 90)  # the percentiles that get an interval
 RESAMPLES = 1000
 
@@ -38,6 +39,8 @@ class Settings:
 
 
 QUICK = Settings()
+REPORT = Settings(warmup_seconds=10.0, seconds=60.0, samples=1024, slice_seconds=0.5)
+MODES = {"quick": QUICK, "report": REPORT}
 SLOW = 3.0  # times the seconds after which the sample count is not waited for
 
 
@@ -48,19 +51,21 @@ class Measurement:
     Attributes:
         rounds: for each sample the round of the interleaving it was taken in.
         stable: the arm reached a steady state before the cap.
+        clock_faults: inferences without a time, as the clock went backwards during them.
     """
 
     samples: tuple[int, ...]
     rounds: tuple[int, ...]
     stable: bool
+    clock_faults: int = 0
 
-    def percentile(self, p: int) -> float | None:
+    def percentile(self, p: float) -> float | None:
         """Latency percentile in milliseconds; None where there are too few samples to carry it."""
         if len(self.samples) < PERCENTILES.get(p, 2):
             return None
         return float(np.percentile(self.samples, p)) / 1e6
 
-    def interval(self, p: int, seed: int = 0) -> Interval | None:
+    def interval(self, p: float, seed: int = 0) -> Interval | None:
         """The percentile with its 95 % interval; None where there are too few samples to carry it.
 
         A percentile bootstrap over rounds, not over samples, as neighbours in time are alike (Künsch 1989). Where no
@@ -84,29 +89,44 @@ class Measurement:
         """Both together, the rounds of `later` after these."""
         offset = max(self.rounds) + 1
         rounds = (*self.rounds, *(offset + r for r in later.rounds))
-        return Measurement(samples=(*self.samples, *later.samples), rounds=rounds, stable=later.stable)
+        return Measurement(
+            samples=(*self.samples, *later.samples),
+            rounds=rounds,
+            stable=later.stable,
+            clock_faults=self.clock_faults + later.clock_faults,
+        )
 
     @property
     def outliers(self) -> int:
         """Samples beyond 1.5 interquartile ranges from the quartiles."""
+        return self._beyond(1.5)
+
+    @property
+    def far_outliers(self) -> int:
+        """Of these, the ones beyond 3 interquartile ranges."""
+        return self._beyond(3.0)
+
+    def _beyond(self, ranges: float) -> int:
         low, high = np.percentile(self.samples, [25, 75])
-        margin = 1.5 * (high - low)
+        margin = ranges * (high - low)
         data = np.asarray(self.samples)
         return int(((data < low - margin) | (data > high + margin)).sum())
 
     def latency(self) -> Latency:
         """The figures derived from the samples."""
-        p50, p90, p95, p99 = (self.percentile(p) for p in PERCENTILES)
+        p50, p90, p95, p99, p99_9 = (self.percentile(p) for p in PERCENTILES)
         return Latency(
             p50=p50,
             p90=p90,
             p95=p95,
             p99=p99,
+            p99_9=p99_9,
             least=min(self.samples) / 1e6,
             mean=float(np.mean(self.samples)) / 1e6,
             variation=float(np.std(self.samples) / np.mean(self.samples)),
             samples=len(self.samples),
             outliers=self.outliers,
+            far_outliers=self.far_outliers,
             stable=self.stable,
             intervals={p: found for p in BOUNDED if (found := self.interval(p)) is not None},
         )
@@ -123,7 +143,7 @@ class Latency:
 
     Attributes:
         variation: coefficient of variation, standard deviation over mean.
-        outliers: samples beyond Tukey's fences; they are counted in everything here.
+        outliers: samples beyond Tukey's fences, and `far_outliers` beyond twice as far; they are in every figure here.
         stable: a steady state was reached.
         intervals: of the percentiles in BOUNDED, as far as the samples carry them.
     """
@@ -139,6 +159,8 @@ class Latency:
     outliers: int
     stable: bool
     intervals: Mapping[int, Interval] = field(default_factory=dict)
+    p99_9: float | None = None
+    far_outliers: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,30 +187,96 @@ class Ratio:
         return f"{self.value:.2f}x [{self.low:.2f}, {self.high:.2f}]"
 
 
-@dataclass(slots=True)
-class _Arm:
-    call: Call
-    clock: Clock
-    samples: list[int] = field(default_factory=list)
-    rounds: list[int] = field(default_factory=list)
-    spent: float = 0.0
+class Arm(Protocol):
+    """One of several things that are measured in turn."""
 
-    def slice(self, settings: Settings, index: int) -> None:
-        """Run for one slice. The first calls after another arm ran only bring back caches and thread pools."""
+    def warm(self, settings: Settings) -> None:
+        """Run without taking times until it is warm."""
+
+    def slice(self, settings: Settings) -> list[int]:
+        """Nanoseconds of each inference of one slice, in order; negative where the clock went backwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallArm:
+    """A callable of this process; each call is one inference."""
+
+    call: Call
+    clock: Clock = time.perf_counter_ns
+
+    def warm(self, settings: Settings) -> None:
+        """At least the seconds and the count; then until it is steady, or `cap` times the seconds are over."""
+        begun = self.clock()
+        taken: list[int] = []
+        least, most = (int(share * settings.warmup_seconds * 1e9) for share in (1, settings.cap))
+        while (now := self.clock()) - begun < least or len(taken) < settings.warmup_count:
+            self.call()
+            taken.append(self.clock() - now)
+        while (now := self.clock()) - begun < most and not is_steady(taken, settings.steady):
+            more = max(1, len(taken) // 10)
+            taken += timed(self.call, self.clock, count=more)
+
+    def slice(self, settings: Settings) -> list[int]:
+        """The first calls after another arm ran only bring back caches and thread pools."""
         for _ in range(settings.settle_count):
             self.call()
-        end = self.clock() + int(settings.slice_seconds * 1e9)
-        while (start := self.clock()) < end:
-            self.call()
-            taken = self.clock() - start
-            self.samples.append(taken)
-            self.rounds.append(index)
-            self.spent += taken / 1e9
+        return timed(self.call, self.clock, nanoseconds=int(settings.slice_seconds * 1e9))
+
+
+def timed(call: Call, clock: Clock, *, nanoseconds: int | None = None, count: int | None = None) -> list[int]:
+    """Times of the calls that begin within so many nanoseconds, or of so many calls.
+
+    A clock that is set back moves the end along, so that the loop takes no longer.
+    """
+    taken: list[int] = []
+    begin = clock()
+    end = None if nanoseconds is None else begin + nanoseconds
+    while len(taken) != count and (end is None or begin < end):
+        call()
+        stop = clock()
+        taken.append(stop - begin)
+        again = clock()
+        if end is not None:
+            end += min(0, stop - begin, again - stop)
+        begin = again
+    return taken
+
+
+@dataclass(slots=True)
+class Record:
+    """What was taken of one arm so far; it is there when an arm fails on the way."""
+
+    samples: list[int] = field(default_factory=list)
+    rounds: list[int] = field(default_factory=list)
+    clock_faults: int = 0
+    spent: float = 0.0
+
+    def add(self, taken: list[int], index: int) -> None:
+        """Keep a slice; what the clock did not tell is counted, not kept."""
+        kept = [sample for sample in taken if sample >= 0]
+        self.clock_faults += len(taken) - len(kept)
+        self.samples += kept
+        self.rounds += [index] * len(kept)
+        self.spent += sum(kept) / 1e9
 
     def enough(self, settings: Settings) -> bool:
         """Enough time and samples; a model too slow for that many samples ends with the time alone."""
-        slow = self.spent >= SLOW * settings.seconds
+        slow = self.spent >= SLOW * settings.seconds and not self.jumped
         return self.spent >= settings.seconds and (len(self.samples) >= settings.samples or slow)
+
+    @property
+    def jumped(self) -> bool:
+        """One sample is most of the time, as where the machine stood still or the clock was set forward."""
+        return max(self.samples, default=0) / 1e9 > self.spent / 2
+
+    def measurement(self, settings: Settings) -> Measurement:
+        """What was taken, as a value."""
+        return Measurement(
+            samples=tuple(self.samples),
+            rounds=tuple(self.rounds),
+            stable=is_steady(self.samples, settings.steady) and not self.clock_faults,
+            clock_faults=self.clock_faults,
+        )
 
 
 def measure(
@@ -207,24 +295,36 @@ def measure(
     Returns:
         One measurement an arm; samples of the same round were taken next to each other.
     """
-    arms = {name: _Arm(call, clock) for name, call in calls.items()}
+    records = {name: Record() for name in calls}
+    interleave({name: CallArm(call, clock) for name, call in calls.items()}, records, settings, tick)
+    return {name: record.measurement(settings) for name, record in records.items()}
+
+
+def interleave(
+    arms: Mapping[str, Arm],
+    records: Mapping[str, Record],
+    settings: Settings,
+    tick: Callable[[float], None] = lambda share: None,
+    warmed: Callable[[], None] = lambda: None,
+) -> None:
+    """Warm the arms up, then fill their records slice by slice in ABBA order until they are steady or reach the cap.
+
+    Args:
+        records: one for each arm, by the same names; what is in them stays valid if an arm raises.
+        warmed: called once, between the warm-up and the first slice.
+    """
     for arm in arms.values():
-        _warm(arm.call, settings, clock)
-    for index, order in enumerate(cycle((list(arms.values()), list(reversed(arms.values()))))):
-        for arm in order:
-            arm.slice(settings, index)
-        least = min(arm.spent for arm in arms.values())
+        arm.warm(settings)
+    warmed()
+    for index, order in enumerate(cycle((list(arms), list(arms)[::-1]))):
+        for name in order:
+            records[name].add(arms[name].slice(settings), index)
+        least = min(record.spent for record in records.values())
         tick(min(1.0, least / settings.seconds))
-        done = all(arm.enough(settings) for arm in arms.values())
-        steady = done and all(is_steady(arm.samples, settings.steady) for arm in arms.values())
+        done = all(record.enough(settings) for record in records.values())
+        steady = done and all(is_steady(record.samples, settings.steady) for record in records.values())
         if steady or (done and least >= settings.cap * settings.seconds):
             break
-    return {
-        name: Measurement(
-            samples=tuple(arm.samples), rounds=tuple(arm.rounds), stable=is_steady(arm.samples, settings.steady)
-        )
-        for name, arm in arms.items()
-    }
 
 
 def is_steady(samples: list[int], tolerance: float) -> bool:
@@ -245,15 +345,7 @@ def speedup(slow: Measurement, fast: Measurement, seed: int = 0) -> Ratio:
     return Ratio(value=float(np.median(ratios)), low=float(low), high=float(high))
 
 
-def _weighted(found: Samples, weights: Samples, p: int) -> float:
+def _weighted(found: Samples, weights: Samples, p: float) -> float:
     """The percentile of sorted samples, each taken as often as its weight says."""
     position = np.cumsum(weights)
     return float(found[np.searchsorted(position, p / 100 * position[-1])])
-
-
-def _warm(call: Call, settings: Settings, clock: Clock) -> None:
-    end = clock() + int(settings.warmup_seconds * 1e9)
-    count = 0
-    while count < settings.warmup_count or clock() < end:
-        call()
-        count += 1

@@ -19,6 +19,8 @@ COMMANDS = {
     "export": "Capture, compress, compile, verify, measure and bundle a model.",
     "tune": "Search for the recipe that keeps a budget, and export it.",
     "calibrate": "Collect calibration statistics into a file, or merge such files.",
+    "profile": "Measure an engine: latency, throughput, cold start, memory, size, layers.",
+    "compare": "Say whether B is faster than A, by how much, and how sure that is.",
     "verify": "Check a bundle's hashes and golden outputs.",
     "build": "Finish on the device what only the device can build.",
     "targets": "List the targets, or show one.",

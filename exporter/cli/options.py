@@ -72,6 +72,21 @@ class Duration(click.ParamType[float]):
         return seconds
 
 
+class SizeList(click.ParamType[tuple[int, ...]]):
+    """Positive whole numbers, separated by commas."""
+
+    name = "N,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Split at commas and parse."""
+        if isinstance(value, tuple):
+            return value
+        words = [word.strip() for word in str(value).split(",")]
+        if not all(word.isascii() and word.isdigit() and int(word) > 0 for word in words):
+            self.fail(f"{value!r} is not a list of positive numbers, as in 1,8.", param, ctx)
+        return tuple(dict.fromkeys(map(int, words)))
+
+
 class LimitOption(click.ParamType[Any]):
     """What something may cost at most, as a class of `profiles.budget` parses it."""
 
@@ -215,6 +230,20 @@ def training_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def measuring_options(command: Command) -> Command:
+    """What a measuring process gets."""
+    command = click.option(
+        "--timeout",
+        type=Duration(),
+        default=120.0,
+        show_default="120s",
+        help="How long the engine may be silent, as in 90s; then it is stopped.",
+    )(command)
+    return click.option("--threads", type=click.IntRange(min=1), help="Threads, each on a core; default all cores.")(
+        command
+    )
 
 
 def source_options(command: Command) -> Command:

@@ -1,6 +1,6 @@
 """A student half as wide: distilled, and trained alone on the same samples with the same budget.
 
-    python scripts/bench/distillation.py train --samples 128 --seeds 0 1 2
+    python scripts/bench/distillation.py train --cases 128 --seeds 0 1 2
     python scripts/bench/distillation.py render
 
 `train` appends to .bench/results.jsonl; `render` writes the section of docs/benchmarks-compression.md.
@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,42 +28,71 @@ from edgepress.exporter.training.loop import train
 from edgepress.exporter.training.settings import TrainingSettings
 from edgepress.profiles.environment import this_machine
 
-# Training images of the student, and passes over them, in batches of 16: enough steps for both arms to settle.
-EPOCHS = {128: 60, 512: 30, 1297: 15}
-BATCH = 16
 RATE = 3e-3
 ARMS = ("alone", "distilled")
+TEXT = """
+`examples/mobilenet.py`: `student()` has {parameters:,} parameters, `model()` {teacher_parameters:,} and an accuracy of
+{teacher:.3f}; it was trained on all 1297 images. Both arms start from the same weights and see the same images in the
+same order for as many steps (AdamW, {rate:g} at most, cosine); one follows the labels alone, the other {arm} of the
+same
+images, the defaults of `--distill`. Accuracy of the last epoch's weights on the 500 held-out images; nothing is chosen
+on them. Mean and standard deviation over the seeds, which decide the first weights, the order, and below 1297 the
+images.
+"""
+
+
+class Case(NamedTuple):
+    """Training images of the student, passes over them, and images a step."""
+
+    samples: int
+    epochs: int
+    batch: int
+
+    @property
+    def steps(self) -> int:
+        return self.samples // self.batch * self.epochs
+
+
+# The first three have enough steps for both arms to settle, the last one has not.
+CASES = {
+    "128": Case(128, 60, 16),
+    "512": Case(512, 30, 16),
+    "1297": Case(1297, 15, 16),
+    "short": Case(1297, 4, 64),
+}
 
 
 def main() -> None:
     """Run one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("train", "render"))
-    parser.add_argument("--samples", nargs="+", type=int, choices=EPOCHS, default=list(EPOCHS))
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     options = parser.parse_args()
     if options.part == "render":
         write_section("distillation", _section())
         return
     source = load_source(str(ROOT / "examples" / "mobilenet.py"))
-    for samples in options.samples:
+    for name in options.cases:
         for seed in options.seeds:
             for arm in ARMS:
-                _train(source, samples, seed, arm)
+                _train(source, name, seed, arm)
 
 
-def _train(source: Source, samples: int, seed: int, arm: str) -> None:
+def _train(source: Source, name: str, seed: int, arm: str) -> None:
     """One student; its last weights are judged, so that nothing is chosen on the held-out images."""
     assert source.module is not None and source.evaluate is not None
-    settings = TrainingSettings(epochs=EPOCHS[samples], learning_rate=RATE)
-    given = replace(source, training=_subset(samples, seed), evaluate=None)
+    case = CASES[name]
+    settings = TrainingSettings(epochs=case.epochs, learning_rate=RATE)
+    given = replace(source, training=_subset(case, seed), evaluate=None)
     start = time.perf_counter()
     outcome = train(_student(source, seed), source.module if arm == "distilled" else None, given, settings, seed=seed)
     record(
         "distillation",
         model="mobilenet",
         tool=arm,
-        n=samples,
+        scheme=name,
+        n=case.samples,
         seed=seed,
         metric=source.evaluate(torch_predict(replace(source, module=outcome.module))),
         teacher=source.evaluate(torch_predict(source)),
@@ -83,14 +113,14 @@ def _student(source: Source, seed: int) -> nn.Module:
     return student
 
 
-def _subset(samples: int, seed: int) -> Any:
+def _subset(case: Case, seed: int) -> Any:
     """Passes over training images drawn without replacement; both arms get the same ones in the same order."""
     task = sys.modules["_digits"].digits("image", size=32)
-    part = task.train.take(np.random.default_rng(seed).permutation(len(task.train.y))[:samples])
+    part = task.train.take(np.random.default_rng(seed).permutation(len(task.train.y))[: case.samples])
 
     def training(epoch: int = 0) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        order = np.random.default_rng([seed, epoch]).permutation(samples)
-        for batch in part.take(order[: samples // BATCH * BATCH]).batches(BATCH):
+        order = np.random.default_rng([seed, epoch]).permutation(case.samples)
+        for batch in part.take(order[: case.samples // case.batch * case.batch]).batches(case.batch):
             yield {"image": torch.from_numpy(batch.x)}, torch.from_numpy(batch.y)
 
     return training
@@ -98,34 +128,30 @@ def _subset(samples: int, seed: int) -> Any:
 
 def _section() -> list[str]:
     lines = load("distillation")
-    rows = [row for samples in EPOCHS if (row := _row([line for line in lines if line["n"] == samples]))]
-    last = lines[-1]
-    small, large = last["parameters"], last["teacher_parameters"]
+    rows = [row for name in CASES if (row := _row(name, [line for line in lines if line["scheme"] == name]))]
+    last = next(line for line in reversed(lines) if line["tool"] == "distilled")
     return [
         "## Distillation: a student half as wide\n",
-        f"`examples/mobilenet.py`: `student()` has {small:,} parameters, `model()` {large:,} and an accuracy of "
-        f"{last['teacher']:.3f}. Both arms start from the same weights and see the same images in the same order for "
-        f"as many epochs (AdamW, {RATE:g} at most, batches of {BATCH}); one follows the labels alone, the other "
-        f"{' and '.join(last['objective'])} of the same images, with the defaults of `--distill`. Accuracy of the last "
-        "epoch's weights on the 500 held-out images; nothing is chosen on them. Mean and standard deviation over the "
-        "seeds, which decide the first weights and, below 1297, the images.\n",
-        table(("training images", "epochs", *ARMS, "difference, mean (each seed)"), rows),
-        f"Machine: {last['machine']}; torch {last['torch']}. Again with `scripts/bench/distillation.py train`, then "
-        "`render`.",
+        textwrap.fill(" ".join(TEXT.format(rate=RATE, arm=" and ".join(last["objective"]), **last).split()), 120),
+        "",
+        table(("images", "epochs", "steps", *ARMS, "difference, mean (each seed)"), rows),
+        "Soft labels ask for more than labels do, and need their steps: cut short, labels alone do better.\n",
+        f"Machine: {last['machine']}; torch {last['torch']}.\n",
+        "    python scripts/bench/distillation.py train\n    python scripts/bench/distillation.py render",
     ]
 
 
-def _row(lines: list[dict[str, Any]]) -> list[str]:
+def _row(name: str, lines: list[dict[str, Any]]) -> list[str]:
     found = {arm: {line["seed"]: line["metric"] for line in lines if line["tool"] == arm} for arm in ARMS}
     seeds = sorted(found["alone"].keys() & found["distilled"].keys())
-    if not seeds:
+    if len(seeds) < 2:
         return []
     alone, distilled = (np.array([found[arm][seed] for seed in seeds]) for arm in ARMS)
     gain = distilled - alone
     each = ", ".join(f"{value:+.3f}" for value in gain)
-    cells = [f"{arm.mean():.3f} ± {arm.std(ddof=1):.3f}" for arm in (alone, distilled)] if len(seeds) > 1 else ["", ""]
-    samples = lines[0]["n"]
-    return [str(samples), str(EPOCHS[samples]), *cells, f"{gain.mean():+.3f} ({each})"]
+    cells = [f"{arm.mean():.3f} ± {arm.std(ddof=1):.3f}" for arm in (alone, distilled)]
+    case = CASES[name]
+    return [str(case.samples), str(case.epochs), str(case.steps), *cells, f"{gain.mean():+.3f} ({each})"]
 
 
 if __name__ == "__main__":

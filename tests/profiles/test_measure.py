@@ -8,7 +8,7 @@ from itertools import groupby
 import numpy as np
 import pytest
 
-from edgepress.profiles.measure import Measurement, Settings, is_steady, measure, speedup
+from edgepress.profiles.measure import CallArm, Measurement, Record, Settings, interleave, is_steady, measure, speedup
 
 MS = 1_000_000
 QUICKER = Settings(warmup_seconds=0.1, warmup_count=3, seconds=1.0, samples=50, slice_seconds=0.1, settle_count=2)
@@ -110,14 +110,92 @@ def test_steady_means_that_the_last_five_windows_agree_within_the_tolerance(drif
     assert is_steady([int(level * MS) for level in levels for _ in range(20)], 0.03) is steady
 
 
+def test_a_warm_up_goes_on_until_the_calls_are_steady_or_its_cap_is_reached(clock: FakeTime) -> None:
+    cold = Settings(warmup_seconds=0.1, warmup_count=3, cap=5)
+    settling = CallArm(clock.arm("a", lambda n: max(1.0, 5 - n / 20)), clock)
+    settling.warm(cold)
+    assert clock.now > 0.1e9
+    assert settling.slice(QUICKER)[0] == MS
+    clock.now = 0
+    CallArm(clock.arm("a", lambda n: 1 + n / 10), clock).warm(cold)
+    assert 0.5e9 <= clock.now < 0.6e9
+
+
+def test_a_clock_that_is_set_back_costs_those_calls_their_time_and_the_steadiness(clock: FakeTime) -> None:
+    """The calls are counted, no figure is invented, and the run does not wait for the clock to catch up."""
+    count = 0
+
+    def call() -> None:
+        nonlocal count
+        count += 1
+        clock.now += MS if count not in (500, 700) else -3_600_000 * MS
+
+    found = measure({"a": call}, QUICKER, clock=clock)["a"]
+    assert found.clock_faults == 2
+    assert set(found.samples) == {MS}
+    assert not found.stable
+    assert count < 5000
+
+
+def test_a_clock_that_is_set_back_between_two_calls_prolongs_nothing(clock: FakeTime) -> None:
+    """One reading ends a call, the next begins another: a jump between them belongs to neither."""
+    readings = 0
+
+    def jumping() -> int:
+        nonlocal readings
+        readings += 1
+        if readings == 901:
+            clock.now -= 3_600_000 * MS
+        return clock.now
+
+    found = measure({"a": clock.arm("a", lambda n: 1)}, QUICKER, clock=jumping)["a"]
+    assert set(found.samples) == {MS}
+    assert len(clock.called) < 5000
+
+
+def test_a_clock_that_jumps_ahead_is_an_outlier_and_does_not_end_the_measurement(clock: FakeTime) -> None:
+    found = measure({"a": clock.arm("a", lambda n: 1 if n != 150 else 3_600_000)}, QUICKER, clock=clock)["a"]
+    assert len(found.samples) >= QUICKER.samples
+    assert (found.outliers, max(found.samples)) == (1, 3_600_000 * MS)
+    assert found.latency().p50 == 1
+
+
+def test_what_was_taken_before_an_arm_fails_is_kept(clock: FakeTime) -> None:
+    record = Record()
+
+    def failing(n: int) -> float:
+        if n == 555:
+            raise RuntimeError("the engine is gone")
+        return 1
+
+    with pytest.raises(RuntimeError):
+        interleave({"a": CallArm(clock.arm("a", failing), clock)}, {"a": record}, QUICKER)
+    found = record.measurement(QUICKER)
+    assert 300 < len(found.samples) < 555
+    assert set(found.samples) == {MS}
+
+
 def test_few_samples_are_never_steady() -> None:
     assert not is_steady([MS] * 9, 0.03)
 
 
-@pytest.mark.parametrize(("count", "carried"), [(1, []), (2, [50]), (99, [50]), (100, [50, 90]), (200, [50, 90, 95])])
-def test_a_percentile_is_given_only_where_the_samples_carry_it(count: int, carried: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("count", "carried"),
+    [
+        (1, []),
+        (2, [50]),
+        (99, [50]),
+        (100, [50, 90]),
+        (200, [50, 90, 95]),
+        (999, [50, 90, 95]),
+        (1000, [50, 90, 95, 99]),
+        (9_999, [50, 90, 95, 99]),
+        (10_000, [50, 90, 95, 99, 99.9]),
+    ],
+)
+def test_a_percentile_is_given_only_where_the_samples_carry_it(count: int, carried: list[float]) -> None:
     found = measured([1.0] * count).latency()
-    given = {50: found.p50, 90: found.p90, 95: found.p95, 99: found.p99}
+    given = {50: found.p50, 90: found.p90, 95: found.p95, 99: found.p99, 99.9: found.p99_9}
     assert [p for p, value in given.items() if value is not None] == carried
 
 
@@ -132,6 +210,8 @@ def test_percentiles_of_a_known_distribution() -> None:
 def test_outliers_are_counted_and_stay_in_every_figure() -> None:
     clean, spiked = measured([1.0, 1.1] * 100), measured([1.0, 1.1] * 100 + [50.0] * 3)
     assert (clean.outliers, spiked.outliers) == (0, 3)
+    near = measured([1.0, 1.1] * 100 + [1.3] * 2 + [50.0] * 3)  # 1.1 + 1.5 * 0.1 = 1.25, 1.1 + 3 * 0.1 = 1.4
+    assert (near.outliers, near.far_outliers) == (5, 3)
     assert len(spiked.samples) == 203
     assert spiked.latency().mean > 1.5 * clean.latency().mean
     assert spiked.latency().variation > 1

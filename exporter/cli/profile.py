@@ -1,0 +1,103 @@
+"""`edgepress profile`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import SizeList, json_option, measuring_options, quiet_option
+
+if TYPE_CHECKING:
+    from ..profiling.scenarios import Tick
+    from ..progress import Progress
+
+
+@click.command(no_args_is_help=True)
+@click.argument("subject", metavar="BUNDLE|ONNX", type=click.Path(path_type=Path))
+@click.option(
+    "--mode",
+    type=click.Choice(("quick", "report")),
+    default="quick",
+    show_default=True,
+    help="quick: at least 10 s and 200 samples. report: at least 60 s and 1024 samples, more cold starts.",
+)
+@click.option(
+    "--scenario",
+    "scenarios",
+    multiple=True,
+    metavar="NAME",
+    help="single-stream, offline or cold-start; repeatable. Default: all three.",
+)
+@click.option("-t", "--target", help="What an .onnx file is compiled for; default server-cpu. A bundle has its own.")
+@click.option("--batches", type=SizeList(), help="Batches for offline, as 1,8; default those of 1, 4, 16 that fit.")
+@click.option("--streams", type=SizeList(), help="Sessions at once for offline, as 1,2; default 1, 2, 4 ... threads.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.json", help="Keep all raw samples."
+)
+@measuring_options
+@quiet_option
+@json_option
+def command(
+    subject: Path,
+    mode: str,
+    scenarios: tuple[str, ...],
+    target: str | None,
+    batches: tuple[int, ...] | None,
+    streams: tuple[int, ...] | None,
+    output: Path | None,
+    threads: int | None,
+    timeout: float,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Measure the engine of BUNDLE, or an ONNX file: latency, throughput, cold start, memory, size, layers, energy.
+
+    It runs in processes of its own, bound to as many cores as threads. A crash or a hang of the engine ends the
+    measurement with code 4; what was measured before is kept and marked.
+    """
+    import json
+
+    from ...profiles.profile import save_profile
+    from ..profiling.profile import Plan, chosen, profile
+    from ..profiling.remote import EngineFailedError
+    from ..profiling.show import profile_data, profile_lines
+    from ..profiling.subject import open_subject, this_setup
+    from ..progress import progress
+    from .summary import command_line
+
+    plan = Plan(mode=mode, scenarios=chosen(scenarios), batches=batches, streams=streams, timeout=timeout)
+    setup = this_setup(threads)
+    check_writable(output)
+    with open_subject(subject, target) as opened, progress(quiet=quiet or as_json) as shown:
+        found = profile(opened, setup, plan, command_line(), lambda title: shown_step(shown, title))
+    if output is not None:
+        save_profile(found, output)
+    if as_json:
+        click.echo(json.dumps(profile_data(found), indent=2))
+    elif not quiet:
+        click.echo("\n".join(profile_lines(found)))
+        if output is not None:
+            click.echo(f"raw samples: {output}")
+    if found.unfinished:
+        raise EngineFailedError(f"The measurement is unfinished: {found.unfinished}")
+
+
+@contextmanager
+def shown_step(shown: Progress, title: str) -> Iterator[Tick]:
+    """A step of the display that is told a share alone."""
+    with shown.step(title, {}) as advance:
+        yield lambda share: advance(share, "")
+
+
+def check_writable(path: Path | None) -> None:
+    """Fail before minutes are spent."""
+    import os
+
+    from ...errors import InputError
+
+    if path is not None and not (path.parent.is_dir() and os.access(path.parent, os.W_OK | os.X_OK)):
+        raise InputError(f"{path.parent} is not a writable directory.", hint="Choose another --output.")

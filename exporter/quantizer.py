@@ -33,6 +33,21 @@ LIFTS: Mapping[str, Lift] = {"equalize": equalize.lift, "smooth": smooth.lift, "
 AUTO = "auto"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What the lifts did together.
+
+    Attributes:
+        notes: what each did, of those that did anything.
+        ranges: how each quantized value is rounded, by name.
+        biases: as `Lifted.biases`.
+    """
+
+    notes: dict[str, str]
+    ranges: dict[str, Affine]
+    biases: Mapping[str, npt.NDArray[np.float32] | None]
+
+
 @dataclass(slots=True)
 class Quantizer:
     """One graph on its way to int8: place first, then calibrate what was placed, then write.
@@ -71,23 +86,25 @@ class Quantizer:
 
     def write(self, statistics: Statistics, path: Path) -> dict[str, str]:
         """Rewrite the model in int8 to `path`; returns what each lift did, of those that did anything. Call once."""
-        notes, ranges = self.lift(statistics)
-        InsertQdqPass(self.model.graph, self.scheme, ranges).run(self.placement)
+        lifted = self.lift(statistics)
+        InsertQdqPass(self.model.graph, self.scheme, lifted.ranges).run(self.placement)
         patches_to_gemm(self.model.graph, self.placement.patches)
         write_model(self.model, path)
-        return notes
+        return lifted.notes
 
-    def lift(self, statistics: Statistics) -> tuple[dict[str, str], dict[str, Affine]]:
-        """Apply the lifts to the float model; returns what each did, and how each quantized value is rounded."""
+    def lift(self, statistics: Statistics) -> Applied:
+        """Apply the lifts to the float model."""
         graph, notes, tensors = self.model.graph, {}, dict(statistics.tensors)
         fixed: dict[str, tuple[float, float]] = {}
+        biases: dict[str, npt.NDArray[np.float32] | None] = {}
         for name in self.lifts:
             lifted = LIFTS[name](graph, self.placement, tensors, self.scheme)
             tensors.update({value: _divided(tensors[value], factors) for value, factors in lifted.factors.items()})
             fixed.update(lifted.ranges)
+            biases.update(lifted.biases)
             if lifted.note:
                 notes[name] = lifted.note
-        return notes, self.ranges(tensors, fixed)
+        return Applied(notes=notes, ranges=self.ranges(tensors, fixed), biases=biases)
 
     def ranges(
         self, tensors: Mapping[str, TensorStatistics], fixed: Mapping[str, tuple[float, float]] | None = None

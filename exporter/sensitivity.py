@@ -22,7 +22,7 @@ from ..calibration.feeds import samples_in
 from ..calibration.statistics import Statistics
 from ..profiles.target import Scheme
 from .graphs import write_model
-from .passes.insert_switches import SWITCHES, WEIGHT, InsertSwitchesPass, Switch, bias_of, switches
+from .passes.insert_switches import SWITCHES, WEIGHT, InsertSwitchesPass, Switch, switches
 from .passes.placement import CONVOLUTIONS, place
 from .quantizer import Quantizer
 from .reasons import Weight, reason
@@ -154,14 +154,13 @@ class Board:
     def __init__(self, quantizer: Quantizer, graph: Graph, statistics: Statistics, scratch: Path) -> None:
         """Write the graph; the session is opened on entering."""
         model, placement = quantizer.model, quantizer.placement
-        before = {str(site.node.name): bias_of(site.node) for site in placement.weights}
-        _, ranges = quantizer.lift(statistics)
+        lifted = quantizer.lift(statistics)
         sites = {str(site.node.name): site for site in placement.weights}
         read = {name: site.node.inputs[site.data] for name, site in sites.items()}
         self.outputs = [spec.name for spec in graph.outputs]
         self.layers = {name: site.node.op_type for name, site in sites.items()}
         self.tensors = {name: Weight.of(site) for name, site in sites.items()}
-        self.switches = InsertSwitchesPass(model.graph, quantizer.scheme, ranges, before).run(placement)
+        self.switches = InsertSwitchesPass(model.graph, quantizer.scheme, lifted.ranges, lifted.biases).run(placement)
         self.data = {name: str(value.name) for name, value in read.items() if value is not None}
         self.results = {name: str(site.node.outputs[0].name) for name, site in sites.items()}
         self._path = scratch / "switches.onnx"

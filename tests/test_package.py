@@ -105,7 +105,7 @@ def test_the_base_install_is_for_a_device(wheel: Path) -> None:
         metadata = next(file.read(n).decode() for n in file.namelist() if n.endswith("/METADATA"))
         points = next(file.read(n).decode() for n in file.namelist() if n.endswith("/entry_points.txt"))
     required = re.findall(r"^Requires-Dist: ([\w-]+)(?![^\n]*extra ==)", metadata, re.MULTILINE)
-    assert set(required) == {"click", "numpy", "pydantic", "rich", "tomli"}
+    assert set(required) == {"annotated-types", "click", "numpy", "pydantic", "rich", "tomli"}
     assert "edgepress = edgepress.exporter.cli:main" in points
     assert "[edgepress.backends]" in points
 
@@ -164,6 +164,10 @@ def test_every_edgepress_command_of_the_readme_parses() -> None:
         assert words[1] in COMMANDS, line
         command = cli.get_command(None, words[1])  # type: ignore[arg-type]
         context = command.make_context(words[1], words[2:], resilient_parsing=False)
-        for name in (name for group in context.params.get("targets", ()) for name in group):
+        for name in (
+            name
+            for group in context.params.get("targets", ())
+            for name in ([group] if isinstance(group, str) else group)
+        ):
             if not name.endswith(".toml"):
                 load_target(name)

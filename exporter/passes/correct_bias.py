@@ -28,20 +28,23 @@ CORRECTED = ("Conv", "Gemm")
 
 def lift(graph: ir.Graph, placement: Placement, statistics: Mapping[str, TensorStatistics], scheme: Scheme) -> Lifted:
     """Rewrite in place the bias of every quantized Conv and Gemm."""
-    corrected = 0
+    before: dict[str, npt.NDArray[np.float32] | None] = {}
     for site in placement.weights:
         value = site.node.inputs[site.data]
         state = statistics.get(str(value.name)) if value is not None else None
         if site.node.op_type in CORRECTED and state is not None and state.channels is not None:
-            corrected += _correct(graph, site, state.channels.mean())
-    return Lifted(note=f"{corrected} layers") if corrected else Lifted()
+            bias = bias_of(site.node)
+            if bias is None or bias.ndim == 1:
+                _correct(graph, site, bias, state.channels.mean())
+                before[str(site.node.name)] = bias
+    return Lifted(note=f"{len(before)} layers", biases=before) if before else Lifted()
 
 
-def _correct(graph: ir.Graph, site: WeightSite, mean: npt.NDArray[np.float64]) -> bool:
-    weight, bias = constant(site.node.inputs[site.weight]), _bias(site.node)
+def _correct(
+    graph: ir.Graph, site: WeightSite, bias: npt.NDArray[np.float32] | None, mean: npt.NDArray[np.float64]
+) -> None:
+    weight = constant(site.node.inputs[site.weight])
     assert weight is not None
-    if bias is not None and bias.ndim != 1:
-        return False
     error = dequantized_weight(weight, weight_scales(weight, site.axis), site.axis).astype(np.float64) - weight
     shift = _mean_of_output(site.node, error, mean)
     new = (-shift if bias is None else bias - shift).astype(np.float32)
@@ -52,10 +55,10 @@ def _correct(graph: ir.Graph, site: WeightSite, mean: npt.NDArray[np.float64]) -
     site.node.replace_input_with(BIAS_INPUT, value)
     if old is not None and old.is_initializer() and not old.uses():
         del graph.initializers[str(old.name)]
-    return True
 
 
-def _bias(node: ir.Node) -> npt.NDArray[np.float32] | None:
+def bias_of(node: ir.Node) -> npt.NDArray[np.float32] | None:
+    """The constant bias of a weighted node."""
     return constant(node.inputs[BIAS_INPUT]) if len(node.inputs) > BIAS_INPUT else None
 
 

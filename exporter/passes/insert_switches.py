@@ -54,8 +54,8 @@ class InsertSwitchesPass:
         Args:
             graph: the float graph, lifted, that the placement is of.
             ranges: scale and zero point of each quantized value, by name.
-            biases: the bias of each weighted node before any lift: a lift that makes up for the rounding of a weight
-                must go with it.
+            biases: the bias before, of each node whose present one makes up for the rounding of its weight: it must go
+                with that.
         """
         self.graph, self.scheme, self.ranges, self.biases = graph, scheme, ranges, biases
         self._conditions: dict[Switch, ir.Value] = {}
@@ -90,14 +90,13 @@ class InsertSwitchesPass:
         rounded = dequantized_weight(weight, weight_scales(weight, site.axis), site.axis)
         on = add_constant(self.graph, f"{value.name}_rounded", rounded.astype(np.float32))
         site.node.replace_input_with(site.weight, self._where((name, WEIGHT), on, value, before=site.node))
-        self._bias(site.node, self.biases.get(name))
+        if name in self.biases:
+            self._bias(site.node, self.biases[name])
 
     def _bias(self, node: ir.Node, before: npt.NDArray[np.float32] | None) -> None:
-        after = bias_of(node)
-        if after is None or after is before or (before is not None and np.array_equal(after, before)):
-            return
         corrected = node.inputs[BIAS_INPUT]
-        assert corrected is not None
+        after = constant(corrected)
+        assert corrected is not None and after is not None
         old = add_constant(self.graph, f"{corrected.name}_before", np.zeros_like(after) if before is None else before)
         chosen = self._where((str(node.name), WEIGHT), corrected, old, before=node)
         node.replace_input_with(BIAS_INPUT, chosen)
@@ -148,11 +147,6 @@ class InsertSwitchesPass:
             assert after is not None
             self.graph.insert_after(after, node)
         return node.outputs[0]
-
-
-def bias_of(node: ir.Node) -> npt.NDArray[np.float32] | None:
-    """The constant bias of a weighted node."""
-    return constant(node.inputs[BIAS_INPUT]) if len(node.inputs) > BIAS_INPUT else None
 
 
 def _readers(placement: Placement, value: ir.Value) -> list[tuple[ir.Node, int]]:

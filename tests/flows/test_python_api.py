@@ -108,7 +108,7 @@ def test_calibration_may_be_a_function_or_a_path(
 ) -> None:
     np.savez(tmp_path / "data.npz", **{n: np.concatenate([b[n] for b in batches]) for n in ("a", "b")})
     made = [
-        edgepress.export(**{**options, "calibration": data, "output": tmp_path / str(index)})
+        edgepress.export(**{**options, "calibration": data, "precision": "int8", "output": tmp_path / str(index)})
         for index, data in enumerate([batches, lambda: iter(batches), tmp_path / "data.npz"])
     ]
     assert len({bundle.manifest.files["model.onnx"].sha256 for bundle in made}) == 1

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 from ...backends.base import Feed, Graph
+from ...calibration.feeds import samples_in
 from ...calibration.statistics import Statistics
 from ...errors import InputError, VerificationError
 from ...profiles.target import Precision, Scheme
@@ -22,8 +23,9 @@ from ..progress import Advance, counted
 from ..pruning.sparse import found_sparsity
 from ..quantizer import Quantizer
 
-# Enough samples to tell which lift helps; each is run once for every lift.
-JUDGING_BATCHES = 2
+# Enough samples to tell which lift helps; each is run once for every lift. Not a number of batches, so that the batch
+# size decides nothing.
+JUDGING_SAMPLES = 32
 
 
 class NothingToQuantizeError(InputError):
@@ -108,7 +110,17 @@ def _judges(draft: Draft) -> tuple[list[Feed], str]:
     if draft.recipe.statistics is not None:
         return list(draft.golden.feeds), "synthetic samples"
     feeds = calibration_feeds(draft.source, draft.recipe.calibration, _reference(draft))
-    return list(islice(feeds(), JUDGING_BATCHES)), "calibration samples"
+    return _first(feeds(), JUDGING_SAMPLES), "calibration samples"
+
+
+def _first(feeds: Iterator[Feed], samples: int) -> list[Feed]:
+    """Whole batches until there are this many samples."""
+    taken: list[Feed] = []
+    for feed in feeds:
+        taken.append(feed)
+        if sum(samples_in(batch) for batch in taken) >= samples:
+            break
+    return taken
 
 
 def _origin(statistics: Statistics, scheme: Scheme) -> str:

@@ -18,6 +18,8 @@ from results import RAW, geometric_mean, load, ratio
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 MARKER = "<!-- Everything below is written by scripts/bench/render.py. -->"
 Lines = list[dict[str, Any]]
+# Reading all samples, and stopping when the ranges have settled.
+OURS = ("edgepress", "edgepress-settled")
 
 
 def main() -> None:
@@ -37,10 +39,16 @@ def _cost(lines: Lines) -> Iterable[str]:
         tools = list(dict.fromkeys(tool for tool, _ in runs))
         yield _table(models, {tool: [_spent(runs.get((tool, model), [])) for model in models] for tool in tools})
         yield "Time of edgepress over that of the peer, with its 95 % interval; last, the geometric mean.\n"
-        peers = [tool for tool in tools if tool != "edgepress"]
-        rows = {peer: _ratios(runs, peer, models, "seconds") for peer in peers}
-        rows |= {f"{peer}, processor time": _ratios(runs, peer, models, "processor_seconds") for peer in peers}
-        yield _table([*models, "mean"], rows)
+        peers = [tool for tool in tools if not tool.startswith("edgepress")]
+        rows = {}
+        for ours in (tool for tool in OURS if tool in tools):
+            rows |= {f"{ours} / {peer}": _ratios(runs, ours, peer, models, "seconds") for peer in peers}
+        rows |= {
+            f"edgepress / {peer}, processor time": _ratios(runs, "edgepress", peer, models, "processor_seconds")
+            for peer in peers
+        }
+        if peers:
+            yield _table([*models, "mean"], rows)
 
 
 def _spent(runs: Lines) -> str:
@@ -51,12 +59,10 @@ def _spent(runs: Lines) -> str:
     return f"{seconds:.2f} ({processor:.2f}) / {memory:.0f}"
 
 
-def _ratios(runs: dict[tuple[str, ...], Lines], peer: str, models: Sequence[str], field: str) -> list[str]:
+def _ratios(runs: dict[tuple[str, ...], Lines], mine: str, peer: str, models: Sequence[str], field: str) -> list[str]:
     cells, values = [], []
     for model in models:
-        ours, theirs = (
-            [run[field] for run in runs.get((tool, model), []) if field in run] for tool in ("edgepress", peer)
-        )
+        ours, theirs = ([run[field] for run in runs.get((tool, model), []) if field in run] for tool in (mine, peer))
         if not ours or not theirs:
             cells.append("")
             continue

@@ -115,6 +115,7 @@ def test_a_checkpoint_is_not_trained_again(cli: Cli, classes: Path) -> None:
     assert read(classes.parent / "dist" / "classes-cpu")["training"] == one
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_the_first_exports(classes: Path, environment: dict[str, str]) -> None:
     words = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "--no-python", str(EDGEPRESS)]
     here = {**environment, "PYTHONPATH": os.environ.get("PYTHONPATH", "")}

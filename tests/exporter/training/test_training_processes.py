@@ -103,7 +103,8 @@ LAUNCHERS = {
 }
 
 
-@pytest.mark.parametrize("launcher", ["torchrun", pytest.param("accelerate", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["torchrun", "accelerate"])
 def test_two_processes_share_the_data_and_end_with_the_same_weights(tmp_path: Path, launcher: str) -> None:
     words = ["-m", *LAUNCHERS[launcher].split(), str(program(tmp_path)), "0", str(tmp_path)]
     launched = subprocess.run([sys.executable, *words], env=environment(), capture_output=True, text=True, timeout=180)

@@ -259,8 +259,8 @@ def test_an_axis_that_is_not_free(fails: Fails, small: Path) -> None:
 
 
 def test_nothing_left_to_quantize(fails: Fails, small: Path) -> None:
-    excluded = ("--exclude", "Conv", "--exclude", "Gemm", "--exclude", "MatMul")
-    fails(small, "-t", "cpu", "--precision", "int8", *excluded, says=("can be int8: excluded by the user", "--precision fp32"))
+    options = ("-t", "cpu", "--precision", "int8", "--exclude", "Conv", "--exclude", "Gemm", "--exclude", "MatMul")
+    fails(small, *options, says=("can be int8: excluded by the user", "--precision fp32"))
 
 
 def test_an_agreement_that_is_not_reached(fails: Fails, small: Path) -> None:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ...errors import EdgepressError, InputError, VerificationError
+from ...errors import EdgepressError, RefusedError, VerificationError
 from ...profiles.choice import EXACT, Choice, Compared, Contender, claimed, fastest, said, smaller
 from ...profiles.measure import Measurement, speedup
 from ...profiles.parity import worst
@@ -32,7 +32,7 @@ BUILD: Mapping[str, Step] = {
 # What a precision may fail with where the next one may still get through.
 _FAILURES: Mapping[str, tuple[type[EdgepressError], ...]] = {
     "quantize": (VerificationError, quantize.NothingToQuantizeError),
-    "compile": (InputError,),
+    "compile": (RefusedError,),
     "verify": (VerificationError,),
     "evaluate": (),
 }

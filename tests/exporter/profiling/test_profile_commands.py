@@ -194,3 +194,16 @@ def test_a_stored_measurement_is_weaker_evidence(run: Run, work: Path, measured:
     ran = run("compare", "old.json", "a.onnx")
     assert ran.code == 1
     assert "old.json has schema 7; this edgepress reads 1." in ran.err
+
+
+def test_a_device_needs_no_host_tools_to_measure() -> None:
+    """Neither torch nor onnx, to the last module; and no runtime before an engine is opened."""
+    code = (
+        "import sys, edgepress.exporter.cli.profile, edgepress.exporter.cli.compare\n"
+        "import edgepress.exporter.profiling.compare, edgepress.exporter.profiling.serve\n"
+        "import edgepress.exporter.profiling.show, edgepress.exporter.profiling.worker\n"
+        "print({name.partition('.')[0] for name in sys.modules})"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    heavy = ("torch", "onnx", "onnx_ir", "onnxscript", "transformers", "onnxruntime", "openvino", "tensorrt")
+    assert not [name for name in heavy if f"'{name}'" in out]

@@ -28,6 +28,10 @@ class InputError(EdgepressError):
     """The user's model, data or options are at fault."""
 
 
+class RefusedError(InputError):
+    """A compiler does not take a graph; in another precision it may."""
+
+
 class BudgetError(EdgepressError):
     """A bundle costs more than it may: latency, size or loss of quality."""
 

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from types import ModuleType
 
-from ..errors import InputError, UnservedError
+from ..errors import InputError, RefusedError, UnservedError
 from .base import Availability, Feed, Graph, Rejection, TensorSpec
 
 
@@ -44,10 +44,10 @@ def import_or_explain(module: str) -> ModuleType:
         raise UnservedError(f"{module} is installed but does not import: {error}.", hint=hint) from error
 
 
-def refusal(runtime: str, graph: Graph, rejections: Sequence[Rejection]) -> InputError:
+def refusal(runtime: str, graph: Graph, rejections: Sequence[Rejection]) -> RefusedError:
     """The error for a graph that the runtime does not take; it names the first node and how many more there are."""
     more = f" (and {len(rejections) - 1} more)" if len(rejections) > 1 else ""
-    return InputError(
+    return RefusedError(
         f"{runtime} refuses {graph.path.name}: {rejections[0]}{more}.",
         hint="Replace the operator in the model, or choose a target whose runtime has it.",
     )

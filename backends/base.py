@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 
@@ -23,6 +24,12 @@ Array = npt.NDArray[np.generic]
 Feed = Mapping[str, Array]
 
 
+@cache
+def _name(dtype: np.dtype[np.generic]) -> str:
+    """The name of a dtype, which numpy puts together anew each time."""
+    return dtype.name
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
     """Name, numpy dtype name and shape of a tensor; an axis given by name is free."""
@@ -33,8 +40,11 @@ class TensorSpec:
 
     def mismatch(self, array: Array) -> str:
         """What is wrong with the array, as a clause; empty where it fits."""
-        if array.dtype.name != self.dtype:
+        # Asked at each inference, where microseconds count.
+        if _name(array.dtype) != self.dtype:
             return f"has dtype {array.dtype.name}, expected {self.dtype}"
+        if array.shape == self.shape:
+            return ""
         fits = array.ndim == len(self.shape) and all(
             isinstance(want, str) or want == have for want, have in zip(self.shape, array.shape, strict=False)
         )

@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import InputError, UnservedError
 from ..profiles.layers import Layer
 from ..profiles.target import Precision, Target
@@ -62,12 +64,9 @@ class OpenVino(Backend):
         return OpenVinoSession(engine, _compiled(engine, target, threads))
 
     def native_float(self, target: Target) -> Precision:
-        """bf16 on machines with AMX; `engine.precision` "bf16" opens a graph that way, "fp32" in float32."""
+        """bf16 on machines with AMX; an engine of precision `bf16` is opened that way, one of `fp32` in float32."""
         device = str(target.options.get("device", "CPU"))
-        if not self.available().run or device != "CPU":
-            return "fp32"
-        chosen = _core().get_property(device, "INFERENCE_PRECISION_HINT")
-        return "bf16" if "bfloat16" in str(chosen) or "bf16" in str(chosen) else "fp32"
+        return _native_float(device) if self.available().run and device == "CPU" else "fp32"
 
     def _inspect(self, engine: Engine, target: Target, feed: Feed) -> tuple[Layer, ...]:
         fit(engine.inputs, feed)
@@ -101,6 +100,17 @@ class OpenVinoSession(Session):
 @cache
 def _core() -> Any:
     return import_or_explain("openvino").Core()
+
+
+@cache
+def _native_float(device: str) -> Precision:
+    """What a model is run in that says nothing of it: asked of a compiled one, since only that has been decided."""
+    ops, ov = import_or_explain("openvino.opset13"), import_or_explain("openvino")
+    data = ops.parameter([1], np.float32)
+    compiled = _core().compile_model(ov.Model([ops.relu(data)], [data]), device)
+    chosen = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    known: dict[str, Precision] = {"bf16": "bf16", "f16": "fp16"}
+    return known.get(chosen, "fp32")
 
 
 def _compiled(engine: Engine, target: Target, threads: int | None, **settings: object) -> Any:

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, UnservedError
+from ..errors import InputError, RefusedError, UnservedError
 from ..profiles.layers import Layer
 from ..profiles.target import Precision, Target
 from . import _cuda
@@ -295,11 +295,11 @@ def _member(capability: str) -> str:
     return f"SM{capability.replace('.', '')}"
 
 
-def _build_failed(title: str, graph: Graph, errors: str) -> InputError | UnservedError:
+def _build_failed(title: str, graph: Graph, errors: str) -> RefusedError | UnservedError:
     message = f"{title} could not build {graph.path.name}: {errors}."
     if re.search(r"out of memory|insufficient memory|OutOfMemory|cudaError", errors):
         return UnservedError(message, hint="Free device memory, or lower the target's option workspace_mib.")
-    return InputError(message)
+    return RefusedError(message)
 
 
 def _plain(line: str) -> str:

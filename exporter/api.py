@@ -37,6 +37,10 @@ def export(
     training: Callable[..., Iterable[tuple[Mapping[str, torch.Tensor], Any]]] | None = None,
     loss: Callable[[Any, Any], torch.Tensor] | None = None,
     student: Callable[[], torch.nn.Module] | None = None,
+    prune: float | None = None,
+    importance: str = "auto",
+    keep: Sequence[str] = (),
+    sparse: bool = False,
     distill: bool = False,
     training_settings: TrainingSettings | None = None,
     checkpoint: str | Path | None = None,
@@ -68,6 +72,10 @@ def export(
             given its number.
         loss: of the module's result and a batch's targets, a scalar to minimise.
         student: makes a smaller network for the same inputs and outputs.
+        prune: share of the multiply-accumulates to remove before capture, between 0 and 1.
+        importance: `magnitude`, `taylor`, `batchnorm`, or `auto`: Taylor where there is training data.
+        keep: modules that pruning leaves alone, names or shell patterns.
+        sparse: 2:4 sparse weights, for targets that run them faster.
         distill: ship the student, trained against the model.
         training_settings: of that training; default `TrainingSettings()`.
         checkpoint: directory of training runs, so that a killed one goes on.
@@ -132,6 +140,10 @@ def export(
         axes=dict(axes or {}),
         minimum_sqnr_db=minimum_sqnr_db,
         max_drop=None if max_drop is None else Drop.parse(str(max_drop)),
+        prune=prune,
+        importance=importance,
+        keep=tuple(keep),
+        sparse=sparse,
         distill=distill,
         training=training_settings or TrainingSettings(),
         measure=measure,

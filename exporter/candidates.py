@@ -13,7 +13,7 @@ from itertools import permutations
 from pathlib import Path
 
 from ..backends.base import Backend, Engine, Graph
-from ..errors import EdgepressError
+from ..errors import RefusedError, VerificationError
 from ..profiles.choice import EXACT, Choice, Compared, Contender, fastest, said, smaller, undecided
 from ..profiles.environment import usable_cores
 from ..profiles.measure import Call, Measurement, measure, speedup
@@ -113,10 +113,10 @@ def contest(bundle: Bundle, backend: Backend, golden: Golden, scratch: Path) -> 
     """Build what the bundle carries, and let it run against each other where the runtime runs here.
 
     Raises:
-        EdgepressError: nothing of it does on this machine; what was wrong with the first.
+        VerificationError, RefusedError: nothing of it does on this machine; what was wrong with the first.
     """
     candidates: dict[Precision, Candidate] = {}
-    errors: dict[Precision, EdgepressError] = {}
+    errors: dict[Precision, VerificationError | RefusedError] = {}
     with ExitStack() as opened:
         calls: dict[Precision, Call] = {}
         for precision, graph, least in _offers(bundle, backend):
@@ -127,7 +127,7 @@ def contest(bundle: Bundle, backend: Backend, golden: Golden, scratch: Path) -> 
                     one = replace(one, parity=check_golden(golden, session, least))
                     calls[precision] = partial(session, golden.feeds[0])
                 candidates[precision] = one
-            except EdgepressError as error:  # noqa: PERF203  (each may fail on its own)
+            except (VerificationError, RefusedError) as error:  # noqa: PERF203  (each may fail on its own)
                 errors[precision] = error
         if not candidates:
             raise next(iter(errors.values()))
@@ -169,7 +169,7 @@ def _measured(calls: Mapping[Precision, Call]) -> dict[Precision, Measurement]:
 def _decided(
     bundle: Bundle,
     candidates: Mapping[Precision, Candidate],
-    errors: Mapping[Precision, EdgepressError],
+    errors: Mapping[Precision, VerificationError | RefusedError],
     found: Mapping[Precision, Measurement],
 ) -> Contest:
     best, compared = fastest(found, list(candidates)) if found else (next(iter(candidates)), {})

@@ -24,6 +24,7 @@ from ..backends.base import AxisRange
 from ..calibration.ranges import METHODS
 from ..errors import InputError
 from ..profiles.budget import Drop, LatencyLimit, SizeLimit
+from .pruning.importance import METHODS as IMPORTANCE
 from .quantizer import AUTO, LIFTS
 from .recipe import Recipe
 
@@ -35,7 +36,11 @@ else:
 # Of these one at most may be set, so that setting one on the command line unsets the other one of the file.
 EXCLUSIVE = ("calibration", "statistics")
 # The names that a registry allows in a field of plain strings.
-CHOICES: Mapping[str, tuple[str, ...]] = {"ranges": (AUTO, *METHODS), "lifts": tuple(LIFTS)}
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "ranges": (AUTO, *METHODS),
+    "lifts": tuple(LIFTS),
+    "importance": (AUTO, *IMPORTANCE),
+}
 _CONFIG = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 

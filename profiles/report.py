@@ -128,7 +128,7 @@ def rows(report: Report) -> Iterator[tuple[str, str, str]]:
         yield "int8 coverage", "", f"{report.coverage} of the conv, matmul and gemm layers"
     if report.choice is not None:
         yield "precision", "", report.choice.summary
-    if report.sensitivity is not None:
+    if report.sensitivity is not None and report.precision == "int8":
         yield "left in float for accuracy", "", report.sensitivity.summary
     for verdict in report.budget:
         yield f"budget, {verdict.what}", "", verdict.said

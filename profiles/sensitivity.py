@@ -81,6 +81,8 @@ class Sensitivity:
     @property
     def summary(self) -> str:
         """What was left in float, and what it took to find out, one clause."""
+        if not any(trial.holds for trial in self.trials):
+            return f"no choice of layers was enough ({_counted(len(self.trials), 'evaluation')})"
         first, last = self.trials[0], next(trial for trial in self.trials if trial.left == len(self.left))
         gain = f"{first.sqnr_db:.1f} dB" if not self.left else f"{first.sqnr_db:.1f} to {last.sqnr_db:.1f} dB"
         count, evaluations = len(self.left), len(self.trials)

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     type=click.Choice(["auto", "int8", "fp16", "fp32"]),
     default="auto",
     show_default=True,
-    help="auto: int8 where the target has it and there are calibration data, else its best float.",
+    help="auto: the fastest that keeps the accuracy, int8 among them where there are calibration data.",
 )
 @calibration_options
 @click.option("--statistics", metavar="FILE", help="Statistics of `edgepress calibrate`, instead of calibration data.")

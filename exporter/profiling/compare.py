@@ -29,7 +29,8 @@ PRECISION = 0.01  # half of the interval's width at which more pairs are not wor
 _TURN_SECONDS = 0.004
 _BLOCK = 8  # turns between two looks at the clock
 # A pair of processes lasts until its own ratio is known to this standard error.
-_PAIR_ERROR, _LEAST_PAIR, _LONGEST_PAIR = 0.006, 1.0, 4.0
+_PAIR_ERROR, _LEAST_PAIR, _LONGEST_PAIR = 0.006, 1.0, 4.0  # and seconds
+_SHORTEST_PAIR = 0.5  # seconds, where there is no time for more
 # Of three inferences the median is rarely one that had to wait for the core. A wait is as long for A as for B, and so
 # would hide a part of what they differ by. Inferences that are slow in themselves stand alone: all of them wait.
 _SHORTEST_TURN, _LONGEST_TURN = 3, 32
@@ -83,7 +84,7 @@ def compare(a: Subject, b: Subject, setup: Setup, rules: Rules, command: str, ti
         except EngineFailedError as error:
             if len(run.pairs) < 2:
                 raise
-            run.unfinished = error.message
+            run.unfinished = error.told
     after = read_conditions()
     return Comparison(
         a=_side(a, [pair.a for pair in run.pairs]),
@@ -149,7 +150,7 @@ def _pairs(starts: list[Start], rules: Rules, begun: float, run: _Run, tick: Tic
     """Pairs of fresh processes until the interval is narrow or the time is over."""
     while True:
         started = time.monotonic()
-        yield _pair(starts, swapped=len(run.pairs) % 2 == 1)
+        yield _pair(starts, rules.seconds / LEAST_PAIRS, swapped=len(run.pairs) % 2 == 1)
         ended = time.monotonic()
         run.longest = max(run.longest, ended - started)
         tick(min(1.0, max((ended - begun) / rules.seconds, 0.0)))
@@ -159,8 +160,9 @@ def _pairs(starts: list[Start], rules: Rules, begun: float, run: _Run, tick: Tic
             return
 
 
-def _pair(starts: list[Start], *, swapped: bool) -> Turns:
-    """One fresh process an arm, started at the same time; A first in ABBA, B first in the next pair where `swapped`."""
+def _pair(starts: list[Start], seconds: float, *, swapped: bool) -> Turns:
+    """One fresh process an arm, started at the same time, for `seconds` if they can; B goes first where `swapped`."""
+    begun = time.monotonic()
     with ExitStack() as stack:
         order = (1, 0) if swapped else (0, 1)
         engines = [stack.enter_context(starts[index]()) for index in order]
@@ -169,18 +171,23 @@ def _pair(starts: list[Start], *, swapped: bool) -> Turns:
         for engine in engines:
             engine.warm(_WARM)
         undisturbed = max(min(engine.slice(_PROBE)) for engine in engines) / 1e9
-        first, second = _turns(engines, undisturbed)
+        left = seconds - (time.monotonic() - begun)
+        first, second = _turns(engines, undisturbed, min(max(left, _SHORTEST_PAIR), _LONGEST_PAIR))
     return Turns(a=second, b=first) if swapped else Turns(a=first, b=second)
 
 
-def _turns(engines: list[Remote], seconds: float) -> tuple[tuple[Turn, ...], tuple[Turn, ...]]:
-    """Turns of both engines in ABBA order; `seconds` is what one inference takes where nothing disturbs it."""
+def _turns(engines: list[Remote], seconds: float, longest: float) -> tuple[tuple[Turn, ...], tuple[Turn, ...]]:
+    """Turns of both engines in ABBA order, until the ratio is known or `longest` seconds are over.
+
+    Args:
+        seconds: what one inference takes where nothing disturbs it.
+    """
     settle, count = 1, min(max(round(_TURN_SECONDS / seconds), _SHORTEST_TURN), _LONGEST_TURN)
     if seconds > _SLOW:
         settle, count = 0, 1
     taken: tuple[list[Turn], list[Turn]] = ([], [])
     begun = time.monotonic()
-    while (spent := time.monotonic() - begun) < _LONGEST_PAIR or len(taken[0]) < _BLOCK:
+    while (spent := time.monotonic() - begun) < longest or len(taken[0]) < _BLOCK:
         if spent > _LEAST_PAIR and len(taken[0]) >= _BLOCK and standard_error(*taken) <= _PAIR_ERROR:
             break
         for turn in range(_BLOCK):

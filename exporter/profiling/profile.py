@@ -75,7 +75,7 @@ def profile(subject: Subject, setup: Setup, plan: Plan, command: str, step: Step
         except EngineFailedError as error:
             if not found:
                 raise
-            found["unfinished"] = error.message
+            found["unfinished"] = error.told
     return Profile(
         measured=subject.measured,
         setup=setup,

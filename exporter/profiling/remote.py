@@ -27,6 +27,11 @@ TIMEOUT = 120.0  # seconds that a process may be silent beyond what it was asked
 class EngineFailedError(VerificationError):
     """The process that ran an engine crashed, or gave no answer in time."""
 
+    @property
+    def told(self) -> str:
+        """What happened and what to do, in one line."""
+        return " ".join(text for text in (self.message, self.hint) if text)
+
 
 class Remote:
     """A fresh process with one engine; an `Arm` of a measurement.

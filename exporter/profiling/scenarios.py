@@ -73,7 +73,7 @@ def single_stream(start: Start, settings: Settings, meter: Meter | None, tick: T
         except EngineFailedError as error:
             if meter is not None and watch.readings[:1] and not watch.readings[1:]:
                 meter.stop()
-            rest = SingleStream(failure=error.message)
+            rest = SingleStream(failure=error.told)
     readings = [*watch.readings, None, None]
     found = record.measurement(settings) if record.samples else None
     return SingleStream(

@@ -70,7 +70,25 @@ class Chooser:
         return 1 - sum(self._left(name, macs) for name, macs in self.macs.own.items()) / self.macs.total
 
     def narrow(self, share: float) -> bool:
-        """Take steps until at least this share is gone; False where there are no more."""
+        """Take steps until at least this share is gone; False where there are not enough.
+
+        Where the steps are so coarse that much more went, each group is tried as the first to lose something, and what
+        comes closest is taken.
+        """
+        start = dict(self.kept)
+        if not self._descend(share):
+            return False
+        best = dict(self.kept)
+        for group in self.groups if self.removed() > share + SLACK else ():
+            self.kept = dict(start)
+            smaller = [width for width in group.widths(self.multiple) if width < start[group.name]]
+            self.kept[group.name] = smaller[0] if smaller else start[group.name]
+            if self._descend(share) and self.removed() < self._removed_with(best):
+                best = dict(self.kept)
+        self.kept = best
+        return True
+
+    def _descend(self, share: float) -> bool:
         while self.removed() < share:
             step = self._best(share)
             if step is None:
@@ -78,6 +96,13 @@ class Chooser:
             self.kept[step[0].name] = step[1]
         self._give_back(share)
         return True
+
+    def _removed_with(self, kept: dict[str, int]) -> float:
+        now, self.kept = self.kept, kept
+        try:
+            return self.removed()
+        finally:
+            self.kept = now
 
     def removal(self) -> Removal:
         """The units to remove."""
@@ -122,11 +147,7 @@ class Chooser:
                 self.kept[group.name] = wider
 
     def _share_without(self, name: str, kept: int) -> float:
-        now, self.kept[name] = self.kept[name], kept
-        try:
-            return self.removed()
-        finally:
-            self.kept[name] = now
+        return self._removed_with({**self.kept, name: kept})
 
     def _left(self, name: str, macs: int) -> float:
         if self._in_gone_block(name):

@@ -58,8 +58,8 @@ class Group:
         if self.kind == "block":
             return (1, 0)
         fewest = max(1, -(-self.units // LEAST_KEPT))
-        round_ones = (k for k in range(self.units - 1, fewest - 1, -1) if k * self.size % multiple == 0)
-        return (self.units, *round_ones)
+        round_ones = [k for k in range(self.units - 1, fewest - 1, -1) if k * self.size % multiple == 0]
+        return (self.units, *round_ones[:: -(-len(round_ones) // MOST_WIDTHS) or 1])
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -69,6 +69,9 @@ class Group:
 
 # A layer keeps at least this part of its units, 1 / LEAST_KEPT: below, what one measured at half of them says little.
 LEAST_KEPT = 4
+
+# A wide layer offers this many widths at most; finer steps would only take time.
+MOST_WIDTHS = 16
 
 # Units to remove, by group.
 Removal = Mapping[str, tuple[int, ...]]

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ...errors import VerificationError
+from ...errors import EdgepressError, RefusedError, VerificationError
 from ...profiles.choice import EXACT, Choice, Compared, Contender, claimed, fastest, said, smaller
 from ...profiles.measure import Measurement, speedup
 from ...profiles.parity import worst
@@ -29,6 +29,15 @@ BUILD: Mapping[str, Step] = {
 }
 
 
+# What a precision may fail with where the next one may still get through.
+_FAILURES: Mapping[str, tuple[type[EdgepressError], ...]] = {
+    "quantize": (VerificationError, quantize.NothingToQuantizeError),
+    "compile": (RefusedError,),
+    "verify": (VerificationError,),
+    "evaluate": (),
+}
+
+
 def attempt(stage: str) -> Step:
     """A stage of BUILD that, where the precision is ours to choose and this one does not do, goes on with the next."""
     before = list(BUILD)[: list(BUILD).index(stage)]
@@ -37,7 +46,7 @@ def attempt(stage: str) -> Step:
         draft = replace(draft, base=draft.base or draft)
         try:
             return BUILD[stage](draft, advance)
-        except (VerificationError, quantize.NothingToQuantizeError) as error:
+        except _FAILURES[stage] as error:
             following = _following(draft)
             if draft.recipe.precision != "auto" or following is None:
                 raise

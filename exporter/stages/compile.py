@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...backends.base import Backend, Engine, Graph, Rejection
 from ...backends.registry import load_backend
-from ...errors import InputError
+from ...errors import RefusedError
 from ...profiles.environment import this_machine
 from ...profiles.evidence import Evidence
 from ...profiles.report import Sizes
@@ -128,12 +128,12 @@ def refuse(rejections: tuple[Rejection, ...], target: Target | str, by: str = ""
     """Raise when the target's compiler refuses nodes.
 
     Raises:
-        InputError: naming each node and the reason.
+        RefusedError: naming each node and the reason.
     """
     if rejections:
         listed = "\n".join(f"  {rejection}" for rejection in rejections[:10])
         more = f"\n  and {len(rejections) - 10} more" if len(rejections) > 10 else ""
-        raise InputError(
+        raise RefusedError(
             f"Target {target} refuses {len(rejections)} node(s) of the graph{by}:\n{listed}{more}",
             hint="Replace the operator in the model, or choose a target that has it.",
         )

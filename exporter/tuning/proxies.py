@@ -7,15 +7,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING, cast
 
 from ...profiles.budget import Budget, SizeLimit
 from ...profiles.measure import Settings, measure, speedup
 from ...profiles.parity import worst
 from ...profiles.target import Precision
 from ..draft import Draft
+from ..recipe import Recipe
 from ..stages.capture import capture
 from .baseline import Baseline
 from .result import Result
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # How far beyond a limit a point must be seen to be before it is given up: near misses are worth their figures, as the
 # nearest points to a budget that nothing meets.
@@ -61,13 +66,25 @@ class Watch:
             if reason := check(draft):
                 raise GivenUpError(replace(self.result, early=reason))
 
+    def expect(self, recipe: Recipe) -> None:
+        """Before the trial begins: what the weights will take, if pruning takes the same share of them as of the MACs.
+
+        Raises:
+            GivenUpError: that is too much.
+        """
+        left = 1 - (recipe.prune or 0.0)
+        expected = _weights(self.baseline.source.module, cast(Precision, recipe.precision)) * left
+        if self.budget.size is not None and expected > SLACK * self.budget.size.bytes:
+            reason = f"about {SizeLimit(bytes=round(expected / 1000) * 1000)} of weights are to be expected"
+            raise GivenUpError(replace(self.result, early=reason))
+
     def _weights(self, draft: Draft) -> str:
         """Before anything is trained, captured or compiled: what the weights alone will take."""
-        limit, module = self.budget.size, draft.source.module
-        if limit is None or module is None or draft.reference is not None:
+        limit = self.budget.size
+        if limit is None or draft.reference is not None:
             return ""
-        least = int(4 * sum(parameter.numel() for parameter in module.parameters()) * WEIGHT[draft.precision])
-        return f"its weights alone take {SizeLimit(bytes=least)}" if least > SLACK * limit.bytes else ""
+        least = _weights(draft.source.module, draft.precision)
+        return f"its weights alone take {SizeLimit(bytes=int(least))}" if least > SLACK * limit.bytes else ""
 
     def _size(self, draft: Draft) -> str:
         limit, size = self.budget.size, self.result.size
@@ -112,6 +129,11 @@ class Watch:
             return ""
         beyond = before - metric > 2 * max(limit.allowed(before), 0.01 * abs(before))
         return f"it loses {before - metric:.4g}" if beyond else ""
+
+
+def _weights(module: nn.Module | None, precision: Precision) -> float:
+    """Bytes that the weights take in an engine at least; 0 where they are not known."""
+    return 4 * WEIGHT[precision] * sum(p.numel() for p in module.parameters()) if module is not None else 0.0
 
 
 def _with_figures(result: Result, draft: Draft, baseline: Baseline) -> Result:

@@ -53,6 +53,7 @@ class Trials:
         begun = Result(number=number, point=dict(point), machine=str(this_machine()))
         watch = Watch(baseline=self.baseline, budget=self.budget, others=self.others, result=begun)
         try:
+            watch.expect(self.recipe(point))
             bundle = self._export(number, point, watch)
             found = self._timed(bundle, point, watch.result) if self.baseline.timed else watch.result
         except GivenUpError as given_up:

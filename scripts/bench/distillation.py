@@ -30,6 +30,7 @@ from edgepress.profiles.environment import this_machine
 
 RATE = 3e-3
 ARMS = ("alone", "distilled")
+SHORT = "Soft labels ask for more than labels do, and need their steps: in the last row there are too few.\n"
 TEXT = """
 `examples/mobilenet.py`: `student()` has {parameters:,} parameters, `model()` {teacher_parameters:,} and an accuracy of
 {teacher:.3f}; it was trained on all 1297 images. Both arms start from the same weights and see the same images in the
@@ -132,10 +133,14 @@ def _section() -> list[str]:
     last = next(line for line in reversed(lines) if line["tool"] == "distilled")
     return [
         "## Distillation: a student half as wide\n",
-        textwrap.fill(" ".join(TEXT.format(rate=RATE, arm=" and ".join(last["objective"]), **last).split()), 120),
+        textwrap.fill(
+            " ".join(TEXT.format(rate=RATE, arm=" and ".join(last["objective"]), **last).split()),
+            120,
+            break_on_hyphens=False,
+        ),
         "",
         table(("images", "epochs", "steps", *ARMS, "difference, mean (each seed)"), rows),
-        "Soft labels ask for more than labels do, and need their steps: cut short, labels alone do better.\n",
+        *([SHORT] if any(line["scheme"] == "short" for line in lines) else []),
         f"Machine: {last['machine']}; torch {last['torch']}.\n",
         "    python scripts/bench/distillation.py train\n    python scripts/bench/distillation.py render",
     ]

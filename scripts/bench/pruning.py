@@ -114,9 +114,9 @@ def _section() -> list[str]:
     head = ("model", "MACs", "removed", "as given", "int8", "pruned int8", "faster, one", "faster, batch of 8")
     return [
         "## Pruning: int8 engines with and without\n",
-        "Accuracy on 500 held-out images, of the model as given in FP32, of its int8 engine, and of the pruned, trained\n"  # noqa: E501
-        "and quantized one. How many times faster the pruned int8 engine is than the unpruned int8 one on `cpu`\n"
-        "(OpenVINO), one image and eight, with its 95 % interval; both measured in turn in one process.\n",
+        "Accuracy on 500 held-out images, of the model as given in FP32, of its int8 engine, and of the pruned,\n"
+        "trained and quantized one. How many times faster the pruned int8 engine is than the unpruned int8 one on\n"
+        "`cpu` (OpenVINO), one image and eight, with its 95 % interval; both measured in turn in one process.\n",
         table(head, rows),
         *(f"{line['model']}: {'; '.join(line['groups'])}. Ranked by {line['ranked_by']}.\n" for line in lines),
         f"Machine: {lines[-1]['machine']}; {', '.join(f'{n} {v}' for n, v in lines[-1]['tools'].items())}.\n",

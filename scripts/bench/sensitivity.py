@@ -92,7 +92,8 @@ def main() -> None:
         lines = [
             "## Layers left in float: MiniLM",
             "",
-            f"36 products with constant weights, scheme of `{TARGET}`, {bench.statistics.samples} calibration samples;",
+            f"36 products with constant weights, scheme of `{TARGET}`, {bench.statistics.samples} calibration "
+            "sentences;",
             f"SQNR in dB on {16 * HELD_OUT} held-out sentences.",
             f"`python scripts/bench/sensitivity.py`, {this_machine()}; {tools}.",
         ]

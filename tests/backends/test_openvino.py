@@ -139,3 +139,10 @@ def test_without_the_runtime_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch
     assert not here.run
     assert not here.compile
     assert 'pip install "edgepress[openvino]"' in here.remedy
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="reads the CPU's flags from Linux")
+def test_the_float_that_openvino_chooses_by_itself_follows_the_machine() -> None:
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    expected = "fp16" if "amx_fp16" in flags else "bf16" if "bf16" in flags else "fp32"
+    assert OpenVino().native_float(target()) == expected

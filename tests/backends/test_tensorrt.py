@@ -277,6 +277,17 @@ def test_fp32_means_fp32_and_the_inspector_can_tell(tmp_path: Path, precision: P
     assert parsed.network.get_flag(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
 
 
+@needs_rtx
+@pytest.mark.parametrize("sparse", [True, False])
+def test_sparse_kernels_are_allowed_where_the_target_runs_them(tmp_path: Path, sparse: bool) -> None:
+    import tensorrt_rtx as trt
+
+    graph = residual(tmp_path / "m.onnx", True)
+    target = replace(jetson(), sparse_weights=sparse)
+    config = module._config(module._parse(trt, graph), graph, target, "int8", ())
+    assert config.get_flag(trt.BuilderFlag.SPARSE_WEIGHTS) is sparse
+
+
 def version(creation: dict[str, int] | None, builder: tuple[str, ...]) -> SimpleNamespace:
     """The flags of a TensorRT: all that feature detection looks at."""
     kinds = {} if creation is None else {"NetworkDefinitionCreationFlag": SimpleNamespace(**creation)}

@@ -72,6 +72,12 @@ def test_the_script_for_jetpack_6() -> None:
     )
 
 
+def test_a_target_that_runs_sparse_weights_allows_their_kernels() -> None:
+    target = replace(TOOLCHAINS["jetpack-6.2"], sparse_weights=True)
+    assert "--sparsity=enable" in TensorRt().recipe_files(DYNAMIC, target, "int8")["build.sh"]
+    assert "--sparsity" not in script("jetpack-6.2")
+
+
 @pytest.mark.parametrize(
     ("toolchain", "has", "lacks"),
     [

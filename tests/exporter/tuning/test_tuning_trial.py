@@ -94,7 +94,8 @@ def test_a_trial_measures_latency_against_the_fp32_engine_size_and_loss(given: B
 @pytest.mark.parametrize(
     ("point", "budget", "reason"),
     [
-        (FP32, Budget(size=SizeLimit(bytes=10_000)), "its weights alone take 41"),
+        (FP32, Budget(size=SizeLimit(bytes=10_000)), "about 41kB of weights"),
+        ({**FP32, "prune": 50}, Budget(size=SizeLimit(bytes=10_000)), "about 21kB of weights"),
         (INT8, Budget(size=SizeLimit(bytes=12_000)), "it takes "),
         (INT8, Budget(drop=Drop(amount=0.0, relative=False)), "it loses "),
     ],

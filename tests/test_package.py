@@ -30,6 +30,10 @@ HEAVY = {
     "optuna",
     "sqlalchemy",
     "matplotlib",
+    "accelerate",
+    "torch_pruning",
+    "scipy",
+    "pandas",
 }
 HELP_SECONDS = 0.3
 

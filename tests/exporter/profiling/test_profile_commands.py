@@ -167,7 +167,7 @@ def test_three_times_the_work_is_slower_and_one_that_fails_claims_nothing(run: R
 
 
 def test_the_same_work_is_as_fast(run: Run) -> None:
-    """How seldom a difference is claimed is shown by scripts/bench/comparison.py; one in fifty would be too often here."""
+    """How seldom a difference is claimed is shown by scripts/bench/comparison.py."""
     ran = run("compare", "a.onnx", "same.onnx", "--threads", 1, "--seconds", 5)
     assert ran.code == 0, ran.err
     assert "fresh processes an arm" in ran.out

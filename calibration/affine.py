@@ -59,6 +59,8 @@ def weight_scales(weight: npt.NDArray[np.float32], axis: int | None) -> npt.NDAr
     largest = np.maximum(weight.max(axis=others), -weight.min(axis=others)).astype(np.float32)
     scales = np.asarray(largest / np.float32(SYMMETRIC_LIMIT), dtype=np.float32)
     usable = scales >= np.finfo(np.float32).tiny
+    if usable.all():
+        return scales
     return np.where(usable, scales, np.median(scales[usable]) if usable.any() else np.float32(1)).astype(np.float32)
 
 

@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..profiles.environment import usable_cores
 from .feeds import Feeds, samples_in
 from .portions import LIMIT, Portions, Shape
-from .statistics import NO_DATA, Channels, Statistics, TensorStatistics, add_digests, digest
+from .statistics import NO_DATA, Channels, Statistics, Tally, TensorStatistics, add_digests, digest
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -42,7 +42,12 @@ class Collector:
     first: int = 0
     samples: int = 0
     data: str = NO_DATA
-    tensors: dict[str, TensorStatistics] = field(default_factory=dict)
+    _tallies: dict[str, Tally] = field(default_factory=dict)
+
+    @property
+    def tensors(self) -> dict[str, TensorStatistics]:
+        """The states so far."""
+        return {name: tally.state() for name, tally in self._tallies.items()}
 
     def add(self, feed: Feed, values: dict[str, Array]) -> None:
         """Take in one portion: the feed and the values of the tensors inside the graph, which are used up.
@@ -50,27 +55,20 @@ class Collector:
         Raises:
             InputError: a tensor of the model is NaN or Inf.
         """
-        for name in self.observed:
+        for name, keep in self.observed.items():
             # Taken out, so that a tensor's memory is free for the next run as soon as it is counted.
             array = values.pop(name) if name in values else feed[name]
-            if array.size:
-                state = self._state(name, array)
-                self.tensors[name] = self.tensors[name].merge(state) if name in self.tensors else state
+            if array.size and not self._tallies.setdefault(name, Tally(keep)).add(array):
+                raise self._unusable(name, array)
         self.samples += samples_in(feed)
         self.data = add_digests(self.data, digest(feed))
 
-    def _state(self, name: str, array: Array) -> TensorStatistics:
-        # Inf minus Inf is a NaN that numpy would warn of; the extremes tell it too, and better.
-        with np.errstate(invalid="ignore", over="ignore"):
-            state = TensorStatistics.of(array, self.observed[name])
-        if not (np.isfinite(state.minimum) and np.isfinite(state.maximum)):
-            first = self.first + self.samples
-            bad = int(np.argwhere(~np.isfinite(array))[0][0]) if array.ndim else 0
-            raise InputError(
-                f"The model's tensor {name!r} became NaN or Inf at calibration sample {first + bad}.",
-                hint="Look at that sample, or exclude the layer from int8 with --exclude.",
-            )
-        return state
+    def _unusable(self, name: str, array: Array) -> InputError:
+        bad = int(np.argwhere(~np.isfinite(array))[0][0]) if array.ndim else 0
+        return InputError(
+            f"The model's tensor {name!r} became NaN or Inf at calibration sample {self.first + self.samples + bad}.",
+            hint="Look at that sample, or exclude the layer from int8 with --exclude.",
+        )
 
     def statistics(self, graph: Graph, *, converged: bool = False) -> Statistics:
         """What was collected.
@@ -78,7 +76,7 @@ class Collector:
         Raises:
             InputError: no batch held any element of some tensor.
         """
-        missing = [name for name in self.observed if name not in self.tensors]
+        missing = [name for name in self.observed if name not in self._tallies]
         if missing:
             raise InputError(f"Calibration never produced a value of {missing[0]!r}: the data set is empty there.")
         return Statistics(
@@ -168,7 +166,7 @@ class Runner:
         waiting: deque[tuple[Feed, Future[dict[str, Array]]]] = deque()
         for portion in chain.from_iterable(map(self._outputs.portions.of, feeds)):
             waiting.append((portion, self._ahead.submit(self._run, portion)))
-            if len(waiting) > self._runs:
+            if len(waiting) >= self._runs:
                 feed, values = waiting.popleft()
                 yield feed, values.result()
         for feed, values in waiting:

@@ -1,7 +1,7 @@
 """A histogram whose bins are fixed before any data is seen: the top bits of a float32 are the bin.
 
 Sign, exponent and the first three bits of the mantissa make 4096 bins, eight to an octave. Because the grid never
-depends on the data, counts of two data sets add, exactly and in any order.
+depends on the data, counts of two data sets add, exactly and in any order. kernels.py counts.
 """
 
 from __future__ import annotations
@@ -11,22 +11,10 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-Counts = npt.NDArray[np.int64]
+from .kernels import BINS, SHIFT, Counts
+
+MANTISSA_BITS = 23 - SHIFT
 Values = npt.NDArray[np.float64]
-MANTISSA_BITS = 3
-SHIFT = 23 - MANTISSA_BITS
-BINS = 1 << (32 - SHIFT)
-# Counting goes through a 64-bit copy of the bin indices; in blocks of this many elements it stays in the second cache.
-BLOCK = 1 << 15
-
-
-def count(array: npt.NDArray[np.float32]) -> Counts:
-    """How many elements of a finite, contiguous float32 array fall into each bin, int64 of shape (4096,)."""
-    bits = array.reshape(-1).view(np.uint32)
-    counts = np.zeros(BINS, np.int64)
-    for start in range(0, len(bits), BLOCK):
-        counts += np.bincount(bits[start : start + BLOCK] >> SHIFT, minlength=BINS)
-    return counts
 
 
 @cache
@@ -38,6 +26,11 @@ def edges() -> tuple[Values, Values]:
         outer = (starts + np.uint32((1 << SHIFT) - 1)).view(np.float32).astype(np.float64)
     usable = np.isfinite(inner) & np.isfinite(outer)
     return np.where(usable, inner, np.nan), np.where(usable, outer, np.nan)
+
+
+def finite(counts: Counts) -> bool:
+    """Whether neither Inf nor NaN was counted."""
+    return not counts[np.isnan(edges()[0])].any()
 
 
 def centers() -> Values:

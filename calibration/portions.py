@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from ..backends.base import Feed, TensorSpec
 from .feeds import samples_in
 
-# Bytes of observed tensors a run; several runs are in memory at once. Half as much made the smallest models a quarter
-# slower, for 4 MB less of memory.
-LIMIT = 8 << 20
+# Bytes of observed tensors a run; several runs are in memory at once. Less saves little, as the sessions stay, and
+# costs the fixed time of one more run a batch.
+LIMIT = 3 << 20
 Shape = Sequence[int | str | None]
 
 

@@ -36,11 +36,12 @@ class Settled:
         """Whether the rest of the data need not be read."""
         if collector.samples < self._next:
             return False
-        before, self._before = self._before, self._ranges(collector.tensors)
+        tensors = collector.tensors
+        before, self._before = self._before, self._ranges(tensors)
         self._next = 2 * collector.samples
         return bool(before) and all(
             self._noise(state, before[name]) <= (1 + TOLERANCE) * self._noise(state, self._before[name])
-            for name, state in collector.tensors.items()
+            for name, state in tensors.items()
             if name in before
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,11 +12,11 @@ import numpy.typing as npt
 
 from ..backends.base import Array
 from ..errors import InputError
-from . import exact, loggrid
+from . import exact
+from .kernels import Counts, Seen, observe
 
 NONE = np.empty(0, np.float32)
 NO_SQUARES = np.empty((len(exact.EXPONENTS), 0), np.int64)
-FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,28 +46,6 @@ class ChannelStatistics:
     minimum: npt.NDArray[np.float32]
     maximum: npt.NDArray[np.float32]
     square: exact.Limbs
-
-    @classmethod
-    def of(cls, array: npt.NDArray[np.float32], channels: Channels) -> ChannelStatistics:
-        """The state of one non-empty array."""
-        rows, over = _rows(array, channels.axis)
-        kept = "ij" if over == 2 else "ik"
-        # einsum, as sum() pays for its pairwise order once a row, and the rows of deep layers are short.
-        total = exact.limbs(_in_range(np.einsum(f"ijk->{kept}", rows)))
-        count = array.size // array.shape[channels.axis]
-        if not channels.spread:
-            return cls(axis=channels.axis, count=count, total=total, minimum=NONE, maximum=NONE, square=NO_SQUARES)
-        squares = np.einsum(f"ijk,ijk->{kept}", rows, rows) if channels.squares else None
-        # Over the samples first: the rows of deep layers are short, and each costs numpy a call. Adding 0 makes -0 a
-        # 0: which of the two a minimum gives depends on the order.
-        return cls(
-            axis=channels.axis,
-            count=count,
-            total=total,
-            minimum=rows.min(axis=0).min(axis=over - 1) + np.float32(0),
-            maximum=rows.max(axis=0).max(axis=over - 1) + np.float32(0),
-            square=NO_SQUARES if squares is None else exact.limbs(_in_range(squares)),
-        )
 
     def merge(self, other: ChannelStatistics) -> ChannelStatistics:
         """The state of both data sets together."""
@@ -113,7 +92,7 @@ class TensorStatistics:
     count: int
     minimum: float
     maximum: float
-    histogram: loggrid.Counts
+    histogram: Counts
     channels: ChannelStatistics | None = None
 
     @classmethod
@@ -124,16 +103,9 @@ class TensorStatistics:
             array: any real dtype; counted as float32.
             keep: per-channel state to keep.
         """
-        floats = np.ascontiguousarray(array, dtype=np.float32)
-        channels = None if keep is None else ChannelStatistics.of(floats, keep)
-        spread = channels if channels is not None and channels.minimum.size else None
-        return cls(
-            count=floats.size,
-            minimum=float((floats if spread is None else spread.minimum).min()) + 0.0,
-            maximum=float((floats if spread is None else spread.maximum).max()) + 0.0,
-            histogram=loggrid.count(floats),
-            channels=channels,
-        )
+        tally = Tally(keep)
+        tally.add(array)
+        return tally.state()
 
     def merge(self, other: TensorStatistics) -> TensorStatistics:
         """The state of both data sets together; exact, commutative and associative.
@@ -150,23 +122,64 @@ class TensorStatistics:
         )
 
 
-def _rows(array: npt.NDArray[np.float32], axis: int) -> tuple[npt.NDArray[np.float32], int]:
-    """The array in three axes and the one to reduce first, so that numpy reduces at full speed; channels are the other.
+class Tally:
+    """Takes in array after array of one tensor, in place; gives the state that their states merge to."""
 
-    (samples, positions, C) and 1 where the channels are last, (outer, C, inner) and 2 elsewhere. What is summed in
-    float32 lies within one sample, so that the sums do not depend on how the samples were batched.
+    def __init__(self, keep: Channels | None = None) -> None:
+        """Prepare.
+
+        Args:
+            keep: per-channel state to keep.
+        """
+        self._keep, self._count = keep, 0
+        self._seen: Seen | None = None
+
+    def add(self, array: Array) -> bool:
+        """Take in one non-empty array, of any real dtype, counted as float32; whether all so far was finite."""
+        floats = np.ascontiguousarray(array, dtype=np.float32)
+        values = floats.reshape(1, 1, 1, -1) if self._keep is None else _by_channel(floats, self._keep.axis)
+        if self._seen is None:
+            self._seen = self._nothing(values.shape[2])
+        observe(values, self._seen)
+        self._count += floats.size
+        return self._seen.finite()
+
+    def state(self) -> TensorStatistics:
+        """The state so far; what is added later does not change it."""
+        assert self._seen is not None
+        # Adding 0 makes a copy, and -0 a 0: which of the two a minimum gives depends on the order.
+        low, high = self._seen.minimum + np.float32(0), self._seen.maximum + np.float32(0)
+        return TensorStatistics(
+            count=self._count,
+            minimum=float(low.min()),
+            maximum=float(high.max()),
+            histogram=self._seen.counts.copy(),
+            channels=None
+            if self._keep is None
+            else ChannelStatistics(
+                axis=self._keep.axis,
+                count=self._count // len(low),
+                total=self._seen.total.copy(),
+                square=self._seen.square.copy(),
+                minimum=low if self._keep.spread else NONE,
+                maximum=high if self._keep.spread else NONE,
+            ),
+        )
+
+    def _nothing(self, channels: int) -> Seen:
+        squares = self._keep is not None and self._keep.spread and self._keep.squares
+        return Seen.nothing(channels, sums=self._keep is not None, squares=squares, spread=True)
+
+
+def _by_channel(array: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
+    """The array as (O, M, C, I), C the channels; what is summed in float32, M and I, lies within one sample.
+
+    So the sums do not depend on how the samples were batched.
     """
     axis %= array.ndim
-    if axis == array.ndim - 1:
-        return array.reshape(len(array) if axis else 1, -1, array.shape[-1]), 1
-    return array.reshape(int(np.prod(array.shape[:axis])), array.shape[axis], -1), 2
-
-
-def _in_range(sums: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The sums; one that left float32's range stays at its end."""
-    if np.isfinite(sums).all():
-        return sums
-    return np.nan_to_num(sums, posinf=FLOAT32_MAX, neginf=-FLOAT32_MAX)
+    before, after = array.shape[:axis], array.shape[axis + 1 :]
+    outer = before[0] if before else 1
+    return array.reshape(outer, math.prod(before[1:]), array.shape[axis], math.prod(after))
 
 
 def _merged(one: ChannelStatistics | None, other: ChannelStatistics | None) -> ChannelStatistics | None:

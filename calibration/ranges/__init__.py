@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .. import loggrid
+from ..kernels import Counts
 from ..statistics import TensorStatistics
 from . import entropy, min_max, mse, percentile
 
@@ -20,7 +20,7 @@ class Distribution:
 
     minimum: float
     maximum: float
-    histogram: loggrid.Counts
+    histogram: Counts
     symmetric: bool
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from .. import loggrid
 from ..affine import STEPS, SYMMETRIC_LIMIT
+from ..kernels import Counts
 
 if TYPE_CHECKING:
     from . import Distribution
@@ -37,13 +38,13 @@ def find(seen: Distribution) -> tuple[float, float]:
     return low, high
 
 
-def noise(histogram: loggrid.Counts, low: float, high: float) -> float:
+def noise(histogram: Counts, low: float, high: float) -> float:
     """Expected squared error, summed over the elements, of 8-bit rounding and clipping to `low..high`."""
     bins = loggrid.occupied_bins(histogram)
     return float(_costs(bins, histogram, np.asarray([low]), np.asarray([high]), STEPS)[0])
 
 
-def _costs(bins: npt.NDArray[np.intp], histogram: loggrid.Counts, lows: Values, highs: Values, steps: int) -> Values:
+def _costs(bins: npt.NDArray[np.intp], histogram: Counts, lows: Values, highs: Values, steps: int) -> Values:
     """Expected squared error of each candidate range, shape of `lows`."""
     values, counts = loggrid.centers()[bins], histogram[bins]
     inner, outer = (edge[bins] for edge in loggrid.edges())

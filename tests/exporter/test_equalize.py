@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from edgepress.calibration.collect import collect
-from edgepress.calibration.statistics import Channels, ChannelStatistics
+from edgepress.calibration.statistics import Channels, TensorStatistics
 from edgepress.exporter.cli import options
 from edgepress.exporter.passes import equalize
 from edgepress.exporter.passes.channel_domains import find_domains
@@ -190,7 +190,7 @@ def test_what_does_not_follow_a_scale_is_left_alone(tmp_path):
 def test_dividing_channels_divides_means_and_extremes():
     array = np.random.default_rng(0).normal(size=(4, 3, 5, 5)).astype(np.float32)
     factors = np.asarray([0.5, 1.0, 30.0])
-    before = ChannelStatistics.of(array, Channels(axis=1, spread=True))
+    before = TensorStatistics.of(array, Channels(axis=1, spread=True)).channels
     expected = array / factors.reshape(1, -1, 1, 1)
     found = before.divided(factors)
     np.testing.assert_allclose(found.mean(), expected.mean((0, 2, 3)), rtol=1e-5, atol=1e-8)

@@ -107,6 +107,7 @@ def test_a_pruned_model_is_exported_with_its_axis_free(cli: Cli, net: Path, tmp_
     assert "MACs, as given and pruned" in text and "## Pruning" in text
 
 
+@pytest.mark.slow
 def test_groups_are_ranked_by_measured_time_where_the_engine_runs(cli: Cli, net: Path, tmp_path: Path) -> None:
     ran = cli("export", net, "-t", "cpu", "--precision", "fp32", "--prune", "0.3", "--epochs", "0")
     assert ran.code == 0, ran.err

@@ -33,7 +33,7 @@ def main() -> None:
     else:
         from latency import measure_latency
 
-        measure_latency(options.models, options.tools, options.n[0], options.seconds)
+        measure_latency(options.models, options.tools, options.n[0], options.seconds, options.threads)
 
 
 def _options() -> argparse.Namespace:
@@ -45,6 +45,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--schemes", nargs="+", choices=("x86", "arm", "tensorrt"), default=["x86"])
     parser.add_argument("--seeds", type=int, default=3, help="calibration subsets")
+    parser.add_argument("--threads", type=int, default=0, help="of a session; default: the runtime's own choice")
     parser.add_argument("--seconds", type=float, default=4.0, help="measured seconds an arm")
     return parser.parse_args()
 

@@ -24,7 +24,7 @@ from edgepress.profiles.target import load_target
 OURS = {"onnxruntime": "edgepress", "openvino": "edgepress-openvino"}
 
 
-def measure_latency(models: list[str], tools: list[str], n: int, seconds: float) -> None:
+def measure_latency(models: list[str], tools: list[str], n: int, seconds: float, threads: int) -> None:
     """Measure edgepress's file, each peer's and FP32 on both runtimes."""
     settings = Settings(warmup_seconds=0.5, seconds=seconds, samples=100, cap=1.0, slice_seconds=0.15)
     for model in (MODELS[name] for name in models):
@@ -32,8 +32,8 @@ def measure_latency(models: list[str], tools: list[str], n: int, seconds: float)
         files = _files(model, tools, n)
         feed = _one_sample(model)
         for runtime in OURS:
-            calls = _arms(runtime, model, {k: v for k, v in files.items() if TOOLS[k].reads(runtime)}, feed)
-            _report(runtime, model, measure(calls, settings), files)
+            calls = _arms(runtime, model, {k: v for k, v in files.items() if TOOLS[k].reads(runtime)}, feed, threads)
+            _report(runtime, model, measure(calls, settings), files, threads)
 
 
 def _files(model: Model, tools: list[str], n: int) -> dict[str, Path]:
@@ -54,16 +54,19 @@ def _one_sample(model: Model) -> dict[str, Any]:
 
 
 def _arms(
-    runtime: str, model: Model, files: Mapping[str, Path], feed: dict[str, Any]
+    runtime: str, model: Model, files: Mapping[str, Path], feed: dict[str, Any], threads: int
 ) -> dict[str, Callable[[], object]]:
     """One callable an arm; OpenVINO runs FP32 both in float32 and in what it chooses (bf16 where there is AMX)."""
     arms: dict[str, Callable[[], object]] = {}
     if runtime == "onnxruntime":
-        opens = {"fp32": lambda: on_onnxruntime(model.onnx)}
-        opens |= {name: lambda path=path: on_onnxruntime(path) for name, path in files.items()}
+        opens = {"fp32": lambda: on_onnxruntime(model.onnx, threads)}
+        opens |= {name: lambda path=path: on_onnxruntime(path, threads) for name, path in files.items()}
     else:
-        opens = {"fp32": lambda: on_openvino(model.onnx), "fp32-default": lambda: on_openvino(model.onnx, "")}
-        opens |= {name: lambda path=path: on_openvino(path, "") for name, path in files.items()}
+        opens = {
+            "fp32": lambda: on_openvino(model.onnx, threads=threads),
+            "fp32-default": lambda: on_openvino(model.onnx, "", threads),
+        }
+        opens |= {name: lambda path=path: on_openvino(path, "", threads) for name, path in files.items()}
     for name, make in opens.items():
         try:
             run = make()
@@ -75,7 +78,7 @@ def _arms(
     return arms
 
 
-def _report(runtime: str, model: Model, measured: Mapping[str, Any], files: Mapping[str, Path]) -> None:
+def _report(runtime: str, model: Model, measured: Mapping[str, Any], files: Mapping[str, Path], threads: int) -> None:
     ours = measured.get(OURS[runtime])
     for name, arm in measured.items():
         fields: dict[str, Any] = {
@@ -87,7 +90,7 @@ def _report(runtime: str, model: Model, measured: Mapping[str, Any], files: Mapp
             fields["ours_faster"] = [round(x, 3) for x in (r.value, r.low, r.high)]
         if name in files and files[name].suffix == ".onnx":
             fields["coverage"] = _coverage(runtime, files[name], model)
-        record("latency", model=model.name, tool=name, runtime=runtime, **fields)
+        record("latency", model=model.name, tool=name, runtime=runtime, threads=threads, **fields)
 
 
 def _coverage(runtime: str, path: Path, model: Model) -> str:

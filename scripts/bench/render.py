@@ -98,10 +98,12 @@ def _quality(runs: Lines) -> str:
 
 def _latency(lines: Lines) -> Iterable[str]:
     """For each runtime: median, how many times faster edgepress's file is, and int8 coverage."""
-    for (runtime,), part in _grouped([x for x in lines if "median_ms" in x], "runtime").items():
+    measured = [{"threads": 0, **line} for line in lines if "median_ms" in line]
+    for (runtime, threads), part in _grouped(measured, "runtime", "threads").items():
         runs = _grouped(part, "tool", "model")
         models = _known({model for _, model in runs})
-        yield f"### Latency on {runtime}, batch 1: median ms / times that edgepress's file is faster / int8 layers\n"
+        how = f"{runtime}, {threads} thread" if threads else runtime
+        yield f"### Latency on {how}, batch 1: median ms / times that edgepress's file is faster / int8 layers\n"
         tools = list(dict.fromkeys(tool for tool, _ in runs))
         yield _table(models, {tool: [_speed(runs.get((tool, model), [])) for model in models] for tool in tools})
 

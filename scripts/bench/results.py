@@ -23,7 +23,7 @@ def record(kind: str, **fields: Any) -> None:
 
 
 # What names a result; of two with the same name the later one counts.
-_KEY = ("model", "tool", "scheme", "runtime", "n", "seed", "repetition")
+_KEY = ("model", "tool", "scheme", "runtime", "n", "seed", "repetition", "threads")
 
 
 def load(kind: str, path: Path = RAW) -> list[dict[str, Any]]:

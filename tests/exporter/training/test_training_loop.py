@@ -285,7 +285,7 @@ GOOD = ({"x": torch.zeros(4, 8)}, torch.zeros(4, dtype=torch.int64))
         ({"evaluate": lambda predict: "0.9"}, "evaluate() returned '0.9'; expected a finite number"),
         ({"evaluate": lambda predict: 1 / 0}, "evaluate() fails."),
         ({"evaluate": lambda predict: predict({})["output"]}, "predict() was given nothing; it also needs x"),
-        ({"evaluate": lambda predict: predict({"x": np.zeros((2, 3), "f")})}, "'x' that has shape (2, 3), expected (batch"),
+        ({"evaluate": lambda predict: predict({"x": np.zeros((2, 3), "f")})}, "shape (2, 3), expected (batch, 8)"),
         ({"dynamic": {}}, "'x' that has shape (200, 8), expected (2, 8)"),
     ],
 )

@@ -19,7 +19,7 @@ def score(evaluate: Callable[[Predict], float], predict: Predict) -> float:
     with user_errors("evaluate()"):
         value: Any = evaluate(predict)
     try:
-        number = float(value)
+        number = math.nan if isinstance(value, str | bytes) else float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):

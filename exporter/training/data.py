@@ -73,8 +73,8 @@ class TrainingData:
 
     def _spent(self, epoch: int) -> InputError:
         return InputError(
-            f"{self.origin} gives no batch when it is called again, for epoch {epoch + 1}.",
-            hint="Return a fresh iterable at each call; a generator can be read only once.",
+            f"{self.origin} gives no batch for epoch {epoch + 1}.",
+            hint="Give at least one, and a fresh iterable at each call; a generator can be read only once.",
         )
 
     def count(self, processes: int = 1) -> int:
@@ -169,14 +169,14 @@ def seed_all(*parts: int) -> None:
     seed(number)
 
 
-def input_specs(source: Source) -> tuple[TensorSpec, ...]:
-    """The inputs with the axes that may vary: the free ones, and the first."""
+def input_specs(source: Source, *, any_batch: bool = True) -> tuple[TensorSpec, ...]:
+    """The inputs with the axes that may vary: the free ones, and for data, which torch reads, the first."""
     return tuple(
         TensorSpec(
             name=name,
             dtype=array.dtype.name,
             shape=tuple(
-                source.dynamic.get(name, {}).get(axis, size if axis else "batch")
+                source.dynamic.get(name, {}).get(axis, size if axis or not any_batch else "batch")
                 for axis, size in enumerate(array.shape)
             ),
         )

@@ -24,7 +24,7 @@ from ..score import score
 from ..sources import Source, torch_predict, user_errors
 from ..sources.torch_module import module_digest, named_outputs
 from .checkpoint import Checkpoint, Position, Saved
-from .data import Batch, seed_all, training_data
+from .data import Batch, input_specs, seed_all, training_data
 from .objective import Output, outputs_to_follow
 from .settings import TrainingSettings
 from .setup import accelerator, optimizer, rate, trainable
@@ -287,8 +287,16 @@ class _Run:
             return None
         self.student.eval()
         run = torch_predict(replace(self.source, module=self.student))
+        specs = input_specs(self.source, any_batch=False)
 
         def predict(feed: Feed) -> dict[str, Array]:
+            # torch takes any batch, the engine does not: said here, and not after hours of training.
+            for spec in (spec for spec in specs if spec.name in feed):
+                if clause := spec.mismatch(feed[spec.name]):
+                    raise InputError(
+                        f"evaluate() gives predict() input {spec.name!r} that {clause}, as the engine will.",
+                        hint="dynamic() names the axes that may vary.",
+                    )
             with user_errors("forward, as evaluate() calls it,"):
                 return run(feed)
 

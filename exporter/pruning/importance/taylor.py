@@ -47,7 +47,7 @@ def score(source: Source, groups: Sequence[Group]) -> dict[str, npt.NDArray[np.f
                 value = checked_loss(loss, _run(module, feed), targets)
                 value.backward()  # type: ignore[no-untyped-call]
             if not bool(torch.isfinite(value)):
-                raise InputError(f"loss() is {float(value)} on training batch {seen}, before anything was pruned.")
+                raise InputError(f"loss() is {value.item()} on training batch {seen}, before anything was pruned.")
             seen += 1
             for group in groups:
                 found[group.name] += _gates(module, group) ** 2

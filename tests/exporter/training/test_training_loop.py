@@ -268,7 +268,7 @@ GOOD = ({"x": torch.zeros(4, 8)}, torch.zeros(4, dtype=torch.int64))
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"training": batches()}, "training() gives no batch"),
+        ({"training": batches()}, "training() gives no batch."),
         ({"training": batches(GOOD[0])}, "training(), batch 0 is a dict; expected ({input: tensor}, targets)"),
         ({"training": batches((1, 2, 3))}, "batch 0 is a tuple of 3: (int, int, int)"),
         ({"training": batches(GOOD, ({"y": GOOD[0]["x"]}, 0))}, "batch 1 has 'y'; the model's inputs are 'x'"),
@@ -282,9 +282,11 @@ GOOD = ({"x": torch.zeros(4, 8)}, torch.zeros(4, dtype=torch.int64))
         ({"loss": None}, "nothing to train against"),
         ({"training": None, "calibration": None}, "brings no data to train on"),
         ({"evaluate": lambda predict: None}, "evaluate() returned None; expected a finite number"),
+        ({"evaluate": lambda predict: "0.9"}, "evaluate() returned '0.9'; expected a finite number"),
         ({"evaluate": lambda predict: 1 / 0}, "evaluate() fails."),
         ({"evaluate": lambda predict: predict({})["output"]}, "predict() was given nothing; it also needs x"),
-        ({"evaluate": lambda predict: predict({"x": np.zeros((2, 3), "f")})}, "forward, as evaluate() calls it, fails"),
+        ({"evaluate": lambda predict: predict({"x": np.zeros((2, 3), "f")})}, "shape (2, 3), expected (batch, 8)"),
+        ({"dynamic": {}}, "'x' that has shape (200, 8), expected (2, 8)"),
     ],
 )
 def test_one_clear_message(changed: dict[str, Any], says: str) -> None:
@@ -293,7 +295,7 @@ def test_one_clear_message(changed: dict[str, Any], says: str) -> None:
 
 def test_a_generator_that_can_be_read_once_is_told_from_data() -> None:
     once = training()
-    assert "gives no batch when it is called again, for epoch 1" in fails(toy(training=lambda epoch=0: once))
+    assert "gives no batch for epoch 1" in fails(toy(training=lambda epoch=0: once))
 
 
 def test_training_that_raises_shows_the_users_line() -> None:

@@ -19,6 +19,7 @@ from ..profiles.environment import usable_cores
 from ..profiles.measure import Call, Measurement, measure, speedup
 from ..profiles.parity import Parity, worst
 from ..profiles.target import Precision, Target
+from ..profiles.waiting import Waiting
 from .bundle import Bundle
 from .golden import Golden
 from .recipe import MINIMUM_SQNR_DB
@@ -158,12 +159,13 @@ def _compiled(
 
 def _measured(calls: Mapping[Precision, Call]) -> dict[Precision, Measurement]:
     """Latencies, with a second, longer look where the first leaves open which is faster."""
-    found: dict[Precision, Measurement] = dict(measure(calls)) if calls else {}  # type: ignore[arg-type]
-    ratios = (speedup(found[a], found[b]) for a, b in permutations(found, 2))
-    if any(undecided(ratio) for ratio in ratios):
-        more: dict[Precision, Measurement] = measure(calls)  # type: ignore[assignment, arg-type]
-        found = {precision: one.and_then(more[precision]) for precision, one in found.items()}
-    return found
+    with Waiting() as waiting:
+        found: dict[Precision, Measurement] = dict(measure(calls)) if calls else {}  # type: ignore[arg-type]
+        ratios = (speedup(found[a], found[b]) for a, b in permutations(found, 2))
+        if any(undecided(ratio) for ratio in ratios):
+            more: dict[Precision, Measurement] = measure(calls)  # type: ignore[assignment, arg-type]
+            found = {precision: one.and_then(more[precision]) for precision, one in found.items()}
+    return {precision: one.having_waited(waiting.share) for precision, one in found.items()}
 
 
 def _decided(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from ...backends.base import Engine, Feed
 from ...profiles.choice import undecided
 from ...profiles.measure import Measurement, measure, speedup
+from ...profiles.waiting import Waiting
 from ..draft import Draft
 from ..progress import Advance
 from ..sources import torch_predict
@@ -24,14 +25,21 @@ def run(draft: Draft, advance: Advance) -> Draft:
     assert draft.golden is not None
     feed = draft.golden.feeds[0]
     arms = _arms(draft, feed)
-    found = measure(arms, tick=lambda share: advance(share, ""))
+    found = _measured(arms, lambda share: advance(share, ""))
     if draft.recipe.precision == "auto" and _open(found, draft):
         # One longer look, so that a machine that is busy does not decide what is shipped.
         timed = {name: arm for name, arm in arms.items() if name != "torch"}
-        more = measure(timed, tick=lambda share: advance(share, "once more"))
+        more = _measured(timed, lambda share: advance(share, "once more"))
         found = {**found, **{name: found[name].and_then(again) for name, again in more.items()}}
     shape = ", ".join(f"{name} {tuple(array.shape)}" for name, array in feed.items())
     return replace(draft, latency=found, latency_shape=shape)
+
+
+def _measured(arms: Arms, tick: Callable[[float], None]) -> dict[str, Measurement]:
+    """Measurements that know whether others wanted the cores too."""
+    with Waiting() as waiting:
+        found = measure(arms, tick=tick)
+    return {name: one.having_waited(waiting.share) for name, one in found.items()}
 
 
 def unmeasured(draft: Draft) -> str:

@@ -111,8 +111,7 @@ def _show(
 
 
 def _asked(budget: Budget) -> str:
-    limits = {"latency": budget.latency, "size": budget.size, "drop": budget.drop}
-    return ", ".join(f"{what} {limit}" for what, limit in limits.items() if limit is not None) or "nothing was asked"
+    return ", ".join(f"{name} {limit}" for name, limit in budget.limits().items()) or "nothing was asked"
 
 
 def _misses(near: Sequence[Result], plan: Plan, before: float | None) -> list[str]:

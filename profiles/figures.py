@@ -24,7 +24,7 @@ UNITS: Mapping[str, str] = {
     "memory": "bytes",
     "throughput": "/s",
 }
-TIMED = ("ms", "x", "/s")  # units of what has an interval
+TIMED = ("ms", "x", "/s")  # units of what is measured by repetition, and so has an interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Figure:
         text = spelt(self.value, self.unit)
         if self.before is not None:
             return f"{text} ({self.before:.4f} to {self.before - self.value:.4f})"
-        if self.unit not in TIMED:
+        if self.unit not in TIMED and self.low == self.high:
             return text
         number, space, unit = (text if " " in text else f"{text} ").partition(" ")
         low, high = (spelt(bound, self.unit).removesuffix(f" {self.unit}") for bound in (self.low, self.high))
@@ -67,6 +67,8 @@ def spelt(value: float, unit: str) -> str:
         return f"{value / 1e6:.3f} MB" if value >= 100_000 else f"{value / 1e3:.3f} kB"
     if unit == "ms":
         return f"{value:.3f} ms"
+    if unit == "%":
+        return f"{value:+.1%}"
     return f"{value:.2f}x" if unit == "x" else f"{value:.1f}/s" if unit == "/s" else f"{value:.4g}"
 
 

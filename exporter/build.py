@@ -15,7 +15,7 @@ from ..backends.registry import load_backend
 from ..errors import UnservedError
 from ..profiles.environment import now, this_machine, tool_versions, usable_cores
 from ..profiles.evidence import Evidence
-from ..profiles.layers import coverage
+from ..profiles.layers import coverage, untimed
 from ..profiles.measure import Measurement, speedup
 from ..profiles.parity import Parity
 from ..profiles.report import Report
@@ -23,6 +23,7 @@ from .bundle import FALLBACK, LATENCY, MANIFEST, Bundle, Manifest, check_files, 
 from .candidates import Contest, contest
 from .golden import Golden
 from .seal import load_report, seal
+from .sizes import size_split
 from .stages.verify import check_golden, golden_evidence, is_device
 
 
@@ -96,7 +97,7 @@ def build_bundle(path: Path) -> Bundle:
             "engine": entry,
             "tools": tool_versions(),
         }
-        seal(work, fields, report, _arms(found))
+        seal(work, path.name, fields, report, _arms(found))
     return load_bundle(path)
 
 
@@ -142,8 +143,12 @@ def _renewed(report: Report, backend: Backend, engine: Engine, found: Contest, m
         evidence=(*kept, built),
         missing=missing,
         sizes=replace(report.sizes, engine=found.winner.size, weights=weights),
+        size=size_split(found.winner.graph.path, found.winner.engine.path),
+        layers=(),
         coverage=None,
         latency={},
+        before=None,
+        after=None,
         faster=None,
         choice=found.choice(report.choice) if report.choice is not None and found.settled else report.choice,
         notes=(*report.notes, *engine.notes),
@@ -161,13 +166,14 @@ def _proven(
     if not parity:
         return report
     on_device = is_device(manifest.target)
-    layers = backend.inspect(engine, manifest.target, golden.feeds[0]) if engine.precision == "int8" else None
+    layers = backend.inspect(engine, manifest.target, golden.feeds[0])
     proof = golden_evidence(parity, backend.available().version, "the engine", on_device=on_device)
     return replace(
         report,
         parity={**report.parity, "engine": parity},
         parity_how="the engine",
-        coverage=None if layers is None else coverage(layers),
+        coverage=coverage(layers) if engine.precision == "int8" else None,
+        layers=layers if on_device else untimed(layers),
         evidence=(*report.evidence, proof),
     )
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..backends.base import AxisRange, Backend, Engine, Graph, Session
 from ..profiles.choice import Choice
+from ..profiles.conditions import Conditions
 from ..profiles.evidence import Evidence
-from ..profiles.layers import Coverage
+from ..profiles.layers import Coverage, Layer
 from ..profiles.measure import Measurement, Ratio
 from ..profiles.parity import Parity
 from ..profiles.pruning import Pruning, Sparsity
@@ -110,6 +111,8 @@ class Draft:
         refused: precisions that turned out not to do, and why.
         base: the draft as it was before anything was made in some precision.
         choice: which precision is shipped, and why.
+        layers: of the opened engine; with times where it ran on the architecture it is for.
+        conditions: of the machine before and after the latencies were taken.
         fallback: the float graph that goes along where the device is to repeat the choice.
     """
 
@@ -143,11 +146,13 @@ class Draft:
     parity: Mapping[str, Mapping[str, Parity]] = field(default_factory=dict)
     parity_how: str = ""
     coverage: Coverage | None = None
+    layers: tuple[Layer, ...] = ()
     training: TrainingRun | None = None
     task: TaskMetric | None = None
     sizes: Sizes | None = None
     latency: Mapping[str, Measurement] = field(default_factory=dict)
     latency_shape: str = ""
+    conditions: tuple[Conditions, ...] = ()
     faster: Ratio | None = None
     evidence: tuple[Evidence, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)

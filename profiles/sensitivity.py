@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -87,30 +86,6 @@ class Sensitivity:
         gain = f"{first.sqnr_db:.1f} dB" if not self.left else f"{first.sqnr_db:.1f} to {last.sqnr_db:.1f} dB"
         count, evaluations = len(self.left), len(self.trials)
         return f"{_counted(count, 'layer')} ({gain}, {_counted(evaluations, 'evaluation')})"
-
-    def lines(self) -> Iterator[str]:
-        """The ranking and the search, as Markdown."""
-        yield (
-            f"Each place that int8 rounds, alone, on {self.samples} calibration samples ({self.probes} runs, "
-            f"{self.samples * self.probes} inferences). SQNR in dB of the layer's own output, and of the model's."
-        )
-        yield ""
-        yield "| layer | operator | tensor | own output | model's output | share of the noise | why | |"
-        yield "|---|---|---|---|---|---|---|---|"
-        for layer in self.layers:
-            yield (
-                f"| `{layer.layer}` | {layer.operator} | {layer.tensor} | {layer.own_db:.1f} | {layer.output_db:.1f} | "
-                f"{layer.share:.1%} | {layer.why} | {'left in float' if layer.left else 'int8'} |"
-            )
-        yield ""
-        yield f"Sums and pools between layers: {self.elsewhere:.1%} of the noise. Required: {self.required}."
-        yield ""
-        for trial in self.trials:
-            metric = "" if trial.metric is None else f", metric {trial.metric:.4f}"
-            yield (
-                f"- {_counted(trial.left, 'layer')} in float: {trial.sqnr_db:.1f} dB (predicted "
-                f"{trial.predicted_db:.1f}){metric}: {'holds' if trial.holds else 'does not hold'}."
-            )
 
 
 def _counted(number: int, noun: str) -> str:

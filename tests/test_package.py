@@ -100,8 +100,8 @@ def test_the_wheel_holds_the_modules_of_the_tree_and_nothing_else(tracked: list[
         held = {name for name in file.namelist() if ".dist-info/" not in name}
     root = {f"edgepress/{name}" for name in ("__init__.py", "errors.py", "py.typed")}
     below = {f"edgepress/{name}" for name in tracked if name.startswith(tuple(f"{p}/" for p in PACKAGES))}
-    assert held == root | {name for name in below if name.endswith((".py", ".toml"))}
-    assert {name for name in below if not name.endswith((".py", ".toml"))} == set()
+    assert held == root | below
+    assert {Path(name).suffix for name in below} == {".py", ".toml", ".j2", ".css"}
 
 
 def test_the_base_install_is_for_a_device(wheel: Path) -> None:
@@ -109,7 +109,7 @@ def test_the_base_install_is_for_a_device(wheel: Path) -> None:
         metadata = next(file.read(n).decode() for n in file.namelist() if n.endswith("/METADATA"))
         points = next(file.read(n).decode() for n in file.namelist() if n.endswith("/entry_points.txt"))
     required = re.findall(r"^Requires-Dist: ([\w-]+)(?![^\n]*extra ==)", metadata, re.MULTILINE)
-    assert set(required) == {"annotated-types", "click", "numpy", "pydantic", "rich", "tomli"}
+    assert set(required) == {"annotated-types", "click", "jinja2", "numpy", "pydantic", "rich", "tomli"}
     assert "edgepress = edgepress.exporter.cli:main" in points
     assert "[edgepress.backends]" in points
 

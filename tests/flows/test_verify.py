@@ -59,7 +59,7 @@ def test_the_verdict_as_json(bundle: Path, cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["engine/model.bin", "engine/model.xml", "golden/outputs.npz", "model.onnx", "report.md"]
+    "name", ["engine/model.bin", "engine/model.xml", "golden/outputs.npz", "model.onnx", "report.md", "report.html"]
 )
 def test_a_changed_bit_is_found_and_the_file_is_named(bundle: Path, cli: Cli, name: str) -> None:
     flip(bundle / name, at=-1)

@@ -7,10 +7,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from ..errors import InputError
 from ..profiles.budget import Budget, judge
+from ..profiles.files import parsed, read_json
 from ..profiles.measure import Measurement
 from ..profiles.report import SCHEMA, Report, rows
 from ..profiles.reporting.findings import Findings
@@ -56,13 +57,7 @@ def load_report(directory: Path) -> Report:
         InputError: it is missing, damaged or of another schema.
     """
     file = directory / "report.json"
-    try:
-        report = TypeAdapter(Report).validate_json(file.read_bytes())
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}.") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{file}: `{'.'.join(map(str, first['loc']))}`: {first['msg']}.") from error
-    if report.schema != SCHEMA:
-        raise InputError(f"{file} has schema {report.schema}; this edgepress reads {SCHEMA}.")
-    return report
+    data = read_json(file, "edgepress export")
+    if not isinstance(data, dict):
+        raise InputError(f"{file} is not the report of a bundle.")
+    return parsed(file, data, SCHEMA, TypeAdapter(Report))

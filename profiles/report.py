@@ -146,7 +146,9 @@ def rows(report: Report) -> Iterator[tuple[str, str, str]]:
 
 
 def megabytes(size: int) -> str:
-    """A size for people: `1.23 MB` (10^6 bytes), or kB below a tenth of that."""
+    """A size for people: `1.23 MB` (10^6 bytes), kB below a tenth of that, bytes below one."""
+    if size < 1000:
+        return f"{size} B"
     return f"{size / 1e6:.2f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
 
 

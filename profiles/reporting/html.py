@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 _CODE = re.compile(r"`([^`]*)`")
+# An interval, and a number with its unit: a line never breaks within.
+_TOGETHER = re.compile(r"\[[^\[\]]{3,40}\]|\d (?:ms|µs|MB|kB|dB|s|%)(?!\w)")
 KINDS = {Sentences: "sentences", Command: "command", Table: "table"}
 
 
@@ -42,9 +44,13 @@ def _code(text: str) -> Markup:
 
     pieces = _CODE.split(text)
     return Markup("").join(
-        Markup("<code>{}</code>").format(_breakable(piece)) if index % 2 else escape(piece)
+        Markup("<code>{}</code>").format(_breakable(piece)) if index % 2 else escape(_together(piece))
         for index, piece in enumerate(pieces)
     )
+
+
+def _together(text: str) -> str:
+    return _TOGETHER.sub(lambda match: match[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
 
 
 def _breakable(name: str) -> Markup:

@@ -105,15 +105,16 @@ def course(kept: Kept) -> Course:
     return Course(
         title="Latency over time",
         says=f"{turns}{' '.join(map(_drift, lines))}",
-        axis="round" if by_round else "sample",
+        axis="round of measuring in turn" if by_round else "samples in the order taken, %",
         lines=lines,
     )
 
 
 def _line(arm: Arm, found: Measurement, by_round: bool) -> Line:
     data = np.asarray(found.samples) / 1e6
-    place = np.asarray(found.rounds if by_round else range(len(data)))
-    ends = np.linspace(0, int(place.max()) + 1, min(WINDOWS, int(place.max()) + 1) + 1)
+    place = np.asarray(found.rounds) if by_round else np.arange(len(data)) * 100.0 / len(data)
+    end = int(place.max()) + 1
+    ends = np.linspace(0, end, min(WINDOWS, end, len(data)) + 1)
     window = np.digitize(place, ends[1:-1])
     used = np.unique(window)
     low, middle, high = (tuple(float(f"{np.percentile(data[window == w], p):.5g}") for w in used) for p in (10, 50, 90))

@@ -42,17 +42,16 @@ def _files(size: SizeSplit) -> Table:
 
 
 def _sizes(size: SizeSplit) -> Bars:
-    shown = dict(list(size.layers.items())[:SHOWN])
-    rest = {name: held for name, held in size.layers.items() if name not in shown}
-    bars = [Bar(name=name, value=held, text=megabytes(held)) for name, held in shown.items()]
+    ordered = sorted(size.layers.items(), key=lambda layer: -layer[1])
+    rest = ordered[SHOWN:]
+    bars = [Bar(name=name, value=held, text=megabytes(held)) for name, held in ordered[:SHOWN]]
     if rest:
-        total = sum(rest.values())
+        total = sum(held for _, held in rest)
         bars.append(Bar(name=f"{counted(len(rest), 'other layer')}", value=total, text=megabytes(total), group="quiet"))
-    first = next(iter(size.layers))
     return Bars(
         title="Weights by layer",
-        says=f"{counted(len(size.layers), 'layer')} have weights. The largest is {first} with "
-        f"{megabytes(size.layers[first])} of {megabytes(size.weights)}.",
+        says=f"{counted(len(size.layers), 'layer')} have weights. The largest is {ordered[0][0]} "
+        f"with {megabytes(ordered[0][1])} of {megabytes(size.weights)}.",
         bars=tuple(bars),
     )
 
@@ -66,9 +65,9 @@ def _times(timed: Sequence[Layer]) -> Bars:
         name = counted(len(rest), "other layer")
         bars.append(Bar(name=name, value=spent, text=_spent(spent, total), group="quiet"))
     names: Mapping[Group, str] = {
-        "first": "multiplies integers",
-        "second": "multiplies floats",
-        "third": "multiplies nothing",
+        "first": "products of integers",
+        "second": "products of floats",
+        "third": "anything else",
     }
     used = {bar.group for bar in bars}
     return Bars(

@@ -99,7 +99,7 @@ def _point(one: Tried, timed: bool) -> Point | None:
         across = (one.quality, one.quality, one.quality)
     else:
         return None
-    return Point(name=one.name, across=across, up=one.size / 1e6, front=one.front, chosen=one.chosen, named=one.chosen)
+    return Point(name=one.name, across=across, up=one.size / 1e6, front=one.front, chosen=one.chosen)
 
 
 def _scatter(

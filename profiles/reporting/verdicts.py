@@ -70,7 +70,7 @@ def _accuracy(report: Report) -> Tile:
             Tile(topic="Accuracy", status="absent", label="not measured", found="no metric", details=(why,)), limits
         )
     task = report.task
-    details = (f"FP32 {task.before:.4f}, a change of {task.after - task.before:+.4f}", f"by {task.how}")
+    details = (f"FP32 {task.before:.4f}, {_change(task.after - task.before)}", f"by {task.how}")
     return _judged(
         Tile(topic="Accuracy", status="plain", label="no limit asked", found=f"{task.after:.4f}", details=details),
         limits,
@@ -127,8 +127,12 @@ def _judged(tile: Tile, limits: tuple[Verdict, ...]) -> Tile:
         return tile
     looks = [LOOKS.get(verdict.status, ("open", str(verdict.status))) for verdict in limits]
     status, label = min(looks, key=lambda look: _ORDER.index(look[0]))
-    said = tuple(f"{verdict.what}: {verdict.said}" for verdict in limits)
+    said = tuple(f"`{verdict.what}`: {verdict.said}" for verdict in limits)
     return Tile(topic=tile.topic, status=status, label=label, found=tile.found, details=(*said, *tile.details))
+
+
+def _change(difference: float) -> str:
+    return f"a change of {difference:+.4f}" if abs(difference) >= 0.00005 else "no change"
 
 
 def _share(after: int, before: int) -> str:

@@ -22,7 +22,14 @@ def bars(plot: Bars) -> Drawing:
         drawing.text(0, top + 13, cut(bar.name, room), "name")
         drawing.text(WIDTH - 4, top + 13, bar.text, "value", "end")
         drawing.add("rect", x=0, y=top + 18, width=WIDTH - 4, height=BAR, css="rail")
-        drawing.add("rect", x=0, y=top + 18, width=max(across(bar.value), 0.6), height=BAR, css=f"fill {bar.group}")
+        drawing.add(
+            "rect",
+            x=0,
+            y=top + 18,
+            width=max(across(bar.value), 0.6) if bar.value else 0,
+            height=BAR,
+            css=f"fill {bar.group}",
+        )
         if bar.low is not None and bar.high is not None:
             drawing.line(across(bar.low), top + 22.5, across(bar.high), top + 22.5, "whisker")
     if plot.mark:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from xml.sax.saxutils import escape, quoteattr
 
 WIDTH = 380.0
-CHARACTER = 5.6  # mean width of one at the size of the labels
+CHARACTER = 6.1  # mean width of one at the size of the labels
 
 
 @dataclass(slots=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ..content import Point, Scatter
-from .canvas import CHARACTER, WIDTH, Drawing, Scale, cut, nice_end, x_axis, y_axis
+from .canvas import CHARACTER, WIDTH, Drawing, Scale, cut, x_axis, y_axis
 
+FAR = 8.0  # times, beyond which an axis is logarithmic
+CLOSE = 0.6  # of the largest: where all points are beyond, the axis does not begin at 0
 TOP, HEIGHT, LEFT, RIGHT = 26.0, 240.0, 42.0, WIDTH - 8
 
 
@@ -13,7 +15,7 @@ def scatter(plot: Scatter) -> Drawing:
     drawing = Drawing(height=HEIGHT + 62)
     across, up = _across(plot), _up(plot)
     y_axis(drawing, up, LEFT, RIGHT, plot.up)
-    x_axis(drawing, across, HEIGHT, TOP, plot.across)
+    x_axis(drawing, across, HEIGHT, TOP, f"{plot.across}{' (logarithmic)' if across.logarithmic else ''}")
     for name, (axis, value) in plot.limits.items():
         _limit(drawing, name, axis, (across if axis == "across" else up)(value))
     front = sorted((p for p in plot.points if p.front), key=lambda p: p.across[0])
@@ -29,18 +31,23 @@ def scatter(plot: Scatter) -> Drawing:
 
 
 def _across(plot: Scatter) -> Scale:
-    values = [v for point in plot.points for v in point.across]
+    values = [v for point in plot.points for v in (point.across if point.front else point.across[:1])]
     values += [value for axis, value in plot.limits.values() if axis == "across"]
     low, high = min(values), max(values)
-    if low > 0 and high / low > 8:
+    if low > 0 and high > FAR * low:
         return Scale(low / 1.15, high * 1.15, LEFT, RIGHT, logarithmic=True)
-    start = 0.0 if low >= 0 and low < 0.6 * high else low - 0.15 * (high - low or abs(high) or 1)
-    return Scale(start, high + 0.08 * (high - start), LEFT, RIGHT)
+    return Scale(*_ends(low, high), LEFT, RIGHT)
 
 
 def _up(plot: Scatter) -> Scale:
     values = [point.up for point in plot.points] + [v for axis, v in plot.limits.values() if axis == "up"]
-    return Scale(0, nice_end(max(values) * 1.05, 4), HEIGHT, TOP)
+    return Scale(*_ends(min(values), max(values)), HEIGHT, TOP)
+
+
+def _ends(low: float, high: float) -> tuple[float, float]:
+    """From 0 where that wastes little of the plot."""
+    start = 0.0 if 0 <= low < CLOSE * high else low - 0.15 * (high - low or abs(high) or 1.0)
+    return start, high + 0.08 * (high - start)
 
 
 def _limit(drawing: Drawing, name: str, axis: str, at: float) -> None:

@@ -220,7 +220,10 @@ def with_budget(typed: dict[str, Any], budget: Mapping[str, str], base: Recipe) 
     from ...profiles.budget import REGRESSION
     from ..recipe import budget_settings
 
-    settings = budget_settings({name: text for name, text in budget.items() if not name.endswith(REGRESSION)})
+    relative = [name for name in budget if name.endswith(REGRESSION)]
+    if relative and "baseline" not in click.get_current_context().params:
+        raise InputError(f"Budget {relative[0]} is against a baseline, which this command does not have.")
+    settings = budget_settings({name: text for name, text in budget.items() if name not in relative})
     if twice := [name for name in settings if typed.get(name) is not None]:
         raise InputError(
             f"--budget and --{twice[0].replace('_', '-')} bound the same figure.", hint="Give one of them."

@@ -52,8 +52,8 @@ class Gate:
         Raises:
             BudgetError: a limit was missed. An error of the block comes before it.
         """
+        self.outlets.check()
         try:
-            self.outlets.check()
             if self.baselines is not None:
                 for target in self.targets.values():
                     self.baselines.find(target)

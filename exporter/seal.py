@@ -11,13 +11,13 @@ from pydantic import TypeAdapter
 
 from ..errors import InputError
 from ..profiles.budget import Budget, judge
-from ..profiles.files import parsed, read_json
+from ..profiles.files import json_text, parsed, read_json
 from ..profiles.measure import Measurement
 from ..profiles.report import SCHEMA, Report, rows
 from ..profiles.reporting.findings import Findings
 from ..profiles.reporting.html import html
 from ..profiles.reporting.markdown import markdown
-from ..profiles.reporting.page import dump, page_of
+from ..profiles.reporting.page import page_of
 from .bundle import Manifest, Measured, hash_files, write_manifest
 from .samples import save_samples
 
@@ -34,7 +34,7 @@ def seal(
     """
     report = replace(report, budget=judge(Budget.of(fields["recipe"]), report))
     page = page_of([Findings(name=name, report=report, samples=latency)], report.date)
-    for file, text in (("report.json", dump(report)), ("report.md", markdown(page)), ("report.html", html(page))):
+    for file, text in (("report.json", json_text(report)), ("report.md", markdown(page)), ("report.html", html(page))):
         (directory / file).write_text(text, encoding="utf-8")
     save_samples(directory, latency)
     reproducible, measured_files = hash_files(directory)

@@ -7,10 +7,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from ..errors import InputError
 
 T = TypeVar("T")
+
+
+def json_text(value: object) -> str:
+    """As JSON, sorted and indented; what no JSON number can be, the SQNR of equal outputs, is the text `Infinity`."""
+    data = json.loads(to_json(value, inf_nan_mode="strings"))
+    return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_json(path: Path, made_by: str) -> Any:

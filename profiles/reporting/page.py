@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import core_schema, to_jsonable_python
+from pydantic_core import core_schema
 
 from ..comparison import Comparison
 from ..environment import installed
@@ -53,12 +53,6 @@ def document_of(subjects: Sequence[Subject], date: str) -> Document:
     """The page, and the reports behind it."""
     reports = tuple(subject.report for subject in subjects if isinstance(subject, Findings))
     return Document(page=page_of(subjects, date), reports=reports)
-
-
-def dump(document: Document | Report) -> str:
-    """As JSON; what no JSON number can be, an SQNR of equal outputs, is the text `Infinity`."""
-    data = to_jsonable_python(document, inf_nan_mode="strings")
-    return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _part(subject: Subject) -> Part:

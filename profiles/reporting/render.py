@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from ..files import json_text
 from .findings import Subject
 from .html import html
 from .markdown import markdown
-from .page import document_of, dump, page_of
+from .page import document_of, page_of
 
 Form = Literal["html", "md", "json"]
 
@@ -21,6 +22,6 @@ def rendered(subjects: Sequence[Subject], form: Form, date: str) -> str:
         date: of the report.
     """
     if form == "json":
-        return dump(document_of(subjects, date))
+        return json_text(document_of(subjects, date))
     page = page_of(subjects, date)
     return html(page) if form == "html" else markdown(page)

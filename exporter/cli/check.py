@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def command(subjects: tuple[Path, ...], measure: bool, quiet: bool, **_options: Any) -> None:
     """Judge what was measured before: bundles, or files that `edgepress profile --output` wrote.
 
-    A bundle is judged by the budget it was exported with, and by --budget, which is stronger. Nothing is exported or
-    changed; only against a --baseline latencies are measured anew.
+    A bundle is judged by the budget it was exported with, and by --budget, which is stronger; its manifest.json stands
+    for it. Nothing is exported or changed; only against a --baseline latencies are measured anew.
 
     \b
     Example:
@@ -47,9 +47,10 @@ def _judge(gate: Gate, path: Path) -> None:
     """Tell the gate of one file; its outcome goes by its name, or by its path where another one has that name."""
     from ...profiles.budget import Budget
     from ...profiles.profile import load_profile
-    from ..bundle import check_files, load_bundle
+    from ..bundle import MANIFEST, check_files, load_bundle
     from ..gate.outcome import of_measurement
 
+    path = path.parent if path.name == MANIFEST else path
     name = path.resolve().name
     name = str(path) if name in gate.targets else name
     if path.suffix.lower() == ".json" and not path.is_dir():

@@ -182,7 +182,38 @@ class Bars:
     mark: tuple[str, float] | None = None
 
 
-Plot = Distribution | Course | Scatter | Bars
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A figure of one run.
+
+    Attributes:
+        low, high: equal to the value where it is exact.
+        open: the machine was busy, or the figure unstable for another reason.
+        text: the figure with its interval and unit.
+    """
+
+    name: str
+    machine: str
+    value: float
+    low: float
+    high: float
+    open: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trend:
+    """A figure from run to run, the oldest first; `groups` are by machine."""
+
+    kind: Literal["trend"] = "trend"
+    title: str
+    says: str
+    up: str
+    steps: tuple[Step, ...]
+    groups: Mapping[str, Group] = field(default_factory=dict)
+
+
+Plot = Distribution | Course | Scatter | Bars | Trend
 Block = Sentences | Command | Table | Plot
 
 

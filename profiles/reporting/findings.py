@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..comparison import Comparison
+from ..history import History
 from ..measure import Interval, Measurement
 from ..profile import Profile
 from ..report import Report
@@ -65,4 +66,12 @@ class Findings:
     search: Search | None = None
 
 
-Subject = Findings | Profile | Comparison
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trends:
+    """A history; `name` is the file's."""
+
+    name: str
+    history: History
+
+
+Subject = Findings | Profile | Comparison | Trends

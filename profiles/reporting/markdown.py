@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .content import Bars, Block, Command, Course, Distribution, Page, Part, Scatter, Section, Sentences, Table
+from .content import (
+    Bars,
+    Block,
+    Command,
+    Course,
+    Distribution,
+    Page,
+    Part,
+    Plot,
+    Scatter,
+    Section,
+    Sentences,
+    Table,
+    Trend,
+)
 from .text import milliseconds
 
 MARKS = {"good": "✓", "bad": "✗", "open": "?", "absent": "–", "plain": "·"}  # noqa: RUF001
@@ -51,7 +65,7 @@ def _block(block: Block) -> Iterator[str]:
             yield from _table(figures(block))
 
 
-def figures(plot: Distribution | Course | Scatter | Bars) -> Table:
+def figures(plot: Plot) -> Table:
     """What a plot draws, in figures: what is read where nothing can be drawn."""
     match plot:
         case Distribution():
@@ -67,6 +81,9 @@ def figures(plot: Distribution | Course | Scatter | Bars) -> Table:
                  ", ".join(w for w, is_so in (("front", p.front), ("chosen", p.chosen)) if is_so)) for p in plot.points
             )  # fmt: skip
             return Table(title="", head=("", plot.across, plot.up, ""), rows=rows, numbers=(1, 2))
+        case Trend():
+            rows = tuple((step.name, step.text, "unstable" if step.open else "") for step in plot.steps)
+            return Table(title="", head=("run", plot.title, ""), rows=rows, numbers=(1,))
         case Bars():
             rows = tuple((bar.name, bar.text, plot.legend.get(bar.group, "")) for bar in plot.bars)
             head = ("", "", "") if plot.legend else ("", "")

@@ -18,8 +18,9 @@ from ..report import Report
 from .bundle import bundle_part
 from .compared import comparison_part, overview
 from .content import Page, Part
-from .findings import Findings, Subject
+from .findings import Findings, Subject, Trends
 from .measured import profile_part
+from .trends import history_part
 
 SCHEMA = 1
 KIND = "edgepress report"
@@ -58,6 +59,8 @@ def document_of(subjects: Sequence[Subject], date: str) -> Document:
 def _part(subject: Subject) -> Part:
     if isinstance(subject, Profile):
         return profile_part(subject)
+    if isinstance(subject, Trends):
+        return history_part(subject.history, subject.name)
     return comparison_part(subject) if isinstance(subject, Comparison) else bundle_part(subject)
 
 

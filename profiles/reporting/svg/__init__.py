@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ..content import Bars, Course, Distribution, Plot
+from ..content import Bars, Course, Distribution, Plot, Trend
 from .bars import bars
 from .canvas import Drawing
 from .course import course
 from .distribution import distribution
 from .scatter import scatter
+from .trend import trend
 
 
 def draw(plot: Plot, name: str) -> str:
@@ -27,5 +28,7 @@ def _drawing(plot: Plot) -> Drawing:
             return course(plot)
         case Bars():
             return bars(plot)
+        case Trend():
+            return trend(plot)
         case _:
             return scatter(plot)

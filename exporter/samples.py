@@ -36,9 +36,9 @@ def load_samples(directory: Path, latency: Mapping[str, Latency]) -> dict[str, M
     if not file.exists():
         return {}
     try:
-        with np.load(file) as held:
+        with zipfile.ZipFile(file), np.load(file) as held:
             arrays = {name: held[name] for name in held.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{file} cannot be read: {error}.", hint="Copy the bundle again, whole.") from error
     return {
         arm: Measurement(

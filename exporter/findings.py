@@ -11,8 +11,9 @@ from ..errors import InputError
 from ..profiles import comparison, profile
 from ..profiles.budget import Budget
 from ..profiles.files import read_json
+from ..profiles.history import load_history
 from ..profiles.measure import Interval
-from ..profiles.reporting.findings import Findings, Search, Subject, Tried
+from ..profiles.reporting.findings import Findings, Search, Subject, Trends, Tried
 from .bundle import LATENCY, Bundle, load_bundle, sha256
 from .samples import load_samples
 from .seal import load_report
@@ -36,6 +37,8 @@ def load_subject(path: Path, study: Path | None = None) -> Subject:
         )
     if path.is_dir():
         return _bundle(path, study)
+    if path.suffix.lower() == ".jsonl":
+        return load_trends(path)
     data = read_json(path, profile.MADE_BY)
     kind = data.get("kind") if isinstance(data, dict) else None
     if kind == profile.KIND:
@@ -46,6 +49,15 @@ def load_subject(path: Path, study: Path | None = None) -> Subject:
         f"{path} is neither a bundle nor a measurement: its kind is {kind!r}.",
         hint="Give a bundle's directory, or what `edgepress profile` or `edgepress compare` wrote with --output.",
     )
+
+
+def load_trends(path: Path) -> Trends:
+    """A history file.
+
+    Raises:
+        InputError: it cannot be read, or holds no run.
+    """
+    return Trends(name=path.name, history=load_history(path))
 
 
 def _bundle(path: Path, study: Path | None) -> Findings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,6 +39,8 @@ def log(uri: str, outcome: Outcome) -> str:
         InputError: the server does not answer, or refuses.
     """
     require_client()
+    # A server that is not there is known after seconds; the client would try for minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 

@@ -16,7 +16,15 @@ FORMATS: dict[str, Form] = {"html": "html", "htm": "html", "md": "md", "markdown
 
 
 @click.command(no_args_is_help=True)
-@click.argument("subjects", metavar="BUNDLE|FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("subjects", metavar="BUNDLE|FILE...", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--history",
+    "histories",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What `--history FILE` of export, check or profile wrote, drawn as trends; repeatable.",
+)
 @click.option(
     "-o",
     "--output",
@@ -39,7 +47,12 @@ FORMATS: dict[str, Form] = {"html": "html", "htm": "html", "md": "md", "markdown
 )
 @quiet_option
 def command(
-    subjects: tuple[Path, ...], output: Path | None, form: Form | None, study: Path | None, quiet: bool
+    subjects: tuple[Path, ...],
+    histories: tuple[Path, ...],
+    output: Path | None,
+    form: Form | None,
+    study: Path | None,
+    quiet: bool,
 ) -> None:
     """Write one page on bundles, measurements, comparisons and histories; several bundles stand side by side.
 
@@ -53,15 +66,18 @@ def command(
     from ...profiles.environment import now
     from ...profiles.profile import write_whole
     from ...profiles.reporting.render import rendered
-    from ..findings import load_subject
+    from ..findings import load_subject, load_trends
 
+    if not subjects and not histories:
+        raise click.UsageError("Give a bundle, a file, or --history FILE.")
     form = form or _form(output)
     target = output or Path(f"report.{form}")
     if str(target) != "-":
         _check(target)
     if study is not None and len(subjects) > 1:
         raise InputError("--tune is of one bundle; several were given.", hint="Leave it out: BUNDLE.tune is found.")
-    text = rendered([load_subject(path, study) for path in subjects], form, now())
+    found = [*(load_subject(path, study) for path in subjects), *map(load_trends, histories)]
+    text = rendered(found, form, now())
     if str(target) == "-":
         click.echo(text, nl=False)
         return

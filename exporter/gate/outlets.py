@@ -66,11 +66,19 @@ class Outlets:
             from ..history import append, of_outcome
 
             append(self.history, [of_outcome(outcome) for outcome in found])
-        if self.mlflow is not None and found:
+
+    def track(self, outcomes: Sequence[Outcome]) -> None:
+        """Tell the tracking server, which may fail where the files do not.
+
+        Raises:
+            InputError: it does not answer, or refuses.
+        """
+        if self.mlflow is not None:
             from ..tracking import log
 
-            for outcome in found:
-                log(self.mlflow, outcome)
+            for outcome in outcomes:
+                if outcome.report is not None:
+                    log(self.mlflow, outcome)
 
     def _summary(self, text: str) -> None:
         step = os.environ.get(STEP_SUMMARY)

@@ -61,15 +61,18 @@ class Gate:
         except EdgepressError as error:
             self._conclude(error)
             raise
-        self._conclude(None)
+        trouble = self._conclude(None)
         self._require()
+        if trouble is not None:
+            raise trouble
 
     @property
     def failing(self) -> frozenset[str]:
         """The statuses that fail a run."""
         return frozenset({"missed", "unstable"} if self.on_unstable == "fail" else {"missed"})
 
-    def _conclude(self, error: EdgepressError | None) -> None:
+    def _conclude(self, error: EdgepressError | None) -> EdgepressError | None:
+        """Judge and write; what a tracking server did not take comes after a budget that was missed."""
         left = [name for name in self.targets if name not in self.made]
         failed = (error.target if error is not None and error.target in left else None) or next(iter(left), None)
         # A file that was checked has its outcome already.
@@ -84,6 +87,12 @@ class Gate:
             else:
                 self.outcomes.append(Outcome(name=name, skipped=f"the run ended at {failed}"))
         self.outlets.write(self.outcomes, self._problem(error), self.failing)
+        try:
+            self.outlets.track(self.outcomes)
+        except EdgepressError as trouble:
+            self.warn(trouble.message)
+            return trouble
+        return None
 
     def judge(self, name: str, limits: Mapping[str, Limit]) -> None:
         """Judge what was made under that name."""

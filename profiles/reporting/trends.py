@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..figures import UNITS, Figure, spelt
+from ..figures import TIMED, UNITS, Figure, spelt
 from ..history import History, Run, series
 from .content import GROUPS, Block, Group, Part, Section, Sentences, Status, Step, Table, Tile, Trend
 from .text import counted, listed
 
+QUIET = ("met", "unmeasured")  # what nobody has to look at
 RECENT = 20  # runs in the table; the plots have all of them
 SCALES = {"ms": (1.0, "ms"), "bytes": (1e-6, "MB"), "x": (1.0, "times"), "/s": (1.0, "samples/s"), "": (1.0, "")}
 
@@ -68,12 +69,14 @@ def _plots(runs: Sequence[Run]) -> Iterator[Block]:
 def _trend(name: str, unit: str, kept: Sequence[tuple[Run, Figure]], groups: dict[str, Group]) -> Trend:
     factor, said = SCALES[unit]
     first, last = kept[0][1], kept[-1][1]
-    change = f" ({last.value / first.value - 1:+.1%})" if first.value else ""
     kinds = len({_machine(run) for run, _ in kept})
-    more = f" {counted(kinds, 'machine')}, which do not compare." if kinds > 1 and unit in ("ms", "/s", "x") else ""
+    apart = kinds > 1 and unit in TIMED
+    change = f" ({last.value / first.value - 1:+.1%})" if first.value and not apart else ""
+    more = f" On {counted(kinds, 'machine')}, which do not compare." if apart else ""
+    ring = " A ring marks an unstable run." if any(figure.unsteady for _, figure in kept) else ""
     return Trend(
         title=name,
-        says=f"{counted(len(kept), 'run')}: {spelt(first.value, unit)} to {spelt(last.value, unit)}{change}.{more}",
+        says=f"{counted(len(kept), 'run')}: {spelt(first.value, unit)} to {spelt(last.value, unit)}{change}.{more}{ring}",
         up=f"{name}, {said}" if said else name,
         groups=groups,
         steps=tuple(
@@ -100,9 +103,7 @@ def _table(runs: Sequence[Run]) -> Table:
             run.commit[:12],
             run.precision,
             *(str(run.figures[name]) if name in run.figures else "" for name in names),
-            ", ".join(
-                f"{what} {status}" for what, status in run.verdicts.items() if status not in ("met", "unmeasured")
-            ),
+            ", ".join(f"{what} {status}" for what, status in run.verdicts.items() if status not in QUIET),
         )
         for run in reversed(runs[-RECENT:])
     )

@@ -14,10 +14,17 @@ from ..errors import InputError
 T = TypeVar("T")
 
 
+def jsonable(value: object) -> Any:
+    """As values that JSON has; what none of its numbers can be, the SQNR of equal outputs, is the text `Infinity`.
+
+    (pydantic's `to_jsonable_python` leaves such a float as it is, whatever it is told.)
+    """
+    return json.loads(to_json(value, inf_nan_mode="strings"))
+
+
 def json_text(value: object) -> str:
-    """As JSON, sorted and indented; what no JSON number can be, the SQNR of equal outputs, is the text `Infinity`."""
-    data = json.loads(to_json(value, inf_nan_mode="strings"))
-    return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    """As JSON, indented, in its own order."""
+    return json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_json(path: Path, made_by: str) -> Any:

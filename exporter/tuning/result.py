@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from pydantic import TypeAdapter
-from pydantic_core import to_jsonable_python
 
 from ...profiles.budget import Budget
+from ...profiles.files import jsonable
 from ...profiles.measure import Interval, Ratio
 from .space import Value
 
@@ -76,7 +76,7 @@ class Result:
 
     def dump(self) -> dict[str, object]:
         """As JSON values."""
-        data: dict[str, object] = to_jsonable_python(self, inf_nan_mode="strings")
+        data: dict[str, object] = jsonable(self)
         return data
 
 

@@ -58,6 +58,7 @@ def imported_by(*arguments: str) -> set[str]:
         ("export", "--help"),
         ("tune", "--help"),
         ("verify", "--help"),
+        ("report", "--help"),
         ("targets",),
         ("targets", "rtx"),
     ],
@@ -125,7 +126,7 @@ def test_only_the_base_install_is_imported_by_what_a_device_does() -> None:
 
 
 def test_scripts_are_executable_and_valid() -> None:
-    for name in ("setup", "demo", "test"):
+    for name in ("setup", "demo", "test", "screenshots"):
         script = ROOT / "scripts" / name
         assert os.access(script, os.X_OK), f"scripts/{name} is not executable"
         subprocess.run(["bash", "-n", script], check=True)

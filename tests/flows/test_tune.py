@@ -51,6 +51,7 @@ def test_the_bundle_is_what_its_recipe_makes_again(cli: Cli, judged: Path, tmp_p
     kept = {int(path.name) for path in (search / "trials").iterdir()}
     assert kept == set(found["front"])
     assert (search / "pareto.svg").stat().st_size > 1000
+    assert "Search: " in (search / "report.html").read_text()
     assert (search / "pareto.png").read_bytes().startswith(b"\x89PNG")
     again = cli("export", judged, "-t", "server-cpu", "--recipe", search / "recipe.toml", "-o", "again", "-q")
     assert again.code == 0, again.err

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -186,3 +189,44 @@ def test_colours_of_text_and_plots_stand_out(palette: int) -> None:
     for name, least in wanted.items():
         light, dark = sorted((luminance(colours[name]), back), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= least, name
+
+
+SCREENSHOTS = Path(__file__).parents[3] / "docs" / "screenshots"
+
+
+def test_the_pictures_in_the_documentation_are_of_this_page() -> None:
+    """Renew them with scripts/screenshots, and look at them."""
+    path = Path(__file__).parents[3] / "scripts" / "_screenshots.py"
+    spec = importlib.util.spec_from_file_location("screenshots", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (SCREENSHOTS / "made-from").read_text().strip() == module.looks(), "run scripts/screenshots"
+    wanted = {f"{view}-{at}-{scheme}.png" for view in module.VIEWS for at in ("phone", "desk") for scheme in SCHEMES}
+    found = {picture.name: picture.stat().st_size for picture in SCREENSHOTS.glob("*.png")}
+    assert found.keys() == wanted
+    assert max(found.values()) < 300_000
+
+
+@pytest.mark.slow
+def test_digits_for_three_targets_measured_and_shown(opened: Open, examples: Path, tmp_path: Path) -> None:
+    """The report that the project promises: under a megabyte, and no fault in either theme."""
+    for words in (
+        ("export", examples / "digits.py", "-t", "cpu,mobile,jetson", "--max-drop", "1%", "-o", "dist", "-q"),
+        (
+            "report",
+            *(f"dist/digits-{name}" for name in ("cpu", "android-arm64", "jetson-orin-nano-8gb")),
+            "-o",
+            "r.html",
+        ),
+    ):
+        command = [Path(sys.executable).with_name("edgepress"), *map(str, words)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    page = tmp_path / "r.html"
+    assert page.stat().st_size < 1_000_000
+    for scheme, width in (("light", PHONE), ("dark", DESK)):
+        with opened(page, color_scheme=scheme, width=width) as seen:
+            assert faults(seen.page) == []
+            assert seen.console == []
+            assert seen.page.evaluate("document.documentElement.scrollWidth") <= width

@@ -24,7 +24,7 @@ Status = Literal["met", "missed", "undecided", "unstable", "unmeasured", "unlimi
 
 def _at(percentile: int, text: str) -> LatencyLimit:
     found = LatencyLimit.parse(text)
-    if "=" in text:
+    if "=" in text and found.percentile != percentile:
         raise InputError(f"A latency of {text!r}: the percentile stands in the budget's name.")
     return replace(found, percentile=percentile)
 
@@ -177,7 +177,7 @@ def verdicts(limits: Mapping[str, Limit], found: Found) -> Iterator[Verdict]:
 
 def verdict(name: str, asked: Limit, found: Figure | str) -> Verdict:
     """The verdict on one figure; a text in its place says why there is none."""
-    said = _asked(asked)
+    said = in_words(asked)
     if isinstance(found, str):
         return Verdict(what=name, limit=said, found=found, status="unmeasured")
     status = _status(asked, found)
@@ -202,7 +202,8 @@ def _status(asked: Limit, found: Figure) -> Status:
     return "met" if value <= most else "undecided" if best <= most else "missed"
 
 
-def _asked(asked: Limit) -> str:
+def in_words(asked: Limit) -> str:
+    """A limit for people, without its name."""
     if isinstance(asked, LatencyLimit):
         return str(replace(asked, percentile=50))
     return f"at least {asked}" if asked.least else str(asked)

@@ -69,6 +69,7 @@ def _plots(runs: Sequence[Run]) -> Iterator[Block]:
 def _trend(name: str, unit: str, kept: Sequence[tuple[Run, Figure]], groups: dict[str, Group]) -> Trend:
     factor, said = SCALES[unit]
     first, last = kept[0][1], kept[-1][1]
+    course = f"{spelt(first.value, unit)} to {spelt(last.value, unit)}"
     kinds = len({_machine(run) for run, _ in kept})
     apart = kinds > 1 and unit in TIMED
     change = f" ({last.value / first.value - 1:+.1%})" if first.value and not apart else ""
@@ -76,7 +77,7 @@ def _trend(name: str, unit: str, kept: Sequence[tuple[Run, Figure]], groups: dic
     ring = " A ring marks an unstable run." if any(figure.unsteady for _, figure in kept) else ""
     return Trend(
         title=name,
-        says=f"{counted(len(kept), 'run')}: {spelt(first.value, unit)} to {spelt(last.value, unit)}{change}.{more}{ring}",
+        says=f"{counted(len(kept), 'run')}: {course}{change}.{more}{ring}",
         up=f"{name}, {said}" if said else name,
         groups=groups,
         steps=tuple(

@@ -146,6 +146,7 @@ def _renewed(report: Report, backend: Backend, engine: Engine, found: Contest, m
         size=size_split(found.winner.graph.path, found.winner.engine.path),
         layers=(),
         coverage=None,
+        by_layer=report.by_layer if same else None,
         latency={},
         before=None,
         after=None,

@@ -17,7 +17,7 @@ from ..profiles.measure import Measurement, Ratio
 from ..profiles.parity import Parity
 from ..profiles.pruning import Pruning, Sparsity
 from ..profiles.report import Sizes, TaskMetric
-from ..profiles.sensitivity import Sensitivity
+from ..profiles.sensitivity import ParityByLayer, Sensitivity
 from ..profiles.target import Precision, Target
 from ..profiles.training import TrainingRun
 from .bundle import FallbackEntry
@@ -106,6 +106,7 @@ class Draft:
         sparsity: 2:4 weights of the graph, where they were asked for.
         left: why the quantizer left a node float, by node name.
         sensitivity: which layers int8 hurts, where something was required of it.
+        by_layer: how far the layers of the int8 graph are from FP32.
         engine: None where it is not built here; `not_built` says why.
         rivals: float engines on the same runtime, FP32 among them wherever an engine can be built.
         refused: precisions that turned out not to do, and why.
@@ -136,6 +137,7 @@ class Draft:
     golden: Golden | None = None
     left: Mapping[str, str] = field(default_factory=dict)
     sensitivity: Sensitivity | None = None
+    by_layer: ParityByLayer | None = None
     engine: Engine | None = None
     not_built: str = ""
     rivals: Mapping[Precision, Rival] = field(default_factory=dict)

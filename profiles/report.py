@@ -15,7 +15,7 @@ from .measure import Latency, Ratio
 from .parity import Parity
 from .profile import SizeSplit
 from .pruning import Pruning, Sparsity, millions
-from .sensitivity import Sensitivity
+from .sensitivity import ParityByLayer, Sensitivity
 from .training import TrainingRun
 
 SCHEMA = 1
@@ -60,6 +60,7 @@ class Report:
         choice: which precision is shipped, and why; None where there was nothing to choose from.
         budget: for each limit that was set, whether it was kept.
         sensitivity: which layers int8 hurts, where something was required of it.
+        by_layer: how far the layers of the int8 graph are from FP32.
         pruning: what was removed before capture.
         sparsity: 2:4 weights of the graph, where they were asked for.
         training: how it was trained, where it was made smaller before capture.
@@ -90,6 +91,7 @@ class Report:
     sparsity: Sparsity | None = None
     training: TrainingRun | None = None
     sensitivity: Sensitivity | None = None
+    by_layer: ParityByLayer | None = None
     latency: Mapping[str, Latency] = field(default_factory=dict)
     latency_shape: str = ""
     before: Conditions | None = None

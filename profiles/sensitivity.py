@@ -88,5 +88,28 @@ class Sensitivity:
         return f"{_counted(count, 'layer')} ({gain}, {_counted(evaluations, 'evaluation')})"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerParity:
+    """A layer of the int8 graph: SQNR of its output in dB, inf where nothing was lost."""
+
+    layer: str
+    operator: str
+    sqnr_db: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityByLayer:
+    """What has become of each layer's output, with everything before it rounded as well, in the order of the graph.
+
+    The rounding is that of int8, the arithmetic float: the engine's kernels may differ in the last bit.
+
+    Attributes:
+        samples: that it was judged on.
+    """
+
+    layers: tuple[LayerParity, ...]
+    samples: int
+
+
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"

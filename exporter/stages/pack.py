@@ -52,6 +52,7 @@ def report_of(draft: Draft, seconds: Mapping[str, float], command: str) -> Repor
         left_float=draft.left if draft.precision == "int8" else {},
         choice=draft.choice,
         sensitivity=draft.sensitivity,
+        by_layer=draft.by_layer if draft.precision == "int8" else None,
         task=draft.task,
         pruning=draft.pruning,
         sparsity=draft.sparsity,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..parity import Parity
-from ..sensitivity import LayerNoise, Sensitivity
+from ..sensitivity import LayerNoise, ParityByLayer, Sensitivity
 from .content import Bar, Bars, Block, Sentences, Table
 from .text import counted, decibels
 
+DRAWN = 30  # layers of a plot
 STAGES = {"capture": "captured graph, against the model", "engine": "what is shipped, against FP32"}
 
 
@@ -25,6 +26,23 @@ def parity_blocks(found: Mapping[str, Mapping[str, Parity]], how: str) -> Iterat
     yield Table(title="Parity by output, on synthetic golden inputs", head=head, rows=rows, numbers=(2, 3, 4, 5))
     if how:
         yield Sentences(items=(f"What is shipped was run as: {how}.",), points=False)
+
+
+def by_layer_blocks(found: ParityByLayer) -> Iterator[Block]:
+    """Parity along the graph, first layer first."""
+    worst = min(found.layers, key=lambda layer: layer.sqnr_db, default=None)
+    if worst is None:
+        return
+    shown = found.layers if len(found.layers) <= DRAWN else sorted(found.layers, key=lambda o: o.sqnr_db)[:DRAWN]
+    order = "in the order of the graph" if shown is found.layers else f"the worst {DRAWN}"
+    finite = [layer for layer in shown if layer.sqnr_db != float("inf")]
+    yield Bars(
+        title="Parity by layer",
+        says=f"SQNR of each layer's output in the int8 graph against FP32, with all before it rounded too, {order}; on "
+        f"{counted(found.samples, 'sample')}. Longer is closer. The farthest is {worst.layer} with "
+        f"{decibels(worst.sqnr_db)}.",
+        bars=tuple(Bar(name=o.layer, value=max(0.0, o.sqnr_db), text=decibels(o.sqnr_db)) for o in finite),
+    )
 
 
 def sensitivity_blocks(found: Sensitivity) -> Iterator[Block]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from ..measure import Latency
 from ..report import Report, megabytes, rows
-from .accuracy import parity_blocks, sensitivity_blocks
+from .accuracy import by_layer_blocks, parity_blocks, sensitivity_blocks
 from .content import Block, Command, Group, Part, Section, Sentences, Table
 from .findings import Findings
 from .grounds import conditions_blocks, evidence_table, evidence_words, machine_table, strongest, tools_table
@@ -114,12 +114,12 @@ def _coverage(report: Report) -> Iterator[Block]:
 
 def _accuracy(report: Report) -> Iterator[Block]:
     yield from parity_blocks(report.parity, report.parity_how)
+    if report.by_layer is not None:
+        yield from by_layer_blocks(report.by_layer)
     if report.sensitivity is not None:
         yield from sensitivity_blocks(report.sensitivity)
     elif report.precision == "int8":
-        text = (
-            "Layers were not examined one by one, as nothing was required of int8; `--max-drop` or `--min-sqnr` do it."
-        )
+        text = "What each layer does alone was not examined, as nothing was asked of int8: `--max-drop`, `--min-sqnr`."
         yield Sentences(items=(text,), points=False)
     if report.task is not None:
         change = f"{report.task.after - report.task.before:+.4f}"

@@ -22,7 +22,7 @@ from edgepress.profiles.profile import ColdStart, Measured, Profile, Setup, Size
 from edgepress.profiles.pruning import PrunedGroup, Pruning
 from edgepress.profiles.report import Report, Sizes, TaskMetric
 from edgepress.profiles.reporting.findings import Findings, Search, Tried
-from edgepress.profiles.sensitivity import LayerNoise, Sensitivity, Trial
+from edgepress.profiles.sensitivity import LayerNoise, LayerParity, ParityByLayer, Sensitivity, Trial
 from edgepress.profiles.training import Epoch, TrainingRun
 
 BRIEF = Settings(warmup_seconds=0.02, warmup_count=5, seconds=0.3, samples=300, slice_seconds=0.02)
@@ -86,6 +86,7 @@ def measured_report() -> Report:
         size=SIZE,
         task=TaskMetric(before=0.99, after=0.985, how="the engine"),
         sensitivity=sensitivity(),
+        by_layer=ParityByLayer(layers=(LayerParity(layer="stem", operator="Conv", sqnr_db=41.5),), samples=4),
         pruning=Pruning(asked=0.5, macs_before=2_000_000, macs_after=1_000_000, importance="l1", ranked_by="time",
                         multiple=8, groups=(PRUNED,)),
         training=TrainingRun(purpose="recovery", data="its own data", objective=("cross entropy",), planned=1,
@@ -154,7 +155,7 @@ def unmeasured() -> Findings:
         parity_how="model.onnx run by onnxruntime, not the engine",
         sizes=Sizes(weights_fp32=900_000, weights=900_000),
         coverage=None, layers=(), size=SizeSplit(files={}, weights=900_000), latency={}, faster=None, choice=None,
-        before=None, after=None, budget=(), sensitivity=None, pruning=None, training=None, task=None,
+        before=None, after=None, budget=(), sensitivity=None, by_layer=None, pruning=None, training=None, task=None,
         left_float={"head": "too small"},
         missing={"latency": "Latency was not measured: the engine is not built here.",
                  "coverage": "int8 coverage was not read: the engine is not built here.",

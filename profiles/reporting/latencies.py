@@ -101,11 +101,13 @@ def course(kept: Kept) -> Course:
     """Medians over time, with the band of the middle 80 %."""
     by_round = all(found.rounds for _, found in kept)
     lines = tuple(_line(arm, found, by_round) for arm, found in kept)
-    turns = "Rounds of measuring in turn: what hits all arms in one round is the machine's doing. " if by_round else ""
+    together = "What hits all of them in one round is the machine's doing. " if by_round and len(kept) > 1 else ""
     return Course(
         title="Latency over time",
-        says=f"{turns}{' '.join(map(_drift, lines))}",
-        axis="round of measuring in turn" if by_round else "samples in the order taken, %",
+        says=f"{together}{' '.join(map(_drift, lines))}",
+        axis=("round of measuring in turn" if len(kept) > 1 else "slice of time")
+        if by_round
+        else "samples in the order taken, %",
         lines=lines,
     )
 

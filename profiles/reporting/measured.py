@@ -18,14 +18,13 @@ from .text import counted, milliseconds, sentence
 
 def profile_part(found: Profile) -> Part:
     """Everything that was measured of an engine."""
-    one = found.measured
-    tiles = tuple(_tiles(found))
+    one, threads = found.measured, counted(found.setup.threads, "thread")
     return Part(
         title=f"{one.name}, measured",
-        about=f"{one.precision} for {one.target}, {one.runtime} {found.mode}, {counted(found.setup.threads, 'thread')}",
+        about=f"{one.precision} for {one.target}; {one.runtime}, {threads}; {found.mode} mode",
         verdict=_verdict(found),
         status="good" if found.stable else "open",
-        tiles=tiles,
+        tiles=tuple(_tiles(found)),
         sections=tuple(_sections(found)),
     )
 
@@ -101,9 +100,7 @@ def _throughput(found: Profile) -> tuple[Block, ...]:
         text = f"{one.rate:,.0f} [{low:,.0f}, {high:,.0f}]"
         bars.append(Bar(name=name, value=one.rate, text=text, low=low, high=high))
     says = "Samples a second, median of the windows, with 95 % intervals."
-    rows = tuple((bar.name, bar.text) for bar in bars)
-    table = Table(title="Throughput", head=("", "samples/s [95 % interval]"), rows=rows, numbers=(1,))
-    return Bars(title="Samples a second", says=says, bars=tuple(bars)), table
+    return (Bars(title="Samples a second", says=says, bars=tuple(bars)),)
 
 
 def _cold(cold: ColdStart) -> tuple[Block, ...]:

@@ -133,11 +133,9 @@ def test_scripts_are_executable_and_valid() -> None:
 
 
 def readme_commands() -> list[str]:
-    """Commands of the README's code, fenced or indented; continued lines joined, explanations beside them left out."""
-    readme = ROOT / "README.md"
-    if not readme.is_file():
-        return []
-    lines = re.sub(r"\\\n\s*", " ", readme.read_text()).splitlines()
+    """Commands in the code of what users read, fenced or indented; continued lines joined, explanations left out."""
+    texts = [page.read_text() for name in ("README.md", "docs/report.md") if (page := ROOT / name).is_file()]
+    lines = re.sub(r"\\\n\s*", " ", "\n".join(texts)).splitlines()
     found = (re.match(r"(?: {4}|\$ )?((?:\.venv/bin/)?edgepress (?!turns).*|scripts/\w+.*)", line) for line in lines)
     return [re.split(r"\s{3,}|\s+#", match[1])[0] for match in found if match]
 

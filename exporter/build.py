@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from ..backends.base import Backend, Engine
 from ..backends.registry import load_backend
 from ..errors import UnservedError
+from ..profiles.conditions import disturbances
 from ..profiles.environment import now, this_machine, tool_versions, usable_cores
 from ..profiles.evidence import Evidence
 from ..profiles.layers import coverage, untimed
@@ -132,7 +133,7 @@ def _renewed(report: Report, backend: Backend, engine: Engine, found: Contest, m
         tool=backend.available().version,
         machine=str(this_machine()),
     )
-    gone = ("engine", "parser", "coverage", "latency", "steady", "precision")
+    gone = ("engine", "parser", "coverage", "latency", "disturbed", "steady", "precision")
     missing = {what: why for what, why in report.missing.items() if not what.startswith(gone)}
     if not backend.available().run:
         missing["engine run"] = f"The engine was built but not run: {backend.available().reason}."
@@ -183,11 +184,15 @@ def _measured(report: Report, found: Contest, golden: Golden) -> Report:
     """Latencies; a choice that lost int8 is said where it is seen."""
     arms = _arms(found)
     missing = dict(report.missing)
+    for reason in disturbances(*found.conditions) if found.conditions else ():
+        missing[f"disturbed {reason}"] = f"The latencies are not the machine's own: {reason}."
     if report.choice is not None and found.settled and found.shipped != "int8":
         missing["precision"] = f"int8 was not kept. {report.choice.because}"
     return replace(
         report,
         missing=missing,
+        before=found.conditions[0] if found.conditions else None,
+        after=found.conditions[-1] if found.conditions else None,
         latency={name: m.latency() for name, m in arms.items()},
         latency_shape=", ".join(f"{name} {array.shape}" for name, array in golden.feeds[0].items()) if arms else "",
         faster=speedup(arms["fp32"], arms["engine"]) if "fp32" in arms else None,

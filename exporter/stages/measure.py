@@ -8,12 +8,11 @@ from dataclasses import replace
 
 from ...backends.base import Engine, Feed
 from ...profiles.choice import undecided
-from ...profiles.conditions import Conditions, disturbances, read_conditions
-from ...profiles.measure import Measurement, measure, speedup
-from ...profiles.waiting import Waiting
+from ...profiles.measure import Measurement, speedup
 from ..draft import Draft
 from ..progress import Advance
 from ..sources import torch_predict
+from ..timing import time_in_turn
 from .verify import is_device, open_session, runner_of
 
 Arms = Mapping[str, Callable[[], object]]
@@ -26,31 +25,15 @@ def run(draft: Draft, advance: Advance) -> Draft:
     assert draft.golden is not None
     feed = draft.golden.feeds[0]
     arms = _arms(draft, feed)
-    found, conditions = _measured(arms, lambda share: advance(share, ""))
-    if draft.recipe.precision == "auto" and _open(found, draft):
+    timed = time_in_turn(arms, lambda share: advance(share, ""))
+    if draft.recipe.precision == "auto" and _open(timed.latency, draft):
         # One longer look, so that a machine that is busy does not decide what is shipped.
-        timed = {name: arm for name, arm in arms.items() if name != "torch"}
-        more, again = _measured(timed, lambda share: advance(share, "once more"))
-        conditions = (conditions[0], again[-1])
-        found = {**found, **{name: found[name].and_then(later) for name, later in more.items()}}
-    for reason in disturbances(*conditions):
+        again = {name: arm for name, arm in arms.items() if name != "torch"}
+        timed = timed.and_then(time_in_turn(again, lambda share: advance(share, "once more")))
+    for reason in timed.disturbed:
         draft = draft.without(f"disturbed {reason}", f"The latencies are not the machine's own: {reason}.")
     shape = ", ".join(f"{name} {tuple(array.shape)}" for name, array in feed.items())
-    return replace(draft, latency=found, latency_shape=shape, conditions=conditions)
-
-
-def _measured(
-    arms: Arms, tick: Callable[[float], None]
-) -> tuple[dict[str, Measurement], tuple[Conditions, Conditions]]:
-    """Measurements that know whether others wanted the cores too, and the machine before and after them."""
-    before: list[Conditions] = []
-    with Waiting() as waiting:
-        found = measure(arms, tick=tick, warmed=lambda: before.append(read_conditions()))
-    readings = (before[0], read_conditions())
-    found = {name: one.having_waited(waiting.share) for name, one in found.items()}
-    if disturbances(*readings):
-        found = {name: replace(one, stable=False) for name, one in found.items()}
-    return found, readings
+    return replace(draft, latency=timed.latency, latency_shape=shape, conditions=(timed.before, timed.after))
 
 
 def unmeasured(draft: Draft) -> str:

@@ -24,6 +24,7 @@ UNITS: Mapping[str, str] = {
     "memory": "bytes",
     "throughput": "/s",
 }
+DISTURBED = "disturbed "  # begins what a report misses where the machine throttled
 TIMED = ("ms", "x", "/s")  # units of what is measured by repetition, and so has an interval
 
 
@@ -94,7 +95,8 @@ def of_profile(profile: Profile) -> dict[str, Figure | str]:
 def _of_report(report: Report) -> Iterator[tuple[str, Figure | str]]:
     if "engine" in report.latency:
         found = report.latency["engine"]
-        unsteady = "" if found.stable else _unsteady(found.waited)
+        disturbed = [what.removeprefix(DISTURBED) for what in report.missing if what.startswith(DISTURBED)]
+        unsteady = "" if found.stable else "; ".join(disturbed) or _unsteady(found.waited)
         for p in PERCENTILES:
             if (interval := found.intervals.get(p)) is None:
                 yield f"latency_p{p}", _too_few(p, found.samples)

@@ -54,7 +54,7 @@ def test_a_budget_that_is_missed_is_code_3_and_the_bundle_stays(
         assert ran.code == 0
     else:
         size = read(bundle)["sizes"]["engine"]
-        ran.failed(3, "small-server-cpu", f"size: {size / 1000:g}kB, 1kB asked", "edgepress tune")
+        ran.failed(3, "small-server-cpu", f"size: {size / 1000:.3f} kB, 1kB asked", "edgepress tune")
         assert "accuracy_drop" not in ran.err
 
 

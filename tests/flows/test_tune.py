@@ -44,7 +44,8 @@ def test_the_bundle_is_what_its_recipe_makes_again(cli: Cli, judged: Path, tmp_p
     assert ran.code == 0, ran.err
     bundle, search = tmp_path / "dist/small-server-cpu", tmp_path / "dist/small-server-cpu.tune"
     assert "Latency is not measured: it is switched off" in ran.out
-    assert {verdict["what"]: verdict["status"] for verdict in read(bundle)["budget"]} == {"size": "met", "accuracy_drop": "met"}
+    kept = {verdict["what"]: verdict["status"] for verdict in read(bundle)["budget"]}
+    assert kept == {"size": "met", "accuracy_drop": "met"}
     assert cli("verify", bundle).code == 0
     found = read(search, "results.json")
     assert found["chosen"] in found["front"]
@@ -62,7 +63,8 @@ def test_the_bundle_is_what_its_recipe_makes_again(cli: Cli, judged: Path, tmp_p
 
 def test_a_budget_that_nothing_keeps_is_code_3_with_the_nearest_points(cli: Cli, judged: Path, tmp_path: Path) -> None:
     ran = cli("tune", judged, *OPTIONS, "--max-size", "2kB")
-    ran.failed(3, "None of 3 points keeps the budget (size 2kB, accuracy_drop 1%)", "Nearest: ", "misses size by", "--trials")
+    ran.failed(3, "None of 3 points keeps the budget (size 2kB, accuracy_drop 1%)", "Nearest: ", "misses size by")
+    assert "--trials" in ran.err
     assert "Nearest points" in ran.out
     assert not (tmp_path / "dist/small-server-cpu").exists()
     assert (tmp_path / "dist/small-server-cpu.tune/study.db").exists()

@@ -8,9 +8,11 @@ class EdgepressError(Exception):
 
     Attributes:
         exit_code: the process exit status when the error ends a command.
+        target: whose export it ended, where several are exported; None where that is not known.
     """
 
     exit_code = 1
+    target: str | None = None
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         """Keep the message and the remedy apart, so that a terminal can set them apart too.

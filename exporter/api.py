@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..profiles.budget import Drop
 from ..profiles.target import Precision, Target, load_target
 from .bundle import Bundle
-from .recipe import Recipe
+from .recipe import Recipe, budget_settings
 from .training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def export(
     axes: Mapping[str, AxisRange] | None = None,
     minimum_sqnr_db: float | None = None,
     max_drop: str | float | None = None,
+    budget: Mapping[str, str] | None = None,
     measure: bool = True,
     threads: int | None = None,
     seed: int = 0,
@@ -84,6 +85,8 @@ def export(
         axes: ranges of free axes; default 1 : the example's size : 8 times that.
         minimum_sqnr_db: least agreement with FP32, in dB of SQNR on the golden inputs, to ship.
         max_drop: most that `evaluate` may lose: `"1%"` of it, or `0.01` in its own unit.
+        budget: limits by the names of `--budget`: `{"latency_p90": "5ms", "size": "4MB"}`. The verdicts are in the
+            report; nothing is raised where one was missed.
         measure: measure latency where the engine runs on this machine.
         threads: intra-op threads; default all usable cores.
         output: directory that receives `NAME-TARGET/`.
@@ -139,7 +142,7 @@ def export(
         exclude=tuple(exclude),
         axes=dict(axes or {}),
         minimum_sqnr_db=minimum_sqnr_db,
-        max_drop=None if max_drop is None else Drop.parse(str(max_drop)),
+        **_limits(max_drop, budget or {}),
         prune=prune,
         importance=importance,
         keep=tuple(keep),
@@ -163,3 +166,10 @@ def export(
             checkpoint=None if checkpoint is None else Path(checkpoint),
         )
     return bundle
+
+
+def _limits(max_drop: str | float | None, budget: Mapping[str, str]) -> dict[str, Any]:
+    settings = budget_settings(budget)
+    if max_drop is not None:
+        settings["max_drop"] = Drop.parse(str(max_drop))
+    return settings

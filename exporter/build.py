@@ -13,9 +13,10 @@ from tempfile import TemporaryDirectory
 from ..backends.base import Backend, Engine
 from ..backends.registry import load_backend
 from ..errors import UnservedError
+from ..profiles.conditions import disturbances
 from ..profiles.environment import now, this_machine, tool_versions, usable_cores
 from ..profiles.evidence import Evidence
-from ..profiles.layers import coverage
+from ..profiles.layers import coverage, untimed
 from ..profiles.measure import Measurement, speedup
 from ..profiles.parity import Parity
 from ..profiles.report import Report
@@ -23,6 +24,7 @@ from .bundle import FALLBACK, LATENCY, MANIFEST, Bundle, Manifest, check_files, 
 from .candidates import Contest, contest
 from .golden import Golden
 from .seal import load_report, seal
+from .sizes import size_split
 from .stages.verify import check_golden, golden_evidence, is_device
 
 
@@ -96,7 +98,7 @@ def build_bundle(path: Path) -> Bundle:
             "engine": entry,
             "tools": tool_versions(),
         }
-        seal(work, fields, report, _arms(found))
+        seal(work, path.name, fields, report, _arms(found))
     return load_bundle(path)
 
 
@@ -131,7 +133,7 @@ def _renewed(report: Report, backend: Backend, engine: Engine, found: Contest, m
         tool=backend.available().version,
         machine=str(this_machine()),
     )
-    gone = ("engine", "parser", "coverage", "latency", "steady", "precision")
+    gone = ("engine", "parser", "coverage", "latency", "disturbed", "steady", "precision")
     missing = {what: why for what, why in report.missing.items() if not what.startswith(gone)}
     if not backend.available().run:
         missing["engine run"] = f"The engine was built but not run: {backend.available().reason}."
@@ -142,8 +144,13 @@ def _renewed(report: Report, backend: Backend, engine: Engine, found: Contest, m
         evidence=(*kept, built),
         missing=missing,
         sizes=replace(report.sizes, engine=found.winner.size, weights=weights),
+        size=size_split(found.winner.graph.path, found.winner.engine.path),
+        layers=(),
         coverage=None,
+        by_layer=report.by_layer if same else None,
         latency={},
+        before=None,
+        after=None,
         faster=None,
         choice=found.choice(report.choice) if report.choice is not None and found.settled else report.choice,
         notes=(*report.notes, *engine.notes),
@@ -161,13 +168,14 @@ def _proven(
     if not parity:
         return report
     on_device = is_device(manifest.target)
-    layers = backend.inspect(engine, manifest.target, golden.feeds[0]) if engine.precision == "int8" else None
+    layers = backend.inspect(engine, manifest.target, golden.feeds[0])
     proof = golden_evidence(parity, backend.available().version, "the engine", on_device=on_device)
     return replace(
         report,
         parity={**report.parity, "engine": parity},
         parity_how="the engine",
-        coverage=None if layers is None else coverage(layers),
+        coverage=coverage(layers) if engine.precision == "int8" else None,
+        layers=layers if on_device else untimed(layers),
         evidence=(*report.evidence, proof),
     )
 
@@ -176,11 +184,15 @@ def _measured(report: Report, found: Contest, golden: Golden) -> Report:
     """Latencies; a choice that lost int8 is said where it is seen."""
     arms = _arms(found)
     missing = dict(report.missing)
+    for reason in disturbances(*found.conditions) if found.conditions else ():
+        missing[f"disturbed {reason}"] = f"The latencies are not the machine's own: {reason}."
     if report.choice is not None and found.settled and found.shipped != "int8":
         missing["precision"] = f"int8 was not kept. {report.choice.because}"
     return replace(
         report,
         missing=missing,
+        before=found.conditions[0] if found.conditions else None,
+        after=found.conditions[-1] if found.conditions else None,
         latency={name: m.latency() for name, m in arms.items()},
         latency_shape=", ".join(f"{name} {array.shape}" for name, array in golden.feeds[0].items()) if arms else "",
         faster=speedup(arms["fp32"], arms["engine"]) if "fp32" in arms else None,

@@ -29,7 +29,7 @@ MANIFEST = "manifest.json"
 # These carry dates and measurements, so they are hashed apart from what the same inputs reproduce.
 LATENCY = "latency.npz"
 FALLBACK = "fallback/model.onnx"
-MEASURED_FILES = ("report.json", "report.md", LATENCY)
+MEASURED_FILES = ("report.html", "report.json", "report.md", LATENCY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +149,7 @@ class Bundle:
     @property
     def report(self) -> Path:
         """The report for people."""
-        return self.path / "report.md"
+        return self.path / "report.html"
 
 
 def load_bundle(path: Path) -> Bundle:

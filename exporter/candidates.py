@@ -15,14 +15,16 @@ from pathlib import Path
 from ..backends.base import Backend, Engine, Graph
 from ..errors import RefusedError, VerificationError
 from ..profiles.choice import EXACT, Choice, Compared, Contender, fastest, said, smaller, undecided
+from ..profiles.conditions import Conditions
 from ..profiles.environment import usable_cores
-from ..profiles.measure import Call, Measurement, measure, speedup
+from ..profiles.measure import Call, Measurement, speedup
 from ..profiles.parity import Parity, worst
 from ..profiles.target import Precision, Target
 from .bundle import Bundle
 from .golden import Golden
 from .recipe import MINIMUM_SQNR_DB
 from .stages.verify import check_golden
+from .timing import Timed, time_in_turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,7 @@ class Contest:
         found: latencies, taken in one run; of one candidate alone where the others were not to be measured.
         shipped: the precision to ship.
         compared: each with the best of the more exact ones.
+        conditions: of the machine, before and after the latencies were taken.
     """
 
     candidates: Mapping[Precision, Candidate]
@@ -60,6 +63,7 @@ class Contest:
     found: Mapping[Precision, Measurement]
     shipped: Precision
     compared: Mapping[Precision, Compared]
+    conditions: tuple[Conditions, ...] = ()
 
     @property
     def winner(self) -> Candidate:
@@ -156,22 +160,25 @@ def _compiled(
     return Candidate(graph=graph, engine=engine, minimum_sqnr_db=least_db, parity={})
 
 
-def _measured(calls: Mapping[Precision, Call]) -> dict[Precision, Measurement]:
-    """Latencies, with a second, longer look where the first leaves open which is faster."""
-    found: dict[Precision, Measurement] = dict(measure(calls)) if calls else {}  # type: ignore[arg-type]
-    ratios = (speedup(found[a], found[b]) for a, b in permutations(found, 2))
+def _measured(calls: Mapping[Precision, Call]) -> Timed | None:
+    """Latencies, with a second, longer look where the first leaves open which is faster; None where nothing runs."""
+    if not calls:
+        return None
+    arms: dict[str, Call] = {precision: call for precision, call in calls.items()}  # noqa: C416  (keys become str)
+    timed = time_in_turn(arms)
+    ratios = (speedup(a, b) for a, b in permutations(timed.latency.values(), 2))
     if any(undecided(ratio) for ratio in ratios):
-        more: dict[Precision, Measurement] = measure(calls)  # type: ignore[assignment, arg-type]
-        found = {precision: one.and_then(more[precision]) for precision, one in found.items()}
-    return found
+        timed = timed.and_then(time_in_turn(arms))
+    return timed
 
 
 def _decided(
     bundle: Bundle,
     candidates: Mapping[Precision, Candidate],
     errors: Mapping[Precision, VerificationError | RefusedError],
-    found: Mapping[Precision, Measurement],
+    timed: Timed | None,
 ) -> Contest:
+    found: Mapping[Precision, Measurement] = {} if timed is None else timed.latency  # type: ignore[assignment]
     best, compared = fastest(found, list(candidates)) if found else (next(iter(candidates)), {})
     return Contest(
         candidates=candidates,
@@ -179,6 +186,7 @@ def _decided(
         found=found,
         shipped=best,
         compared=compared,
+        conditions=() if timed is None else (timed.before, timed.after),
     )
 
 

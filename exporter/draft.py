@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..backends.base import AxisRange, Backend, Engine, Graph, Session
 from ..profiles.choice import Choice
+from ..profiles.conditions import Conditions
 from ..profiles.evidence import Evidence
-from ..profiles.layers import Coverage
+from ..profiles.layers import Coverage, Layer
 from ..profiles.measure import Measurement, Ratio
 from ..profiles.parity import Parity
 from ..profiles.pruning import Pruning, Sparsity
 from ..profiles.report import Sizes, TaskMetric
-from ..profiles.sensitivity import Sensitivity
+from ..profiles.sensitivity import ParityByLayer, Sensitivity
 from ..profiles.target import Precision, Target
 from ..profiles.training import TrainingRun
 from .bundle import FallbackEntry
@@ -105,11 +106,14 @@ class Draft:
         sparsity: 2:4 weights of the graph, where they were asked for.
         left: why the quantizer left a node float, by node name.
         sensitivity: which layers int8 hurts, where something was required of it.
+        by_layer: how far the layers of the int8 graph are from FP32.
         engine: None where it is not built here; `not_built` says why.
         rivals: float engines on the same runtime, FP32 among them wherever an engine can be built.
         refused: precisions that turned out not to do, and why.
         base: the draft as it was before anything was made in some precision.
         choice: which precision is shipped, and why.
+        layers: of the opened engine; with times where it ran on the architecture it is for.
+        conditions: of the machine before and after the latencies were taken.
         fallback: the float graph that goes along where the device is to repeat the choice.
     """
 
@@ -133,6 +137,7 @@ class Draft:
     golden: Golden | None = None
     left: Mapping[str, str] = field(default_factory=dict)
     sensitivity: Sensitivity | None = None
+    by_layer: ParityByLayer | None = None
     engine: Engine | None = None
     not_built: str = ""
     rivals: Mapping[Precision, Rival] = field(default_factory=dict)
@@ -143,11 +148,13 @@ class Draft:
     parity: Mapping[str, Mapping[str, Parity]] = field(default_factory=dict)
     parity_how: str = ""
     coverage: Coverage | None = None
+    layers: tuple[Layer, ...] = ()
     training: TrainingRun | None = None
     task: TaskMetric | None = None
     sizes: Sizes | None = None
     latency: Mapping[str, Measurement] = field(default_factory=dict)
     latency_shape: str = ""
+    conditions: tuple[Conditions, ...] = ()
     faster: Ratio | None = None
     evidence: tuple[Evidence, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)

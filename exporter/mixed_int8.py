@@ -10,10 +10,11 @@ from pathlib import Path
 from ..backends.base import Array, Feed, Graph
 from ..calibration.statistics import Statistics
 from ..profiles.parity import parity, worst
-from ..profiles.sensitivity import Sensitivity
+from ..profiles.sensitivity import ParityByLayer, Sensitivity
 from .draft import Draft
 from .emulator import emulated, emulator
 from .graphs import read_graph
+from .layer_parity import layer_parity
 from .mixed import Requirement, relax
 from .progress import Advance
 from .quantizer import Quantizer
@@ -63,6 +64,11 @@ class MixedPrecision:
         quantizer.write(self.statistics, path)
         mine = dict.fromkeys(left, "left in float: among the layers that int8 hurts most")
         return read_graph(path, self._reference.axes), {**quantizer.placement.left, **mine}
+
+    def by_layer(self, left: Collection[str]) -> ParityByLayer:
+        """Parity of each layer of the int8 graph with these layers in float."""
+        self.advance(None, "parity by layer")
+        return layer_parity(self._quantizer(left), self._reference, self.statistics, self.feeds[0], self.draft.scratch)
 
     @property
     def _reference(self) -> Graph:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..backends.base import AxisRange
 from ..backends.registry import load_backend
-from ..errors import InputError
+from ..errors import EdgepressError, InputError
 from ..profiles.environment import usable_cores
 from ..profiles.target import Target
 from .bundle import Bundle, check_destination, load_bundle, new_directory
@@ -51,32 +52,49 @@ def export_bundles(
     force: bool,
     command: str,
     checkpoint: Path | None = None,
+    made: Callable[[Target, Bundle], None] = lambda target, bundle: None,
 ) -> list[Bundle]:
     """Export a source to each target, in order; each bundle exists whole or not at all.
 
     Args:
         destination: where a target's bundle goes.
+        made: told of each bundle when it is finished.
         command: how to do it again, for the report.
         checkpoint: directory in which training runs are kept, so that a killed one goes on.
 
     Raises:
-        InputError, VerificationError, UnservedError: as the stages say; bundles finished before stay.
+        InputError, VerificationError, UnservedError: as the stages say, with the target; bundles finished before stay.
     """
     if processes.count() > 1 and len(targets) > 1:
         raise InputError(f"{processes.count()} processes train for one target at a time; {len(targets)} were given.")
     for target in targets:
-        check_destination(destination(target), force=force)
-        load_backend(target.backend).require(target)
+        with _naming(target):
+            check_destination(destination(target), force=force)
+            load_backend(target.backend).require(target)
     prune.refuse(source, targets, recipe)
     axes = axis_ranges(source, recipe)
     with tempfile.TemporaryDirectory(prefix="edgepress-") as directory:
         shared = Shared(directory=Path(directory), checkpoint=checkpoint)
-        return [
-            export_bundle(
-                source, target, recipe, axes, destination(target), shared, progress, force=force, command=command
-            )
-            for target in targets
-        ]
+        bundles = []
+        for target in targets:
+            place = destination(target)
+            with _naming(target):
+                bundle = export_bundle(
+                    source, target, recipe, axes, place, shared, progress, force=force, command=command
+                )
+            made(target, bundle)
+            bundles.append(bundle)
+        return bundles
+
+
+@contextmanager
+def _naming(target: Target) -> Iterator[None]:
+    """An error says whose export it ended."""
+    try:
+        yield
+    except EdgepressError as error:
+        error.target = target.name
+        raise
 
 
 def axis_ranges(source: Source, recipe: Recipe) -> dict[str, AxisRange]:

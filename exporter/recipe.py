@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt
 
 from ..backends.base import AxisRange
 from ..errors import InputError
-from ..profiles.budget import Budget, LatencyLimit, SizeLimit
+from ..profiles.budget import REGRESSION, Budget, LatencyLimit, SizeLimit, limit
 from ..profiles.budget import Drop as Drop
 from ..profiles.target import Precision, Target
 from .training.settings import TrainingSettings
@@ -42,6 +42,7 @@ class Recipe:
         max_drop: most that `evaluate()` may lose against the model as given; None asks for nothing.
         max_latency: most that one inference may take on this machine; None asks for nothing.
         max_size: most bytes of the engine; None asks for nothing.
+        limits: further limits by the names that `--budget` knows, such as latency_p99, accuracy or coverage.
         prune: share of the model's MACs to remove before capture, 0..1; None prunes nothing.
         importance: what makes a channel worth keeping: a name of `pruning.importance`, or `auto`.
         keep: modules that pruning leaves alone: names or shell patterns.
@@ -66,6 +67,7 @@ class Recipe:
     max_drop: Drop | None = None
     max_latency: LatencyLimit | None = None
     max_size: SizeLimit | None = None
+    limits: Mapping[str, str] = field(default_factory=dict)
     prune: Annotated[float, Gt(0), Lt(1)] | None = None
     importance: str = "auto"
     keep: tuple[str, ...] = ()
@@ -86,13 +88,18 @@ class Recipe:
             raise InputError("`calibration` and `statistics` were both given; int8 is made from one of them.")
         if self.distill and self.prune is not None:
             raise InputError("`distill` and `prune` were both given; a student is shipped as student() makes it.")
-        if self.max_latency is not None and not self.measure:
-            raise InputError("`max_latency` needs a measurement, and measuring is switched off (`measure`).")
+        timed = [name for name in self.budget.limits() if name.startswith("latency") or name == "speedup"]
+        if timed and not self.measure:
+            name = "max_latency" if self.max_latency is not None else timed[0]
+            raise InputError(f"`{name}` needs a measurement, and measuring is switched off (`measure`).")
+        if relative := [name for name in self.limits if name.endswith(REGRESSION)]:
+            raise InputError(f"`{relative[0]}` is against a baseline, which a recipe does not have: use --budget.")
 
     @property
     def budget(self) -> Budget:
         """What the bundle may cost."""
-        return Budget(latency=self.max_latency, size=self.max_size, drop=self.max_drop)
+        more = {name: limit(name, text) for name, text in self.limits.items()}
+        return Budget(latency=self.max_latency, size=self.max_size, drop=self.max_drop, more=more)
 
     def least_sqnr_db(self, precision: Precision) -> float:
         """The agreement an engine must reach: int8 on calibration samples, floats on golden inputs."""
@@ -102,6 +109,23 @@ class Recipe:
         """The agreement an engine of this precision must reach on the golden inputs."""
         least = self.least_sqnr_db(precision)
         return min(INT8_GOLDEN_DB, least) if precision == "int8" else least
+
+
+# Limits that a search and the choice of layers are led by are fields of their own.
+_LEADING = {"size": "max_size", "accuracy_drop": "max_drop"}
+
+
+def budget_settings(given: Mapping[str, str]) -> dict[str, Any]:
+    """Limits by name as settings of a recipe.
+
+    Raises:
+        InputError: an unknown name or unit; the nearest one is named.
+    """
+    parsed = {name: limit(name, text) for name, text in given.items()}
+    settings: dict[str, Any] = {_LEADING[name]: one for name, one in parsed.items() if name in _LEADING}
+    if more := {name: text for name, text in given.items() if name not in _LEADING}:
+        settings["limits"] = more
+    return settings
 
 
 def choose_precision(recipe: Recipe, target: Target, *, has_data: bool) -> tuple[Precision, str]:

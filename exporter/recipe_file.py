@@ -195,7 +195,7 @@ def _plain(value: Any) -> Any:
 def _example(hint: Any) -> Any:
     """Some value of a type, for the template."""
     if get_origin(hint) is Mapping:
-        return {"batch": _TEXT[AxisRange][1]}
+        return {"batch": _TEXT[AxisRange][1]} if AxisRange in get_args(hint) else {"latency_p90": "5ms"}
     for part in (hint, *get_args(hint)):
         if part in _TEXT:
             return _TEXT[part][1]

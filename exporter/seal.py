@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import to_jsonable_python
+from pydantic import TypeAdapter
 
 from ..errors import InputError
 from ..profiles.budget import Budget, judge
+from ..profiles.files import json_text, parsed, read_json
 from ..profiles.measure import Measurement
-from ..profiles.report import SCHEMA, Report, markdown, rows
-from .bundle import LATENCY, Manifest, Measured, hash_files, write_manifest
+from ..profiles.report import SCHEMA, Report, rows
+from ..profiles.reporting.findings import Findings
+from ..profiles.reporting.html import html
+from ..profiles.reporting.markdown import markdown
+from ..profiles.reporting.page import page_of
+from .bundle import Manifest, Measured, hash_files, write_manifest
+from .samples import save_samples
 
 
-def seal(directory: Path, fields: Mapping[str, Any], report: Report, latency: Mapping[str, Measurement]) -> Manifest:
-    """Judge the budget, and write `report.md`, `report.json`, the raw latency samples and `manifest.json`.
+def seal(
+    directory: Path, name: str, fields: Mapping[str, Any], report: Report, latency: Mapping[str, Measurement]
+) -> Manifest:
+    """Judge the budget, and write the reports, the raw latency samples and `manifest.json`.
 
     Args:
+        name: that the directory will have.
         fields: the manifest's fields but `files` and `measured`, which are read off the directory and the report.
-        latency: the raw samples, kept in `latency.npz` in nanoseconds.
+        latency: the raw samples.
     """
     report = replace(report, budget=judge(Budget.of(fields["recipe"]), report))
-    (directory / "report.md").write_text(markdown(report), encoding="utf-8")
-    (directory / "report.json").write_text(_text(report), encoding="utf-8")
-    if latency:
-        samples = {name: np.asarray(found.samples) for name, found in latency.items()}
-        np.savez_compressed(directory / LATENCY, **samples)  # type: ignore[arg-type]
+    page = page_of([Findings(name=name, report=report, samples=latency)], report.date)
+    for file, text in (("report.json", json_text(report)), ("report.md", markdown(page)), ("report.html", html(page))):
+        (directory / file).write_text(text, encoding="utf-8")
+    save_samples(directory, latency)
     reproducible, measured_files = hash_files(directory)
     measured = Measured(
         date=report.date,
@@ -52,18 +57,7 @@ def load_report(directory: Path) -> Report:
         InputError: it is missing, damaged or of another schema.
     """
     file = directory / "report.json"
-    try:
-        report = TypeAdapter(Report).validate_json(file.read_bytes())
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}.") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{file}: `{'.'.join(map(str, first['loc']))}`: {first['msg']}.") from error
-    if report.schema != SCHEMA:
-        raise InputError(f"{file} has schema {report.schema}; this edgepress reads {SCHEMA}.")
-    return report
-
-
-def _text(report: Report) -> str:
-    data = to_jsonable_python(report, inf_nan_mode="strings")
-    return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    data = read_json(file, "edgepress export")
+    if not isinstance(data, dict):
+        raise InputError(f"{file} is not the report of a bundle.")
+    return parsed(file, data, SCHEMA, TypeAdapter(Report))

@@ -134,7 +134,7 @@ def measure_noise(
 
     with Board(quantizer, graph, statistics, scratch) as board:
         wanted = max(FEWEST_SAMPLES, INFERENCES // max(1, len(board.switches)))
-        feed = _fewer(feed, graph, min(MOST_SAMPLES, wanted))
+        feed = fewer(feed, graph, min(MOST_SAMPLES, wanted))
         values = {**board.run((), feed, [*board.outputs, *board.results.values(), *board.data.values()]), **feed}
         noise = Noise(
             graph=ir.load(graph.path).graph,
@@ -194,8 +194,8 @@ class Board:
         result = self.results.get(switch[0])
         found = self.run((switch,), feed, [*self.outputs, *([] if result is None else [result])])
         return Place(
-            output=np.array([_ratio(values[name], found[name]) for name in self.outputs]),
-            own=None if result is None else _ratio(values[result], found[result]),
+            output=np.array([noise_ratio(values[name], found[name]) for name in self.outputs]),
+            own=None if result is None else noise_ratio(values[result], found[result]),
         )
 
 
@@ -205,7 +205,7 @@ def _expose(graph: ir.Graph, names: Collection[str]) -> None:
     graph.outputs.extend(values[name] for name in dict.fromkeys(names) if name not in present)
 
 
-def _fewer(feed: Feed, graph: Graph, samples: int) -> Feed:
+def fewer(feed: Feed, graph: Graph, samples: int) -> Feed:
     """The first samples of a batch, where the model takes a batch of any size."""
     first = {spec.shape[0] if spec.shape else 0 for spec in graph.inputs}
     if len(first) != 1 or not isinstance(first.pop(), str):
@@ -213,7 +213,8 @@ def _fewer(feed: Feed, graph: Graph, samples: int) -> Feed:
     return {name: array[:samples] for name, array in feed.items()}
 
 
-def _ratio(reference: Array, found: Array) -> float:
+def noise_ratio(reference: Array, found: Array) -> float:
+    """Noise over signal, as powers."""
     r = reference.astype(np.float64)
     signal, noise = float(np.square(r).sum()), float(np.square(r - found.astype(np.float64)).sum())
     return noise / signal if signal > 0 else float(noise > 0)

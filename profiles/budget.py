@@ -1,131 +1,97 @@
-"""Budgets: what a bundle may cost at most, as people write it, and the verdict on what it was measured to cost."""
+"""Budgets: what a bundle may cost, by the names of its figures, and the verdict on what it was measured to cost."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputError
+from .figures import Figure, Found, of_report, spelt
+from .limits import PERCENTILES, Allowance, Least, Limit
+from .limits import Drop as Drop
+from .limits import LatencyLimit as LatencyLimit
+from .limits import SizeLimit as SizeLimit
 
 if TYPE_CHECKING:
     from .report import Report
 
-Status = Literal["met", "missed", "unclear", "unmeasured"]
+Status = Literal["met", "missed", "undecided", "unstable", "unmeasured", "unlimited"]
 
-MILLISECONDS = {"ms": Decimal(1), "us": Decimal("1e-3"), "µs": Decimal("1e-3"), "s": Decimal(1000)}
-BYTES = {
-    "B": Decimal(1),
-    "kB": Decimal(10**3),
-    "KB": Decimal(10**3),
-    "MB": Decimal(10**6),
-    "GB": Decimal(10**9),
-    "KiB": Decimal(2**10),
-    "MiB": Decimal(2**20),
-    "GiB": Decimal(2**30),
+
+def _at(percentile: int, text: str) -> LatencyLimit:
+    found = LatencyLimit.parse(text)
+    if "=" in text and found.percentile != percentile:
+        raise InputError(f"A latency of {text!r}: the percentile stands in the budget's name.")
+    return replace(found, percentile=percentile)
+
+
+_SHARE = {"": Decimal(1), "%": Decimal("0.01")}
+# By name: how its limit is read, and an example.
+LIMITS: Mapping[str, tuple[Callable[[str], Limit], str]] = {
+    **{f"latency_p{p}": (partial(_at, p), "5ms") for p in PERCENTILES},
+    "size": (SizeLimit.parse, "4MB"),
+    "accuracy_drop": (Drop.parse, "1%"),
+    "accuracy": (partial(Least.parse, "share", units=_SHARE), "0.9"),
+    "coverage": (partial(Least.parse, "share", units=_SHARE), "90%"),
+    "speedup": (partial(Least.parse, "factor", units={"x": Decimal(1), "": Decimal(1)}), "1.5x"),
+    "memory": (SizeLimit.parse, "200MB"),
+    "throughput": (partial(Least.parse, "rate", units={"/s": Decimal(1)}), "100/s"),
+    # Against a baseline: by what share a figure may be worse.
+    "latency_regression": (Allowance.parse, "5%"),
+    "size_regression": (Allowance.parse, "1%"),
+    "accuracy_regression": (Allowance.parse, "1%"),
 }
-# The percentiles that a budget may bound; further ones need more samples than a quick measurement takes.
-PERCENTILES = (50, 90)
-_QUANTITY = re.compile(r"(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(?P<unit>\D*)")
-_EXAMPLES = {"latency": "5ms or p90=5ms", "size": "4MB", "drop": "1% or 0.01"}
+REGRESSION = "_regression"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drop:
-    """How much of a metric may be lost: `0.01` is absolute, in the metric's own unit; `1%` is of the float model's."""
+def parse_limit(text: str) -> tuple[str, Limit]:
+    """`latency_p90=5ms` as a name of LIMITS and its limit.
 
-    amount: float
-    relative: bool
-
-    def allows(self, before: float, after: float) -> bool:
-        """Whether a metric that fell from `before` to `after` is still within it (higher is better)."""
-        # 1.0 - 0.99 is more than 0.01 in binary; what is beyond by rounding alone is within.
-        return before - after <= self.allowed(before) + 1e-12 * abs(before)
-
-    def allowed(self, before: float) -> float:
-        """The loss that is allowed from this metric, in the metric's own unit."""
-        return self.amount * (abs(before) if self.relative else 1.0)
-
-    @classmethod
-    def parse(cls, text: str) -> Drop:
-        """`1%` or `0.01`.
-
-        Raises:
-            InputError: another unit, a negative number, or more than 100 %.
-        """
-        number, unit = _split("drop", text)
-        if unit not in ("", "%"):
-            raise _unknown_unit("drop", text, unit, ("%", "none (in the metric's own unit)"))
-        amount = number.scaleb(-2) if unit else number
-        if amount < 0 or (unit and amount > 1):
-            raise InputError(f"A drop of {text.strip()}: expected 0 or more{', and at most 100%' if unit else ''}.")
-        return cls(amount=float(amount), relative=bool(unit))
-
-    def __str__(self) -> str:
-        """As `parse` reads it, exactly."""
-        number = Decimal(repr(self.amount))
-        return f"{_plain(number.scaleb(2))}%" if self.relative else _plain(number)
+    Raises:
+        InputError: an unknown name or unit; the nearest one is named.
+    """
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals:
+        raise InputError(f"{text!r} is no budget; expected NAME=LIMIT.", hint="Write latency_p90=5ms or size=4MB.")
+    return name, limit(name, value)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatencyLimit:
-    """Most milliseconds that one inference may take, at a percentile of its latencies."""
+def limit(name: str, value: str) -> Limit:
+    """The limit of that name.
 
-    ms: float
-    percentile: int = 50
-
-    @classmethod
-    def parse(cls, text: str) -> LatencyLimit:
-        """`5ms` (of the median) or `p90=5ms`.
-
-        Raises:
-            InputError: another unit or percentile, or not more than 0.
-        """
-        which, found, value = text.strip().rpartition("=")
-        known = [f"p{p}" for p in PERCENTILES]
-        if found and which.strip() not in known:
-            raise InputError(f"A latency of {text.strip()!r}: {which!r} is none of {', '.join(known)}.")
-        ms = _positive("latency", value, MILLISECONDS)
-        return cls(ms=float(ms), percentile=int(which.strip()[1:]) if found else 50)
-
-    def __str__(self) -> str:
-        """As `parse` reads it, exactly."""
-        return f"{'' if self.percentile == 50 else f'p{self.percentile}='}{_plain(Decimal(repr(self.ms)))}ms"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SizeLimit:
-    """Most bytes that the engine may have on disk."""
-
-    bytes: int
-
-    @classmethod
-    def parse(cls, text: str) -> SizeLimit:
-        """`4MB` (10^6 bytes each) or `4MiB` (2^20).
-
-        Raises:
-            InputError: another unit, or not at least one byte.
-        """
-        size = int(_positive("size", text, BYTES))
-        if size < 1:
-            raise InputError(f"A size of {text.strip()} is less than one byte.")
-        return cls(bytes=size)
-
-    def __str__(self) -> str:
-        """As `parse` reads it, exactly."""
-        unit = next((u for u in ("GB", "MB", "kB") if self.bytes >= BYTES[u]), "B")
-        return f"{_plain(Decimal(self.bytes) / BYTES[unit])}{unit}"
+    Raises:
+        InputError: as `parse_limit`.
+    """
+    if name not in LIMITS:
+        read = {_read(one): one for one in LIMITS}
+        near = difflib.get_close_matches(_read(name), read, 1)
+        known = f"Known: {', '.join(LIMITS)}."
+        raise InputError(f"Unknown budget {name!r}.", hint=f"Did you mean {read[near[0]]}? {known}" if near else known)
+    parse, example = LIMITS[name]
+    try:
+        return parse(value)
+    except InputError as error:
+        told = error.hint.rpartition("Write ")[0] if error.hint else ""
+        raise InputError(f"Budget {name}: {error.message}", hint=f"{told}Write {name}={example}.") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What a bundle may cost; None bounds nothing."""
+    """What a bundle may cost; None bounds nothing.
+
+    Attributes:
+        latency, size, drop: the limits that a search and the choice of layers are led by.
+        more: further limits, by name of LIMITS.
+    """
 
     latency: LatencyLimit | None = None
     size: SizeLimit | None = None
     drop: Drop | None = None
+    more: Mapping[str, Limit] = field(default_factory=dict)
 
     @classmethod
     def of(cls, recipe: Mapping[str, Any]) -> Budget:
@@ -135,11 +101,30 @@ class Budget:
             latency=None if latency is None else LatencyLimit.parse(latency),
             size=None if size is None else SizeLimit.parse(size),
             drop=None if drop is None else Drop.parse(drop),
+            more={name: limit(name, value) for name, value in recipe.get("limits", {}).items()},
         )
+
+    def limits(self) -> dict[str, Limit]:
+        """Every limit by its name.
+
+        Raises:
+            InputError: two limits of one figure.
+        """
+        own: dict[str, Limit | None] = {"size": self.size, "accuracy_drop": self.drop}
+        if self.latency is not None:
+            own = {f"latency_p{self.latency.percentile}": self.latency, **own}
+        given = {name: one for name, one in own.items() if one is not None}
+        if twice := [name for name in given if name in self.more]:
+            raise InputError(f"Two limits of {twice[0]} were given: {given[twice[0]]} and {self.more[twice[0]]}.")
+        return {**given, **self.more}
+
+    def latencies(self) -> tuple[LatencyLimit, ...]:
+        """Every limit of a latency."""
+        return tuple(one for one in self.limits().values() if isinstance(one, LatencyLimit))
 
     def __bool__(self) -> bool:
         """Whether it bounds anything."""
-        return any(limit is not None for limit in (self.latency, self.size, self.drop))
+        return bool(self.limits())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,93 +132,86 @@ class Verdict:
     """Whether one limit of a budget was kept.
 
     Attributes:
-        what: `latency p50`, `size` or `drop`.
-        limit: what was asked.
+        what: a name of LIMITS, or `correctness`.
+        limit: what was asked; empty where nothing was.
         found: what was measured, with its interval; or why nothing was.
-        status: `missed` only where the whole interval is beyond the limit; `unclear` where the point is and the
-            interval is not; `unmeasured` where this machine cannot tell.
+        status: `missed` only where the whole interval is beyond the limit; `undecided` where the point is and the
+            interval is not; `unstable` where the machine was busy and that may be why; `unmeasured` where this machine
+            cannot tell; `unlimited` where nothing was asked.
+        figure: None where there is none.
+        reason: why it is not decided, or what it rests on; may be empty.
     """
 
     what: str
     limit: str
     found: str
     status: Status
+    figure: Figure | None = None
+    reason: str = ""
 
     @property
     def said(self) -> str:
         """What was found against what was asked, one clause."""
-        return {
-            "met": f"{self.found}, within {self.limit}",
-            "missed": f"{self.found}, {self.limit} asked: missed",
-            "unclear": f"{self.found}, {self.limit} asked: the interval does not exclude it",
-            "unmeasured": f"{self.limit} asked, not checked: {self.found}",
+        asked = f"{self.limit} asked"
+        text = {
+            "met": f"{self.found}, {asked}: met",
+            "missed": f"{self.found}, {asked}: missed",
+            "undecided": f"{self.found}, {asked}: the interval does not exclude it",
+            "unstable": f"{self.found}, {asked}: unstable",
+            "unmeasured": f"{asked}, not checked: {self.found}",
+            "unlimited": self.found,
         }[self.status]
+        return f"{text}, {self.reason}" if self.reason else text
 
 
 def judge(budget: Budget, report: Report) -> tuple[Verdict, ...]:
     """One verdict for each limit of the budget."""
-    return tuple(_verdicts(budget, report))
+    return tuple(verdicts(budget.limits(), of_report(report)))
 
 
-def _verdicts(budget: Budget, report: Report) -> Iterator[Verdict]:
-    if budget.latency is not None:
-        yield _latency(budget.latency, report)
-    if budget.size is not None:
-        size = report.sizes.engine
-        status: Status = "unmeasured" if size is None else "met" if size <= budget.size.bytes else "missed"
-        found = "the engine is not built here" if size is None else str(SizeLimit(bytes=size))
-        yield Verdict(what="size", limit=str(budget.size), found=found, status=status)
-    if budget.drop is not None:
-        yield _drop(budget.drop, report)
+def verdicts(limits: Mapping[str, Limit], found: Found) -> Iterator[Verdict]:
+    """One verdict for each limit on what was found."""
+    for name, one in limits.items():
+        yield verdict(name, one, found[name])
 
 
-def _latency(limit: LatencyLimit, report: Report) -> Verdict:
-    what = f"latency p{limit.percentile}"
-    if "engine" not in report.latency:
-        why = report.missing.get("latency", "Latency was not measured.")
-        return Verdict(what=what, limit=str(limit), found=why.rstrip("."), status="unmeasured")
-    interval = report.latency["engine"].intervals.get(limit.percentile)
-    if interval is None:
-        return Verdict(what=what, limit=str(limit), found="too few samples", status="unmeasured")
-    status: Status = "met" if interval.value <= limit.ms else "unclear" if interval.low <= limit.ms else "missed"
-    return Verdict(what=what, limit=str(limit), found=f"{interval} ms", status=status)
+def verdict(name: str, asked: Limit, found: Figure | str) -> Verdict:
+    """The verdict on one figure; a text in its place says why there is none."""
+    said = in_words(asked)
+    if isinstance(found, str):
+        return Verdict(what=name, limit=said, found=found, status="unmeasured")
+    status = _status(asked, found)
+    reason = found.unsteady if status == "unstable" else ""
+    return Verdict(what=name, limit=said, found=str(found), status=status, figure=found, reason=reason)
 
 
-def _drop(limit: Drop, report: Report) -> Verdict:
-    if report.task is None:
-        why = report.missing.get("task", "there is no task metric")
-        return Verdict(what="drop", limit=str(limit), found=why.rstrip("."), status="unmeasured")
-    before, after = report.task.before, report.task.after
-    found = f"{before - after:.4g} ({before:.4f} to {after:.4f})"
-    return Verdict(
-        what="drop", limit=str(limit), found=found, status="met" if limit.allows(before, after) else "missed"
-    )
+def unlimited(name: str, found: Figure | str) -> Verdict:
+    """What is said of a figure that nothing was asked of."""
+    figure = found if isinstance(found, Figure) else None
+    reason = figure.unsteady if figure is not None else ""
+    return Verdict(what=name, limit="", found=str(found), status="unlimited", figure=figure, reason=reason)
 
 
-def _split(noun: str, text: str) -> tuple[Decimal, str]:
-    match = _QUANTITY.fullmatch(text.strip())
-    if match is None:
-        raise InputError(f"{text!r} is not a {noun}; expected something like {_EXAMPLES[noun]}.")
-    return Decimal(match["number"]), match["unit"].strip()
+def _status(asked: Limit, found: Figure) -> Status:
+    """A limit from below is one from above on the negative."""
+    sign, bound = (-1.0 if asked.least else 1.0), asked.bound(found.before)
+    value, low, high = sign * found.value, sign * found.low, sign * found.high
+    best, worst, most = min(low, high), max(low, high), sign * bound
+    if found.unsteady:
+        return "met" if worst <= most else "unstable"
+    return "met" if value <= most else "undecided" if best <= most else "missed"
 
 
-def _positive(noun: str, text: str, units: Mapping[str, Decimal]) -> Decimal:
-    number, unit = _split(noun, text)
-    if unit not in units:
-        raise _unknown_unit(noun, text, unit, tuple(units))
-    if number <= 0:
-        raise InputError(f"A {noun} of {text.strip()}: expected more than 0.")
-    return number * units[unit]
+def in_words(asked: Limit) -> str:
+    """A limit for people, without its name."""
+    if isinstance(asked, LatencyLimit):
+        return str(replace(asked, percentile=50))
+    return f"at least {asked}" if asked.least else str(asked)
 
 
-def _unknown_unit(noun: str, text: str, unit: str, known: tuple[str, ...]) -> InputError:
-    what = f"the unit {unit!r} is unknown" if unit else "it has no unit"
-    return InputError(
-        f"A {noun} of {text.strip()!r}: {what}; known: {', '.join(known)}.", hint=f"Write {_EXAMPLES[noun]}."
-    )
+def _read(name: str) -> str:
+    """As eyes read it: p9O is p90."""
+    return name.lower().replace("o", "0").replace("-", "_")
 
 
-def _plain(number: Decimal) -> str:
-    """Without exponent and without zeros at the end."""
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+__all__ = ["Budget", "Drop", "LatencyLimit", "SizeLimit", "Verdict", "judge", "limit", "parse_limit", "spelt"]

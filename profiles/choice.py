@@ -7,7 +7,7 @@ CLAIM, so that noise cannot decide.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .measure import Measurement, Ratio, speedup
@@ -62,19 +62,6 @@ class Choice:
         """What is shipped and how that was decided, a phrase."""
         how = "asked for" if self.forced else "measured" if self.measured else "not measured"
         return f"{self.shipped} ({how})"
-
-    def lines(self) -> Iterator[str]:
-        """The reason and the contenders, as Markdown."""
-        yield self.because
-        yield ""
-        yield "| precision | latency p50 | times as fast, 95 % interval | engine | accuracy | |"
-        yield "|---|---|---|---|---|---|"
-        for one in self.contenders:
-            p50 = "not measured" if one.p50 is None else f"{one.p50:.3f} ms"
-            faster = "" if one.faster is None else f"{one.faster} as {one.against}"
-            size = "not built here" if one.size is None else f"{one.size / 1e6:.2f} MB"
-            mark = "shipped" if one.precision == self.shipped else ""
-            yield f"| {one.precision} | {p50} | {faster} | {size} | {one.accuracy} | {mark} |"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
+from pydantic import TypeAdapter
+
+from ..errors import InputError
 from .compare import Outcome, Turns
 from .conditions import Conditions
+from .files import parsed, read_json
 from .measure import Latency
 from .parity import Parity
 from .profile import Measured, Setup
 from .report import TaskMetric
 
 SCHEMA = 1
+KIND = "edgepress comparison"
+MADE_BY = "edgepress compare A B --output FILE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +67,18 @@ class Comparison:
     after: Conditions | None = None
     forced: tuple[str, ...] = ()
     disturbed: tuple[str, ...] = ()
+
+
+def load_comparison(path: Path) -> Comparison:
+    """Read what `edgepress compare --output` wrote.
+
+    Raises:
+        InputError: there is no such file, it is damaged, or it is no comparison of this schema.
+    """
+    data = read_json(path, MADE_BY)
+    if not isinstance(data, dict) or data.get("kind") != KIND:
+        raise InputError(f"{path} is not a comparison: expected a file that `edgepress compare --output` wrote.")
+    return parsed(path, data, SCHEMA, TypeAdapter(Comparison))
 
 
 def incomparable(a: Measured, b: Measured, first: Setup, second: Setup) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,11 @@ class Coverage:
 
     def __str__(self) -> str:
         return f"{self.integer} of {self.total} ({self.share:.0%})"
+
+
+def untimed(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Without times: those of another machine's architecture say nothing of the device."""
+    return tuple(replace(layer, microseconds=None) for layer in layers)
 
 
 def coverage(layers: Sequence[Layer]) -> Coverage:

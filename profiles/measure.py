@@ -8,8 +8,8 @@ otherwise it is extended up to a cap and marked unstable. Outliers are counted b
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 from typing import Protocol
 
@@ -20,8 +20,9 @@ Call = Callable[[], object]
 Clock = Callable[[], int]
 Samples = npt.NDArray[np.int64]
 PERCENTILES: Mapping[float, int] = {50: 2, 90: 100, 95: 200, 99: 1000, 99.9: 10_000}  # fewest samples that carry it
-BOUNDED = (50, 90)  # the percentiles that get an interval
+BOUNDED = (50, 90, 95, 99)  # the percentiles that get an interval
 RESAMPLES = 1000
+BUSY = 0.05  # the share of their time that threads may wait for a core before the figures are not the machine's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +53,14 @@ class Measurement:
         rounds: for each sample the round of the interleaving it was taken in.
         stable: the arm reached a steady state before the cap.
         clock_faults: inferences without a time, as the clock went backwards during them.
+        waited: share of their time that the threads waited for a core; None where that is not known.
     """
 
     samples: tuple[int, ...]
     rounds: tuple[int, ...]
     stable: bool
     clock_faults: int = 0
+    waited: float | None = None
 
     def percentile(self, p: float) -> float | None:
         """Latency percentile in milliseconds; None where there are too few samples to carry it."""
@@ -66,24 +69,32 @@ class Measurement:
         return float(np.percentile(self.samples, p)) / 1e6
 
     def interval(self, p: float, seed: int = 0) -> Interval | None:
-        """The percentile with its 95 % interval; None where there are too few samples to carry it.
+        """The percentile with its 95 % interval; None where there are too few samples to carry it."""
+        return self.intervals((p,), seed).get(p)
+
+    def intervals(self, percentiles: Sequence[float], seed: int = 0) -> dict[float, Interval]:
+        """The percentiles with their 95 % intervals, of those that the samples carry.
 
         A percentile bootstrap over rounds, not over samples, as neighbours in time are alike (Künsch 1989). Where no
-        steady state was reached, the interval reaches at least over the percentiles of every round.
+        steady state was reached, an interval reaches at least over the percentiles of every round.
         """
-        value = self.percentile(p)
-        if value is None:
-            return None
+        values = {p: value for p in percentiles if (value := self.percentile(p)) is not None}
         order = np.argsort(self.samples, kind="stable")
         found, rounds = np.asarray(self.samples)[order], np.unique(self.rounds, return_inverse=True)[1][order]
         count = int(rounds.max()) + 1
         rng = np.random.default_rng(seed)
-        drawn = [_weighted(found, rng.multinomial(count, [1 / count] * count)[rounds], p) for _ in range(RESAMPLES)]
-        low, high = np.percentile(drawn, [2.5, 97.5])
-        if not self.stable:
-            each = [float(np.percentile(found[rounds == r], p)) for r in range(count)]
-            low, high = min(low, *each), max(high, *each)
-        return Interval(value=value, low=min(value, low / 1e6), high=max(value, high / 1e6))
+        drawn = [
+            _weighted(found, rng.multinomial(count, [1 / count] * count)[rounds], tuple(values))
+            for _ in range(RESAMPLES)
+        ]
+        bounds = np.percentile(np.reshape(drawn, (RESAMPLES, len(values))), [2.5, 97.5], axis=0)
+        made: dict[float, Interval] = {}
+        for (p, value), (low, high) in zip(values.items(), bounds.T, strict=True):
+            if not self.stable:
+                each = [float(np.percentile(found[rounds == r], p)) for r in range(count)]
+                low, high = min(low, *each), max(high, *each)
+            made[p] = Interval(value=value, low=min(value, low / 1e6), high=max(value, high / 1e6))
+        return made
 
     def and_then(self, later: Measurement) -> Measurement:
         """Both together, the rounds of `later` after these."""
@@ -94,7 +105,12 @@ class Measurement:
             rounds=rounds,
             stable=later.stable,
             clock_faults=self.clock_faults + later.clock_faults,
+            waited=max((one.waited for one in (self, later) if one.waited is not None), default=None),
         )
+
+    def having_waited(self, share: float | None) -> Measurement:
+        """Told how long the threads waited for a core; a machine that busy is not steady."""
+        return replace(self, waited=share, stable=self.stable and (share is None or share <= BUSY))
 
     @property
     def outliers(self) -> int:
@@ -128,7 +144,8 @@ class Measurement:
             outliers=self.outliers,
             far_outliers=self.far_outliers,
             stable=self.stable,
-            intervals={p: found for p in BOUNDED if (found := self.interval(p)) is not None},
+            intervals={int(p): found for p, found in self.intervals(BOUNDED).items()},
+            waited=self.waited,
         )
 
     def round_medians(self) -> dict[int, float]:
@@ -146,6 +163,7 @@ class Latency:
         outliers: samples beyond Tukey's fences, and `far_outliers` beyond twice as far; they are in every figure here.
         stable: a steady state was reached.
         intervals: of the percentiles in BOUNDED, as far as the samples carry them.
+        waited: share of their time that the threads waited for a core; None where that is not known.
     """
 
     p50: float | None
@@ -161,6 +179,7 @@ class Latency:
     intervals: Mapping[int, Interval] = field(default_factory=dict)
     p99_9: float | None = None
     far_outliers: int = 0
+    waited: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,6 +303,7 @@ def measure(
     settings: Settings = QUICK,
     tick: Callable[[float], None] = lambda share: None,
     clock: Clock = time.perf_counter_ns,
+    warmed: Callable[[], None] = lambda: None,
 ) -> dict[str, Measurement]:
     """Measure several callables in turn, slice by slice, in ABBA order, so that drift of the machine hits all alike.
 
@@ -291,12 +311,13 @@ def measure(
         calls: one callable an arm; each call is one inference.
         tick: told the finished share, 0..1, after each round.
         clock: nanoseconds that only go forward.
+        warmed: called once, between the warm-up and the first slice.
 
     Returns:
         One measurement an arm; samples of the same round were taken next to each other.
     """
     records = {name: Record() for name in calls}
-    interleave({name: CallArm(call, clock) for name, call in calls.items()}, records, settings, tick)
+    interleave({name: CallArm(call, clock) for name, call in calls.items()}, records, settings, tick, warmed)
     return {name: record.measurement(settings) for name, record in records.items()}
 
 
@@ -345,7 +366,8 @@ def speedup(slow: Measurement, fast: Measurement, seed: int = 0) -> Ratio:
     return Ratio(value=float(np.median(ratios)), low=float(low), high=float(high))
 
 
-def _weighted(found: Samples, weights: Samples, p: float) -> float:
-    """The percentile of sorted samples, each taken as often as its weight says."""
+def _weighted(found: Samples, weights: Samples, percentiles: Sequence[float]) -> npt.NDArray[np.int64]:
+    """The percentiles of sorted samples, each taken as often as its weight says."""
     position = np.cumsum(weights)
-    return float(found[np.searchsorted(position, p / 100 * position[-1])])
+    taken: npt.NDArray[np.int64] = found[np.searchsorted(position, np.asarray(percentiles) / 100 * position[-1])]
+    return taken

@@ -12,22 +12,24 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from ..errors import InputError
 from .conditions import Conditions
 from .energy import Energy
 from .environment import Machine
+from .files import parsed, read_json
 from .layers import Layer
 from .measure import Measurement, Settings
 from .memory import Memory
 
 SCHEMA = 1
 KIND = "edgepress profile"
+MADE_BY = "edgepress profile BUNDLE --output FILE"
 RESAMPLES = 2000
 
 
@@ -200,27 +202,13 @@ def load_profile(path: Path) -> Profile:
     Raises:
         InputError: there is no such file, it is damaged, or it is no profile of this schema.
     """
-    try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path} does not exist.", hint="`edgepress profile BUNDLE --output FILE` writes it."
-        ) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}.", hint="Measure again.") from error
+    data = read_json(path, MADE_BY)
     if not isinstance(data, dict) or data.get("kind") != KIND:
         raise InputError(
             f"{path} is not a measurement: expected a file that `edgepress profile --output` wrote.",
             hint="Give a bundle, an .onnx file, or such a file.",
         )
-    if data.get("schema") != SCHEMA:
-        hint = "Measure again with this edgepress, or read it with the one that wrote it."
-        raise InputError(f"{path} has schema {data.get('schema')!r}; this edgepress reads {SCHEMA}.", hint=hint)
-    try:
-        return TypeAdapter(Profile).validate_python(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{path}: `{'.'.join(map(str, first['loc']))}`: {first['msg']}.") from error
+    return parsed(path, data, SCHEMA, TypeAdapter(Profile))
 
 
 def json_schema() -> str:

@@ -1,4 +1,4 @@
-"""What an export found, as one value; Markdown and JSON are two views of it."""
+"""What an export found, as one value; `reporting` shows it to people."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from dataclasses import dataclass, field
 
 from .budget import Verdict
 from .choice import Choice
+from .conditions import Conditions
 from .environment import Machine
 from .evidence import Evidence
-from .layers import Coverage
+from .layers import Coverage, Layer
 from .measure import Latency, Ratio
 from .parity import Parity
+from .profile import SizeSplit
 from .pruning import Pruning, Sparsity, millions
-from .sensitivity import Sensitivity
+from .sensitivity import ParityByLayer, Sensitivity
 from .training import TrainingRun
 
 SCHEMA = 1
+SHOWN = (50, 90, 95, 99)  # percentiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +52,15 @@ class Report:
         parity: agreement with the FP32 model, by what was compared (`capture`, `engine`), then by output.
         parity_how: what ran for `engine`.
         coverage: int8 coverage of the opened engine; None where it is not int8 or could not be read.
+        layers: of the opened engine, with times where it ran on the device's architecture.
+        size: bytes by file and by layer of the graph.
+        left_float: why the quantizer left a node float, by node name.
         latency: by arm (`torch`, `fp32`, `engine`), one inference of `latency_shape`.
+        before: the machine under load, before the first sample of the latencies; `after` behind the last one.
         choice: which precision is shipped, and why; None where there was nothing to choose from.
         budget: for each limit that was set, whether it was kept.
         sensitivity: which layers int8 hurts, where something was required of it.
+        by_layer: how far the layers of the int8 graph are from FP32.
         pruning: what was removed before capture.
         sparsity: 2:4 weights of the graph, where they were asked for.
         training: how it was trained, where it was made smaller before capture.
@@ -75,13 +83,19 @@ class Report:
     command: str
     schema: int = SCHEMA
     coverage: Coverage | None = None
+    layers: tuple[Layer, ...] = ()
+    size: SizeSplit | None = None
+    left_float: Mapping[str, str] = field(default_factory=dict)
     task: TaskMetric | None = None
     pruning: Pruning | None = None
     sparsity: Sparsity | None = None
     training: TrainingRun | None = None
     sensitivity: Sensitivity | None = None
+    by_layer: ParityByLayer | None = None
     latency: Mapping[str, Latency] = field(default_factory=dict)
     latency_shape: str = ""
+    before: Conditions | None = None
+    after: Conditions | None = None
     threads: int = 0
     faster: Ratio | None = None
     choice: Choice | None = None
@@ -103,9 +117,8 @@ def rows(report: Report) -> Iterator[tuple[str, str, str]]:
     if sizes.engine is not None:
         before = "" if sizes.engine_fp32 is None else megabytes(sizes.engine_fp32)
         yield "engine", before, f"{megabytes(sizes.engine)}{_times(sizes.engine_fp32, sizes.engine)}"
-    for p in (50, 90, 95):
-        if any(arm in report.latency for arm in ("engine", "fp32")):
-            yield f"latency p{p}", _latency(report, "fp32", p), _latency(report, "engine", p)
+    for p in _carried(report):
+        yield f"latency p{p}", _latency(report, "fp32", p), _latency(report, "engine", p)
     if report.faster is not None:
         steady = all(found.stable for arm, found in report.latency.items() if arm != "torch")
         yield "speed-up, 95 % interval", "1", f"{report.faster}{'' if steady else ' (unstable)'}"
@@ -134,36 +147,10 @@ def rows(report: Report) -> Iterator[tuple[str, str, str]]:
         yield f"budget, {verdict.what}", "", verdict.said
 
 
-def markdown(report: Report) -> str:
-    """The report as Markdown."""
-    return "\n".join(
-        [
-            f"# {report.model} for {report.target}",
-            "",
-            f"{report.precision} with {report.backend}, for {report.target_title}.",
-            "",
-            "| | FP32 | shipped |",
-            "|---|---|---|",
-            *(f"| {what} | {before} | {after} |" for what, before, after in rows(report)),
-            "",
-            *_section("What was not possible", [f"- {text}" for text in report.missing.values()]),
-            *_section("Which precision, and why", list(report.choice.lines()) if report.choice else []),
-            *_section("Pruning", [f"- {text}" for text in report.pruning.lines()] if report.pruning else []),
-            *_section("2:4 sparsity", [f"- {text}" for text in report.sparsity.lines()] if report.sparsity else []),
-            *_section("Training", [f"- {text}" for text in report.training.lines()] if report.training else []),
-            *_section("Layers that do not run in int8", _left(report)),
-            *_section("What int8 does to which layer", list(report.sensitivity.lines()) if report.sensitivity else []),
-            *_section("Evidence", [f"- *{e.kind}*: {e.claim} ({e.tool}; {e.machine})" for e in report.evidence]),
-            *_section("Parity of the captured graph with the model", _capture(report)),
-            *_section("Notes", [f"- {text}" for text in report.notes]),
-            *_section("How it was measured", list(_how(report))),
-            *_section("Tools", [f"- {name} {version}" for name, version in report.tools.items()]),
-        ]
-    )
-
-
 def megabytes(size: int) -> str:
-    """A size for people: `1.23 MB` (10^6 bytes), or kB below a tenth of that."""
+    """A size for people: `1.23 MB` (10^6 bytes), kB below a tenth of that, bytes below one."""
+    if size < 1000:
+        return f"{size} B"
     return f"{size / 1e6:.2f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
 
 
@@ -171,41 +158,27 @@ def _times(before: int | None, after: int) -> str:
     return f" ({before / after:.1f}x smaller)" if before and after and before > 1.05 * after else ""
 
 
+def _carried(report: Report) -> list[int]:
+    """The percentiles that the samples of the engine, or of FP32, carry."""
+    arms = [report.latency[arm] for arm in ("engine", "fp32") if arm in report.latency]
+    return [p for p in SHOWN if any(percentile(found, p) is not None for found in arms)]
+
+
 def _latency(report: Report, arm: str, p: int) -> str:
     if arm not in report.latency:
         return ""
     found = report.latency[arm]
-    value = {50: found.p50, 90: found.p90, 95: found.p95}[p]
+    return f"{latency_text(found, p)}{'' if found.stable else ' (unstable)'}"
+
+
+def percentile(found: Latency, p: int) -> float | None:
+    """A percentile in milliseconds; None where the samples do not carry it."""
+    return {50: found.p50, 90: found.p90, 95: found.p95, 99: found.p99}[p]
+
+
+def latency_text(found: Latency, p: int) -> str:
+    """A percentile with its 95 % interval, for people."""
+    value, interval = percentile(found, p), found.intervals.get(p)
     if value is None:
         return "too few samples"
-    return f"{value:.3f} ms{'' if found.stable else ' (unstable)'}"
-
-
-def _section(title: str, lines: list[str]) -> list[str]:
-    return [f"## {title}", "", *lines, ""] if lines else []
-
-
-def _left(report: Report) -> list[str]:
-    if report.coverage is None:
-        return []
-    return [
-        f"- `{layer.name}` ({layer.operator}): {layer.reason or 'the runtime does not tell why'}"
-        for layer in report.coverage.left
-    ]
-
-
-def _capture(report: Report) -> list[str]:
-    return [f"- {name}: {found}" for name, found in report.parity.get("capture", {}).items()]
-
-
-def _how(report: Report) -> Iterator[str]:
-    isa = ", ".join(report.machine.isa) or "no vector extension listed"
-    yield f"- Machine: {report.machine} ({isa}); {report.machine.system}."
-    yield f"- Date: {report.date}. Peak memory of the export: {megabytes(report.peak_memory)}."
-    for arm, found in report.latency.items():
-        yield (
-            f"- Latency of {arm}: {found.samples} samples of {report.latency_shape}, {report.threads} threads, "
-            f"coefficient of variation {found.variation:.1%}, {found.outliers} outliers kept, arms interleaved."
-        )
-    yield f"- Seconds by stage: {', '.join(f'{name} {s:.1f}' for name, s in report.stage_seconds.items())}."
-    yield f"- Again with: `{report.command}`"
+    return f"{value:.3f} ms" if interval is None else f"{value:.3f} ms [{interval.low:.3f}, {interval.high:.3f}]"

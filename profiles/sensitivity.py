@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -88,29 +87,28 @@ class Sensitivity:
         count, evaluations = len(self.left), len(self.trials)
         return f"{_counted(count, 'layer')} ({gain}, {_counted(evaluations, 'evaluation')})"
 
-    def lines(self) -> Iterator[str]:
-        """The ranking and the search, as Markdown."""
-        yield (
-            f"Each place that int8 rounds, alone, on {self.samples} calibration samples ({self.probes} runs, "
-            f"{self.samples * self.probes} inferences). SQNR in dB of the layer's own output, and of the model's."
-        )
-        yield ""
-        yield "| layer | operator | tensor | own output | model's output | share of the noise | why | |"
-        yield "|---|---|---|---|---|---|---|---|"
-        for layer in self.layers:
-            yield (
-                f"| `{layer.layer}` | {layer.operator} | {layer.tensor} | {layer.own_db:.1f} | {layer.output_db:.1f} | "
-                f"{layer.share:.1%} | {layer.why} | {'left in float' if layer.left else 'int8'} |"
-            )
-        yield ""
-        yield f"Sums and pools between layers: {self.elsewhere:.1%} of the noise. Required: {self.required}."
-        yield ""
-        for trial in self.trials:
-            metric = "" if trial.metric is None else f", metric {trial.metric:.4f}"
-            yield (
-                f"- {_counted(trial.left, 'layer')} in float: {trial.sqnr_db:.1f} dB (predicted "
-                f"{trial.predicted_db:.1f}){metric}: {'holds' if trial.holds else 'does not hold'}."
-            )
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerParity:
+    """A layer of the int8 graph: SQNR of its output in dB, inf where nothing was lost."""
+
+    layer: str
+    operator: str
+    sqnr_db: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityByLayer:
+    """What has become of each layer's output, with everything before it rounded as well, in the order of the graph.
+
+    The rounding is that of int8, the arithmetic float: the engine's kernels may differ in the last bit.
+
+    Attributes:
+        samples: that it was judged on.
+    """
+
+    layers: tuple[LayerParity, ...]
+    samples: int
 
 
 def _counted(number: int, noun: str) -> str:

@@ -59,6 +59,7 @@ def imported_by(*arguments: str) -> set[str]:
         ("export", "--help"),
         ("tune", "--help"),
         ("verify", "--help"),
+        ("report", "--help"),
         ("targets",),
         ("targets", "rtx"),
     ],
@@ -104,7 +105,7 @@ def test_the_wheel_holds_the_modules_of_the_tree_and_nothing_else(tracked: list[
     compiled = {name for name in held if re.fullmatch(r"edgepress/calibration/_kernels\.[\w-]+\.so", name)}
     assert len(compiled) == (1 if shutil.which("cc") else 0)  # without a compiler the wheel is slower, not missing
     assert held - compiled == root | below - {"edgepress/calibration/_kernels.c"}
-    assert all(name.endswith((".py", ".pyi", ".toml", ".c")) for name in below)
+    assert {Path(name).suffix for name in below} == {".py", ".pyi", ".toml", ".c", ".j2", ".css"}
 
 
 def test_the_base_install_is_for_a_device(wheel: Path) -> None:
@@ -112,7 +113,7 @@ def test_the_base_install_is_for_a_device(wheel: Path) -> None:
         metadata = next(file.read(n).decode() for n in file.namelist() if n.endswith("/METADATA"))
         points = next(file.read(n).decode() for n in file.namelist() if n.endswith("/entry_points.txt"))
     required = re.findall(r"^Requires-Dist: ([\w-]+)(?![^\n]*extra ==)", metadata, re.MULTILINE)
-    assert set(required) == {"annotated-types", "click", "numpy", "pydantic", "rich", "tomli"}
+    assert set(required) == {"annotated-types", "click", "jinja2", "numpy", "pydantic", "rich", "tomli"}
     assert "edgepress = edgepress.exporter.cli:main" in points
     assert "[edgepress.backends]" in points
 
@@ -128,18 +129,16 @@ def test_only_the_base_install_is_imported_by_what_a_device_does() -> None:
 
 
 def test_scripts_are_executable_and_valid() -> None:
-    for name in ("setup", "demo", "test"):
+    for name in ("setup", "demo", "test", "screenshots"):
         script = ROOT / "scripts" / name
         assert os.access(script, os.X_OK), f"scripts/{name} is not executable"
         subprocess.run(["bash", "-n", script], check=True)
 
 
 def readme_commands() -> list[str]:
-    """Commands of the README's code, fenced or indented; continued lines joined, explanations beside them left out."""
-    readme = ROOT / "README.md"
-    if not readme.is_file():
-        return []
-    lines = re.sub(r"\\\n\s*", " ", readme.read_text()).splitlines()
+    """Commands in the code of what users read, fenced or indented; continued lines joined, explanations left out."""
+    texts = [page.read_text() for name in ("README.md", "docs/report.md") if (page := ROOT / name).is_file()]
+    lines = re.sub(r"\\\n\s*", " ", "\n".join(texts)).splitlines()
     found = (re.match(r"(?: {4}|\$ )?((?:\.venv/bin/)?edgepress (?!turns).*|scripts/\w+.*)", line) for line in lines)
     return [re.split(r"\s{3,}|\s+#", match[1])[0] for match in found if match]
 

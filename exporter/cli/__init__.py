@@ -21,6 +21,8 @@ COMMANDS = {
     "calibrate": "Collect calibration statistics into a file, or merge such files.",
     "profile": "Measure an engine: latency, throughput, cold start, memory, size, layers.",
     "compare": "Say whether B is faster than A, by how much, and how sure that is.",
+    "report": "Write one page on bundles and measurements: HTML, Markdown or JSON.",
+    "check": "Judge bundles by a budget or against a baseline, for CI.",
     "verify": "Check a bundle's hashes and golden outputs.",
     "build": "Finish on the device what only the device can build.",
     "targets": "List the targets, or show one.",

@@ -93,11 +93,7 @@ def _given(path: Path, target: str | None, stack: ExitStack) -> Subject | Profil
 
 
 def _save(path: Path, found: object) -> None:
-    import json
-
-    from pydantic_core import to_jsonable_python
-
+    from ...profiles.files import json_text
     from ...profiles.profile import write_whole
 
-    text = json.dumps(to_jsonable_python(found, inf_nan_mode="strings"), sort_keys=True, ensure_ascii=False)
-    write_whole(path, text + "\n")
+    write_whole(path, json_text(found))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .gate_options import asked_gate, gate_options
 from .options import (
     LIFTS,
     Decibel,
@@ -23,6 +24,10 @@ from .options import (
 
 if TYPE_CHECKING:
     from ...profiles.target import Target
+    from ..bundle import Bundle
+    from ..gate.run import Gate
+    from ..recipe import Recipe
+    from ..sources import Source
 
 
 @click.command(no_args_is_help=True)
@@ -45,7 +50,20 @@ if TYPE_CHECKING:
     help="Directory that receives MODEL-TARGET/.",
 )
 @click.option("--force", is_flag=True, help="Replace bundles that exist, whole.")
+@click.option(
+    "--if-changed",
+    is_flag=True,
+    help="Keep a bundle that the same model, data, settings, tools and machine made; replace one that they did not.",
+)
+@click.option(
+    "--depends",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="For --if-changed: a file or directory that the model's code reads, such as its data; repeatable.",
+)
 @recipe_options
+@gate_options
 @click.option(
     "--precision",
     type=click.Choice(["auto", "int8", "fp16", "fp32"]),
@@ -89,6 +107,8 @@ def command(
     quiet: bool,
     as_json: bool,
     checkpoint: Path | None,
+    if_changed: bool,
+    depends: tuple[Path, ...],
     **_settings: Any,
 ) -> None:
     """Export SOURCE to each target: capture, compress, compile, verify, measure, bundle.
@@ -100,36 +120,81 @@ def command(
     Example:
       edgepress export model.py --target jetson
     """  # noqa: D301
-    from ..budgets import require_budgets
+    from ...errors import InputError
     from ..host import require_host
     from ..progress import progress
     from .summary import command_line, print_json, print_summary
 
+    if depends and not if_changed:
+        raise InputError("--depends goes with --if-changed.", hint="Add --if-changed, or leave out --depends.")
+
     # Names first: a typing error must not wait for torch.
     resolved = _resolved([name for group in targets for name in group])
     recipe = asked()
-    require_host()
-    with progress(quiet=quiet or as_json) as shown:
-        with shown.step("load", {}):
-            from ..pipeline import export_bundles
-            from ..sources import load_source
+    gate = asked_gate({target.name: target.name for target in resolved}, measure=recipe.measure)
+    gate.limits = {**recipe.budget.limits(), **gate.limits}
+    gate.failed = "The budget was missed; the bundle was written all the same."
+    with gate.watched():
+        require_host()
+        with progress(quiet=quiet or as_json) as shown:
+            with shown.step("load", {}):
+                from ..pipeline import export_bundles
+                from ..sources import load_source
 
-            loaded = load_source(source, trust=trust_source)
-        bundles = export_bundles(
-            loaded,
-            resolved,
-            recipe,
-            lambda target: output / f"{loaded.name}-{target.name}",
-            shown,
-            force=force,
-            command=command_line(),
-            checkpoint=checkpoint,
-        )
-    if as_json:
-        print_json(bundles)
-    elif not quiet:
-        print_summary(bundles)
-    require_budgets(bundles)
+                loaded = load_source(source, trust=trust_source)
+            work = _Work(loaded, recipe, output, gate, depends if if_changed else None)
+            export_bundles(
+                loaded,
+                work.changed(resolved),
+                recipe,
+                work.destination,
+                shown,
+                force=force or if_changed,
+                command=command_line(),
+                checkpoint=checkpoint,
+                made=work.made,
+            )
+        bundles = [gate.made[target.name] for target in resolved]
+        if as_json:
+            print_json(bundles)
+        elif not quiet:
+            print_summary(bundles)
+
+
+class _Work:
+    """Where the bundles go, and which of them are there already."""
+
+    def __init__(
+        self, source: Source, recipe: Recipe, output: Path, gate: Gate, depends: tuple[Path, ...] | None
+    ) -> None:
+        self._source, self._recipe, self._output, self._gate, self._depends = source, recipe, output, gate, depends
+        self._keys: dict[str, str] = {}
+
+    def destination(self, target: Target) -> Path:
+        return self._output / f"{self._source.name}-{target.name}"
+
+    def changed(self, targets: list[Target]) -> list[Target]:
+        """The targets to export; the gate is told of the others' bundles."""
+        if self._gate.baselines is not None:
+            self._gate.baselines.check({target.name: self.destination(target) for target in targets})
+        if self._depends is None:
+            return targets
+        from ..key import bundle_key, kept
+
+        for target in targets:
+            key = self._keys[target.name] = bundle_key(self._source, target, self._recipe, self._depends)
+            if (bundle := kept(self.destination(target), key)) is not None:
+                self._gate.made[target.name] = bundle
+                click.echo(f"{bundle.path} is unchanged.", err=True)
+        return [target for target in targets if target.name not in self._gate.made]
+
+    def made(self, target: Target, bundle: Bundle) -> None:
+        """Told by the pipeline."""
+        self._gate.made[target.name] = bundle
+        if target.name in self._keys:
+            from ..key import note
+
+            note(bundle, self._keys[target.name])
 
 
 def _resolved(names: list[str]) -> list[Target]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -100,6 +100,42 @@ class LimitOption(click.ParamType[Any]):
         return getattr(budget, self.limit).parse(str(value))
 
 
+class BudgetOption(click.ParamType[tuple[str, str]]):
+    """`NAME=LIMIT`, a name and a limit that `profiles.budget` knows."""
+
+    name = "NAME=LIMIT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Parse; an unknown name or unit is a fault of the input, with the nearest one."""
+        from ...profiles.budget import parse_limit
+
+        parse_limit(str(value))
+        name, _, limit = str(value).partition("=")
+        return name.strip(), limit.strip()
+
+
+def by_name(context: click.Context, option: click.Parameter, given: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """The limits by name, each once."""
+    from ...errors import InputError
+
+    names = [name for name, _ in given]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"--budget {twice[0]} was given {names.count(twice[0])} times.", hint="Give it once.")
+    return dict(given)
+
+
+budget_option = click.option(
+    "--budget",
+    "budgets",
+    multiple=True,
+    type=BudgetOption(),
+    callback=by_name,
+    metavar="NAME=LIMIT",
+    help="A limit, as latency_p90=5ms, size=4MB, accuracy_drop=1%, accuracy=0.9, coverage=90%, speedup=1.5x; "
+    "repeatable. One that is missed beyond its 95 % interval is code 3.",
+)
+
+
 class AxisOption(click.ParamType[Any]):
     """`NAME=MIN:USUAL:MAX`."""
 
@@ -122,21 +158,14 @@ class AxisOption(click.ParamType[Any]):
 def recipe_options(command: Command) -> Command:
     """A recipe file, and what the result may cost."""
     for option in (
-        click.option(
-            "--max-drop",
-            type=LimitOption("Drop", "1%"),
-            help="Most that evaluate() may lose: 1% of it, or 0.01 in its own unit.",
-        ),
-        click.option(
-            "--max-size",
-            type=LimitOption("SizeLimit", "4MB"),
-            help="Most bytes of the engine; a miss is code 3.",
-        ),
+        click.option("--max-drop", type=LimitOption("Drop", "1%"), help="--budget accuracy_drop."),
+        click.option("--max-size", type=LimitOption("SizeLimit", "4MB"), help="--budget size."),
         click.option(
             "--max-latency",
             type=LimitOption("LatencyLimit", "5ms"),
-            help="Most time of one inference on this machine, of the median or as p90=5ms; a miss is code 3.",
+            help="--budget latency_p50, or of another percentile as p90=5ms.",
         ),
+        budget_option,
         click.option(
             "--recipe",
             "recipe_file",
@@ -175,9 +204,41 @@ def asked() -> Recipe:
         typed["lifts"] = ()
     if "axes" in typed:
         typed["axes"] = {**base.axes, **dict(typed["axes"])}
+    typed = with_budget(typed, context.params.get("budgets") or {}, base)
     if training := given(TrainingSettings):
         typed["training"] = replace(base.training, **training)
     return overridden(base, typed)
+
+
+def with_budget(typed: dict[str, Any], budget: Mapping[str, str], base: Recipe) -> dict[str, Any]:
+    """The settings with the limits of `--budget`, each of which is stronger than the file's of the same figure.
+
+    Raises:
+        InputError: a limit was typed in two ways.
+    """
+    from ...errors import InputError
+    from ...profiles.budget import REGRESSION
+    from ..recipe import budget_settings
+
+    relative = [name for name in budget if name.endswith(REGRESSION)]
+    if relative and "baseline" not in click.get_current_context().params:
+        raise InputError(f"Budget {relative[0]} is against a baseline, which this command does not have.")
+    settings = budget_settings({name: text for name, text in budget.items() if name not in relative})
+    if twice := [name for name in settings if typed.get(name) is not None]:
+        raise InputError(
+            f"--budget and --{twice[0].replace('_', '-')} bound the same figure.", hint="Give one of them."
+        )
+    if "max_latency" in typed:
+        name = f"latency_p{typed['max_latency'].percentile}"
+        if name in settings.get("limits", {}):
+            raise InputError(f"--budget {name} and --max-latency bound the same figure.", hint="Give one of them.")
+        settings["limits"] = {**base.limits, **settings.get("limits", {})}
+        settings["limits"].pop(name, None)
+    elif "limits" in settings:
+        if base.max_latency is not None and f"latency_p{base.max_latency.percentile}" in settings["limits"]:
+            settings["max_latency"] = None
+        settings["limits"] = {**base.limits, **settings["limits"]}
+    return {**typed, **settings}
 
 
 def pruning_options(command: Command) -> Command:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .gate_options import history_option
 from .options import SizeList, json_option, measuring_options, quiet_option
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.json", help="Keep all raw samples."
 )
 @measuring_options
+@history_option
 @quiet_option
 @json_option
 def command(
@@ -51,6 +53,7 @@ def command(
     output: Path | None,
     threads: int | None,
     timeout: float,
+    history: Path | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -62,6 +65,8 @@ def command(
     import json
 
     from ...profiles.profile import save_profile
+    from ..gate.outlets import Outlets
+    from ..history import append, of_measurement
     from ..profiling.profile import Plan, chosen, profile
     from ..profiling.remote import EngineFailedError
     from ..profiling.show import profile_data, profile_lines
@@ -72,10 +77,13 @@ def command(
     plan = Plan(mode=mode, scenarios=chosen(scenarios), batches=batches, streams=streams, timeout=timeout)
     setup = this_setup(threads)
     check_writable(output)
+    Outlets(history=history).check()
     with open_subject(subject, target) as opened, progress(quiet=quiet or as_json) as shown:
         found = profile(opened, setup, plan, command_line(), lambda title: shown_step(shown, title))
     if output is not None:
         save_profile(found, output)
+    if history is not None:
+        append(history, [of_measurement(found, opened.report.model if opened.report is not None else None)])
     if as_json:
         click.echo(json.dumps(profile_data(found), indent=2))
     elif not quiet:

@@ -107,7 +107,7 @@ def command(
         _print_json(found)
     elif found.bundle is not None and not quiet:
         print_summary([found.bundle])
-        click.echo(f"recipe: {found.recipe}; plot: {', '.join(map(str, found.plots))}")
+        click.echo(f"recipe: {found.recipe}; plot: {', '.join(map(str, found.plots))}; with the bundle: {found.page}")
 
 
 def _print_json(found: Tuned) -> None:

@@ -15,15 +15,12 @@ from .options import json_option, quiet_option
 @json_option
 def command(bundle: Path, quiet: bool, as_json: bool) -> None:
     """Check every hash of BUNDLE, then run its engine on the golden inputs and compare with the FP32 outputs."""
-    import json
-
-    from pydantic_core import to_jsonable_python
-
+    from ...profiles.files import json_text
     from ..build import verify_bundle
 
     verdict = verify_bundle(bundle)
     if as_json:
-        click.echo(json.dumps(to_jsonable_python(verdict, inf_nan_mode="strings"), indent=2))
+        click.echo(json_text(verdict), nl=False)
     elif not quiet:
         where = "on its device's architecture" if verdict.on_device else "not on its device"
         click.echo(f"{bundle}: {verdict.files} files intact; golden outputs reproduced by {verdict.tool}, {where}.")

@@ -10,6 +10,7 @@ from pydantic_core import to_jsonable_python
 
 from ...profiles.comparison import Comparison, Side
 from ...profiles.conditions import stolen
+from ...profiles.files import jsonable
 from ...profiles.layers import coverage
 from ...profiles.measure import Latency
 from ...profiles.profile import ColdStart, Profile
@@ -34,7 +35,7 @@ def profile_data(profile: Profile) -> dict[str, Any]:
 
 def comparison_data(comparison: Comparison) -> dict[str, Any]:
     """The comparison without raw samples; every value is one that JSON has."""
-    data: dict[str, Any] = to_jsonable_python(comparison, inf_nan_mode="strings")
+    data: dict[str, Any] = jsonable(comparison)
     del data["pairs"]
     return {**data, "verdict": comparison.outcome.verdict, "said": str(comparison.outcome)}
 

@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ...backends._onnxsizes import weight_sizes
 from ...backends.base import AxisRange, Engine, Feed, TensorSpec
 from ...backends.registry import load_backend
 from ...errors import InputError, UnservedError
@@ -22,6 +21,7 @@ from ...profiles.target import Target, load_target
 from ..bundle import check_files, load_bundle, sha256
 from ..golden import Golden
 from ..seal import load_report
+from ..sizes import size_split
 from ..stages.verify import is_device
 from .job import Job
 
@@ -62,10 +62,7 @@ class Subject:
 
     def size(self) -> SizeSplit:
         """Bytes of the engine's files, of the weights, and of the layers of the graph."""
-        weights = weight_sizes(self.graph)
-        files = sorted(path for path in self.engine.path.parent.iterdir() if path.is_file())
-        sizes = {path.name: path.stat().st_size for path in files}
-        return SizeSplit(files=sizes, weights=weights.total, layers=weights.layers)
+        return size_split(self.graph, self.engine.path)
 
     def job(self, setup: Setup) -> Job:
         """What a measuring process is told."""

@@ -232,8 +232,8 @@ def _restarted(draft: Draft, precision: Precision) -> Draft:
         file.unlink()
     shutil.rmtree(draft.directory / "engine", ignore_errors=True)
     assert draft.base is not None
-    kept = ("base", "rivals", "refused", "sensitivity", "latency", "latency_shape")
-    missing = {what: why for what, why in draft.missing.items() if what == "latency"}
+    kept = ("base", "rivals", "refused", "sensitivity", "latency", "latency_shape", "conditions")
+    missing = {what: why for what, why in draft.missing.items() if what.startswith(("latency", "disturbed"))}
     return replace(
         draft.base,
         precision=precision,

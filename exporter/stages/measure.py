@@ -8,10 +8,11 @@ from dataclasses import replace
 
 from ...backends.base import Engine, Feed
 from ...profiles.choice import undecided
-from ...profiles.measure import Measurement, measure, speedup
+from ...profiles.measure import Measurement, speedup
 from ..draft import Draft
 from ..progress import Advance
 from ..sources import torch_predict
+from ..timing import time_in_turn
 from .verify import is_device, open_session, runner_of
 
 Arms = Mapping[str, Callable[[], object]]
@@ -24,14 +25,15 @@ def run(draft: Draft, advance: Advance) -> Draft:
     assert draft.golden is not None
     feed = draft.golden.feeds[0]
     arms = _arms(draft, feed)
-    found = measure(arms, tick=lambda share: advance(share, ""))
-    if draft.recipe.precision == "auto" and _open(found, draft):
+    timed = time_in_turn(arms, lambda share: advance(share, ""))
+    if draft.recipe.precision == "auto" and _open(timed.latency, draft):
         # One longer look, so that a machine that is busy does not decide what is shipped.
-        timed = {name: arm for name, arm in arms.items() if name != "torch"}
-        more = measure(timed, tick=lambda share: advance(share, "once more"))
-        found = {**found, **{name: found[name].and_then(again) for name, again in more.items()}}
+        again = {name: arm for name, arm in arms.items() if name != "torch"}
+        timed = timed.and_then(time_in_turn(again, lambda share: advance(share, "once more")))
+    for reason in timed.disturbed:
+        draft = draft.without(f"disturbed {reason}", f"The latencies are not the machine's own: {reason}.")
     shape = ", ".join(f"{name} {tuple(array.shape)}" for name, array in feed.items())
-    return replace(draft, latency=found, latency_shape=shape)
+    return replace(draft, latency=timed.latency, latency_shape=shape, conditions=(timed.before, timed.after))
 
 
 def unmeasured(draft: Draft) -> str:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from ...profiles.environment import now, this_machine, tool_versions
+from ...profiles.profile import SizeSplit
 from ...profiles.report import Report
 from ..bundle import EngineEntry, ModelEntry
 from ..draft import Draft
 from ..recipe import Recipe
 from ..recipe_file import EXCLUSIVE, dump_recipe, overridden, recipe_data
 from ..seal import seal
+from ..sizes import size_split
 from .verify import tolerance
 
 RECIPE = "recipe.toml"
@@ -24,7 +26,7 @@ def write(draft: Draft, seconds: Mapping[str, float], command: str) -> None:
     assert draft.golden is not None
     draft.golden.save(draft.directory / "golden")
     (draft.directory / RECIPE).write_text(dump_recipe(_portable(draft.recipe)), encoding="utf-8")
-    seal(draft.directory, _manifest_fields(draft), report_of(draft, seconds, command), draft.latency)
+    seal(draft.directory, draft.bundle, _manifest_fields(draft), report_of(draft, seconds, command), draft.latency)
 
 
 def report_of(draft: Draft, seconds: Mapping[str, float], command: str) -> Report:
@@ -45,14 +47,20 @@ def report_of(draft: Draft, seconds: Mapping[str, float], command: str) -> Repor
         date=now(),
         command=command,
         coverage=draft.coverage,
+        layers=draft.layers,
+        size=_size(draft),
+        left_float=draft.left if draft.precision == "int8" else {},
         choice=draft.choice,
         sensitivity=draft.sensitivity,
+        by_layer=draft.by_layer if draft.precision == "int8" else None,
         task=draft.task,
         pruning=draft.pruning,
         sparsity=draft.sparsity,
         training=draft.training,
         latency={name: found.latency() for name, found in draft.latency.items()},
         latency_shape=draft.latency_shape,
+        before=draft.conditions[0] if draft.conditions else None,
+        after=draft.conditions[-1] if draft.conditions else None,
         threads=draft.threads,
         faster=draft.faster,
         peak_memory=peak_memory(),
@@ -60,6 +68,12 @@ def report_of(draft: Draft, seconds: Mapping[str, float], command: str) -> Repor
         missing=draft.missing,
         notes=draft.notes,
     )
+
+
+def _size(draft: Draft) -> SizeSplit:
+    assert draft.graph is not None
+    engine = None if draft.engine is None else draft.engine.path
+    return size_split(draft.graph.path, engine)
 
 
 def peak_memory() -> int:

@@ -92,6 +92,7 @@ def _int8(draft: Draft, advance: Advance) -> Draft:
         graph=graph,
         left=kept,
         sensitivity=found,
+        by_layer=made.by_layer(left),
         notes=(*draft.notes, _origin(statistics, scheme), *gains.sentences),
     )
 

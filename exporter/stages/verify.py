@@ -10,7 +10,7 @@ from ...backends.base import Backend, Engine, Session
 from ...errors import VerificationError
 from ...profiles.environment import this_machine
 from ...profiles.evidence import Evidence
-from ...profiles.layers import Coverage, Layer, coverage
+from ...profiles.layers import Coverage, Layer, coverage, untimed
 from ...profiles.parity import Parity, worst
 from ...profiles.target import Target
 from ..draft import Draft
@@ -118,14 +118,16 @@ def golden_evidence(parity: Mapping[str, Parity], tool: str, how: str, *, on_dev
 
 
 def _coverage(draft: Draft, runner: Runner, advance: Advance) -> Draft:
-    if draft.precision != "int8":
-        return draft
+    """The layers as the runtime compiled them, and how many of them run integer kernels."""
     if not runner.itself:
+        if draft.precision != "int8":
+            return draft
         why = "the engine is not built here" if draft.not_built else draft.backend.available().reason
         return draft.without("coverage", f"int8 coverage was not read: {why}.")
     assert draft.golden is not None
     layers = runner.backend.inspect(runner.engine, draft.target, draft.golden.feeds[0])
-    return replace(draft, coverage=_explained(coverage(layers), draft.left))
+    draft = replace(draft, layers=layers if runner.on_device else untimed(layers))
+    return replace(draft, coverage=_explained(coverage(layers), draft.left)) if draft.precision == "int8" else draft
 
 
 def _explained(found: Coverage, left: Mapping[str, str]) -> Coverage:

@@ -97,7 +97,7 @@ def baseline(
     Raises:
         InputError, VerificationError, UnservedError: as an export does; a search would find nothing else.
     """
-    base = replace(recipe, max_drop=None, max_latency=None, max_size=None)
+    base = replace(recipe, max_drop=None, max_latency=None, max_size=None, limits={})
     plain = replace(base, precision="fp32", prune=None, sparse=False, distill=False, measure=False)
     with tempfile.TemporaryDirectory(prefix="edgepress-tune-") as name:
         directory = Path(name)

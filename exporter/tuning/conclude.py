@@ -10,7 +10,11 @@ from rich.console import Console
 
 from ...errors import BudgetError
 from ...profiles.budget import Budget
+from ...profiles.budget import in_words as limit_in_words
+from ...profiles.environment import now
+from ...profiles.reporting.render import rendered
 from ..bundle import Bundle
+from ..findings import load_subject
 from ..pipeline import export_bundles
 from ..progress import Progress
 from ..recipe import Recipe
@@ -88,8 +92,16 @@ def _found(
     file = plan.directory / "recipe.toml"
     file.write_text(dump_recipe(recipe), encoding="utf-8")
     plots = _show(plan, results, best, chosen, tell)
+    page = plan.directory / "report.html"
+    page.write_text(rendered([load_subject(bundle.path, plan.directory)], "html", now()), encoding="utf-8")
     return Tuned(
-        results=tuple(results), best=tuple(best), chosen=chosen, recipe=file, bundle=bundle, plots=tuple(plots)
+        results=tuple(results),
+        best=tuple(best),
+        chosen=chosen,
+        recipe=file,
+        bundle=bundle,
+        plots=tuple(plots),
+        page=page,
     )
 
 
@@ -111,8 +123,9 @@ def _show(
 
 
 def _asked(budget: Budget) -> str:
-    limits = {"latency": budget.latency, "size": budget.size, "drop": budget.drop}
-    return ", ".join(f"{what} {limit}" for what, limit in limits.items() if limit is not None) or "nothing was asked"
+    return (
+        ", ".join(f"{name} {limit_in_words(limit)}" for name, limit in budget.limits().items()) or "nothing was asked"
+    )
 
 
 def _misses(near: Sequence[Result], plan: Plan, before: float | None) -> list[str]:

@@ -60,7 +60,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuned:
-    """What a search found: the chosen point, its recipe and its bundle; None where another process concludes."""
+    """What a search found: the chosen point, its recipe, its bundle and the report; None where another concludes."""
 
     results: tuple[Result, ...]
     best: tuple[Result, ...]
@@ -68,3 +68,4 @@ class Tuned:
     recipe: Path | None = None
     bundle: Bundle | None = None
     plots: tuple[Path, ...] = ()
+    page: Path | None = None

@@ -94,8 +94,8 @@ class Watch:
 
     def _float_latency(self, draft: Draft) -> str:
         """Where the model was changed, before it is trained: how fast it is in FP32, times what the precision gains."""
-        limit = self.budget.latency
-        if limit is None or self.looked or draft.original is None or self.baseline.untimed:
+        limits = self.budget.latencies()
+        if not limits or self.looked or draft.original is None or self.baseline.untimed:
             return ""
         timed = [r for r in self.others() if r.faster is not None and r.reference is not None]
         plain = [r for r in timed if not r.point.get("prune") and r.point["precision"] == draft.precision]
@@ -105,7 +105,8 @@ class Watch:
         gain = max(1.0, *(r.faster.value for r in plain if r.faster is not None))
         level = median(r.reference for r in timed if r.reference is not None)
         expected = level / (_glance(draft, self.baseline) * gain)
-        if expected <= SLACK * limit.ms:
+        # Every percentile from the median on is at least the median.
+        if expected <= SLACK * min(limit.ms for limit in limits):
             return ""
         return f"about {expected:.3g} ms are to be expected: its FP32 latency over the gain of {draft.precision}"
 

@@ -76,9 +76,9 @@ def _checked(plan: Plan, tell: Console) -> Plan:
     if plan.conclude:
         check_destination(plan.output / plan.name, force=plan.force)
     if why := untimed(plan.target, plan.recipe):
-        if plan.recipe.max_latency is not None:
+        if asked := plan.recipe.budget.latencies():
             raise UnservedError(
-                f"A latency of {plan.recipe.max_latency} cannot be searched for here: {why}.",
+                f"A latency of {asked[0]} cannot be searched for here: {why}.",
                 hint="Run it on the device, or leave out --max-latency to search for size and quality alone.",
             )
         tell.print(f"[yellow]![/] Latency is not measured: {why}. The search is for size and quality alone.")
@@ -94,7 +94,7 @@ def _checked(plan: Plan, tell: Console) -> Plan:
 
 def _open(plan: Plan) -> Study:
     """The study of this model, target, data and fixed settings."""
-    settings = replace(plan.recipe, max_drop=None, max_latency=None, max_size=None, workers=1, measure=True)
+    settings = replace(plan.recipe, max_drop=None, max_latency=None, max_size=None, limits={}, workers=1, measure=True)
     identity = {
         "model": plan.source.digest,
         "target": _digest(json.dumps(to_jsonable_python(plan.target), sort_keys=True)),

@@ -81,9 +81,8 @@ def _mark(axes: Any, best: Sequence[Result], chosen: Result | None, *, timed: bo
 
 
 def _limits(axes: Any, budget: Budget, *, timed: bool, scale: float) -> None:
-    if timed and budget.latency is not None:
-        label = f"limit {budget.latency}"
-        axes.axvline(budget.latency.ms, color="tab:red", linestyle="--", linewidth=1, label=label)
+    for limit in budget.latencies() if timed else ():
+        axes.axvline(limit.ms, color="tab:red", linestyle="--", linewidth=1, label=f"limit {limit}")
     if budget.size is not None:
         axes.axhline(
             budget.size.bytes / scale, color="tab:red", linestyle=":", linewidth=1, label=f"limit {budget.size}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 import torch
@@ -18,6 +19,7 @@ from edgepress.backends.base import AxisRange, Graph
 from edgepress.calibration.collect import collect
 from edgepress.calibration.feeds import checked
 from edgepress.calibration.statistics import Statistics
+from edgepress.exporter.layer_parity import layer_parity
 from edgepress.exporter.mixed import EVALUATIONS, Requirement, fewest, relax
 from edgepress.exporter.passes.insert_switches import switches
 from edgepress.exporter.quantizer import Quantizer
@@ -75,6 +77,36 @@ def test_the_switches_of_a_placement_give_what_its_int8_graph_gives(
     noise = np.abs(real["output"] - reference["output"]).max()
     # onnxruntime fuses what it can of the real graph into integer kernels: they round a little differently.
     assert np.abs(found["output"] - real["output"]).max() < 0.5 * noise
+
+
+def test_parity_by_layer_is_that_of_the_int8_graph(
+    residual_graph: Graph, residual_source: Source, tmp_path: Path
+) -> None:
+    """Against the same tensors read out of the float graph and of the graph that is shipped."""
+    chosen, feed = scheme("rtx"), first(residual_source)
+    statistics = statistics_of(residual_graph, residual_source, chosen)
+    found = layer_parity(Quantizer.of(residual_graph, chosen, lifts=()), residual_graph, statistics, feed, tmp_path)
+    Quantizer.of(residual_graph, chosen, lifts=()).write(statistics, tmp_path / "int8.onnx")
+    layers = {layer.layer: layer.sqnr_db for layer in found.layers}
+    assert list(layers) == [node.name for node in onnx.load(residual_graph.path).graph.node if node.name in layers]
+    assert len(layers) == 5
+    assert found.samples == 4
+    plain, rounded = (with_outputs(path, layers, tmp_path) for path in (residual_graph.path, tmp_path / "int8.onnx"))
+    for name, sqnr_db in layers.items():
+        exact, near = (run(path, feed)[tensor] for path, tensor in (plain[name], rounded[name]))
+        power = float(np.square(exact).sum() / np.square(exact - near).sum())
+        assert sqnr_db == pytest.approx(10 * np.log10(power), abs=0.5), name
+
+
+def with_outputs(path: Path, layers: dict[str, float], directory: Path) -> dict[str, tuple[Path, str]]:
+    """By layer: a copy of the model that gives all their outputs, and the name of the one of this layer."""
+    model = onnx.load(path)
+    names = {node.name: node.output[0] for node in model.graph.node if node.name in layers}
+    present = {output.name for output in model.graph.output}
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names.values() if name not in present)
+    copy = directory / f"all-{path.name}"
+    onnx.save(model, copy)
+    return {name: (copy, tensor) for name, tensor in names.items()}
 
 
 def test_a_lift_that_makes_up_for_a_weight_goes_with_it(

@@ -49,14 +49,19 @@ def forking(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
 def cli(forking: subprocess.Popen[str], tmp_path: Path) -> Cli:
     """The command line in a fresh process and in `tmp_path`, with a TMPDIR of its own; fast."""
 
-    def run(*arguments: object, cwd: Path = tmp_path, file_size: int | None = None) -> Ran:
+    def run(
+        *arguments: object,
+        cwd: Path = tmp_path,
+        file_size: int | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Ran:
         temporary = tmp_path.with_name(f"{tmp_path.name}-tmp")
         temporary.mkdir(exist_ok=True)
         out, err = temporary / "stdout", temporary / "stderr"
         job: dict[str, Any] = {
             "arguments": [str(word) for word in arguments],
             "cwd": str(cwd),
-            "env": {"TMPDIR": str(temporary)},
+            "env": {"TMPDIR": str(temporary), **(env or {})},
             "file_size": file_size,
             "out": str(out),
             "err": str(err),

@@ -102,6 +102,9 @@ def test_a_bundle_is_finished_where_its_runtime_is(digits: dict[str, Path], cli:
     assert report["coverage"]["left"] == []
     assert report["latency"]["engine"]["samples"] >= 200
     assert "latency.npz" in manifest["measured"]["files"]
+    assert report["before"]["load"] is not None
+    assert report["layers"][0]["microseconds"] is not None
+    assert "Distribution of latencies" in (bundle / "report.html").read_text()
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
 
 

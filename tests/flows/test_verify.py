@@ -54,12 +54,12 @@ def test_a_copy_verifies_wherever_it_lies(bundle: Path, cli: Cli, tmp_path: Path
 def test_the_verdict_as_json(bundle: Path, cli: Cli) -> None:
     verdict = json.loads(cli("verify", bundle, "--json").out)
     assert verdict["on_device"] is True
-    assert verdict["files"] == len(read(bundle, "manifest.json")["files"]) + 2
+    assert verdict["files"] == len(read(bundle, "manifest.json")["files"]) + 3  # the reports
     assert verdict["parity"]["output"]["cosine"] > 0.99
 
 
 @pytest.mark.parametrize(
-    "name", ["engine/model.bin", "engine/model.xml", "golden/outputs.npz", "model.onnx", "report.md"]
+    "name", ["engine/model.bin", "engine/model.xml", "golden/outputs.npz", "model.onnx", "report.md", "report.html"]
 )
 def test_a_changed_bit_is_found_and_the_file_is_named(bundle: Path, cli: Cli, name: str) -> None:
     flip(bundle / name, at=-1)

@@ -7,6 +7,8 @@ import pytest
 
 from edgepress.profiles.choice import Choice, Contender, claimed, fastest, said, undecided
 from edgepress.profiles.measure import Measurement, Ratio, speedup
+from edgepress.profiles.reporting.content import Table
+from edgepress.profiles.reporting.trials import choice_blocks
 
 ROUNDS = 40
 
@@ -73,8 +75,10 @@ def test_the_report_has_the_reason_and_every_contender() -> None:
         Contender(precision="int8", accuracy="30.0 dB", kept=True, size=None, p50=1.25, against="fp32", faster=ratio),
     )
     choice = Choice(shipped="fp32", forced=False, measured=True, because="Because.", contenders=contenders)
-    text = "\n".join(choice.lines())
+    (table,) = choice_blocks(choice, {"fp32": measured(1.0).latency()})
     assert choice.summary == "fp32 (measured)"
-    assert text.startswith("Because.\n")
-    assert "| fp32 | 1.000 ms |  | 4.00 MB | the model's graph | shipped |" in text
-    assert "| int8 | 1.250 ms | 0.80x [0.70, 0.90] as fp32 | not built here | 30.0 dB |  |" in text
+    assert isinstance(table, Table)
+    assert [row[:2] for row in table.rows] == [("fp32", "shipped"), ("int8", "")]
+    assert table.rows[0][2].endswith("]")
+    assert table.rows[0][4] == "4.00 MB"
+    assert table.rows[1][2:] == ("not measured", "0.80x [0.70, 0.90] as fast as fp32", "not built here", "30.0 dB")

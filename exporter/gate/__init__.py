@@ -1,0 +1,1 @@
+"""The gate: what a run is judged by, and where the verdicts go."""

@@ -1,0 +1,105 @@
+"""What the gate says of one target: verdicts on correctness, accuracy, size and latency, apart from each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...errors import EdgepressError
+from ...profiles.budget import Verdict, unlimited, verdicts
+from ...profiles.figures import of_profile, of_report
+from ...profiles.limits import Limit
+from ...profiles.parity import worst
+from ...profiles.profile import Profile
+from ...profiles.report import Report
+from ..bundle import Bundle
+from ..seal import load_report
+
+# The figure that is told where nothing was asked of its kind.
+USUAL = {"accuracy": "accuracy", "size": "size", "latency": "latency_p50"}
+# The stage of an export that a kind of verdict comes from.
+STAGES = {"correctness": "verify", "accuracy": "evaluate", "size": "compile", "latency": "measure"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One target, or one file that was checked.
+
+    Attributes:
+        name: of the target, or of the bundle.
+        path: the bundle or the file; None where none was made.
+        seconds: that each verdict took, by its name; what is not known is left out.
+        failure: what ended the export of this target.
+        skipped: why it was not reached.
+    """
+
+    name: str
+    path: Path | None = None
+    title: str = ""
+    verdicts: tuple[Verdict, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    report: Report | None = None
+    failure: EdgepressError | None = None
+    skipped: str = ""
+
+    def having(self, status: str) -> list[Verdict]:
+        """The verdicts of that status."""
+        return [one for one in self.verdicts if one.status == status]
+
+
+def of_bundle(name: str, bundle: Bundle, limits: Mapping[str, Limit]) -> Outcome:
+    """The outcome of a bundle.
+
+    Raises:
+        InputError: its report cannot be read.
+    """
+    report = load_report(bundle.path)
+    found = of_report(report)
+    made = [_correctness(bundle, report), *_all(limits, found)]
+    stages = {one.what: report.stage_seconds.get(STAGES.get(kind(one.what), ""), 0.0) for one in made}
+    first = {kind(one.what): one.what for one in reversed(made)}  # several limits of a kind share one measurement
+    return Outcome(
+        name=name,
+        path=bundle.path,
+        title=f"{report.model} for {report.target} ({report.precision}, {report.backend})",
+        verdicts=tuple(made),
+        seconds={what: taken for what, taken in stages.items() if first[kind(what)] == what},
+        report=report,
+    )
+
+
+def of_measurement(name: str, path: Path, profile: Profile, limits: Mapping[str, Limit]) -> Outcome:
+    """The outcome of a file that `edgepress profile --output` wrote."""
+    return Outcome(
+        name=name,
+        path=path,
+        title=f"{profile.measured.name} for {profile.measured.target}, measured {profile.date}",
+        verdicts=tuple(_all(limits, of_profile(profile))),
+    )
+
+
+def kind(what: str) -> str:
+    """`latency` of `latency_p90`."""
+    return what.partition("_")[0]
+
+
+def _all(limits: Mapping[str, Limit], found: Mapping[str, object]) -> Iterator[Verdict]:
+    """A verdict for each limit, and the usual figure of each kind that has none; kind by kind."""
+    judged = {one.what: one for one in verdicts(limits, found)}  # type: ignore[arg-type]
+    for topic, usual in USUAL.items():
+        own = [one for what, one in judged.items() if kind(what) == topic]
+        yield from own or [unlimited(usual, found[usual])]  # type: ignore[arg-type]
+    yield from (one for what, one in judged.items() if kind(what) not in USUAL)
+
+
+def _correctness(bundle: Bundle, report: Report) -> Verdict:
+    """Outputs against the FP32 model's: an export that did not reach this left no bundle."""
+    least = f"at least {bundle.manifest.minimum_sqnr_db:g} dB"
+    found = report.parity.get("engine")
+    if not found:
+        why = report.missing.get("engine run", "no outputs were compared").rstrip(".")
+        return Verdict(what="correctness", limit=least, found=why, status="unmeasured")
+    text = f"worst output {worst(found).sqnr_db:.1f} dB of SQNR against FP32"
+    reason = f"proven with {report.parity_how}"
+    return Verdict(what="correctness", limit=least, found=text, status="met", reason=reason)

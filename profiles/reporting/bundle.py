@@ -1,0 +1,154 @@
+"""A bundle as one part of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ..measure import Latency
+from ..report import Report, megabytes, rows
+from .accuracy import by_layer_blocks, parity_blocks, sensitivity_blocks
+from .content import Block, Command, Group, Part, Section, Sentences, Table
+from .findings import Findings
+from .grounds import conditions_blocks, evidence_table, evidence_words, machine_table, strongest, tools_table
+from .latencies import Arm, latency_blocks
+from .layers import coverage_blocks, layer_blocks
+from .text import sentence
+from .trials import choice_blocks, search_blocks
+from .verdicts import headline, overall, tiles
+
+NAMES = {"fp32": "FP32", "torch": "PyTorch"}
+ABSENT = "Nobody has measured this, so that there is nothing to draw. "
+
+
+def bundle_part(found: Findings) -> Part:
+    """Everything that is known of a bundle, the verdict first."""
+    report, judged = found.report, tiles(found.report)
+    return Part(
+        title=f"{report.model} for {report.target}",
+        about=f"{report.target_title}; {report.precision} with {report.backend}; bundle `{found.name}`",
+        verdict=headline(report),
+        status=overall(judged),
+        tiles=judged,
+        sections=tuple(_sections(found)),
+    )
+
+
+def _sections(found: Findings) -> Iterator[Section]:
+    report = found.report
+    table = Table(
+        title="FP32 and what is shipped", head=("", "FP32", "shipped"), rows=tuple(rows(report)), numbers=(1,)
+    )
+    yield Section(title="Before and after", blocks=(table,))
+    yield Section(title="Latency", blocks=tuple(_latency(found)))
+    if tried := tuple(_tried(found)):
+        yield Section(title="What was tried", blocks=tried)
+    yield from _made_smaller(report)
+    yield Section(title="Size and time by layer", blocks=tuple(_layers(report)))
+    if report.precision == "int8" or report.coverage is not None:
+        yield Section(title="int8 coverage", blocks=tuple(_coverage(report)))
+    yield Section(title="Parity and sensitivity", blocks=tuple(_accuracy(report)))
+    yield Section(title="Evidence", blocks=(evidence_table(report.evidence), evidence_words(report.evidence)))
+    yield Section(title="Environment", blocks=tuple(_environment(report)))
+    yield Section(title="How to reproduce", blocks=tuple(_again(report)))
+    yield Section(title="What was not done", blocks=(_not_done(report),))
+
+
+def arms(found: Findings) -> tuple[Arm, ...]:
+    """What was measured, what is shipped first."""
+    groups: Mapping[str, Group] = {"engine": "first", "fp32": "second", "torch": "quiet"}
+    return tuple(
+        Arm(
+            name=_name(arm, found.report),
+            group=groups.get(arm, "third"),
+            latency=latency,
+            samples=found.samples.get(arm),
+        )
+        for arm, latency in found.report.latency.items()
+    )
+
+
+def _name(arm: str, report: Report) -> str:
+    return f"shipped, {report.precision}" if arm == "engine" else NAMES.get(arm, arm)
+
+
+def _latency(found: Findings) -> Iterator[Block]:
+    if not found.report.latency:
+        yield Sentences(items=(ABSENT + found.report.missing.get("latency", ""),), points=False)
+        return
+    yield from latency_blocks(arms(found))
+    if not found.samples:
+        yield Sentences(items=("The bundle does not keep the raw samples, so that nothing is drawn.",), points=False)
+    items = (f"One inference of {found.report.latency_shape}, {found.report.threads} threads, arms measured in turn.",)
+    yield Sentences(items=items, points=False)
+
+
+def _tried(found: Findings) -> Iterator[Block]:
+    report = found.report
+    if report.choice is not None:
+        yield Sentences(items=(report.choice.because,), points=False)
+        yield from choice_blocks(report.choice, _by_precision(report))
+    if found.search is not None:
+        yield from search_blocks(found.search)
+
+
+def _by_precision(report: Report) -> dict[str, Latency]:
+    return {report.precision if arm == "engine" else arm: latency for arm, latency in report.latency.items()}
+
+
+def _made_smaller(report: Report) -> Iterator[Section]:
+    for title, part in (("Pruning", report.pruning), ("2:4 sparsity", report.sparsity), ("Training", report.training)):
+        if part is not None:
+            yield Section(title=title, blocks=(Sentences(items=tuple(part.lines())),))
+
+
+def _layers(report: Report) -> Iterator[Block]:
+    device = strongest(report.evidence) == "measured"
+    timed = "the runtime does not tell" if device else "the engine did not run on its device's architecture"
+    yield from layer_blocks(report.size, report.layers, f"Time by layer was not measured: {timed}.")
+
+
+def _coverage(report: Report) -> Iterator[Block]:
+    why = report.missing.get("coverage", "int8 coverage was not read.")
+    yield from coverage_blocks(report.coverage, report.left_float, why)
+
+
+def _accuracy(report: Report) -> Iterator[Block]:
+    yield from parity_blocks(report.parity, report.parity_how)
+    if report.by_layer is not None:
+        yield from by_layer_blocks(report.by_layer)
+    if report.sensitivity is not None:
+        yield from sensitivity_blocks(report.sensitivity)
+    elif report.precision == "int8":
+        text = "What each layer does alone was not examined, as nothing was asked of int8: `--max-drop`, `--min-sqnr`."
+        yield Sentences(items=(text,), points=False)
+    if report.task is not None:
+        change = f"{report.task.after - report.task.before:+.4f}"
+        row = (f"{report.task.before:.4f}", f"{report.task.after:.4f}", change, report.task.how)
+        yield Table(
+            title="The user's own metric", head=("FP32", "shipped", "change", "run as"), rows=(row,), numbers=(0, 1, 2)
+        )
+
+
+def _environment(report: Report) -> Iterator[Block]:
+    more = {"date": report.date, "peak memory of the export": megabytes(report.peak_memory)}
+    if report.threads:
+        more["threads"] = str(report.threads)
+    yield machine_table(report.machine, more)
+    yield from conditions_blocks(report.before, report.after)
+    yield tools_table(report.tools)
+
+
+def _again(report: Report) -> Iterator[Block]:
+    yield Command(text=report.command)
+    seconds = tuple((stage, f"{s:.1f} s") for stage, s in report.stage_seconds.items() if s >= 0.05)
+    if seconds:
+        yield Table(title="Time that each stage took", head=("stage", "time"), rows=seconds, numbers=(1,))
+    if report.notes:
+        yield Sentences(items=report.notes)
+
+
+def _not_done(report: Report) -> Sentences:
+    said = tuple(map(sentence, report.missing.values()))
+    claims = [one.claim for one in report.evidence if one.kind == "absent"]
+    items = (*said, *(sentence(claim) for claim in claims if not any(claim in text for text in said)))
+    return Sentences(items=items or ("Nothing that was asked for was left out.",), points=bool(items))

@@ -1,0 +1,36 @@
+"""Figures as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 layer`, `3 layers`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def milliseconds(value: float | None) -> str:
+    """`0.526 ms`."""
+    return "too few samples" if value is None else f"{value:.3f} ms"
+
+
+def decibels(value: float) -> str:
+    """`28.2 dB`; `exact` where nothing differs."""
+    return "exact" if value == float("inf") else f"{value:.1f} dB"
+
+
+def microseconds(value: float) -> str:
+    """`12 us`, spelt with the Greek letter."""
+    return f"{value:,.0f} µs" if value >= 10 else f"{value:.1f} µs"
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def sentence(text: str) -> str:
+    """With a capital and a full stop."""
+    text = text.strip()
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}" if text else ""

@@ -1,0 +1,44 @@
+"""How long this process waited for a core: what tells a busy machine from a slow engine."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TASKS = Path("/proc/self/task")
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A context manager; afterwards `share` says which part of their time the threads waited for a core.
+
+    The kernel counts both, in nanoseconds, for each thread: time on a core, and time ready to run without one
+    (`/proc/PID/task/TID/schedstat`, Documentation/scheduler/sched-stats.rst). Where nothing else runs, the share is
+    near 0; two processes that want the same core wait for half of the time. None where the kernel does not tell.
+    """
+
+    tasks: Path = TASKS
+    share: float | None = None
+    _before: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def __enter__(self) -> Waiting:
+        self._before = _read(self.tasks)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        after = _read(self.tasks)
+        ran, waited = (
+            sum(now[part] - self._before.get(name, (0, 0))[part] for name, now in after.items()) for part in (0, 1)
+        )
+        self.share = waited / (ran + waited) if ran + waited > 0 else None
+
+
+def _read(tasks: Path) -> dict[str, tuple[int, int]]:
+    """(time on a core, time without one) of each thread."""
+    found: dict[str, tuple[int, int]] = {}
+    for file in tasks.glob("*/schedstat"):
+        with suppress(OSError, ValueError):  # a thread that ended meanwhile
+            ran, waited, *_ = file.read_text(encoding="ascii").split()
+            found[file.parent.name] = (int(ran), int(waited))
+    return found

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import shutil
 import signal
 import sqlite3
@@ -62,7 +63,7 @@ def _run(model: str, budget: list[str], trials: int, directory: Path) -> None:
     """Plain int8 under the budget, then the search with two kills."""
     plain = _wait(_edgepress("export", model, budget, directory / "plain", "--precision", "int8"))
     words = ("--trials", str(trials))
-    start, before = time.perf_counter(), []
+    start, used, before = time.perf_counter(), _cpu_seconds(), []
     for kill in range(KILLS):
         process = _edgepress("tune", model, budget, directory, *words)
         while len(_finished(directory, model)) < (kill + 1) * trials // (KILLS + 2) and process.poll() is None:
@@ -71,7 +72,7 @@ def _run(model: str, budget: list[str], trials: int, directory: Path) -> None:
         process.wait()
         before.append(_finished(directory, model))
     code = _wait(_edgepress("tune", model, budget, directory, *words))
-    seconds = time.perf_counter() - start
+    seconds, used = time.perf_counter() - start, _cpu_seconds() - used
     after = _finished(directory, model)
     record(
         "tune",
@@ -83,6 +84,7 @@ def _run(model: str, budget: list[str], trials: int, directory: Path) -> None:
         found=_bundle(directory / f"{model}-cpu") if code == 0 else None,
         chosen=_chosen(directory, model),
         seconds=seconds,
+        cpu_seconds=used,
         finished=len(after),
         early=sum(bool(result["early"]) for result in after.values()),
         finished_at_kills=[len(results) for results in before],
@@ -115,6 +117,12 @@ def _edgepress(command: str, model: str, budget: list[str], output: Path, *more:
     source = ROOT / "examples" / f"{model}.py"
     edgepress = Path(sys.executable).with_name("edgepress")
     return subprocess.Popen([edgepress, command, source, "-t", "cpu", "-o", output, *budget, *more])
+
+
+def _cpu_seconds() -> float:
+    """Of all processes that were waited for, killed ones included; other work on the machine does not stretch it."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
@@ -181,13 +189,14 @@ def _one(run: dict[str, Any]) -> list[str]:
     rows = [["plain int8", *_cells(run["plain"])], *([["tuned", *_cells(found)]] if found else [])]
     point = ", ".join(f"{name} {value}" for name, value in (run["chosen"] or {}).items())
     kills = ", ".join(map(str, run["finished_at_kills"]))
+    cpu = f" ({run['cpu_seconds']:.0f} s of CPU time)" if "cpu_seconds" in run else ""
     return [
         f"{run['model']}, `{run['budget']}`, on {run['machine']}:",
         "",
         table(["", "engine, kB", "median, ms", "metric (FP32)", "budget"], rows),
         f"Exit codes: plain int8 {run['plain_code']}, tune {run['code']}. Chosen: {point or 'nothing'}. "
-        f"{run['finished']} trials, {run['early']} of them given up early, in {run['seconds']:.0f} s. Finished at the "
-        f"kills: {kills}; lost: {run['lost']}; finished twice: {run['twice']}.",
+        f"{run['finished']} trials, {run['early']} of them given up early, in {run['seconds']:.0f} s{cpu}. "
+        f"Finished at the kills: {kills}; lost: {run['lost']}; finished twice: {run['twice']}.",
     ]
 
 

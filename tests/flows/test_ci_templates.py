@@ -65,7 +65,7 @@ class Action:
         unknown = inputs.keys() - {name.replace("-", "_") for name in self.data["inputs"]}
         assert not unknown
         self.workspace, self.machine = workspace, machine
-        self.known = {"github.action_path": str(checkout)}
+        self.known = {"github.action_path": str(checkout), "runner.os": "Linux", "runner.arch": "X64"}
         for name, spec in self.data["inputs"].items():
             self.known[f"inputs.{name}"] = inputs.get(name.replace("-", "_"), spec.get("default"))
         self.outputs = workspace / "github-output"
@@ -166,6 +166,18 @@ def test_the_hook_checks_the_bundles_that_are_committed(cli: Cli, tmp_path: Path
     assert (ran.code, ran.out) == (0, ""), ran.err
     (tmp_path / "dist/judged-server-cpu/model.onnx").write_bytes(b"cut")
     cli(*entry, file).failed(4, "model.onnx was changed")
+
+
+def test_the_cache_has_one_name_for_each_source_and_targets(workspace: Path) -> None:
+    """Other than a name made of the inputs, it holds no comma, which the cache refuses."""
+    names = []
+    for targets in ("cpu,rpi5", "cpu,rpi5", "cpu"):
+        action = Action(ROOT, workspace, os.environ, source="models/a.py", targets=targets)
+        assert action.step("Name the cache").code == 0
+        names.append(action.outputs.read_text())
+        action.outputs.unlink()
+    assert all(re.fullmatch(r"cache=edgepress-[0-9a-f]{16}\n", name) for name in names)
+    assert names[0] == names[1] != names[2]
 
 
 def test_what_others_made_is_pinned() -> None:

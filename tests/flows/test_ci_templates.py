@@ -190,15 +190,3 @@ def test_what_others_made_is_pinned() -> None:
 
 def _cases(path: Path) -> list[ElementTree.Element]:
     return ElementTree.parse(path).getroot().findall(".//testcase")
-
-
-@pytest.mark.slow
-def test_every_command_of_the_page_runs_in_its_order(cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "model.py").write_text(SMALL + JUDGED)
-    lines = re.findall(r"^ {4}(edgepress .*)$", (ROOT / "docs/ci.md").read_text(), re.MULTILINE)
-    assert len(lines) >= 7
-    for line in lines:
-        ran = cli(*shlex.split(line)[1:])
-        assert ran.code == 0, (line, ran.err)
-    assert "<svg" in (tmp_path / "trends.html").read_text()
-    assert (tmp_path / "summary.md").is_file()

@@ -170,6 +170,8 @@ def export(
 
 def _limits(max_drop: str | float | None, budget: Mapping[str, str]) -> dict[str, Any]:
     settings = budget_settings(budget)
+    if max_drop is not None and "max_drop" in settings:
+        raise InputError("`max_drop` and the budget's `accuracy_drop` were both given; they are the same.")
     if max_drop is not None:
         settings["max_drop"] = Drop.parse(str(max_drop))
     return settings

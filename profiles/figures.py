@@ -19,7 +19,7 @@ UNITS: Mapping[str, str] = {
     "size": "bytes",
     "accuracy": "",
     "accuracy_drop": "",
-    "coverage": "",
+    "coverage": "share",
     "speedup": "x",
     "memory": "bytes",
     "throughput": "/s",
@@ -68,8 +68,8 @@ def spelt(value: float, unit: str) -> str:
         return f"{value / 1e6:.3f} MB" if value >= 100_000 else f"{value / 1e3:.3f} kB"
     if unit == "ms":
         return f"{value:.3f} ms"
-    if unit == "%":
-        return f"{value:+.1%}"
+    if unit in ("%", "share"):
+        return f"{value:+.1%}" if unit == "%" else f"{value:.1%}"
     return f"{value:.2f}x" if unit == "x" else f"{value:.1f}/s" if unit == "/s" else f"{value:.4g}"
 
 
@@ -112,7 +112,7 @@ def _of_report(report: Report) -> Iterator[tuple[str, Figure | str]]:
         yield "accuracy", Figure.exact(report.task.after)
         yield "accuracy_drop", Figure.exact(report.task.before - report.task.after, before=report.task.before)
     if report.coverage is not None:
-        yield "coverage", Figure.exact(report.coverage.share)
+        yield "coverage", Figure.exact(report.coverage.share, "share")
 
 
 def _of_profile(profile: Profile) -> Iterator[tuple[str, Figure | str]]:

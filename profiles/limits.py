@@ -166,7 +166,7 @@ class Least:
 
     @classmethod
     def parse(cls, noun: str, text: str, units: Mapping[str, Decimal]) -> Least:
-        """A number in one of the units, the first of which is how it is written again.
+        """A number in one of the units.
 
         Raises:
             InputError: another unit, or less than 0.
@@ -176,11 +176,11 @@ class Least:
             raise _unknown_unit(noun, text, unit, tuple(u or "none" for u in units))
         if number < 0:
             raise InputError(f"{_a(noun).capitalize()} of {text.strip()}: expected 0 or more.")
-        return cls(amount=float(number * units[unit]), unit=next(iter(units)))
+        return cls(amount=float(number * units[unit]), unit=unit)
 
     def __str__(self) -> str:
         """As it is read."""
-        return f"{_plain(Decimal(repr(self.amount)))}{self.unit}"
+        return f"{_plain(Decimal(repr(self.amount)).scaleb(2 if self.unit == '%' else 0))}{self.unit}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,14 @@ from .text import counted, listed
 
 QUIET = ("met", "unmeasured")  # what nobody has to look at
 RECENT = 20  # runs in the table; the plots have all of them
-SCALES = {"ms": (1.0, "ms"), "bytes": (1e-6, "MB"), "x": (1.0, "times"), "/s": (1.0, "samples/s"), "": (1.0, "")}
+SCALES = {
+    "ms": (1.0, "ms"),
+    "bytes": (1e-6, "MB"),
+    "x": (1.0, "times"),
+    "/s": (1.0, "samples/s"),
+    "share": (100.0, "%"),
+    "": (1.0, ""),
+}
 
 
 def history_part(found: History, name: str) -> Part:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 _COMMENT = re.compile(r"<!-- (file|not run|slow|code|given|before): (.*?) -->")
-_FENCE = re.compile(r"```(\w*)")
+_FENCE = re.compile(r"( {0,3})```(\w*)")
 # In a block of no stated language only these are commands; it may as well be output, or a tree of files.
 _OWN = re.compile(r"(?:\$ )?((?:\.venv/bin/)?edgepress (?!turns).*|scripts/\w+.*)")
 
@@ -91,9 +91,11 @@ def pages() -> list[Path]:
 def load_page(path: Path) -> Page:
     """Read a page."""
     blocks: list[Block] = []
-    open_at, language, lines, fence = 0, "", [], ""
+    open_at, language, fence, indent = 0, "", "", ""
+    lines: list[str] = []
     said: dict[str, str] = {}
-    given, before = [], []
+    given: list[str] = []
+    before: list[str] = []
     previous = ""
     for number, line in enumerate([*path.read_text().splitlines(), ""], 1):
         if fence:
@@ -101,7 +103,7 @@ def load_page(path: Path) -> Page:
                 blocks.append(Block(line=open_at, language=language, text=tuple(lines), said=said))
                 fence, lines, said = "", [], {}
             else:
-                lines.append(line)
+                lines.append(line.removeprefix(indent))
         elif line.startswith("    ") and (lines or not previous.strip() or previous.startswith("<!--")):
             open_at = open_at if lines else number
             lines.append(line[4:])
@@ -110,7 +112,7 @@ def load_page(path: Path) -> Page:
                 blocks.append(Block(line=open_at, language="", text=tuple(lines), said=said))
                 lines, said = [], {}
             if match := _FENCE.match(line):
-                fence, language, open_at = "```", match[1], number
+                fence, indent, language, open_at = "```", match[1], match[2], number
             for key, value in _COMMENT.findall(line):
                 if key == "given":
                     given.append(value)

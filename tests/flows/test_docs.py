@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shlex
@@ -133,3 +134,16 @@ def run(command: Command, cli: Cli, directory: Path, measured: bool, code: int =
     )
     assert done.returncode == code, f"{where}\n{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
+
+
+def test_the_pages_of_the_targets_are_fresh() -> None:
+    """Write them anew with scripts/targets."""
+    spec = importlib.util.spec_from_file_location("_targets", ROOT / "scripts/_targets.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made = module.pages()
+    assert set(made) == {path.name for path in (ROOT / "docs/targets").glob("*.md")}
+    for file, text in made.items():
+        assert (ROOT / "docs/targets" / file).read_text() == text, f"{file} is stale: run scripts/targets"

@@ -32,6 +32,7 @@ from sections import table, write_section
 from edgepress.profiles.environment import this_machine
 
 KILLS = 2
+NOISE = "The clock's time is that of the machine at hand: where other jobs share it, see the CPU time in decision 12."
 FINISHED = (
     "SELECT number, value_json FROM trials JOIN trial_user_attributes USING (trial_id) "
     "WHERE state IN ('COMPLETE', 'PRUNED') AND key = 'result' ORDER BY number"
@@ -78,6 +79,7 @@ def _run(model: str, budget: list[str], trials: int, directory: Path) -> None:
         "tune",
         model=model,
         budget=" ".join(budget),
+        trials=trials,
         plain_code=plain,
         plain=_bundle(directory / "plain" / f"{model}-cpu"),
         code=code,
@@ -105,6 +107,7 @@ def _share(model: str, budget: list[str], trials: int, directory: Path) -> None:
         "tune-share",
         model=model,
         budget=" ".join(budget),
+        trials=trials,
         codes=codes,
         seconds=time.perf_counter() - start,
         finished=len(after),
@@ -181,6 +184,11 @@ def _section() -> list[str]:
             f"{run['finished']} trials finished in {run['seconds']:.0f} s, {run['twice']} points finished twice, "
             f"exit codes {' and '.join(map(str, run['codes']))}."
         )
+    commands = [("run", run) for run in load("tune")] + [("share", run) for run in load("tune-share")]
+    lines += ["", NOISE, ""]
+    lines += [
+        f"    python scripts/bench/tune.py {part} {run['budget']} --trials {run['trials']}" for part, run in commands
+    ]
     return lines
 
 

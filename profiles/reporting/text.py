@@ -31,6 +31,8 @@ def listed(words: Sequence[str]) -> str:
 
 
 def sentence(text: str) -> str:
-    """With a capital and a full stop."""
+    """With a full stop, and a capital unless it begins with a name such as int8."""
     text = text.strip()
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}" if text else ""
+    word = text.partition(" ")[0]
+    start = text[:1] if any(letter.isdigit() for letter in word) else text[:1].upper()
+    return f"{start}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}" if text else ""

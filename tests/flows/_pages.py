@@ -5,6 +5,7 @@ A page says it in HTML comments, which its reader does not see, on the line befo
     <!-- file: model.py -->         the block is that file
     <!-- not run: REASON -->        its commands are only parsed: another device, a network, somebody else's data
     <!-- slow: REASON -->           they run with the slow tests only
+    <!-- slow page: REASON -->      (anywhere) and so do all of this page
     <!-- code: 3 -->                its last command ends with that code
     <!-- given: digits.py -->       (anywhere) a small model file of that name is there before the page begins
     <!-- before: COMMAND -->        (anywhere) and this was run
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-_COMMENT = re.compile(r"<!-- (file|not run|slow|code|given|before): (.*?) -->")
+_COMMENT = re.compile(r"<!-- (file|not run|slow|slow page|code|given|before): (.*?) -->")
 _FENCE = re.compile(r"( {0,3})```(\w*)")
 # In a block of no stated language only these are commands; it may as well be output, or a tree of files.
 _OWN = re.compile(r"(?:\$ )?((?:\.venv/bin/)?edgepress (?!turns).*|scripts/\w+.*)")
@@ -96,6 +97,7 @@ def load_page(path: Path) -> Page:
     said: dict[str, str] = {}
     given: list[str] = []
     before: list[str] = []
+    all_slow: dict[str, str] = {}
     previous = ""
     for number, line in enumerate([*path.read_text().splitlines(), ""], 1):
         if fence:
@@ -118,10 +120,14 @@ def load_page(path: Path) -> Page:
                     given.append(value)
                 elif key == "before":
                     before.append(value)
+                elif key == "slow page":
+                    all_slow = {"slow": value}
                 else:
                     said = {**said, key: value}
         previous = line
     assert not said, f"{path.name}: {said} stands before no block"
+    if all_slow:
+        blocks = [replace(block, said={**all_slow, **block.said}) for block in blocks]
     return Page(path=path, blocks=tuple(blocks), given=tuple(given), before=tuple(before))
 
 

@@ -1,4 +1,4 @@
-"""What is installed: the whole package and nothing else, a command that answers at once, and a README that is true."""
+"""What is installed: the whole package and nothing else, and a command that answers at once."""
 
 from __future__ import annotations
 
@@ -129,51 +129,7 @@ def test_only_the_base_install_is_imported_by_what_a_device_does() -> None:
 
 
 def test_scripts_are_executable_and_valid() -> None:
-    for name in ("setup", "demo", "test", "screenshots"):
+    for name in ("setup", "demo", "test", "screenshots", "targets"):
         script = ROOT / "scripts" / name
         assert os.access(script, os.X_OK), f"scripts/{name} is not executable"
         subprocess.run(["bash", "-n", script], check=True)
-
-
-def readme_commands() -> list[str]:
-    """Commands in the code of what users read, fenced or indented; continued lines joined, explanations left out."""
-    texts = [page.read_text() for name in ("README.md", "docs/report.md") if (page := ROOT / name).is_file()]
-    lines = re.sub(r"\\\n\s*", " ", "\n".join(texts)).splitlines()
-    found = (re.match(r"(?: {4}|\$ )?((?:\.venv/bin/)?edgepress (?!turns).*|scripts/\w+.*)", line) for line in lines)
-    return [re.split(r"\s{3,}|\s+#", match[1])[0] for match in found if match]
-
-
-def test_the_readme_names_scripts_and_examples_that_exist() -> None:
-    commands = readme_commands()
-    if not commands:
-        pytest.skip("there is no README yet")
-    text = " ".join(commands)
-    for path in set(re.findall(r"(?:scripts|examples)/[\w./-]*\w", text)):
-        assert (ROOT / path).exists(), f"README names {path}"
-    for script in set(re.findall(r"scripts/\w+", text)):
-        assert os.access(ROOT / script, os.X_OK)
-
-
-def test_every_edgepress_command_of_the_readme_parses() -> None:
-    """Each command's options and targets exist; a model file of the reader's own need not."""
-    import shlex
-
-    from edgepress.exporter.cli import COMMANDS, cli
-    from edgepress.profiles.target import load_target
-
-    for line in readme_commands():
-        words = shlex.split(line)
-        if not words or Path(words[0]).name != "edgepress":
-            continue
-        if words[1].startswith("-"):
-            continue
-        assert words[1] in COMMANDS, line
-        command = cli.get_command(None, words[1])  # type: ignore[arg-type]
-        context = command.make_context(words[1], words[2:], resilient_parsing=False)
-        for name in (
-            name
-            for group in context.params.get("targets", ())
-            for name in ([group] if isinstance(group, str) else group)
-        ):
-            if not name.endswith(".toml"):
-                load_target(name)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
-import fnmatch
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -23,8 +21,9 @@ from ..progress import Advance
 from ..pruning.choose import Chooser
 from ..pruning.dependency import agree, find_groups
 from ..pruning.given import ANEW, named_groups, removal_of
-from ..pruning.groups import Found, Group, Removal
+from ..pruning.groups import Group, Removal
 from ..pruning.importance import choose_importance, order
+from ..pruning.keep import check_patterns, free, matching
 from ..pruning.latency import Bench
 from ..pruning.macs import Macs, count_macs
 from ..pruning.quality import Loss, losses
@@ -63,7 +62,7 @@ def refuse(source: Source, targets: Sequence[Target], recipe: Recipe) -> None:
             f"{source.name} comes from {kind}, whose layers cannot be changed any more.",
             hint="Give the model as a Python file with model() and inputs().",
         )
-    _check_patterns(source.module, recipe.keep)
+    check_patterns(source.module, recipe.keep)
     choose_importance(recipe.importance, source)
     dense = [target.name for target in targets if recipe.sparse and not target.sparse_weights]
     if dense:
@@ -151,7 +150,7 @@ def _survey(draft: Draft, advance: Advance) -> _Survey:
     assert source.module is not None
     multiple = draft.target.channel_multiple * (SPARSE_FACTOR if recipe.sparse else 1)
     advance(None, "dependencies")
-    found = _free(find_groups(source, multiple), recipe.keep)
+    found = free(find_groups(source, multiple), recipe.keep)
     groups = named_groups(recipe.pruned, found, multiple) if recipe.pruned else found.groups
     if not groups:
         raise InputError(
@@ -169,13 +168,6 @@ def _survey(draft: Draft, advance: Advance) -> _Survey:
         multiple=multiple,
         feed=feed,
     )
-
-
-def _free(found: Found, patterns: Sequence[str]) -> Found:
-    """What the user's patterns leave of the groups."""
-    held = {group.name: reason for group in found.groups if (reason := _held(group, patterns))}
-    groups = tuple(group for group in found.groups if group.name not in held)
-    return Found(groups=groups, kept={**found.kept, **held})
 
 
 def _worth(draft: Draft, survey: _Survey, advance: Advance) -> _Worth:
@@ -330,37 +322,9 @@ def _sparse(draft: Draft) -> Draft:
     """Zero weights of a copy; recovery training puts the zeros back after each step."""
     assert draft.source.module is not None
     module = copy.deepcopy(draft.source.module)
-    restore, _ = sparsify(module, lambda name: bool(_matching(name, draft.recipe.keep)))
+    restore, _ = sparsify(module, lambda name: bool(matching(name, draft.recipe.keep)))
     original = draft.original or draft.source
     return replace(draft, source=_with(draft.source, module), original=original, restore=restore)
-
-
-def _held(group: Group, patterns: Sequence[str]) -> str:
-    """Why the user's patterns keep the group; empty where they do not. A block goes only if all in it may go."""
-    if group.kind == "block":
-        inside = [pattern for pattern in patterns if pattern.startswith(f"{group.name}.")]
-        found = _matching(group.name, patterns) or (inside[0] if inside else "")
-    else:
-        found = next((p for module in group.modules if (p := _matching(module, patterns))), "")
-    return f"--keep {found}" if found else ""
-
-
-def _matching(name: str, patterns: Sequence[str]) -> str:
-    """The first pattern that is the module's name, matches it, or does so for a module around it."""
-    parts = name.split(".")
-    around = [".".join(parts[: i + 1]) for i in range(len(parts))]
-    return next((p for p in patterns if any(fnmatch.fnmatchcase(outer, p) for outer in around)), "")
-
-
-def _check_patterns(module: nn.Module, patterns: Sequence[str]) -> None:
-    known = [name for name, _ in module.named_modules() if name]
-    for pattern in patterns:
-        if not fnmatch.filter(known, pattern):
-            near = difflib.get_close_matches(pattern, known, n=3, cutoff=0.4)
-            raise InputError(
-                f"--keep {pattern} matches no module of the model.",
-                hint=f"Did you mean {' or '.join(near)}?" if near else f"Its modules are {', '.join(known[:20])}.",
-            )
 
 
 def _because(kept: Mapping[str, str]) -> str:

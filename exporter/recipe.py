@@ -44,6 +44,8 @@ class Recipe:
         max_size: most bytes of the engine; None asks for nothing.
         limits: further limits by the names that `--budget` knows, such as latency_p99, accuracy or coverage.
         prune: share of the model's MACs to remove before capture, 0..1; None prunes nothing.
+        pruned: units that groups keep, by their names in the report, as `"stem.conv1" = 24`, 0 for a block that goes
+            whole. An export that prunes writes what it chose; with these, `prune` chooses nothing and applies them.
         importance: what makes a channel worth keeping: a name of `pruning.importance`, or `auto`.
         keep: modules that pruning leaves alone: names or shell patterns.
         sparse: 2:4 sparsity, for targets that run it faster.
@@ -69,6 +71,7 @@ class Recipe:
     max_size: SizeLimit | None = None
     limits: Mapping[str, str] = field(default_factory=dict)
     prune: Annotated[float, Gt(0), Lt(1)] | None = None
+    pruned: Mapping[str, Annotated[int, Ge(0)]] = field(default_factory=dict)
     importance: str = "auto"
     keep: tuple[str, ...] = ()
     sparse: bool = False
@@ -88,6 +91,8 @@ class Recipe:
             raise InputError("`calibration` and `statistics` were both given; int8 is made from one of them.")
         if self.distill and self.prune is not None:
             raise InputError("`distill` and `prune` were both given; a student is shipped as student() makes it.")
+        if self.pruned and self.prune is None:
+            raise InputError("`pruned` has widths, and `prune` is missing: the share of the MACs that they remove.")
         timed = [name for name in self.budget.limits() if name.startswith("latency") or name == "speedup"]
         if timed and not self.measure:
             name = "max_latency" if self.max_latency is not None else timed[0]

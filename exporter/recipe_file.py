@@ -86,7 +86,11 @@ def overridden(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     Raises:
         InputError: the result contradicts itself.
     """
-    unset = dict.fromkeys(EXCLUSIVE) if any(settings.get(name) is not None for name in EXCLUSIVE) else {}
+    unset: dict[str, Any] = {}
+    if any(settings.get(name) is not None for name in EXCLUSIVE):
+        unset |= dict.fromkeys(EXCLUSIVE)
+    if "prune" in settings:
+        unset["pruned"] = {}  # a share that is typed chooses anew
     return replace(recipe, **{**unset, **settings})
 
 
@@ -195,7 +199,9 @@ def _plain(value: Any) -> Any:
 def _example(hint: Any) -> Any:
     """Some value of a type, for the template."""
     if get_origin(hint) is Mapping:
-        return {"batch": _TEXT[AxisRange][1]} if AxisRange in get_args(hint) else {"latency_p90": "5ms"}
+        # The table `pruned` stays empty: it contradicts a recipe in which nothing else is set.
+        examples = {AxisRange: {"batch": _TEXT[AxisRange][1]}, str: {"latency_p90": "5ms"}}
+        return examples.get(get_args(hint)[1], {})
     for part in (hint, *get_args(hint)):
         if part in _TEXT:
             return _TEXT[part][1]
@@ -224,6 +230,8 @@ def _fault(error: ValidationError, data: Mapping[str, Any], origin: str) -> Inpu
         return InputError(f"{origin}: `{key}`: {message.removeprefix('Value error, ')}")
     choices = re.findall(r"'([^']+)'", message) if first["type"] == "literal_error" else ()
     hint = _did_you_mean(str(first["input"]), choices) if choices else None
+    if isinstance(first["input"], dict):
+        hint = 'A name with dots is written in quotes, as in "a.b" = 8.'
     return InputError(f"{origin}: `{key}` is {first['input']!r}: {message}.", hint=hint)
 
 

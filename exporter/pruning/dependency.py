@@ -27,22 +27,24 @@ def find_groups(source: Source, multiple: int) -> Found:
     """All groups of which some units can be removed without changing what the others compute.
 
     Each is proven on the example: the module without a few units gives what the whole one gives with these units
-    switched off. Residual blocks are found too. The source must have a module.
+    switched off. Residual blocks are found too, and no two groups have one name. The source must have a module.
     """
     module = source.module
     assert module is not None
     groups, kept = [], {}
     attentions = attention_heads(module, source.inputs)
+    blocks = residual_blocks(module, source.inputs)
+    taken = {block.name for block in blocks}
     for name, guesses in _traced(source, attentions):
         reason = guesses if isinstance(guesses, str) else ""
         for group in () if isinstance(guesses, str) else guesses:
             reason = _refused(source, group, multiple)
             if not reason:
-                groups.append(group)
+                groups.append(replace(group, name=name) if group.name in taken else group)
+                taken.add(groups[-1].name)
                 break
         if reason:
             kept[name] = reason
-    blocks = residual_blocks(module, source.inputs)
     return Found(groups=(*groups, *blocks), kept={**kept, **_fixed_attention(module)})
 
 

@@ -36,7 +36,8 @@ class Group:
     """Units that can be removed one by one, each from all layers at once.
 
     Attributes:
-        name: of the layer that makes the channels; of the attention; of the block.
+        name: of the layer that makes the channels; of the block; of the attention, or of its first layer where the
+            whole attention is a block too.
         kind: a unit is a channel, an attention head, or the one block itself.
         units: how many there are.
         size: channels of a unit.

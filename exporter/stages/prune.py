@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
-import fnmatch
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -22,8 +20,10 @@ from ..draft import Draft
 from ..progress import Advance
 from ..pruning.choose import Chooser
 from ..pruning.dependency import agree, find_groups
+from ..pruning.given import ANEW, named_groups, removal_of
 from ..pruning.groups import Group, Removal
 from ..pruning.importance import choose_importance, order
+from ..pruning.keep import check_patterns, free, matching
 from ..pruning.latency import Bench
 from ..pruning.macs import Macs, count_macs
 from ..pruning.quality import Loss, losses
@@ -62,7 +62,7 @@ def refuse(source: Source, targets: Sequence[Target], recipe: Recipe) -> None:
             f"{source.name} comes from {kind}, whose layers cannot be changed any more.",
             hint="Give the model as a Python file with model() and inputs().",
         )
-    _check_patterns(source.module, recipe.keep)
+    check_patterns(source.module, recipe.keep)
     choose_importance(recipe.importance, source)
     dense = [target.name for target in targets if recipe.sparse and not target.sparse_weights]
     if dense:
@@ -89,9 +89,9 @@ class _Survey:
     """What is known of a model's groups before any choice.
 
     Attributes:
-        groups: those that may lose units.
+        groups: those that may lose units; with widths of a recipe, those that do.
         kept: why others may not, by name.
-        gains: milliseconds saved by a unit, by group; None where time was not measured.
+        order: the units of each group, least important first.
     """
 
     groups: tuple[Group, ...]
@@ -99,76 +99,109 @@ class _Survey:
     macs: Macs
     importance: str
     order: Mapping[str, Sequence[int]]
-    losses: Mapping[str, Loss]
-    gains: Mapping[str, float] | None
-    ranked_by: str
     multiple: int
     feed: Feed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Worth:
+    """What the units of each group are worth.
+
+    Attributes:
+        losses: relative error of the outputs by units removed.
+        gains: milliseconds saved by a unit, by group; None where time was not measured.
+        ranked_by: what is saved per loss, in words.
+    """
+
+    losses: Mapping[str, Loss]
+    gains: Mapping[str, float] | None
+    ranked_by: str
+
+
 def _pruned(draft: Draft, share: float, advance: Advance) -> Draft:
+    """Prune by the widths of the recipe, or by those chosen now, which the draft's recipe has from then on."""
     module = draft.source.module
     assert module is not None
     survey = _survey(draft, advance)
+    worth = None if draft.recipe.pruned else _worth(draft, survey, advance)
     advance(None, "cutting")
-    removal, smaller = _cut(draft, module, survey, share)
+    removal, smaller = (
+        _as_given(draft, module, survey, share) if worth is None else _cut(draft, module, survey, worth, share)
+    )
     _prove(draft.source, module, smaller, survey.groups, removal)
-    after = count_macs(smaller, survey.feed).total
     found = Pruning(
         asked=share,
         macs_before=survey.macs.total,
-        macs_after=after,
+        macs_after=count_macs(smaller, survey.feed).total,
         importance=survey.importance,
-        ranked_by=survey.ranked_by,
+        ranked_by=None if worth is None else worth.ranked_by,
         multiple=survey.multiple,
-        groups=tuple(_reported(group, removal, survey) for group in survey.groups if removal.get(group.name)),
+        groups=tuple(_reported(group, removal, worth) for group in survey.groups if removal.get(group.name)),
         kept=survey.kept,
     )
-    return replace(draft, source=_with(draft.source, smaller), original=draft.source, pruning=found)
+    recipe = draft.recipe if worth is None else replace(draft.recipe, pruned=found.widths)
+    source = _with(draft.source, smaller)
+    return replace(draft, source=source, original=draft.source, pruning=found, recipe=recipe)
 
 
 def _survey(draft: Draft, advance: Advance) -> _Survey:
-    """Find the groups and measure what each is worth."""
+    """Find the groups, and in which order each would lose its units."""
     source, recipe = draft.source, draft.recipe
     assert source.module is not None
     multiple = draft.target.channel_multiple * (SPARSE_FACTOR if recipe.sparse else 1)
     advance(None, "dependencies")
-    found = find_groups(source, multiple)
-    chosen = {group.name: _held(group, recipe.keep) for group in found.groups}
-    groups = tuple(group for group in found.groups if not chosen[group.name])
-    kept = {**found.kept, **{name: reason for name, reason in chosen.items() if reason}}
+    found = free(find_groups(source, multiple), recipe.keep)
+    groups = named_groups(recipe.pruned, found, multiple) if recipe.pruned else found.groups
     if not groups:
-        raise InputError(f"Nothing in {source.name} can be pruned{_because(kept)}", hint="Export without --prune.")
+        raise InputError(
+            f"Nothing in {source.name} can be pruned{_because(found.kept)}", hint="Export without --prune."
+        )
     feed = synthesize(source.inputs, source.dynamic, single_sizes(draft), recipe.seed)
-    macs = count_macs(source.module, feed)
     importance = choose_importance(recipe.importance, source)
     advance(None, f"importance by {importance}")
-    ranked = order(importance, source, groups)
-    measured = losses(source.module, groups, ranked, _feeds(draft), lambda done: advance(done, "loss of quality"))
-    gains, ranked_by = _gains(draft, groups, ranked, macs, multiple, feed, advance)
     return _Survey(
         groups=groups,
-        kept=kept,
-        macs=macs,
+        kept=found.kept,
+        macs=count_macs(source.module, feed),
         importance=importance,
-        order=ranked,
-        losses=measured,
-        gains=gains,
-        ranked_by=ranked_by,
+        order=order(importance, source, groups),
         multiple=multiple,
         feed=feed,
     )
 
 
-def _cut(draft: Draft, module: nn.Module, survey: _Survey, share: float) -> tuple[Removal, nn.Module]:
+def _worth(draft: Draft, survey: _Survey, advance: Advance) -> _Worth:
+    """Judge what each group's units are worth, and measure what they cost."""
+    module = draft.source.module
+    assert module is not None
+    measured = losses(module, survey.groups, survey.order, _feeds(draft), lambda done: advance(done, "loss of quality"))
+    gains, ranked_by = _gains(draft, survey, advance)
+    return _Worth(losses=measured, gains=gains, ranked_by=ranked_by)
+
+
+def _as_given(draft: Draft, module: nn.Module, survey: _Survey, share: float) -> tuple[Removal, nn.Module]:
+    """Cut to the widths of the recipe, which must remove what the recipe asks for."""
+    removal = removal_of(draft.recipe.pruned, survey.groups, survey.order)
+    smaller = cut(module, survey.groups, removal)
+    removed = 1 - count_macs(smaller, survey.feed).total / survey.macs.total
+    if removed < share:
+        raise InputError(
+            f"The widths in `pruned` remove {removed:.1%} of the MACs of {draft.source.name}, and `prune` asks for "
+            f"{share:.1%}.",
+            hint=ANEW,
+        )
+    return removal, smaller
+
+
+def _cut(draft: Draft, module: nn.Module, survey: _Survey, worth: _Worth, share: float) -> tuple[Removal, nn.Module]:
     """Choose and cut until the count of MACs says that enough is gone."""
     chooser = Chooser(
         module=module,
         groups=survey.groups,
         macs=survey.macs,
         order=survey.order,
-        losses=survey.losses,
-        gains=survey.gains,
+        losses=worth.losses,
+        gains=worth.gains,
         multiple=survey.multiple,
     )
     wanted = share
@@ -186,15 +219,7 @@ def _cut(draft: Draft, module: nn.Module, survey: _Survey, share: float) -> tupl
     )
 
 
-def _gains(
-    draft: Draft,
-    groups: Sequence[Group],
-    ranked: Mapping[str, Sequence[int]],
-    macs: Macs,
-    multiple: int,
-    feed: Feed,
-    advance: Advance,
-) -> tuple[Mapping[str, float] | None, str]:
+def _gains(draft: Draft, survey: _Survey, advance: Advance) -> tuple[Mapping[str, float] | None, str]:
     """Milliseconds by unit and group where the engine runs here, and how the report calls it."""
     if why := unmeasured(draft) or draft.backend.obstacle(draft.target):
         return None, f"MACs saved per loss of quality (latency was not measured: {why})"
@@ -204,13 +229,16 @@ def _gains(
         backend=draft.backend,
         precision=draft.precision,
         axes=draft.axes,
-        feed=feed,
+        feed=survey.feed,
     )
+    groups, ranked = survey.groups, survey.order
+
+    def measure() -> Mapping[str, float]:
+        return bench.savings(groups, ranked, survey.macs, survey.multiple, lambda done, note: advance(done, note))
+
     key = _key(draft, groups, ranked)
     if key not in draft.shared.savings:
-        draft.shared.savings[key] = _once(
-            draft, key, lambda: bench.savings(groups, ranked, macs, multiple, lambda done, note: advance(done, note))
-        )
+        draft.shared.savings[key] = _once(draft, key, measure)
     said = f"{draft.precision} latency measured on {draft.backend.available().version}, saved per loss of quality"
     return draft.shared.savings[key], said
 
@@ -272,15 +300,15 @@ def _prove(source: Source, whole: nn.Module, smaller: nn.Module, groups: Sequenc
         )
 
 
-def _reported(group: Group, removal: Removal, survey: _Survey) -> PrunedGroup:
+def _reported(group: Group, removal: Removal, worth: _Worth | None) -> PrunedGroup:
     gone = len(removal[group.name])
     return PrunedGroup(
         name=group.name,
         kind=group.kind,
         before=group.units * group.size if group.kind == "channels" else group.units,
         after=group.units - gone,
-        loss=survey.losses[group.name](gone),
-        saved=None if survey.gains is None else survey.gains[group.name] * gone,
+        loss=None if worth is None else worth.losses[group.name](gone),
+        saved=None if worth is None or worth.gains is None else worth.gains[group.name] * gone,
     )
 
 
@@ -294,37 +322,9 @@ def _sparse(draft: Draft) -> Draft:
     """Zero weights of a copy; recovery training puts the zeros back after each step."""
     assert draft.source.module is not None
     module = copy.deepcopy(draft.source.module)
-    restore, _ = sparsify(module, lambda name: bool(_matching(name, draft.recipe.keep)))
+    restore, _ = sparsify(module, lambda name: bool(matching(name, draft.recipe.keep)))
     original = draft.original or draft.source
     return replace(draft, source=_with(draft.source, module), original=original, restore=restore)
-
-
-def _held(group: Group, patterns: Sequence[str]) -> str:
-    """Why the user's patterns keep the group; empty where they do not. A block goes only if all in it may go."""
-    if group.kind == "block":
-        inside = [pattern for pattern in patterns if pattern.startswith(f"{group.name}.")]
-        found = _matching(group.name, patterns) or (inside[0] if inside else "")
-    else:
-        found = next((p for module in group.modules if (p := _matching(module, patterns))), "")
-    return f"--keep {found}" if found else ""
-
-
-def _matching(name: str, patterns: Sequence[str]) -> str:
-    """The first pattern that is the module's name, matches it, or does so for a module around it."""
-    parts = name.split(".")
-    around = [".".join(parts[: i + 1]) for i in range(len(parts))]
-    return next((p for p in patterns if any(fnmatch.fnmatchcase(outer, p) for outer in around)), "")
-
-
-def _check_patterns(module: nn.Module, patterns: Sequence[str]) -> None:
-    known = [name for name, _ in module.named_modules() if name]
-    for pattern in patterns:
-        if not fnmatch.filter(known, pattern):
-            near = difflib.get_close_matches(pattern, known, n=3, cutoff=0.4)
-            raise InputError(
-                f"--keep {pattern} matches no module of the model.",
-                hint=f"Did you mean {' or '.join(near)}?" if near else f"Its modules are {', '.join(known[:20])}.",
-            )
 
 
 def _because(kept: Mapping[str, str]) -> str:

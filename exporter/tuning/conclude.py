@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -90,6 +91,8 @@ def _found(
     tell: Console,
 ) -> Tuned:
     file = plan.directory / "recipe.toml"
+    pruning = load_report(bundle.path).pruning
+    recipe = recipe if pruning is None else replace(recipe, pruned=pruning.widths)
     file.write_text(dump_recipe(recipe), encoding="utf-8")
     plots = _show(plan, results, best, chosen, tell)
     page = plan.directory / "report.html"

@@ -51,6 +51,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "max_latency": st.none() | st.builds(LatencyLimit, ms=positive, percentile=st.sampled_from([50, 90])),
     "max_size": st.none() | st.builds(SizeLimit, bytes=st.integers(1, 10**12)),
     "prune": st.none() | share,
+    "pruned": st.dictionaries(texts, st.integers(0, 4096), max_size=3),
     "keep": names,
     "sparse": st.booleans(),
     "distill": st.booleans(),
@@ -68,6 +69,8 @@ def test_what_is_written_reads_back_equal(settings: dict[str, Any]) -> None:
 
     if settings.get("distill"):
         settings.pop("prune", None)  # these contradict each other
+    if settings.get("prune") is None:
+        settings.pop("pruned", None)
     recipe = Recipe(**settings)
     assert recipe_from(tomllib.loads(dump_recipe(recipe)), "x") == recipe
 
@@ -95,6 +98,10 @@ def test_what_a_file_leaves_out_is_the_default(tmp_path: Path) -> None:
         ("prune = 0", ("`prune` is 0", "greater than 0")),
         ("prune = nan", ("`prune`", "finite")),
         ('prune = "half"', ("`prune` is 'half'", "number")),
+        ("prune = 0.5\npruned.stem = -8", ("`pruned.stem` is -8", "greater than or equal to 0")),
+        ("prune = 0.5\npruned.stem = 8.5", ("`pruned.stem` is 8.5", "integer")),
+        ("prune = 0.5\npruned.stem.one = 8", ("`pruned.stem` is {'one': 8}", "in quotes")),
+        ("pruned.stem = 8", ("`pruned`", "`prune` is missing")),
         ('measure = "yes"', ("`measure` is 'yes'", "boolean")),
         ("threads = 2.5", ("`threads` is 2.5", "integer")),
         ("workers = 0", ("`workers` is 0", "greater than or equal to 1")),
@@ -134,6 +141,12 @@ def test_the_command_line_is_stronger_than_the_file() -> None:
         overridden(file, {"statistics": "s", "calibration": "c"})
 
 
+def test_a_share_that_is_typed_chooses_widths_anew() -> None:
+    file = Recipe(prune=0.5, pruned={"stem": 8})
+    assert overridden(file, {"prune": 0.5}) == Recipe(prune=0.5)
+    assert overridden(file, {"threads": 1}) == Recipe(prune=0.5, pruned={"stem": 8}, threads=1)
+
+
 def test_every_field_is_explained_and_in_the_schema() -> None:
     expected = {field.name for field in fields(Recipe)}
     assert set(_descriptions()) == expected
@@ -156,5 +169,5 @@ def test_the_template_is_a_recipe_when_its_lines_are_taken_in() -> None:
     for setting in settings:
         recipe_from(tomllib.loads(setting), setting)
     assert [KEY.match(setting)[1] for setting in settings] == sorted(
-        (field.name for field in fields(Recipe)), key=lambda name: name in ("axes", "limits", "training")
+        (field.name for field in fields(Recipe)), key=lambda name: name in ("axes", "limits", "pruned", "training")
     )

@@ -116,6 +116,83 @@ def test_groups_are_ranked_by_measured_time_where_the_engine_runs(cli: Cli, net:
     assert all(group["saved"] is not None for group in pruning["groups"])
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("server-cpu", "--no-measure"), pytest.param(("cpu", "--precision", "int8"), marks=pytest.mark.slow)],
+)
+def test_a_bundle_s_recipe_repeats_the_pruned_model_exactly(
+    words: tuple[str, ...], cli: Cli, net: Path, tmp_path: Path
+) -> None:
+    options = ("--prune", "0.3", "--epochs", "1", "--checkpoint", "kept", "-o", "one")
+    ran = cli("export", net, "-t", *words, *options)
+    assert ran.code == 0, ran.err
+    first = tmp_path / "one" / f"net-{words[0]}"
+    again = cli("export", net, "-t", words[0], "--recipe", first / "recipe.toml", "-o", "two")
+    assert again.code == 0, again.err
+    second = tmp_path / "two" / first.name
+    one, two = (read(path, "manifest.json") for path in (first, second))
+    chosen, given = (read(path)["pruning"] for path in (first, second))
+    assert "model.onnx" in one["files"] and any(name.startswith("engine/") for name in one["files"])
+    assert one["files"] == two["files"] and one["recipe"] == two["recipe"]
+    assert one["recipe"]["pruned"] == {group["name"]: group["after"] for group in chosen["groups"]} != {}
+    assert chosen["ranked_by"] and given["ranked_by"] is None
+    assert {group["loss"] for group in given["groups"]} == {None}
+    assert chosen["macs_after"] == given["macs_after"] and chosen["kept"] == given["kept"]
+    assert "The widths are those of the recipe" in (second / "report.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_recipe_of_a_search_repeats_the_pruned_model_exactly(cli: Cli, net: Path, tmp_path: Path) -> None:
+    fixed = 'precision = "int8"\nranges = "minmax"\nprune = 0.3\nmeasure = false\n[training]\nepochs = 1\n'
+    (tmp_path / "fixed.toml").write_text(fixed)
+    words = ("--recipe", "fixed.toml", "--trials", "1", "--max-size", "1MB", "--max-drop", "90%")
+    ran = cli("tune", net, "-t", "server-cpu", *words)
+    assert ran.code == 0, ran.err
+    recipe = tmp_path / "dist/net-server-cpu.tune/recipe.toml"
+    assert "[pruned]" in recipe.read_text()
+    again = cli("export", net, "-t", "server-cpu", "--recipe", recipe, "-o", "again")
+    assert again.code == 0, again.err
+    one, two = (read(tmp_path / name / "net-server-cpu", "manifest.json") for name in ("dist", "again"))
+    assert one["files"] == two["files"] and one["recipe"] == two["recipe"]
+
+
+def test_widths_decide_and_a_share_that_is_typed_chooses_anew(cli: Cli, net: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text('prune = 0.2\n[pruned]\n"second.one" = 8\nfirst = 0\n[training]\nepochs = 0\n')
+    words = ("-t", "server-cpu", "--precision", "fp32", "--no-measure", "--recipe", "r.toml", "--force")
+    ran = cli("export", net, *words)
+    assert ran.code == 0, ran.err
+    bundle = tmp_path / "dist" / "net-server-cpu"
+    report = read(bundle)["pruning"]
+    found = {group["name"]: (group["before"], group["after"]) for group in report["groups"]}
+    assert found == {"second.one": (16, 8), "first": (1, 0)}
+    ran = cli("export", net, *words, "--prune", "0.2")
+    assert ran.code == 0, ran.err
+    report, recipe = read(bundle)["pruning"], read(bundle, "manifest.json")["recipe"]
+    chosen = {group["name"]: group["after"] for group in report["groups"]}
+    assert report["ranked_by"].startswith("MACs saved")
+    assert recipe["pruned"] == chosen and chosen not in ({}, {"second.one": 8, "first": 0})
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ('"frist.one" = 8', ("frist.one, which is no group of the model", "Did you mean first.one?", "--prune")),
+        ('"head" = 2', ("head, which cannot be pruned: its channels are the model's output",)),
+        ('"first.one" = 16', ("leaves 16 of first.one, which is 16 channels", "less, and a positive multiple of 8")),
+        ('"first.one" = 0', ("leaves 0 of first.one", "positive multiple of 8")),
+        ('"first.one" = 12', ("leaves 12 of first.one", "positive multiple of 8")),
+        ('"first" = 1', ("leaves 1 of first, which is a block", "expected 0")),
+        ('"first.one" = 8', ("remove 2", "of the MACs of net, and `prune` asks for 50.0%", "delete the table")),
+    ],
+)
+def test_widths_that_do_not_fit_are_refused(
+    table: str, words: tuple[str, ...], cli: Cli, net: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "r.toml").write_text(f"prune = 0.5\nmeasure = false\n[pruned]\n{table}\n")
+    cli("export", net, "-t", "server-cpu", "--precision", "fp32", "--recipe", "r.toml").failed(1, *words)
+    assert not (tmp_path / "dist").exists() or not list((tmp_path / "dist").iterdir())
+
+
 def test_what_is_kept_stays(cli: Cli, net: Path, tmp_path: Path) -> None:
     words = ("--keep", "first", "--keep", "second.*", "--prune", "0.05", "--epochs", "0", "--no-measure")
     ran = cli("export", net, "-t", "server-cpu", "--precision", "fp32", *words)

@@ -207,3 +207,25 @@ def test_a_frozen_module_is_pruned_too_and_stays_frozen(loaded):
     assert len(found.groups) == 12
     assert not any(p.requires_grad for p in frozen.module.parameters())
     assert np.isfinite(next(iter(output_tensors(frozen.module, frozen.inputs).values())).numpy()).all()
+
+
+def test_an_attention_that_is_a_block_too_gives_two_groups_of_two_names():
+    """Both were called as the module, and what one lost the other lost with it."""
+
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.heads, self.qkv, self.out = 4, nn.Linear(32, 96), nn.Linear(32, 32)
+
+        def forward(self, x):
+            batch, length, _ = x.shape
+            q, k, v = self.qkv(x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+            mixed = (q @ k.transpose(-1, -2)).softmax(-1) @ v
+            return x + self.out(mixed.transpose(1, 2).flatten(2))
+
+    torch.manual_seed(0)
+    source = of(nn.Sequential(nn.Linear(8, 32), Attention(), nn.LayerNorm(32), nn.Linear(32, 4)).eval(), 2, 5, 8)
+    found = find_groups(source, 8)
+    assert [(g.name, g.kind) for g in found.groups] == [("1.qkv", "heads"), ("1", "block")]
+    smaller = cut(source.module, found.groups, {"1.qkv": (0,)})
+    assert (smaller[1].heads, smaller[1].out.in_features) == (3, 24)

@@ -85,6 +85,7 @@ def unbuilt(bundle: Path) -> Path:
     return bundle
 
 
+@pytest.mark.slow
 def test_a_bundle_is_finished_where_its_runtime_is(digits: dict[str, Path], cli: Cli, tmp_path: Path) -> None:
     """As on a device, from inside the bundle: built, proven and measured, as good as one made at once."""
     bundle = unbuilt(Path(shutil.copytree(digits["cpu"], tmp_path / "bundle")))

@@ -81,9 +81,11 @@ def test_what_is_not_run_says_why() -> None:
 
 
 WALKED = [path for path in pages() if load_page(path).commands]
-# Of the targets one a family that differs; the others run with the slow tests.
+# Of the targets one a family that differs; the others, and the page that calibrates most, run with the slow tests.
 FIRST = {"cpu", "rpi5", "jetson-orin-nano-8gb"}
-QUICK = [path for path in WALKED if path.parent.name != "targets" or path.stem in FIRST]
+QUICK = [
+    path for path in WALKED if path.stem in FIRST or (path.parent.name != "targets" and path.stem != "calibration")
+]
 
 
 @pytest.mark.parametrize("path", QUICK, ids=name)

@@ -119,6 +119,7 @@ def nodes(bundle: edgepress.Bundle) -> list[str]:
     return [node.op_type for node in onnx.load(bundle.path / "model.onnx").graph.node]
 
 
+@pytest.mark.slow
 def test_int8_that_was_asked_for_is_shipped_with_a_warning(export: Exporter, slow_int8: edgepress.Target) -> None:
     bundle = export(slow_int8, precision="int8")
     report = load_report(bundle.path)
@@ -128,6 +129,7 @@ def test_int8_that_was_asked_for_is_shipped_with_a_warning(export: Exporter, slo
     assert report.faster is not None and report.faster.value < 0.9
 
 
+@pytest.mark.slow
 def test_int8_that_is_faster_is_shipped(export: Exporter, tmp_path: Path) -> None:
     bundle = export(target(tmp_path / "fast.toml", "onnxruntime-x86", ("int8", "fp16", "fp32")))
     report = load_report(bundle.path)

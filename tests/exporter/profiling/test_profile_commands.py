@@ -166,6 +166,7 @@ def test_three_times_the_work_is_slower_and_one_that_fails_claims_nothing(run: R
     assert "SIGABRT" in ran.err
 
 
+@pytest.mark.slow
 def test_the_same_work_is_as_fast(run: Run) -> None:
     """How seldom a difference is claimed is shown by scripts/bench/comparison.py."""
     ran = run("compare", "a.onnx", "same.onnx", "--threads", 1, "--seconds", 5)

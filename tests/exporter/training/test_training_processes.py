@@ -71,6 +71,7 @@ def found(directory: Path, rank: int = 0) -> dict[str, Any]:
     return data
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_the_middle_of_an_epoch_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     script = program(tmp_path)
     for name in ("whole", "killed"):

@@ -146,6 +146,7 @@ def test_what_died_on_another_machine_is_tried_again_when_its_heartbeat_is_misse
     assert begun.split()[1] in keys
 
 
+@pytest.mark.slow
 def test_a_point_that_kills_its_process_is_not_tried_for_ever(tmp_path: Path) -> None:
     (only,) = list(Space(dimensions=(_dimension("precision", "fp32"),)).points())
     for _ in range(ATTEMPTS):
@@ -163,6 +164,7 @@ def test_a_point_that_kills_its_process_is_not_tried_for_ever(tmp_path: Path) ->
     assert tries <= ATTEMPTS
 
 
+@pytest.mark.slow
 def test_an_interrupted_point_is_tried_again_and_a_fault_is_not_hidden(tmp_path: Path) -> None:
     study = opened(tmp_path / "study.db")
     asked: list[str] = []

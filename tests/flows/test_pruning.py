@@ -143,7 +143,7 @@ def test_a_bundle_s_recipe_repeats_the_pruned_model_exactly(
 
 @pytest.mark.slow
 def test_the_recipe_of_a_search_repeats_the_pruned_model_exactly(cli: Cli, net: Path, tmp_path: Path) -> None:
-    fixed = 'precision = "int8"\nranges = "minmax"\nprune = 0.3\nmeasure = false\n[training]\nepochs = 1\n'
+    fixed = 'precision = "int8"\nranges = "min-max"\nprune = 0.3\nmeasure = false\n[training]\nepochs = 1\n'
     (tmp_path / "fixed.toml").write_text(fixed)
     words = ("--recipe", "fixed.toml", "--trials", "1", "--max-size", "1MB", "--max-drop", "90%")
     ran = cli("tune", net, "-t", "server-cpu", *words)

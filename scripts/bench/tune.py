@@ -32,7 +32,7 @@ from sections import table, write_section
 from edgepress.profiles.environment import this_machine
 
 KILLS = 2
-NOISE = "The clock's time is that of the machine at hand: where other jobs share it, see the CPU time in decision 12."
+NOISE = "The clock's time is that of the machine at hand; decision 12 has that of a crowded one."
 FINISHED = (
     "SELECT number, value_json FROM trials JOIN trial_user_attributes USING (trial_id) "
     "WHERE state IN ('COMPLETE', 'PRUNED') AND key = 'result' ORDER BY number"

@@ -1,6 +1,6 @@
-/* The loops of calibration that touch every element, as in kernels.py, which checks what it passes.
+/* The loops of calibration that touch every element, behind one function, as kernels.py states it.
  *
- * Compiled where a C compiler is at hand; without it the same functions of kernels.py are numpy. They release the
+ * Compiled where a C compiler is at hand; without it kernels.py does the same in numpy. They release the
  * interpreter's lock, so that tensors of one portion are counted while the next portion is computed.
  */
 #define PY_SSIZE_T_CLEAN

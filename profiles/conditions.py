@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .environment import now
+from .kernel_files import read_number, read_text
 
 Run = Callable[[Sequence[str]], str | None]
 CLOCK_DROP = 0.05  # a clock that fell by more than this invalidates a measurement
@@ -71,7 +72,9 @@ def read_conditions(root: Path = Path("/"), run: Run = run_tool) -> Conditions:
         run: runs a vendor's tool.
     """
     cpu, gpu, board = _sysfs(root), _nvidia(run), _board(run)
-    governor = "+".join(sorted({text for path in _cores(root) if (text := _text(path / "cpufreq/scaling_governor"))}))
+    governor = "+".join(
+        sorted({text for path in _cores(root) if (text := read_text(path / "cpufreq/scaling_governor"))})
+    )
     clocks = {**cpu.clocks, **board.clocks, **gpu.clocks}
     temperatures = {**cpu.temperatures, **board.temperatures, **gpu.temperatures}
     missing = {
@@ -136,14 +139,14 @@ def _cores(root: Path) -> Iterator[Path]:
 def _sysfs(root: Path) -> _Found:
     found = _Found()
     for path in _cores(root):
-        if (clock := _number(path / "cpufreq/scaling_cur_freq")) is not None:
+        if (clock := read_number(path / "cpufreq/scaling_cur_freq")) is not None:
             found.clocks[path.name] = clock / 1e3
-        if (count := _number(path / "thermal_throttle/core_throttle_count")) is not None:
+        if (count := read_number(path / "thermal_throttle/core_throttle_count")) is not None:
             found.counters[path.name] = int(count)
             found.told = True
     for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
-        if (heat := _number(zone / "temp")) is not None:
-            found.temperatures[_text(zone / "type") or zone.name] = heat / 1e3
+        if (heat := read_number(zone / "temp")) is not None:
+            found.temperatures[read_text(zone / "type") or zone.name] = heat / 1e3
     return found
 
 
@@ -184,26 +187,12 @@ def _nvidia(run: Run) -> _Found:
 
 def _ticks(root: Path) -> dict[str, int]:
     """Fields of proc(5), `/proc/stat`: user nice system idle iowait irq softirq steal."""
-    fields = (_text(root / "proc/stat").splitlines() or [""])[0].split()[1:9]
+    fields = (read_text(root / "proc/stat").splitlines() or [""])[0].split()[1:9]
     if len(fields) < 8:
         return {}
     return {"steal": int(fields[7]), "ticks": sum(map(int, fields))}
 
 
 def _load(root: Path) -> float | None:
-    words = _text(root / "proc/loadavg").split()
+    words = read_text(root / "proc/loadavg").split()
     return float(words[0]) if words else None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
-def _number(path: Path) -> float | None:
-    try:
-        return float(_text(path))
-    except ValueError:
-        return None

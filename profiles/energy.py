@@ -17,6 +17,8 @@ from typing import Protocol
 
 import numpy as np
 
+from .kernel_files import read_number, read_text
+
 INTERVAL = 0.05  # seconds between two samples of a power sensor
 
 
@@ -132,10 +134,10 @@ class PowerMeter:
 
 def _rapl(root: Path) -> Meter | str:
     zones = sorted(zone for zone in (root / "sys/class/powercap").glob("*-rapl:*") if zone.name.count(":") == 1)
-    packages = tuple(zone for zone in zones if _text(zone / "name").startswith("package"))
+    packages = tuple(zone for zone in zones if read_text(zone / "name").startswith("package"))
     if not packages:
         return "no RAPL counter in sysfs"
-    if not all(_text(zone / "energy_uj") for zone in packages):
+    if not all(read_text(zone / "energy_uj") for zone in packages):
         return "the RAPL counters are readable by root only"
     return CounterMeter(f"RAPL, {len(packages)} processor package(s), all that runs on them", packages)
 
@@ -158,25 +160,25 @@ def _ina(root: Path) -> Meter | str:
 
 
 def _rails(chip: Path) -> Iterator[tuple[str, Callable[[], float | None]]]:
-    if not _text(chip / "name").startswith("ina"):
+    if not read_text(chip / "name").startswith("ina"):
         return
     for file in sorted(chip.glob("power*_input")):
-        yield _text(chip / file.name.replace("_input", "_label")) or f"{chip.name} {file.stem}", _micro(file)
+        yield read_text(chip / file.name.replace("_input", "_label")) or f"{chip.name} {file.stem}", _micro(file)
     for current in sorted(chip.glob("curr*_input")):
         number = re.sub(r"\D", "", current.name)
         volts = chip / f"in{number}_input"
-        label = _text(chip / f"in{number}_label")
+        label = read_text(chip / f"in{number}_label")
         if volts.exists() and label != "sum of shunt voltages":
             yield label or f"{chip.name} rail {number}", _product(volts, current)
 
 
 def _micro(file: Path) -> Callable[[], float | None]:
-    return lambda: None if (found := _number(file)) is None else found / 1e6
+    return lambda: None if (found := read_number(file)) is None else found / 1e6
 
 
 def _product(millivolts: Path, milliamperes: Path) -> Callable[[], float | None]:
     def watts() -> float | None:
-        volts, amperes = _number(millivolts), _number(milliamperes)
+        volts, amperes = read_number(millivolts), read_number(milliamperes)
         return None if volts is None or amperes is None else volts * amperes / 1e6
 
     return watts
@@ -223,19 +225,5 @@ def _first_line(words: tuple[str, ...]) -> str:
         return ""
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
-def _number(path: Path) -> float | None:
-    try:
-        return float(_text(path))
-    except ValueError:
-        return None
-
-
 def _integer(path: Path) -> int:
-    return int(_text(path) or 0)
+    return int(read_text(path) or 0)

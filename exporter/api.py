@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputError
-from ..profiles.budget import Drop
+from ..profiles.limits import Drop
 from ..profiles.target import Precision, Target, load_target
 from .bundle import Bundle
 from .recipe import Recipe, budget_settings

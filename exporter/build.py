@@ -17,7 +17,7 @@ from ..profiles.conditions import disturbances
 from ..profiles.environment import now, this_machine, tool_versions, usable_cores
 from ..profiles.evidence import Evidence
 from ..profiles.layers import coverage, untimed
-from ..profiles.measure import Measurement, speedup
+from ..profiles.measurement import Measurement, speedup
 from ..profiles.parity import Parity
 from ..profiles.report import Report
 from .bundle import FALLBACK, LATENCY, MANIFEST, Bundle, Manifest, check_files, load_bundle, new_directory

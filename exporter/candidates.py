@@ -17,7 +17,8 @@ from ..errors import RefusedError, VerificationError
 from ..profiles.choice import EXACT, Choice, Compared, Contender, fastest, said, smaller, undecided
 from ..profiles.conditions import Conditions
 from ..profiles.environment import usable_cores
-from ..profiles.measure import Call, Measurement, speedup
+from ..profiles.measure import Call
+from ..profiles.measurement import Measurement, speedup
 from ..profiles.parity import Parity, worst
 from ..profiles.target import Precision, Target
 from .bundle import Bundle

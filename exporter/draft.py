@@ -13,7 +13,7 @@ from ..profiles.choice import Choice
 from ..profiles.conditions import Conditions
 from ..profiles.evidence import Evidence
 from ..profiles.layers import Coverage, Layer
-from ..profiles.measure import Measurement, Ratio
+from ..profiles.measurement import Measurement, Ratio
 from ..profiles.parity import Parity
 from ..profiles.pruning import Pruning, Sparsity
 from ..profiles.report import Sizes, TaskMetric

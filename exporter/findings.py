@@ -12,7 +12,7 @@ from ..profiles import comparison, profile
 from ..profiles.budget import Budget
 from ..profiles.files import read_json
 from ..profiles.history import load_history
-from ..profiles.measure import Interval
+from ..profiles.measurement import Interval
 from ..profiles.reporting.findings import Findings, Search, Subject, Trends, Tried
 from .bundle import LATENCY, Bundle, load_bundle, sha256
 from .samples import load_samples

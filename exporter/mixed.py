@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ..profiles.budget import Drop
+from ..profiles.limits import Drop
 from ..profiles.sensitivity import LayerNoise, Sensitivity, Trial
 from .sensitivity import Noise, decibel
 

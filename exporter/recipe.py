@@ -10,8 +10,8 @@ from annotated_types import Ge, Gt, Lt
 
 from ..backends.base import AxisRange
 from ..errors import InputError
-from ..profiles.budget import REGRESSION, Budget, LatencyLimit, SizeLimit, limit
-from ..profiles.budget import Drop as Drop
+from ..profiles.budget import REGRESSION, Budget, limit
+from ..profiles.limits import Drop, LatencyLimit, SizeLimit
 from ..profiles.target import Precision, Target
 from .training.settings import TrainingSettings
 

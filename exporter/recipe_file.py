@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationErr
 from ..backends.base import AxisRange
 from ..calibration.ranges import METHODS
 from ..errors import InputError
-from ..profiles.budget import Drop, LatencyLimit, SizeLimit
+from ..profiles.limits import Drop, LatencyLimit, SizeLimit
 from .pruning.importance import METHODS as IMPORTANCE
 from .quantizer import AUTO, LIFTS
 from .recipe import Recipe

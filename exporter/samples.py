@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..profiles.measure import Latency, Measurement
+from ..profiles.measurement import Latency, Measurement
 from .bundle import LATENCY
 
 ROUNDS = "rounds/"  # before the name of an arm: the round that each of its samples was taken in

@@ -10,14 +10,15 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from ..errors import InputError
-from ..profiles.budget import Budget, judge
+from ..profiles.budget import Budget
 from ..profiles.files import json_text, parsed, read_json
-from ..profiles.measure import Measurement
+from ..profiles.measurement import Measurement
 from ..profiles.report import SCHEMA, Report, rows
 from ..profiles.reporting.findings import Findings
 from ..profiles.reporting.html import html
 from ..profiles.reporting.markdown import markdown
 from ..profiles.reporting.page import page_of
+from ..profiles.verdict import judge
 from .bundle import Manifest, Measured, hash_files, write_manifest
 from .samples import save_samples
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from ..profiles.conditions import Conditions, disturbances, read_conditions
-from ..profiles.measure import Call, Measurement, measure
+from ..profiles.measure import Call, measure
+from ..profiles.measurement import Measurement
 from ..profiles.waiting import Waiting
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .measure import Measurement, Ratio, speedup
+from .measurement import Measurement, Ratio, speedup
 from .target import Precision
 
 # The more exact first. fp16 has 11 bits of mantissa, bf16 8.

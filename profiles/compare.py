@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .choice import CLAIM
-from .measure import Measurement, Ratio
+from .measurement import Measurement, Ratio
 
 LEAST_PAIRS = 5
 RESAMPLES = 10_000

@@ -13,7 +13,7 @@ from ..errors import InputError
 from .compare import Outcome, Turns
 from .conditions import Conditions
 from .files import parsed, read_json
-from .measure import Latency
+from .measurement import Latency
 from .parity import Parity
 from .profile import Measured, Setup
 from .report import TaskMetric

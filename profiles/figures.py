@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .limits import PERCENTILES
-from .measure import PERCENTILES as FEWEST
+from .measurement import PERCENTILES as FEWEST
 
 if TYPE_CHECKING:
     from .profile import Profile

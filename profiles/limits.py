@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar, Protocol
 
 from ..errors import InputError
+from .quantity import BYTES, MILLISECONDS, SHARE, plain, quantity
 
-MILLISECONDS = {"ms": Decimal(1), "us": Decimal("1e-3"), "µs": Decimal("1e-3"), "s": Decimal(1000)}
-BYTES = {
-    "B": Decimal(1),
-    "kB": Decimal(10**3),
-    "KB": Decimal(10**3),
-    "MB": Decimal(10**6),
-    "GB": Decimal(10**9),
-    "KiB": Decimal(2**10),
-    "MiB": Decimal(2**20),
-    "GiB": Decimal(2**30),
-}
 # The percentiles that a budget may bound; whether the samples carry one is known after they were taken.
 PERCENTILES = (50, 90, 95, 99)
-_QUANTITY = re.compile(r"(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(?P<unit>\D*)")
-_EXAMPLES = {
-    "latency": "5ms or p90=5ms",
-    "size": "4MB",
-    "drop": "1% or 0.01",
-    "share": "90% or 0.9",
-    "factor": "1.5x",
-    "rate": "100/s",
-    "allowance": "5%",
-}
 
 
 class Limit(Protocol):
@@ -78,18 +56,15 @@ class Drop:
         Raises:
             InputError: another unit, a negative number, or more than 100 %.
         """
-        number, unit = _split("drop", text)
-        if unit not in ("", "%"):
-            raise _unknown_unit("drop", text, unit, ("%", "none (in the metric's own unit)"))
-        amount = number.scaleb(-2) if unit else number
-        if amount < 0 or (unit and amount > 1):
-            raise InputError(f"A drop of {text.strip()}: expected 0 or more{', and at most 100%' if unit else ''}.")
+        amount, unit = quantity("drop", text, SHARE)
+        if unit and amount > 1:
+            raise InputError(f"A drop of {text.strip()}: expected at most 100%.")
         return cls(amount=float(amount), relative=bool(unit))
 
     def __str__(self) -> str:
         """As `parse` reads it, exactly."""
         number = Decimal(repr(self.amount))
-        return f"{_plain(number.scaleb(2))}%" if self.relative else _plain(number)
+        return f"{plain(number.scaleb(2))}%" if self.relative else plain(number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +90,12 @@ class LatencyLimit:
         known = [f"p{p}" for p in PERCENTILES]
         if found and which.strip() not in known:
             raise InputError(f"A latency of {text.strip()!r}: {which!r} is none of {', '.join(known)}.")
-        ms = _positive("latency", value, MILLISECONDS)
+        ms, _ = quantity("latency", value, MILLISECONDS, positive=True)
         return cls(ms=float(ms), percentile=int(which.strip()[1:]) if found else 50)
 
     def __str__(self) -> str:
         """As `parse` reads it, exactly."""
-        return f"{'' if self.percentile == 50 else f'p{self.percentile}='}{_plain(Decimal(repr(self.ms)))}ms"
+        return f"{'' if self.percentile == 50 else f'p{self.percentile}='}{plain(Decimal(repr(self.ms)))}ms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,15 +116,15 @@ class SizeLimit:
         Raises:
             InputError: another unit, or not at least one byte.
         """
-        size = int(_positive("size", text, BYTES))
+        size, _ = quantity("size", text, BYTES, positive=True)
         if size < 1:
             raise InputError(f"A size of {text.strip()} is less than one byte.")
-        return cls(bytes=size)
+        return cls(bytes=int(size))
 
     def __str__(self) -> str:
         """As `parse` reads it, exactly."""
         unit = next((u for u in ("GB", "MB", "kB") if self.bytes >= BYTES[u]), "B")
-        return f"{_plain(Decimal(self.bytes) / BYTES[unit])}{unit}"
+        return f"{plain(Decimal(self.bytes) / BYTES[unit])}{unit}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,16 +146,12 @@ class Least:
         Raises:
             InputError: another unit, or less than 0.
         """
-        number, unit = _split(noun, text)
-        if unit not in units:
-            raise _unknown_unit(noun, text, unit, tuple(u or "none" for u in units))
-        if number < 0:
-            raise InputError(f"{_a(noun).capitalize()} of {text.strip()}: expected 0 or more.")
-        return cls(amount=float(number * units[unit]), unit=unit)
+        amount, unit = quantity(noun, text, units)
+        return cls(amount=float(amount), unit=unit)
 
     def __str__(self) -> str:
         """As it is read."""
-        return f"{_plain(Decimal(repr(self.amount)).scaleb(2 if self.unit == '%' else 0))}{self.unit}"
+        return f"{plain(Decimal(repr(self.amount)).scaleb(2 if self.unit == '%' else 0))}{self.unit}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,50 +172,9 @@ class Allowance:
         Raises:
             InputError: without the unit, which would leave it to a guess, or less than 0.
         """
-        number, unit = _split("allowance", text)
-        if unit != "%":
-            raise _unknown_unit("allowance", text, unit, ("%",))
-        if number < 0:
-            raise InputError(f"An allowance of {text.strip()}: expected 0% or more.")
-        return cls(share=float(number.scaleb(-2)))
+        share, _ = quantity("allowance", text, {"%": SHARE["%"]})
+        return cls(share=float(share))
 
     def __str__(self) -> str:
         """As `parse` reads it."""
-        return f"{_plain(Decimal(repr(self.share)).scaleb(2))}%"
-
-
-def _split(noun: str, text: str) -> tuple[Decimal, str]:
-    match = _QUANTITY.fullmatch(text.strip())
-    if match is None:
-        raise InputError(f"{text!r} is not {_a(noun)}; expected something like {_EXAMPLES[noun]}.")
-    return Decimal(match["number"]), match["unit"].strip()
-
-
-def _positive(noun: str, text: str, units: Mapping[str, Decimal]) -> Decimal:
-    number, unit = _split(noun, text)
-    if unit not in units:
-        raise _unknown_unit(noun, text, unit, tuple(units))
-    if number <= 0:
-        raise InputError(f"{_a(noun).capitalize()} of {text.strip()}: expected more than 0.")
-    return number * units[unit]
-
-
-def _unknown_unit(noun: str, text: str, unit: str, known: tuple[str, ...]) -> InputError:
-    what = f"the unit {unit!r} is unknown" if unit else "it has no unit"
-    folded = {name.lower(): name for name in reversed(known)}
-    near = difflib.get_close_matches(unit.lower(), folded, 1, cutoff=0.4) if unit else []
-    hint = f"Did you mean {folded[near[0]]}? " if near else ""
-    return InputError(
-        f"{_a(noun).capitalize()} of {text.strip()!r}: {what}; known: {', '.join(known)}.",
-        hint=f"{hint}Write {_EXAMPLES[noun]}.",
-    )
-
-
-def _a(noun: str) -> str:
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
-
-
-def _plain(number: Decimal) -> str:
-    """Without exponent and without zeros at the end."""
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+        return f"{plain(Decimal(repr(self.share)).scaleb(2))}%"

@@ -24,7 +24,8 @@ from .energy import Energy
 from .environment import Machine
 from .files import parsed, read_json
 from .layers import Layer
-from .measure import Measurement, Settings
+from .measure import Settings
+from .measurement import Measurement
 from .memory import Memory
 
 SCHEMA = 1

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from .budget import Verdict
 from .choice import Choice
 from .conditions import Conditions
 from .environment import Machine
 from .evidence import Evidence
 from .layers import Coverage, Layer
-from .measure import Latency, Ratio
+from .measurement import Latency, Ratio
 from .parity import Parity
 from .profile import SizeSplit
 from .pruning import Pruning, Sparsity, millions
 from .sensitivity import ParityByLayer, Sensitivity
 from .training import TrainingRun
+from .verdict import Verdict
 
 SCHEMA = 1
 SHOWN = (50, 90, 95, 99)  # percentiles

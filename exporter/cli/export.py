@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .gate_options import asked_gate, gate_options
+from .option_types import Decibel, TargetList
 from .options import (
     LIFTS,
-    Decibel,
-    TargetList,
     asked,
     calibration_options,
     json_option,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from .gate_options import history_option
-from .options import SizeList, json_option, measuring_options, quiet_option
+from .option_types import SizeList
+from .options import json_option, measuring_options, quiet_option
 
 if TYPE_CHECKING:
     from ..profiling.scenarios import Tick

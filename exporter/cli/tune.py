@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .option_types import Duration, TargetList
 from .options import (
-    Duration,
-    TargetList,
     asked,
     calibration_options,
     json_option,

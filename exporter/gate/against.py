@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ...errors import EdgepressError
-from ...profiles.budget import Verdict, verdict
 from ...profiles.compare import Outcome
 from ...profiles.compare import verdict as claim
 from ...profiles.figures import Figure
 from ...profiles.limits import Allowance
-from ...profiles.measure import Ratio
+from ...profiles.measurement import Ratio
 from ...profiles.report import Report
+from ...profiles.verdict import Verdict, verdict
 from ..bundle import Bundle, sha256
 from ..seal import load_report
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import EdgepressError
-from ...profiles.budget import Verdict, unlimited, verdicts
 from ...profiles.figures import of_profile, of_report
 from ...profiles.limits import Limit
 from ...profiles.parity import worst
 from ...profiles.profile import Profile
 from ...profiles.report import Report
+from ...profiles.verdict import Verdict, unlimited, verdicts
 from ..bundle import Bundle
 from ..seal import load_report
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ...errors import BudgetError, EdgepressError
-from ...profiles.budget import REGRESSION, Verdict, verdict
+from ...profiles.budget import REGRESSION
 from ...profiles.limits import Allowance, Limit
+from ...profiles.verdict import Verdict, verdict
 from ..bundle import Bundle
 from .against import ALLOWANCES, SECONDS, Against
 from .baseline import Baselines

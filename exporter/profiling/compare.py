@@ -15,7 +15,8 @@ from ...profiles.compare import LEAST_PAIRS, Outcome, Turn, Turns, half_width, o
 from ...profiles.comparison import Comparison, Side, incomparable
 from ...profiles.conditions import Conditions, disturbances, read_conditions
 from ...profiles.environment import now
-from ...profiles.measure import Latency, Measurement, Settings, is_steady
+from ...profiles.measure import Settings, is_steady
+from ...profiles.measurement import Latency, Measurement
 from ...profiles.parity import worst
 from ...profiles.profile import Profile, Setup
 from .profile import Plan, Step, profile

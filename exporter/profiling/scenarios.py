@@ -11,7 +11,8 @@ from ...backends.base import AxisRange
 from ...profiles.conditions import Conditions, read_conditions
 from ...profiles.energy import Energy, Meter
 from ...profiles.layers import Layer
-from ...profiles.measure import Measurement, Record, Settings, interleave
+from ...profiles.measure import Record, Settings, interleave
+from ...profiles.measurement import Measurement
 from ...profiles.memory import Memory
 from ...profiles.profile import ColdStart, Throughput
 from .remote import EngineFailedError, Remote

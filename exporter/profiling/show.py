@@ -12,7 +12,7 @@ from ...profiles.comparison import Comparison, Side
 from ...profiles.conditions import stolen
 from ...profiles.files import jsonable
 from ...profiles.layers import coverage
-from ...profiles.measure import Latency
+from ...profiles.measurement import Latency
 from ...profiles.profile import ColdStart, Profile
 from ...profiles.report import megabytes
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from ...errors import EdgepressError, RefusedError, VerificationError
 from ...profiles.choice import EXACT, Choice, Compared, Contender, claimed, fastest, said, smaller
-from ...profiles.measure import Measurement, speedup
+from ...profiles.measurement import Measurement, speedup
 from ...profiles.parity import worst
 from ...profiles.target import Precision
 from ..bundle import FALLBACK, FallbackEntry

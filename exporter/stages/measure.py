@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ...backends.base import Engine, Feed
 from ...profiles.choice import undecided
-from ...profiles.measure import Measurement, speedup
+from ...profiles.measurement import Measurement, speedup
 from ..draft import Draft
 from ..progress import Advance
 from ..sources import torch_predict

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from ...errors import BudgetError
 from ...profiles.budget import Budget
-from ...profiles.budget import in_words as limit_in_words
 from ...profiles.environment import now
 from ...profiles.reporting.render import rendered
+from ...profiles.verdict import in_words as limit_in_words
 from ..bundle import Bundle
 from ..findings import load_subject
 from ..pipeline import export_bundles

@@ -9,8 +9,10 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, cast
 
-from ...profiles.budget import Budget, SizeLimit
-from ...profiles.measure import Settings, measure, speedup
+from ...profiles.budget import Budget
+from ...profiles.limits import SizeLimit
+from ...profiles.measure import Settings, measure
+from ...profiles.measurement import speedup
 from ...profiles.parity import worst
 from ...profiles.target import Precision
 from ..draft import Draft

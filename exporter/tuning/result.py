@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from ...profiles.budget import Budget
 from ...profiles.files import jsonable
-from ...profiles.measure import Interval, Ratio
+from ...profiles.measurement import Interval, Ratio
 from .space import Value
 
 

@@ -15,8 +15,8 @@ from rich.console import Console
 
 from ...backends.registry import load_backend
 from ...errors import InputError, UnservedError
-from ...profiles.budget import Drop
 from ...profiles.environment import usable_cores
+from ...profiles.limits import Drop
 from ..bundle import check_destination, sha256
 from ..progress import Progress
 from ..recipe import Recipe

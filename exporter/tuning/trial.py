@@ -13,7 +13,8 @@ from ...backends.registry import load_backend
 from ...errors import EdgepressError
 from ...profiles.budget import Budget
 from ...profiles.environment import this_machine, usable_cores
-from ...profiles.measure import Settings, measure, speedup
+from ...profiles.measure import Settings, measure
+from ...profiles.measurement import speedup
 from ..bundle import Bundle
 from ..pipeline import axis_ranges, export_bundle, plan
 from ..progress import Progress

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ..measure import Latency
+from ..measurement import Latency
 from ..report import Report, megabytes, rows
 from .accuracy import by_layer_blocks, parity_blocks, sensitivity_blocks
 from .content import Block, Command, Group, Part, Section, Sentences, Table

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..comparison import Comparison
 from ..history import History
-from ..measure import Interval, Measurement
+from ..measurement import Interval, Measurement
 from ..profile import Profile
 from ..report import Report
 

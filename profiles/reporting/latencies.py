@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..measure import Latency, Measurement
+from ..measurement import Latency, Measurement
 from ..report import SHOWN, latency_text, percentile
 from .content import Block, Course, Distribution, Group, Histogram, Line, Table
 from .text import counted, milliseconds

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from ..choice import Choice
-from ..measure import Latency
+from ..measurement import Latency
 from ..report import latency_text, megabytes
 from .content import Block, Point, Scatter, Sentences, Table
 from .findings import Search, Tried

@@ -18,7 +18,8 @@ from edgepress.backends.onnxruntime import OnnxRuntime
 from edgepress.backends.openvino import OpenVino
 from edgepress.exporter.graphs import read_graph
 from edgepress.profiles.layers import coverage
-from edgepress.profiles.measure import Settings, measure, speedup
+from edgepress.profiles.measure import Settings, measure
+from edgepress.profiles.measurement import speedup
 from edgepress.profiles.target import load_target
 
 OURS = {"onnxruntime": "edgepress", "openvino": "edgepress-openvino"}

@@ -21,7 +21,8 @@ from edgepress.exporter.bundle import load_bundle
 from edgepress.exporter.golden import Golden
 from edgepress.exporter.seal import load_report
 from edgepress.profiles.environment import this_machine, tool_versions, usable_cores
-from edgepress.profiles.measure import Settings, measure, speedup
+from edgepress.profiles.measure import Settings, measure
+from edgepress.profiles.measurement import speedup
 from edgepress.profiles.report import Report
 
 # One inference of mobilenet is calls of small layers: at 0.5 it loses one block of them, at 0.6 two.

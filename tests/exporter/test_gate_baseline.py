@@ -15,7 +15,7 @@ from edgepress.exporter.gate.against import Against, judged_latency, stored_outc
 from edgepress.exporter.seal import load_report
 from edgepress.profiles.compare import Outcome
 from edgepress.profiles.limits import Allowance
-from edgepress.profiles.measure import Latency, Measurement, Ratio
+from edgepress.profiles.measurement import Latency, Measurement, Ratio
 
 NONE = Allowance(share=0.0)
 

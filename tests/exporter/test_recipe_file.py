@@ -27,7 +27,7 @@ from edgepress.exporter.recipe_file import (
     template,
 )
 from edgepress.exporter.training.settings import TrainingSettings
-from edgepress.profiles.budget import Drop, LatencyLimit, SizeLimit
+from edgepress.profiles.limits import Drop, LatencyLimit, SizeLimit
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "recipe.schema.json"
 KEY = re.compile(r"\[?(\w+)(?:]| = )")

@@ -10,7 +10,7 @@ import pytest
 
 from edgepress.errors import InputError
 from edgepress.exporter.samples import load_samples, save_samples
-from edgepress.profiles.measure import Measurement
+from edgepress.profiles.measurement import Measurement
 
 FOUND = Measurement(samples=(1_000_000, 3_000_000, 2_000_000), rounds=(0, 0, 1), stable=True)
 

@@ -26,7 +26,7 @@ from edgepress.exporter.quantizer import Quantizer
 from edgepress.exporter.sensitivity import Board, Noise, decibel, literal, measure_noise
 from edgepress.exporter.sources import Source, source_from_object
 from edgepress.exporter.stages.capture import capture
-from edgepress.profiles.budget import Drop
+from edgepress.profiles.limits import Drop
 from edgepress.profiles.parity import parity, worst
 from edgepress.profiles.target import Scheme, load_target
 

@@ -9,7 +9,7 @@ import pytest
 from edgepress.exporter import timing
 from edgepress.exporter.timing import Timed, time_in_turn
 from edgepress.profiles.conditions import Conditions
-from edgepress.profiles.measure import Measurement
+from edgepress.profiles.measurement import Measurement
 
 CALM = Measurement(samples=(1_000_000,) * 40, rounds=tuple(i // 4 for i in range(40)), stable=True)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgepress.exporter.bundle import load_bundle
 from edgepress.exporter.seal import load_report, seal
-from edgepress.profiles.measure import Measurement
+from edgepress.profiles.measurement import Measurement
 from edgepress.profiles.report import TaskMetric
 
 JUDGED = """

@@ -7,8 +7,10 @@ A page says it in HTML comments, which its reader does not see, on the line befo
     <!-- slow: REASON -->           they run with the slow tests only
     <!-- slow page: REASON -->      (anywhere) and so do all of this page
     <!-- code: 3 -->                its last command ends with that code
-    <!-- given: digits.py -->       (anywhere) a small model file of that name is there before the page begins
-    <!-- before: COMMAND -->        (anywhere) and this was run
+    <!-- varies: REASON -->         what it prints is not compared
+    <!-- first: COMMAND -->         was run before, wherever the block is; repeatable
+    <!-- given: digits.py -->       (anywhere) a small model file of that name is there before the page begins, or a
+                                    directory of the repository
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-_COMMENT = re.compile(r"<!-- (file|not run|slow|slow page|code|given|before): (.*?) -->")
+_COMMENT = re.compile(r"<!-- (file|not run|slow|slow page|code|varies|first|given): (.*?) -->")
 _FENCE = re.compile(r"( {0,3})```(\w*)")
 # In a block of no stated language only these are commands; it may as well be output, or a tree of files.
 _OWN = re.compile(r"(?:\$ )?((?:\.venv/bin/)?edgepress (?!turns).*|scripts/\w+.*)")
@@ -40,6 +42,7 @@ class Block:
     language: str
     text: tuple[str, ...]
     said: dict[str, str] = field(default_factory=dict)
+    first: tuple[str, ...] = ()
 
     @property
     def commands(self) -> list[Command]:
@@ -65,12 +68,11 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A page's blocks, and what must be there before the first of them."""
+    """A page's blocks, and the files that must be there before the first of them."""
 
     path: Path
     blocks: tuple[Block, ...]
     given: tuple[str, ...]
-    before: tuple[str, ...]
 
     @property
     def commands(self) -> list[Command]:
@@ -96,14 +98,14 @@ def load_page(path: Path) -> Page:
     lines: list[str] = []
     said: dict[str, str] = {}
     given: list[str] = []
-    before: list[str] = []
+    first: list[str] = []
     all_slow: dict[str, str] = {}
     previous = ""
     for number, line in enumerate([*path.read_text().splitlines(), ""], 1):
         if fence:
             if line.strip() == fence:
-                blocks.append(Block(line=open_at, language=language, text=tuple(lines), said=said))
-                fence, lines, said = "", [], {}
+                blocks.append(Block(line=open_at, language=language, text=tuple(lines), said=said, first=tuple(first)))
+                fence, lines, said, first = "", [], {}, []
             else:
                 lines.append(line.removeprefix(indent))
         elif line.startswith("    ") and (lines or not previous.strip() or previous.startswith("<!--")):
@@ -111,24 +113,24 @@ def load_page(path: Path) -> Page:
             lines.append(line[4:])
         else:
             if lines:
-                blocks.append(Block(line=open_at, language="", text=tuple(lines), said=said))
-                lines, said = [], {}
+                blocks.append(Block(line=open_at, language="", text=tuple(lines), said=said, first=tuple(first)))
+                lines, said, first = [], {}, []
             if match := _FENCE.match(line):
                 fence, indent, language, open_at = "```", match[1], match[2], number
             for key, value in _COMMENT.findall(line):
                 if key == "given":
                     given.append(value)
-                elif key == "before":
-                    before.append(value)
+                elif key == "first":
+                    first.append(value)
                 elif key == "slow page":
                     all_slow = {"slow": value}
                 else:
                     said = {**said, key: value}
         previous = line
-    assert not said, f"{path.name}: {said} stands before no block"
+    assert not said and not first, f"{path.name}: {said or first} stands before no block"
     if all_slow:
         blocks = [replace(block, said={**all_slow, **block.said}) for block in blocks]
-    return Page(path=path, blocks=tuple(blocks), given=tuple(given), before=tuple(before))
+    return Page(path=path, blocks=tuple(blocks), given=tuple(given))
 
 
 def _joined(lines: tuple[str, ...]) -> list[str]:

@@ -21,7 +21,8 @@ from edgepress.exporter import timing
 from edgepress.exporter.gate.outlets import Outlets
 from edgepress.exporter.gate.run import Gate
 from edgepress.profiles.budget import parse_limit
-from edgepress.profiles.measure import Measurement, Settings, measure
+from edgepress.profiles.measure import Settings, measure
+from edgepress.profiles.measurement import Measurement
 from edgepress.profiles.report import TaskMetric
 
 from ._flow import SMALL, Cli, read

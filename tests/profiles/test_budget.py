@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgepress.errors import InputError
-from edgepress.profiles.budget import Budget, Drop, LatencyLimit, SizeLimit, judge
+from edgepress.profiles.budget import Budget
 from edgepress.profiles.environment import this_machine
-from edgepress.profiles.measure import Interval, Measurement
+from edgepress.profiles.limits import Drop, LatencyLimit, SizeLimit
+from edgepress.profiles.measurement import Interval, Measurement
 from edgepress.profiles.report import Report, Sizes, TaskMetric
+from edgepress.profiles.verdict import judge
 
 REPORT = Report(
     model="m",

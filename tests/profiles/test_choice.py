@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgepress.profiles.choice import Choice, Contender, claimed, fastest, said, undecided
-from edgepress.profiles.measure import Measurement, Ratio, speedup
+from edgepress.profiles.measurement import Measurement, Ratio, speedup
 from edgepress.profiles.reporting.content import Table
 from edgepress.profiles.reporting.trials import choice_blocks
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgepress.profiles.compare import LEAST_PAIRS, Turns, _student, half_width, outcome, outcome_apart, standard_error
-from edgepress.profiles.measure import Measurement
+from edgepress.profiles.measurement import Measurement
 
 MS = 1_000_000
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from edgepress.errors import InputError
-from edgepress.profiles.budget import LIMITS, limit, parse_limit, verdict
+from edgepress.profiles.budget import LIMITS, limit, parse_limit
 from edgepress.profiles.figures import UNITS, Figure
-from edgepress.profiles.measure import BUSY, Measurement
+from edgepress.profiles.measurement import BUSY, Measurement
+from edgepress.profiles.verdict import verdict
 from edgepress.profiles.waiting import Waiting
 
 

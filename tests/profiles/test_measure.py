@@ -8,7 +8,8 @@ from itertools import groupby
 import numpy as np
 import pytest
 
-from edgepress.profiles.measure import CallArm, Measurement, Record, Settings, interleave, is_steady, measure, speedup
+from edgepress.profiles.measure import CallArm, Record, Settings, interleave, is_steady, measure
+from edgepress.profiles.measurement import Measurement, speedup
 
 MS = 1_000_000
 QUICKER = Settings(warmup_seconds=0.1, warmup_count=3, seconds=1.0, samples=50, slice_seconds=0.1, settle_count=2)

@@ -11,7 +11,8 @@ import pytest
 from edgepress.errors import InputError
 from edgepress.profiles.comparison import incomparable
 from edgepress.profiles.environment import Machine
-from edgepress.profiles.measure import QUICK, Measurement
+from edgepress.profiles.measure import QUICK
+from edgepress.profiles.measurement import Measurement
 from edgepress.profiles.profile import (
     ColdStart,
     Measured,

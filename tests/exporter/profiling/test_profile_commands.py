@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from edgepress.exporter.profiling.subject import open_subject, this_setup
-from edgepress.profiles.measure import QUICK, Measurement
+from edgepress.profiles.measure import QUICK
+from edgepress.profiles.measurement import Measurement
 from edgepress.profiles.profile import Profile, load_profile, save_profile
 
 from ._engines import chain, failing_target, install_failing

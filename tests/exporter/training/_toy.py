@@ -7,13 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edgepress.errors import InputError
 from edgepress.exporter.sources import Source, source_from_object
+from edgepress.exporter.training.loop import TrainingOutcome, train
+from edgepress.exporter.training.settings import TrainingSettings
 
 BATCHES, BATCH = 6, 16
+SETTINGS = TrainingSettings(epochs=4, learning_rate=0.02)
 
 
 class Net(nn.Module):
@@ -65,3 +70,17 @@ def toy(**changed: Any) -> Source:
     made = source_from_object(net(), {"x": torch.zeros(2, 8)}, name="toy", dynamic={"x": {0: "batch"}})
     fields: dict[str, Any] = {"training": training, "loss": loss, "evaluate": evaluate, "calibration": calibration}
     return replace(made, **(fields | changed))
+
+
+def weights(outcome: TrainingOutcome) -> dict[str, Tensor]:
+    return dict(outcome.module.state_dict())
+
+
+def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def fails(source: Source, *, teacher: nn.Module | None = None, settings: TrainingSettings = SETTINGS) -> str:
+    with pytest.raises(InputError) as caught:
+        train(net(), teacher, source, settings)
+    return str(caught.value)

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,35 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from edgepress.errors import InputError, UnservedError
-from edgepress.exporter.sources import Source
-from edgepress.exporter.training import loop
-from edgepress.exporter.training.loop import TrainingOutcome, train
+from edgepress.errors import InputError
+from edgepress.exporter.training.loop import train
 from edgepress.exporter.training.settings import TrainingSettings
 from edgepress.exporter.training.setup import rate
 
-from ._toy import BATCHES, loss, net, points, toy, training
-
-SETTINGS = TrainingSettings(epochs=4, learning_rate=0.02)
-
-
-@pytest.fixture(scope="module")
-def teacher() -> nn.Module:
-    return train(net(64), None, toy(), TrainingSettings(epochs=8, learning_rate=0.02)).module
-
-
-def weights(outcome: TrainingOutcome) -> dict[str, Tensor]:
-    return dict(outcome.module.state_dict())
-
-
-def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
-    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
-
-
-def fails(source: Source, *, teacher: nn.Module | None = None, settings: TrainingSettings = SETTINGS) -> str:
-    with pytest.raises(InputError) as caught:
-        train(net(), teacher, source, settings)
-    return str(caught.value)
+from ._toy import BATCHES, SETTINGS, loss, net, points, same, toy, weights
 
 
 def test_labels_alone_teach_and_the_given_network_is_left_alone(teacher: nn.Module) -> None:
@@ -247,164 +222,3 @@ def test_weights_that_turn_nan_at_the_last_step_of_an_epoch_are_not_kept() -> No
     outcome = train(net(), None, toy(loss=spoiling), SETTINGS)
     assert outcome.run.stopped.startswith("It stopped after epoch 2, which left NaN or Inf in `body.0.weight`")
     assert all(tensor.isfinite().all() for tensor in weights(outcome).values())
-
-
-# What the user may get wrong
-
-
-def test_without_accelerate_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "find_spec", lambda name: None)
-    with pytest.raises(UnservedError, match=r"pip install 'edgepress\[host\]'"):
-        train(net(), None, toy(), SETTINGS)
-
-
-def batches(*given: Any) -> Any:
-    return lambda epoch=0: list(given)
-
-
-GOOD = ({"x": torch.zeros(4, 8)}, torch.zeros(4, dtype=torch.int64))
-
-
-@pytest.mark.parametrize(
-    ("changed", "says"),
-    [
-        ({"training": batches()}, "training() gives no batch."),
-        ({"training": batches(GOOD[0])}, "training(), batch 0 is a dict; expected ({input: tensor}, targets)"),
-        ({"training": batches((1, 2, 3))}, "batch 0 is a tuple of 3: (int, int, int)"),
-        ({"training": batches(GOOD, ({"y": GOOD[0]["x"]}, 0))}, "batch 1 has 'y'; the model's inputs are 'x'"),
-        ({"training": batches(({"x": torch.zeros(4, 7)}, 0))}, "'x' has shape (4, 7), expected (batch, 8)"),
-        ({"training": batches(({"x": torch.zeros(4, 8).double()}, 0))}, "has dtype float64, expected float32"),
-        ({"training": batches(({"x": [1]}, 0))}, "'x' is a list, expected a tensor"),
-        ({"loss": lambda outputs, targets: 3.0}, "loss() returns a float; expected a float scalar tensor"),
-        ({"loss": lambda outputs, targets: outputs}, "loss() returns a tensor of shape (16, 3), float32"),
-        ({"loss": lambda outputs, targets: outputs.mean().detach()}, "does not depend on the outputs"),
-        ({"loss": lambda outputs, targets: targets.label}, "loss() fails."),
-        ({"loss": None}, "nothing to train against"),
-        ({"training": None, "calibration": None}, "brings no data to train on"),
-        ({"evaluate": lambda predict: None}, "evaluate() returned None; expected a finite number"),
-        ({"evaluate": lambda predict: "0.9"}, "evaluate() returned '0.9'; expected a finite number"),
-        ({"evaluate": lambda predict: 1 / 0}, "evaluate() fails."),
-        ({"evaluate": lambda predict: predict({})["output"]}, "predict() was given nothing; it also needs x"),
-        ({"evaluate": lambda predict: predict({"x": np.zeros((2, 3), "f")})}, "shape (2, 3), expected (batch, 8)"),
-        ({"dynamic": {}}, "'x' that has shape (200, 8), expected (2, 8)"),
-    ],
-)
-def test_one_clear_message(changed: dict[str, Any], says: str) -> None:
-    assert says in fails(toy(**changed))
-
-
-def test_a_generator_that_can_be_read_once_is_told_from_data() -> None:
-    once = training()
-    assert "gives no batch for epoch 1" in fails(toy(training=lambda epoch=0: once))
-
-
-def test_training_that_raises_shows_the_users_line() -> None:
-    def broken(epoch: int = 0) -> Iterator[Any]:
-        yield GOOD
-        raise OSError("disk gone")
-
-    message = fails(toy(training=broken))
-    assert "training() fails." in message
-    assert "disk gone" in message
-
-
-def test_a_forward_that_does_not_take_the_batch_says_which_data() -> None:
-    class Fixed(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.linear = nn.Linear(8, 3)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.linear(x.reshape(2, 8))
-
-    with pytest.raises(InputError, match=r"forward, on data of training\(\), fails"):
-        train(Fixed(), None, toy(evaluate=None), SETTINGS)
-
-
-def test_a_student_with_other_outputs(teacher: nn.Module) -> None:
-    with pytest.raises(InputError, match=r"student gives output \(16, 4\), the model output \(16, 3\)"):
-        train(net(classes=4), teacher, toy(), SETTINGS)
-
-
-def test_a_misspelt_feature_names_the_near_ones(teacher: nn.Module) -> None:
-    message = fails(toy(), teacher=teacher, settings=TrainingSettings(features=("bodi",)))
-    assert "Net has no module 'bodi'; near are body" in message
-
-
-@pytest.mark.parametrize(
-    ("given", "says"),
-    [
-        ({"epochs": -1}, "epochs is -1"),
-        ({"learning_rate": 0.0}, "learning-rate is 0.0; expected a number above 0"),
-        ({"temperature": float("nan")}, "temperature is nan"),
-        ({"teacher_weight": 1.5}, "teacher-weight is 1.5; expected a share, 0 to 1"),
-        ({"feature_weight": -1.0}, "feature-weight is -1.0"),
-    ],
-)
-def test_settings_out_of_range(given: dict[str, Any], says: str) -> None:
-    with pytest.raises(InputError, match=says):
-        TrainingSettings(**given)
-
-
-# Checkpoints
-
-
-class Killed(BaseException):
-    """Stands for the end of the process at this very point; test_training_processes really kills one."""
-
-
-@pytest.mark.parametrize("step", [3, 2 * BATCHES + 1, 4 * BATCHES])
-def test_a_run_that_was_cut_goes_on_to_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: nn.Module, step: int
-) -> None:
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-    whole = train(net(), teacher, toy(), SETTINGS)
-    calls = []
-
-    def cut(module: nn.Module) -> None:
-        calls.append(1)
-        if len(calls) == step:
-            raise Killed
-
-    with pytest.raises(Killed):
-        train(net(), teacher, toy(), SETTINGS, keep=cut, checkpoint=tmp_path)
-    goes_on: list[int] = []
-    again = train(net(), teacher, toy(), SETTINGS, keep=lambda m: goes_on.append(1), checkpoint=tmp_path)
-    assert len(goes_on) == SETTINGS.epochs * BATCHES - step + 1
-    assert same(weights(again), weights(whole))
-    assert [e.loss for e in again.run.history] == [e.loss for e in whole.run.history]
-    assert (again.run.starts, again.run.best) == (2, whole.run.best)
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_a_finished_run_is_not_repeated_but_another_is_its_own(tmp_path: Path, teacher: nn.Module) -> None:
-    one = train(net(), teacher, toy(), SETTINGS, checkpoint=tmp_path)
-    assert [p.name for p in next(tmp_path.iterdir()).iterdir()] == ["finished"]
-
-    def never(module: nn.Module) -> None:
-        raise AssertionError("trained again")
-
-    again = train(net(), teacher, toy(), SETTINGS, keep=never, checkpoint=tmp_path)
-    assert same(weights(again), weights(one))
-    assert again.run == one.run
-    for student, against, settings in (
-        (net(seed=3), teacher, SETTINGS),
-        (net(), net(64), SETTINGS),
-        (net(), teacher, TrainingSettings(epochs=1)),
-    ):
-        assert train(student, against, toy(), settings, checkpoint=tmp_path).run != one.run
-    assert len(list(tmp_path.iterdir())) == 4
-
-
-def test_a_damaged_checkpoint_says_what_to_delete(tmp_path: Path, teacher: nn.Module) -> None:
-    train(net(), teacher, toy(), SETTINGS, checkpoint=tmp_path)
-    for file in tmp_path.rglob("run.json"):
-        file.write_text("{")
-    with pytest.raises(InputError, match="Delete that directory"):
-        train(net(), teacher, toy(), SETTINGS, checkpoint=tmp_path)
-
-
-def test_a_checkpoint_that_cannot_be_written(tmp_path: Path, teacher: nn.Module) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="Checkpoints cannot be written"):
-        train(net(), teacher, toy(), SETTINGS, checkpoint=tmp_path / "file")

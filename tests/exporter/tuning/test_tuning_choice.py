@@ -16,8 +16,9 @@ from edgepress.exporter.tuning.choice import front, nearest, within
 from edgepress.exporter.tuning.result import Result, levelled, load_result
 from edgepress.exporter.tuning.show import plot, table
 from edgepress.exporter.tuning.space import KEPT, Point, in_words, space_of
-from edgepress.profiles.budget import Budget, Drop, LatencyLimit, SizeLimit
-from edgepress.profiles.measure import Interval, Ratio
+from edgepress.profiles.budget import Budget
+from edgepress.profiles.limits import Drop, LatencyLimit, SizeLimit
+from edgepress.profiles.measurement import Interval, Ratio
 from edgepress.profiles.target import load_target
 
 BUDGET = Budget(latency=LatencyLimit(ms=1.0), size=SizeLimit(bytes=1000), drop=Drop(amount=0.01, relative=True))

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 
-from edgepress.profiles.budget import Verdict
 from edgepress.profiles.choice import Choice, Contender
 from edgepress.profiles.compare import Turns, outcome
 from edgepress.profiles.comparison import Comparison, Side
@@ -15,7 +14,8 @@ from edgepress.profiles.conditions import Conditions
 from edgepress.profiles.environment import Machine
 from edgepress.profiles.evidence import Evidence
 from edgepress.profiles.layers import Layer, coverage
-from edgepress.profiles.measure import Interval, Measurement, Settings, measure, speedup
+from edgepress.profiles.measure import Settings, measure
+from edgepress.profiles.measurement import Interval, Measurement, speedup
 from edgepress.profiles.memory import Memory
 from edgepress.profiles.parity import Parity
 from edgepress.profiles.profile import ColdStart, Measured, Profile, Setup, SizeSplit, Throughput
@@ -24,6 +24,7 @@ from edgepress.profiles.report import Report, Sizes, TaskMetric
 from edgepress.profiles.reporting.findings import Findings, Search, Tried
 from edgepress.profiles.sensitivity import LayerNoise, LayerParity, ParityByLayer, Sensitivity, Trial
 from edgepress.profiles.training import Epoch, TrainingRun
+from edgepress.profiles.verdict import Verdict
 
 BRIEF = Settings(warmup_seconds=0.02, warmup_count=5, seconds=0.3, samples=300, slice_seconds=0.02)
 MACHINE = Machine(processor="A Processor", arch="x86_64", cores=2, isa=("avx2",), system="Linux 6.1, Python 3.11.7")

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from edgepress.profiles.files import json_text
-from edgepress.profiles.measure import Measurement
+from edgepress.profiles.measurement import Measurement
 from edgepress.profiles.report import Report
 from edgepress.profiles.reporting.content import Bars, Course, Distribution, Page, Scatter, Table
 from edgepress.profiles.reporting.findings import Findings, Subject

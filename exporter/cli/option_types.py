@@ -1,0 +1,120 @@
+"""What an option's value may be: each type reads it, or says what was expected."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ...backends.base import AxisRange
+
+
+class TargetList(click.ParamType[list[str]]):
+    """One or more target names, separated by commas."""
+
+    name = "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        """Split at commas."""
+        names = [name.strip() for name in str(value).split(",") if name.strip()]
+        if not names:
+            self.fail(f"{value!r} names no target; `edgepress targets` lists them.", param, ctx)
+        return names
+
+
+class Decibel(click.ParamType[float]):
+    """A finite number of dB."""
+
+    name = "DB"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse; nan would pass every comparison, and no engine reaches inf."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number of dB, as in 20.", param, ctx)
+        return number
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, written as 90s, 10m or 2h."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse; a number alone would leave its unit to a guess."""
+        if isinstance(value, float):
+            return value
+        number, unit = str(value)[:-1], {"s": 1.0, "m": 60.0, "h": 3600.0}.get(str(value)[-1:])
+        try:
+            seconds = float(number) * (unit or math.nan)
+        except ValueError:
+            seconds = math.nan
+        if not 0 < seconds < math.inf:
+            self.fail(f"{value!r} is not a time, as in 90s, 10m or 2h.", param, ctx)
+        return seconds
+
+
+class SizeList(click.ParamType[tuple[int, ...]]):
+    """Positive whole numbers, separated by commas."""
+
+    name = "N,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Split at commas and parse."""
+        if isinstance(value, tuple):
+            return value
+        words = [word.strip() for word in str(value).split(",")]
+        if not all(word.isascii() and word.isdigit() and int(word) > 0 for word in words):
+            self.fail(f"{value!r} is not a list of positive numbers, as in 1,8.", param, ctx)
+        return tuple(dict.fromkeys(map(int, words)))
+
+
+class LimitOption(click.ParamType[Any]):
+    """What something may cost at most, as a class of `profiles.limits` parses it."""
+
+    def __init__(self, limit: str, example: str) -> None:
+        self.limit, self.name = limit, example
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse; an unknown unit is a fault of the input, with the known ones listed."""
+        from ...profiles import limits
+
+        return getattr(limits, self.limit).parse(str(value))
+
+
+class BudgetOption(click.ParamType[tuple[str, str]]):
+    """`NAME=LIMIT`, a name and a limit that `profiles.budget` knows."""
+
+    name = "NAME=LIMIT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Parse; an unknown name or unit is a fault of the input, with the nearest one."""
+        from ...profiles.budget import parse_limit
+
+        parse_limit(str(value))
+        name, _, limit = str(value).partition("=")
+        return name.strip(), limit.strip()
+
+
+class AxisOption(click.ParamType[Any]):
+    """`NAME=MIN:USUAL:MAX`."""
+
+    name = "axis"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, AxisRange]:
+        """Parse and check that 1 <= MIN <= USUAL <= MAX."""
+        from ...backends.base import AxisRange
+        from ...errors import InputError
+
+        name, equals, sizes = str(value).partition("=")
+        if not name or not equals:
+            self.fail(f"{value!r} is not NAME=MIN:USUAL:MAX, as in batch=1:8:64.", param, ctx)
+        try:
+            return name, AxisRange.parse(sizes)
+        except InputError as error:
+            self.fail(f"{name}: {error.message}", param, ctx)

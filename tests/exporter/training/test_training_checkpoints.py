@@ -1,0 +1,76 @@
+"""A run that was cut goes on; one that was finished is not repeated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from edgepress.errors import InputError
+from edgepress.exporter.training import loop
+from edgepress.exporter.training.loop import train
+from edgepress.exporter.training.settings import TrainingSettings
+
+from ._toy import BATCHES, SETTINGS, net, same, toy, weights
+
+
+class Killed(BaseException):
+    """Stands for the end of the process at this very point; test_training_processes really kills one."""
+
+
+@pytest.mark.parametrize("step", [3, 2 * BATCHES + 1, 4 * BATCHES])
+def test_a_run_that_was_cut_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: nn.Module, step: int
+) -> None:
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    whole = train(net(), teacher, toy(), SETTINGS)
+    calls = []
+
+    def cut(module: nn.Module) -> None:
+        calls.append(1)
+        if len(calls) == step:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(net(), teacher, toy(), SETTINGS, keep=cut, checkpoint=tmp_path)
+    goes_on: list[int] = []
+    again = train(net(), teacher, toy(), SETTINGS, keep=lambda m: goes_on.append(1), checkpoint=tmp_path)
+    assert len(goes_on) == SETTINGS.epochs * BATCHES - step + 1
+    assert same(weights(again), weights(whole))
+    assert [e.loss for e in again.run.history] == [e.loss for e in whole.run.history]
+    assert (again.run.starts, again.run.best) == (2, whole.run.best)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_finished_run_is_not_repeated_but_another_is_its_own(tmp_path: Path, teacher: nn.Module) -> None:
+    one = train(net(), teacher, toy(), SETTINGS, checkpoint=tmp_path)
+    assert [p.name for p in next(tmp_path.iterdir()).iterdir()] == ["finished"]
+
+    def never(module: nn.Module) -> None:
+        raise AssertionError("trained again")
+
+    again = train(net(), teacher, toy(), SETTINGS, keep=never, checkpoint=tmp_path)
+    assert same(weights(again), weights(one))
+    assert again.run == one.run
+    for student, against, settings in (
+        (net(seed=3), teacher, SETTINGS),
+        (net(), net(64), SETTINGS),
+        (net(), teacher, TrainingSettings(epochs=1)),
+    ):
+        assert train(student, against, toy(), settings, checkpoint=tmp_path).run != one.run
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_damaged_checkpoint_says_what_to_delete(tmp_path: Path, teacher: nn.Module) -> None:
+    train(net(), teacher, toy(), SETTINGS, checkpoint=tmp_path)
+    for file in tmp_path.rglob("run.json"):
+        file.write_text("{")
+    with pytest.raises(InputError, match="Delete that directory"):
+        train(net(), teacher, toy(), SETTINGS, checkpoint=tmp_path)
+
+
+def test_a_checkpoint_that_cannot_be_written(tmp_path: Path, teacher: nn.Module) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="Checkpoints cannot be written"):
+        train(net(), teacher, toy(), SETTINGS, checkpoint=tmp_path / "file")

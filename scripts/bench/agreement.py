@@ -3,7 +3,7 @@
     python scripts/bench/agreement.py run --rounds 10
     python scripts/bench/agreement.py render
 
-On the same file with the same threads on the same cores. The bare loops take turns with a measuring process of
+On the same engine file with the same threads on the same cores. The bare loops take turns with a measuring process of
 edgepress, a few inferences at a time; benchmark_app cannot, so the two alternate every few seconds, in ABBA order. The
 results go to .bench/results.jsonl; `render` writes the section of docs/benchmarks-measurement.md.
 """
@@ -123,8 +123,8 @@ def _against_bare(name: str, path: Path, runtime: str, options: argparse.Namespa
     pairs = []
     for _ in range(options.rounds):
         with (
-            _ours(path, runtime, options.threads) as (engine, _, scratch),
-            _bare(path, runtime, scratch, options.threads) as bare,
+            _ours(path, runtime, options.threads) as (engine, subject, scratch),
+            _bare(subject.engine.path, runtime, scratch, options.threads) as bare,
         ):
             count = max(3, round(0.004 / (min(_turn(bare, 50, 50)) / 1e9)))
             taken: tuple[list[tuple[int, ...]], list[tuple[int, ...]]] = ([], [])
@@ -151,14 +151,14 @@ def _against_benchmark_app(name: str, path: Path, options: argparse.Namespace) -
     """Stretches of some seconds in ABBA order; the ratio of medians round by round."""
     ours: list[float] = []
     theirs: list[float] = []
-    with _ours(path, "openvino", options.threads) as (engine, _, _):
+    with _ours(path, "openvino", options.threads) as (engine, subject, _):
         stretch = Settings(slice_seconds=options.seconds)
         for index in range(2 * options.rounds):
             for which in (0, 1) if index % 2 == 0 else (1, 0):
                 if which == 0:
                     ours.append(float(np.median(engine.slice(stretch))) / 1e6)
                 else:
-                    theirs.append(_benchmark_app(path, options))
+                    theirs.append(_benchmark_app(subject.engine.path, options))
     ratios = np.log(ours) - np.log(theirs)
     drawn = np.median(np.random.default_rng(0).choice(ratios, (4000, len(ratios))), axis=1)
     interval = np.exp([np.median(ratios), *np.percentile(drawn, [2.5, 97.5])])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,33 @@ def test_it_answers_what_onnxruntime_answers(running: Backend, graph: Graph, eng
         answers = [session(one) for one in given]  # the batch axis is free: three sizes through one session
     assert worst(parity(expected, answers)).sqnr_db > SINGLE_DB
     assert {name: array.dtype.name for name, array in answers[0].items()} == {"logits": "float32"}
+
+
+def test_each_output_is_known_by_its_name(running: Backend, graph: Graph, aim: Target, tmp_path: Path) -> None:
+    """In whatever order the runtime keeps them, and where one tensor goes out under two names."""
+    model = onnx.load(graph.path)
+    model.graph.node.append(helper.make_node("Identity", ["logits"], ["again"], "again"))
+    names = ("mean", "again", "r1", "logits")
+    shapes: dict[str, tuple[int | str, ...]] = {
+        "mean": ("batch", 8, 1, 1),
+        "again": ("batch", 5),
+        "r1": ("batch", 8, 10, 10),
+        "logits": ("batch", 5),
+    }
+    del model.graph.output[:]
+    model.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shapes[name])) for name in names
+    )
+    onnx.save(model, graph.path)
+    outputs = tuple(TensorSpec(name=name, dtype="float32", shape=shapes[name]) for name in names)
+    graph = replace(graph, outputs=outputs, digest=hashlib.sha256(graph.path.read_bytes()).hexdigest())
+    reference = onnxruntime.InferenceSession(graph.path, providers=["CPUExecutionProvider"])
+    expected = dict(zip(names, reference.run(list(names), dict(feed(2))), strict=True))
+    with running.open(compiled(running, graph, aim, tmp_path / "several"), aim) as session:
+        answer = session(feed(2))
+    assert set(answer) == set(names)
+    for name in names:
+        np.testing.assert_allclose(answer[name], expected[name], rtol=1e-3, atol=1e-5, err_msg=name)
 
 
 def test_results_are_the_callers(running: Backend, engine: Engine, aim: Target) -> None:

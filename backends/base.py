@@ -7,7 +7,7 @@ validate; an implementation overrides the ones with a leading underscore. Vendor
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -153,6 +153,14 @@ class Session(abc.ABC):
     @abc.abstractmethod
     def __call__(self, feed: Feed) -> dict[str, Array]:
         """Run one feed, `{input: array}` as the engine's specs say; return `{output: array}` owned by the caller."""
+
+    def bind(self, feed: Feed) -> Callable[[], object]:
+        """One inference of this feed without what Python adds to it: what is timed.
+
+        Where a runtime allows it the inputs are handed over here, once, and the outputs stay in its buffers, as in its
+        own benchmark; otherwise each call is like any other. The caller keeps the feed alive.
+        """
+        return lambda: self(feed)
 
     def close(self) -> None:  # noqa: B027  (most runtimes release with the object)
         """Release what the runtime holds."""

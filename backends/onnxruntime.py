@@ -13,9 +13,12 @@ import logging
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..errors import InputError
 from ..profiles.layers import Layer
@@ -146,12 +149,33 @@ class OnnxRuntimeSession(Session):
         try:
             return dict(zip(self._names, self._session.run(self._names, dict(feed)), strict=True))
         except _errors() as error:
-            name = self._engine.path.name
-            raise InputError(f"onnxruntime failed to run {name}: {_first_line(str(error))}") from error
+            raise self._failed(error) from error
+
+    def bind(self, feed: Feed) -> Callable[[], object]:
+        """Inputs and outputs are bound to memory of the CPU, and outputs are not made arrays."""
+        fit(self._engine.inputs, feed)
+        binding = self._session.io_binding()
+        arrays = {name: np.ascontiguousarray(array) for name, array in feed.items()}
+        for name, array in arrays.items():
+            binding.bind_cpu_input(name, array)
+        for name in self._names:
+            binding.bind_output(name)
+        return partial(self._again, self._session, binding, arrays)
+
+    def _again(self, session: Any, binding: Any, arrays: Feed) -> object:
+        """`arrays` is here so that the memory lives which the binding reads."""
+        try:
+            session.run_with_iobinding(binding)
+        except _errors() as error:
+            raise self._failed(error) from error
+        return binding
 
     def close(self) -> None:
         """Drop the session."""
         self._session = None
+
+    def _failed(self, error: Exception) -> InputError:
+        return InputError(f"onnxruntime failed to run {self._engine.path.name}: {_first_line(str(error))}")
 
 
 def _options(threads: int | None) -> Any:

@@ -7,8 +7,8 @@ Options of a target:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ class OpenVino(Backend):
 
 
 class OpenVinoSession(Session):
-    """A compiled model with one inference request."""
+    """A compiled model; requests are made when they are needed, as each has buffers of its own."""
 
     def __init__(self, engine: Engine, compiled: Any) -> None:
         self._engine = engine
@@ -84,22 +84,43 @@ class OpenVinoSession(Session):
         self._position = {
             spec.name: next(i for i, known in enumerate(names) if spec.name in known) for spec in engine.outputs
         }
-        self._request = compiled.create_infer_request()
+        self._compiled: Any = compiled
+        self._request: Any = None
 
     def __call__(self, feed: Feed) -> dict[str, Array]:
         """Run one feed; the results are the caller's."""
         fit(self._engine.inputs, feed)
         try:
+            self._request = self._request or self._compiled.create_infer_request()
             # Inputs are read in place, outputs are copied: the request reuses its buffers.
             results = self._request.infer(feed, share_inputs=True, share_outputs=False)
         except RuntimeError as error:
-            raise InputError(f"OpenVINO failed to run {self._engine.path.name}: {_first_line(str(error))}") from error
+            raise self._failed(error) from error
         values = list(results.values())
         return {name: values[index] for name, index in self._position.items()}
 
+    def bind(self, feed: Feed) -> Callable[[], object]:
+        """A request of its own, with the arrays as its input tensors; outputs are seen, not copied."""
+        fit(self._engine.inputs, feed)
+        request, tensor = self._compiled.create_infer_request(), import_or_explain("openvino").Tensor
+        arrays = {name: np.ascontiguousarray(array) for name, array in feed.items()}
+        for name, array in arrays.items():
+            request.set_tensor(name, tensor(array, shared_memory=True))
+        return partial(self._again, request, arrays)
+
+    def _again(self, request: Any, arrays: Feed) -> object:
+        """`arrays` is here so that the memory lives which the request reads."""
+        try:
+            return request.infer(share_outputs=True)
+        except RuntimeError as error:
+            raise self._failed(error) from error
+
     def close(self) -> None:
-        """Drop the request and its buffers."""
-        self._request = None
+        """Drop the model, the request and its buffers."""
+        self._compiled = self._request = None
+
+    def _failed(self, error: RuntimeError) -> InputError:
+        return InputError(f"OpenVINO failed to run {self._engine.path.name}: {_first_line(str(error))}")
 
 
 @cache

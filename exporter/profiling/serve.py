@@ -15,7 +15,7 @@ import numpy as np
 
 from ...backends.base import Feed, Session
 from ...backends.registry import load_backend
-from ...profiles.measure import CallArm, Settings, timed
+from ...profiles.measure import Call, CallArm, Settings, timed
 from ...profiles.memory import resident
 from .job import Job
 
@@ -26,12 +26,12 @@ class Server:
     def __init__(self, job: Job, feed: Feed, before: int) -> None:
         self._job, self._feed, self._before, self._opened = job, feed, before, 0
         self._backend = load_backend(job.engine.backend)
-        self._session: Session | None = None
+        self._run: Call | None = None
         self._calls = 0
 
     def open(self) -> None:
         """Load the engine; a runtime that compiles when it opens compiles now."""
-        self._session = self._backend.open(self._job.engine, self._job.target, self._job.threads)
+        self._run = self._backend.open(self._job.engine, self._job.target, self._job.threads).bind(self._feed)
         self._opened, _ = resident()
         # Garbage is collected between slices only, and what is there by now is not looked through again.
         gc.collect()
@@ -40,8 +40,8 @@ class Server:
 
     def call(self) -> None:
         """One inference."""
-        assert self._session is not None
-        self._session(self._feed)
+        assert self._run is not None
+        self._run()
 
     def answer(self, what: str, arguments: Mapping[str, Any]) -> Any:
         """Do what one of the methods below does."""
@@ -96,17 +96,17 @@ class Server:
         return rates[1:]
 
     def _arm(self) -> CallArm:
-        session, feed = self._session, self._feed
-        assert session is not None
-        return CallArm(lambda: session(feed))
+        assert self._run is not None
+        return CallArm(self._run)
 
 
 def _until(session: Session, feed: Feed, end: float) -> tuple[int, float]:
     """Inferences until the time is over, at least one, and the seconds they took."""
+    run = session.bind(feed)
     begun = now = time.perf_counter()
     count = 0
     while count == 0 or now < end:
-        session(feed)
+        run()
         count += 1
         now = time.perf_counter()
     return count, now - begun

@@ -55,7 +55,7 @@ def _open(found: Mapping[str, Measurement], draft: Draft) -> bool:
 
 def _arms(draft: Draft, feed: Feed) -> Arms:
     session = open_session(draft, runner_of(draft))
-    arms: dict[str, Callable[[], object]] = {"engine": lambda: session(feed)}
+    arms: dict[str, Callable[[], object]] = {"engine": session.bind(feed)}
     for precision, rival in draft.rivals.items():
         if precision != draft.precision:
             arms[precision] = _call(draft, rival.engine, feed)
@@ -67,5 +67,4 @@ def _arms(draft: Draft, feed: Feed) -> Arms:
 
 
 def _call(draft: Draft, engine: Engine, feed: Feed) -> Callable[[], object]:
-    session = draft.sessions.get(draft.backend, engine, draft.target, draft.threads)
-    return lambda: session(feed)
+    return draft.sessions.get(draft.backend, engine, draft.target, draft.threads).bind(feed)

@@ -160,5 +160,5 @@ def _glance(draft: Draft, given: Baseline) -> float:
         place.mkdir()
         engine = draft.backend.compile(graph, draft.target, place, "fp32")
         with draft.backend.open(engine, draft.target, draft.threads) as session, given.open() as reference:
-            found = measure({"this": lambda: session(given.feed), "given": lambda: reference(given.feed)}, GLANCE)
+            found = measure({"this": session.bind(given.feed), "given": reference.bind(given.feed)}, GLANCE)
     return speedup(found["given"], found["this"]).value

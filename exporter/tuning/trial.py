@@ -110,7 +110,7 @@ class Trials:
         backend, threads = load_backend(engine.backend), int(point.get("threads") or usable_cores())
         with backend.open(engine, self.baseline.target, threads) as session, self.baseline.open() as reference:
             feed = self.baseline.feed
-            found = measure({"engine": lambda: session(feed), "fp32": lambda: reference(feed)}, QUICK)
+            found = measure({"engine": session.bind(feed), "fp32": reference.bind(feed)}, QUICK)
         return replace(
             result,
             latency=dict(found["engine"].latency().intervals),

@@ -166,18 +166,19 @@ def _against_benchmark_app(name: str, path: Path, options: argparse.Namespace) -
 
 
 def _benchmark_app(path: Path, options: argparse.Namespace) -> float:
-    """Its median in milliseconds, as it prints it: two decimals. Bound to as many cores, it takes as many threads."""
+    """Its median in milliseconds, of two decimals as printed. Bound to as many cores, it takes as many threads."""
     words = [Path(sys.executable).with_name("benchmark_app"), "-m", path, "-d", "CPU", "-hint", "latency"]
     words += ["-api", "sync", "-infer_precision", "f32", "-t", str(round(options.seconds))]
     cores = this_setup(options.threads).affinity
     done = subprocess.run(
         words, capture_output=True, text=True, check=True, preexec_fn=lambda: os.sched_setaffinity(0, cores)
     )
-    threads, median = (re.search(p, done.stdout) for p in (r"INFERENCE_NUM_THREADS: (\d+)", r"Median:\s+([\d.]+) ms"))
+    threads = re.search(r"INFERENCE_NUM_THREADS: (\d+)", done.stdout)
+    median = re.search(r"Median:\s+([\d.]+) ([mu])s", done.stdout)
     assert threads is not None, done.stdout
     assert median is not None, done.stdout
     assert int(threads[1]) == options.threads, done.stdout
-    return float(median[1])
+    return float(median[1]) / (1000 if median[2] == "u" else 1)
 
 
 def _overhead(name: str, path: Path) -> None:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -187,3 +188,11 @@ def test_the_vendors_are_imported_when_they_are_used_and_not_before() -> None:
 def test_without_the_runtime_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert 'pip install "edgepress[onnxruntime]"' in OnnxRuntime().available().remedy
+
+
+def test_what_is_timed_computes_the_same(tmp_path: Path) -> None:
+    engine = OnnxRuntime().compile(residual(tmp_path / "f.onnx"), ORT_X86, fresh(tmp_path / "engine"), "fp32")
+    feed = feeds(2)[0]
+    with OnnxRuntime().open(engine, ORT_X86) as session:
+        seen: Any = session.bind(feed)()
+        np.testing.assert_array_equal(seen.copy_outputs_to_cpu()[0], session(feed)["logits"])

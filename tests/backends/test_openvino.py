@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,3 +147,11 @@ def test_the_float_that_openvino_chooses_by_itself_follows_the_machine() -> None
     flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     expected = "fp16" if "amx_fp16" in flags else "bf16" if "bf16" in flags else "fp32"
     assert OpenVino().native_float(target()) == expected
+
+
+def test_what_is_timed_computes_the_same(tmp_path: Path) -> None:
+    engine = OpenVino().compile(residual(tmp_path / "f.onnx"), target(), fresh(tmp_path / "engine"), "fp32")
+    feed = feeds(2)[0]
+    with OpenVino().open(engine, target()) as session:
+        seen: Any = session.bind(feed)()
+        np.testing.assert_array_equal(seen["logits"], session(feed)["logits"])

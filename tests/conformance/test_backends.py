@@ -152,6 +152,21 @@ def test_a_feed_is_left_alone(running: Backend, engine: Engine, aim: Target) -> 
     np.testing.assert_array_equal(given["image"], kept["image"])
 
 
+def test_a_bound_feed_is_what_a_call_computes(running: Backend, engine: Engine, aim: Target) -> None:
+    """What is timed reads the arrays, also after others were run, and takes as many inferences as it is called."""
+    with running.open(engine, aim, threads=1) as session:
+        bound = session.bind({"image": feed(4)["image"][::2]})  # not contiguous, and kept by nobody else
+        before = session(feed(2, seed=1))["logits"]
+        for _ in range(3):
+            bound()
+        np.testing.assert_array_equal(session(feed(2, seed=1))["logits"], before)
+
+
+def test_what_does_not_fit_is_not_bound(running: Backend, engine: Engine, aim: Target) -> None:
+    with running.open(engine, aim) as session, pytest.raises(InputError, match="image"):
+        session.bind({"image": np.zeros((2, 3, 10), np.float32)})
+
+
 def test_an_engine_carries_the_graphs_signature(engine: Engine, graph: Graph) -> None:
     assert engine.path.is_file()
     assert (engine.inputs, engine.outputs, engine.precision) == (graph.inputs, graph.outputs, "fp32")

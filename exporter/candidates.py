@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import permutations
 from pathlib import Path
 
@@ -130,7 +129,7 @@ def contest(bundle: Bundle, backend: Backend, golden: Golden, scratch: Path) -> 
                 if backend.available().run:
                     session = opened.enter_context(backend.open(one.engine, bundle.manifest.target, usable_cores()))
                     one = replace(one, parity=check_golden(golden, session, least))
-                    calls[precision] = partial(session, golden.feeds[0])
+                    calls[precision] = session.bind(golden.feeds[0])
                 candidates[precision] = one
             except (VerificationError, RefusedError) as error:  # noqa: PERF203  (each may fail on its own)
                 errors[precision] = error

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,7 +103,7 @@ class Bench:
         for _ in range(OPENINGS):
             with ExitStack() as sessions:
                 opened = {n: self.backend.open(engine, self.target, THREADS) for n, engine in engines.items()}
-                arms = {n: partial(sessions.enter_context(session), self.feed) for n, session in opened.items()}
+                arms = {n: sessions.enter_context(session).bind(self.feed) for n, session in opened.items()}
                 found = measure(arms, MEASURING)
             fastest = {name: min(least, *found[name].samples) for name, least in fastest.items()}
         first, second, *_ = sorted(fastest[name] for name in WHOLES)

@@ -191,7 +191,7 @@ def _overhead(name: str, path: Path) -> None:
         from edgepress.backends.registry import load_backend
 
         with load_backend("openvino").open(subject.engine, subject.target, 1) as session:
-            latency = float(np.median(CallArm(lambda: session(subject.feed)).slice(Settings(slice_seconds=1.0))))
+            latency = float(np.median(CallArm(session.bind(subject.feed)).slice(Settings(slice_seconds=1.0))))
     record(
         "overhead",
         model=name,

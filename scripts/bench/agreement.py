@@ -48,6 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("run", "render"))
     parser.add_argument("--models", nargs="+", default=["chain", "mobilenet", "vit"])
+    parser.add_argument("--against", nargs="+", choices=AGAINST, default=list(AGAINST))
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each stretch of benchmark_app")
     parser.add_argument("--threads", type=int, default=1)
@@ -57,10 +58,8 @@ def main() -> None:
         return
     for name in options.models:
         path = _static(name)
-        for runtime in TARGETS:
-            _against_bare(name, path, runtime, options)
-        _against_benchmark_app(name, path, options)
-        _overhead(name, path)
+        for one in options.against:
+            AGAINST[one](name, path, options)
 
 
 def _static(name: str) -> Path:
@@ -118,7 +117,12 @@ def _turn(process: subprocess.Popen[str], settle: int, count: int) -> tuple[int,
     return tuple(json.loads(process.stdout.readline()))
 
 
-def _against_bare(name: str, path: Path, runtime: str, options: argparse.Namespace) -> None:
+def _against_bare(name: str, path: Path, options: argparse.Namespace) -> None:
+    for runtime in TARGETS:
+        _against_bare_loop(name, path, runtime, options)
+
+
+def _against_bare_loop(name: str, path: Path, runtime: str, options: argparse.Namespace) -> None:
     """Pairs of fresh processes that take turns, as in `edgepress compare`."""
     pairs = []
     for _ in range(options.rounds):
@@ -148,12 +152,12 @@ def _b(pair: Turns) -> tuple[tuple[int, ...], ...]:
 
 
 def _against_benchmark_app(name: str, path: Path, options: argparse.Namespace) -> None:
-    """Stretches of some seconds in ABBA order; the ratio of medians round by round."""
+    """Stretches of some seconds in ABBA order, each in a fresh process; the ratio of medians round by round."""
     ours: list[float] = []
     theirs: list[float] = []
-    with _ours(path, "openvino", options.threads) as (engine, subject, _):
-        stretch = Settings(slice_seconds=options.seconds)
-        for index in range(2 * options.rounds):
+    stretch = Settings(slice_seconds=options.seconds)
+    for index in range(2 * options.rounds):
+        with _ours(path, "openvino", options.threads) as (engine, subject, _):
             for which in (0, 1) if index % 2 == 0 else (1, 0):
                 if which == 0:
                     ours.append(float(np.median(engine.slice(stretch))) / 1e6)
@@ -181,7 +185,7 @@ def _benchmark_app(path: Path, options: argparse.Namespace) -> float:
     return float(median[1]) / (1000 if median[2] == "u" else 1)
 
 
-def _overhead(name: str, path: Path) -> None:
+def _overhead(name: str, path: Path, options: argparse.Namespace) -> None:
     """What the timed loop adds to a call: a loop around nothing, timed and not, in nanoseconds a turn of the loop."""
     count, repetitions = 20_000, 15
     loops = [_seconds(lambda: timed(_nothing, time.perf_counter_ns, count=count)) for _ in range(repetitions)]
@@ -272,6 +276,8 @@ def _section() -> list[str]:
         f"On {'; '.join(sorted({line['machine'] for line in load('agreement')}))}.",
     ]
 
+
+AGAINST = {"bare": _against_bare, "benchmark_app": _against_benchmark_app, "overhead": _overhead}
 
 if __name__ == "__main__":
     main()

@@ -158,7 +158,7 @@ class Session(abc.ABC):
         """One inference of this feed without what Python adds to it: what is timed.
 
         Where a runtime allows it the inputs are handed over here, once, and the outputs stay in its buffers, as in its
-        own benchmark; otherwise each call is like any other. The caller keeps the feed alive.
+        own benchmark; otherwise each call is like any other. What is returned keeps the arrays that it reads.
         """
         return lambda: self(feed)
 

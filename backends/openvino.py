@@ -79,7 +79,7 @@ class OpenVinoSession(Session):
 
     def __init__(self, engine: Engine, compiled: Any) -> None:
         self._engine = engine
-        # Results come in the order of the ports; to look them up by port takes 9 us an inference.
+        # Results come in the order of the ports; to look them up by port takes microseconds each time.
         known = {name: index for index, port in enumerate(compiled.outputs) for name in port.get_names()}
         self._position = {spec.name: known[spec.name] for spec in engine.outputs}
         self._compiled: Any = compiled

@@ -48,7 +48,7 @@ def main() -> None:
     """Run or render."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("run", "render"))
-    parser.add_argument("--models", nargs="+", default=["chain", "mobilenet", "vit"])
+    parser.add_argument("--models", nargs="+", default=["chain", "mobilenet", "vit", "minilm"])
     parser.add_argument("--against", nargs="+", choices=AGAINST, default=list(AGAINST))
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each stretch of benchmark_app")
@@ -291,6 +291,9 @@ def _section() -> list[str]:
         "",
         table(["model", "a turn", "in a sample", "latency", "share"], costs),
         f"On {'; '.join(sorted({line['machine'] for line in load('agreement')}))}.",
+        "",
+        "    python scripts/bench/agreement.py run --against bare overhead",
+        "    python scripts/bench/agreement.py run --against benchmark_app --seconds 1",
     ]
 
 

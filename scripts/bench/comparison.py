@@ -122,7 +122,8 @@ def _section() -> list[str]:
     rows = [_row(kind, threads) for kind in KINDS for threads in _threads(kind)]
     machines = sorted({line["machine"] for kind in KINDS for line in _results(kind)})
     head = ["", "threads", "n", "claimed", "wrong", "ratio, B over A", "seconds (most)", "processes", "others"]
-    return [*lines, table(head, rows), f"On {'; '.join(machines)}."]
+    command = "    python scripts/bench/comparison.py run --count 40"
+    return [*lines, table(head, rows), f"On {'; '.join(machines)}.", "", command]
 
 
 def _threads(kind: str) -> list[int]:

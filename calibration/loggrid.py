@@ -28,11 +28,6 @@ def edges() -> tuple[Values, Values]:
     return np.where(usable, inner, np.nan), np.where(usable, outer, np.nan)
 
 
-def finite(counts: Counts) -> bool:
-    """Whether neither Inf nor NaN was counted."""
-    return not counts[np.isnan(edges()[0])].any()
-
-
 def centers() -> Values:
     """The middle of each bin, float64 of shape (4096,); 0 for the two bins that hold zero."""
     inner, outer = edges()

@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     from .backends.base import AxisRange
     from .errors import EdgepressError, InputError, UnservedError, VerificationError
     from .exporter.api import export
-    from .exporter.build import build_bundle, verify_bundle
-    from .exporter.bundle import Bundle, load_bundle
-    from .exporter.training.settings import TrainingSettings
-    from .profiles.target import Target, load_target
+    from .exporter.bundle.build import build_bundle, verify_bundle
+    from .exporter.bundle.manifest import Bundle, load_bundle
+    from .exporter.recipe import TrainingSettings
+    from .profiles.device.target import Target, load_target
 
 _HOME = {
     "AxisRange": ".backends.base",
-    "Bundle": ".exporter.bundle",
+    "Bundle": ".exporter.bundle.manifest",
     "EdgepressError": ".errors",
     "InputError": ".errors",
-    "Target": ".profiles.target",
-    "TrainingSettings": ".exporter.training.settings",
+    "Target": ".profiles.device.target",
+    "TrainingSettings": ".exporter.recipe",
     "UnservedError": ".errors",
     "VerificationError": ".errors",
-    "build_bundle": ".exporter.build",
+    "build_bundle": ".exporter.bundle.build",
     "export": ".exporter.api",
-    "load_bundle": ".exporter.bundle",
-    "load_target": ".profiles.target",
-    "verify_bundle": ".exporter.build",
+    "load_bundle": ".exporter.bundle.manifest",
+    "load_target": ".profiles.device.target",
+    "verify_bundle": ".exporter.bundle.build",
 }
 
 __all__ = [

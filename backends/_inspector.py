@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from ..errors import VerificationError
-from ..profiles.layers import Layer
+from ..profiles.findings.layers import Layer
 
 # LayerType of convolutions and matrix products: CaskConvolution, CudaDepthwiseConvolution, CublasConvolution,
 # CaskDeconvolutionV2, CaskGemmConvolution, CaskGemmMatrixMultiply, MatrixMultiply, FullyConnected, gemm, conv.

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ..profiles.layers import Layer
+from ..profiles.findings.layers import Layer
 from .base import Feed
 
 # Layer types of OpenVINO's runtime model (`NameFromType` in the CPU plugin's cpu_types.cpp) that multiply matrices.

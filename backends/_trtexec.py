@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from ..errors import InputError
-from ..profiles.target import Precision, Target, Toolchain
+from ..profiles.device.target import Precision, Target, Toolchain
 from .base import Graph, TensorSpec
 
 _SCRIPT = """\

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError, UnservedError
-from ..profiles.layers import Layer
-from ..profiles.target import Precision, Target
+from ..profiles.device.target import Precision, Target
+from ..profiles.findings.layers import Layer
 
 Array = npt.NDArray[np.generic]
 Feed = Mapping[str, Array]

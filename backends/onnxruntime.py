@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..profiles.layers import Layer
-from ..profiles.target import Precision, Target
+from ..profiles.device.target import Precision, Target
+from ..profiles.findings.layers import Layer
 from ._onnxfile import external_files, read_nodes
 from ._ortformat import stable
 from ._vendor import availability, fit, import_or_explain, refusal, unwritten

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, UnservedError
-from ..profiles.layers import Layer
-from ..profiles.target import Precision, Target
+from ..profiles.device.target import Precision, Target
+from ..profiles.findings.layers import Layer
 from ._onnxfile import Node, read_nodes
 from ._openvino_layers import observed
 from ._vendor import availability, fit, import_or_explain, refusal, unwritten

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, RefusedError, UnservedError
-from ..profiles.layers import Layer
-from ..profiles.target import Precision, Target
+from ..profiles.device.target import Precision, Target
+from ..profiles.findings.layers import Layer
 from . import _cuda
 from ._inspector import layers_from_json
 from ._trtexec import build_script, sizes, workspace_mib

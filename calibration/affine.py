@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..profiles.target import Scheme
+from ..profiles.device.target import Scheme
 
 # The symmetric range is -127..127: with -128 two s8 products could exceed what VPMADDUBSW-style kernels accumulate,
 # and TensorRT as well as onnxruntime expect weights in the narrow range.

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..backends.base import Array, Feed, Graph
 from ..errors import InputError
-from ..profiles.environment import usable_cores
+from ..profiles.machine.environment import usable_cores
 from .feeds import Feeds, samples_in
 from .portions import LIMIT, Portions, Shape
 from .statistics import NO_DATA, Channels, Statistics, Tally, TensorStatistics, add_digests, digest

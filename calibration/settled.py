@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ..profiles.target import Scheme
+from ..profiles.device.target import Scheme
 from .affine import Affine, represented
 from .collect import Collector
 from .ranges import mse

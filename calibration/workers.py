@@ -11,7 +11,7 @@ from itertools import islice
 
 from ..backends.base import Feed, Graph
 from ..errors import InputError
-from ..profiles.environment import usable_cores
+from ..profiles.machine.environment import usable_cores
 from .collect import Collector, Exposed, Observed, Runner, exposed
 from .feeds import Feeds, samples_in
 from .statistics import Statistics

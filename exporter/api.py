@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputError
-from ..profiles.limits import Drop
-from ..profiles.target import Precision, Target, load_target
-from .bundle import Bundle
-from .recipe import Recipe, budget_settings
-from .training.settings import TrainingSettings
+from ..profiles.budget.limits import Drop
+from ..profiles.device.target import Precision, Target, load_target
+from .bundle.manifest import Bundle
+from .recipe import Recipe, TrainingSettings, budget_settings
 
 if TYPE_CHECKING:
     import numpy as np

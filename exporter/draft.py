@@ -9,24 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..backends.base import AxisRange, Backend, Engine, Graph, Session
-from ..profiles.choice import Choice
-from ..profiles.conditions import Conditions
-from ..profiles.evidence import Evidence
-from ..profiles.layers import Coverage, Layer
-from ..profiles.measurement import Measurement, Ratio
-from ..profiles.parity import Parity
-from ..profiles.pruning import Pruning, Sparsity
-from ..profiles.report import Sizes, TaskMetric
-from ..profiles.sensitivity import ParityByLayer, Sensitivity
-from ..profiles.target import Precision, Target
-from ..profiles.training import TrainingRun
-from .bundle import FallbackEntry
+from ..profiles.device.target import Precision, Target
+from ..profiles.findings.choice import Choice
+from ..profiles.findings.evidence import Evidence
+from ..profiles.findings.layers import Coverage, Layer
+from ..profiles.findings.parity import Parity
+from ..profiles.findings.pruning import Pruning, Sparsity
+from ..profiles.findings.report import Sizes, TaskMetric
+from ..profiles.findings.sensitivity import ParityByLayer, Sensitivity
+from ..profiles.findings.training import TrainingRun
+from ..profiles.machine.conditions import Conditions
+from ..profiles.timing.measurement import Measurement, Ratio
+from .bundle.manifest import FallbackEntry
 from .recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from .golden import Golden
+    from .capture.golden import Golden
     from .sources import Source
     from .training.loop import TrainingOutcome
 

@@ -11,15 +11,19 @@ from pathlib import Path
 from ..backends.base import AxisRange
 from ..backends.registry import load_backend
 from ..errors import EdgepressError, InputError
-from ..profiles.environment import usable_cores
-from ..profiles.target import Target
-from .bundle import Bundle, check_destination, load_bundle, new_directory
+from ..profiles.device.target import Target
+from ..profiles.machine import processes
+from ..profiles.machine.environment import usable_cores
+from .bundle import pack
+from .bundle.manifest import Bundle, check_destination, load_bundle, new_directory
+from .candidates import choose, measure
+from .capture import stage as reference
 from .draft import Draft, OpenSessions, Shared
 from .progress import Advance, Progress
+from .pruning import stage as prune
 from .recipe import Recipe, choose_precision
 from .sources import Source
-from .stages import choose, measure, pack, prune, recover, reference
-from .training import processes
+from .training import stage as recover
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,7 @@ def progress(*, quiet: bool) -> Iterator[Progress]:
     """Progress bars on standard error; none when quiet, when it is not a terminal, or for another process's work."""
     import sys
 
-    from .training.processes import rank
+    from ..profiles.machine.processes import rank
 
     if quiet or rank() > 0 or not sys.stderr.isatty():
         yield Progress()

@@ -23,9 +23,9 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationErr
 from ..backends.base import AxisRange
 from ..calibration.ranges import METHODS
 from ..errors import InputError
-from ..profiles.limits import Drop, LatencyLimit, SizeLimit
+from ..profiles.budget.limits import Drop, LatencyLimit, SizeLimit
 from .pruning.importance import METHODS as IMPORTANCE
-from .quantizer import AUTO, LIFTS
+from .quantization.quantizer import AUTO, LIFTS
 from .recipe import Recipe
 
 if sys.version_info >= (3, 11):

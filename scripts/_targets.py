@@ -1,6 +1,7 @@
 """Write `docs/targets/`: one page a target, from the target's data and the hand-written notes of its family.
 
-The data stand in `profiles/targets/*.toml`, the notes in `docs/targets/families/*.md` (Jinja). A test compares the
+The data stand in `profiles/device/targets/*.toml`,
+the notes in `docs/targets/families/*.md` (Jinja). A test compares the
 pages with what this writes.
 """
 
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import jinja2
 
-from edgepress.profiles.target import Figure, Scheme, Target, load_target, target_names
+from edgepress.profiles.device.target import Figure, Scheme, Target, load_target, target_names
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "targets"
 # Another JetPack that the modules of this one run as well; those of JetPack 4 run no other.
@@ -89,7 +90,7 @@ def _index(targets: list[Target]) -> str:
         f"{BACKENDS[target.backend]} | {', '.join(target.precisions)} |"
         for target in sorted(targets, key=lambda t: (t.name.startswith("jetson"), t.name))
     ]
-    head = "<!-- Written by scripts/targets from profiles/targets and families/index.md: change those. -->"
+    head = "<!-- Written by scripts/targets from profiles/device/targets and families/index.md: change those. -->"
     table = "## All targets\n\n| device | name | runtime | precisions |\n|---|---|---|---|"
     return "\n".join([f"{head}\n\n{_template('index').strip()}\n\n{table}", *rows, ""])
 

@@ -59,7 +59,7 @@ def residual_source():
 def residual_graph(residual_source, tmp_path_factory):
     """The captured FP32 graph of that network, opset 20."""
     from edgepress.backends.base import AxisRange
-    from edgepress.exporter.stages.capture import capture
+    from edgepress.exporter.capture.capture import capture
 
     path = tmp_path_factory.mktemp("residual") / "model.onnx"
     return capture(residual_source, 20, path, {"batch": AxisRange(smallest=1, usual=2, largest=32)})

@@ -121,7 +121,7 @@ def test_the_base_install_is_for_a_device(wheel: Path) -> None:
 def test_only_the_base_install_is_imported_by_what_a_device_does() -> None:
     """`verify` and `build`, to the last module."""
     code = (
-        "import sys, edgepress.exporter.build, edgepress.exporter.cli.build, edgepress.exporter.cli.summary\n"
+        "import sys, edgepress.exporter.bundle.build, edgepress.exporter.cli.build, edgepress.exporter.cli.summary\n"
         "print({n.partition('.')[0] for n in sys.modules})"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

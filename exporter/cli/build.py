@@ -15,7 +15,7 @@ from .options import json_option, quiet_option
 @json_option
 def command(bundle: Path, quiet: bool, as_json: bool) -> None:
     """Compile the engine of BUNDLE on this machine, prove and measure it, and write both into the bundle."""
-    from ..build import build_bundle
+    from ..bundle.build import build_bundle
     from .summary import print_json, print_summary
 
     built = build_bundle(bundle)

@@ -61,17 +61,17 @@ def collect(
     **settings: Any,
 ) -> None:
     """Collect the statistics of SOURCE on its calibration data."""
-    from ...profiles.target import load_target
-    from ..host import require_host
+    from ...profiles.device.target import load_target
     from ..progress import counted, progress
     from ..recipe import Recipe
+    from .host import require_host
 
     resolved, recipe = load_target(target), Recipe(axes=dict(axes), **settings)
     require_host()
     with progress(quiet=quiet) as shown, shown.step(f"calibrate {source}", {}) as advance:
         from ...calibration.storage import save_statistics
-        from ..calibrate import calibrate
         from ..pipeline import axis_ranges
+        from ..quantization.gather import calibrate
         from ..sources import load_source
 
         loaded = load_source(source, trust=trust_source)

@@ -45,9 +45,9 @@ def command(subjects: tuple[Path, ...], measure: bool, quiet: bool, **_options: 
 
 def _judge(gate: Gate, path: Path) -> None:
     """Tell the gate of one file; its outcome goes by its name, or by its path where another one has that name."""
-    from ...profiles.budget import Budget
-    from ...profiles.profile import load_profile
-    from ..bundle import MANIFEST, check_files, load_bundle
+    from ...profiles.budget.budget import Budget
+    from ...profiles.findings.profile import load_profile
+    from ..bundle.manifest import MANIFEST, check_files, load_bundle
     from ..gate.outcome import of_measurement
 
     path = path.parent if path.name == MANIFEST else path

@@ -11,8 +11,8 @@ import click
 from .options import json_option, measuring_options, quiet_option
 
 if TYPE_CHECKING:
-    from ...profiles.profile import Profile
-    from ..profiling.subject import Subject
+    from ...profiles.findings.profile import Profile
+    from ..measuring.subject import Subject
 
 
 @click.command(no_args_is_help=True)
@@ -54,11 +54,11 @@ def command(
     """
     import json
 
-    from ...profiles.profile import Profile
-    from ..profiling.compare import Rules, compare, compare_stored
-    from ..profiling.remote import EngineFailedError
-    from ..profiling.show import comparison_data, comparison_lines
-    from ..profiling.subject import this_setup
+    from ...backends.places.remote import EngineFailedError
+    from ...profiles.findings.profile import Profile
+    from ..measuring.compare import Rules, compare, compare_stored
+    from ..measuring.show import comparison_data, comparison_lines
+    from ..measuring.subject import this_setup
     from ..progress import progress
     from .profile import check_writable, shown_step
     from .summary import command_line
@@ -84,8 +84,8 @@ def command(
 
 
 def _given(path: Path, target: str | None, stack: ExitStack) -> Subject | Profile:
-    from ...profiles.profile import load_profile
-    from ..profiling.subject import open_subject
+    from ...profiles.findings.profile import load_profile
+    from ..measuring.subject import open_subject
 
     if path.suffix.lower() == ".json" and not path.is_dir():
         return load_profile(path)
@@ -93,7 +93,7 @@ def _given(path: Path, target: str | None, stack: ExitStack) -> Subject | Profil
 
 
 def _save(path: Path, found: object) -> None:
-    from ...profiles.files import json_text
-    from ...profiles.profile import write_whole
+    from ...profiles.findings.files import json_text
+    from ...profiles.findings.profile import write_whole
 
     write_whole(path, json_text(found))

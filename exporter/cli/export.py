@@ -22,8 +22,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ...profiles.target import Target
-    from ..bundle import Bundle
+    from ...profiles.device.target import Target
+    from ..bundle.manifest import Bundle
     from ..gate.run import Gate
     from ..recipe import Recipe
     from ..sources import Source
@@ -120,8 +120,8 @@ def command(
       edgepress export model.py --target jetson
     """  # noqa: D301
     from ...errors import InputError
-    from ..host import require_host
     from ..progress import progress
+    from .host import require_host
     from .summary import command_line, print_json, print_summary
 
     if depends and not if_changed:
@@ -178,7 +178,7 @@ class _Work:
             self._gate.baselines.check({target.name: self.destination(target) for target in targets})
         if self._depends is None:
             return targets
-        from ..key import bundle_key, kept
+        from ..bundle.key import bundle_key, kept
 
         for target in targets:
             key = self._keys[target.name] = bundle_key(self._source, target, self._recipe, self._depends)
@@ -191,7 +191,7 @@ class _Work:
         """Told by the pipeline."""
         self._gate.made[target.name] = bundle
         if target.name in self._keys:
-            from ..key import note
+            from ..bundle.key import note
 
             note(bundle, self._keys[target.name])
 
@@ -203,7 +203,7 @@ def _resolved(names: list[str]) -> list[Target]:
         InputError: two of them are different and would have one bundle.
     """
     from ...errors import InputError
-    from ...profiles.target import load_target
+    from ...profiles.device.target import load_target
 
     found: dict[str, Target] = {}
     for name in names:

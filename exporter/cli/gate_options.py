@@ -67,7 +67,7 @@ def asked_gate(targets: Mapping[str, str], *, measure: bool) -> Gate:
         UsageError: two documents for standard output.
     """
     from ...errors import InputError
-    from ...profiles.budget import REGRESSION, limit
+    from ...profiles.budget.budget import REGRESSION, limit
     from ..gate.baseline import Baselines
     from ..gate.outlets import Outlets
     from ..gate.run import Gate

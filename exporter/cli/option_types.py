@@ -82,7 +82,7 @@ class LimitOption(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Parse; an unknown unit is a fault of the input, with the known ones listed."""
-        from ...profiles import limits
+        from ...profiles.budget import limits
 
         return getattr(limits, self.limit).parse(str(value))
 
@@ -94,7 +94,7 @@ class BudgetOption(click.ParamType[tuple[str, str]]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
         """Parse; an unknown name or unit is a fault of the input, with the nearest one."""
-        from ...profiles.budget import parse_limit
+        from ...profiles.budget.budget import parse_limit
 
         parse_limit(str(value))
         name, _, limit = str(value).partition("=")

@@ -78,9 +78,8 @@ def asked() -> Recipe:
     """
     from dataclasses import fields, replace
 
-    from ..recipe import Recipe
+    from ..recipe import Recipe, TrainingSettings
     from ..recipe_file import load_recipe, overridden
-    from ..training.settings import TrainingSettings
 
     context = click.get_current_context()
 
@@ -108,7 +107,7 @@ def with_budget(typed: dict[str, Any], budget: Mapping[str, str], base: Recipe) 
         InputError: a limit was typed in two ways.
     """
     from ...errors import InputError
-    from ...profiles.budget import REGRESSION
+    from ...profiles.budget.budget import REGRESSION
     from ..recipe import budget_settings
 
     relative = [name for name in budget if name.endswith(REGRESSION)]

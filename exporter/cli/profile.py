@@ -14,7 +14,7 @@ from .option_types import SizeList
 from .options import json_option, measuring_options, quiet_option
 
 if TYPE_CHECKING:
-    from ..profiling.scenarios import Tick
+    from ..measuring.scenarios import Tick
     from ..progress import Progress
 
 
@@ -65,13 +65,13 @@ def command(
     """
     import json
 
-    from ...profiles.profile import save_profile
+    from ...backends.places.remote import EngineFailedError
+    from ...profiles.findings.profile import save_profile
     from ..gate.outlets import Outlets
-    from ..history import append, of_measurement
-    from ..profiling.profile import Plan, chosen, profile
-    from ..profiling.remote import EngineFailedError
-    from ..profiling.show import profile_data, profile_lines
-    from ..profiling.subject import open_subject, this_setup
+    from ..gate.recording import append, of_measurement
+    from ..measuring.profile import Plan, chosen, profile
+    from ..measuring.show import profile_data, profile_lines
+    from ..measuring.subject import open_subject, this_setup
     from ..progress import progress
     from .summary import command_line
 

@@ -63,10 +63,10 @@ def command(
       edgepress report dist/digits-cpu dist/digits-rpi5 -o digits.html
     """  # noqa: D301
     from ...errors import InputError
-    from ...profiles.environment import now
-    from ...profiles.profile import write_whole
+    from ...profiles.findings.profile import write_whole
+    from ...profiles.machine.environment import now
     from ...profiles.reporting.render import rendered
-    from ..findings import load_subject, load_trends
+    from ..bundle.subjects import load_subject, load_trends
 
     if not subjects and not histories:
         raise click.UsageError("Give a bundle, a file, or --history FILE.")
@@ -99,7 +99,7 @@ def _check(path: Path) -> None:
         InputError: the file cannot be written there, or would change a bundle.
     """
     from ...errors import InputError
-    from ..bundle import MANIFEST
+    from ..bundle.manifest import MANIFEST
     from .profile import check_writable
 
     if path.is_dir():

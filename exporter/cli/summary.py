@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ...profiles.report import Report, rows
-from ..bundle import Bundle
-from ..seal import load_report
+from ...profiles.findings.report import Report, rows
+from ..bundle.manifest import Bundle
+from ..bundle.seal import load_report
 
 
 def command_line() -> str:

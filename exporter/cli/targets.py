@@ -9,7 +9,7 @@ import click
 from .options import json_option
 
 if TYPE_CHECKING:
-    from ...profiles.target import Target
+    from ...profiles.device.target import Target
 
 
 @click.command()
@@ -21,7 +21,7 @@ def command(name: str | None, as_json: bool) -> None:
 
     from pydantic_core import to_jsonable_python
 
-    from ...profiles.target import load_target, target_names
+    from ...profiles.device.target import load_target, target_names
 
     targets = [load_target(n) for n in ([name] if name else target_names())]
     if as_json:

@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .option_types import Duration, TargetList
-from .options import (
-    asked,
-    calibration_options,
-    json_option,
-    quiet_option,
-    recipe_options,
-    source_options,
-)
+from .options import asked, calibration_options, json_option, quiet_option, recipe_options, source_options
 
 if TYPE_CHECKING:
     from ..tuning.plan import Tuned
@@ -73,9 +66,9 @@ def command(
     from rich.console import Console
 
     from ...errors import InputError
-    from ...profiles.target import load_target
-    from ..host import require_host
+    from ...profiles.device.target import load_target
     from ..progress import progress
+    from .host import require_host
     from .summary import command_line, print_summary
 
     if len(targets) != 1:

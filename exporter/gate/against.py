@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ...errors import EdgepressError
-from ...profiles.compare import Outcome
-from ...profiles.compare import verdict as claim
-from ...profiles.figures import Figure
-from ...profiles.limits import Allowance
-from ...profiles.measurement import Ratio
-from ...profiles.report import Report
-from ...profiles.verdict import Verdict, verdict
-from ..bundle import Bundle, sha256
-from ..seal import load_report
+from ...profiles.budget.limits import Allowance
+from ...profiles.budget.verdict import Verdict, verdict
+from ...profiles.findings.figures import Figure
+from ...profiles.findings.report import Report
+from ...profiles.timing.measurement import Ratio
+from ...profiles.timing.turns import Outcome
+from ...profiles.timing.turns import verdict as claim
+from ..bundle.manifest import Bundle, sha256
+from ..bundle.seal import load_report
 
 # By what share a figure may be worse where nothing else is asked: a latency that is shown to be higher at all is a
 # regression; a file may grow by what another version of a runtime writes, a metric may move by an image or two.
@@ -105,8 +105,8 @@ class Against:
         Raises:
             EdgepressError: one of them does not run here, or the two do not compare.
         """
-        from ..profiling.compare import Rules, compare
-        from ..profiling.subject import open_subject, this_setup
+        from ..measuring.compare import Rules, compare
+        from ..measuring.subject import open_subject, this_setup
 
         with open_subject(self.old.path) as old, open_subject(self.new.path) as new:
             setup = this_setup(self.after.threads or None)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import EdgepressError, InputError
-from ..bundle import MANIFEST, Bundle, check_files, load_bundle
-from ..seal import load_report
+from ..bundle.manifest import MANIFEST, Bundle, check_files, load_bundle
+from ..bundle.seal import load_report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

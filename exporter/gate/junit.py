@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from ...errors import VerificationError
-from ...profiles.verdict import Verdict
+from ...profiles.budget.verdict import Verdict
 from .outcome import Outcome
 
 # XML 1.0 has no way to write these, not even escaped.

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import EdgepressError
-from ...profiles.figures import of_profile, of_report
-from ...profiles.limits import Limit
-from ...profiles.parity import worst
-from ...profiles.profile import Profile
-from ...profiles.report import Report
-from ...profiles.verdict import Verdict, unlimited, verdicts
-from ..bundle import Bundle
-from ..seal import load_report
+from ...profiles.budget.limits import Limit
+from ...profiles.budget.verdict import Verdict, unlimited, verdicts
+from ...profiles.findings.figures import of_profile, of_report
+from ...profiles.findings.parity import worst
+from ...profiles.findings.profile import Profile
+from ...profiles.findings.report import Report
+from ..bundle.manifest import Bundle
+from ..bundle.seal import load_report
 
 # The figure that is told where nothing was asked of its kind.
 USUAL = {"accuracy": "accuracy", "size": "size", "latency": "latency_p50"}

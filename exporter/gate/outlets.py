@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import InputError
-from ...profiles.environment import now
-from ...profiles.profile import write_whole
+from ...profiles.findings.profile import write_whole
+from ...profiles.machine.environment import now
 from .junit import junit
 from .outcome import Outcome
 from .summary import markdown
@@ -51,7 +51,7 @@ class Outlets:
                 why = "it is a directory" if file.is_dir() else f"{file.parent} is no writable directory"
                 raise InputError(f"{file} cannot be written: {why}.", hint="Name a file in a directory that exists.")
         if self.mlflow is not None:
-            from ..tracking import require_client
+            from .tracking import require_client
 
             require_client()
 
@@ -63,7 +63,7 @@ class Outlets:
             write_whole(self.junit, junit(outcomes, now(), failing))
         found = [outcome for outcome in outcomes if outcome.report is not None]
         if self.history is not None and found:
-            from ..history import append, of_outcome
+            from .recording import append, of_outcome
 
             append(self.history, [of_outcome(outcome) for outcome in found])
 
@@ -74,7 +74,7 @@ class Outlets:
             InputError: it does not answer, or refuses.
         """
         if self.mlflow is not None:
-            from ..tracking import log
+            from .tracking import log
 
             for outcome in outcomes:
                 if outcome.report is not None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ...errors import BudgetError, EdgepressError
-from ...profiles.budget import REGRESSION
-from ...profiles.limits import Allowance, Limit
-from ...profiles.verdict import Verdict, verdict
-from ..bundle import Bundle
+from ...profiles.budget.budget import REGRESSION
+from ...profiles.budget.limits import Allowance, Limit
+from ...profiles.budget.verdict import Verdict, verdict
+from ..bundle.manifest import Bundle
 from .against import ALLOWANCES, SECONDS, Against
 from .baseline import Baselines
 from .outcome import Outcome, of_bundle

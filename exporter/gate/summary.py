@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ...profiles.verdict import Verdict
+from ...profiles.budget.verdict import Verdict
 from .outcome import Outcome
 
 WORDS = {

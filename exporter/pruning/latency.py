@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from ...backends.base import AxisRange, Backend, Engine, Feed, Graph
 from ...calibration.collect import collect
-from ...profiles.measure import Settings, measure
-from ...profiles.target import Precision, Target
-from ..graphs import read_graph
-from ..passes.to_float16 import to_float16
-from ..quantizer import Quantizer
+from ...profiles.device.target import Precision, Target
+from ...profiles.timing.measure import Settings, measure
+from ..capture.capture import capture
+from ..graphs.files import read_graph
+from ..quantization.quantizer import Quantizer
+from ..quantization.rewrites.to_float16 import to_float16
 from ..sources.base import Source
-from ..stages.capture import capture
 from .groups import Group, Removal
 from .macs import Macs
 from .surgery import cut

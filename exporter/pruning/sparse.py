@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import VerificationError
-from ...profiles.pruning import Sparsity
+from ...profiles.findings.pruning import Sparsity
 
 if TYPE_CHECKING:
     import onnx_ir as ir

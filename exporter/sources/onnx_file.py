@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..graphs import free_axes, read_graph
-from ..synthesis import synthesize_from_specs
+from ..graphs.files import free_axes, read_graph
+from ..graphs.synthesis import synthesize_from_specs
 from .base import Source, missing, safe_name
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from ...errors import InputError
-from ...profiles.training import Epoch, TrainingRun
+from ...profiles.findings.training import Epoch, TrainingRun
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,15 +18,15 @@ import numpy as np
 
 from ...backends.base import Array, Feed
 from ...errors import InputError, UnservedError
-from ...profiles.training import Epoch, TrainingRun
+from ...profiles.findings.training import Epoch, TrainingRun
 from ..progress import Advance
-from ..score import score
+from ..recipe import TrainingSettings
 from ..sources import Source, torch_predict, user_errors
+from ..sources.score import score
 from ..sources.torch_module import module_digest, named_outputs
 from .checkpoint import Checkpoint, Position, Saved
 from .data import Batch, input_specs, seed_all, training_data
 from .objective import Output, outputs_to_follow
-from .settings import TrainingSettings
 from .setup import accelerator, optimizer, rate, trainable
 from .terms import Seen, Terms
 

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError
-from .settings import TrainingSettings
+from ..recipe import TrainingSettings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..recipe import TrainingSettings
 from ..sources.torch_module import named_outputs
 from .objective import Output, checked_loss, relative_error
-from .settings import TrainingSettings
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,18 +11,18 @@ from pathlib import Path
 
 from ...backends.base import Engine, Feed, Session
 from ...backends.registry import load_backend
-from ...profiles.environment import usable_cores
-from ...profiles.target import Target
-from ..calibrate import calibration_feeds, gather
+from ...profiles.device.target import Target
+from ...profiles.machine.environment import usable_cores
+from ..bundle.seal import load_report
+from ..candidates.judge import is_device
 from ..draft import Captured, Shared
 from ..pipeline import axis_ranges, export_bundle
 from ..progress import Progress
-from ..quantizer import Quantizer
+from ..quantization.gather import calibration_feeds, gather
+from ..quantization.noise import measure_noise
+from ..quantization.quantizer import Quantizer
 from ..recipe import Recipe
-from ..seal import load_report
-from ..sensitivity import measure_noise
 from ..sources import Source
-from ..stages.verify import is_device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

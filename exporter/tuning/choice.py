@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...profiles.budget import Budget
+from ...profiles.budget.budget import Budget
 from .result import Result
 
 # Points whose interval reaches as near to the fastest as this are taken for as fast, and the smaller one is preferred.

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-from .space import Point
+from ...profiles.findings.point import Point
 
 if TYPE_CHECKING:
     import sqlalchemy

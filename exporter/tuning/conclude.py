@@ -10,22 +10,22 @@ from pathlib import Path
 from rich.console import Console
 
 from ...errors import BudgetError
-from ...profiles.budget import Budget
-from ...profiles.environment import now
+from ...profiles.budget.budget import Budget
+from ...profiles.budget.verdict import in_words as limit_in_words
+from ...profiles.findings.point import in_words
+from ...profiles.machine.environment import now
 from ...profiles.reporting.render import rendered
-from ...profiles.verdict import in_words as limit_in_words
-from ..bundle import Bundle
-from ..findings import load_subject
+from ..bundle.manifest import Bundle
+from ..bundle.seal import load_report
+from ..bundle.subjects import load_subject
 from ..pipeline import export_bundles
 from ..progress import Progress
 from ..recipe import Recipe
 from ..recipe_file import dump_recipe
-from ..seal import load_report
 from .choice import front, nearest, within
 from .plan import Plan, Tuned
 from .result import Result, levelled
 from .show import plot, table
-from .space import in_words
 from .study import Study
 from .trial import Trials
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...profiles.target import Target
-from ..bundle import Bundle
+from ...profiles.device.target import Target
+from ..bundle.manifest import Bundle
 from ..recipe import Recipe
 from ..sources import Source
 from .result import Result

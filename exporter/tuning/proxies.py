@@ -9,15 +9,15 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, cast
 
-from ...profiles.budget import Budget
-from ...profiles.limits import SizeLimit
-from ...profiles.measure import Settings, measure
-from ...profiles.measurement import speedup
-from ...profiles.parity import worst
-from ...profiles.target import Precision
+from ...profiles.budget.budget import Budget
+from ...profiles.budget.limits import SizeLimit
+from ...profiles.device.target import Precision
+from ...profiles.findings.parity import worst
+from ...profiles.timing.measure import Settings, measure
+from ...profiles.timing.measurement import speedup
+from ..capture.capture import capture
 from ..draft import Draft
 from ..recipe import Recipe
-from ..stages.capture import capture
 from .baseline import Baseline
 from .result import Result
 

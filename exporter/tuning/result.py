@@ -8,10 +8,10 @@ from statistics import median
 
 from pydantic import TypeAdapter
 
-from ...profiles.budget import Budget
-from ...profiles.files import jsonable
-from ...profiles.measurement import Interval, Ratio
-from .space import Value
+from ...profiles.budget.budget import Budget
+from ...profiles.findings.files import jsonable
+from ...profiles.findings.point import Value
+from ...profiles.timing.measurement import Interval, Ratio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

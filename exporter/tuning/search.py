@@ -15,9 +15,9 @@ from rich.console import Console
 
 from ...backends.registry import load_backend
 from ...errors import InputError, UnservedError
-from ...profiles.environment import usable_cores
-from ...profiles.limits import Drop
-from ..bundle import check_destination, sha256
+from ...profiles.budget.limits import Drop
+from ...profiles.machine.environment import usable_cores
+from ..bundle.manifest import check_destination, sha256
 from ..progress import Progress
 from ..recipe import Recipe
 from ..recipe_file import dump_recipe

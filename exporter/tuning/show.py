@@ -9,10 +9,10 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from ...profiles.budget import Budget
-from ...profiles.report import megabytes
+from ...profiles.budget.budget import Budget
+from ...profiles.findings.point import in_words
+from ...profiles.findings.report import megabytes
 from .result import Result
-from .space import in_words
 
 FORMATS = ("svg", "png")
 # What a latency is in here; see `result.levelled`.

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ...calibration.ranges import METHODS
 from ...errors import InputError
-from ...profiles.target import Target
-from ..quantizer import AUTO
+from ...profiles.device.target import Target
+from ...profiles.findings.point import Point, Value
+from ..quantization.noise import literal
+from ..quantization.quantizer import AUTO
 from ..recipe import Recipe
-from ..sensitivity import literal
 from ..sources import Source
 
 # Percent of the MACs to remove. Beyond 80 % hardly anything recovers in a short training.
 PRUNED = tuple(range(0, 81, 10))
 # Layers left in float, from the head of the sensitivity ranking.
 KEPT = (0, 1, 2, 4, 8, 16)
-# A value in words, and the value that goes without saying.
-WORDS: Mapping[str, tuple[str, str | int | None]] = {
-    "precision": ("{}", None),
-    "threads": ("{} threads", None),
-    "prune": ("{} % pruned", 0),
-    "ranges": ("ranges {}", AUTO),
-    "kept": ("{} layers float", 0),
-}
-Value = str | int
-Point = Mapping[str, Value]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +88,6 @@ class Space:
     def _meant(self, point: dict[str, Value]) -> dict[str, Value]:
         int8 = point["precision"] == "int8"
         return {d.name: point[d.name] for d in self.dimensions if int8 or not d.int8}
-
-
-def in_words(point: Point) -> str:
-    """A point for people: `int8, 2 threads, 40 % pruned`."""
-    said = [text.format(point[name]) for name, (text, plain) in WORDS.items() if point.get(name, plain) != plain]
-    return ", ".join(said).replace(" 1 threads", " 1 thread").replace(" 1 layers", " 1 layer")
 
 
 def space_of(

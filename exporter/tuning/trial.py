@@ -11,18 +11,19 @@ from pathlib import Path
 
 from ...backends.registry import load_backend
 from ...errors import EdgepressError
-from ...profiles.budget import Budget
-from ...profiles.environment import this_machine, usable_cores
-from ...profiles.measure import Settings, measure
-from ...profiles.measurement import speedup
-from ..bundle import Bundle
+from ...profiles.budget.budget import Budget
+from ...profiles.findings.point import Point
+from ...profiles.machine.environment import this_machine, usable_cores
+from ...profiles.timing.measure import Settings, measure
+from ...profiles.timing.measurement import speedup
+from ..bundle.manifest import Bundle
 from ..pipeline import axis_ranges, export_bundle, plan
 from ..progress import Progress
 from ..recipe import Recipe
 from .baseline import Baseline
 from .proxies import GivenUpError, Watch
 from .result import Result
-from .space import Point, Space
+from .space import Space
 
 # Enough to tell points apart by 10 %; the bundle that is chosen is measured anew, for longer.
 QUICK = Settings(warmup_seconds=0.3, warmup_count=10, seconds=2.0, samples=100, slice_seconds=0.1, cap=1.5)

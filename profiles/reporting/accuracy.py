@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ..parity import Parity
-from ..sensitivity import LayerNoise, ParityByLayer, Sensitivity
+from ..findings.parity import Parity
+from ..findings.sensitivity import LayerNoise, ParityByLayer, Sensitivity
 from .content import Bar, Bars, Block, Sentences, Table
 from .text import counted, decibels
 

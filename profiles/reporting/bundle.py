@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ..measurement import Latency
-from ..report import Report, megabytes, rows
+from ..findings.report import Report, megabytes, rows
+from ..timing.measurement import Latency
 from .accuracy import by_layer_blocks, parity_blocks, sensitivity_blocks
 from .content import Block, Command, Group, Part, Section, Sentences, Table
 from .findings import Findings

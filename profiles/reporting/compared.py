@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..comparison import Comparison, Side
-from ..report import SHOWN, latency_text, megabytes, rows
+from ..findings.comparison import Comparison, Side
+from ..findings.report import SHOWN, latency_text, megabytes, rows
 from .content import Bar, Bars, Block, Command, Group, Part, Section, Sentences, Status, Table, Tile
 from .findings import Findings
 from .grounds import conditions_blocks, machine_table, strongest, tools_table

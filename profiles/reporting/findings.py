@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..comparison import Comparison
-from ..history import History
-from ..measurement import Interval, Measurement
-from ..profile import Profile
-from ..report import Report
+from ..findings.comparison import Comparison
+from ..findings.history import History
+from ..findings.profile import Profile
+from ..findings.report import Report
+from ..timing.measurement import Interval, Measurement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ..conditions import Conditions, disturbances, stolen
-from ..environment import Machine
-from ..evidence import Evidence
+from ..findings.evidence import Evidence
+from ..machine.conditions import Conditions, disturbances, stolen
+from ..machine.environment import Machine
 from .content import Block, Sentences, Table
 
 MEANINGS = {

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..measurement import Latency, Measurement
-from ..report import SHOWN, latency_text, percentile
+from ..findings.report import SHOWN, latency_text, percentile
+from ..timing.measurement import Latency, Measurement
 from .content import Block, Course, Distribution, Group, Histogram, Line, Table
 from .text import counted, milliseconds
 

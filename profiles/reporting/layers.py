@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ..layers import Coverage, Layer
-from ..profile import SizeSplit
-from ..report import megabytes
+from ..findings.layers import Coverage, Layer
+from ..findings.profile import SizeSplit
+from ..findings.report import megabytes
 from .content import Bar, Bars, Block, Group, Sentences, Table
 from .text import counted, microseconds
 

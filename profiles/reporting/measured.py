@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..layers import coverage
-from ..profile import ColdStart, Profile
-from ..report import latency_text, megabytes
+from ..findings.layers import coverage
+from ..findings.profile import ColdStart, Profile
+from ..findings.report import latency_text, megabytes
 from .content import Bar, Bars, Block, Command, Part, Section, Sentences, Status, Table, Tile
 from .grounds import conditions_blocks, machine_table, tools_table
 from .latencies import Arm, latency_blocks

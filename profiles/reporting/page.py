@@ -11,10 +11,10 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from ..comparison import Comparison
-from ..environment import installed
-from ..profile import Profile
-from ..report import Report
+from ..findings.comparison import Comparison
+from ..findings.profile import Profile
+from ..findings.report import Report
+from ..machine.environment import installed
 from .bundle import bundle_part
 from .compared import comparison_part, overview
 from .content import Page, Part

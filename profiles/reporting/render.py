@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from ..files import json_text
+from ..findings.files import json_text
 from .findings import Subject
 from .html import html
 from .markdown import markdown

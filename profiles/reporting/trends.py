@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..figures import TIMED, UNITS, Figure, spelt
-from ..history import History, Run, series
+from ..findings.figures import TIMED, UNITS, Figure, spelt
+from ..findings.history import History, Run, series
 from .content import GROUPS, Block, Group, Part, Section, Sentences, Status, Step, Table, Tile, Trend
 from .text import counted, listed
 

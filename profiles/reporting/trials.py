@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from ..choice import Choice
-from ..measurement import Latency
-from ..report import latency_text, megabytes
+from ..findings.choice import Choice
+from ..findings.report import latency_text, megabytes
+from ..timing.measurement import Latency
 from .content import Block, Point, Scatter, Sentences, Table
 from .findings import Search, Tried
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..parity import worst
-from ..report import Report, latency_text, megabytes
-from ..verdict import Verdict
+from ..budget.verdict import Verdict
+from ..findings.parity import worst
+from ..findings.report import Report, latency_text, megabytes
 from .content import Status, Tile
 from .grounds import strongest
 from .text import decibels

@@ -31,11 +31,11 @@ from onnx.tools.update_model_dims import update_inputs_outputs_dims
 from results import load, record
 from sections import MEASUREMENT, table, write_section
 
-from edgepress.exporter.profiling.remote import Remote
-from edgepress.exporter.profiling.subject import Subject, open_subject, this_setup
-from edgepress.profiles.compare import Turns, outcome
-from edgepress.profiles.environment import this_machine
-from edgepress.profiles.measure import CallArm, Settings, timed
+from edgepress.backends.places.remote import Remote
+from edgepress.exporter.measuring.subject import Subject, open_subject, this_setup
+from edgepress.profiles.machine.environment import this_machine
+from edgepress.profiles.timing.measure import CallArm, Settings, timed
+from edgepress.profiles.timing.turns import Turns, outcome
 
 WORK = HOME / "agreement"
 TARGETS = {"onnxruntime": "server-cpu", "openvino": "cpu"}

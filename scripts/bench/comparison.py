@@ -25,7 +25,7 @@ from models import HOME, ROOT
 from results import RAW, load, record
 from sections import MEASUREMENT, table, write_section
 
-from edgepress.profiles.environment import this_machine
+from edgepress.profiles.machine.environment import this_machine
 
 EDGEPRESS = Path(sys.executable).with_name("edgepress")
 WORK = HOME / "comparison"

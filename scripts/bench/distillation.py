@@ -23,10 +23,10 @@ from results import load, record
 from sections import table, write_section
 from torch import Tensor, nn
 
+from edgepress.exporter.recipe import TrainingSettings
 from edgepress.exporter.sources import Source, load_source, torch_predict
 from edgepress.exporter.training.loop import train
-from edgepress.exporter.training.settings import TrainingSettings
-from edgepress.profiles.environment import this_machine
+from edgepress.profiles.machine.environment import this_machine
 
 RATE = 3e-3
 ARMS = ("alone", "distilled")

@@ -16,11 +16,11 @@ from tools import TOOLS, quantized
 from edgepress.backends.base import Engine
 from edgepress.backends.onnxruntime import OnnxRuntime
 from edgepress.backends.openvino import OpenVino
-from edgepress.exporter.graphs import read_graph
-from edgepress.profiles.layers import coverage
-from edgepress.profiles.measure import Settings, measure
-from edgepress.profiles.measurement import speedup
-from edgepress.profiles.target import load_target
+from edgepress.exporter.graphs.files import read_graph
+from edgepress.profiles.device.target import load_target
+from edgepress.profiles.findings.layers import coverage
+from edgepress.profiles.timing.measure import Settings, measure
+from edgepress.profiles.timing.measurement import speedup
 
 OURS = {"onnxruntime": "edgepress", "openvino": "edgepress-openvino"}
 

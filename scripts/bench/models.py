@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.sources import Source, load_source, source_from_object
-from edgepress.exporter.stages.capture import capture
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = Path(os.environ.get("EDGEPRESS_BENCH", ROOT / ".bench"))

@@ -17,13 +17,13 @@ from results import load, record
 from sections import table, write_section
 
 from edgepress.backends.registry import load_backend
-from edgepress.exporter.bundle import load_bundle
-from edgepress.exporter.golden import Golden
-from edgepress.exporter.seal import load_report
-from edgepress.profiles.environment import this_machine, tool_versions, usable_cores
-from edgepress.profiles.measure import Settings, measure
-from edgepress.profiles.measurement import speedup
-from edgepress.profiles.report import Report
+from edgepress.exporter.bundle.manifest import load_bundle
+from edgepress.exporter.bundle.seal import load_report
+from edgepress.exporter.capture.golden import Golden
+from edgepress.profiles.findings.report import Report
+from edgepress.profiles.machine.environment import this_machine, tool_versions, usable_cores
+from edgepress.profiles.timing.measure import Settings, measure
+from edgepress.profiles.timing.measurement import speedup
 
 # One inference of mobilenet is calls of small layers: at 0.5 it loses one block of them, at 0.6 two.
 CASES = {

@@ -36,8 +36,8 @@ def edgepress(job: dict[str, Any], batches: Batches) -> None:
     from edgepress.calibration.feeds import checked
     from edgepress.calibration.settled import Settled
     from edgepress.calibration.workers import collect_in_processes
-    from edgepress.exporter.graphs import read_graph
-    from edgepress.exporter.quantizer import Quantizer
+    from edgepress.exporter.graphs.files import read_graph
+    from edgepress.exporter.quantization.quantizer import Quantizer
 
     scheme = _scheme(job["target"])
     graph = read_graph(Path(job["model"]), {})
@@ -57,7 +57,7 @@ def edgepress(job: dict[str, Any], batches: Batches) -> None:
 @functools.cache
 def _scheme(target: str) -> Any:
     """What the peers are given as options; read from its TOML file before the clock runs."""
-    from edgepress.profiles.target import load_target
+    from edgepress.profiles.device.target import load_target
 
     return load_target(target).scheme
 
@@ -179,7 +179,7 @@ FAMILIES: dict[str, tuple[Callable[[dict[str, Any], Batches], None], tuple[str, 
         (
             "onnx_ir",
             "onnxruntime",
-            "edgepress.exporter.quantizer",
+            "edgepress.exporter.quantization.quantizer",
             "edgepress.calibration.settled",
             "edgepress.calibration.workers",
         ),

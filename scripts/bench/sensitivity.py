@@ -17,19 +17,19 @@ from models import ROOT, example
 from sections import table, write_section
 
 from edgepress.backends.base import Graph
-from edgepress.exporter.calibrate import calibration_feeds, gather
-from edgepress.exporter.emulator import emulated, emulator
-from edgepress.exporter.gains import worthwhile
-from edgepress.exporter.mixed import Requirement, relax
+from edgepress.backends.places.reference import emulated, emulator
+from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.pipeline import axis_ranges
-from edgepress.exporter.quantizer import Quantizer
+from edgepress.exporter.quantization.gains import worthwhile
+from edgepress.exporter.quantization.gather import calibration_feeds, gather
+from edgepress.exporter.quantization.noise import Noise, decibel, literal, measure_noise
+from edgepress.exporter.quantization.quantizer import Quantizer
+from edgepress.exporter.quantization.relax import Requirement, relax
 from edgepress.exporter.recipe import Recipe
-from edgepress.exporter.sensitivity import Noise, decibel, literal, measure_noise
 from edgepress.exporter.sources import load_source
-from edgepress.exporter.stages.capture import capture
-from edgepress.profiles.environment import this_machine, tool_versions
-from edgepress.profiles.parity import parity, worst
-from edgepress.profiles.target import load_target
+from edgepress.profiles.device.target import load_target
+from edgepress.profiles.findings.parity import parity, worst
+from edgepress.profiles.machine.environment import this_machine, tool_versions
 
 TARGET, GAIN_DB = "server-cpu", 2.0
 HELD_OUT = 10  # batches of 16 sentences

@@ -29,7 +29,7 @@ from models import HOME, ROOT
 from results import load, record
 from sections import table, write_section
 
-from edgepress.profiles.environment import this_machine
+from edgepress.profiles.machine.environment import this_machine
 
 KILLS = 2
 NOISE = "The clock's time is that of the machine at hand; decision 12 has that of a crowded one."

@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepress.backends.base import Array, Feed, Graph, TensorSpec
-from edgepress.profiles.target import Target, Toolchain
+from edgepress.profiles.device.target import Target, Toolchain
 
 CONVOLUTIONS = ("stem", "first", "second")
 CHANNELS, SIZE, CLASSES = 16, 12, 4

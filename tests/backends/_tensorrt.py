@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepress.backends.base import AxisRange, Graph, TensorSpec
-from edgepress.profiles.target import Option, Precision, Scheme, Target, Toolchain
+from edgepress.profiles.device.target import Option, Precision, Scheme, Target, Toolchain
 
 SCHEME = Scheme(
     name="tensorrt",

@@ -16,8 +16,8 @@ from edgepress.backends._onnxfile import external_files, read_nodes
 from edgepress.backends.base import Graph
 from edgepress.backends.onnxruntime import CONFIG, FLOAT, INTEGER, OnnxRuntime
 from edgepress.errors import InputError
-from edgepress.profiles.layers import Layer, coverage
-from edgepress.profiles.target import Target
+from edgepress.profiles.device.target import Target
+from edgepress.profiles.findings.layers import Layer, coverage
 
 from ._residual import (
     CONVOLUTIONS,

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper, save
 from edgepress.backends._onnxsizes import weight_sizes
 from edgepress.backends.base import Graph
 from edgepress.errors import InputError
-from edgepress.exporter.graphs import weight_bytes
+from edgepress.exporter.graphs.files import weight_bytes
 
 
 def test_every_weight_of_a_captured_graph_belongs_to_a_layer(residual_graph: Graph) -> None:

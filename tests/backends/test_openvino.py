@@ -10,7 +10,7 @@ import pytest
 from edgepress.backends.base import Feed
 from edgepress.backends.openvino import OpenVino
 from edgepress.errors import InputError, UnservedError
-from edgepress.profiles.layers import Layer, coverage
+from edgepress.profiles.findings.layers import Layer, coverage
 
 from ._residual import (
     CONVOLUTIONS,

@@ -17,7 +17,7 @@ from edgepress.backends._cuda import missing
 from edgepress.backends.base import Availability, AxisRange, TensorSpec
 from edgepress.backends.tensorrt import TensorRt, TensorRtRtx
 from edgepress.errors import InputError, UnservedError
-from edgepress.profiles.target import Precision
+from edgepress.profiles.device.target import Precision
 
 from ._tensorrt import WEAK, Net, jetson, residual
 

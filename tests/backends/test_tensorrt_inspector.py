@@ -8,7 +8,7 @@ import pytest
 
 from edgepress.backends._inspector import layers_from_json
 from edgepress.errors import VerificationError
-from edgepress.profiles.layers import coverage
+from edgepress.profiles.findings.layers import coverage
 
 
 def entry(kind: str, tactic: str | None, formats: list[str], name: str = "conv_1", **more: object) -> dict[str, object]:

@@ -11,7 +11,7 @@ import pytest
 from edgepress.backends.base import AxisRange, Graph, TensorSpec
 from edgepress.backends.tensorrt import TensorRt, TensorRtRtx
 from edgepress.errors import InputError
-from edgepress.profiles.target import Precision
+from edgepress.profiles.device.target import Precision
 
 from ._tensorrt import RANGES, WEAK, jetson
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgepress.calibration.affine import affine, weight_scales
-from edgepress.profiles.target import load_target
+from edgepress.profiles.device.target import load_target
 
 X86, ARM, TENSORRT = (load_target(name).scheme for name in ("server-cpu", "rpi5", "rtx"))
 finite = st.floats(-1e6, 1e6, width=32)

@@ -8,9 +8,9 @@ from edgepress.calibration import portions
 from edgepress.calibration.collect import collect
 from edgepress.calibration.feeds import feeds_from_object
 from edgepress.calibration.portions import Portions
-from edgepress.exporter.graphs import read_graph
-from edgepress.exporter.quantizer import Quantizer
-from edgepress.profiles.target import load_target
+from edgepress.exporter.graphs.files import read_graph
+from edgepress.exporter.quantization.quantizer import Quantizer
+from edgepress.profiles.device.target import load_target
 
 IMAGE = TensorSpec(name="x", dtype="float32", shape=("batch", 3, 4))
 
@@ -64,8 +64,8 @@ def test_sums_and_digest_do_not_depend_on_the_batch_size(digits, batch, monkeypa
 
 @pytest.fixture(scope="module")
 def digits(examples, tmp_path_factory):
+    from edgepress.exporter.capture.capture import capture
     from edgepress.exporter.sources import load_source
-    from edgepress.exporter.stages.capture import capture
 
     source = load_source(str(examples / "digits.py"))
     path = tmp_path_factory.mktemp("digits") / "model.onnx"

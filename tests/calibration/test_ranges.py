@@ -4,7 +4,7 @@ import pytest
 from edgepress.calibration.affine import affine
 from edgepress.calibration.ranges import METHODS, find_range
 from edgepress.calibration.statistics import TensorStatistics
-from edgepress.profiles.target import load_target
+from edgepress.profiles.device.target import load_target
 
 X86, TENSORRT = (load_target(name).scheme for name in ("server-cpu", "rtx"))
 

@@ -12,9 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgepress.calibration.collect import collect
 from edgepress.errors import InputError
-from edgepress.exporter.graphs import read_graph
-from edgepress.exporter.quantizer import LIFTS, Quantizer
-from edgepress.profiles.target import load_target
+from edgepress.exporter.graphs.files import read_graph
+from edgepress.exporter.quantization.quantizer import LIFTS, Quantizer
+from edgepress.profiles.device.target import load_target
 
 SCHEMES = {name: load_target(name).scheme for name in ("cpu", "server-cpu", "rpi5", "rtx")}
 RNG = np.random.default_rng(0)
@@ -219,8 +219,8 @@ MEMORY = """
     import numpy as np
     from edgepress.calibration.collect import collect
     from edgepress.exporter.graphs import read_graph
-    from edgepress.exporter.quantizer import Quantizer
-    from edgepress.profiles.target import load_target
+    from edgepress.exporter.quantization.quantizer import Quantizer
+    from edgepress.profiles.device.target import load_target
 
     def status(field):
         text = Path("/proc/self/status").read_text()

@@ -6,7 +6,7 @@ from edgepress.calibration.affine import affine
 from edgepress.calibration.collect import Collector
 from edgepress.calibration.ranges import find_range
 from edgepress.calibration.settled import Settled
-from edgepress.profiles.target import load_target
+from edgepress.profiles.device.target import load_target
 
 SCHEME = load_target("server-cpu").scheme
 

@@ -15,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from edgepress.backends.base import AxisRange, Backend, Engine, Feed, Graph, TensorSpec
 from edgepress.backends.registry import backend_names, load_backend
 from edgepress.errors import InputError
-from edgepress.profiles.parity import parity, worst
-from edgepress.profiles.target import Target, Toolchain
+from edgepress.profiles.device.target import Target, Toolchain
+from edgepress.profiles.findings.parity import parity, worst
 
 SINGLE_DB = 100.0  # agreement of two float32 runtimes that sum in another order, measured 130 dB and more
 

@@ -11,10 +11,10 @@ from onnx import numpy_helper
 
 from edgepress.calibration.collect import collect
 from edgepress.calibration.feeds import checked, feeds_from_object
-from edgepress.exporter.quantizer import LIFTS, Quantizer
+from edgepress.exporter.capture.capture import capture
+from edgepress.exporter.quantization.quantizer import LIFTS, Quantizer
 from edgepress.exporter.sources import load_source
-from edgepress.exporter.stages.capture import capture
-from edgepress.profiles.target import load_target
+from edgepress.profiles.device.target import load_target
 
 SCHEMES = {name: load_target(name).scheme for name in ("cpu", "server-cpu", "rpi5", "rtx")}
 SMALL = ("digits", "mobilenet", "vit", "classics/mlp", "classics/convnet")

@@ -14,7 +14,7 @@ import pytest
 from edgepress.backends.registry import backend_names
 from edgepress.exporter import cli
 from edgepress.exporter.cli.summary import command_line
-from edgepress.profiles.target import target_aliases, target_names
+from edgepress.profiles.device.target import target_aliases, target_names
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -134,7 +134,7 @@ def test_a_report_repeats_the_command_without_places_of_this_machine(
 
 
 def test_a_bug_keeps_its_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgepress.profiles import target
+    from edgepress.profiles.device import target
 
     def broken(name: str) -> None:
         raise RuntimeError("a bug")

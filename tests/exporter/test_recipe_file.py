@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from edgepress.backends.base import AxisRange
 from edgepress.calibration.ranges import METHODS
 from edgepress.errors import InputError
-from edgepress.exporter.quantizer import LIFTS
-from edgepress.exporter.recipe import Recipe
+from edgepress.exporter.quantization.quantizer import LIFTS
+from edgepress.exporter.recipe import Recipe, TrainingSettings
 from edgepress.exporter.recipe_file import (
     _descriptions,
     dump_recipe,
@@ -26,8 +26,7 @@ from edgepress.exporter.recipe_file import (
     recipe_schema,
     template,
 )
-from edgepress.exporter.training.settings import TrainingSettings
-from edgepress.profiles.limits import Drop, LatencyLimit, SizeLimit
+from edgepress.profiles.budget.limits import Drop, LatencyLimit, SizeLimit
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "recipe.schema.json"
 KEY = re.compile(r"\[?(\w+)(?:]| = )")

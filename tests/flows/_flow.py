@@ -29,7 +29,7 @@ FORKING = """
 import gc, json, os, pathlib, resource, sys, tempfile
 import torch, torch.export, onnxscript  # and no runtime: some start threads, which do not survive a fork
 import edgepress.exporter.pipeline, edgepress.exporter.sources
-from edgepress.exporter.sources.torch_to_onnx import exported
+from edgepress.exporter.capture.torch_to_onnx import exported
 
 # One small export loads all that torch and onnxscript load at their first.
 with tempfile.TemporaryDirectory() as scratch:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgepress.exporter.bundle import load_bundle
-from edgepress.exporter.seal import load_report, seal
-from edgepress.profiles.measurement import Measurement
-from edgepress.profiles.report import TaskMetric
+from edgepress.exporter.bundle.manifest import load_bundle
+from edgepress.exporter.bundle.seal import load_report, seal
+from edgepress.profiles.findings.report import TaskMetric
+from edgepress.profiles.timing.measurement import Measurement
 
 JUDGED = """
 

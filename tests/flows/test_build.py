@@ -66,7 +66,7 @@ def test_a_damaged_bundle_is_not_built(digits: dict[str, Path], cli: Cli, tmp_pa
 
 def unbuilt(bundle: Path) -> Path:
     """Make of a bundle what an export gives whose machine could not compile: no engine, and the reason."""
-    from edgepress.exporter.bundle import hash_files
+    from edgepress.exporter.bundle.manifest import hash_files
 
     shutil.rmtree(bundle / "engine")
     (bundle / "engine").mkdir()

@@ -29,7 +29,7 @@ def name(path: Path) -> str:
 def test_every_command_parses(path: Path) -> None:
     """Each command's options and targets exist, also where it takes another device to run it."""
     from edgepress.exporter.cli import COMMANDS, cli
-    from edgepress.profiles.target import load_target
+    from edgepress.profiles.device.target import load_target
 
     for command in load_page(path).commands:
         words = shlex.split(command.words)

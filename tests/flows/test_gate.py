@@ -17,13 +17,13 @@ import pytest
 
 import edgepress
 from edgepress.errors import BudgetError
-from edgepress.exporter import timing
 from edgepress.exporter.gate.outlets import Outlets
 from edgepress.exporter.gate.run import Gate
-from edgepress.profiles.budget import parse_limit
-from edgepress.profiles.measure import Settings, measure
-from edgepress.profiles.measurement import Measurement
-from edgepress.profiles.report import TaskMetric
+from edgepress.profiles.budget.budget import parse_limit
+from edgepress.profiles.findings.report import TaskMetric
+from edgepress.profiles.timing import in_turn as timing
+from edgepress.profiles.timing.measure import Settings, measure
+from edgepress.profiles.timing.measurement import Measurement
 
 from ._flow import SMALL, Cli, read
 from ._judged import JUDGED, copied, steady

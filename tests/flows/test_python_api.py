@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import edgepress
-from edgepress.exporter.seal import load_report
-from edgepress.profiles.report import TaskMetric
+from edgepress.exporter.bundle.seal import load_report
+from edgepress.profiles.findings.report import TaskMetric
 
 
 class Blend(nn.Module):

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 import edgepress
-from edgepress.exporter import timing
-from edgepress.exporter.seal import load_report
-from edgepress.profiles.measure import Settings, measure
+from edgepress.exporter.bundle.seal import load_report
+from edgepress.profiles.timing import in_turn as timing
+from edgepress.profiles.timing.measure import Settings, measure
 
 from ._flow import Cli, read
 

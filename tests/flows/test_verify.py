@@ -91,7 +91,7 @@ def test_an_engine_that_computes_something_else_fails_although_every_hash_is_rig
     """Golden outputs of other weights, with their hashes entered."""
     import numpy as np
 
-    from edgepress.exporter.bundle import sha256
+    from edgepress.exporter.bundle.manifest import sha256
 
     path = bundle / "golden" / "outputs.npz"
     with np.load(path) as file:

@@ -10,12 +10,12 @@ from torch import nn
 
 from edgepress.backends.base import AxisRange
 from edgepress.errors import VerificationError
-from edgepress.exporter.graphs import read_graph
+from edgepress.exporter.capture.capture import capture
+from edgepress.exporter.graphs.files import read_graph
 from edgepress.exporter.pruning.sparse import found_sparsity, graph_sparsity, sparsify
-from edgepress.exporter.quantizer import Quantizer
+from edgepress.exporter.quantization.quantizer import Quantizer
 from edgepress.exporter.sources import source_from_object
-from edgepress.exporter.stages.capture import capture
-from edgepress.profiles.target import load_target, target_names
+from edgepress.profiles.device.target import load_target, target_names
 
 
 def fours(weight):

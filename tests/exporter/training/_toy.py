@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgepress.errors import InputError
+from edgepress.exporter.recipe import TrainingSettings
 from edgepress.exporter.sources import Source, source_from_object
 from edgepress.exporter.training.loop import TrainingOutcome, train
-from edgepress.exporter.training.settings import TrainingSettings
 
 BATCHES, BATCH = 6, 16
 SETTINGS = TrainingSettings(epochs=4, learning_rate=0.02)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
+from edgepress.exporter.recipe import TrainingSettings
 from edgepress.exporter.training.loop import train
-from edgepress.exporter.training.settings import TrainingSettings
 
 from ._toy import net, toy
 

@@ -8,9 +8,9 @@ import pytest
 from torch import nn
 
 from edgepress.errors import InputError
+from edgepress.exporter.recipe import TrainingSettings
 from edgepress.exporter.training import loop
 from edgepress.exporter.training.loop import train
-from edgepress.exporter.training.settings import TrainingSettings
 
 from ._toy import BATCHES, SETTINGS, net, same, toy, weights
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from edgepress.errors import InputError, UnservedError
+from edgepress.exporter.recipe import TrainingSettings
 from edgepress.exporter.training import loop
 from edgepress.exporter.training.loop import train
-from edgepress.exporter.training.settings import TrainingSettings
 
 from ._toy import SETTINGS, fails, net, toy, training
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from edgepress.errors import InputError
+from edgepress.exporter.recipe import TrainingSettings
 from edgepress.exporter.training.loop import train
-from edgepress.exporter.training.settings import TrainingSettings
 from edgepress.exporter.training.setup import rate
 
 from ._toy import BATCHES, SETTINGS, loss, net, points, same, toy, weights

@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 sys.path.insert(0, {here!r})
 from _toy import loss, net, toy, training
 from edgepress.exporter.training import loop
-from edgepress.exporter.training.settings import TrainingSettings
+from edgepress.exporter.recipe import TrainingSettings
 
 loop.CHECKPOINT_SECONDS = 0.0
 pause, out = float(sys.argv[1]), Path(sys.argv[2])

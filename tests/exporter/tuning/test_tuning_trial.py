@@ -20,9 +20,9 @@ from edgepress.exporter.tuning.baseline import Baseline, baseline
 from edgepress.exporter.tuning.result import Result
 from edgepress.exporter.tuning.space import space_of
 from edgepress.exporter.tuning.trial import Trials
-from edgepress.profiles.budget import Budget
-from edgepress.profiles.limits import Drop, LatencyLimit, SizeLimit
-from edgepress.profiles.target import load_target
+from edgepress.profiles.budget.budget import Budget
+from edgepress.profiles.budget.limits import Drop, LatencyLimit, SizeLimit
+from edgepress.profiles.device.target import load_target
 
 INT8 = {"precision": "int8", "threads": 1, "prune": 0, "ranges": "auto"}
 FP32 = {"precision": "fp32", "threads": 1, "prune": 0}

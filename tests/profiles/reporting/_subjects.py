@@ -7,24 +7,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 
-from edgepress.profiles.choice import Choice, Contender
-from edgepress.profiles.compare import Turns, outcome
-from edgepress.profiles.comparison import Comparison, Side
-from edgepress.profiles.conditions import Conditions
-from edgepress.profiles.environment import Machine
-from edgepress.profiles.evidence import Evidence
-from edgepress.profiles.layers import Layer, coverage
-from edgepress.profiles.measure import Settings, measure
-from edgepress.profiles.measurement import Interval, Measurement, speedup
-from edgepress.profiles.memory import Memory
-from edgepress.profiles.parity import Parity
-from edgepress.profiles.profile import ColdStart, Measured, Profile, Setup, SizeSplit, Throughput
-from edgepress.profiles.pruning import PrunedGroup, Pruning
-from edgepress.profiles.report import Report, Sizes, TaskMetric
+from edgepress.profiles.budget.verdict import Verdict
+from edgepress.profiles.findings.choice import Choice, Contender
+from edgepress.profiles.findings.comparison import Comparison, Side
+from edgepress.profiles.findings.evidence import Evidence
+from edgepress.profiles.findings.layers import Layer, coverage
+from edgepress.profiles.findings.parity import Parity
+from edgepress.profiles.findings.profile import ColdStart, Measured, Profile, Setup, SizeSplit, Throughput
+from edgepress.profiles.findings.pruning import PrunedGroup, Pruning
+from edgepress.profiles.findings.report import Report, Sizes, TaskMetric
+from edgepress.profiles.findings.sensitivity import LayerNoise, LayerParity, ParityByLayer, Sensitivity, Trial
+from edgepress.profiles.findings.training import Epoch, TrainingRun
+from edgepress.profiles.machine.conditions import Conditions
+from edgepress.profiles.machine.environment import Machine
+from edgepress.profiles.machine.memory import Memory
 from edgepress.profiles.reporting.findings import Findings, Search, Tried
-from edgepress.profiles.sensitivity import LayerNoise, LayerParity, ParityByLayer, Sensitivity, Trial
-from edgepress.profiles.training import Epoch, TrainingRun
-from edgepress.profiles.verdict import Verdict
+from edgepress.profiles.timing.measure import Settings, measure
+from edgepress.profiles.timing.measurement import Interval, Measurement, speedup
+from edgepress.profiles.timing.turns import Turns, outcome
 
 BRIEF = Settings(warmup_seconds=0.02, warmup_count=5, seconds=0.3, samples=300, slice_seconds=0.02)
 MACHINE = Machine(processor="A Processor", arch="x86_64", cores=2, isa=("avx2",), system="Linux 6.1, Python 3.11.7")

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from edgepress.errors import InputError
-from edgepress.exporter.findings import load_subject
-from edgepress.profiles.comparison import load_comparison
-from edgepress.profiles.files import json_text
-from edgepress.profiles.parity import Parity
-from edgepress.profiles.profile import save_profile
+from edgepress.exporter.bundle.subjects import load_subject
+from edgepress.profiles.findings.comparison import load_comparison
+from edgepress.profiles.findings.files import json_text
+from edgepress.profiles.findings.parity import Parity
+from edgepress.profiles.findings.profile import save_profile
 
 from ._subjects import comparison, profile
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from edgepress.profiles.files import json_text
-from edgepress.profiles.measurement import Measurement
-from edgepress.profiles.report import Report
+from edgepress.profiles.findings.files import json_text
+from edgepress.profiles.findings.report import Report
 from edgepress.profiles.reporting.content import Bars, Course, Distribution, Page, Scatter, Table
 from edgepress.profiles.reporting.findings import Findings, Subject
 from edgepress.profiles.reporting.html import html
 from edgepress.profiles.reporting.markdown import figures, markdown
 from edgepress.profiles.reporting.page import document_of, json_schema, page_of
 from edgepress.profiles.reporting.render import rendered
+from edgepress.profiles.timing.measurement import Measurement
 
 from ._subjects import comparison, measured, measured_report, profile, samples, unmeasured
 

@@ -1,0 +1,1 @@
+"""The directory that is shipped: written, sealed, read, verified, and finished on its device."""

@@ -1,0 +1,279 @@
+"""The directory that is shipped: its manifest, its hashes, and how it comes to exist whole or not at all.
+
+Nothing here needs torch or onnx: a device reads and checks bundles with the base install.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
+
+from ...backends.base import AxisRange, Engine, Graph, TensorSpec
+from ...errors import InputError, VerificationError
+from ...profiles.device.target import Precision, Target
+from ...profiles.findings.evidence import Evidence
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+# These carry dates and measurements, so they are hashed apart from what the same inputs reproduce.
+LATENCY = "latency.npz"
+FALLBACK = "fallback/model.onnx"
+MEASURED_FILES = ("report.html", "report.json", "report.md", LATENCY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileEntry:
+    """sha256 (hex) and size in bytes of one file."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEntry:
+    """The graph in the bundle and the model it came from."""
+
+    name: str
+    source_kind: str
+    source_digest: str
+    graph_digest: str
+    opset: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    axes: Mapping[str, AxisRange] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineEntry:
+    """The engine in the bundle; `path` is None where it is not built yet, and `why` says so."""
+
+    backend: str
+    precision: Precision
+    path: str | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FallbackEntry:
+    """The float graph in `fallback/`, for a device that measures which precision is faster there."""
+
+    precision: Precision
+    graph_digest: str
+    minimum_sqnr_db: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What depends on the run: dates, figures, and the files that carry them."""
+
+    date: str
+    evidence: tuple[Evidence, ...]
+    metrics: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    files: Mapping[str, FileEntry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """`manifest.json`. Paths are relative, with forward slashes.
+
+    Attributes:
+        minimum_sqnr_db: what an engine must reach on the golden inputs, in dB, on every output.
+        fallback: None where the choice of the precision is settled.
+        files: every file of the bundle but the manifest and those under `measured`.
+    """
+
+    schema: int = SCHEMA
+    model: ModelEntry
+    target: Target
+    recipe: Mapping[str, Any]
+    engine: EngineEntry
+    minimum_sqnr_db: float
+    fallback: FallbackEntry | None = None
+    files: Mapping[str, FileEntry] = field(default_factory=dict)
+    tools: Mapping[str, str] = field(default_factory=dict)
+    measured: Measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A bundle on disk and its manifest."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def graph(self) -> Graph:
+        """The graph that the engine is compiled from."""
+        model = self.manifest.model
+        return Graph(
+            path=self.path / "model.onnx",
+            inputs=model.inputs,
+            outputs=model.outputs,
+            opset=model.opset,
+            digest=model.graph_digest,
+            axes=model.axes,
+        )
+
+    @property
+    def fallback(self) -> Graph | None:
+        """The float graph that goes along, None where the choice of the precision is settled."""
+        entry = self.manifest.fallback
+        return None if entry is None else replace(self.graph, path=self.path / FALLBACK, digest=entry.graph_digest)
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine, None where it is still to be built on the device."""
+        entry = self.manifest.engine
+        if entry.path is None:
+            return None
+        return Engine(
+            path=self.path / entry.path,
+            backend=entry.backend,
+            precision=entry.precision,
+            inputs=self.manifest.model.inputs,
+            outputs=self.manifest.model.outputs,
+        )
+
+    @property
+    def report(self) -> Path:
+        """The report for people."""
+        return self.path / "report.html"
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Read a bundle's manifest; hashes are not checked here.
+
+    Raises:
+        InputError: not a bundle, or a manifest of another schema.
+    """
+    file = path / MANIFEST
+    if not file.is_file():
+        raise InputError(f"{path} is not a bundle: it has no {MANIFEST}.", hint="`edgepress export` makes one.")
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+            found = data.get("schema") if isinstance(data, dict) else None
+            raise InputError(f"{file} has schema {found!r}; this edgepress reads {SCHEMA}.")
+        return Bundle(path=path, manifest=TypeAdapter(Manifest).validate_python(data))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{file} cannot be read: {error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{file}: `{'.'.join(map(str, first['loc']))}`: {first['msg']}.") from error
+
+
+def write_manifest(directory: Path, manifest: Manifest) -> None:
+    """Write the manifest, sorted and indented, so that the same values give the same bytes."""
+    text = json.dumps(to_jsonable_python(manifest), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    (directory / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def hash_files(directory: Path) -> tuple[dict[str, FileEntry], dict[str, FileEntry]]:
+    """Entries of all files below the directory but the manifest: (reproducible, measured)."""
+    entries = {
+        path.relative_to(directory).as_posix(): FileEntry(sha256=sha256(path), size=path.stat().st_size)
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path != directory / MANIFEST
+    }
+    measured = {name: entry for name, entry in entries.items() if name in MEASURED_FILES}
+    return {name: entry for name, entry in entries.items() if name not in measured}, measured
+
+
+def check_files(bundle: Bundle) -> int:
+    """Compare every file with the manifest; returns how many were checked.
+
+    Raises:
+        VerificationError: a file is missing, changed, or not in the manifest; all of them are named.
+    """
+    expected = {**bundle.manifest.files, **bundle.manifest.measured.files}
+    reproducible, measured = hash_files(bundle.path)
+    found = {**reproducible, **measured}
+    faults = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
+    faults += [f"{name} is not in the manifest" for name in sorted(found.keys() - expected.keys())]
+    faults += [
+        f"{name} was changed" for name in sorted(expected.keys() & found.keys()) if expected[name] != found[name]
+    ]
+    if bundle.manifest.engine.path not in (None, *expected):
+        faults.append(f"the engine {bundle.manifest.engine.path} is not among the manifest's files")
+    if faults:
+        raise VerificationError(
+            f"{bundle.path}: {'; '.join(faults)}.", hint="Copy the bundle again, whole, or export it again."
+        )
+    return len(expected)
+
+
+def sha256(path: Path) -> str:
+    """Hex sha256 of a file, read in blocks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def new_directory(destination: Path, *, force: bool) -> Iterator[Path]:
+    """A temporary directory beside the destination that becomes it when the block ends well, and vanishes otherwise.
+
+    Raises:
+        InputError: the destination exists and `force` is not set, or its parent is not writable.
+    """
+    check_destination(destination, force=force)
+    made = [parent for parent in destination.absolute().parents if not parent.exists()]
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
+    try:
+        work.chmod(0o755)
+        yield work
+        _move_into_place(work, destination)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        for parent in made:
+            with suppress(OSError):  # not empty: the bundle, or another process's, is in it
+                parent.rmdir()
+
+
+def check_destination(destination: Path, *, force: bool) -> None:
+    """Fail before any work is done where the bundle could not be written.
+
+    Raises:
+        InputError: it exists and `force` is not set, is not a bundle that may be replaced, or cannot be created.
+    """
+    if destination.exists() or destination.is_symlink():
+        if not force:
+            raise InputError(
+                f"{destination} exists.", hint="Replace it whole with --force, or choose another --output."
+            )
+        if not (destination / MANIFEST).is_file() and (not destination.is_dir() or any(destination.iterdir())):
+            raise InputError(f"{destination} exists and is not a bundle; --force replaces bundles only.")
+    parent = next(p for p in destination.absolute().parents if p.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"{parent} is not a writable directory.", hint="Choose another --output.")
+
+
+def _move_into_place(work: Path, destination: Path) -> None:
+    """Rename; an old bundle is set aside first and put back if the rename fails or is interrupted."""
+    if not destination.exists():
+        work.rename(destination)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{destination.name}.old.", dir=destination.parent))
+    old = aside / "bundle"
+    try:
+        destination.rename(old)
+        work.rename(destination)
+    finally:
+        if old.exists() and not destination.exists():
+            old.rename(destination)
+        shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,132 @@
+"""What a report is about, read from where it lies: bundles, measurements, comparisons, and what a search tried."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from ...errors import InputError
+from ...profiles.budget.budget import Budget
+from ...profiles.findings import comparison, profile
+from ...profiles.findings.files import read_json
+from ...profiles.findings.history import load_history
+from ...profiles.findings.point import in_words
+from ...profiles.reporting.findings import Findings, Search, Subject, Trends, Tried
+from ...profiles.timing.measurement import Interval
+from .manifest import LATENCY, Bundle, load_bundle, sha256
+from .samples import load_samples
+from .seal import load_report
+
+STUDY = ".tune"  # what `edgepress tune` appends to the name of a bundle
+RESULTS = "results.json"
+
+
+def load_subject(path: Path, study: Path | None = None) -> Subject:
+    """A bundle, or the file of a measurement or a comparison.
+
+    Args:
+        study: the directory of the search that a bundle came from; by default the one beside it, if there is one.
+
+    Raises:
+        InputError: it is none of these, damaged, or of another version.
+    """
+    if not path.exists():
+        raise InputError(
+            f"{path} does not exist.", hint="Give a bundle, or a file of `edgepress profile` or `compare`."
+        )
+    if path.is_dir():
+        return _bundle(path, study)
+    if path.suffix.lower() == ".jsonl":
+        return load_trends(path)
+    data = read_json(path, profile.MADE_BY)
+    kind = data.get("kind") if isinstance(data, dict) else None
+    if kind == profile.KIND:
+        return profile.load_profile(path)
+    if kind == comparison.KIND:
+        return comparison.load_comparison(path)
+    raise InputError(
+        f"{path} is neither a bundle nor a measurement: its kind is {kind!r}.",
+        hint="Give a bundle's directory, or what `edgepress profile` or `edgepress compare` wrote with --output.",
+    )
+
+
+def load_trends(path: Path) -> Trends:
+    """A history file.
+
+    Raises:
+        InputError: it cannot be read, or holds no run.
+    """
+    return Trends(name=path.name, history=load_history(path))
+
+
+def _bundle(path: Path, study: Path | None) -> Findings:
+    bundle = load_bundle(path)
+    report = load_report(path)
+    _check_unchanged(bundle)
+    name = path.resolve().name
+    beside = path.resolve().with_name(f"{name}{STUDY}")
+    where = study or (beside if (beside / RESULTS).is_file() else None)
+    search = None if where is None else load_search(where, Budget.of(bundle.manifest.recipe))
+    return Findings(name=name, report=report, samples=load_samples(path, report.latency), search=search)
+
+
+def _check_unchanged(bundle: Bundle) -> None:
+    """What is shown is what the export wrote; the engine is for `edgepress verify` to check."""
+    for name, entry in bundle.manifest.measured.files.items():
+        file = bundle.path / name
+        if name in ("report.json", LATENCY) and (not file.is_file() or sha256(file) != entry.sha256):
+            what = "was changed" if file.is_file() else "is missing"
+            raise InputError(f"{bundle.path}: {name} {what}.", hint="Copy the bundle again, whole, or export it again.")
+
+
+def load_search(directory: Path, budget: Budget) -> Search:
+    """What `edgepress tune` left in its directory.
+
+    Raises:
+        InputError: it is no such directory, or damaged.
+    """
+    file = directory / RESULTS
+    if not file.is_file():
+        hint = "Give the directory MODEL-TARGET.tune that `edgepress tune` wrote."
+        raise InputError(f"{directory} holds no finished search: it has no {RESULTS}.", hint=hint)
+    data = read_json(file, "edgepress tune")
+    try:
+        front, chosen = set(data["front"]), data["chosen"]
+        tried = tuple(_tried(one, one["number"] in front, one["number"] == chosen) for one in data["results"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{file} is not what `edgepress tune` writes.", hint="Search again.") from error
+    timed = any(one.latency is not None for one in tried)
+    scored = any(one.get("metric") is not None for one in data["results"])
+    return Search(
+        tried=tried,
+        quality="task metric" if scored else "SQNR against FP32, dB",
+        how="Each point was measured in turn with FP32; its latency is that ratio times FP32's median over all points, "
+        "so that a point of a busy moment compares with one of a calm moment."
+        if timed
+        else "",
+        most_ms=next((limit.ms for limit in budget.latencies() if limit.percentile == 50), None),
+        most_bytes=None if budget.size is None else budget.size.bytes,
+    )
+
+
+def _tried(result: dict[str, Any], front: bool, chosen: bool) -> Tried:
+    p50 = (result["latency"] or {}).get("50")
+    quality = result["metric"] if result["metric"] is not None else result["sqnr_db"]
+    return Tried(
+        name=_words(result["point"]),
+        latency=None if p50 is None else _INTERVAL.validate_python(p50),
+        size=result["size"],
+        quality=None if quality is None else float(quality),
+        front=front,
+        chosen=chosen,
+        early=result["early"],
+    )
+
+
+def _words(point: dict[str, Any]) -> str:
+    return in_words(point)
+
+
+_INTERVAL: TypeAdapter[Interval] = TypeAdapter(Interval)

@@ -1,0 +1,1 @@
+"""One precision, made and judged; and the contest that decides which is shipped."""

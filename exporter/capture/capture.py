@@ -1,0 +1,246 @@
+"""From a source to an ONNX graph at the target's opset, and the proof that both compute the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...backends.base import Array, AxisRange, Feed, Graph
+from ...errors import InputError, UnservedError, VerificationError
+from ...profiles.findings.parity import Parity, parity
+from ..graphs.files import read_graph, write_model
+from ..graphs.synthesis import synthesize
+from ..sources import Predict, Source, torch_predict
+from ..sources.traceback import user_traceback
+from .clean_metadata import clean_metadata
+from .mean_to_pool import mean_to_pool
+from .onnx_to_opset import LOWEST_OPSET, converted
+from .torch_to_onnx import exported
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+# Float32 kernels of two runtimes differ by rounding, about 1e-6 a layer; a wrong graph is off by far more than this.
+TOLERANCE, LEAST_COSINE = 1e-3, 0.9999
+
+
+def capture(source: Source, opset: int, path: Path, axes: Mapping[str, AxisRange]) -> Graph:
+    """Write the source as ONNX to `path`, cleaned: the same source gives the same bytes.
+
+    A torch model is exported at exactly `opset`; an ONNX file keeps its own between 13 and `opset`. Batch normalization
+    is folded, constants are initializers, and inputs, outputs and free axes carry the source's names.
+
+    Args:
+        path: the `.onnx` file to write; large weights go beside it.
+        axes: ranges of the free axes by name, carried in the graph.
+
+    Raises:
+        InputError: the model cannot be exported; the user's line and a remedy are given.
+        UnservedError: the exporter produced another opset than asked.
+    """
+    model = exported(source, opset, path.parent) if source.onnx is None else converted(source.onnx, opset)
+    _check_opset(model, source, opset)
+    _name_axes(model, source)
+    if source.module is not None:
+        _name_output_axes(model.graph, source)
+    mean_to_pool(model)
+    clean_metadata(model, rename=source.onnx is None)
+    write_model(model, path)
+    return read_graph(path, axes)
+
+
+def prove_capture(source: Source, graph: Graph, seed: int) -> dict[str, Parity]:
+    """Compare the graph with what it was captured from, by output name, on the CPU.
+
+    The feeds are the example, a synthetic one of its shape, and synthetic ones with the free axes at their smallest
+    size and at up to twice the usual one. The reference is the torch module, or the ONNX file that was given.
+
+    Raises:
+        VerificationError: they disagree, or the model gives NaN or Inf.
+        InputError: the model itself fails at a size that its free axes are said to have.
+    """
+    run = _onnx_predict(graph.path)
+    original = _original(source)
+    feeds = _proof_feeds(source, graph, seed)
+    references = [_reference(original, feed, graph) for feed in feeds]
+    found = parity(references, [run(feed) for feed in feeds])
+    for name, agreement in found.items():
+        _judge(name, agreement, [reference[name] for reference in references])
+    return found
+
+
+def _check_opset(model: ir.Model, source: Source, opset: int) -> None:
+    got = model.opset_imports.get("")
+    exact = source.onnx is None
+    if got is None or got > opset or (got < opset if exact else got < LOWEST_OPSET):
+        raise UnservedError(
+            f"{source.name} was asked for at ONNX opset {opset} and came out at {got}.",
+            hint="Choose a target or a toolchain (TARGET@TOOLCHAIN) with another opset.",
+        )
+
+
+def _name_axes(model: ir.Model, source: Source) -> None:
+    """Call the free axes as the source does, in every value's shape, and check that they did stay free.
+
+    Raises:
+        InputError: an axis was fixed, or two names turned out to be one size.
+    """
+    names: dict[str, str] = {}
+    for value in model.graph.inputs:
+        for axis, wanted in source.dynamic.get(str(value.name), {}).items():
+            size = _named_size(value, axis, wanted)
+            if isinstance(size, int):
+                raise _fixed(wanted, str(value.name), axis, size)
+            if names.setdefault(size, wanted) != wanted:
+                raise InputError(
+                    f"The axes {names[size]!r} and {wanted!r} of {source.name} always have the same size.",
+                    hint="Give them one name.",
+                )
+    changed = {old: new for old, new in names.items() if old != new}
+    if changed:
+        _rename_sizes(model, changed)
+
+
+def _named_size(value: ir.Value, axis: int, name: str) -> int | str:
+    """The size of an input's axis; a free one without a name is given it."""
+    import onnx_ir as ir
+
+    assert value.shape is not None
+    sizes = [size if isinstance(size, int) else size.value for size in value.shape]
+    if sizes[axis] is None:
+        sizes[axis] = name
+        value.shape = ir.Shape(sizes)
+    found = sizes[axis]
+    assert found is not None
+    return found
+
+
+def _name_output_axes(graph: ir.Graph, source: Source) -> None:
+    """Where the exporter lost track of an output's sizes, read them off the module, run at other sizes of the axes."""
+    import onnx_ir as ir
+
+    usual = {n: source.inputs[name].shape[axis] for name, free in source.dynamic.items() for axis, n in free.items()}
+    if all(_is_known(value.shape, usual) for value in graph.outputs):
+        return
+    # A factor of its own tells each axis from the others, and keeps what a size must be divisible by.
+    other = {name: size * (2 + index) for index, (name, size) in enumerate(usual.items())}
+    predict = torch_predict(source)
+    one = predict(source.inputs)
+    try:
+        two = predict(synthesize(source.inputs, source.dynamic, other, seed=0))
+    except Exception:
+        return  # too large for this model; only names are lost, and the proof runs at the sizes that count
+    for value in graph.outputs:
+        name = str(value.name)
+        sizes = zip(one[name].shape, two[name].shape, strict=True)
+        value.shape = ir.Shape([_label(a, b, usual, other, f"{name}_axis{i}") for i, (a, b) in enumerate(sizes)])
+
+
+def _is_known(shape: ir.Shape | None, axes: Mapping[str, int]) -> bool:
+    return shape is not None and all(isinstance(size, int) or size.value in axes for size in shape)
+
+
+def _label(first: int, second: int, usual: Mapping[str, int], other: Mapping[str, int], fallback: str) -> int | str:
+    """The size that did not change, else the axis that changed as it did."""
+    if first == second:
+        return first
+    return next((name for name in usual if (usual[name], other[name]) == (first, second)), fallback)
+
+
+def _fixed(name: str, tensor: str, axis: int, size: int) -> InputError:
+    return InputError(
+        f"Axis {name!r} (axis {axis} of {tensor!r}) cannot stay free: the model fixes it to {size}.",
+        hint=f"Write forward without that number (use {tensor}.shape[{axis}]), or do not declare the axis free.",
+    )
+
+
+def _rename_sizes(model: ir.Model, names: Mapping[str, str]) -> None:
+    """Replace symbols in all shapes, inside expressions like `2*s0` too."""
+    import onnx_ir as ir
+
+    pattern = re.compile("|".join(rf"(?<![\w.]){re.escape(old)}(?![\w.])" for old in names))
+    for graph in model.graphs():
+        for value in (*graph.inputs, *(output for node in graph for output in node.outputs)):
+            if value.shape is not None and not value.shape.is_static():
+                sizes = (size if isinstance(size, int) else size.value for size in value.shape)
+                renamed = (pattern.sub(lambda m: names[m[0]], s) if isinstance(s, str) else s for s in sizes)
+                value.shape = ir.Shape(renamed)
+
+
+def _original(source: Source) -> Predict:
+    return torch_predict(source) if source.onnx is None else _onnx_predict(source.onnx)
+
+
+def _judge(name: str, agreement: Parity, references: list[Array]) -> None:
+    wide = [np.abs(r.astype(np.float64)) for r in references if r.size]
+    if not all(np.isfinite(r).all() for r in wide):
+        raise VerificationError(
+            f"Output {name!r} of the model itself holds NaN or Inf on the proof's inputs, so nothing can be compared.",
+            hint="Look at the model's weights and at its example inputs.",
+        )
+    largest = max((float(r.max()) for r in wide), default=0.0)
+    allowed = TOLERANCE * max(1.0, largest)
+    if agreement.max_abs <= allowed and agreement.cosine >= LEAST_COSINE:
+        return
+    raise VerificationError(
+        f"Output {name!r} of the captured graph differs from the model's: {agreement} "
+        f"(allowed: difference {allowed:.3g}, cosine {LEAST_COSINE}).",
+        hint="Look for randomness, state or Python branches on values in the model's forward.",
+    )
+
+
+def _proof_feeds(source: Source, graph: Graph, seed: int) -> list[Feed]:
+    sizes = [
+        {},
+        {name: reach.smallest for name, reach in graph.axes.items()},
+        # Twice keeps whatever the size must be divisible by.
+        {name: min(reach.largest, 2 * reach.usual) for name, reach in graph.axes.items()},
+    ]
+    distinct = [size for i, size in enumerate(sizes) if size not in sizes[:i]]
+    synthetic = [synthesize(source.inputs, source.dynamic, size, seed + i) for i, size in enumerate(distinct)]
+    return [source.inputs, *synthetic]
+
+
+def _reference(original: Predict, feed: Feed, graph: Graph) -> dict[str, Array]:
+    try:
+        return original(feed)
+    except InputError:
+        raise
+    except Exception as error:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
+        ranges = ", ".join(f"{name}={r.smallest}:{r.usual}:{r.largest}" for name, r in graph.axes.items())
+        raise InputError(
+            f"The model fails on inputs of the shapes {shapes}, which its free axes allow "
+            f"({ranges or 'none'}).\n{user_traceback(error)}",
+            hint="Narrow the range of the axis with --axis NAME=MIN:USUAL:MAX, or do not declare it free.",
+        ) from error
+
+
+def _onnx_predict(path: Path) -> Predict:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise InputError(
+            f"onnxruntime does not load {path.name}: {error}", hint="Replace the operator it names in the model."
+        ) from error
+    names = [output.name for output in session.get_outputs()]
+
+    def predict(feed: Feed) -> dict[str, Array]:
+        try:
+            return dict(zip(names, session.run(names, dict(feed)), strict=True))
+        except Exception as error:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
+            raise VerificationError(
+                f"The captured graph fails on inputs of the shapes {shapes}: {error}",
+                hint="A size that must stay free was fixed: narrow the axis with --axis, or do not declare it free.",
+            ) from error
+
+    return predict

@@ -1,0 +1,64 @@
+"""Golden data of a bundle: seeded synthetic inputs and the FP32 model's outputs for them."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...backends.base import Array, Feed
+from ...errors import VerificationError
+from ...profiles.findings.parity import Parity, parity
+
+INPUTS, OUTPUTS = "inputs.npz", "outputs.npz"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Golden:
+    """Feeds and, for each, the outputs of the FP32 model. The first feed is a single inference."""
+
+    feeds: tuple[Feed, ...]
+    outputs: tuple[Mapping[str, Array], ...]
+
+    def save(self, directory: Path) -> None:
+        """Write `inputs.npz` and `outputs.npz`; the arrays of feed i are named `i.NAME`."""
+        directory.mkdir(parents=True, exist_ok=True)
+        np.savez(directory / INPUTS, **_flatten(self.feeds))  # type: ignore[arg-type]
+        np.savez(directory / OUTPUTS, **_flatten(self.outputs))  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, directory: Path) -> Golden:
+        """Read what `save` wrote.
+
+        Raises:
+            VerificationError: a file is missing or damaged.
+        """
+        return cls(feeds=_read(directory / INPUTS), outputs=_read(directory / OUTPUTS))
+
+    def compare(self, run: Callable[[Feed], dict[str, Array]]) -> dict[str, Parity]:
+        """Run every feed and compare with the FP32 outputs, by output name.
+
+        Raises:
+            VerificationError: an output is missing, has another shape, or is not finite.
+        """
+        return parity(self.outputs, [run(feed) for feed in self.feeds])
+
+
+def _flatten(feeds: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    return {f"{index}.{name}": array for index, feed in enumerate(feeds) for name, array in feed.items()}
+
+
+def _read(path: Path) -> tuple[dict[str, Array], ...]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise VerificationError(f"Golden file {path.name} cannot be read: {error}.") from error
+    feeds: dict[int, dict[str, Array]] = {}
+    for key, array in arrays.items():
+        index, _, name = key.partition(".")
+        feeds.setdefault(int(index), {})[name] = array
+    return tuple(feeds[index] for index in sorted(feeds))

@@ -1,0 +1,265 @@
+"""A torch module as an ONNX model in memory, by one of torch's two exporters."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import EdgepressError, InputError
+from ..sources.base import Source
+from ..sources.quiet import quiet
+from ..sources.torch_module import by_keyword, output_tensors
+from ..sources.traceback import is_user_file, user_traceback
+from .legacy_symbolics import legacy_corrected
+from .onnx_to_opset import optimized
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+# The dynamo exporter writes 18 whatever lower opset is asked of it; below, only the legacy one gives what is asked.
+DYNAMO_OPSET = 18
+_BRANCH = "Compute both and choose with torch.where, or decide outside of forward; only shapes may be branched on."
+_REPLACE = "Replace it in forward by operators that ONNX has, or move it out of the model."
+
+
+def exported(source: Source, opset: int, directory: Path) -> ir.Model:
+    """The source's module as ONNX, inputs and outputs called as the source's.
+
+    Args:
+        directory: where temporary files of the legacy exporter may go.
+
+    Raises:
+        InputError: the module cannot be exported; the user's line and a remedy are given.
+    """
+    from onnx_ir.passes import common
+
+    assert source.module is not None
+    model = _dynamo(source, opset) if opset >= DYNAMO_OPSET else _legacy(source, opset, directory)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    common.OutputFixPass()(model)
+    _rename(model.graph, list(source.inputs), list(output_tensors(source.module, source.inputs)))
+    return model
+
+
+def _dynamo(source: Source, opset: int) -> ir.Model:
+    import torch
+
+    target: Any = source.program or source.module
+    arguments = {} if source.program else {**_arguments(source), "dynamic_shapes": _dynamic_shapes(source)}
+    with _explained(source), quiet():
+        program = torch.onnx.export(target, **arguments, dynamo=True, opset_version=opset, verbose=False)
+    assert program is not None
+    return program.model
+
+
+def _legacy(source: Source, opset: int, directory: Path) -> ir.Model:
+    """The graph of the tracing exporter, optimized as the other one's already is."""
+    import onnx_ir as ir
+    import torch
+
+    assert source.module is not None
+    _refuse_branches_on_values(source)
+    # Beyond 2 GB it writes one file a weight, so it gets a directory of its own.
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".tracing-") as name:
+        file = Path(name) / "model.onnx"
+        with _explained(source), quiet(), legacy_corrected(opset):
+            torch.onnx.export(
+                source.module,
+                **_arguments(source),
+                f=str(file),
+                dynamo=False,
+                opset_version=opset,
+                input_names=list(source.inputs),
+                dynamic_axes=source.dynamic,
+            )
+        model = ir.load(file)
+        ir.external_data.load_to_model(model)
+    _restore_inputs(model.graph, source)
+    return optimized(model)
+
+
+def _restore_inputs(graph: ir.Graph, source: Source) -> None:
+    """Put back the inputs that nothing reads: the legacy exporter drops them, and a caller would still feed them."""
+    import onnx_ir as ir
+
+    kept = {value.name: value for value in graph.inputs}
+    inputs = []
+    for name, array in source.inputs.items():
+        free = source.dynamic.get(name, {})
+        shape = ir.Shape([free.get(axis, size) for axis, size in enumerate(array.shape)])
+        dropped = ir.Value(name=name, shape=shape, type=ir.TensorType(ir.DataType.from_numpy(array.dtype)))
+        inputs.append(kept.get(name, dropped))
+    graph.inputs[:] = inputs
+
+
+def _refuse_branches_on_values(source: Source) -> None:
+    """The tracer follows a branch on the data and silently forgets the other one; torch.export tells.
+
+    Raises:
+        InputError: the forward branches on values.
+    """
+    import torch
+    from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
+    if source.program is not None or source.module is None:
+        return
+    try:
+        with quiet():
+            torch.export.export(
+                source.module, **_arguments(source), dynamic_shapes=_dynamic_shapes(source), strict=False
+            )
+    except GuardOnDataDependentSymNode as error:
+        raise _refusal(source, error) from error
+    except Exception:
+        # What else torch.export cannot do, the tracer may; the proof of parity judges what comes of it.
+        return
+
+
+def _arguments(source: Source) -> dict[str, Any]:
+    """The example inputs, as torch.onnx.export and torch.export take them."""
+    import torch
+
+    assert source.module is not None
+    tensors = {n: torch.from_numpy(np.require(a, requirements=["C", "W"])) for n, a in source.inputs.items()}
+    if by_keyword(source.module, list(tensors), "The inputs"):
+        return {"args": (), "kwargs": tensors}
+    return {"args": tuple(tensors.values())}
+
+
+def _dynamic_shapes(source: Source) -> Any:
+    """Free axes in the form of the arguments; None leaves all sizes fixed."""
+    import inspect
+
+    assert source.module is not None
+    if not source.dynamic:
+        return None
+    from torch.export import Dim
+
+    shapes = {n: dict.fromkeys(source.dynamic.get(n, {}), Dim.DYNAMIC) for n in source.inputs}
+    if by_keyword(source.module, list(shapes), "The inputs"):
+        return shapes
+    kinds = [p.kind for p in inspect.signature(source.module.forward).parameters.values()]
+    listed = tuple(shapes.values())
+    # `forward(self, *tensors)` has one parameter, a tuple.
+    return (listed,) if kinds == [inspect.Parameter.VAR_POSITIONAL] else listed
+
+
+def _rename(graph: ir.Graph, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Call inputs and outputs by the source's names; a value inside that has one of them makes way.
+
+    Raises:
+        InputError: the exporter dropped or added an output.
+    """
+    if len(graph.inputs) != len(inputs) or len(graph.outputs) != len(outputs):
+        raise InputError(
+            f"The exported graph has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; "
+            f"the model has {', '.join(inputs)} and {', '.join(outputs)}.",
+            hint="Return tensors only, and take tensors only, in the model's forward.",
+        )
+    ends = {
+        value: name
+        for values, names in ((graph.inputs, inputs), (graph.outputs, outputs))
+        for value, name in zip(values, names, strict=True)
+    }
+    taken = {*inputs, *outputs}
+    inner = (output for node in graph.all_nodes() for output in node.outputs)
+    for value in (*inner, *list(graph.initializers.values())):
+        if value not in ends and value.name in taken:
+            value.name = f"{value.name}_inner"
+    for value in ends:
+        value.name = f"{ends[value]}_being_renamed"
+    for value, name in ends.items():
+        value.name = name
+
+
+@contextlib.contextmanager
+def _explained(source: Source) -> Iterator[None]:
+    """What an exporter raises inside becomes an `InputError` in the user's terms."""
+    try:
+        yield
+    except EdgepressError:
+        raise
+    except Exception as error:
+        raise _refusal(source, error) from error
+
+
+def _refusal(source: Source, error: BaseException) -> InputError:
+    """Which of the known reasons it is, with the user's line; else the exporter's own words, shortened."""
+    chain = list(_chain(error))
+    root, text = chain[-1], "\n".join(str(link) for link in chain)
+    where = _line(chain, text)
+    if "Could not guard on data-dependent" in text or "Could not extract specialized integer" in text:
+        return InputError(
+            f"{source.name} cannot be exported: its forward branches on a value of a tensor.{where}", hint=_BRANCH
+        )
+    if fixed := re.search(r"inferred a static shape of (\d+) for dimension (\S+?)\.?$", text, re.MULTILINE):
+        return InputError(
+            f"{source.name} cannot be exported with its free axes: the model fixes {fixed[2]} to {fixed[1]}.",
+            hint="Write forward without that number (use x.shape[0]), or do not declare the axis free.",
+        )
+    if operator := re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)'|operator '([\w:]+)'", text):
+        name = (operator[1] or operator[2]).replace("::", ".")
+        where = where or _line_of_operator(source, name)
+        when = " at this opset" if re.search(r"opset version \d+ is not supported", text) else ""
+        return InputError(
+            f"{source.name} cannot be exported: the operator {name} has no ONNX form{when}.{where}",
+            hint=_REPLACE,
+        )
+    return InputError(
+        f"{source.name} cannot be exported to ONNX: {_brief(root)}{where}",
+        hint="Change the line above so that torch.export can follow it, or export the model without that part.",
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _brief(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()][:4]
+    return f"{type(error).__name__}: " + "\n".join(lines)
+
+
+def _line(chain: Sequence[BaseException], text: str) -> str:
+    """The user's deepest line: from the tracebacks, else from a trace quoted in a message."""
+    for error in reversed(chain):
+        frames = [
+            f for f in traceback.extract_tb(error.__traceback__) if is_user_file(f.filename) and f.name != "<module>"
+        ]
+        if any(frame.name == "forward" for frame in frames):
+            return "\n" + user_traceback(error).splitlines()[0] + "\n" + "".join(traceback.format_list(frames)).rstrip()
+    return _quoted_line(text)
+
+
+def _quoted_line(text: str) -> str:
+    quoted = re.findall(r'( *File "([^"\n]+)", line \d+, in \w+\n(?: {4}[^\n]*\n?)?)', text)
+    user = [frame for frame, file in quoted if is_user_file(file)]
+    return "\n  " + user[-1].strip() if user else ""
+
+
+def _line_of_operator(source: Source, operator: str) -> str:
+    """The user's line that led to the operator, found by exporting once more; empty where it cannot be told."""
+    import torch
+
+    assert source.module is not None
+    try:
+        with quiet():
+            program = source.program or torch.export.export(
+                source.module, **_arguments(source), dynamic_shapes=_dynamic_shapes(source), strict=False
+            )
+            nodes = [*program.graph.nodes, *program.run_decompositions().graph.nodes]
+    except Exception:
+        # Only the message would have been better with it; the operator is named already.
+        return ""
+    short = operator.rpartition(".")[2]
+    traces = (node.meta.get("stack_trace") or "" for node in nodes if short in str(node.target))
+    return next((line for trace in traces if (line := _quoted_line(trace))), "")

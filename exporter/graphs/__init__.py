@@ -1,0 +1,1 @@
+"""ONNX files on disk, values in them, and synthetic values to feed them."""

@@ -1,0 +1,222 @@
+"""ONNX files on disk: read with suspicion, written whole."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...backends.base import AxisRange, Graph, TensorSpec
+from ...errors import InputError
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+# A protobuf message ends at 2 GiB; above this, weights go into a file beside the model.
+EMBEDDED_LIMIT = 1_800_000_000
+
+
+def read_graph(path: Path, axes: Mapping[str, AxisRange] | None = None) -> Graph:
+    """Validate an ONNX file and say what it takes and gives.
+
+    Args:
+        axes: ranges of its free axes, carried along.
+
+    Raises:
+        InputError: no such file, not a complete ONNX model, or external data that are missing, too short or outside
+            its directory.
+    """
+    proto = _parsed(path)
+    external = _external_files(proto, path)
+    _check(path)
+    inputs, outputs = _specs(proto, path)
+    return Graph(
+        path=path,
+        inputs=inputs,
+        outputs=outputs,
+        opset=_opset(proto, path),
+        digest=_digest(path, *external),
+        axes=dict(axes or {}),
+    )
+
+
+def weight_bytes(path: Path) -> int:
+    """Bytes of all initializers of an ONNX file, embedded and external."""
+    import onnx_ir as ir
+
+    model = ir.load(path)
+    tensors = (value.const_value for graph in model.graphs() for value in graph.initializers.values())
+    return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
+
+def write_model(model: ir.Model, path: Path, limit: int = EMBEDDED_LIMIT) -> None:
+    """Write the model; the same model gives the same bytes, and the file exists whole or not at all.
+
+    Args:
+        model: left as it is; none of its tensors may lie in `path` or its data file.
+        limit: bytes of weights above which they are written to `<stem>.onnx.data` beside the file.
+    """
+    import onnx_ir as ir
+
+    tensors = (value.const_value for graph in model.graphs() for value in graph.initializers.values())
+    large = sum(tensor.nbytes for tensor in tensors if tensor is not None) > limit
+    data = f"{path.stem}.onnx.data"
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as name:
+        directory = Path(name)
+        if large:
+            ir.save(model, directory / path.name, external_data=data)
+            os.replace(directory / data, path.parent / data)
+        else:
+            ir.external_data.load_to_model(model)
+            ir.save(model, directory / path.name)
+            (path.parent / data).unlink(missing_ok=True)
+        os.replace(directory / path.name, path)
+
+
+def free_axes(specs: Sequence[TensorSpec]) -> dict[str, dict[int, str]]:
+    """Name of each free axis by tensor and axis; a tensor without any is left out."""
+    named = {s.name: {axis: size for axis, size in enumerate(s.shape) if isinstance(size, str)} for s in specs}
+    return {name: axes for name, axes in named.items() if axes}
+
+
+def _parsed(path: Path) -> Any:
+    """The model without its external data."""
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    if not path.is_file():
+        raise InputError(f"{path} does not exist.", hint="Give the path of an .onnx file.")
+    try:
+        proto = onnx.load(path, format="protobuf", load_external_data=False)
+    except DecodeError as error:
+        raise InputError(
+            f"{path} ({path.stat().st_size} bytes) is not an ONNX model, or it is truncated.",
+            hint="Copy or export the file again, and compare its size with the original's.",
+        ) from error
+    # Foreign bytes may parse as a message of unknown fields, and an empty file is an empty message.
+    if not proto.ir_version or not proto.opset_import or not (proto.graph.node or proto.graph.output):
+        raise InputError(
+            f"{path} ({path.stat().st_size} bytes) is not a complete ONNX model: it has no graph or no opset.",
+            hint="Copy or export the file again, and compare its size with the original's.",
+        )
+    return proto
+
+
+def _external_files(proto: Any, path: Path) -> tuple[Path, ...]:
+    """The files that hold external data, each checked to lie beside the model and to be long enough."""
+    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+    needed: dict[str, int] = {}
+    for tensor in _tensors(proto):
+        if uses_external_data(tensor):
+            info = ExternalDataInfo(tensor)
+            end = (info.offset or 0) + (_tensor_bytes(tensor) if info.length is None else info.length)
+            needed[info.location] = max(needed.get(info.location, 0), end, (info.offset or 0) + _tensor_bytes(tensor))
+    return tuple(_external_file(path, location, size) for location, size in sorted(needed.items()))
+
+
+def _external_file(path: Path, location: str, size: int) -> Path:
+    directory = path.parent.resolve()
+    file = path.parent / location
+    if not location or Path(location).is_absolute() or not file.resolve().is_relative_to(directory):
+        raise InputError(
+            f"{path} keeps weights in {location!r}, which is outside its directory; they are not read.",
+            hint="Put the data file beside the model, and name it by a relative path.",
+        )
+    if not file.is_file():
+        raise InputError(
+            f"{path} keeps weights in {location!r}, which is not in {path.parent}.",
+            hint="Copy the data file beside the model.",
+        )
+    if file.stat().st_size < size:
+        raise InputError(
+            f"{path} needs {size} bytes of {location!r}, which has {file.stat().st_size}: it is truncated.",
+            hint="Copy the data file again.",
+        )
+    return file
+
+
+def _tensors(proto: Any) -> Iterator[Any]:
+    """Every tensor of the model: initializers and attributes, in subgraphs and functions too."""
+    yield from _graph_tensors(proto.graph)
+    for function in proto.functions:
+        yield from _node_tensors(function.node)
+
+
+def _graph_tensors(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    yield from _node_tensors(graph.node)
+
+
+def _node_tensors(nodes: Any) -> Iterator[Any]:
+    for attribute in (attribute for node in nodes for attribute in node.attribute):
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            yield from _graph_tensors(graph)
+
+
+def _tensor_bytes(tensor: Any) -> int:
+    import onnx_ir as ir
+
+    return math.ceil(int(math.prod(tensor.dims)) * ir.DataType(tensor.data_type).bitwidth / 8)
+
+
+def _check(path: Path) -> None:
+    import onnx
+
+    try:
+        onnx.checker.check_model(str(path))
+    except (onnx.checker.ValidationError, RuntimeError) as error:
+        first = next((line for line in str(error).splitlines() if line.strip()), "")
+        raise InputError(f"{path} is not a valid ONNX model: {first}", hint="Export it again.") from error
+
+
+def _opset(proto: Any, path: Path) -> int:
+    for entry in proto.opset_import:
+        if entry.domain in ("", "ai.onnx"):
+            return int(entry.version)
+    raise InputError(f"{path} imports no opset of the ONNX operators.")
+
+
+def _digest(*files: Path) -> str:
+    """Sha256 over the files in order, each preceded by its size."""
+    total = hashlib.sha256()
+    for file in files:
+        total.update(f"{file.stat().st_size}:".encode())
+        with file.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                total.update(chunk)
+    return total.hexdigest()
+
+
+def _specs(proto: Any, path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    # Up to IR version 3 every initializer is listed among the inputs as well.
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    inputs = tuple(_spec(value, path) for value in proto.graph.input if value.name not in constants)
+    return inputs, tuple(_spec(value, path) for value in proto.graph.output)
+
+
+def _spec(value: Any, path: Path) -> TensorSpec:
+    import onnx_ir as ir
+
+    tensor = value.type.tensor_type
+    if not value.type.HasField("tensor_type") or not tensor.HasField("shape"):
+        raise InputError(
+            f"{path}: {value.name!r} is not a tensor of known rank.",
+            hint="Run onnx.shape_inference on the model, or export it with the shapes of its inputs and outputs.",
+        )
+    shape = tuple(_size(size, f"{value.name}_axis{axis}") for axis, size in enumerate(tensor.shape.dim))
+    return TensorSpec(name=value.name, dtype=ir.DataType(tensor.elem_type).numpy().name, shape=shape)
+
+
+def _size(size: Any, fallback: str) -> int | str:
+    """A fixed size, or the name of a free axis; some exporters write 0 or -1 for one that is free."""
+    if size.HasField("dim_value") and size.dim_value > 0:
+        return int(size.dim_value)
+    return str(size.dim_param) or fallback

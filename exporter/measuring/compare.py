@@ -1,0 +1,291 @@
+"""`edgepress compare`: two engines in fresh processes that take turns; or one against what was measured before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ...backends.base import Feed
+from ...backends.places.remote import TIMEOUT, EngineFailedError, Remote
+from ...errors import InputError
+from ...profiles.findings.comparison import Comparison, Side, incomparable
+from ...profiles.findings.parity import worst
+from ...profiles.findings.profile import Profile, Setup
+from ...profiles.machine.conditions import Conditions, disturbances, read_conditions
+from ...profiles.machine.environment import now
+from ...profiles.timing.measure import Settings, is_steady
+from ...profiles.timing.measurement import Latency, Measurement
+from ...profiles.timing.turns import (
+    LEAST_PAIRS,
+    Outcome,
+    Turn,
+    Turns,
+    half_width,
+    outcome,
+    outcome_apart,
+    standard_error,
+)
+from .profile import Plan, Step, profile
+from .scenarios import Start, Tick, starter
+from .subject import Subject
+
+SECONDS = 50.0
+PRECISION = 0.01  # half of the interval's width at which more pairs are not worth their time
+# A turn is long enough that waking up does not count, and short enough that the next one meets the same machine.
+_TURN_SECONDS = 0.004
+_BLOCK = 8  # turns between two looks at the clock
+# A pair of processes lasts until its own ratio is known to this standard error.
+_PAIR_ERROR, _LEAST_PAIR, _LONGEST_PAIR = 0.006, 1.0, 4.0  # and seconds
+_SHORTEST_PAIR = 0.5  # seconds, where there is no time for more
+# Of three inferences the median is rarely one that had to wait for the core. A wait is as long for A as for B, and so
+# would hide a part of what they differ by. Inferences that are slow in themselves stand alone: all of them wait.
+_SHORTEST_TURN, _LONGEST_TURN = 3, 32
+_SLOW = 0.02  # seconds; cold caches do not show any more either
+_WARM = Settings(warmup_seconds=0.3, warmup_count=10, cap=1.0)
+_PROBE = Settings(slice_seconds=0.05)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How long a comparison may take and what it overlooks.
+
+    Attributes:
+        seconds: of wall time for all of it; LEAST_PAIRS pairs of processes run in any case.
+        precision: half of the interval's width, as a share, at which it ends early.
+        force: compare what does not compare.
+        timeout: seconds that an engine may be silent beyond what it was asked to take.
+    """
+
+    seconds: float = SECONDS
+    precision: float = PRECISION
+    force: bool = False
+    timeout: float = TIMEOUT
+
+
+@dataclass(slots=True)
+class _Run:
+    """What was taken so far; it is there when an engine fails on the way."""
+
+    pairs: list[Turns]
+    longest: float = 0.0
+    unfinished: str = ""
+
+
+def compare(a: Subject, b: Subject, setup: Setup, rules: Rules, command: str, tick: Tick) -> Comparison:
+    """Two engines on this machine.
+
+    Raises:
+        InputError: their inputs differ, and `force` is not set.
+        EngineFailedError: an engine failed before two pairs of processes were done.
+    """
+    a, b = _fed_alike(a, b)
+    forced = _allowed(incomparable(a.measured, b.measured, setup, setup), rules)
+    begun, before = time.monotonic(), read_conditions()
+    run = _Run([])
+    with TemporaryDirectory(prefix="edgepress-") as scratch:
+        starts = [_starter(subject, name, setup, Path(scratch), rules) for name, subject in (("A", a), ("B", b))]
+        try:
+            for pair in _pairs(starts, rules, begun, run, tick):
+                run.pairs.append(pair)
+        except EngineFailedError as error:
+            if len(run.pairs) < 2:
+                raise
+            run.unfinished = error.told
+    after = read_conditions()
+    return Comparison(
+        a=_side(a, [pair.a for pair in run.pairs]),
+        b=_side(b, [pair.b for pair in run.pairs]),
+        outcome=outcome(run.pairs, unfinished=run.unfinished),
+        setup=setup,
+        date=now(),
+        command=command,
+        seconds=time.monotonic() - begun,
+        pairs=tuple(run.pairs),
+        before=before,
+        after=after,
+        forced=forced,
+        disturbed=_slowed(before, after),
+    )
+
+
+def compare_stored(
+    a: Subject | Profile, b: Subject | Profile, setup: Setup, rules: Rules, command: str, step: Step
+) -> Comparison:
+    """At least one side is a measurement that was taken before; the other is measured now, in the same way.
+
+    Raises:
+        InputError: the two do not compare, and `force` is not set; or a measurement has no latencies.
+    """
+    begun = time.monotonic()
+    stored = next(side for side in (a, b) if isinstance(side, Profile))
+    plan = Plan(mode=stored.mode, scenarios=("single-stream",), timeout=rules.timeout)
+    if not isinstance(a, Profile) or not isinstance(b, Profile):
+        # Before any time is spent.
+        live = next(side for side in (a, b) if not isinstance(side, Profile))
+        _allowed(incomparable(stored.measured, live.measured, stored.setup, setup), rules)
+    first, second = (one if isinstance(one, Profile) else profile(one, setup, plan, command, step) for one in (a, b))
+    forced = _allowed(incomparable(first.measured, second.measured, first.setup, second.setup), rules)
+    for one in (first, second):
+        if not one.single_stream:
+            raise InputError(f"The measurement of {one.measured.name} has no latencies of single inferences.")
+    return Comparison(
+        a=_side_of(first, a),
+        b=_side_of(second, b),
+        outcome=_weaker(first, second, both=isinstance(a, Profile) and isinstance(b, Profile)),
+        setup=setup if stored is not a or not isinstance(b, Profile) else first.setup,
+        date=now(),
+        command=command,
+        seconds=time.monotonic() - begun,
+        forced=forced,
+        disturbed=(*first.disturbed, *second.disturbed),
+    )
+
+
+def _weaker(first: Profile, second: Profile, *, both: bool) -> Outcome:
+    when = "both were measured before" if both else "one side was measured before"
+    why = f"{when}, so that the machine may have changed in between, and each in one process"
+    found = outcome_apart(first.single_stream, second.single_stream, why)
+    unsteady = [one.measured.name for one in (first, second) if not one.stable]
+    if not unsteady:
+        return found
+    why += f"; {' and '.join(unsteady)} reached no steady state"
+    return replace(found, verdict="no difference shown", weaker=why)
+
+
+def _pairs(starts: list[Start], rules: Rules, begun: float, run: _Run, tick: Tick) -> Iterator[Turns]:
+    """Pairs of fresh processes until the interval is narrow or the time is over."""
+    while True:
+        started = time.monotonic()
+        yield _pair(starts, rules.seconds / LEAST_PAIRS, swapped=len(run.pairs) % 2 == 1)
+        ended = time.monotonic()
+        run.longest = max(run.longest, ended - started)
+        tick(min(1.0, max((ended - begun) / rules.seconds, 0.0)))
+        if len(run.pairs) < LEAST_PAIRS:
+            continue
+        if ended - begun + run.longest > rules.seconds or half_width(run.pairs) <= rules.precision:
+            return
+
+
+def _pair(starts: list[Start], seconds: float, *, swapped: bool) -> Turns:
+    """One fresh process an arm, started at the same time, for `seconds` if they can; B goes first where `swapped`."""
+    begun = time.monotonic()
+    with ExitStack() as stack:
+        order = (1, 0) if swapped else (0, 1)
+        engines = [stack.enter_context(starts[index]()) for index in order]
+        for engine in engines:
+            engine.ready()
+        for engine in engines:
+            engine.warm(_WARM)
+        undisturbed = max(min(engine.slice(_PROBE)) for engine in engines) / 1e9
+        left = seconds - (time.monotonic() - begun)
+        first, second = _turns(engines, undisturbed, min(max(left, _SHORTEST_PAIR), _LONGEST_PAIR))
+    return Turns(a=second, b=first) if swapped else Turns(a=first, b=second)
+
+
+def _turns(engines: list[Remote], seconds: float, longest: float) -> tuple[tuple[Turn, ...], tuple[Turn, ...]]:
+    """Turns of both engines in ABBA order, until the ratio is known or `longest` seconds are over.
+
+    Args:
+        seconds: what one inference takes where nothing disturbs it.
+    """
+    settle, count = 1, min(max(round(_TURN_SECONDS / seconds), _SHORTEST_TURN), _LONGEST_TURN)
+    if seconds > _SLOW:
+        settle, count = 0, 1
+    taken: tuple[list[Turn], list[Turn]] = ([], [])
+    begun = time.monotonic()
+    while (spent := time.monotonic() - begun) < longest or len(taken[0]) < _BLOCK:
+        if spent > _LEAST_PAIR and len(taken[0]) >= _BLOCK and standard_error(*taken) <= _PAIR_ERROR:
+            break
+        for turn in range(_BLOCK):
+            for index in (0, 1) if turn % 2 == 0 else (1, 0):
+                taken[index].append(_told(engines[index].turn(settle, count)))
+    return tuple(taken[0]), tuple(taken[1])
+
+
+def _told(samples: list[int]) -> tuple[int, ...]:
+    """The samples of a turn.
+
+    Raises:
+        EngineFailedError: the clock went backwards, so that nothing it says can be trusted.
+    """
+    if min(samples) <= 0:
+        raise EngineFailedError("The clock of this machine went backwards.", hint="Compare again.")
+    return tuple(samples)
+
+
+def _fed_alike(a: Subject, b: Subject) -> tuple[Subject, Subject]:
+    """Both with the same input, where one of the two inputs fits both engines."""
+    if _fits(a.feed, b):
+        return a, replace(b, feed=a.feed)
+    if _fits(b.feed, a):
+        return replace(a, feed=b.feed), b
+    return a, b
+
+
+def _fits(feed: Feed, subject: Subject) -> bool:
+    specs = {spec.name: spec for spec in subject.engine.inputs}
+    return specs.keys() == feed.keys() and not any(spec.mismatch(feed[name]) for name, spec in specs.items())
+
+
+def _allowed(reasons: tuple[str, ...], rules: Rules) -> tuple[str, ...]:
+    """The reasons, where the user wants to compare nevertheless.
+
+    Raises:
+        InputError: there are some, and the user does not.
+    """
+    if reasons and not rules.force:
+        raise InputError(f"These do not compare: {'; '.join(reasons)}.", hint="Compare nevertheless with --force.")
+    return reasons
+
+
+def _starter(subject: Subject, name: str, setup: Setup, scratch: Path, rules: Rules) -> Start:
+    directory = scratch / name
+    directory.mkdir()
+    job = subject.job(setup).save(directory, subject.feed)
+    return starter(job, f"{name} ({subject.name})", rules.timeout)
+
+
+def _side(subject: Subject, runs: list[tuple[Turn, ...]]) -> Side:
+    samples = tuple(sample for run in runs for turn in run for sample in turn)
+    rounds = tuple(index for index, run in enumerate(runs) for turn in run for _ in turn)
+    stable = is_steady(list(samples), Settings().steady)
+    latency = Measurement(samples=samples, rounds=rounds, stable=stable).latency()
+    return _described(subject, latency)
+
+
+def _side_of(found: Profile, given: Subject | Profile) -> Side:
+    latency = found.single_stream[0].latency()
+    if isinstance(given, Profile):
+        size = None if found.size is None else found.size.total
+        why = "a measurement has none: give the bundle itself"
+        return Side(measured=found.measured, latency=latency, size=size, absent={"accuracy": why})
+    return _described(given, latency)
+
+
+def _described(subject: Subject, latency: Latency) -> Side:
+    report = subject.report
+    parity = report.parity.get("engine") if report is not None else None
+    absent = {} if report is not None and report.task is not None else {"accuracy": _no_metric(subject)}
+    return Side(
+        measured=subject.measured,
+        latency=latency,
+        size=subject.size().total,
+        task=None if report is None else report.task,
+        parity=worst(parity) if parity else None,
+        absent=absent,
+    )
+
+
+def _no_metric(subject: Subject) -> str:
+    if subject.report is None:
+        return "an ONNX file has no metric"
+    return subject.report.missing.get("task", "the bundle has no metric").rstrip(".")
+
+
+def _slowed(before: Conditions, after: Conditions) -> tuple[str, ...]:
+    """Throttling; a clock that falls between two idle moments says nothing, and both engines met it."""
+    return disturbances(replace(before, clocks={}), replace(after, clocks={}))

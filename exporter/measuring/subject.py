@@ -1,0 +1,175 @@
+"""What is measured: the engine of a bundle, or an ONNX file compiled for a target, and one input for it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ...backends.base import AxisRange, Engine, Feed, TensorSpec
+from ...backends.places.job import Job
+from ...backends.registry import load_backend
+from ...errors import InputError, UnservedError
+from ...profiles.device.target import Target, load_target
+from ...profiles.findings.profile import Measured, Setup, SizeSplit
+from ...profiles.findings.report import Report
+from ...profiles.machine.environment import this_machine, tool_versions
+from ..bundle.manifest import check_files, load_bundle, sha256
+from ..bundle.seal import load_report
+from ..bundle.sizes import size_split
+from ..candidates.judge import is_device
+from ..capture.golden import Golden
+
+ONNX_TARGET = "server-cpu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """An engine that runs on this machine.
+
+    Attributes:
+        feed: one inference: a golden input of a bundle, a synthetic one for an ONNX file.
+        batch: sizes of the free first axis that all inputs share; None where there is no such axis.
+        graph: the ONNX file that the engine is compiled from.
+        report: of the bundle; None for an ONNX file.
+    """
+
+    name: str
+    engine: Engine
+    target: Target
+    feed: Feed
+    batch: AxisRange | None
+    graph: Path
+    report: Report | None = None
+
+    @property
+    def measured(self) -> Measured:
+        """What a measurement says of it."""
+        return Measured(
+            name=self.name,
+            kind="onnx" if self.report is None else "bundle",
+            digest=sha256(self.engine.path),
+            target=self.target.name,
+            precision=self.engine.precision,
+            runtime=load_backend(self.engine.backend).available().version,
+            shapes={name: f"{'x'.join(map(str, a.shape))} {a.dtype.name}" for name, a in self.feed.items()},
+        )
+
+    def size(self) -> SizeSplit:
+        """Bytes of the engine's files, of the weights, and of the layers of the graph."""
+        return size_split(self.graph, self.engine.path)
+
+    def job(self, setup: Setup) -> Job:
+        """What a measuring process is told."""
+        return Job(engine=self.engine, target=self.target, threads=setup.threads, affinity=setup.affinity)
+
+
+@contextmanager
+def open_subject(path: Path, target: str | None = None) -> Iterator[Subject]:
+    """The engine at `path`, for as long as the block lasts.
+
+    Args:
+        target: what an ONNX file is compiled for; a bundle has its own.
+
+    Raises:
+        InputError: neither a bundle nor an ONNX file, or a target for a bundle.
+        VerificationError: a file of the bundle was changed.
+        UnservedError: the engine is not built, or does not run on this machine.
+    """
+    if path.suffix.lower() == ".onnx" and not path.is_dir():
+        with TemporaryDirectory(prefix="edgepress-") as scratch:
+            yield _of_onnx(path, load_target(target or ONNX_TARGET), Path(scratch))
+        return
+    if target is not None:
+        raise InputError(f"{path} is a bundle, which has a target.", hint="Leave out --target; it is for .onnx files.")
+    yield _of_bundle(path)
+
+
+def this_setup(threads: int | None) -> Setup:
+    """This machine with so many threads, each bound to a core of its own.
+
+    Args:
+        threads: all usable cores by default.
+
+    Raises:
+        InputError: more threads than cores.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    most = len(cores) or os.cpu_count() or 1
+    count = most if threads is None else threads
+    if count > most:
+        raise InputError(f"{count} threads on {most} usable cores: they would wait for each other.")
+    # The last cores: the first one serves most interrupts.
+    return Setup(machine=this_machine(), threads=count, affinity=tuple(cores[-count:]), tools=tool_versions())
+
+
+def _of_bundle(path: Path) -> Subject:
+    bundle = load_bundle(path)
+    check_files(bundle)
+    manifest, engine = bundle.manifest, bundle.engine
+    if engine is None:
+        raise UnservedError(
+            f"{path}: the engine is {manifest.engine.why}.", hint=f"On the device, run: edgepress build {path}"
+        )
+    _need(engine, manifest.target)
+    feed = Golden.load(path / "golden").feeds[0]
+    return Subject(
+        name=path.resolve().name,
+        engine=engine,
+        target=manifest.target,
+        feed=feed,
+        batch=_batch(engine.inputs, manifest.model.axes),
+        graph=bundle.graph.path,
+        report=load_report(path),
+    )
+
+
+def _of_onnx(path: Path, target: Target, scratch: Path) -> Subject:
+    if find_spec("onnx") is None:
+        raise UnservedError(
+            "Reading an ONNX file needs onnx, which this installation does not have.",
+            hint="Install the host tools: pip install 'edgepress[host]', or measure a bundle.",
+        )
+    from ..graphs.files import read_graph
+    from ..graphs.synthesis import synthesize_from_specs
+
+    graph = read_graph(path)
+    backend = load_backend(target.backend)
+    backend.require(target)
+    engine = backend.compile(graph, target, scratch, "fp32")
+    _need(engine, target)
+    feed = synthesize_from_specs([_one(spec) for spec in graph.inputs], seed=0)
+    return Subject(
+        name=path.name, engine=engine, target=target, feed=feed, batch=_batch(graph.inputs, {}), graph=graph.path
+    )
+
+
+def _need(engine: Engine, target: Target) -> None:
+    """Refuse what cannot be measured here."""
+    if not is_device(target):
+        raise UnservedError(
+            f"This machine is {platform.machine()}, {target.name} is {target.arch}: a latency here says nothing of it.",
+            hint="Copy the bundle to the device and measure there; the base install of edgepress is enough.",
+        )
+    here = load_backend(engine.backend).available()
+    if not here.run:
+        raise UnservedError(f"{engine.backend} cannot run on this machine: {here.reason}.", hint=here.remedy or None)
+
+
+def _one(spec: TensorSpec) -> TensorSpec:
+    """The input with one sample where the first axis is free."""
+    free = spec.shape and isinstance(spec.shape[0], str)
+    return replace(spec, shape=(1, *spec.shape[1:])) if free else spec
+
+
+def _batch(inputs: tuple[TensorSpec, ...], axes: Mapping[str, AxisRange]) -> AxisRange | None:
+    names = {spec.shape[0] if spec.shape else 0 for spec in inputs}
+    name = names.pop() if len(names) == 1 else 0
+    if not isinstance(name, str):
+        return None
+    return axes.get(name, AxisRange(smallest=1, usual=1, largest=1 << 16))

@@ -1,1 +1,0 @@
-"""Graph passes on onnx_ir: one a file."""

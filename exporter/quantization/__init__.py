@@ -1,0 +1,1 @@
+"""From a float graph and statistics to an int8 graph: where, how, and what it costs."""

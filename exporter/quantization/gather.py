@@ -1,0 +1,87 @@
+"""Statistics for a model and a target: collected here, or read from a file that other machines helped to fill."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from ...backends.base import AxisRange, Graph
+from ...calibration.collect import collect
+from ...calibration.feeds import Feeds, checked, feeds_from_object, feeds_from_path
+from ...calibration.settled import Settled
+from ...calibration.statistics import Statistics
+from ...calibration.storage import load_statistics
+from ...calibration.workers import collect_in_processes
+from ...errors import InputError
+from ...profiles.device.target import Target
+from ..capture.capture import capture
+from ..recipe import Recipe
+from ..sources import Source
+from .quantizer import Quantizer
+
+
+def calibrate(
+    source: Source, target: Target, recipe: Recipe, axes: dict[str, AxisRange], seen: Callable[[int], None]
+) -> Statistics:
+    """Capture the source as `export` would, and collect what its int8 for this target needs.
+
+    Raises:
+        InputError: a target without int8, or faults of the model or the data.
+    """
+    if target.scheme is None:
+        raise InputError(f"Target {target.name} has no int8, so there is nothing to calibrate.")
+    with tempfile.TemporaryDirectory(prefix="edgepress-") as scratch:
+        graph = capture(source, target.opset, Path(scratch) / "model.onnx", axes)
+        quantizer = Quantizer.of(graph, target.scheme, recipe.exclude, recipe.ranges)
+        return gather(source, graph, quantizer, recipe, seen)
+
+
+def gather(
+    source: Source, graph: Graph, quantizer: Quantizer, recipe: Recipe, seen: Callable[[int], None]
+) -> Statistics:
+    """The statistics that the recipe names, or else those of its data.
+
+    Raises:
+        InputError: statistics of another model or target, or faults of the data.
+    """
+    observed = quantizer.placement.observed()
+    if recipe.statistics is not None:
+        return _fitting(load_statistics(Path(recipe.statistics)), recipe.statistics, graph, set(observed))
+    feeds = calibration_feeds(source, recipe.calibration, graph)
+    if recipe.workers > 1:
+        return collect_in_processes(graph, observed, feeds, recipe.workers, seen)
+    if recipe.all_samples:
+        return collect(graph, observed, feeds, seen)
+    return collect(graph, observed, feeds, seen, Settled(quantizer.ranges, quantizer.scheme))
+
+
+def calibration_feeds(source: Source, path: str | None, graph: Graph) -> Feeds:
+    """The calibration data: the path if one is given, else the model file's function; checked as they stream.
+
+    Raises:
+        InputError: no data, or a path that cannot be read; faults of single samples are raised while iterating.
+    """
+    if path is not None:
+        batch = next((len(array) for array in source.inputs.values() if array.ndim), 1)
+        return checked(feeds_from_path(Path(path), graph.inputs, batch), graph.inputs, path)
+    if source.calibration is None:
+        raise InputError(
+            f"{source.name} brings no calibration data.",
+            hint="Add calibration() to the model file, or give --calibration PATH.",
+        )
+    return checked(feeds_from_object(source.calibration), graph.inputs, "calibration()")
+
+
+def _fitting(statistics: Statistics, path: str, graph: Graph, needed: set[str]) -> Statistics:
+    if statistics.graph != graph.digest:
+        raise InputError(
+            f"{path} was collected on another model ({statistics.graph[:12]}, this one is {graph.digest[:12]}).",
+            hint="Calibrate again: weights, model code, opset and exporter versions must be the same.",
+        )
+    if missing := sorted(needed - statistics.tensors.keys()):
+        raise InputError(
+            f"{path} does not observe {missing[0]!r} and {len(missing) - 1} more tensors that this target quantizes.",
+            hint="Calibrate with --target of the target that is exported.",
+        )
+    return statistics

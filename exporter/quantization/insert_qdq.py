@@ -1,0 +1,187 @@
+"""Insert explicit QuantizeLinear/DequantizeLinear pairs where a placement says, in the form a scheme wants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...calibration.affine import SYMMETRIC_LIMIT, Affine, weight_scales
+from ...profiles.device.target import Scheme
+from ..graphs.values import add_constant, as_float32, constant, free_name
+from .placement import Placement, WeightSite
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+INT32_MAX = float(np.iinfo(np.int32).max)
+BIAS_INPUT = 2
+
+
+class InsertQdqPass:
+    """Rewrites a graph in place; one instance a graph."""
+
+    def __init__(self, graph: ir.Graph, scheme: Scheme, ranges: Mapping[str, Affine]) -> None:
+        """Prepare.
+
+        Args:
+            graph: the float graph that the placement was made for.
+            ranges: scale and zero point of each quantized value, by name.
+        """
+        self.graph = graph
+        self.scheme = scheme
+        self.ranges = ranges
+        self._taken = {str(v.name) for node in graph for v in node.outputs} | set(graph.initializers)
+
+    def run(self, placement: Placement) -> None:
+        """Quantize weights, biases and activations."""
+        for site in placement.weights:
+            self._weight(site)
+        for value, readers in placement.edges.items():
+            self._activation(value, readers, everywhere=value in placement.everywhere)
+
+    def _weight(self, site: WeightSite) -> None:
+        value = site.node.inputs[site.weight]
+        data = site.node.inputs[site.data]
+        assert value is not None and data is not None and data.name is not None
+        weight = constant(value)
+        assert weight is not None
+        scales = weight_scales(weight, site.axis)
+        bias = self._bias(site.node)
+        if bias is not None:
+            scales = self._wide_enough(scales, self.ranges[data.name].scale, bias)
+            self._quantize_bias(site.node, scales * np.float32(self.ranges[data.name].scale), bias)
+        self._replace(site.node, site.weight, self._weight_pair(value, weight, scales, site))
+
+    def _weight_pair(
+        self, value: ir.Value, weight: npt.NDArray[np.float32], scales: npt.NDArray[np.float32], site: WeightSite
+    ) -> ir.Value:
+        """The dequantized weight: a stored int8 tensor, or the float one behind its own QuantizeLinear."""
+        scale = self._constant(f"{value.name}_scale", scales)
+        zero = self._constant(f"{value.name}_zero_point", np.zeros(scales.shape, np.int8))
+        axis = {} if site.axis is None else {"axis": site.axis}
+        if self.scheme.weight_storage == "integer":
+            stored = self._constant(f"{value.name}_quantized", quantize_weight(weight, scales, site.axis))
+        else:
+            stored = self._node("QuantizeLinear", [value, scale, zero], axis, f"{value.name}", site.node)
+        return self._node("DequantizeLinear", [stored, scale, zero], axis, f"{value.name}", site.node)
+
+    def _bias(self, node: ir.Node) -> npt.NDArray[np.float32] | None:
+        """The bias to quantize; None where the scheme leaves it float or there is none to quantize."""
+        if self.scheme.bias != "int32" or node.op_type == "MatMul" or len(node.inputs) <= BIAS_INPUT:
+            return None
+        bias = constant(node.inputs[BIAS_INPUT])
+        return bias if bias is not None and bias.ndim == 1 else None
+
+    @staticmethod
+    def _wide_enough(
+        scales: npt.NDArray[np.float32], activation: float, bias: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """Weight scales large enough for the int32 bias, whose scale is theirs times the activation's.
+
+        A channel whose weights are tiny against its bias would overflow int32; onnxruntime then wraps silently.
+        """
+        needed = np.abs(bias) / (INT32_MAX * 0.5 * activation)
+        return np.maximum(scales, needed if scales.ndim else needed.max()).astype(np.float32)
+
+    def _quantize_bias(self, node: ir.Node, scales: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]) -> None:
+        old = node.inputs[BIAS_INPUT]
+        assert old is not None
+        integers = np.clip(np.rint(bias / scales), -INT32_MAX, INT32_MAX).astype(np.int32)
+        stored = self._constant(f"{old.name}_quantized", integers)
+        scale = self._constant(f"{old.name}_scale", scales)
+        zero = self._constant(f"{old.name}_zero_point", np.zeros(scales.shape, np.int32))
+        axis = {"axis": 0} if scales.ndim else {}
+        self._replace(
+            node, BIAS_INPUT, self._node("DequantizeLinear", [stored, scale, zero], axis, f"{old.name}", node)
+        )
+
+    def _activation(self, value: ir.Value, readers: list[tuple[ir.Node, int]], *, everywhere: bool) -> None:
+        affine = self.ranges[str(value.name)]
+        scale = self._constant(f"{value.name}_scale", as_float32(affine.scale))
+        zero = self._constant(f"{value.name}_zero_point", np.asarray(affine.zero_point, self.scheme.activation))
+        uses = [(use.node, use.idx) for use in value.uses()] if everywhere else readers
+        first = value.producer()
+        quantized = self._node("QuantizeLinear", [value, scale, zero], {}, str(value.name), first, after=True)
+        result = self._node(
+            "DequantizeLinear", [quantized, scale, zero], {}, str(value.name), quantized.producer(), after=True
+        )
+        for node, index in uses:
+            node.replace_input_with(index, result)
+        if everywhere and value.is_graph_output():
+            self._become_output(value, result)
+
+    def _become_output(self, value: ir.Value, result: ir.Value) -> None:
+        """Give the graph the dequantized value under the name that its users know."""
+        name = value.name
+        value.name = self._unique(f"{name}_float")
+        result.name = name
+        result.shape, result.type = value.shape, value.type
+        outputs = self.graph.outputs
+        outputs[next(i for i, v in enumerate(outputs) if v is value)] = result
+
+    def _replace(self, node: ir.Node, index: int, value: ir.Value) -> None:
+        old = node.inputs[index]
+        node.replace_input_with(index, value)
+        if old is not None and old.is_initializer() and not old.uses() and not old.is_graph_output():
+            del self.graph.initializers[str(old.name)]
+
+    def _node(
+        self,
+        operator: str,
+        inputs: list[ir.Value],
+        attributes: dict[str, int],
+        stem: str,
+        anchor: ir.Node | None,
+        *,
+        after: bool = False,
+    ) -> ir.Value:
+        """Add a node before (or after) the anchor, at the start of the graph without one; return its result."""
+        import onnx_ir as ir
+
+        name = self._unique(f"{stem}_{operator}")
+        node = ir.node(operator, inputs, attributes, name=name)
+        result = node.outputs[0]
+        result.name = self._unique(f"{stem}_{'quantized' if operator == 'QuantizeLinear' else 'dequantized'}")
+        if anchor is None:
+            self.graph.insert_before(self.graph[0], node)
+        elif after:
+            self.graph.insert_after(anchor, node)
+        else:
+            self.graph.insert_before(anchor, node)
+        return result
+
+    def _constant(self, name: str, array: npt.NDArray[Any]) -> ir.Value:
+        return add_constant(self.graph, self._unique(name), array)
+
+    def _unique(self, name: str) -> str:
+        found = free_name(name, self._taken)
+        self._taken.add(found)
+        return found
+
+
+def quantize_weight(
+    weight: npt.NDArray[np.float32], scales: npt.NDArray[np.float32], axis: int | None
+) -> npt.NDArray[np.int8]:
+    """round(w / scale) in -127..127, with one scale for each index of `axis`."""
+    integers: npt.NDArray[np.float32] = np.rint(weight / _along(scales, weight.ndim, axis)).clip(
+        -SYMMETRIC_LIMIT, SYMMETRIC_LIMIT
+    )
+    return integers.astype(np.int8)
+
+
+def dequantized_weight(
+    weight: npt.NDArray[np.float32], scales: npt.NDArray[np.float32], axis: int | None
+) -> npt.NDArray[np.float32]:
+    """What the runtime sees of the weight once it is int8."""
+    return quantize_weight(weight, scales, axis) * _along(scales, weight.ndim, axis)
+
+
+def _along(scales: npt.NDArray[np.float32], rank: int, axis: int | None) -> npt.NDArray[np.float32]:
+    """The scales in a shape that broadcasts along the axis."""
+    shape = [1] * rank
+    if axis is not None:
+        shape[axis] = -1
+    return scales.reshape(shape)

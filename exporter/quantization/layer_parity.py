@@ -1,0 +1,37 @@
+"""Parity layer by layer: every place that int8 rounds switched on at once, against none of them."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+from ...backends.base import Feed, Graph
+from ...calibration.feeds import samples_in
+from ...calibration.statistics import Statistics
+from ...profiles.findings.sensitivity import LayerParity, ParityByLayer
+from .noise import FEWEST_SAMPLES, Board, decibel, fewer, noise_ratio
+from .quantizer import Quantizer
+
+# Layers whose outputs are held at a time, so that memory does not grow with the model's depth.
+TOGETHER = 16
+
+
+def layer_parity(
+    quantizer: Quantizer, graph: Graph, statistics: Statistics, feed: Feed, scratch: Path
+) -> ParityByLayer:
+    """What has become of each layer's output, with everything before it rounded as well.
+
+    Args:
+        quantizer: of the float graph, fresh, with the lifts and the layers in float that are shipped.
+        feed: a batch, of which a few samples are run.
+    """
+    feed, found = fewer(feed, graph, FEWEST_SAMPLES), []
+    with Board(quantizer, graph, statistics, scratch) as board:
+        names = iter(board.results)
+        while together := list(islice(names, TOGETHER)):
+            fetch = [board.results[name] for name in together]
+            exact, rounded = board.run((), feed, fetch), board.run(board.switches, feed, fetch)
+            for name, result in zip(together, fetch, strict=True):
+                sqnr_db = decibel(noise_ratio(exact[result], rounded[result]))
+                found.append(LayerParity(layer=name, operator=board.layers[name], sqnr_db=sqnr_db))
+    return ParityByLayer(layers=tuple(found), samples=samples_in(feed))

@@ -1,0 +1,1 @@
+"""What is changed in a float graph so that its int8 is more accurate: one lift a file."""

@@ -1,0 +1,1 @@
+"""Rewrites of a graph into operators that a runtime is faster in: one a file."""

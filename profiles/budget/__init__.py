@@ -1,0 +1,1 @@
+"""Limits that a person set, and whether they hold."""

@@ -1,0 +1,260 @@
+"""A target: what the device is, what its runtime reads, and how that runtime wants its int8.
+
+Everything here is data. A built-in target is one TOML file in `targets/`; it names a quantization scheme (`schemes/`)
+and the software on the device (`toolchains/`), so that a fact stands in one place. A user's own target is a TOML file
+by path.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from ...errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Precision = Literal["int8", "fp16", "bf16", "fp32"]
+Option = str | int | bool | list[str]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One figure of a device, with where it comes from.
+
+    `mark` says how sure it is: measured by us, read in the vendor's document, second hand, or unverified.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    value: float | str
+    unit: str = ""
+    mark: Literal["measured", "documented", "second-hand", "unverified"]
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheme:
+    """How a runtime wants its Q/DQ. Operators are ONNX operator types.
+
+    Attributes:
+        activation: integer type of quantized activations.
+        symmetric: activations have zero point 0 (int8 only).
+        weight_storage: `integer` stores int8 weights behind one DequantizeLinear; `float` keeps them float behind a
+            Q/DQ pair.
+        bias: `int32` quantizes the bias of Conv and Gemm with scale s_x*s_w, `float` leaves it alone.
+        weighted: operators whose activation input and constant weight are quantized.
+        outputs: of those, the ones whose result is quantized as well, after a fused activation.
+        result_needed: an operator of `outputs` runs in integers only if its result is quantized.
+        fused: activations that the runtime fuses into the operator before them.
+        residual: which inputs of an Add that closes a residual branch are quantized.
+        keep_scale: operators that pass a quantized tensor on with the same scale and zero point.
+        around: unweighted operators quantized on both sides, each with its own scale.
+        shared: operators whose inputs and output share one scale (Concat).
+        rows: a transformer's linear layers are written as Gemms over rows of rank 2, and so is a convolution that makes
+            its tokens, since the runtime is faster with them or has no other integer kernel with a float result.
+        source: where these rules come from.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    name: str
+    activation: Literal["uint8", "int8"]
+    symmetric: bool
+    weight_storage: Literal["integer", "float"]
+    bias: Literal["int32", "float"]
+    weighted: tuple[str, ...]
+    outputs: tuple[str, ...] = ()
+    result_needed: bool = False
+    fused: tuple[str, ...] = ()
+    residual: Literal["both", "skip", "none"]
+    keep_scale: tuple[str, ...] = ()
+    around: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
+    rows: bool = False
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toolchain:
+    """The software on the device.
+
+    Attributes:
+        opset: the ONNX opset to export: the highest that this software surely parses.
+        versions: component to version.
+        build_flags: flags of the vendor's own build command for each precision, empty where it has none.
+        stand_in: a backend whose parser checks the graph where the target's own is not installed.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    name: str
+    opset: int
+    versions: dict[str, str]
+    build_flags: dict[Precision, tuple[str, ...]] = field(default_factory=dict)
+    stand_in: str | None = None
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A device and the software on it.
+
+    Attributes:
+        arch: `x86_64` or `aarch64`, as `platform.machine()` says it; `any` where the artifact is not tied to one.
+        backend: entry-point name of the backend that compiles for it and runs on it.
+        precisions: what it runs, best first.
+        scheme: its int8 rules; None exactly when it has no int8.
+        options: settings handed to the backend, which documents them.
+        channel_multiple: what a channel count should be divisible by for full speed; pruning rounds to it.
+        sparse_weights: it runs weights with two zeros in each four (2:4) faster.
+        fastest: the precision that is taken where nothing can be measured, and on what grounds; the first of
+            `precisions` where nothing is said.
+        figures: facts of the device, each with its source.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    name: str
+    title: str
+    arch: Literal["x86_64", "aarch64", "any"]
+    backend: str
+    precisions: tuple[Precision, ...]
+    toolchain: Toolchain
+    scheme: Scheme | None = None
+    aliases: tuple[str, ...] = ()
+    options: dict[str, Option] = field(default_factory=dict)
+    channel_multiple: int = 8
+    sparse_weights: bool = False
+    fastest: Figure | None = None
+    figures: dict[str, Figure] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def opset(self) -> int:
+        """The ONNX opset this target is given."""
+        return self.toolchain.opset
+
+
+@cache
+def target_names() -> tuple[str, ...]:
+    """Names of the built-in targets, sorted."""
+    return _stems("targets")
+
+
+@cache
+def target_aliases() -> dict[str, str]:
+    """Alias to name, over the built-in targets."""
+    return {alias: name for name in target_names() for alias in _read("targets", name).get("aliases", ())}
+
+
+def load_target(name: str) -> Target:
+    """The target of a built-in name or alias, or of a TOML file by path; `@TOOLCHAIN` after it selects other software.
+
+    Args:
+        name: `jetson`, `jetson-orin-nano-8gb@jetpack-5.1` or `path/to/mine.toml`.
+
+    Raises:
+        InputError: an unknown name (the near ones are listed), or a file that is not a valid target.
+    """
+    base, toolchain = _split(name)
+    if base.endswith(".toml"):
+        target = _target(_parse(Path(base)), origin=base)
+    else:
+        known = target_aliases().get(base, base)
+        if known not in target_names():
+            raise InputError(_unknown("target", base, (*target_names(), *target_aliases())))
+        target = _target(_read("targets", known), origin=known)
+    return target if toolchain is None else replace(target, toolchain=_toolchain(toolchain))
+
+
+def target_from_data(data: dict[str, Any]) -> Target:
+    """The target that a bundle's manifest carries, whole, with scheme and toolchain inside."""
+    return _checked(_validate(Target, data, "the manifest's target"), "the manifest's target")
+
+
+def _split(name: str) -> tuple[str, str | None]:
+    """What comes before the last `@` and the toolchain after it; a directory on a path may hold an `@` too."""
+    base, at, toolchain = name.rpartition("@")
+    return (base, toolchain) if at and not name.endswith(".toml") else (name, None)
+
+
+def _target(data: dict[str, Any], origin: str) -> Target:
+    """Resolve the names of scheme and toolchain, unless the file spells them out itself."""
+    if isinstance(data.get("toolchain"), str):
+        data["toolchain"] = _toolchain(data["toolchain"])
+    if isinstance(data.get("scheme"), str):
+        data["scheme"] = _named(Scheme, "schemes", "scheme", data["scheme"])
+    return _checked(_validate(Target, data, origin), origin)
+
+
+def _checked(target: Target, origin: str) -> Target:
+    if not target.precisions:
+        raise InputError(f"Target {origin}: `precisions` is empty; give at least fp32.")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", target.name):
+        raise InputError(f"{origin}: the name {target.name!r} is not letters, digits, dots and dashes.")
+    if target.fastest is not None and target.fastest.value not in target.precisions:
+        raise InputError(f"Target {origin}: `fastest` is {target.fastest.value!r}, which is none of its `precisions`.")
+    if target.channel_multiple < 1:
+        raise InputError(f"{origin}: `channel_multiple` is {target.channel_multiple}; expected 1 or more.")
+    if ("int8" in target.precisions) != (target.scheme is not None):
+        raise InputError(f"Target {origin}: int8 and `scheme` go together; give both or neither.")
+    return target
+
+
+def _toolchain(name: str) -> Toolchain:
+    return _named(Toolchain, "toolchains", "toolchain", name)
+
+
+def _named(kind: type[T], folder: str, noun: str, name: str) -> T:
+    if name not in _stems(folder):
+        raise InputError(_unknown(noun, name, _stems(folder)))
+    return _validate(kind, _read(folder, name), name)
+
+
+def _stems(folder: str) -> tuple[str, ...]:
+    files = resources.files(__package__).joinpath(folder).iterdir()
+    return tuple(sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml")))
+
+
+def _read(folder: str, name: str) -> dict[str, Any]:
+    return tomllib.loads(resources.files(__package__).joinpath(folder, f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"Target file {path} cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"Target file {path} is not TOML: {error}.") from error
+
+
+def _validate(kind: type[T], data: dict[str, Any], origin: str) -> T:
+    try:
+        return TypeAdapter(kind).validate_python(data)
+    except ValidationError as error:
+        # A misspelt key is reported before the missing one that it leaves behind.
+        first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
+        where = ".".join(str(part) for part in first["loc"])
+        reason = "unknown key" if first["type"] == "unexpected_keyword_argument" else first["msg"]
+        raise InputError(f"{origin}: `{where}`: {reason}.", hint="Compare with `edgepress targets NAME`.") from error
+
+
+def _unknown(noun: str, name: str, known: tuple[str, ...]) -> str:
+    begin = [candidate for candidate in sorted(known) if name and candidate.startswith(name)]
+    near = list(dict.fromkeys([*begin, *difflib.get_close_matches(name, known, n=3, cutoff=0.5)]))
+    listed = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(sorted(known))}."
+    return f"Unknown {noun} {name!r}. {listed}"

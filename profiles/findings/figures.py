@@ -1,0 +1,170 @@
+"""What was measured of an engine, by the names that a budget, a history and a tracker call it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..budget.limits import PERCENTILES
+from ..timing.measurement import PERCENTILES as FEWEST
+
+if TYPE_CHECKING:
+    from .profile import Profile
+    from .report import Report
+
+# The unit of each figure; metrics and shares have none.
+UNITS: Mapping[str, str] = {
+    **{f"latency_p{p}": "ms" for p in PERCENTILES},
+    "size": "bytes",
+    "accuracy": "",
+    "accuracy_drop": "",
+    "coverage": "share",
+    "speedup": "x",
+    "memory": "bytes",
+    "throughput": "/s",
+}
+DISTURBED = "disturbed "  # begins what a report misses where the machine throttled
+TIMED = ("ms", "x", "/s")  # units of what is measured by repetition, and so has an interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A figure and its 95 % interval.
+
+    Attributes:
+        low, high: equal to the value where it is exact: bytes of a file, or `evaluate()` on the data it was given.
+        unit: as UNITS has it.
+        before: what a loss is counted from; None for what is no loss.
+        unsteady: why it is not the machine's own, a clause; empty where nothing disturbed it.
+    """
+
+    value: float
+    low: float
+    high: float
+    unit: str = ""
+    before: float | None = None
+    unsteady: str = ""
+
+    @classmethod
+    def exact(cls, value: float, unit: str = "", before: float | None = None) -> Figure:
+        """A figure without an interval."""
+        return cls(value=value, low=value, high=value, unit=unit, before=before)
+
+    def __str__(self) -> str:
+        text = spelt(self.value, self.unit)
+        if self.before is not None:
+            return f"{text} ({self.before:.4f} to {self.before - self.value:.4f})"
+        if self.unit not in TIMED and self.low == self.high:
+            return text
+        number, space, unit = (text if " " in text else f"{text} ").partition(" ")
+        low, high = (spelt(bound, self.unit).removesuffix(f" {self.unit}") for bound in (self.low, self.high))
+        return f"{number} [{low}, {high}]{space}{unit}".rstrip()
+
+
+def spelt(value: float, unit: str) -> str:
+    """A value for people: `1.234 ms`, `0.48 MB`, `0.9960`, `1.41x`, `310.2/s`."""
+    if unit == "bytes":
+        return f"{value / 1e6:.3f} MB" if value >= 100_000 else f"{value / 1e3:.3f} kB"
+    if unit == "ms":
+        return f"{value:.3f} ms"
+    if unit in ("%", "share"):
+        return f"{value:+.1%}" if unit == "%" else f"{value:.1%}"
+    return f"{value:.2f}x" if unit == "x" else f"{value:.1f}/s" if unit == "/s" else f"{value:.4g}"
+
+
+Found = Mapping[str, "Figure | str"]
+
+
+def of_report(report: Report) -> dict[str, Figure | str]:
+    """Every figure of an export, or why there is none, a clause."""
+    absent = {name: _absent(report, name) for name in UNITS}
+    return {**absent, **dict(_of_report(report))}
+
+
+def of_profile(profile: Profile) -> dict[str, Figure | str]:
+    """Every figure of a measurement, or why there is none, a clause."""
+    absent = dict.fromkeys(UNITS, "a profile does not tell; give a bundle")
+    named = {"latency": "single-stream", "memory": "single-stream", "throughput": "offline"}
+    for name in UNITS:
+        if scenario := named.get(name.partition("_")[0]):
+            absent[name] = f"{scenario}: {profile.missing.get(scenario, profile.unfinished or 'it was not measured')}"
+    return {**absent, **dict(_of_profile(profile))}
+
+
+def _of_report(report: Report) -> Iterator[tuple[str, Figure | str]]:
+    if "engine" in report.latency:
+        found = report.latency["engine"]
+        disturbed = [what.removeprefix(DISTURBED) for what in report.missing if what.startswith(DISTURBED)]
+        unsteady = "" if found.stable else "; ".join(disturbed) or _unsteady(found.waited)
+        for p in PERCENTILES:
+            if (interval := found.intervals.get(p)) is None:
+                yield f"latency_p{p}", _too_few(p, found.samples)
+            else:
+                yield f"latency_p{p}", _milliseconds(interval.value, interval.low, interval.high, unsteady)
+        if report.faster is not None:
+            ratio, steady = report.faster, all(one.stable for arm, one in report.latency.items() if arm != "torch")
+            why = "" if steady else unsteady or "the FP32 engine reached no steady state"
+            yield "speedup", Figure(value=ratio.value, low=ratio.low, high=ratio.high, unit="x", unsteady=why)
+    if report.sizes.engine is not None:
+        yield "size", Figure.exact(report.sizes.engine, "bytes")
+    if report.task is not None:
+        yield "accuracy", Figure.exact(report.task.after)
+        yield "accuracy_drop", Figure.exact(report.task.before - report.task.after, before=report.task.before)
+    if report.coverage is not None:
+        yield "coverage", Figure.exact(report.coverage.share, "share")
+
+
+def _of_profile(profile: Profile) -> Iterator[tuple[str, Figure | str]]:
+    unsteady = "" if profile.stable else profile.unfinished or "; ".join(profile.disturbed) or _unsteady(None)
+    for run in profile.single_stream[:1]:
+        for p in PERCENTILES:
+            interval = run.interval(p)
+            few = _too_few(p, len(run.samples))
+            yield (
+                f"latency_p{p}",
+                few if interval is None else _milliseconds(interval.value, interval.low, interval.high, unsteady),
+            )
+    if profile.memory is not None and profile.memory.peak:
+        yield "memory", Figure.exact(profile.memory.peak, "bytes")
+    if profile.offline:
+        best = max(profile.offline, key=lambda one: one.rate)
+        low, high = best.interval()
+        yield "throughput", Figure(value=best.rate, low=low, high=high, unit="/s", unsteady=unsteady)
+    if profile.size is not None:
+        yield "size", Figure.exact(profile.size.total, "bytes")
+
+
+def _milliseconds(value: float, low: float, high: float, unsteady: str) -> Figure:
+    return Figure(value=value, low=low, high=high, unit="ms", unsteady=unsteady)
+
+
+def _unsteady(waited: float | None) -> str:
+    if waited is not None and waited > 0:
+        return f"no steady state was reached; the threads waited {waited:.0%} of their time for a core"
+    return "no steady state was reached"
+
+
+def _too_few(p: int, samples: int) -> str:
+    return f"{samples} samples do not carry p{p}, which takes {FEWEST[p]}"
+
+
+def _absent(report: Report, name: str) -> str:
+    """Why an export has no such figure."""
+    said = {"latency": "latency", "speedup": "latency", "size": "engine", "coverage": "coverage"}
+    usual = {
+        "size": "the engine is not built here",
+        "coverage": f"the engine is {report.precision}, not int8",
+        "speedup": "there is no FP32 engine beside it",
+        "memory": "an export does not measure it; `edgepress profile -o FILE` and `edgepress check FILE` do",
+        "throughput": "an export does not measure it; `edgepress profile -o FILE` and `edgepress check FILE` do",
+    }
+    kind = name.partition("_")[0]
+    if kind == "accuracy":
+        return report.missing.get("task", "there is no task metric").rstrip(".")
+    if kind == "latency":
+        return report.missing.get("latency", "Latency was not measured.").rstrip(".")
+    if name == "size":
+        return usual["size"]
+    told = report.missing.get(said.get(kind, kind), "")
+    return told.rstrip(".") or usual[kind]

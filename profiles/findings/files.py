@@ -1,0 +1,60 @@
+"""Reading the JSON files that edgepress writes: each says its kind and its schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
+
+from ...errors import InputError
+
+T = TypeVar("T")
+
+
+def jsonable(value: object) -> Any:
+    """As values that JSON has; what none of its numbers can be, the SQNR of equal outputs, is the text `Infinity`.
+
+    (pydantic's `to_jsonable_python` leaves such a float as it is, whatever it is told.)
+    """
+    return json.loads(to_json(value, inf_nan_mode="strings"))
+
+
+def json_text(value: object) -> str:
+    """As JSON, indented, in its own order."""
+    return json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_json(path: Path, made_by: str) -> Any:
+    """The data of a file.
+
+    Args:
+        made_by: the command that writes such a file.
+
+    Raises:
+        InputError: there is no such file, or it is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist.", hint=f"`{made_by}` writes it.") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read: {error}.", hint=f"Write it anew with `{made_by}`.") from error
+
+
+def parsed(path: Path, data: Any, schema: int, adapter: TypeAdapter[T]) -> T:
+    """The value in the data of a file.
+
+    Raises:
+        InputError: the file has another schema, or something in it is not as the schema says.
+    """
+    if data.get("schema") != schema:
+        hint = "Write it anew with this edgepress, or read it with the one that wrote it."
+        raise InputError(f"{path} has schema {data.get('schema')!r}; this edgepress reads {schema}.", hint=hint)
+    try:
+        return adapter.validate_python(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{path}: `{'.'.join(map(str, first['loc']))}`: {first['msg']}.") from error

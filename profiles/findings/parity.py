@@ -1,0 +1,105 @@
+"""How close two runtimes' outputs are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import VerificationError
+
+Array = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """Agreement of one output with its reference, over all samples given.
+
+    Attributes:
+        sqnr_db: signal to quantization noise ratio, 10*log10(sum r^2 / sum (r-x)^2); inf where equal.
+        max_abs: largest absolute difference.
+        cosine: mean over samples of the cosine of the flattened output with its reference.
+        argmax: share of samples whose largest element along the last axis is the same one.
+    """
+
+    sqnr_db: float
+    max_abs: float
+    cosine: float
+    argmax: float
+
+    def __str__(self) -> str:
+        return (
+            f"SQNR {self.sqnr_db:.1f} dB, largest difference {self.max_abs:.3g}, "
+            f"cosine {self.cosine:.5f}, argmax agreement {self.argmax:.1%}"
+        )
+
+
+def parity(references: Sequence[Mapping[str, Array]], outputs: Sequence[Mapping[str, Array]]) -> dict[str, Parity]:
+    """Compare runs of the same feeds, output by output.
+
+    Args:
+        references: one mapping of output name to array for each feed, of the model that is right.
+        outputs: the same, of the model in question.
+
+    Raises:
+        VerificationError: an output is missing, has another shape, or holds NaN or Inf where the reference is finite.
+    """
+    names = references[0].keys()
+    return {name: _one(name, [r[name] for r in references], [_get(o, name) for o in outputs]) for name in names}
+
+
+def worst(parities: Mapping[str, Parity]) -> Parity:
+    """The parity of the output with the lowest SQNR."""
+    return min(parities.values(), key=lambda p: p.sqnr_db)
+
+
+def _get(outputs: Mapping[str, Array], name: str) -> Array:
+    if name not in outputs:
+        raise VerificationError(f"Output {name!r} is missing; the engine gave {', '.join(sorted(outputs))}.")
+    return outputs[name]
+
+
+def _one(name: str, references: list[Array], outputs: list[Array]) -> Parity:
+    signal = noise = largest = 0.0
+    cosines: list[float] = []
+    agree: list[float] = []
+    for reference, output in zip(references, outputs, strict=True):
+        if reference.shape != output.shape:
+            raise VerificationError(f"Output {name!r} has shape {output.shape}, the reference {reference.shape}.")
+        r, x = reference.astype(np.float64), output.astype(np.float64)
+        if np.isfinite(r).all() and not np.isfinite(x).all():
+            raise VerificationError(f"Output {name!r} holds NaN or Inf where the reference is finite.")
+        if r.size == 0:
+            continue
+        difference = r - x
+        signal, noise = signal + float((r * r).sum()), noise + float((difference * difference).sum())
+        largest = max(largest, float(np.abs(difference).max()))
+        cosines.extend(_cosines(r, x))
+        agree.append(float(np.mean(np.atleast_1d(r).argmax(-1) == np.atleast_1d(x).argmax(-1))))
+    return Parity(
+        sqnr_db=_decibel(signal, noise),
+        max_abs=largest,
+        cosine=float(np.mean(cosines)) if cosines else 1.0,
+        argmax=float(np.mean(agree)) if agree else 1.0,
+    )
+
+
+def _decibel(signal: float, noise: float) -> float:
+    if noise == 0:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
+
+
+def _cosines(r: npt.NDArray[np.float64], x: npt.NDArray[np.float64]) -> list[float]:
+    rows, others = (
+        r.reshape(len(r), -1) if r.ndim else r.reshape(1, 1),
+        x.reshape(len(x), -1) if x.ndim else x.reshape(1, 1),
+    )
+    norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(others, axis=1)
+    same = (rows == others).all(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosines = (rows * others).sum(axis=1) / norms
+    return [1.0 if equal else float(c) if n > 0 else 0.0 for equal, c, n in zip(same, cosines, norms, strict=True)]

@@ -1,0 +1,1 @@
+"""Latency: samples, steadiness, and what one ratio shows."""

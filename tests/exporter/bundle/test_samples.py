@@ -1,0 +1,39 @@
+"""The raw latencies of a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgepress.errors import InputError
+from edgepress.exporter.bundle.samples import load_samples, save_samples
+from edgepress.profiles.timing.measurement import Measurement
+
+FOUND = Measurement(samples=(1_000_000, 3_000_000, 2_000_000), rounds=(0, 0, 1), stable=True)
+
+
+def test_samples_come_back_in_order_with_their_rounds(tmp_path: Path) -> None:
+    found = {"engine": FOUND, "fp32": replace(FOUND, stable=False)}
+    save_samples(tmp_path, found)
+    assert load_samples(tmp_path, {arm: one.latency() for arm, one in found.items()}) == found
+
+
+def test_a_bundle_without_rounds_still_has_its_samples(tmp_path: Path) -> None:
+    np.savez(tmp_path / "latency.npz", engine=np.asarray(FOUND.samples))
+    assert load_samples(tmp_path, {"engine": FOUND.latency()}) == {"engine": replace(FOUND, rounds=())}
+
+
+def test_nothing_measured_writes_nothing(tmp_path: Path) -> None:
+    save_samples(tmp_path, {})
+    assert list(tmp_path.iterdir()) == []
+    assert load_samples(tmp_path, {}) == {}
+
+
+@pytest.mark.parametrize("data", [b"", b"PK", b"\x93NUMPY", b"text"])
+def test_a_damaged_file_is_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "latency.npz").write_bytes(data)
+    with pytest.raises(InputError, match=r"latency\.npz cannot be read"):
+        load_samples(tmp_path, {"engine": FOUND.latency()})

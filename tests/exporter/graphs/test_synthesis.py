@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgepress.backends.base import TensorSpec
+from edgepress.errors import InputError
+from edgepress.exporter.graphs.synthesis import synthesize, synthesize_from_specs
+
+RNG = np.random.default_rng(1)
+EXAMPLE = {
+    "image": RNG.uniform(0.2, 0.9, (2, 3, 32, 32)).astype(np.float32),
+    "ids": RNG.integers(3, 40, (2, 12)),
+    "mask": np.array([[1] * 12, [1] * 5 + [0] * 7]),
+    "kind": np.zeros((2, 12), np.int64),
+    "flags": np.array([[True, False, True]] * 2),
+    "pixels": RNG.integers(0, 256, (2, 8, 8, 3), dtype=np.uint8),
+}
+DYNAMIC = {"image": {0: "batch"}, "ids": {0: "batch", 1: "length"}, "mask": {0: "batch", 1: "length"}}
+
+
+def test_the_same_seed_gives_the_same_feed_and_another_seed_another() -> None:
+    one, same, other = (synthesize(EXAMPLE, DYNAMIC, None, seed) for seed in (3, 3, 4))
+    assert all(np.array_equal(one[name], same[name]) for name in EXAMPLE)
+    assert not np.array_equal(one["image"], other["image"])
+
+
+def test_form_and_range_are_the_examples_and_its_data_are_not() -> None:
+    made = synthesize(EXAMPLE, DYNAMIC, {"batch": 50, "length": 20}, 0)
+    assert made["image"].shape == (50, 3, 32, 32)
+    assert made["ids"].shape == made["mask"].shape == (50, 20)
+    assert made["flags"].shape == (2, 3)
+    for name, array in EXAMPLE.items():
+        assert made[name].dtype == array.dtype
+        assert made[name].min() >= array.min()
+        assert made[name].max() <= array.max()
+    assert abs(made["image"].mean() - EXAMPLE["image"].mean()) < 0.05
+    inside = made["image"][(made["image"] > EXAMPLE["image"].min()) & (made["image"] < EXAMPLE["image"].max())]
+    assert np.isin(inside, EXAMPLE["image"]).mean() < 0.01
+
+
+def test_images_are_smooth_and_features_are_not() -> None:
+    image = synthesize(EXAMPLE, DYNAMIC, {"batch": 8}, 0)["image"]
+    assert np.corrcoef(image[..., :-1].reshape(-1), image[..., 1:].reshape(-1))[0, 1] > 0.6
+    flat = synthesize({"x": np.linspace(0, 1, 2000, dtype=np.float32).reshape(2, 1000)}, {}, None, 0)["x"]
+    assert abs(np.corrcoef(flat[:, :-1].reshape(-1), flat[:, 1:].reshape(-1))[0, 1]) < 0.15
+
+
+def test_a_padding_mask_stays_one_and_constants_stay() -> None:
+    made = synthesize(EXAMPLE, DYNAMIC, {"batch": 40, "length": 9}, 0)
+    lengths = made["mask"].sum(axis=1)
+    assert (np.diff(made["mask"], axis=1) <= 0).all()
+    assert lengths.min() >= 1
+    assert len(set(lengths.tolist())) > 4
+    assert not made["kind"].any()
+
+
+def test_values_that_are_not_finite_or_nothing_at_all_do_not_break_it() -> None:
+    odd = {"x": np.array([[np.nan, 1.0, 3.0, -np.inf]], np.float16), "none": np.zeros((0, 3), np.float32)}
+    made = synthesize(odd, {}, None, 0)
+    assert np.isfinite(made["x"]).all()
+    assert made["none"].shape == (0, 3)
+
+
+def test_specs_alone_give_ids_that_any_table_has() -> None:
+    specs = [
+        TensorSpec(name="input_ids", dtype="int64", shape=("b", "s")),
+        TensorSpec(name="attention_mask", dtype="int64", shape=("b", "s")),
+        TensorSpec(name="x", dtype="float32", shape=(1, 3, "h", 8)),
+    ]
+    made = synthesize_from_specs(specs, seed=0)
+    assert set(np.unique(made["input_ids"])) == {0, 1}
+    assert made["attention_mask"].shape == (2, 16)
+    assert made["attention_mask"].all()
+    assert made["x"].shape == (1, 3, 16, 8)
+
+
+def test_strings_are_refused() -> None:
+    with pytest.raises(InputError, match="'text' is"):
+        synthesize({"text": np.array(["a"])}, {}, None, 0)
+    with pytest.raises(InputError, match="'text' is object"):
+        synthesize_from_specs([TensorSpec(name="text", dtype="object", shape=(1,))], 0)

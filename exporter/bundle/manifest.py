@@ -141,6 +141,7 @@ class Bundle:
         return Engine(
             path=self.path / entry.path,
             backend=entry.backend,
+            target=self.manifest.target,
             precision=entry.precision,
             inputs=self.manifest.model.inputs,
             outputs=self.manifest.model.outputs,

@@ -75,7 +75,7 @@ class Maker:
         """The graph in a precision.
 
         Raises:
-            NothingToQuantizeError, VerificationError: int8 does not do; or there are no 2:4 weights, which were asked for.
+            NothingToQuantizeError, VerificationError: int8 does not do; or no weights are 2:4, which was asked for.
         """
         self.advance(None, f"{precision} graph")
         reference, scratch = self.captured.graph, self.workshop.scratch

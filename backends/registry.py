@@ -7,7 +7,7 @@ from functools import cache
 from ..profiles.registry import Registry
 from .base import Backend
 
-BACKENDS: Registry[type[Backend]] = Registry("edgepress.backends", "backend")
+BACKENDS = Registry("edgepress.backends", "backend")
 
 
 def backend_names() -> tuple[str, ...]:
@@ -23,4 +23,7 @@ def load_backend(name: str) -> Backend:
         InputError: nothing is registered under the name.
         UnservedError: the package that registers it does not import.
     """
-    return BACKENDS.load(name)()
+    registered = BACKENDS.load(name)
+    backend = registered() if callable(registered) else registered
+    assert isinstance(backend, Backend), f"the backend {name!r} is not a Backend"
+    return backend

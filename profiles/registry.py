@@ -1,60 +1,52 @@
-"""What packages register by entry point, found by name: backends, places, precisions, lifts, range methods.
-
-The built-in ones are registered like anybody's, so that adding one is one file and one line of package metadata.
-"""
+"""Things found by their entry-point name, the built-in ones too: backends, places, range methods, lifts."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar, cast
 
 from ..errors import InputError, UnservedError
 
-T = TypeVar("T")
 
+class Registry:
+    """One group of entry points. The metadata are read at the first question, and nothing is imported before `load`.
 
-class Registry(Generic[T]):
-    """The entry points of a group.
-
-    Attributes:
-        group: `edgepress.backends`.
-        noun: what one of them is, for messages.
+    A value that stands in a module for the life of the process; what is loaded is loaded once.
     """
 
     def __init__(self, group: str, noun: str) -> None:
+        """Name what is registered.
+
+        Args:
+            group: of the entry points, such as `edgepress.backends`.
+            noun: what one of them is, for messages.
+        """
         self.group, self.noun = group, noun
+        self._loaded: dict[str, object] = {}
 
     def names(self) -> tuple[str, ...]:
         """All registered names, sorted.
 
         Raises:
-            InputError: two packages register one name.
+            InputError: two packages register different things under one name.
         """
         return tuple(sorted(self._points))
 
-    def load(self, name: str) -> T:
-        """What is registered under a name.
+    def load(self, name: str) -> object:
+        """What is registered under the name: the object itself, which is neither called nor checked here.
 
         Raises:
-            InputError: nothing is; the near names are listed.
+            InputError: nothing is registered under the name (the near ones are listed), or two things are.
             UnservedError: the package that registers it does not import.
         """
-        if name not in self._points:
-            near = difflib.get_close_matches(name, self.names(), 1)
-            hint = f"Did you mean {near[0]}?" if near else None
-            raise InputError(f"Unknown {self.noun} {name!r}; registered: {', '.join(self.names())}.", hint=hint)
-        point = self._points[name]
-        try:
-            return cast(T, point.load())
-        except (ImportError, AttributeError) as error:
-            title = self.noun.capitalize()
-            raise UnservedError(f"{title} {name!r} ({point.value}) does not import: {error}.") from error
+        if name not in self._loaded:
+            self._loaded[name] = self._import(name)
+        return self._loaded[name]
 
     @cached_property
-    def _points(self) -> Mapping[str, EntryPoint]:
+    def _points(self) -> dict[str, EntryPoint]:
         points: dict[str, EntryPoint] = {}
         for point in entry_points(group=self.group):
             other = points.setdefault(point.name, point)
@@ -64,3 +56,22 @@ class Registry(Generic[T]):
                     hint="Uninstall one of them.",
                 )
         return points
+
+    def _import(self, name: str) -> object:
+        if name not in self._points:
+            raise InputError(unknown_name(self.noun, name, self._points))
+        point = self._points[name]
+        try:
+            thing: object = point.load()
+        except (ImportError, AttributeError) as error:
+            noun = self.noun.capitalize()
+            raise UnservedError(f"{noun} {name!r} ({point.value}) does not import: {error}.") from error
+        return thing
+
+
+def unknown_name(noun: str, name: str, known: Collection[str]) -> str:
+    """The message for a name that is none of those known: the near ones, or all where none is near."""
+    begin = [candidate for candidate in sorted(known) if name and candidate.startswith(name)]
+    near = list(dict.fromkeys([*begin, *difflib.get_close_matches(name, known, n=3, cutoff=0.5)]))
+    listed = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(sorted(known))}."
+    return f"Unknown {noun} {name!r}. {listed}"

@@ -14,7 +14,7 @@ from .local import Local
 from .reference import Reference, Values
 from .worker import Worker
 
-PLACES: Registry[type[Place]] = Registry("edgepress.places", "place")
+PLACES = Registry("edgepress.places", "place")
 
 
 def place_names() -> tuple[str, ...]:
@@ -30,7 +30,9 @@ def load_place(name: str) -> Place:
         InputError: nothing is registered under the name.
         UnservedError: the package that registers it does not import.
     """
-    return PLACES.load(name)()
+    kind = PLACES.load(name)
+    assert isinstance(kind, type) and issubclass(kind, Place), f"{kind} is not a Place"
+    return kind()
 
 
 def place_for(target: Target) -> Place:

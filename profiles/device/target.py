@@ -7,7 +7,6 @@ by path.
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ...errors import InputError
+from ..registry import unknown_name
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -175,7 +175,7 @@ def load_target(name: str) -> Target:
     else:
         known = target_aliases().get(base, base)
         if known not in target_names():
-            raise InputError(_unknown("target", base, (*target_names(), *target_aliases())))
+            raise InputError(unknown_name("target", base, (*target_names(), *target_aliases())))
         target = _target(_read("targets", known), origin=known)
     return target if toolchain is None else replace(target, toolchain=_toolchain(toolchain))
 
@@ -220,7 +220,7 @@ def _toolchain(name: str) -> Toolchain:
 
 def _named(kind: type[T], folder: str, noun: str, name: str) -> T:
     if name not in _stems(folder):
-        raise InputError(_unknown(noun, name, _stems(folder)))
+        raise InputError(unknown_name(noun, name, _stems(folder)))
     return _validate(kind, _read(folder, name), name)
 
 
@@ -251,10 +251,3 @@ def _validate(kind: type[T], data: dict[str, Any], origin: str) -> T:
         where = ".".join(str(part) for part in first["loc"])
         reason = "unknown key" if first["type"] == "unexpected_keyword_argument" else first["msg"]
         raise InputError(f"{origin}: `{where}`: {reason}.", hint="Compare with `edgepress targets NAME`.") from error
-
-
-def _unknown(noun: str, name: str, known: tuple[str, ...]) -> str:
-    begin = [candidate for candidate in sorted(known) if name and candidate.startswith(name)]
-    near = list(dict.fromkeys([*begin, *difflib.get_close_matches(name, known, n=3, cutoff=0.5)]))
-    listed = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(sorted(known))}."
-    return f"Unknown {noun} {name!r}. {listed}"

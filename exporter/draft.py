@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..backends.base import AxisRange
@@ -72,6 +72,3 @@ class Draft:
         """The draft with what a stage found; what is missing is added to what was missing before."""
         more = {**self.missing, **found.get("missing", {})}
         return replace(self, **{**found, "missing": more})
-
-
-FIELDS = frozenset(f.name for f in fields(Draft))

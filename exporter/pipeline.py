@@ -22,7 +22,7 @@ from .candidates import choose, stages
 from .candidates.make import Watch, unwatched
 from .capture import stage as capture
 from .draft import Draft
-from .progress import Progress
+from .progress import Advance, Progress
 from .pruning import stage as prune
 from .recipe import Recipe
 from .sources import Source
@@ -45,6 +45,23 @@ class Stage:
     adds: tuple[str, ...]
     watched: bool = False
 
+    def on(self, draft: Draft, advance: Advance, **more: Any) -> Draft:
+        """The draft with what this stage finds.
+
+        Raises:
+            LookupError: the plan is wrong: nothing before it added what it needs, or it adds what it does not say.
+        """
+        given = draft.given(self.needs)
+        if absent := [name for name in self.needs if given[name] in (None, ()) and name in _FILLED]:
+            raise LookupError(f"Stage {self.title} needs {absent[0]}, which no stage before it has added.")
+        found = self.run(**given, **more, advance=advance)
+        if sly := found.keys() - set(self.adds):
+            raise LookupError(f"Stage {self.title} adds {', '.join(sorted(sly))}, which it does not say.")
+        return draft.having(found)
+
+
+# Fields that a stage must have filled before another one can need them; the others may stay empty.
+_FILLED = ("captured", "candidates", "decision")
 
 MODEL = ("source", "target", "recipe", "axes", "workshop")
 MAKING = ("source", "original", "target", "recipe", "captured", "workshop")
@@ -177,7 +194,7 @@ def export_bundle(
         for stage in plan:
             more = {"watch": watch_candidate} if stage.watched else {}
             with progress.step(stage.title, seconds, prefix=f"{target.name}: ") as advance:
-                draft = draft.having(stage.run(**draft.given(stage.needs), **more, advance=advance))
+                draft = stage.on(draft, advance, **more)
             watch(draft)
         name = f"{draft.source.name}-{target.name}"
         pack.run(**draft.given(pack.NEEDS), name=name, seconds=seconds, command=command)

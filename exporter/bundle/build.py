@@ -29,7 +29,8 @@ from ..candidates.judge import built_evidence, directory_bytes, judged, looked_i
 from ..candidates.measure import disturbed, measure_in_turn
 from ..capture.golden import Golden
 from ..recipe import MINIMUM_SQNR_DB
-from .manifest import FALLBACK, LATENCY, MANIFEST, Bundle, check_files, load_bundle, new_directory
+from .directory import new_directory
+from .manifest import FALLBACK, LATENCY, MANIFEST, Bundle, check_files, load_bundle
 from .seal import load_report, seal
 from .sizes import size_split
 

@@ -1,4 +1,4 @@
-"""What should the choice of a precision rest on: slices in one process, in a process an arm, or turns of fresh processes?
+"""What should the choice of a precision rest on: slices in one process, in one an arm, or turns of fresh processes?
 
     python scripts/bench/instrument.py run --count 20
     python scripts/bench/instrument.py render

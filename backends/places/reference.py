@@ -15,7 +15,7 @@ from typing import Any
 from ...errors import InputError
 from ...profiles.device.target import Precision, Target
 from .._vendor import import_or_explain
-from ..base import Array, Engine, Feed, Graph, Rejection, Session
+from ..base import Array, Engine, Feed, Graph, Session
 from ..registry import load_backend
 from .base import Place, Seen
 from .local import Local
@@ -52,10 +52,6 @@ class Reference(Place):
     def tool(self, target: Target) -> str:
         """The runtime's version."""
         return load_backend(RUNTIME).available().version
-
-    def check(self, graph: Graph, target: Target) -> tuple[Rejection, ...]:
-        """Nodes that even onnxruntime does not have."""
-        return load_backend(RUNTIME).check(graph, target)
 
     def runs(self, graph: Graph, target: Target, precision: Precision, built: Engine | None) -> Engine:
         """The graph as an engine."""

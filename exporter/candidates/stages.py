@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ...backends.base import Feed
@@ -60,7 +61,8 @@ def make(
         refused.append(entry)
     else:
         raise refused[-1].error
-    entries = (entry, *_rivals(maker, entry, refused), *refused)
+    rivals = _rivals(replace(maker, watch=unwatched), entry, refused)
+    entries = (entry, *rivals, *refused)
     return {"candidates": entries, "missing": {"precision": remark} if remark else {}}
 
 

@@ -218,7 +218,7 @@ MEMORY = """
     from pathlib import Path
     import numpy as np
     from edgepress.calibration.collect import collect
-    from edgepress.exporter.graphs import read_graph
+    from edgepress.exporter.graphs.files import read_graph
     from edgepress.exporter.quantization.quantizer import Quantizer
     from edgepress.profiles.device.target import load_target
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ...profiles.device.grid import Grid
 from ..kernels import Counts
 from ..statistics import TensorStatistics
 from . import entropy, min_max, mse, percentile
@@ -15,13 +16,13 @@ class Distribution:
     """What a method sees: extremes and histogram of one range (of all tensors that share it).
 
     Attributes:
-        symmetric: the range will be mirrored at 0, so only max(|low|, |high|) counts.
+        grid: over which the range will be laid; a symmetric one is mirrored at 0, so only max(|low|, |high|) counts.
     """
 
     minimum: float
     maximum: float
     histogram: Counts
-    symmetric: bool
+    grid: Grid
 
 
 Method = Callable[[Distribution], tuple[float, float]]
@@ -34,13 +35,13 @@ METHODS: dict[str, Method] = {
 }
 
 
-def find_range(states: Sequence[TensorStatistics], method: str, *, symmetric: bool) -> tuple[float, float]:
+def find_range(states: Sequence[TensorStatistics], method: str, grid: Grid) -> tuple[float, float]:
     """The range (low, high), low <= 0 <= high, for the tensors that share it, within what was seen."""
     together = Distribution(
         minimum=min(0.0, *(s.minimum for s in states)),
         maximum=max(0.0, *(s.maximum for s in states)),
         histogram=sum((s.histogram for s in states[1:]), start=states[0].histogram),
-        symmetric=symmetric,
+        grid=grid,
     )
     low, high = METHODS[method](together)
     return max(low, together.minimum), min(high, together.maximum)

@@ -22,10 +22,10 @@ from ...calibration.feeds import samples_in
 from ...calibration.statistics import Statistics
 from ...profiles.device.target import Scheme
 from ..graphs.files import write_model
-from .insert_switches import SWITCHES, WEIGHT, InsertSwitchesPass, Switch, switches
 from .placement import CONVOLUTIONS, place
 from .quantizer import Quantizer
 from .reasons import Weight, reason
+from .switches import SWITCHES, WEIGHT, Switch, insert_switches, switches
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -159,8 +159,8 @@ class Board:
         read = {name: site.node.inputs[site.data] for name, site in sites.items()}
         self.outputs = [spec.name for spec in graph.outputs]
         self.layers = {name: site.node.op_type for name, site in sites.items()}
-        self.tensors = {name: Weight.of(site) for name, site in sites.items()}
-        self.switches = InsertSwitchesPass(model.graph, quantizer.scheme, lifted.ranges, lifted.biases).run(placement)
+        self.tensors = {name: Weight.of(site, quantizer.scheme.weight) for name, site in sites.items()}
+        self.switches = insert_switches(model.graph, placement, quantizer.scheme, lifted.ranges, lifted.biases)
         self.data = {name: str(value.name) for name, value in read.items() if value is not None}
         self.results = {name: str(site.node.outputs[0].name) for name, site in sites.items()}
         self._path = scratch / "switches.onnx"
@@ -174,6 +174,8 @@ class Board:
         options.log_severity_level = 3
         # The default order keeps every exposed tensor alive to the end of a run; this one frees them early.
         options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
+        # What is judged is the rounding and not a kernel: weights are dequantized once, when the session is opened.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
         self._session: Any = ort.InferenceSession(self._path, options, providers=["CPUExecutionProvider"])
         return self
 
@@ -224,4 +226,14 @@ def _reasons(noise: Noise, board: Board, values: Mapping[str, Array]) -> Iterato
     for name, operator in noise.layers.items():
         axis = 1 if operator in CONVOLUTIONS else -1
         figures = (decibel(noise.own(name)), decibel(noise.of(name)[noise.worst]))
-        yield name, reason(board.tensors[name], values[board.data[name]], axis, noise.tensor(name), *figures)
+        yield (
+            name,
+            reason(
+                board.tensors[name],
+                values[board.data[name]],
+                axis,
+                noise.scheme.activation,
+                noise.tensor(name),
+                *figures,
+            ),
+        )

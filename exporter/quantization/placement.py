@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...calibration.statistics import Channels
+from ...profiles.device.grid import Grid
 from ...profiles.device.target import Scheme
 from ..graphs.values import constant, number, passes_scale, single_consumer
 from .channel_domains import find_domains
@@ -37,13 +38,19 @@ class WeightSite:
 
     Attributes:
         data, weight: input indices of the activation and of the constant weight.
-        axis: output-channel axis of the weight, None for one scale a tensor.
+        axis: output-channel axis of the weight, None where it has none that a scale could follow.
+        inner: input-channel axis of the weight, along which blocks lie.
     """
 
     node: ir.Node
     data: int
     weight: int
     axis: int | None
+    inner: int
+
+    def scale_axis(self, grid: Grid) -> int | None:
+        """The `axis` of ONNX QuantizeLinear for the weight; None for one scale a tensor."""
+        return {"tensor": None, "channel": self.axis, "block": self.inner}[grid.granularity]
 
     @property
     def channels(self) -> Channels:
@@ -142,7 +149,7 @@ def _weighted(node: ir.Node, scheme: Scheme, exclude: Sequence[str], placement: 
     result = _after_activation(node.outputs[0], scheme)
     quantize_result = node.op_type in scheme.outputs and not _feeds_stream(result)
     if node.op_type in scheme.outputs and scheme.result_needed and not quantize_result:
-        if not (scheme.rows and cuts_patches(node)):
+        if not (scheme.rows and scheme.weight.block is None and cuts_patches(node)):
             placement.left[name] = "its result is a transformer's residual stream, which stays float"
             return
         placement.patches.append(node)
@@ -183,7 +190,8 @@ def _site(node: ir.Node) -> WeightSite | str:
         number(node, "transA", 0) or number(node, "beta", 1) != 1 or number(node, "alpha", 1) != 1
     ):
         return "a Gemm with transA, alpha or beta has no integer kernel"
-    return WeightSite(node=node, data=1 - weight, weight=weight, axis=_channel_axis(node, weight, array.ndim))
+    axis = _channel_axis(node, weight, array.ndim)
+    return WeightSite(node=node, data=1 - weight, weight=weight, axis=axis, inner=_inner_axis(node, weight, array.ndim))
 
 
 def _channel_axis(node: ir.Node, weight: int, rank: int) -> int | None:
@@ -195,6 +203,15 @@ def _channel_axis(node: ir.Node, weight: int, rank: int) -> int | None:
     if node.op_type == "Gemm":
         return 0 if number(node, "transB", 0) else 1
     return 1 if weight == 1 and rank == 2 else None
+
+
+def _inner_axis(node: ir.Node, weight: int, rank: int) -> int:
+    """Input-channel axis of a weight, over which its products are summed."""
+    if node.op_type in CONVOLUTIONS:
+        return int(node.op_type == "Conv")
+    if node.op_type == "Gemm":
+        return int(number(node, "transB", 0))
+    return max(rank - 2, 0) if weight == 1 else rank - 1
 
 
 def _after_activation(value: ir.Value, scheme: Scheme) -> ir.Value:

@@ -15,9 +15,10 @@ from ...backends.base import Graph
 from ...calibration.affine import Affine, affine
 from ...calibration.ranges import find_range
 from ...calibration.statistics import Statistics, TensorStatistics
+from ...errors import InputError
 from ...profiles.device.target import Scheme
 from ..graphs.files import write_model
-from .insert_qdq import InsertQdqPass
+from .emitter import QdqEmitter
 from .lifts import correct_bias, equalize, smooth
 from .lifts.lifted import Lifted
 from .placement import Placement, excluded, place
@@ -73,10 +74,19 @@ class Quantizer:
         method: str = AUTO,
         lifts: tuple[str, ...] = tuple(LIFTS),
     ) -> Quantizer:
-        """Load the graph and decide what is quantized."""
+        """Load the graph and decide what is quantized.
+
+        Raises:
+            InputError: the graph's opset cannot say what the scheme wants.
+        """
         import onnx_ir as ir
 
         model = ir.load(graph.path)
+        if (opset := model.opset_imports.get("", 0)) < scheme.opset:
+            raise InputError(
+                f"The scheme {scheme.name} ({scheme.activation}, {scheme.weight}) needs ONNX opset {scheme.opset}; "
+                f"the graph has {opset}."
+            )
         if scheme.rows:
             exclude = _by_name(model.graph, exclude)
             rows_to_gemm(model)
@@ -87,7 +97,7 @@ class Quantizer:
     def write(self, statistics: Statistics, path: Path) -> dict[str, str]:
         """Rewrite the model in int8 to `path`; returns what each lift did, of those that did anything. Call once."""
         lifted = self.lift(statistics)
-        InsertQdqPass(self.model.graph, self.scheme, lifted.ranges).run(self.placement)
+        QdqEmitter(self.model.graph, self.scheme, lifted.ranges).run(self.placement)
         patches_to_gemm(self.model.graph, self.placement.patches)
         write_model(self.model, path)
         return lifted.notes
@@ -122,8 +132,8 @@ class Quantizer:
                 low, high = fixed[names[0]]
             else:
                 states = [tensors[name] for name in names]
-                low, high = find_range(states, self._method(values), symmetric=self.scheme.symmetric)
-            found.update(dict.fromkeys(names, affine(low, high, self.scheme)))
+                low, high = find_range(states, self._method(values), self.scheme.activation)
+            found.update(dict.fromkeys(names, affine(low, high, self.scheme.activation)))
         return found
 
     def _method(self, values: list[ir.Value]) -> str:

@@ -15,10 +15,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError, model_validator
+from pydantic_core import ArgsKwargs
 
 from ...errors import InputError
 from ..registry import unknown_name
+from .grid import Grid
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -50,9 +52,10 @@ class Scheme:
     """How a runtime wants its Q/DQ. Operators are ONNX operator types.
 
     Attributes:
-        activation: integer type of quantized activations.
-        symmetric: activations have zero point 0 (int8 only).
-        weight_storage: `integer` stores int8 weights behind one DequantizeLinear; `float` keeps them float behind a
+        activation: integers of quantized activations, with one scale a tensor.
+        weight: integers of quantized weights, symmetric. Where an operator's weight has no axis of output channels, one
+            scale a channel is one a tensor.
+        weight_storage: `integer` stores integers behind one DequantizeLinear; `float` keeps weights float behind a
             Q/DQ pair.
         bias: `int32` quantizes the bias of Conv and Gemm with scale s_x*s_w, `float` leaves it alone.
         weighted: operators whose activation input and constant weight are quantized.
@@ -71,8 +74,8 @@ class Scheme:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     name: str
-    activation: Literal["uint8", "int8"]
-    symmetric: bool
+    activation: Grid
+    weight: Grid
     weight_storage: Literal["integer", "float"]
     bias: Literal["int32", "float"]
     weighted: tuple[str, ...]
@@ -85,6 +88,40 @@ class Scheme:
     shared: tuple[str, ...] = ()
     rows: bool = False
     source: str
+
+    def __post_init__(self) -> None:
+        """Refuse grids that no runtime has kernels for.
+
+        Raises:
+            ValueError: activations with several scales, weights with a zero point, or an int32 bias beside weights in
+                blocks, of whose scales it could have none.
+        """
+        if self.activation.granularity != "tensor":
+            raise ValueError("activations have one scale a tensor")
+        if not self.weight.symmetric:
+            raise ValueError("weights are symmetric")
+        if self.bias == "int32" and self.weight.block is not None:
+            raise ValueError("an int32 bias needs one weight scale an output channel, and blocks have more")
+
+    @property
+    def opset(self) -> int:
+        """The lowest ONNX opset that can say it."""
+        return max(self.activation.opset, self.weight.opset)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_before_grids(cls, data: Any) -> Any:
+        """Schemes of files written before there were grids: `activation = "uint8"`, `symmetric`, weights in int8."""
+        given = data.kwargs if isinstance(data, ArgsKwargs) else data
+        if not isinstance(given, dict) or not isinstance(given.get("activation"), str):
+            return data
+        signed = {"int8": True, "uint8": False}.get(given["activation"])
+        if signed is None or "symmetric" not in given:
+            return data
+        rest = {name: value for name, value in given.items() if name != "symmetric"}
+        activation = {"bits": 8, "signed": signed, "symmetric": given["symmetric"]}
+        weight = {"bits": 8, "signed": True, "symmetric": True, "granularity": "channel"}
+        return {"weight": weight, **rest, "activation": activation}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +248,12 @@ def _checked(target: Target, origin: str) -> Target:
         raise InputError(f"{origin}: `channel_multiple` is {target.channel_multiple}; expected 1 or more.")
     if ("int8" in target.precisions) != (target.scheme is not None):
         raise InputError(f"Target {origin}: int8 and `scheme` go together; give both or neither.")
+    if target.scheme is not None and target.scheme.opset > target.opset:
+        grids = f"{target.scheme.activation}, {target.scheme.weight}"
+        raise InputError(
+            f"Target {origin}: its scheme ({grids}) needs ONNX opset {target.scheme.opset}; "
+            f"its toolchain reads {target.opset}."
+        )
     return target
 
 
@@ -249,5 +292,9 @@ def _validate(kind: type[T], data: dict[str, Any], origin: str) -> T:
         # A misspelt key is reported before the missing one that it leaves behind.
         first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
         where = ".".join(str(part) for part in first["loc"])
-        reason = "unknown key" if first["type"] == "unexpected_keyword_argument" else first["msg"]
+        reason = (
+            "unknown key"
+            if first["type"] == "unexpected_keyword_argument"
+            else first["msg"].removeprefix("Value error, ")
+        )
         raise InputError(f"{origin}: `{where}`: {reason}.", hint="Compare with `edgepress targets NAME`.") from error

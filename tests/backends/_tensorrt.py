@@ -11,12 +11,13 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepress.backends.base import AxisRange, Graph, TensorSpec
+from edgepress.profiles.device.grid import Grid
 from edgepress.profiles.device.target import Option, Precision, Scheme, Target, Toolchain
 
 SCHEME = Scheme(
     name="tensorrt",
-    activation="int8",
-    symmetric=True,
+    activation=Grid(bits=8, signed=True, symmetric=True),
+    weight=Grid(bits=8, signed=True, symmetric=True, granularity="channel"),
     weight_storage="integer",
     bias="float",
     weighted=("Conv",),

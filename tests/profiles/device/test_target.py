@@ -89,7 +89,7 @@ def test_a_shipped_scheme_is_consistent(name: str) -> None:
     assert scheme.name == name
     assert scheme.source.strip()
     assert set(scheme.outputs) <= set(scheme.weighted)
-    assert not scheme.symmetric or scheme.activation == "int8"
+    assert (scheme.activation.bits, str(scheme.weight)) == (8, "int8 per channel")
     roles = [*scheme.weighted, *scheme.fused, *scheme.keep_scale, *scheme.around, *scheme.shared]
     assert len(set(roles)) == len(roles), "an operator has one role"
 
@@ -144,7 +144,7 @@ def test_jetson_is_the_orin_nano_8gb_with_jetpack_6_2() -> None:
 
 def test_tensorrt_is_symmetric_and_quantizes_the_skip_branch_only() -> None:
     scheme = _scheme("tensorrt")
-    assert (scheme.activation, scheme.symmetric, scheme.residual) == ("int8", True, "skip")
+    assert (scheme.activation.dtype, scheme.activation.symmetric, scheme.residual) == ("int8", True, "skip")
     assert (scheme.bias, scheme.weight_storage, scheme.outputs) == ("float", "float", ())
     # They become a Reduce layer, which has no integer arithmetic to gain from Q/DQ.
     assert not {"GlobalAveragePool", "ReduceMean"} & set(scheme.around)
@@ -154,7 +154,8 @@ def test_cpu_schemes_are_asymmetric_and_quantize_both_branches() -> None:
     types = {"openvino": "uint8", "onnxruntime-x86": "uint8", "onnxruntime-arm": "int8"}
     for name, activation in types.items():
         scheme = _scheme(name)
-        assert (scheme.activation, scheme.symmetric, scheme.residual) == (activation, False, "both"), name
+        assert (scheme.activation.dtype, scheme.activation.symmetric) == (activation, False), name
+        assert scheme.residual == "both"
         assert scheme.weight_storage == "integer"
         assert "Conv" in scheme.outputs
 

@@ -55,7 +55,7 @@ class Verdict:
 
 def judge(budget: Budget, report: Report) -> tuple[Verdict, ...]:
     """One verdict for each limit of the budget."""
-    return tuple(verdicts(budget.limits(), of_report(report)))
+    return tuple(verdicts(budget.limits, of_report(report)))
 
 
 def verdicts(limits: Mapping[str, Limit], found: Found) -> Iterator[Verdict]:

@@ -25,7 +25,8 @@ from ..calibration.ranges import METHODS
 from ..errors import InputError
 from ..profiles.budget.limits import Drop, LatencyLimit, SizeLimit
 from .pruning.importance import METHODS as IMPORTANCE
-from .quantization.quantizer import AUTO, LIFTS
+from .quantization.lifts import LIFTS
+from .quantization.quantizer import AUTO
 from .recipe import Recipe
 
 if sys.version_info >= (3, 11):
@@ -37,8 +38,8 @@ else:
 EXCLUSIVE = ("calibration", "statistics")
 # The names that a registry allows in a field of plain strings.
 CHOICES: Mapping[str, tuple[str, ...]] = {
-    "ranges": (AUTO, *METHODS),
-    "lifts": tuple(LIFTS),
+    "ranges": (AUTO, *METHODS.names()),
+    "lifts": LIFTS.names(),
     "importance": (AUTO, *IMPORTANCE),
 }
 _CONFIG = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)

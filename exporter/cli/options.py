@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from ...calibration.ranges import METHODS
 from .option_types import AxisOption, BudgetOption, Duration, LimitOption
 
 if TYPE_CHECKING:
     from ..recipe import Recipe
 
 # Spelt out, since the modules that define them import the pipeline; a test holds them equal.
-RANGES = ("auto", "min-max", "percentile", "entropy", "mse")
-LIFTS = ("equalize", "smooth", "correct-bias")
 IMPORTANCE = ("auto", "magnitude", "taylor", "batchnorm")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -220,7 +219,7 @@ def calibration_options(command: Command) -> Command:
         click.option(
             "--range",
             "ranges",
-            type=click.Choice(RANGES),
+            type=click.Choice(("auto", *METHODS.names())),
             default="auto",
             show_default=True,
             help="auto: least squared error, but min-max for the inputs of matrix products.",

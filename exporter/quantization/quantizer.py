@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from ...backends.base import Graph
 from ...calibration.affine import Affine, affine
-from ...calibration.ranges import find_range
+from ...calibration.ranges.distribution import find_range
 from ...calibration.statistics import Statistics, TensorStatistics
 from ...errors import InputError
 from ...profiles.device.target import Scheme
 from ..graphs.files import write_model
 from .emitter import QdqEmitter
-from .lifts import correct_bias, equalize, smooth
-from .lifts.lifted import Lifted
+from .lifts import LIFTS
+from .lifts.lifted import Lift
 from .placement import Placement, excluded, place
 from .rewrites.patches_to_gemm import patches_to_gemm
 from .rewrites.rows_to_gemm import rows_to_gemm
@@ -28,9 +28,6 @@ from .rewrites.rows_to_gemm import rows_to_gemm
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-Lift = Callable[["ir.Graph", Placement, Mapping[str, TensorStatistics], Scheme], Lifted]
-# In the order in which they are applied; each works on what the one before left.
-LIFTS: Mapping[str, Lift] = {"equalize": equalize.lift, "smooth": smooth.lift, "correct-bias": correct_bias.lift}
 AUTO = "auto"
 
 
@@ -56,14 +53,14 @@ class Quantizer:
     Attributes:
         method: a range method, or `auto`: least mean squared error, but min-max for the inputs of matrix products,
             whose rare large channels carry the signal.
-        lifts: which of LIFTS to apply.
+        lifts: which of LIFTS to apply, in this order.
     """
 
     model: ir.Model
     scheme: Scheme
     placement: Placement
     method: str = AUTO
-    lifts: tuple[str, ...] = tuple(LIFTS)
+    lifts: tuple[str, ...] = field(default_factory=LIFTS.names)
 
     @classmethod
     def of(
@@ -72,9 +69,12 @@ class Quantizer:
         scheme: Scheme,
         exclude: tuple[str, ...] = (),
         method: str = AUTO,
-        lifts: tuple[str, ...] = tuple(LIFTS),
+        lifts: tuple[str, ...] | None = None,
     ) -> Quantizer:
         """Load the graph and decide what is quantized.
+
+        Args:
+            lifts: those to apply; None is all that are registered.
 
         Raises:
             InputError: the graph's opset cannot say what the scheme wants.
@@ -91,7 +91,11 @@ class Quantizer:
             exclude = _by_name(model.graph, exclude)
             rows_to_gemm(model)
         return cls(
-            model=model, scheme=scheme, placement=place(model.graph, scheme, exclude), method=method, lifts=lifts
+            model=model,
+            scheme=scheme,
+            placement=place(model.graph, scheme, exclude),
+            method=method,
+            lifts=LIFTS.names() if lifts is None else lifts,
         )
 
     def write(self, statistics: Statistics, path: Path) -> dict[str, str]:
@@ -108,7 +112,7 @@ class Quantizer:
         fixed: dict[str, tuple[float, float]] = {}
         biases: dict[str, npt.NDArray[np.float32] | None] = {}
         for name in self.lifts:
-            lifted = LIFTS[name](graph, self.placement, tensors, self.scheme)
+            lifted = cast(Lift, LIFTS.load(name))(graph, self.placement, tensors, self.scheme)
             tensors.update({value: _divided(tensors[value], factors) for value, factors in lifted.factors.items()})
             fixed.update(lifted.ranges)
             biases.update(lifted.biases)

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from .backends.base import AxisRange
     from .errors import EdgepressError, InputError, UnservedError, VerificationError
     from .exporter.api import export
-    from .exporter.bundle.build import build_bundle, verify_bundle
+    from .exporter.bundle.build import build_bundle
     from .exporter.bundle.manifest import Bundle, load_bundle
+    from .exporter.bundle.verify import verify_bundle
     from .exporter.recipe import TrainingSettings
     from .profiles.device.target import Target, load_target
 
@@ -38,7 +39,7 @@ _HOME = {
     "export": ".exporter.api",
     "load_bundle": ".exporter.bundle.manifest",
     "load_target": ".profiles.device.target",
-    "verify_bundle": ".exporter.bundle.build",
+    "verify_bundle": ".exporter.bundle.verify",
 }
 
 __all__ = [

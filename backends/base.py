@@ -19,6 +19,8 @@ import numpy.typing as npt
 from ..errors import InputError, UnservedError
 from ..profiles.device.target import Precision, Target
 from ..profiles.findings.layers import Layer
+from ..profiles.machine.energy import Meter, find_meter
+from ..profiles.timing.measure import Arm, CallArm
 
 Array = npt.NDArray[np.generic]
 Feed = Mapping[str, Array]
@@ -136,11 +138,13 @@ class Engine:
 
     Attributes:
         path: the file to open; its siblings in the same directory belong to it.
+        target: what it was compiled for; its options are those of the runtime that opens it.
         notes: what a reader of the report must know, one sentence each.
     """
 
     path: Path
     backend: str
+    target: Target
     precision: Precision
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -162,6 +166,10 @@ class Session(abc.ABC):
         """
         return lambda: self(feed)
 
+    def arm(self, feed: Feed) -> Arm:
+        """One side of a measurement: inferences of this feed, timed where the engine is."""
+        return CallArm(self.bind(feed))
+
     def close(self) -> None:  # noqa: B027  (most runtimes release with the object)
         """Release what the runtime holds."""
 
@@ -179,11 +187,13 @@ class Backend(abc.ABC):
 
     Attributes:
         name: the entry-point name.
+        modules: what it imports of the vendor's when it opens an engine.
         finishes_on_device: where this machine cannot compile, `recipe_files` lets the device do it.
         deterministic: compiling the same graph twice gives the same bytes.
     """
 
     name: str
+    modules: tuple[str, ...] = ()
     deterministic: bool = True
     finishes_on_device: bool = False
 
@@ -213,7 +223,7 @@ class Backend(abc.ABC):
         self._need_compiler(target)
         return self._compile(graph, target, directory, precision)
 
-    def open(self, engine: Engine, target: Target, threads: int | None = None) -> Session:
+    def open(self, engine: Engine, threads: int | None = None) -> Session:
         """Open the engine.
 
         Args:
@@ -226,16 +236,16 @@ class Backend(abc.ABC):
         self._need("run")
         if not engine.path.is_file():
             raise InputError(f"Engine {engine.path.name} does not exist in {engine.path.parent}.")
-        return self._open(engine, target, threads)
+        return self._open(engine, threads)
 
-    def inspect(self, engine: Engine, target: Target, feed: Feed) -> tuple[Layer, ...]:
+    def inspect(self, engine: Engine, feed: Feed) -> tuple[Layer, ...]:
         """The layers of the opened engine, read from the runtime while it runs `feed`.
 
         Raises:
             UnservedError: this machine cannot run it.
         """
         self._need("run")
-        return self._inspect(engine, target, feed)
+        return self._inspect(engine, feed)
 
     @abc.abstractmethod
     def _check(self, graph: Graph, target: Target) -> tuple[Rejection, ...]: ...
@@ -244,14 +254,18 @@ class Backend(abc.ABC):
     def _compile(self, graph: Graph, target: Target, directory: Path, precision: Precision) -> Engine: ...
 
     @abc.abstractmethod
-    def _open(self, engine: Engine, target: Target, threads: int | None) -> Session: ...
+    def _open(self, engine: Engine, threads: int | None) -> Session: ...
 
     @abc.abstractmethod
-    def _inspect(self, engine: Engine, target: Target, feed: Feed) -> tuple[Layer, ...]: ...
+    def _inspect(self, engine: Engine, feed: Feed) -> tuple[Layer, ...]: ...
 
     def native_float(self, target: Target) -> Precision:
         """What the runtime itself makes of an FP32 graph on this machine where nobody tells it otherwise."""
         return "fp32"
+
+    def meter(self) -> Meter | str:
+        """What measures the energy of its inferences on this machine, or why nothing does."""
+        return find_meter(gpu=False)
 
     def obstacle(self, target: Target) -> str:
         """Why this machine cannot compile for the target, one clause; empty where it can."""

@@ -78,6 +78,7 @@ class OnnxRuntime(Backend):
     """Ships `model.onnx`, or compiles to `model.ort` and the list of operators that it needs."""
 
     name = "onnxruntime"
+    modules = ("onnxruntime",)
 
     def available(self) -> Availability:
         """Compiles and runs wherever it is installed."""
@@ -109,16 +110,17 @@ class OnnxRuntime(Backend):
         return Engine(
             path=path,
             backend=self.name,
+            target=target,
             precision=precision,
             inputs=graph.inputs,
             outputs=graph.outputs,
             notes=notes,
         )
 
-    def _open(self, engine: Engine, target: Target, threads: int | None) -> Session:
+    def _open(self, engine: Engine, threads: int | None) -> Session:
         return OnnxRuntimeSession(engine, _opened(engine, _options(threads)))
 
-    def _inspect(self, engine: Engine, target: Target, feed: Feed) -> tuple[Layer, ...]:
+    def _inspect(self, engine: Engine, feed: Feed) -> tuple[Layer, ...]:
         fit(engine.inputs, feed)
         with tempfile.TemporaryDirectory() as scratch:
             options = _options(None)

@@ -34,6 +34,7 @@ class OpenVino(Backend):
     """Compiles to `model.xml` and `model.bin`, at the precision that the graph carries."""
 
     name = "openvino"
+    modules = ("openvino",)
 
     def available(self) -> Availability:
         """Compiles and runs wherever it is installed; whether a device is there is seen when it is opened."""
@@ -58,19 +59,21 @@ class OpenVino(Backend):
             import_or_explain("openvino").serialize(model, path, path.with_suffix(".bin"))
         except RuntimeError as error:
             raise unwritten(path.name, error) from error
-        return Engine(path=path, backend=self.name, precision=precision, inputs=graph.inputs, outputs=graph.outputs)
+        return Engine(
+            path=path, backend=self.name, target=target, precision=precision, inputs=graph.inputs, outputs=graph.outputs
+        )
 
-    def _open(self, engine: Engine, target: Target, threads: int | None) -> Session:
-        return OpenVinoSession(engine, _compiled(engine, target, threads))
+    def _open(self, engine: Engine, threads: int | None) -> Session:
+        return OpenVinoSession(engine, _compiled(engine, threads))
 
     def native_float(self, target: Target) -> Precision:
         """bf16 on machines with AMX; an engine of precision `bf16` is opened that way, one of `fp32` in float32."""
         device = str(target.options.get("device", "CPU"))
         return _native_float(device) if self.available().run and device == "CPU" else "fp32"
 
-    def _inspect(self, engine: Engine, target: Target, feed: Feed) -> tuple[Layer, ...]:
+    def _inspect(self, engine: Engine, feed: Feed) -> tuple[Layer, ...]:
         fit(engine.inputs, feed)
-        compiled = _compiled(engine, target, None, PERF_COUNT=True)
+        compiled = _compiled(engine, None, PERF_COUNT=True)
         return observed(compiled, _core().read_model(engine.path), feed)
 
 
@@ -137,8 +140,8 @@ def _native_float(device: str) -> Precision:
     return known.get(chosen, "fp32")
 
 
-def _compiled(engine: Engine, target: Target, threads: int | None, **settings: object) -> Any:
-    device = str(target.options.get("device", "CPU"))
+def _compiled(engine: Engine, threads: int | None, **settings: object) -> Any:
+    device = str(engine.target.options.get("device", "CPU"))
     _need_device(device)
     settings["PERFORMANCE_HINT"] = "LATENCY"
     if engine.precision == "fp32":

@@ -19,6 +19,7 @@ from typing import Any
 from ..errors import InputError, RefusedError, UnservedError
 from ..profiles.device.target import Precision, Target
 from ..profiles.findings.layers import Layer
+from ..profiles.machine.energy import Meter, find_meter
 from . import _cuda
 from ._inspector import layers_from_json
 from ._trtexec import build_script, sizes, workspace_mib
@@ -79,6 +80,7 @@ class _Shared(Backend):
         return Engine(
             path=directory / PLAN,
             backend=self.name,
+            target=target,
             precision=precision,
             inputs=graph.inputs,
             outputs=graph.outputs,
@@ -92,16 +94,20 @@ class _Shared(Backend):
             "with this version of TensorRT only.",
         )
 
-    def _open(self, engine: Engine, target: Target, threads: int | None) -> _cuda.CudaSession:
+    def _open(self, engine: Engine, threads: int | None) -> _cuda.CudaSession:
         # `threads` has no meaning on a GPU.
         trt = self._trt()
         return _cuda.CudaSession(trt, _log(trt), engine)
 
-    def _inspect(self, engine: Engine, target: Target, feed: Feed) -> tuple[Layer, ...]:
-        with self._open(engine, target, None) as session:
+    def _inspect(self, engine: Engine, feed: Feed) -> tuple[Layer, ...]:
+        with self._open(engine, None) as session:
             session(feed)
             assert isinstance(session, _cuda.CudaSession)
             return layers_from_json(session.information())
+
+    def meter(self) -> Meter | str:
+        """The GPU's own."""
+        return find_meter(gpu=True)
 
     def _trt(self) -> Any:
         return importlib.import_module(self.module)
@@ -112,6 +118,7 @@ class TensorRt(_Shared):
 
     name = "tensorrt"
     module = "tensorrt"
+    modules = (module,)
     title = "TensorRT"
     remedy = "On a Jetson it is part of JetPack: use the system's python3; elsewhere pip install 'edgepress[tensorrt]'."
     builds_without_device = False
@@ -138,6 +145,7 @@ class TensorRtRtx(_Shared):
 
     name = "tensorrt-rtx"
     module = "tensorrt_rtx"
+    modules = (module,)
     title = "TensorRT-RTX"
     remedy = "Run pip install 'edgepress[rtx]'."
     builds_without_device = True

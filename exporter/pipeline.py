@@ -1,4 +1,4 @@
-"""The pipeline: one list of stages, and the loop that runs it."""
+"""The pipeline: the whole order of an export, and the loop that runs it."""
 
 from __future__ import annotations
 
@@ -7,43 +7,79 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..backends.base import AxisRange
+from ..backends.places import place_for
 from ..backends.registry import load_backend
 from ..errors import EdgepressError, InputError
 from ..profiles.device.target import Target
 from ..profiles.machine import processes
 from ..profiles.machine.environment import usable_cores
 from .bundle import pack
-from .bundle.manifest import Bundle, check_destination, load_bundle, new_directory
-from .candidates import choose, measure
-from .capture import stage as reference
-from .draft import Draft, OpenSessions, Shared
+from .bundle.directory import check_destination, new_directory
+from .bundle.manifest import Bundle, load_bundle
+from .candidates import choose, stages
+from .candidates.make import Watch, unwatched
+from .capture import stage as capture
+from .draft import Draft
 from .progress import Advance, Progress
 from .pruning import stage as prune
-from .recipe import Recipe, choose_precision
+from .recipe import Recipe
 from .sources import Source
-from .training import stage as recover
+from .training import stage as train
+from .workshop import Memo, OpenSessions, Workshop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One step of an export: a draft in, a draft with more in it out."""
+    """One step of an export.
+
+    Attributes:
+        run: called with the fields of the draft that it needs, and `advance`, by keyword; returns those that it adds.
+        watched: it also takes `watch`, which is shown each candidate on its way.
+    """
 
     title: str
-    run: Callable[[Draft, Advance], Draft]
+    run: Callable[..., Mapping[str, Any]]
+    needs: tuple[str, ...]
+    adds: tuple[str, ...]
+    watched: bool = False
+
+    def on(self, draft: Draft, advance: Advance, **more: Any) -> Draft:
+        """The draft with what this stage finds.
+
+        Raises:
+            LookupError: the plan is wrong: nothing before it added what it needs, or it adds what it does not say.
+        """
+        given = draft.given(self.needs)
+        if absent := [name for name in self.needs if given[name] in (None, ()) and name in _FILLED]:
+            raise LookupError(f"Stage {self.title} needs {absent[0]}, which no stage before it has added.")
+        found = self.run(**given, **more, advance=advance)
+        if sly := found.keys() - set(self.adds):
+            raise LookupError(f"Stage {self.title} adds {', '.join(sorted(sly))}, which it does not say.")
+        return draft.having(found)
 
 
-def plan() -> tuple[Stage, ...]:
-    """What happens to a model, in order."""
-    return (
-        Stage(title="prune", run=prune.run),
-        Stage(title="train", run=recover.run),
-        Stage(title="capture", run=reference.run),
-        *(Stage(title=title, run=choose.attempt(title)) for title in choose.BUILD),
-        Stage(title="measure", run=measure.run),
-        Stage(title="choose", run=choose.run),
-    )
+# Fields that a stage must have filled before another one can need them; the others may stay empty.
+_FILLED = ("captured", "candidates", "decision")
+
+MODEL = ("source", "target", "recipe", "axes", "workshop")
+MAKING = ("source", "original", "target", "recipe", "captured", "workshop")
+# What happens to a model, in order.
+PLAN = (
+    Stage(title="prune", run=prune.run, needs=MODEL, adds=("source", "original", "restore", "recipe", "pruning")),
+    Stage(
+        title="train",
+        run=train.run,
+        needs=("source", "original", "recipe", "restore", "workshop"),
+        adds=("source", "original", "training", "missing"),
+    ),
+    Stage(title="capture", run=capture.run, needs=MODEL, adds=("captured",)),
+    Stage(title="candidates", run=stages.make, needs=MAKING, adds=("candidates", "missing"), watched=True),
+    Stage(title="measure", run=stages.measure, needs=(*MAKING, "candidates"), adds=("timed", "missing")),
+    Stage(title="choose", run=choose.choose, needs=(*MAKING, "candidates", "timed"), adds=("decision", "missing")),
+)
 
 
 def export_bundles(
@@ -78,13 +114,12 @@ def export_bundles(
     prune.refuse(source, targets, recipe)
     axes = axis_ranges(source, recipe)
     with tempfile.TemporaryDirectory(prefix="edgepress-") as directory:
-        shared = Shared(directory=Path(directory), checkpoint=checkpoint)
+        memo = Memo(directory=Path(directory), checkpoint=checkpoint)
         bundles = []
         for target in targets:
-            place = destination(target)
             with _naming(target):
                 bundle = export_bundle(
-                    source, target, recipe, axes, place, shared, progress, force=force, command=command
+                    source, target, recipe, axes, destination(target), memo, progress, force=force, command=command
                 )
             made(target, bundle)
             bundles.append(bundle)
@@ -124,47 +159,44 @@ def export_bundle(
     recipe: Recipe,
     axes: Mapping[str, AxisRange],
     destination: Path,
-    shared: Shared,
+    memo: Memo,
     progress: Progress,
     *,
     force: bool,
     command: str,
-    stages: Sequence[Stage] | None = None,
+    plan: Sequence[Stage] = PLAN,
     watch: Callable[[Draft], None] = lambda draft: None,
+    watch_candidate: Watch = unwatched,
 ) -> Bundle:
     """Export a source to one target, as `export_bundles` does to each.
 
     Args:
         axes: range of every free axis.
-        shared: what this export takes over from others, and leaves to them.
-        stages: the part of `plan()` to run; default all of it.
+        memo: what this export takes over from others, and leaves to them.
+        plan: the part of `PLAN` to run; default all of it.
         watch: shown the draft after each stage; what it raises ends the export, and nothing is left of it.
+        watch_candidate: shown a candidate after each step of making it, likewise.
     """
-    has_data = any(data is not None for data in (recipe.calibration, recipe.statistics, source.calibration))
-    precision, remark = choose_precision(recipe, target, has_data=has_data)
     with (
         new_directory(destination, force=force) as directory,
         tempfile.TemporaryDirectory(prefix="edgepress-") as scratch,
         OpenSessions() as sessions,
     ):
-        draft = Draft(
-            source=source,
-            target=target,
-            recipe=recipe,
-            backend=load_backend(target.backend),
+        workshop = Workshop(
             directory=directory,
             scratch=Path(scratch),
-            shared=shared,
+            memo=memo,
             sessions=sessions,
             threads=recipe.threads or usable_cores(),
-            axes=axes,
-            precision=precision,
-            missing={"precision": remark} if remark else {},
+            place=place_for(target),
         )
+        draft = Draft(source=source, target=target, recipe=recipe, axes=axes, workshop=workshop)
         seconds: dict[str, float] = {}
-        for stage in plan() if stages is None else stages:
+        for stage in plan:
+            more = {"watch": watch_candidate} if stage.watched else {}
             with progress.step(stage.title, seconds, prefix=f"{target.name}: ") as advance:
-                draft = stage.run(draft, advance)
+                draft = stage.on(draft, advance, **more)
             watch(draft)
-        pack.write(draft, seconds, command)
+        name = f"{draft.source.name}-{target.name}"
+        pack.run(**draft.given(pack.NEEDS), name=name, seconds=seconds, command=command)
     return load_bundle(destination)

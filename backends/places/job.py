@@ -1,4 +1,4 @@
-"""What a measuring process is told: one file that names the engine, its input, and the cores it may use."""
+"""What a child process is told: one file that names the engine, its input, and the cores it may use."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from ...profiles.device.target import Target
 from ..base import Engine, Feed
+
+FEED = "feed.npz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,25 +20,37 @@ class Job:
     """An engine and how it is to be run.
 
     Attributes:
-        threads: intra-op threads.
+        engine: None for a process that only compiles.
+        threads: intra-op threads; None leaves the runtime's own choice.
         affinity: the cores that the process is bound to; empty leaves the system's choice.
     """
 
-    engine: Engine
-    target: Target
-    threads: int
-    affinity: tuple[int, ...]
+    engine: Engine | None
+    threads: int | None = None
+    affinity: tuple[int, ...] = ()
 
-    def save(self, directory: Path, feed: Feed) -> Path:
-        """Write the job and its input into the directory; returns the job's file."""
-        np.savez(directory / "feed.npz", **feed)  # type: ignore[arg-type]
+    def save(self, directory: Path, feed: Feed | None = None) -> Path:
+        """Write the job and the input that it is to be run on into the directory; returns the job's file."""
+        if feed is not None:
+            save_arrays(directory / FEED, feed)
         path = directory / "job.json"
         path.write_text(json.dumps(to_jsonable_python(self)), encoding="utf-8")
         return path
 
 
-def load_job(path: Path) -> tuple[Job, Feed]:
+def load_job(path: Path) -> tuple[Job, Feed | None]:
     """What `save` wrote."""
     job = TypeAdapter(Job).validate_json(path.read_bytes())
-    with np.load(path.with_name("feed.npz"), allow_pickle=False) as file:
-        return job, {name: file[name] for name in file.files}
+    feed = path.with_name(FEED)
+    return job, load_arrays(feed) if feed.exists() else None
+
+
+def save_arrays(path: Path, arrays: Feed) -> None:
+    """Write arrays by name."""
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
+    """What `save_arrays` wrote."""
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}

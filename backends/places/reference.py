@@ -1,19 +1,151 @@
-"""A runtime that executes any ONNX graph on any host: it answers where the engine itself cannot run."""
+"""The graph itself, on this CPU: it answers for an engine that cannot run here, and shows every value inside.
+
+The runtime is onnxruntime, which executes any ONNX graph on any host. Values inside a graph become outputs without
+another copy of its weights: serialized protocol buffers that are written one after the other are merged, repeated
+fields appended (Protocol Buffers, "Encoding", Last One Wins), so that a few bytes behind the file name more outputs.
+"""
 
 from __future__ import annotations
 
-from ...profiles.device.target import Precision
-from ..base import Backend, Engine, Graph
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ...errors import InputError
+from ...profiles.device.target import Precision, Target
+from .._vendor import import_or_explain
+from ..base import Array, Engine, Feed, Graph, Session
 from ..registry import load_backend
+from .base import Place, Seen
+from .local import Local
 
-EMULATOR = "onnxruntime"
+RUNTIME = "onnxruntime"
+# Field numbers of onnx.proto: ModelProto.graph, GraphProto.output, ValueInfoProto.name.
+_GRAPH, _OUTPUT, _NAME = 7, 12, 1
 
 
-def emulator() -> Backend:
-    """The backend that emulates."""
-    return load_backend(EMULATOR)
+class Reference(Place):
+    """The graph that an engine is compiled from, on another runtime: function and accuracy, never a latency."""
+
+    name = "reference"
+    itself = False
+    order = 100
+
+    def why_not(self, target: Target) -> str:
+        """Why onnxruntime does not run on this machine."""
+        here = load_backend(RUNTIME).available()
+        return "" if here.run else here.reason
+
+    def evidence(self, target: Target) -> Seen:
+        """Never what the device does."""
+        return "emulated"
+
+    def why_unmeasured(self, target: Target) -> str:
+        """Why the engine itself is not measured on this machine."""
+        return Local().why_unmeasured(target) or "only its graph was run"
+
+    def how(self, target: Target) -> str:
+        """What ran, in words."""
+        return f"model.onnx run by {RUNTIME}, not the engine"
+
+    def tool(self, target: Target) -> str:
+        """The runtime's version."""
+        return load_backend(RUNTIME).available().version
+
+    def runs(self, graph: Graph, target: Target, precision: Precision, built: Engine | None) -> Engine:
+        """The graph as an engine."""
+        return Engine(
+            path=graph.path,
+            backend=RUNTIME,
+            target=target,
+            precision=precision,
+            inputs=graph.inputs,
+            outputs=graph.outputs,
+        )
+
+    def open(self, engine: Engine, threads: int | None = None) -> Session:
+        """Open a graph of `runs`."""
+        return load_backend(RUNTIME).open(engine, threads)
+
+    def stand_in(self, target: Target) -> Target:
+        """The target with the reference's runtime in place of its own."""
+        return replace(target, backend=RUNTIME, options={})
+
+    def values(
+        self, path: Path, inner: Sequence[str] = (), threads: int | None = None, *, exact: bool = False
+    ) -> Values:
+        """The graph of a file with values inside it exposed.
+
+        Args:
+            inner: names of values that are no outputs of the graph, all of which it has.
+            threads: None leaves the runtime's own choice.
+            exact: rounding is computed as ONNX defines it, and not by an integer kernel.
+
+        Raises:
+            InputError: onnxruntime does not load the graph.
+        """
+        return Values(path, inner, threads, exact=exact)
 
 
-def emulated(graph: Graph, precision: Precision = "fp32") -> Engine:
-    """The graph itself as an engine of the emulator."""
-    return Engine(path=graph.path, backend=EMULATOR, precision=precision, inputs=graph.inputs, outputs=graph.outputs)
+class Values:
+    """An open graph that is asked for any of its values; the file may be deleted once it is open."""
+
+    def __init__(
+        self, path: Path, inner: Sequence[str] = (), threads: int | None = None, *, exact: bool = False
+    ) -> None:
+        """Open it, sparing with memory: no plan of the first batch's, and values are freed as early as can be."""
+        ort = import_or_explain("onnxruntime")
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        options.enable_mem_pattern = False
+        options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
+        # Threads that spin while they wait would take the processor from what is done with the values.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if exact:
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        model: Any = str(path)
+        if inner:
+            model = path.read_bytes() + _outputs(inner)
+            options.add_session_config_entry(
+                "session.model_external_initializers_file_folder_path", str(path.parent.resolve())
+            )
+        try:
+            self._session: Any = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's exceptions have no base of their own
+            raise InputError(
+                f"onnxruntime does not load {path.name}: {error}", hint="Replace the operator it names in the model."
+            ) from error
+        self.outputs = [output.name for output in self._session.get_outputs()]
+
+    def __call__(self, feed: Feed, names: Sequence[str] | None = None) -> dict[str, Array]:
+        """The named values for a feed; by default all that are exposed."""
+        wanted = self.outputs if names is None else list(names)
+        return dict(zip(wanted, self._session.run(wanted, dict(feed)), strict=True)) if wanted else {}
+
+    def close(self) -> None:
+        """Drop the session."""
+        self._session = None
+
+    def __enter__(self) -> Values:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+
+def _outputs(names: Sequence[str]) -> bytes:
+    """A model that has nothing but these outputs, to be written behind another one."""
+    return _field(_GRAPH, b"".join(_field(_OUTPUT, _field(_NAME, name.encode())) for name in names))
+
+
+def _field(number: int, data: bytes) -> bytes:
+    """A length-delimited field."""
+    return _varint(number << 3 | 2) + _varint(len(data)) + data
+
+
+def _varint(value: int) -> bytes:
+    low, rest = value & 0x7F, value >> 7
+    return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])

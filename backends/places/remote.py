@@ -1,4 +1,4 @@
-"""The other end of a measuring process: starts it, asks it, and says what became of it when it fails."""
+"""The other end of a child process: starts it, asks it, and says what became of it when it fails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ... import errors
 from ...errors import EdgepressError, VerificationError
 from ...profiles.timing.measure import Settings
 
-MODULE = "edgepress.backends.places.worker"
+MODULE = "edgepress.backends.places.child"
 TIMEOUT = 120.0  # seconds that a process may be silent beyond what it was asked to take
 
 
@@ -34,16 +34,21 @@ class EngineFailedError(VerificationError):
 
 
 class Remote:
-    """A fresh process with one engine; an `Arm` of a measurement.
+    """A fresh process with one engine, or none; an `Arm` of a measurement.
 
     Attributes:
         events: CLOCK_MONOTONIC in nanoseconds of its start (`spawned`) and of what it said since.
         pid: of the process.
     """
 
-    def __init__(self, job: Path, name: str, timeout: float = TIMEOUT) -> None:
-        """Start it; `ready` waits for its engine."""
-        self._name, self._timeout = name, timeout
+    def __init__(self, job: Path, name: str, timeout: float = TIMEOUT, doing: str = "ran") -> None:
+        """Start it; `ready` waits for its engine.
+
+        Args:
+            name: of what it works on, for messages.
+            doing: what it does with it, for messages: `ran`, `compiled`.
+        """
+        self._name, self._timeout, self._doing = name, timeout, doing
         self._rest = b""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
         self.events = {"spawned": time.monotonic_ns()}
@@ -59,13 +64,13 @@ class Remote:
         self.pid = self._process.pid
 
     def ready(self) -> Remote:
-        """Wait until the engine gave its first answer.
+        """Wait until it can be asked: the engine is open, and gave its first answer where it was given an input.
 
         Raises:
             EdgepressError: what the process itself found wrong.
             EngineFailedError: it crashed or is silent.
         """
-        while "first" not in self.events:
+        while "ready" not in self.events:
             said = self._read(self._timeout)
             self.events[said["event"]] = said["at"]
         return self
@@ -151,9 +156,13 @@ class Remote:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         last = f" The last it said: {lines[-1].strip()}" if lines else ""
-        return EngineFailedError(
-            f"The process that ran {self._name} {how}.{last}", hint="`edgepress verify` shows whether the engine works."
-        )
+        return EngineFailedError(f"The process that {self._doing} {self._name} {how}.{last}", hint=_HINTS[self._doing])
+
+
+_HINTS = {
+    "ran": "`edgepress verify` shows whether the engine works.",
+    "compiled": "The runtime itself failed on this model: try another version of it, or another target.",
+}
 
 
 def _signal(number: int) -> str:

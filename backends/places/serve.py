@@ -1,4 +1,4 @@
-"""What a measuring process can be asked."""
+"""What a child process can be asked."""
 
 from __future__ import annotations
 
@@ -9,29 +9,36 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
 
+from ...profiles.device.target import Target
+from ...profiles.machine.environment import usable_cores
 from ...profiles.machine.memory import resident
 from ...profiles.timing.measure import Call, CallArm, Settings, timed
-from ..base import Feed, Session
+from ..base import Backend, Engine, Feed, Graph, Session
 from ..registry import load_backend
-from .job import Job
+from .job import Job, load_arrays, save_arrays
 
 
 class Server:
-    """One engine, opened once; `answer` gives what was asked for as JSON-able values."""
+    """One engine, opened once, or none; `answer` gives what was asked for as JSON-able values."""
 
-    def __init__(self, job: Job, feed: Feed, before: int) -> None:
-        self._job, self._feed, self._before, self._opened = job, feed, before, 0
-        self._backend = load_backend(job.engine.backend)
+    def __init__(self, job: Job, feed: Feed | None, before: int) -> None:
+        self._job, self._fed, self._before, self._opened = job, feed, before, 0
+        self._session: Session | None = None
         self._run: Call | None = None
         self._calls = 0
 
     def open(self) -> None:
         """Load the engine; a runtime that compiles when it opens compiles now."""
-        self._run = self._backend.open(self._job.engine, self._job.target, self._job.threads).bind(self._feed)
+        self._session = self._backend.open(self._engine, self._job.threads)
+        if self._fed is not None:
+            self._run = self._session.bind(self._fed)
         self._opened, _ = resident()
         # Garbage is collected between slices only, and what is there by now is not looked through again.
         gc.collect()
@@ -46,6 +53,28 @@ class Server:
     def answer(self, what: str, arguments: Mapping[str, Any]) -> Any:
         """Do what one of the methods below does."""
         return getattr(self, f"do_{what}")(**arguments)
+
+    def do_run(self, inputs: str, outputs: str) -> None:
+        """One inference of the arrays in a file; the outputs go into another."""
+        assert self._session is not None
+        save_arrays(Path(outputs), self._session(load_arrays(Path(inputs))))
+
+    def do_bind(self, inputs: str) -> None:
+        """What is timed from now on: inferences of the arrays in a file."""
+        assert self._session is not None
+        self._fed = load_arrays(Path(inputs))
+        self._run = self._session.bind(self._fed)
+        self._run()
+
+    def do_check(self, graph: Any, target: Any) -> list[dict[str, str]]:
+        """The nodes that a compiler refuses, as the fields of `Rejection`."""
+        read, aim = TypeAdapter(Graph).validate_python(graph), TypeAdapter(Target).validate_python(target)
+        return [asdict(rejection) for rejection in load_backend(aim.backend).check(read, aim)]
+
+    def do_compile(self, graph: Any, target: Any, directory: str, precision: Any) -> Any:
+        """Compile a graph; the fields of `Engine`."""
+        read, aim = TypeAdapter(Graph).validate_python(graph), TypeAdapter(Target).validate_python(target)
+        return to_jsonable_python(load_backend(aim.backend).compile(read, aim, Path(directory), precision))
 
     def do_warm(self, **settings: Any) -> None:
         """Run until warm."""
@@ -75,25 +104,38 @@ class Server:
         steady, peak = resident()
         return {"before": self._before, "opened": self._opened, "steady": steady, "peak": peak}
 
-    def do_layers(self) -> list[dict[str, Any]]:
-        """The layers that ran, as the fields of `Layer`."""
-        return [asdict(layer) for layer in self._backend.inspect(self._job.engine, self._job.target, self._feed)]
+    def do_layers(self, inputs: str = "") -> list[dict[str, Any]]:
+        """The layers that ran on the job's input, or on the arrays in a file, as the fields of `Layer`."""
+        feed = load_arrays(Path(inputs)) if inputs else self._feed
+        return [asdict(layer) for layer in self._backend.inspect(self._engine, feed)]
 
     def do_offline(self, batch: int, streams: int, seconds: float, windows: int) -> list[float]:
         """Samples a second in each of some windows, with `streams` sessions that share the threads."""
         feed = {name: _resized(array, batch) for name, array in self._feed.items()}
-        threads = max(1, self._job.threads // streams)
+        threads = max(1, (self._job.threads or usable_cores()) // streams)
         with ExitStack() as stack, ThreadPoolExecutor(streams) as pool:
             open_one = self._backend.open
-            sessions = [
-                stack.enter_context(open_one(self._job.engine, self._job.target, threads)) for _ in range(streams)
-            ]
+            sessions = [stack.enter_context(open_one(self._engine, threads)) for _ in range(streams)]
             rates = []
             for _ in range(1 + windows):  # the first only warms up
                 each = partial(_until, feed=feed, end=time.perf_counter() + seconds / windows)
                 done = list(pool.map(each, sessions))
                 rates.append(sum(count * batch / taken for count, taken in done))
         return rates[1:]
+
+    @property
+    def _engine(self) -> Engine:
+        assert self._job.engine is not None
+        return self._job.engine
+
+    @property
+    def _backend(self) -> Backend:
+        return load_backend(self._engine.backend)
+
+    @property
+    def _feed(self) -> Feed:
+        assert self._fed is not None
+        return self._fed
 
     def _arm(self) -> CallArm:
         assert self._run is not None

@@ -1,85 +1,111 @@
-"""A process that opens one engine and measures it on request: `python -m edgepress.backends.places.worker JOB`.
-
-It writes one JSON value a line on standard output: first what happened and when (`started`, `imported`, `opened`,
-`first`), then one answer to each request that it reads on standard input. What a runtime prints goes to standard error.
-Times are those of CLOCK_MONOTONIC, which all processes of a machine share.
-"""
+"""A child process for each engine: native code that crashes ends that one, and nothing else shares it."""
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-import time
-from collections.abc import Callable
-from typing import IO, TYPE_CHECKING, Any
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from .job import Job
-    from .serve import Server
+from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
 
-
-def main() -> None:
-    """Serve the job named on the command line until standard input ends."""
-    started = time.monotonic_ns()
-    # Nothing but this module may write where answers are expected.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    _bind(sys.argv[1])
-    from ...errors import EdgepressError
-
-    try:
-        _tell(answers, {"event": "started", "at": started})
-        server = _open(lambda event: _tell(answers, {"event": event, "at": time.monotonic_ns()}))
-        for line in sys.stdin:
-            request = json.loads(line)
-            _tell(answers, {"answer": server.answer(request.pop("do"), request)})
-    except EdgepressError as error:
-        _tell(answers, {"error": error.message, "hint": error.hint, "kind": type(error).__name__})
-        sys.exit(error.exit_code)
+from ...profiles.device.target import Precision, Target
+from ...profiles.findings.layers import Layer
+from ...profiles.timing.measure import Arm
+from ..base import Array, Engine, Feed, Graph, Rejection, Session
+from .job import Job, load_arrays, save_arrays
+from .local import Local
+from .remote import TIMEOUT, Remote
 
 
-def _bind(job: str) -> None:
-    """Bind the process to its cores before anything starts a thread."""
-    with open(job, encoding="utf-8") as file:
-        cores = json.load(file)["affinity"]
-    if cores and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)
+class Worker(Local):
+    """The engine, opened in a process of its own; a crash there is an error here.
+
+    Attributes:
+        timeout: seconds that the process may be silent.
+    """
+
+    name = "worker"
+    judges = False  # it takes a second to start: for what may crash, and for what must not share a process
+    order = 10
+    timeout: float = TIMEOUT
+
+    def open(self, engine: Engine, threads: int | None = None) -> Session:
+        """Open it in a process of its own."""
+        return WorkerSession(engine, threads, self.timeout)
+
+    def check(self, graph: Graph, target: Target) -> tuple[Rejection, ...]:
+        """Let the compiler judge a graph that nobody has tried.
+
+        Raises:
+            EngineFailedError: the compiler crashed on it.
+        """
+        with self._alone(graph) as remote:
+            said = remote.ask("check", graph=to_jsonable_python(graph), target=to_jsonable_python(target))
+        return TypeAdapter(tuple[Rejection, ...]).validate_python(said)
+
+    def compile(self, graph: Graph, target: Target, directory: Path, precision: Precision) -> Engine:
+        """Compile there.
+
+        Raises:
+            EngineFailedError: the compiler crashed.
+        """
+        words = {"graph": to_jsonable_python(graph), "target": to_jsonable_python(target)}
+        with self._alone(graph) as remote:
+            said = remote.ask("compile", **words, directory=str(directory), precision=precision)
+        return TypeAdapter(Engine).validate_python(said)
+
+    def inspect(self, engine: Engine, feed: Feed) -> tuple[Layer, ...]:
+        """Read the layers there.
+
+        Raises:
+            EngineFailedError: the runtime crashed.
+        """
+        with tempfile.TemporaryDirectory(prefix="edgepress-") as scratch:
+            save_arrays(Path(scratch) / "inputs.npz", feed)
+            job = Job(engine=engine).save(Path(scratch))
+            with Remote(job, engine.path.name, self.timeout) as remote:
+                said = remote.ready().ask("layers", inputs=str(Path(scratch) / "inputs.npz"))
+        return TypeAdapter(tuple[Layer, ...]).validate_python(said)
+
+    @contextmanager
+    def _alone(self, graph: Graph) -> Iterator[Remote]:
+        """A process without an engine."""
+        with tempfile.TemporaryDirectory(prefix="edgepress-") as scratch:
+            job = Job(engine=None).save(Path(scratch))
+            with Remote(job, graph.path.name, self.timeout, doing="compiled") as remote:
+                yield remote.ready()
 
 
-def _open(say: Callable[[str], None]) -> Server:
-    from pathlib import Path
+class WorkerSession(Session):
+    """An engine in another process; arrays go there and back through files."""
 
-    from ...profiles.machine.memory import resident
-    from .job import load_job
-    from .serve import Server
+    def __init__(self, engine: Engine, threads: int | None, timeout: float) -> None:
+        self._scratch = tempfile.TemporaryDirectory(prefix="edgepress-")
+        job = Job(engine=engine, threads=threads).save(Path(self._scratch.name))
+        self._remote = Remote(job, engine.path.name, timeout)
+        try:
+            self._remote.ready()
+        except BaseException:
+            self.close()
+            raise
 
-    job, feed = load_job(Path(sys.argv[1]))
-    before, _ = resident()
-    server = Server(job, feed, before)
-    _import_runtime(job)
-    say("imported")
-    server.open()
-    say("opened")
-    server.call()
-    say("first")
-    return server
+    def __call__(self, feed: Feed) -> dict[str, Array]:
+        """Run one feed there."""
+        inputs, outputs = (Path(self._scratch.name) / name for name in ("inputs.npz", "outputs.npz"))
+        save_arrays(inputs, feed)
+        self._remote.ask("run", inputs=str(inputs), outputs=str(outputs))
+        return dict(load_arrays(outputs))
 
+    def arm(self, feed: Feed) -> Arm:
+        """Inferences of this feed, timed in the process itself."""
+        inputs = Path(self._scratch.name) / "bound.npz"
+        save_arrays(inputs, feed)
+        self._remote.ask("bind", inputs=str(inputs))
+        return self._remote
 
-def _import_runtime(job: Job) -> None:
-    """Import the runtime apart, so that the time of opening is that of loading and compiling."""
-    from importlib import import_module
-    from importlib.util import find_spec
-
-    name = job.engine.backend.replace("-", "_")
-    if find_spec(name) is not None:
-        import_module(name)
-
-
-def _tell(answers: IO[str], value: Any) -> None:
-    answers.write(json.dumps(value) + "\n")
-    answers.flush()
-
-
-if __name__ == "__main__":
-    main()
+    def close(self) -> None:
+        """End the process."""
+        self._remote.close()
+        self._scratch.cleanup()

@@ -1,4 +1,4 @@
-"""What a device does with a bundle: verify it, and finish the engine that only it can build.
+"""Finish a bundle on the device that runs it: build the engine that only it can build, prove it and measure it.
 
 Nothing here needs torch or onnx.
 """
@@ -6,65 +6,33 @@ Nothing here needs torch or onnx.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ...backends.base import Backend, Engine
+from ...backends.base import Engine, Graph
+from ...backends.places import Place, place_for
 from ...backends.registry import load_backend
-from ...errors import UnservedError
-from ...profiles.findings.evidence import Evidence
-from ...profiles.findings.layers import coverage, untimed
-from ...profiles.findings.parity import Parity
+from ...errors import RefusedError, VerificationError
+from ...profiles.device.target import Precision
+from ...profiles.findings.choice import EXACT, Choice, Contender
 from ...profiles.findings.report import Report
-from ...profiles.machine.conditions import disturbances
-from ...profiles.machine.environment import now, this_machine, tool_versions, usable_cores
+from ...profiles.machine.environment import now, tool_versions, usable_cores
+from ...profiles.timing.in_turn import Timed
+from ...profiles.timing.measure import Arm
 from ...profiles.timing.measurement import Measurement, speedup
-from ..candidates.contest import Contest, contest
-from ..candidates.judge import check_golden, golden_evidence, is_device
+from ..candidates.candidate import Candidate, Refused
+from ..candidates.contest import Contest, Standing
+from ..candidates.judge import built_evidence, directory_bytes, judged, looked_into
+from ..candidates.measure import disturbed, measure_in_turn
 from ..capture.golden import Golden
-from .manifest import FALLBACK, LATENCY, MANIFEST, Bundle, Manifest, check_files, load_bundle, new_directory
+from ..recipe import MINIMUM_SQNR_DB
+from .directory import new_directory
+from .manifest import FALLBACK, LATENCY, MANIFEST, Bundle, check_files, load_bundle
 from .seal import load_report, seal
 from .sizes import size_split
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What a verification found: files whose hash is right, parity by output, and on what it ran."""
-
-    files: int
-    parity: dict[str, Parity]
-    tool: str
-    on_device: bool
-
-
-def verify_bundle(path: Path) -> Verdict:
-    """Check every hash, then run the engine on the golden inputs.
-
-    Raises:
-        VerificationError: a file differs, or the outputs do not agree with the FP32 model's.
-        UnservedError: the engine is not built yet, or its runtime is not on this machine.
-    """
-    bundle = load_bundle(path)
-    files = check_files(bundle)
-    engine = bundle.engine
-    if engine is None:
-        raise UnservedError(
-            f"{path}: {files} files are intact, but the engine is {bundle.manifest.engine.why}.",
-            hint=f"On the device, run: edgepress build {path}",
-        )
-    backend = load_backend(engine.backend)
-    here = backend.available()
-    if not here.run:
-        raise UnservedError(
-            f"{path}: {files} files are intact, but {engine.backend} cannot run on this machine: {here.reason}.",
-            hint=here.remedy or None,
-        )
-    with backend.open(engine, bundle.manifest.target, usable_cores()) as session:
-        parity = check_golden(Golden.load(path / "golden"), session, bundle.manifest.minimum_sqnr_db)
-    return Verdict(
-        files=files, parity=parity, tool=backend.available().version, on_device=is_device(bundle.manifest.target)
-    )
 
 
 def build_bundle(path: Path) -> Bundle:
@@ -81,120 +49,234 @@ def build_bundle(path: Path) -> Bundle:
     path = path.resolve()  # `.` has no name to put the new bundle under
     bundle = load_bundle(path)
     check_files(bundle)
-    manifest, golden = bundle.manifest, Golden.load(path / "golden")
-    backend = load_backend(manifest.engine.backend)
+    golden = Golden.load(path / "golden")
     with new_directory(path, force=True) as work, TemporaryDirectory(prefix="edgepress-") as scratch:
-        found = contest(bundle, backend, golden, Path(scratch))
-        engine = _laid_out(bundle, found, work)
-        report = _renewed(load_report(path), backend, engine, found, manifest)
-        report = _measured(_proven(report, backend, engine, found, manifest, golden), found, golden)
-        entry = replace(manifest.engine, precision=found.shipped, path=engine.path.relative_to(work).as_posix(), why="")
+        build = _Build.of(bundle, golden, place_for(bundle.manifest.target), Path(scratch))
+        engine = build.laid_out(work)
         fields = {
-            "model": replace(manifest.model, graph_digest=found.winner.graph.digest),
-            "target": manifest.target,
-            "recipe": manifest.recipe,
-            "minimum_sqnr_db": found.winner.minimum_sqnr_db,
-            "fallback": None if found.settled else manifest.fallback,
-            "engine": entry,
+            "model": replace(bundle.manifest.model, graph_digest=build.winner.graph.digest),
+            "target": bundle.manifest.target,
+            "recipe": bundle.manifest.recipe,
+            "minimum_sqnr_db": build.winner.least_db,
+            "fallback": None if build.contest.settled else bundle.manifest.fallback,
+            "engine": replace(
+                bundle.manifest.engine,
+                precision=build.shipped,
+                path=engine.path.relative_to(work).as_posix(),
+                why="",
+            ),
             "tools": tool_versions(),
         }
-        seal(work, path.name, fields, report, _arms(found))
+        seal(work, path.name, fields, build.report(load_report(path), engine), build.latency())
     return load_bundle(path)
 
 
-def _laid_out(bundle: Bundle, found: Contest, work: Path) -> Engine:
-    """Fill the new directory: what stays, the graph and the engine that won."""
-    replaced = {"engine", MANIFEST, LATENCY}
-    if found.settled:
-        replaced.add(Path(FALLBACK).parent.name)
-    graph, engine = found.winner.graph.path, found.winner.engine
-    if graph != bundle.graph.path:
-        replaced.update(file.name for file in bundle.path.glob("model.onnx*"))
-    shutil.copytree(bundle.path, work, dirs_exist_ok=True, ignore=lambda _, names: replaced & set(names))
-    if graph != bundle.graph.path:
-        for file in graph.parent.glob("model.onnx*"):
-            shutil.copyfile(file, work / file.name)
-    shutil.copytree(engine.path.parent, work / "engine")
-    return replace(engine, path=work / "engine" / engine.path.name)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Build:
+    """The precisions that a bundle carries, built here and run against each other.
+
+    Attributes:
+        timed: None where the runtime does not run here.
+    """
+
+    bundle: Bundle
+    golden: Golden
+    place: Place
+    candidates: Mapping[Precision, Candidate]
+    contest: Contest
+    timed: Timed | None
+
+    @classmethod
+    def of(cls, bundle: Bundle, golden: Golden, place: Place, scratch: Path) -> _Build:
+        """Build what the bundle carries, and let it run against each other where the runtime runs here.
+
+        Raises:
+            VerificationError, RefusedError: nothing of it does on this machine; what was wrong with the first.
+        """
+        entries: list[Candidate | Refused] = []
+        with ExitStack() as opened:
+            arms: dict[str, Arm] = {}
+            for offer in _offers(bundle, place):
+                try:
+                    entries.append(_made(offer, bundle, golden, place, scratch, opened, arms))
+                except (VerificationError, RefusedError) as error:  # noqa: PERF203  (each may fail on its own)
+                    entries.append(Refused(precision=offer.precision, error=error))
+            candidates = {entry.precision: entry for entry in entries if isinstance(entry, Candidate)}
+            if not candidates:
+                raise next(entry.error for entry in entries if isinstance(entry, Refused))
+            timed = measure_in_turn(arms, tuple(_pairs(arms))) if arms else None
+        standings = {entry.precision: Standing.of(entry) for entry in entries}
+        latency = {} if timed is None else {p: timed.latency[p] for p in candidates if p in timed.latency}
+        return cls(
+            bundle=bundle,
+            golden=golden,
+            place=place,
+            candidates=candidates,
+            contest=Contest.between(standings, latency),
+            timed=timed,
+        )
+
+    @property
+    def shipped(self) -> Precision:
+        """The fastest that does; where nothing runs here, what the bundle had, if it does."""
+        best = self.contest.best
+        return next(iter(self.candidates)) if best is None else best
+
+    @property
+    def winner(self) -> Candidate:
+        """What is shipped."""
+        return self.candidates[self.shipped]
+
+    def laid_out(self, work: Path) -> Engine:
+        """Fill the new directory: what stays, the graph and the engine that won."""
+        replaced = {"engine", MANIFEST, LATENCY}
+        if self.contest.settled:
+            replaced.add(Path(FALLBACK).parent.name)
+        graph, engine = self.winner.graph.path, self.winner.engine
+        assert engine is not None
+        if graph != self.bundle.graph.path:
+            replaced.update(file.name for file in self.bundle.path.glob("model.onnx*"))
+        shutil.copytree(self.bundle.path, work, dirs_exist_ok=True, ignore=lambda _, names: replaced & set(names))
+        if graph != self.bundle.graph.path:
+            for file in graph.parent.glob("model.onnx*"):
+                shutil.copyfile(file, work / file.name)
+        shutil.copytree(engine.path.parent, work / "engine")
+        return replace(engine, path=work / "engine" / engine.path.name)
+
+    def latency(self) -> dict[str, Measurement]:
+        """Latencies by the names that a report gives them."""
+        return {"engine" if p == self.shipped else p: taken for p, taken in self.contest.measured.items()}
+
+    def report(self, before: Report, engine: Engine) -> Report:
+        """The export's report with what is so since, and without what was found of an engine that is replaced."""
+        winner, latency, timed = self.winner, self.latency(), self.timed
+        same = self.shipped == self.bundle.manifest.engine.precision
+        if winner.parity:
+            winner = looked_into(replace(winner, engine=engine, runs=engine), self.golden, self.place, engine.target)
+        kept = tuple(e for e in before.evidence if e.kind != "absent" and "model.onnx" in e.claim and same)
+        choice = before.choice
+        if choice is not None and self.contest.settled:
+            choice = self._choice(choice)
+        feed = self.golden.feeds[0]
+        return replace(
+            before,
+            precision=self.shipped,
+            evidence=(*kept, *winner.evidence),
+            missing=self._missing(before, choice),
+            sizes=replace(
+                before.sizes,
+                engine=winner.size,
+                weights=before.sizes.weights if same else winner.graph.path.stat().st_size,
+            ),
+            size=size_split(winner.graph.path, engine.path),
+            parity={**before.parity, "engine": winner.parity} if winner.parity else before.parity,
+            parity_how=winner.how or before.parity_how,
+            layers=winner.layers,
+            coverage=winner.coverage,
+            by_layer=before.by_layer if same else None,
+            latency={arm: measurement.latency() for arm, measurement in latency.items()},
+            latency_shape=", ".join(f"{name} {array.shape}" for name, array in feed.items()) if latency else "",
+            before=None if timed is None else timed.before,
+            after=None if timed is None else timed.after,
+            faster=speedup(latency["fp32"], latency["engine"]) if "fp32" in latency else None,
+            choice=choice,
+            notes=(*before.notes, *winner.notes),
+            machine=self.place.machine,
+            tools=tool_versions(),
+            date=now(),
+            threads=usable_cores() if latency else before.threads,
+        )
+
+    def _missing(self, before: Report, choice: Choice | None) -> dict[str, str]:
+        """What is still missing; a choice that lost int8 is said where it is seen."""
+        gone = ("engine", "parser", "coverage", "latency", "disturbed", "steady", "precision")
+        missing = {what: why for what, why in before.missing.items() if not what.startswith(gone)}
+        if why := self.place.why_not(self.bundle.manifest.target) or ("" if self.place.itself else self._idle()):
+            missing["engine run"] = f"The engine was built but not run: {why}."
+        if self.timed is not None:
+            missing |= disturbed(self.timed)
+        if choice is not None and self.contest.settled and self.shipped != "int8":
+            missing["precision"] = f"int8 was not kept. {choice.because}"
+        return missing
+
+    def _idle(self) -> str:
+        """Why the runtime does not run here, where another one stands in for it."""
+        return load_backend(self.bundle.manifest.target.backend).available().reason
+
+    def _choice(self, before: Choice) -> Choice:
+        """The choice of the export, with what was found here."""
+        sentences = [*self.contest.excluded(), *self.contest.comparisons(self.shipped)]
+        return Choice(
+            shipped=self.shipped,
+            forced=False,
+            measured=len(self.contest.measured) > 1,
+            because=" ".join([*sentences, f"Built and measured on this machine: {self.shipped}."]),
+            contenders=_merged(before.contenders, self.contest),
+        )
 
 
-def _arms(found: Contest) -> dict[str, Measurement]:
-    """Latencies by the names that a report gives them."""
-    return {"engine" if precision == found.shipped else precision: m for precision, m in found.found.items()}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Offer:
+    """A precision that the bundle carries, and what its engine must reach."""
+
+    precision: Precision
+    graph: Graph
+    least_db: float
 
 
-def _renewed(report: Report, backend: Backend, engine: Engine, found: Contest, manifest: Manifest) -> Report:
-    """The report without what is no longer missing, and without what was found of an engine that is replaced."""
-    same = found.shipped == manifest.engine.precision
-    kept = tuple(e for e in report.evidence if e.kind != "absent" and "model.onnx" in e.claim and same)
-    built = Evidence(
-        claim=f"{engine.path.name} was compiled for {manifest.target.name}",
-        kind="built",
-        tool=backend.available().version,
-        machine=str(this_machine()),
+def _offers(bundle: Bundle, place: Place) -> Iterator[_Offer]:
+    """The engine in the bundle, then those to measure it against."""
+    manifest = bundle.manifest
+    yield _Offer(precision=manifest.engine.precision, graph=bundle.graph, least_db=manifest.minimum_sqnr_db)
+    entry, graph = manifest.fallback, bundle.fallback
+    if entry is None or graph is None or not place.itself or place.why_not(manifest.target):
+        return
+    yield _Offer(precision=entry.precision, graph=graph, least_db=entry.minimum_sqnr_db)
+    native = load_backend(manifest.engine.backend).native_float(manifest.target)
+    if entry.precision == "fp32" and native != "fp32":  # the same graph, as the runtime itself would run it
+        yield _Offer(precision=native, graph=graph, least_db=min(entry.minimum_sqnr_db, MINIMUM_SQNR_DB[native]))
+
+
+def _made(
+    offer: _Offer,
+    bundle: Bundle,
+    golden: Golden,
+    place: Place,
+    scratch: Path,
+    opened: ExitStack,
+    arms: dict[str, Arm],
+) -> Candidate:
+    """Compile an offer; where it runs here, judge it and make it an arm of the measurement."""
+    target, directory = bundle.manifest.target, scratch / offer.precision
+    directory.mkdir()
+    engine = place.compile(offer.graph, target, directory, offer.precision)
+    candidate = Candidate(
+        precision=offer.precision,
+        graph=offer.graph,
+        least_db=offer.least_db,
+        engine=engine,
+        runs=engine,
+        size=directory_bytes(directory),
+        evidence=(built_evidence(engine, place),),
+        notes=engine.notes,
     )
-    gone = ("engine", "parser", "coverage", "latency", "disturbed", "steady", "precision")
-    missing = {what: why for what, why in report.missing.items() if not what.startswith(gone)}
-    if not backend.available().run:
-        missing["engine run"] = f"The engine was built but not run: {backend.available().reason}."
-    weights = report.sizes.weights if same else found.winner.graph.path.stat().st_size
-    return replace(
-        report,
-        precision=found.shipped,
-        evidence=(*kept, built),
-        missing=missing,
-        sizes=replace(report.sizes, engine=found.winner.size, weights=weights),
-        size=size_split(found.winner.graph.path, found.winner.engine.path),
-        layers=(),
-        coverage=None,
-        by_layer=report.by_layer if same else None,
-        latency={},
-        before=None,
-        after=None,
-        faster=None,
-        choice=found.choice(report.choice) if report.choice is not None and found.settled else report.choice,
-        notes=(*report.notes, *engine.notes),
-        machine=this_machine(),
-        tools=tool_versions(),
-        date=now(),
-    )
+    if not place.itself or place.why_not(target):
+        return candidate
+    session = opened.enter_context(place.open(engine, usable_cores()))
+    candidate = judged(candidate, golden, session, place, target)
+    arms[offer.precision] = session.arm(golden.feeds[0])
+    return candidate
 
 
-def _proven(
-    report: Report, backend: Backend, engine: Engine, found: Contest, manifest: Manifest, golden: Golden
-) -> Report:
-    """Golden outputs, and int8 coverage, of the engine on this machine."""
-    parity = found.winner.parity
-    if not parity:
-        return report
-    on_device = is_device(manifest.target)
-    layers = backend.inspect(engine, manifest.target, golden.feeds[0])
-    proof = golden_evidence(parity, backend.available().version, "the engine", on_device=on_device)
-    return replace(
-        report,
-        parity={**report.parity, "engine": parity},
-        parity_how="the engine",
-        coverage=coverage(layers) if engine.precision == "int8" else None,
-        layers=layers if on_device else untimed(layers),
-        evidence=(*report.evidence, proof),
-    )
+def _pairs(arms: Mapping[str, Arm]) -> Iterator[tuple[str, str]]:
+    return ((a, b) for a in arms for b in arms if a != b)
 
 
-def _measured(report: Report, found: Contest, golden: Golden) -> Report:
-    """Latencies; a choice that lost int8 is said where it is seen."""
-    arms = _arms(found)
-    missing = dict(report.missing)
-    for reason in disturbances(*found.conditions) if found.conditions else ():
-        missing[f"disturbed {reason}"] = f"The latencies are not the machine's own: {reason}."
-    if report.choice is not None and found.settled and found.shipped != "int8":
-        missing["precision"] = f"int8 was not kept. {report.choice.because}"
-    return replace(
-        report,
-        missing=missing,
-        before=found.conditions[0] if found.conditions else None,
-        after=found.conditions[-1] if found.conditions else None,
-        latency={name: m.latency() for name, m in arms.items()},
-        latency_shape=", ".join(f"{name} {array.shape}" for name, array in golden.feeds[0].items()) if arms else "",
-        faster=speedup(arms["fp32"], arms["engine"]) if "fp32" in arms else None,
-        threads=usable_cores() if arms else report.threads,
-    )
+def _merged(before: tuple[Contender, ...], contest: Contest) -> tuple[Contender, ...]:
+    """The contenders as they stand here; of those that were not built here, what the export said."""
+    seen, here = {one.precision: one for one in before}, {one.precision: one for one in contest.contenders()}
+    merged = {**seen, **here}
+    for precision, contender in here.items():
+        if contender.kept and precision in seen and seen[precision].accuracy:
+            merged[precision] = replace(contender, accuracy=seen[precision].accuracy)
+    return tuple(merged[precision] for precision in EXACT if precision in merged)

@@ -1,108 +1,272 @@
-"""Write what was found into the bundle: golden data, reports, manifest."""
+"""The last stage: lay out what is shipped, and write what was found of it: golden data, reports, manifest."""
 
 from __future__ import annotations
 
 import resource
+import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ...backends.base import AxisRange, Graph
+from ...backends.registry import load_backend
+from ...profiles.device.target import Target
 from ...profiles.findings.profile import SizeSplit
-from ...profiles.findings.report import Report
+from ...profiles.findings.pruning import Pruning
+from ...profiles.findings.report import Report, Sizes
+from ...profiles.findings.training import TrainingRun
 from ...profiles.machine.environment import now, this_machine, tool_versions
-from ..candidates.judge import tolerance
-from ..draft import Draft
+from ...profiles.timing.in_turn import Timed
+from ...profiles.timing.measurement import Measurement, speedup
+from ..candidates.candidate import Candidate
+from ..candidates.choose import Decision
+from ..candidates.judge import lenient
+from ..candidates.stages import Entries
+from ..capture.captured import Captured
+from ..graphs.files import weight_bytes
 from ..recipe import Recipe
 from ..recipe_file import EXCLUSIVE, dump_recipe, overridden, recipe_data
-from .manifest import EngineEntry, ModelEntry
+from ..sources import Source
+from ..workshop import Workshop
+from .manifest import FALLBACK, EngineEntry, FallbackEntry, ModelEntry
 from .seal import seal
 from .sizes import size_split
 
 RECIPE = "recipe.toml"
+NEEDS = (
+    "source",
+    "target",
+    "recipe",
+    "axes",
+    "workshop",
+    "pruning",
+    "training",
+    "captured",
+    "candidates",
+    "timed",
+    "decision",
+    "missing",
+)
 
 
-def write(draft: Draft, seconds: Mapping[str, float], command: str) -> None:
-    """Write `golden/`, the recipe, the reports and `manifest.json` into the draft's directory."""
-    assert draft.golden is not None
-    draft.golden.save(draft.directory / "golden")
-    (draft.directory / RECIPE).write_text(dump_recipe(_portable(draft.recipe)), encoding="utf-8")
-    seal(draft.directory, draft.bundle, _manifest_fields(draft), report_of(draft, seconds, command), draft.latency)
+def run(
+    *,
+    source: Source,
+    target: Target,
+    recipe: Recipe,
+    axes: Mapping[str, AxisRange],
+    workshop: Workshop,
+    pruning: Pruning | None,
+    training: TrainingRun | None,
+    captured: Captured,
+    candidates: Entries,
+    timed: Timed | None,
+    decision: Decision | None,
+    missing: Mapping[str, str],
+    name: str,
+    seconds: Mapping[str, float],
+    command: str,
+) -> None:
+    """Fill the workshop's directory with the bundle.
+
+    Args:
+        name: that the directory will have.
+        seconds: wall time of each stage.
+        command: how to do it again.
+    """
+    _Packing(
+        source=source,
+        target=target,
+        recipe=recipe,
+        axes=axes,
+        workshop=workshop,
+        pruning=pruning,
+        training=training,
+        captured=captured,
+        candidates=tuple(entry for entry in candidates if isinstance(entry, Candidate)),
+        timed=timed,
+        decision=decision,
+        missing=missing,
+    ).write(name, seconds, command)
 
 
-def report_of(draft: Draft, seconds: Mapping[str, float], command: str) -> Report:
-    """The report of a finished draft."""
-    assert draft.sizes is not None
-    return Report(
-        model=draft.source.name,
-        target=draft.target.name,
-        target_title=draft.target.title,
-        backend=draft.backend.name,
-        precision=draft.precision,
-        evidence=draft.evidence,
-        parity=draft.parity,
-        parity_how=draft.parity_how,
-        sizes=draft.sizes,
-        machine=this_machine(),
-        tools=tool_versions(),
-        date=now(),
-        command=command,
-        coverage=draft.coverage,
-        layers=draft.layers,
-        size=_size(draft),
-        left_float=draft.left if draft.precision == "int8" else {},
-        choice=draft.choice,
-        sensitivity=draft.sensitivity,
-        by_layer=draft.by_layer if draft.precision == "int8" else None,
-        task=draft.task,
-        pruning=draft.pruning,
-        sparsity=draft.sparsity,
-        training=draft.training,
-        latency={name: found.latency() for name, found in draft.latency.items()},
-        latency_shape=draft.latency_shape,
-        before=draft.conditions[0] if draft.conditions else None,
-        after=draft.conditions[-1] if draft.conditions else None,
-        threads=draft.threads,
-        faster=draft.faster,
-        peak_memory=peak_memory(),
-        stage_seconds=seconds,
-        missing=draft.missing,
-        notes=draft.notes,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Packing:
+    """What goes into a bundle."""
+
+    source: Source
+    target: Target
+    recipe: Recipe
+    axes: Mapping[str, AxisRange]
+    workshop: Workshop
+    pruning: Pruning | None
+    training: TrainingRun | None
+    captured: Captured
+    candidates: tuple[Candidate, ...]
+    timed: Timed | None
+    decision: Decision | None
+    missing: Mapping[str, str]
+
+    @property
+    def winner(self) -> Candidate:
+        """What is shipped."""
+        return self.candidates[0] if self.decision is None else self.decision.winner
+
+    def write(self, name: str, seconds: Mapping[str, float], command: str) -> None:
+        """Everything, the manifest last."""
+        directory = self.workshop.directory
+        graph, engine = self._laid_out()
+        self.captured.golden.save(directory / "golden")
+        (directory / RECIPE).write_text(dump_recipe(_portable(self.recipe)), encoding="utf-8")
+        latency = self._latency()
+        report = self._report(size_split(graph.path, engine), latency, seconds, command)
+        seal(directory, name, self._manifest(graph, engine), report, latency)
+
+    def _laid_out(self) -> tuple[Graph, Path | None]:
+        """Put the winner's graph and engine, or what the device builds it with, into their places."""
+        directory, winner = self.workshop.directory, self.winner
+        graph = copied(winner.graph, directory)
+        fallback = None if self.decision is None else self.decision.fallback
+        if fallback is not None:
+            place = (directory / FALLBACK).parent
+            place.mkdir()
+            copied(fallback.graph, place)
+        if winner.engine is not None:
+            shutil.copytree(winner.engine.path.parent, directory / "engine")
+            return graph, directory / "engine" / winner.engine.path.name
+        (directory / "engine").mkdir()
+        files = load_backend(self.target.backend).recipe_files(graph, self.target, winner.precision)
+        for name, text in files.items():
+            path = directory / "engine" / name
+            path.write_text(text, encoding="utf-8")
+            path.chmod(0o755 if name.endswith(".sh") else 0o644)
+        return graph, None
+
+    def _latency(self) -> dict[str, Measurement]:
+        """Latencies by what ran in the end: the engine that is shipped, the others by their names."""
+        taken = {} if self.timed is None else dict(self.timed.latency)
+        if self.winner.precision not in taken:
+            return taken
+        return {"engine": taken.pop(self.winner.precision), **taken}
+
+    def _sizes(self) -> Sizes:
+        of = {entry.precision: entry.size for entry in (*self.candidates, self.winner)}
+        return Sizes(
+            weights_fp32=weight_bytes(self.captured.graph.path),
+            weights=self.winner.weights,
+            engine_fp32=of.get("fp32"),
+            engine=self.winner.size,
+        )
+
+    def _missing(self, latency: Mapping[str, Measurement]) -> dict[str, str]:
+        """What was not possible, of the export and of what is shipped; and what is not as it should be."""
+        unsteady = [arm for arm, measurement in latency.items() if not measurement.stable]
+        return {
+            **self.missing,
+            **self.winner.missing,
+            **{f"steady {arm}": f"Latency of {arm} did not reach a steady state." for arm in unsteady},
+        }
+
+    def _notes(self) -> tuple[str, ...]:
+        fallback = None if self.decision is None else self.decision.fallback
+        if fallback is None:
+            return self.winner.notes
+        text = (
+            f"{FALLBACK} is the {fallback.precision} graph: edgepress build measures it against "
+            f"{self.winner.precision} on the device."
+        )
+        return (*self.winner.notes, text)
+
+    def _report(
+        self, size: SizeSplit, latency: Mapping[str, Measurement], seconds: Mapping[str, float], command: str
+    ) -> Report:
+        winner, timed, feed = self.winner, self.timed, self.captured.golden.feeds[0]
+        shape = ", ".join(f"{name} {tuple(array.shape)}" for name, array in feed.items())
+        integer = winner.precision == "int8"
+        return Report(
+            model=self.source.name,
+            target=self.target.name,
+            target_title=self.target.title,
+            backend=self.target.backend,
+            precision=winner.precision,
+            evidence=winner.evidence,
+            parity={"capture": self.captured.parity, "engine": winner.parity},
+            parity_how=winner.how,
+            sizes=self._sizes(),
+            machine=this_machine(),
+            tools=tool_versions(),
+            date=now(),
+            command=command,
+            coverage=winner.coverage,
+            layers=winner.layers,
+            size=size,
+            left_float=winner.left if integer else {},
+            choice=None if self.decision is None else self.decision.told,
+            sensitivity=self._sensitivity(),
+            by_layer=winner.by_layer if integer else None,
+            task=winner.task,
+            pruning=self.pruning,
+            sparsity=winner.sparsity,
+            training=self.training,
+            latency={arm: measurement.latency() for arm, measurement in latency.items()},
+            latency_shape="" if timed is None else shape,
+            before=None if timed is None else timed.before,
+            after=None if timed is None else timed.after,
+            threads=self.workshop.threads,
+            faster=speedup(latency["fp32"], latency["engine"]) if {"fp32", "engine"} <= latency.keys() else None,
+            peak_memory=peak_memory(),
+            stage_seconds=seconds,
+            missing=self._missing(latency),
+            notes=self._notes(),
+        )
+
+    def _sensitivity(self) -> Any:
+        """What int8 does to the layers is worth knowing where another precision is shipped, too."""
+        return next((entry.sensitivity for entry in self.candidates if entry.sensitivity is not None), None)
+
+    def _manifest(self, graph: Graph, engine: Path | None) -> dict[str, Any]:
+        directory, winner = self.workshop.directory, self.winner
+        path = None if engine is None else engine.relative_to(directory).as_posix()
+        return {
+            "model": ModelEntry(
+                name=self.source.name,
+                source_kind=self.source.kind,
+                source_digest=self.source.digest,
+                graph_digest=graph.digest,
+                opset=graph.opset,
+                inputs=graph.inputs,
+                outputs=graph.outputs,
+                axes=self.axes,
+            ),
+            "target": self.target,
+            "recipe": recipe_data(_portable(self.recipe)),
+            "engine": EngineEntry(
+                backend=self.target.backend, precision=winner.precision, path=path, why=winner.not_built
+            ),
+            "minimum_sqnr_db": round(lenient(winner.least_db, winner.parity), 2),
+            "fallback": self._fallback_entry(),
+            "tools": tool_versions(),
+        }
+
+    def _fallback_entry(self) -> FallbackEntry | None:
+        fallback = None if self.decision is None else self.decision.fallback
+        if fallback is None:
+            return None
+        least = round(lenient(fallback.least_db, fallback.parity), 2)
+        return FallbackEntry(precision=fallback.precision, graph_digest=fallback.graph.digest, minimum_sqnr_db=least)
 
 
-def _size(draft: Draft) -> SizeSplit:
-    assert draft.graph is not None
-    engine = None if draft.engine is None else draft.engine.path
-    return size_split(draft.graph.path, engine)
+def copied(graph: Graph, directory: Path) -> Graph:
+    """The graph with its external data, in another directory."""
+    for file in graph.path.parent.glob(f"{graph.path.name}*"):
+        shutil.copyfile(file, directory / file.name)
+    return replace(graph, path=directory / graph.path.name)
 
 
 def peak_memory() -> int:
     """Largest resident set of this process so far, in bytes (getrusage reports kilobytes on Linux)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _manifest_fields(draft: Draft) -> dict[str, Any]:
-    graph = draft.graph
-    assert graph is not None
-    engine = None if draft.engine is None else draft.engine.path.relative_to(draft.directory).as_posix()
-    return {
-        "model": ModelEntry(
-            name=draft.source.name,
-            source_kind=draft.source.kind,
-            source_digest=draft.source.digest,
-            graph_digest=graph.digest,
-            opset=graph.opset,
-            inputs=graph.inputs,
-            outputs=graph.outputs,
-            axes=draft.axes,
-        ),
-        "target": draft.target,
-        "recipe": recipe_data(_portable(draft.recipe)),
-        "engine": EngineEntry(backend=draft.backend.name, precision=draft.precision, path=engine, why=draft.not_built),
-        "minimum_sqnr_db": round(tolerance(draft), 2),
-        "fallback": draft.fallback,
-        "tools": tool_versions(),
-    }
 
 
 def _portable(recipe: Recipe) -> Recipe:

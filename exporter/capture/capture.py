@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...backends.base import Array, AxisRange, Feed, Graph
+from ...backends.places import Reference
 from ...errors import InputError, UnservedError, VerificationError
 from ...profiles.findings.parity import Parity, parity
 from ..graphs.files import read_graph, write_model
@@ -221,22 +222,12 @@ def _reference(original: Predict, feed: Feed, graph: Graph) -> dict[str, Array]:
 
 
 def _onnx_predict(path: Path) -> Predict:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise InputError(
-            f"onnxruntime does not load {path.name}: {error}", hint="Replace the operator it names in the model."
-        ) from error
-    names = [output.name for output in session.get_outputs()]
+    values = Reference().values(path)
 
     def predict(feed: Feed) -> dict[str, Array]:
         try:
-            return dict(zip(names, session.run(names, dict(feed)), strict=True))
-        except Exception as error:
+            return values(feed)
+        except Exception as error:  # whatever the runtime raises
             shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
             raise VerificationError(
                 f"The captured graph fails on inputs of the shapes {shapes}: {error}",

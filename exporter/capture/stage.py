@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 
-from ...backends.base import Feed, Graph
-from ...backends.places.reference import emulated, emulator
-from ...errors import InputError
-from ..candidates.compile import refuse
-from ..draft import Captured, Draft
+from ...backends.base import AxisRange, Feed, Graph, Rejection
+from ...backends.places import Local, Reference, Worker
+from ...backends.places.remote import EngineFailedError
+from ...errors import InputError, RefusedError
+from ...profiles.device.target import Target
 from ..graphs.synthesis import synthesize
 from ..progress import Advance
+from ..recipe import Recipe
+from ..sources import Source
+from ..workshop import Workshop
 from .capture import capture, prove_capture
+from .captured import Captured
 from .golden import Golden
 
 QUANTIZED = frozenset(
@@ -19,43 +23,69 @@ QUANTIZED = frozenset(
 )
 # Feeds of the usual size beside the single inference: enough for a stable SQNR, small enough to ship.
 USUAL_FEEDS = 3
+Axes = Mapping[str, AxisRange]
 
 
-def run(draft: Draft, advance: Advance) -> Draft:
-    """Capture at the target's opset, once for all targets that share it."""
-    key = draft.target.opset, draft.source.digest
-    if key not in draft.shared.captured:
-        draft.shared.captured[key] = _captured(draft, draft.target.opset, advance)
-    found = draft.shared.captured[key]
-    return replace(draft, reference=found.graph, golden=found.golden, **draft.with_parity("capture", found.parity))
+def run(
+    *, source: Source, target: Target, recipe: Recipe, axes: Axes, workshop: Workshop, advance: Advance
+) -> dict[str, Captured]:
+    """Capture at the target's opset, once for all targets that share it.
+
+    Returns:
+        `captured`.
+
+    Raises:
+        InputError: the model cannot be exported, or is quantized already.
+        VerificationError: the graph does not compute what the model does.
+    """
+    key = target.opset, source.digest
+    made = workshop.memo.once("captured", key, lambda: _captured(source, target, recipe.seed, axes, workshop, advance))
+    return {"captured": made}
 
 
-def _captured(draft: Draft, opset: int, advance: Advance) -> Captured:
-    directory = draft.shared.directory / f"opset{opset}-{draft.source.digest[:16]}"
+def _captured(source: Source, target: Target, seed: int, axes: Axes, workshop: Workshop, advance: Advance) -> Captured:
+    directory = workshop.memo.directory / f"opset{target.opset}-{source.digest[:16]}"
     directory.mkdir()
     advance(None, "to ONNX")
-    graph = capture(draft.source, opset, directory / "model.onnx", draft.axes)
-    _refuse_quantized(graph, draft.source.name)
+    graph = capture(source, target.opset, directory / "model.onnx", axes)
+    _refuse_quantized(graph, source.name)
+    reference = Reference()
+    if source.onnx is not None:
+        _try_apart(graph, reference.stand_in(target))
     advance(None, "parity")
     try:
-        parity = prove_capture(draft.source, graph, draft.recipe.seed)
+        parity = prove_capture(source, graph, seed)
     except InputError:
         # Where it is because of nodes that onnxruntime does not have, say which.
-        refuse(emulator().check(graph, draft.target), draft.target.name, by=", not even onnxruntime has them")
+        refuse(Local().check(graph, reference.stand_in(target)), target.name, by=", not even onnxruntime has them")
         raise
     advance(None, "golden outputs")
-    return Captured(graph=graph, parity=parity, golden=_golden(draft, graph))
+    return Captured(graph=graph, parity=parity, golden=_golden(source, graph, axes, seed, target, workshop))
 
 
-def _golden(draft: Draft, graph: Graph) -> Golden:
+def _try_apart(graph: Graph, target: Target) -> None:
+    """Nobody knows what a file from elsewhere does to a runtime: it is tried in a process of its own.
+
+    Raises:
+        RefusedError: onnxruntime does not have a node.
+        InputError: onnxruntime crashed on it.
+    """
+    try:
+        rejections = Worker().check(graph, target)
+    except EngineFailedError as error:
+        raise InputError(f"{error.message} That was while it was loaded.", hint=error.hint) from error
+    refuse(rejections, target.name, by=", not even onnxruntime has them")
+
+
+def _golden(source: Source, graph: Graph, axes: Axes, seed: int, target: Target, workshop: Workshop) -> Golden:
     """Synthetic feeds and what the FP32 graph answers: a single inference first, then batches of the usual size."""
-    usual = {name: r.usual for name, r in draft.axes.items()}
-    sizes = [single_sizes(draft), *[usual] * USUAL_FEEDS]
+    usual = {name: reach.usual for name, reach in axes.items()}
+    sizes = [single_sizes(source, axes), *[usual] * USUAL_FEEDS]
     feeds: list[Feed] = [
-        synthesize(draft.source.inputs, draft.source.dynamic, size, draft.recipe.seed + index)
-        for index, size in enumerate(sizes)
+        synthesize(source.inputs, source.dynamic, size, seed + index) for index, size in enumerate(sizes)
     ]
-    session = draft.sessions.get(emulator(), emulated(graph), draft.target, draft.threads)
+    place = Reference()
+    session = workshop.open(place.runs(graph, target, "fp32", None), place)
     return Golden(feeds=tuple(feeds), outputs=tuple(session(feed) for feed in feeds))
 
 
@@ -69,7 +99,25 @@ def _refuse_quantized(graph: Graph, name: str) -> None:
         )
 
 
-def single_sizes(draft: Draft) -> dict[str, int]:
+def single_sizes(source: Source, axes: Axes) -> dict[str, int]:
     """Sizes of the free axes for one inference: the first axis of an input at its smallest, the others as usual."""
-    firsts = {axes[0] for axes in draft.source.dynamic.values() if 0 in axes}
-    return {name: r.smallest if name in firsts else r.usual for name, r in draft.axes.items()}
+    firsts = {free[0] for free in source.dynamic.values() if 0 in free}
+    return {name: reach.smallest if name in firsts else reach.usual for name, reach in axes.items()}
+
+
+def refuse(rejections: tuple[Rejection, ...], target: str, by: str = "") -> None:
+    """Raise when the target's compiler refuses nodes.
+
+    Args:
+        by: who refuses them, where it is not the target's own compiler.
+
+    Raises:
+        RefusedError: naming each node and the reason.
+    """
+    if rejections:
+        listed = "\n".join(f"  {rejection}" for rejection in rejections[:10])
+        more = f"\n  and {len(rejections) - 10} more" if len(rejections) > 10 else ""
+        raise RefusedError(
+            f"Target {target} refuses {len(rejections)} node(s) of the graph{by}:\n{listed}{more}",
+            hint="Replace the operator in the model, or choose a target that has it.",
+        )

@@ -16,7 +16,7 @@ from .options import json_option, quiet_option
 def command(bundle: Path, quiet: bool, as_json: bool) -> None:
     """Check every hash of BUNDLE, then run its engine on the golden inputs and compare with the FP32 outputs."""
     from ...profiles.findings.files import json_text
-    from ..bundle.build import verify_bundle
+    from ..bundle.verify import verify_bundle
 
     verdict = verify_bundle(bundle)
     if as_json:

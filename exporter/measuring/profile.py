@@ -10,11 +10,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ...backends.base import AxisRange
+from ...backends.places import load_place
 from ...backends.places.remote import TIMEOUT, EngineFailedError
 from ...errors import InputError
 from ...profiles.findings.profile import Profile, Setup
 from ...profiles.machine.conditions import disturbances
-from ...profiles.machine.energy import Meter, find_meter
+from ...profiles.machine.energy import Meter
 from ...profiles.machine.environment import now
 from ...profiles.timing.measure import MODES
 from .scenarios import (
@@ -109,7 +110,7 @@ def _parts(
 
 def _single_stream(start: Start, subject: Subject, plan: Plan, missing: dict[str, str], tick: Tick) -> SingleStream:
     """One process; why there is no energy figure goes into `missing`."""
-    meter = find_meter(gpu=subject.engine.backend.startswith("tensorrt"))
+    meter = load_place("worker").meter(subject.target)
     if isinstance(meter, str):
         missing["energy"] = meter
     usable: Meter | None = None if isinstance(meter, str) else meter

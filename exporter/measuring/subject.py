@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ...backends.base import AxisRange, Engine, Feed, TensorSpec
+from ...backends.places import engine_place, place_for
 from ...backends.places.job import Job
 from ...backends.registry import load_backend
 from ...errors import InputError, UnservedError
@@ -22,7 +22,6 @@ from ...profiles.machine.environment import this_machine, tool_versions
 from ..bundle.manifest import check_files, load_bundle, sha256
 from ..bundle.seal import load_report
 from ..bundle.sizes import size_split
-from ..candidates.judge import is_device
 from ..capture.golden import Golden
 
 ONNX_TARGET = "server-cpu"
@@ -41,11 +40,15 @@ class Subject:
 
     name: str
     engine: Engine
-    target: Target
     feed: Feed
     batch: AxisRange | None
     graph: Path
     report: Report | None = None
+
+    @property
+    def target(self) -> Target:
+        """What the engine is for."""
+        return self.engine.target
 
     @property
     def measured(self) -> Measured:
@@ -66,7 +69,7 @@ class Subject:
 
     def job(self, setup: Setup) -> Job:
         """What a measuring process is told."""
-        return Job(engine=self.engine, target=self.target, threads=setup.threads, affinity=setup.affinity)
+        return Job(engine=self.engine, threads=setup.threads, affinity=setup.affinity)
 
 
 @contextmanager
@@ -116,12 +119,11 @@ def _of_bundle(path: Path) -> Subject:
         raise UnservedError(
             f"{path}: the engine is {manifest.engine.why}.", hint=f"On the device, run: edgepress build {path}"
         )
-    _need(engine, manifest.target)
+    _need(manifest.target)
     feed = Golden.load(path / "golden").feeds[0]
     return Subject(
         name=path.resolve().name,
         engine=engine,
-        target=manifest.target,
         feed=feed,
         batch=_batch(engine.inputs, manifest.model.axes),
         graph=bundle.graph.path,
@@ -142,23 +144,20 @@ def _of_onnx(path: Path, target: Target, scratch: Path) -> Subject:
     backend = load_backend(target.backend)
     backend.require(target)
     engine = backend.compile(graph, target, scratch, "fp32")
-    _need(engine, target)
+    _need(target)
     feed = synthesize_from_specs([_one(spec) for spec in graph.inputs], seed=0)
-    return Subject(
-        name=path.name, engine=engine, target=target, feed=feed, batch=_batch(graph.inputs, {}), graph=graph.path
-    )
+    return Subject(name=path.name, engine=engine, feed=feed, batch=_batch(graph.inputs, {}), graph=graph.path)
 
 
-def _need(engine: Engine, target: Target) -> None:
+def _need(target: Target) -> None:
     """Refuse what cannot be measured here."""
-    if not is_device(target):
+    place = place_for(target)
+    if target.arch not in ("any", place.machine.arch):
         raise UnservedError(
-            f"This machine is {platform.machine()}, {target.name} is {target.arch}: a latency here says nothing of it.",
+            f"This machine is {place.machine.arch}, {target.name} is {target.arch}: a latency here says nothing of it.",
             hint="Copy the bundle to the device and measure there; the base install of edgepress is enough.",
         )
-    here = load_backend(engine.backend).available()
-    if not here.run:
-        raise UnservedError(f"{engine.backend} cannot run on this machine: {here.reason}.", hint=here.remedy or None)
+    engine_place(target)
 
 
 def _one(spec: TensorSpec) -> TensorSpec:

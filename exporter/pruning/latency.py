@@ -10,7 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...backends.base import AxisRange, Backend, Engine, Feed, Graph
+from ...backends.base import AxisRange, Engine, Feed, Graph
+from ...backends.places import Place
 from ...calibration.collect import collect
 from ...profiles.device.target import Precision, Target
 from ...profiles.timing.measure import Settings, measure
@@ -50,7 +51,7 @@ class Bench:
 
     source: Source
     target: Target
-    backend: Backend
+    place: Place
     precision: Precision
     axes: Mapping[str, AxisRange]
     feed: Feed
@@ -102,8 +103,8 @@ class Bench:
         fastest = dict.fromkeys(engines, float("inf"))
         for _ in range(OPENINGS):
             with ExitStack() as sessions:
-                opened = {n: self.backend.open(engine, self.target, THREADS) for n, engine in engines.items()}
-                arms = {n: sessions.enter_context(session).bind(self.feed) for n, session in opened.items()}
+                opened = {n: sessions.enter_context(self.place.open(engine, THREADS)) for n, engine in engines.items()}
+                arms = {n: session.arm(self.feed) for n, session in opened.items()}
                 found = measure(arms, MEASURING)
             fastest = {name: min(least, *found[name].samples) for name, least in fastest.items()}
         first, second, *_ = sorted(fastest[name] for name in WHOLES)
@@ -114,7 +115,7 @@ class Bench:
         directory.mkdir()
         graph = self._lowered(self._captured(module, directory), directory)
         (directory / "engine").mkdir()
-        return self.backend.compile(graph, self.target, directory / "engine", self.precision)
+        return self.place.compile(graph, self.target, directory / "engine", self.precision)
 
     def _captured(self, module: nn.Module, directory: Path) -> Graph:
         source = replace(self.source, module=module)

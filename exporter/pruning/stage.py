@@ -5,25 +5,25 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...backends.base import Feed
+from ...backends.base import AxisRange, Feed
 from ...calibration.feeds import checked, feeds_from_object, feeds_from_path
 from ...errors import InputError, VerificationError
-from ...profiles.device.target import Target, load_target, target_names
+from ...profiles.device.target import Precision, Target, load_target, target_names
 from ...profiles.findings.pruning import PrunedGroup, Pruning
 from ...profiles.machine import processes
-from ..candidates.measure import unmeasured
+from ..candidates.stages import has_data, why_unmeasured
 from ..capture.stage import single_sizes
-from ..draft import Draft
 from ..graphs.synthesis import synthesize
 from ..progress import Advance
-from ..recipe import Recipe
+from ..recipe import Recipe, choose_precision
 from ..sources import Source
+from ..workshop import Workshop
 from .choose import Chooser
 from .dependency import agree, find_groups
 from .given import ANEW, named_groups, removal_of
@@ -72,16 +72,44 @@ def refuse(source: Source, targets: Sequence[Target], recipe: Recipe) -> None:
         )
 
 
-def run(draft: Draft, advance: Advance) -> Draft:
+def run(
+    *,
+    source: Source,
+    target: Target,
+    recipe: Recipe,
+    axes: Mapping[str, AxisRange],
+    workshop: Workshop,
+    advance: Advance,
+) -> dict[str, Any]:
     """Replace the source's module by a smaller one; the module given is left alone.
+
+    Returns:
+        Of `source`, `original`, `restore`, `recipe` and `pruning` what changed; the recipe has the widths chosen.
 
     Raises:
         InputError: nothing can be removed, or not as much as was asked.
         VerificationError: the pruned module does not compute what the whole one does without these units.
     """
-    if draft.recipe.prune is not None:
-        draft = _pruned(draft, draft.recipe.prune, advance)
-    return _sparse(draft) if draft.recipe.sparse else draft
+    task = _Task(source=source, target=target, recipe=recipe, axes=axes, workshop=workshop, advance=advance)
+    found = {} if recipe.prune is None else _pruned(task, recipe.prune)
+    return {**found, **_sparse(found.get("source", source), source, recipe)} if recipe.sparse else found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """What is pruned, and for what."""
+
+    source: Source
+    target: Target
+    recipe: Recipe
+    axes: Mapping[str, AxisRange]
+    workshop: Workshop
+    advance: Advance
+
+    @property
+    def precision(self) -> Precision:
+        """What the engine is to be in, as far as that is known before it is made."""
+        return choose_precision(self.recipe, self.target, has_data=has_data(self.recipe, self.source))[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,17 +146,18 @@ class _Worth:
     ranked_by: str
 
 
-def _pruned(draft: Draft, share: float, advance: Advance) -> Draft:
-    """Prune by the widths of the recipe, or by those chosen now, which the draft's recipe has from then on."""
-    module = draft.source.module
+def _pruned(task: _Task, share: float) -> dict[str, Any]:
+    """Prune by the widths of the recipe, or by those chosen now."""
+    advance = task.advance
+    module = task.source.module
     assert module is not None
-    survey = _survey(draft, advance)
-    worth = None if draft.recipe.pruned else _worth(draft, survey, advance)
+    survey = _survey(task)
+    worth = None if task.recipe.pruned else _worth(task, survey)
     advance(None, "cutting")
     removal, smaller = (
-        _as_given(draft, module, survey, share) if worth is None else _cut(draft, module, survey, worth, share)
+        _as_given(task, module, survey, share) if worth is None else _cut(task, module, survey, worth, share)
     )
-    _prove(draft.source, module, smaller, survey.groups, removal)
+    _prove(task.source, module, smaller, survey.groups, removal)
     found = Pruning(
         asked=share,
         macs_before=survey.macs.total,
@@ -139,16 +168,16 @@ def _pruned(draft: Draft, share: float, advance: Advance) -> Draft:
         groups=tuple(_reported(group, removal, worth) for group in survey.groups if removal.get(group.name)),
         kept=survey.kept,
     )
-    recipe = draft.recipe if worth is None else replace(draft.recipe, pruned=found.widths)
-    source = _with(draft.source, smaller)
-    return replace(draft, source=source, original=draft.source, pruning=found, recipe=recipe)
+    recipe = task.recipe if worth is None else replace(task.recipe, pruned=found.widths)
+    return {"source": _with(task.source, smaller), "original": task.source, "pruning": found, "recipe": recipe}
 
 
-def _survey(draft: Draft, advance: Advance) -> _Survey:
+def _survey(task: _Task) -> _Survey:
     """Find the groups, and in which order each would lose its units."""
-    source, recipe = draft.source, draft.recipe
+    advance = task.advance
+    source, recipe = task.source, task.recipe
     assert source.module is not None
-    multiple = draft.target.channel_multiple * (SPARSE_FACTOR if recipe.sparse else 1)
+    multiple = task.target.channel_multiple * (SPARSE_FACTOR if recipe.sparse else 1)
     advance(None, "dependencies")
     found = free(find_groups(source, multiple), recipe.keep)
     groups = named_groups(recipe.pruned, found, multiple) if recipe.pruned else found.groups
@@ -156,7 +185,7 @@ def _survey(draft: Draft, advance: Advance) -> _Survey:
         raise InputError(
             f"Nothing in {source.name} can be pruned{_because(found.kept)}", hint="Export without --prune."
         )
-    feed = synthesize(source.inputs, source.dynamic, single_sizes(draft), recipe.seed)
+    feed = synthesize(source.inputs, source.dynamic, single_sizes(source, task.axes), recipe.seed)
     importance = choose_importance(recipe.importance, source)
     advance(None, f"importance by {importance}")
     return _Survey(
@@ -170,30 +199,31 @@ def _survey(draft: Draft, advance: Advance) -> _Survey:
     )
 
 
-def _worth(draft: Draft, survey: _Survey, advance: Advance) -> _Worth:
+def _worth(task: _Task, survey: _Survey) -> _Worth:
     """Judge what each group's units are worth, and measure what they cost."""
-    module = draft.source.module
+    advance = task.advance
+    module = task.source.module
     assert module is not None
-    measured = losses(module, survey.groups, survey.order, _feeds(draft), lambda done: advance(done, "loss of quality"))
-    gains, ranked_by = _gains(draft, survey, advance)
+    measured = losses(module, survey.groups, survey.order, _feeds(task), lambda done: advance(done, "loss of quality"))
+    gains, ranked_by = _gains(task, survey)
     return _Worth(losses=measured, gains=gains, ranked_by=ranked_by)
 
 
-def _as_given(draft: Draft, module: nn.Module, survey: _Survey, share: float) -> tuple[Removal, nn.Module]:
+def _as_given(task: _Task, module: nn.Module, survey: _Survey, share: float) -> tuple[Removal, nn.Module]:
     """Cut to the widths of the recipe, which must remove what the recipe asks for."""
-    removal = removal_of(draft.recipe.pruned, survey.groups, survey.order)
+    removal = removal_of(task.recipe.pruned, survey.groups, survey.order)
     smaller = cut(module, survey.groups, removal)
     removed = 1 - count_macs(smaller, survey.feed).total / survey.macs.total
     if removed < share:
         raise InputError(
-            f"The widths in `pruned` remove {removed:.1%} of the MACs of {draft.source.name}, and `prune` asks for "
+            f"The widths in `pruned` remove {removed:.1%} of the MACs of {task.source.name}, and `prune` asks for "
             f"{share:.1%}.",
             hint=ANEW,
         )
     return removal, smaller
 
 
-def _cut(draft: Draft, module: nn.Module, survey: _Survey, worth: _Worth, share: float) -> tuple[Removal, nn.Module]:
+def _cut(task: _Task, module: nn.Module, survey: _Survey, worth: _Worth, share: float) -> tuple[Removal, nn.Module]:
     """Choose and cut until the count of MACs says that enough is gone."""
     chooser = Chooser(
         module=module,
@@ -213,44 +243,37 @@ def _cut(draft: Draft, module: nn.Module, survey: _Survey, worth: _Worth, share:
             return removal, smaller
         wanted = chooser.removed() + share - removed  # what the chooser reckons was more than the count says
     raise InputError(
-        f"{chooser.removed():.1%} of the MACs of {draft.source.name} can be removed at most, {share:.0%} were asked"
+        f"{chooser.removed():.1%} of the MACs of {task.source.name} can be removed at most, {share:.0%} were asked"
         f"{_because(survey.kept)}",
         hint="Ask for less with --prune, or look at --keep.",
     )
 
 
-def _gains(draft: Draft, survey: _Survey, advance: Advance) -> tuple[Mapping[str, float] | None, str]:
+def _gains(task: _Task, survey: _Survey) -> tuple[Mapping[str, float] | None, str]:
     """Milliseconds by unit and group where the engine runs here, and how the report calls it."""
-    if why := unmeasured(draft) or draft.backend.obstacle(draft.target):
+    place, target, precision = task.workshop.place, task.target, task.precision
+    if why := why_unmeasured(target, task.recipe, task.workshop) or place.why_not_built(target):
         return None, f"MACs saved per loss of quality (latency was not measured: {why})"
-    bench = Bench(
-        source=draft.source,
-        target=draft.target,
-        backend=draft.backend,
-        precision=draft.precision,
-        axes=draft.axes,
-        feed=survey.feed,
-    )
+    bench = Bench(source=task.source, target=target, place=place, precision=precision, axes=task.axes, feed=survey.feed)
     groups, ranked = survey.groups, survey.order
 
-    def measure() -> Mapping[str, float]:
-        return bench.savings(groups, ranked, survey.macs, survey.multiple, lambda done, note: advance(done, note))
+    def measure() -> dict[str, float]:
+        return bench.savings(groups, ranked, survey.macs, survey.multiple, lambda done, note: task.advance(done, note))
 
-    key = _key(draft, groups, ranked)
-    if key not in draft.shared.savings:
-        draft.shared.savings[key] = _once(draft, key, measure)
-    said = f"{draft.precision} latency measured on {draft.backend.available().version}, saved per loss of quality"
-    return draft.shared.savings[key], said
+    key = _key(task, groups, ranked)
+    memo = task.workshop.memo
+    savings = memo.once("savings", key, lambda: _once(memo.checkpoint, key, measure))
+    return savings, f"{precision} latency measured on {place.tool(target)}, saved per loss of quality"
 
 
-def _once(draft: Draft, key: str, measure: Any) -> dict[str, float]:
+def _once(checkpoint: Path | None, key: str, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
     """Measure in one process only, and once for a run that was killed: others must cut the same units."""
-    path = None if draft.shared.checkpoint is None else draft.shared.checkpoint / f"pruning-{key}.json"
+    path = None if checkpoint is None else checkpoint / f"pruning-{key}.json"
 
     def found() -> dict[str, float]:
         if path is not None and path.is_file():
             return dict(json.loads(path.read_text(encoding="utf-8")))
-        measured: dict[str, float] = measure()
+        measured = measure()
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(measured), encoding="utf-8")
@@ -267,17 +290,17 @@ def _once(draft: Draft, key: str, measure: Any) -> dict[str, float]:
     return shared
 
 
-def _key(draft: Draft, groups: Sequence[Group], ranked: Mapping[str, Sequence[int]]) -> str:
+def _key(task: _Task, groups: Sequence[Group], ranked: Mapping[str, Sequence[int]]) -> str:
     """What a measurement depends on."""
-    parts = [draft.source.digest, repr(draft.target), draft.precision, repr(groups), repr(sorted(ranked.items()))]
+    parts = [task.source.digest, repr(task.target), task.precision, repr(groups), repr(sorted(ranked.items()))]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _feeds(draft: Draft) -> list[Feed]:
+def _feeds(task: _Task) -> list[Feed]:
     """Batches to judge quality on: calibration data, or else the example."""
     from ..training.data import input_specs
 
-    source, path = draft.source, draft.recipe.calibration
+    source, path = task.source, task.recipe.calibration
     if path is not None:
         batch = next((len(array) for array in source.inputs.values() if array.ndim), 1)
         feeds = checked(feeds_from_path(Path(path), input_specs(source), batch), input_specs(source), path)
@@ -318,13 +341,12 @@ def _with(source: Source, module: nn.Module) -> Source:
     return replace(source, module=module, digest=module_digest(module, source.inputs, source.dynamic))
 
 
-def _sparse(draft: Draft) -> Draft:
+def _sparse(source: Source, given: Source, recipe: Recipe) -> dict[str, Any]:
     """Zero weights of a copy; recovery training puts the zeros back after each step."""
-    assert draft.source.module is not None
-    module = copy.deepcopy(draft.source.module)
-    restore, _ = sparsify(module, lambda name: bool(matching(name, draft.recipe.keep)))
-    original = draft.original or draft.source
-    return replace(draft, source=_with(draft.source, module), original=original, restore=restore)
+    module = copy.deepcopy(source.module)
+    assert module is not None
+    restore, _ = sparsify(module, lambda name: bool(matching(name, recipe.keep)))
+    return {"source": _with(source, module), "original": given, "restore": restore}
 
 
 def _because(kept: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...backends.base import Array, Feed, Graph
-from ...backends.places.reference import emulated, emulator
+from ...backends.places import Reference
 from ...calibration.feeds import samples_in
 from ...calibration.statistics import Statistics
 from ...profiles.device.target import Target
@@ -42,7 +42,7 @@ def worthwhile(
     """Try the lifts one after the other on top of those kept.
 
     Args:
-        feeds: batches to judge on; the graphs run on the emulator.
+        feeds: batches to judge on; the graphs run on the reference place.
         kind: what the samples in them are, for the report.
     """
     assert target.scheme is not None
@@ -75,5 +75,6 @@ def worthwhile(
 
 
 def _run(graph: Graph, target: Target, feeds: Sequence[Feed]) -> list[dict[str, Array]]:
-    with emulator().open(emulated(graph), target) as session:
+    place = Reference()
+    with place.open(place.runs(graph, target, "fp32", None)) as session:
         return [session(feed) for feed in feeds]

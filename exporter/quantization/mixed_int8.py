@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...backends.base import Array, Feed, Graph
-from ...backends.places.reference import emulated, emulator
+from ...backends.places import Reference
 from ...calibration.statistics import Statistics
+from ...profiles.device.target import Target
 from ...profiles.findings.parity import parity, worst
 from ...profiles.findings.sensitivity import ParityByLayer, Sensitivity
-from ..candidates.evaluate import baseline
-from ..candidates.judge import is_device
-from ..draft import Draft
 from ..graphs.files import read_graph
 from ..progress import Advance
-from ..sources.score import score
+from ..recipe import Recipe
 from .layer_parity import layer_parity
 from .noise import literal, measure_noise
 from .quantizer import Quantizer
@@ -26,17 +24,26 @@ from .relax import Requirement, relax
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixedPrecision:
-    """A draft that becomes int8.
+    """A float graph that becomes int8.
 
     Attributes:
         lifts: those that are applied.
-        feeds: batches on which SQNR is judged, on the emulator.
+        feeds: batches on which SQNR is judged, on the reference place.
+        threads: intra-op threads there.
+        score: the user's metric of a graph, which may be compiled into the directory; None where nobody asks for it.
+        before: the metric of the model as given.
     """
 
-    draft: Draft
+    reference: Graph
+    target: Target
+    recipe: Recipe
     statistics: Statistics
     lifts: tuple[str, ...]
     feeds: Sequence[Feed]
+    scratch: Path
+    threads: int
+    score: Callable[[Graph, Path], float] | None
+    before: Callable[[], float]
     advance: Advance
     _expected: list[dict[str, Array]] = field(default_factory=list)
 
@@ -46,16 +53,15 @@ class MixedPrecision:
         Args:
             sqnr_db: of full int8.
         """
-        recipe = self.draft.recipe
-        least, drop = recipe.least_sqnr_db("int8"), recipe.max_drop if self.draft.source.evaluate else None
+        recipe = self.recipe
+        least, drop = recipe.least_sqnr_db("int8"), recipe.max_drop if self.score is not None else None
         if drop is None and recipe.minimum_sqnr_db is None and sqnr_db >= least:
             return None
         self.advance(None, "sensitivity")
-        quantizer = self._quantizer(())
         noise = measure_noise(
-            quantizer, self._reference, self.statistics, self.feeds[0], recipe.exclude, self.draft.scratch
+            self._quantizer(()), self.reference, self.statistics, self.feeds[0], recipe.exclude, self.scratch
         )
-        before = {} if drop is None else {"before": baseline(self.draft, self.advance)}
+        before = {} if drop is None else {"before": self.before()}
         return relax(noise, Requirement(least_db=least, drop=drop, **before), self._evaluate)
 
     def write(self, left: Collection[str], path: Path) -> tuple[Graph, Mapping[str, str]]:
@@ -63,44 +69,29 @@ class MixedPrecision:
         quantizer = self._quantizer(left)
         quantizer.write(self.statistics, path)
         mine = dict.fromkeys(left, "left in float: among the layers that int8 hurts most")
-        return read_graph(path, self._reference.axes), {**quantizer.placement.left, **mine}
+        return read_graph(path, self.reference.axes), {**quantizer.placement.left, **mine}
 
     def by_layer(self, left: Collection[str]) -> ParityByLayer:
         """Parity of each layer of the int8 graph with these layers in float."""
         self.advance(None, "parity by layer")
-        return layer_parity(self._quantizer(left), self._reference, self.statistics, self.feeds[0], self.draft.scratch)
-
-    @property
-    def _reference(self) -> Graph:
-        assert self.draft.reference is not None
-        return self.draft.reference
+        return layer_parity(self._quantizer(left), self.reference, self.statistics, self.feeds[0], self.scratch)
 
     def _quantizer(self, left: Collection[str]) -> Quantizer:
-        recipe, scheme = self.draft.recipe, self.draft.target.scheme
+        recipe, scheme = self.recipe, self.target.scheme
         assert scheme is not None
-        return Quantizer.of(self._reference, scheme, (*recipe.exclude, *literal(left)), recipe.ranges, self.lifts)
+        return Quantizer.of(self.reference, scheme, (*recipe.exclude, *literal(left)), recipe.ranges, self.lifts)
 
     def _evaluate(self, left: tuple[str, ...]) -> tuple[float, float | None]:
-        """SQNR on the emulator, and the metric on the target's engine where it runs here, else on the emulator."""
+        """SQNR on the reference place, and the metric."""
         self.advance(None, f"{len(left)} layers in float")
-        with tempfile.TemporaryDirectory(dir=self.draft.scratch) as directory:
+        with tempfile.TemporaryDirectory(dir=self.scratch) as directory:
             graph, _ = self.write(left, Path(directory) / "model.onnx")
             if not self._expected:
-                self._expected.extend(self._outputs(self._reference))
+                self._expected.extend(self._outputs(self.reference))
             sqnr_db = worst(parity(self._expected, self._outputs(graph))).sqnr_db
-            return sqnr_db, self._metric(graph, Path(directory) / "engine")
+            return sqnr_db, None if self.score is None else self.score(graph, Path(directory) / "engine")
 
     def _outputs(self, graph: Graph) -> list[dict[str, Array]]:
-        with emulator().open(emulated(graph), self.draft.target, self.draft.threads) as session:
+        place = Reference()
+        with place.open(place.runs(graph, self.target, "int8", None), self.threads) as session:
             return [session(feed) for feed in self.feeds]
-
-    def _metric(self, graph: Graph, directory: Path) -> float | None:
-        draft = self.draft
-        if draft.recipe.max_drop is None or draft.source.evaluate is None:
-            return None
-        backend, engine = emulator(), emulated(graph, "int8")
-        if draft.backend.available().run and is_device(draft.target):
-            directory.mkdir()
-            backend, engine = draft.backend, draft.backend.compile(graph, draft.target, directory, "int8")
-        with backend.open(engine, draft.target, draft.threads) as session:
-            return score(draft.source.evaluate, session)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...calibration.feeds import feeds_from_path
 from ...errors import InputError
 from ...profiles.machine import processes
-from ..draft import Draft
 from ..progress import Advance
+from ..recipe import Recipe
 from ..sources import Source
+from ..workshop import Workshop
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,96 +21,123 @@ if TYPE_CHECKING:
     from .loop import Purpose, TrainingOutcome
 
 
-def run(draft: Draft, advance: Advance) -> Draft:
-    """Replace the source's module by the trained one.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """What is trained, on what, and how.
+
+    Attributes:
+        original: the model as given, where pruning changed it.
+        restore: called after each step; puts back what pruning fixed.
+    """
+
+    source: Source
+    original: Source | None
+    recipe: Recipe
+    restore: Callable[[nn.Module], None]
+    workshop: Workshop
+    advance: Advance
+
+    def done(self) -> dict[str, Any]:
+        """As `run` returns it."""
+        if self.recipe.distill:
+            return self._distilled()
+        return {} if self.original is None else self._recovered(self.original)
+
+    def _distilled(self) -> dict[str, Any]:
+        source = self._with_data()
+        outcome = self._train(_student(source), source, source, "distillation")
+        if not outcome.run.history and self.recipe.training.epochs:
+            raise InputError(
+                f"The student was not trained. {outcome.run.stopped}",
+                hint="Lower --learning-rate, and look at loss() and at the data for NaN or Inf.",
+            )
+        return {**self._shipping(outcome), "original": self.source}
+
+    def _recovered(self, original: Source) -> dict[str, Any]:
+        source = self._with_data()
+        if source.training is None and source.calibration is None:
+            return _without("It was not trained after pruning: no training() and no calibration data.")
+        if not self.recipe.training.epochs:
+            return _without("It was not trained after pruning: 0 epochs were asked for.")
+        assert source.module is not None
+        return self._shipping(self._train(source.module, original, source, "recovery"))
+
+    def _train(self, student: nn.Module, teacher: Source, source: Source, purpose: Purpose) -> TrainingOutcome:
+        """Train once for all targets that ask for the same."""
+        from ..sources.torch_module import module_digest
+        from .loop import train
+
+        key = module_digest(student, source.inputs, source.dynamic)
+        return self.workshop.memo.once(
+            "trained",
+            key,
+            lambda: train(
+                student,
+                teacher.module,
+                source,
+                self.recipe.training,
+                purpose=purpose,
+                seed=self.recipe.seed,
+                keep=self.restore,
+                advance=self.advance,
+                checkpoint=self.workshop.memo.checkpoint,
+            ),
+        )
+
+    def _shipping(self, outcome: TrainingOutcome) -> dict[str, Any]:
+        """The trained module as the model."""
+        from ..sources.torch_module import module_digest
+
+        given, training = self.source, outcome.run
+        digest = module_digest(outcome.module, given.inputs, given.dynamic)
+        broken = _without(f"Training broke off. {training.stopped}") if training.broken else {}
+        return {"source": replace(given, module=outcome.module, digest=digest), "training": training, **broken}
+
+    def _with_data(self) -> Source:
+        """The source, with the recipe's calibration data where these are what it is trained on."""
+        from .data import input_specs
+
+        source, path = self.source, self.recipe.calibration
+        if source.module is None or source.program is not None:
+            raise InputError(
+                f"{source.name} comes from {'an ONNX file' if source.module is None else 'a .pt2 program'}, "
+                "which cannot be trained.",
+                hint="Give the model as a Python file with model() and inputs().",
+            )
+        if source.training is not None or path is None:
+            return source
+        batch = next((len(array) for array in source.inputs.values() if array.ndim), 1)
+        return replace(source, calibration=feeds_from_path(Path(path), input_specs(source), batch))
+
+
+def run(
+    *,
+    source: Source,
+    original: Source | None,
+    recipe: Recipe,
+    restore: Callable[[nn.Module], None],
+    workshop: Workshop,
+    advance: Advance,
+) -> dict[str, Any]:
+    """Replace the source's module by the trained one, where one is to be trained.
 
     Of several processes that train together the first goes on; the others end here, with exit code 0.
+
+    Returns:
+        Of `source`, `original`, `training` and `missing` what changed.
 
     Raises:
         InputError: no student, or faults of it, of training(), of loss() or of evaluate().
     """
-    trained = _trained(draft, advance)
+    task = _Task(source=source, original=original, recipe=recipe, restore=restore, workshop=workshop, advance=advance)
+    trained = task.done()
     if processes.rank() > 0:
         raise SystemExit(0)
     return trained
 
 
-def _trained(draft: Draft, advance: Advance) -> Draft:
-    if draft.recipe.distill:
-        return _distilled(draft, advance)
-    return draft if draft.original is None else _recovered(draft, advance)
-
-
-def _distilled(draft: Draft, advance: Advance) -> Draft:
-    source = _with_data(draft, draft.source)
-    outcome = _train(draft, _student(source), source, source, "distillation", advance)
-    if not outcome.run.history and draft.recipe.training.epochs:
-        raise InputError(
-            f"The student was not trained. {outcome.run.stopped}",
-            hint="Lower --learning-rate, and look at loss() and at the data for NaN or Inf.",
-        )
-    return replace(_shipping(draft, outcome), original=draft.source)
-
-
-def _recovered(draft: Draft, advance: Advance) -> Draft:
-    assert draft.original is not None
-    source = _with_data(draft, draft.source)
-    if source.training is None and source.calibration is None:
-        return draft.without("training", "It was not trained after pruning: no training() and no calibration data.")
-    if not draft.recipe.training.epochs:
-        return draft.without("training", "It was not trained after pruning: 0 epochs were asked for.")
-    assert source.module is not None
-    return _shipping(draft, _train(draft, source.module, draft.original, source, "recovery", advance))
-
-
-def _train(
-    draft: Draft, student: nn.Module, teacher: Source, source: Source, purpose: Purpose, advance: Advance
-) -> TrainingOutcome:
-    """Train once for all targets that ask for the same."""
-    from ..sources.torch_module import module_digest
-    from .loop import train
-
-    key = module_digest(student, source.inputs, source.dynamic)
-    if key not in draft.shared.trained:
-        draft.shared.trained[key] = train(
-            student,
-            teacher.module,
-            source,
-            draft.recipe.training,
-            purpose=purpose,
-            seed=draft.recipe.seed,
-            keep=draft.restore,
-            advance=advance,
-            checkpoint=draft.shared.checkpoint,
-        )
-    return draft.shared.trained[key]
-
-
-def _shipping(draft: Draft, outcome: TrainingOutcome) -> Draft:
-    """The draft with the trained module as its model."""
-    from ..sources.torch_module import module_digest
-
-    given, run = draft.source, outcome.run
-    digest = module_digest(outcome.module, given.inputs, given.dynamic)
-    draft = replace(draft, source=replace(given, module=outcome.module, digest=digest), training=run)
-    return draft.without("training", f"Training broke off. {run.stopped}") if run.broken else draft
-
-
-def _with_data(draft: Draft, source: Source) -> Source:
-    """The source, with the recipe's calibration data where these are what it is trained on."""
-    from .data import input_specs
-
-    if source.module is None or source.program is not None:
-        raise InputError(
-            f"{source.name} comes from {'an ONNX file' if source.module is None else 'a .pt2 program'}, "
-            "which cannot be trained.",
-            hint="Give the model as a Python file with model() and inputs().",
-        )
-    path = draft.recipe.calibration
-    if source.training is not None or path is None:
-        return source
-    batch = next((len(array) for array in source.inputs.values() if array.ndim), 1)
-    return replace(source, calibration=feeds_from_path(Path(path), input_specs(source), batch))
+def _without(why: str) -> dict[str, Any]:
+    return {"missing": {"training": why}}
 
 
 def _student(source: Source) -> nn.Module:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...backends.base import Engine, Feed, Session
-from ...backends.registry import load_backend
+from ...backends.places import place_for
 from ...profiles.device.target import Target
 from ...profiles.machine.environment import usable_cores
 from ..bundle.seal import load_report
-from ..candidates.judge import is_device
-from ..draft import Captured, Shared
+from ..capture.captured import Captured
 from ..pipeline import axis_ranges, export_bundle
 from ..progress import Progress
 from ..quantization.gather import calibration_feeds, gather
@@ -23,6 +21,7 @@ from ..quantization.noise import measure_noise
 from ..quantization.quantizer import Quantizer
 from ..recipe import Recipe
 from ..sources import Source
+from ..workshop import Memo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +30,7 @@ class Baseline:
 
     Attributes:
         base: the recipe whose open settings are searched, without its budget.
-        shared: its captured graph, which trials that do not change the model take over.
+        memo: its captured graph, which trials that do not change the model take over.
         bundle: its FP32 bundle.
         engine: its FP32 engine, None where none is built here.
         metric: what `evaluate()` says of it, None without one.
@@ -42,7 +41,7 @@ class Baseline:
     source: Source
     target: Target
     base: Recipe
-    shared: Shared
+    memo: Memo
     bundle: Path
     engine: Engine | None
     feed: Feed
@@ -56,26 +55,25 @@ class Baseline:
         """Whether latency is one of the objectives."""
         return not self.untimed
 
-    def fresh(self, directory: Path) -> Shared:
-        """What one trial shares: the model as given, but no other trial's."""
-        mine = {key: found for key, found in self.shared.captured.items() if key[1] == self.source.digest}
-        trained = self.shared.trained if self.base.distill else {}
-        return replace(self.shared, directory=directory, captured=mine, trained=trained)
+    def fresh(self, directory: Path) -> Memo:
+        """What one trial takes over: the model as given, but no other trial's."""
+        only = {
+            "captured": lambda key: key[1] == self.source.digest,
+            "trained": lambda key: self.base.distill,
+        }
+        return self.memo.part(directory, only, shared=("metric", "savings"))
 
     def open(self) -> Session:
         """The FP32 engine, on all cores that this process may use."""
         assert self.engine is not None
-        return load_backend(self.engine.backend).open(self.engine, self.target, self.base.threads or usable_cores())
+        return place_for(self.target).open(self.engine, self.base.threads or usable_cores())
 
 
 def untimed(target: Target, recipe: Recipe) -> str:
     """Why the latency of the target's engine is not measured here, one clause; empty where it is."""
-    backend = load_backend(target.backend)
     if not recipe.measure:
         return "it is switched off (`measure`)"
-    if not is_device(target):
-        return f"this machine is {platform.machine()}, the target {target.arch}"
-    return backend.obstacle(target) or ("" if backend.available().run else backend.available().reason)
+    return place_for(target).why_unmeasured(target)
 
 
 @contextmanager
@@ -101,17 +99,17 @@ def baseline(
     plain = replace(base, precision="fp32", prune=None, sparse=False, distill=False, measure=False)
     with tempfile.TemporaryDirectory(prefix="edgepress-tune-") as name:
         directory = Path(name)
-        shared = Shared(directory=directory, checkpoint=checkpoint)
+        memo = Memo(directory=directory, checkpoint=checkpoint)
         axes = axis_ranges(source, base)
         place = directory / "fp32"
-        bundle = export_bundle(source, target, plain, axes, place, shared, progress, force=False, command="")
-        captured = next(found for key, found in shared.captured.items() if key[1] == source.digest)
+        bundle = export_bundle(source, target, plain, axes, place, memo, progress, force=False, command="")
+        captured: Captured = memo.known("captured", (target.opset, source.digest))
         task = load_report(place).task
         yield Baseline(
             source=source,
             target=target,
             base=base,
-            shared=shared,
+            memo=memo,
             bundle=place,
             engine=bundle.engine,
             feed=captured.golden.feeds[0],

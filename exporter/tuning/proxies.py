@@ -15,6 +15,7 @@ from ...profiles.device.target import Precision
 from ...profiles.findings.parity import worst
 from ...profiles.timing.measure import Settings, measure
 from ...profiles.timing.measurement import speedup
+from ..candidates.candidate import Candidate
 from ..capture.capture import capture
 from ..draft import Draft
 from ..recipe import Recipe
@@ -63,10 +64,20 @@ class Watch:
         Raises:
             GivenUpError: it shows that the point cannot meet the budget.
         """
-        self.result = _with_figures(self.result, draft, self.baseline)
-        for check in (self._weights, self._size, self._float_latency, self._agreement, self._loss):
-            if reason := check(draft):
-                raise GivenUpError(replace(self.result, early=reason))
+        self._give_up(self._weights(draft) or self._float_latency(draft))
+
+    def candidate(self, candidate: Candidate) -> None:
+        """Take down what is known of a candidate by now.
+
+        Raises:
+            GivenUpError: it shows that the point cannot meet the budget.
+        """
+        self.result = _with_figures(self.result, candidate, self.baseline)
+        self._give_up(self._size() or self._agreement() or self._loss())
+
+    def _give_up(self, reason: str) -> None:
+        if reason:
+            raise GivenUpError(replace(self.result, early=reason))
 
     def expect(self, recipe: Recipe) -> None:
         """Before the trial begins: what the weights will take, if pruning takes the same share of them as of the MACs.
@@ -83,12 +94,12 @@ class Watch:
     def _weights(self, draft: Draft) -> str:
         """Before anything is trained, captured or compiled: what the weights alone will take."""
         limit = self.budget.size
-        if limit is None or draft.reference is not None:
+        if limit is None or draft.captured is not None:
             return ""
-        least = _weights(draft.source.module, draft.precision)
+        least = _weights(draft.source.module, _precision(draft))
         return f"its weights alone take {SizeLimit(bytes=int(least))}" if least > SLACK * limit.bytes else ""
 
-    def _size(self, draft: Draft) -> str:
+    def _size(self) -> str:
         limit, size = self.budget.size, self.result.size
         if limit is None or size is None or size <= SLACK * limit.bytes:
             return ""
@@ -100,7 +111,7 @@ class Watch:
         if not limits or self.looked or draft.original is None or self.baseline.untimed:
             return ""
         timed = [r for r in self.others() if r.faster is not None and r.reference is not None]
-        plain = [r for r in timed if not r.point.get("prune") and r.point["precision"] == draft.precision]
+        plain = [r for r in timed if not r.point.get("prune") and r.point["precision"] == draft.recipe.precision]
         if not plain:
             return ""
         self.looked = True
@@ -110,9 +121,9 @@ class Watch:
         # Every percentile from the median on is at least the median.
         if expected <= SLACK * min(limit.ms for limit in limits):
             return ""
-        return f"about {expected:.3g} ms are to be expected: its FP32 latency over the gain of {draft.precision}"
+        return f"about {expected:.3g} ms are to be expected: its FP32 latency over the gain of {draft.recipe.precision}"
 
-    def _agreement(self, draft: Draft) -> str:
+    def _agreement(self) -> str:
         limit, sqnr, before = self.budget.drop, self.result.sqnr_db, self.baseline.metric
         if limit is None or sqnr is None or before is None or self.result.metric is not None:
             return ""
@@ -126,7 +137,7 @@ class Watch:
             return ""
         return f"{sqnr:.1f} dB of SQNR, and {max(failed):.1f} dB lost too much already"
 
-    def _loss(self, draft: Draft) -> str:
+    def _loss(self) -> str:
         limit, metric, before = self.budget.drop, self.result.metric, self.baseline.metric
         if limit is None or metric is None or before is None:
             return ""
@@ -139,26 +150,29 @@ def _weights(module: nn.Module | None, precision: Precision) -> float:
     return 4 * WEIGHT[precision] * sum(p.numel() for p in module.parameters()) if module is not None else 0.0
 
 
-def _with_figures(result: Result, draft: Draft, baseline: Baseline) -> Result:
-    """The result with what the draft has by now."""
-    engine = draft.parity.get("engine")
-    if draft.sizes is not None:
-        result = replace(result, size=draft.sizes.engine if draft.sizes.engine is not None else draft.sizes.weights)
-    if engine is not None:
-        sqnr = worst(engine).sqnr_db
+def _precision(draft: Draft) -> Precision:
+    """A trial's precision, which is never left open."""
+    return cast(Precision, draft.recipe.precision)
+
+
+def _with_figures(result: Result, candidate: Candidate, baseline: Baseline) -> Result:
+    """The result with what the candidate has by now."""
+    result = replace(result, size=candidate.weights if candidate.size is None else candidate.size)
+    if candidate.parity:
+        sqnr = worst(candidate.parity).sqnr_db
         result = replace(result, sqnr_db=sqnr, loss=-sqnr if baseline.metric is None else result.loss)
-    if draft.task is not None and baseline.metric is not None:
-        result = replace(result, metric=draft.task.after, loss=baseline.metric - draft.task.after)
+    if candidate.task is not None and baseline.metric is not None:
+        result = replace(result, metric=candidate.task.after, loss=baseline.metric - candidate.task.after)
     return result
 
 
 def _glance(draft: Draft, given: Baseline) -> float:
     """How many times faster the draft's module is than the model as given, both in FP32; it may be untrained."""
-    with tempfile.TemporaryDirectory(dir=draft.scratch) as directory:
+    with tempfile.TemporaryDirectory(dir=draft.workshop.scratch) as directory:
         graph = capture(draft.source, draft.target.opset, Path(directory) / "model.onnx", draft.axes)
-        place = Path(directory) / "engine"
-        place.mkdir()
-        engine = draft.backend.compile(graph, draft.target, place, "fp32")
-        with draft.backend.open(engine, draft.target, draft.threads) as session, given.open() as reference:
-            found = measure({"this": session.bind(given.feed), "given": reference.bind(given.feed)}, GLANCE)
+        place = draft.workshop.place
+        (Path(directory) / "engine").mkdir()
+        engine = place.compile(graph, draft.target, Path(directory) / "engine", "fp32")
+        with place.open(engine, draft.workshop.threads) as session, given.open() as reference:
+            found = measure({"this": session.arm(given.feed), "given": reference.arm(given.feed)}, GLANCE)
     return speedup(found["given"], found["this"]).value

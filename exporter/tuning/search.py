@@ -17,7 +17,8 @@ from ...backends.registry import load_backend
 from ...errors import InputError, UnservedError
 from ...profiles.budget.limits import Drop
 from ...profiles.machine.environment import usable_cores
-from ..bundle.manifest import check_destination, sha256
+from ..bundle.directory import check_destination
+from ..bundle.manifest import sha256
 from ..progress import Progress
 from ..recipe import Recipe
 from ..recipe_file import dump_recipe

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...backends.registry import load_backend
+from ...backends.places import place_for
 from ...errors import EdgepressError
 from ...profiles.budget.budget import Budget
 from ...profiles.findings.point import Point
@@ -17,7 +17,7 @@ from ...profiles.machine.environment import this_machine, usable_cores
 from ...profiles.timing.measure import Settings, measure
 from ...profiles.timing.measurement import speedup
 from ..bundle.manifest import Bundle
-from ..pipeline import axis_ranges, export_bundle, plan
+from ..pipeline import PLAN, axis_ranges, export_bundle
 from ..progress import Progress
 from ..recipe import Recipe
 from .baseline import Baseline
@@ -100,18 +100,19 @@ class Trials:
                 Progress(),
                 force=True,
                 command="edgepress tune",
-                stages=[stage for stage in plan() if stage.title not in LATER],
+                plan=[stage for stage in PLAN if stage.title not in LATER],
                 watch=watch,
+                watch_candidate=watch.candidate,
             )
 
     def _timed(self, bundle: Bundle, point: Point, result: Result) -> Result:
         """The result with latencies, of engine and FP32 engine in turn, on one inference."""
         engine = bundle.engine
         assert engine is not None
-        backend, threads = load_backend(engine.backend), int(point.get("threads") or usable_cores())
-        with backend.open(engine, self.baseline.target, threads) as session, self.baseline.open() as reference:
+        place, threads = place_for(engine.target), int(point.get("threads") or usable_cores())
+        with place.open(engine, threads) as session, self.baseline.open() as reference:
             feed = self.baseline.feed
-            found = measure({"engine": session.bind(feed), "fp32": reference.bind(feed)}, QUICK)
+            found = measure({"engine": session.arm(feed), "fp32": reference.arm(feed)}, QUICK)
         return replace(
             result,
             latency=dict(found["engine"].latency().intervals),

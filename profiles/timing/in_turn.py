@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..machine.conditions import Conditions, disturbances, read_conditions
 from ..machine.waiting import Waiting
-from .measure import Call, measure
+from .measure import Arm, Call, measure
 from .measurement import Measurement
 
 
@@ -30,7 +30,7 @@ class Timed:
         return _judged(Timed(latency={**self.latency, **both}, before=self.before, after=later.after))
 
 
-def time_in_turn(arms: Mapping[str, Call], tick: Callable[[float], None] = lambda share: None) -> Timed:
+def time_in_turn(arms: Mapping[str, Call | Arm], tick: Callable[[float], None] = lambda share: None) -> Timed:
     """Measure the arms; none of them is steady where others wanted the cores, or where the machine throttled.
 
     Args:

@@ -134,7 +134,7 @@ class Record:
 
 
 def measure(
-    calls: Mapping[str, Call],
+    calls: Mapping[str, Call | Arm],
     settings: Settings = QUICK,
     tick: Callable[[float], None] = lambda share: None,
     clock: Clock = time.perf_counter_ns,
@@ -143,7 +143,7 @@ def measure(
     """Measure several callables in turn, slice by slice, in ABBA order, so that drift of the machine hits all alike.
 
     Args:
-        calls: one callable an arm; each call is one inference.
+        calls: one callable an arm, each call of which is one inference; or an arm that times itself.
         tick: told the finished share, 0..1, after each round.
         clock: nanoseconds that only go forward.
         warmed: called once, between the warm-up and the first slice.
@@ -152,7 +152,8 @@ def measure(
         One measurement an arm; samples of the same round were taken next to each other.
     """
     records = {name: Record() for name in calls}
-    interleave({name: CallArm(call, clock) for name, call in calls.items()}, records, settings, tick, warmed)
+    arms = {name: CallArm(call, clock) if callable(call) else call for name, call in calls.items()}
+    interleave(arms, records, settings, tick, warmed)
     return {name: record.measurement(settings) for name, record in records.items()}
 
 

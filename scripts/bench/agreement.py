@@ -210,7 +210,7 @@ def _overhead(name: str, path: Path, options: argparse.Namespace) -> None:
     with open_subject(path, "cpu") as subject:
         from edgepress.backends.registry import load_backend
 
-        with load_backend("openvino").open(subject.engine, subject.target, 1) as session:
+        with load_backend("openvino").open(subject.engine, 1) as session:
             latency = float(np.median(CallArm(session.bind(subject.feed)).slice(Settings(slice_seconds=1.0))))
     record(
         "overhead",

@@ -101,7 +101,7 @@ def _coverage(runtime: str, path: Path, model: Model) -> str:
     try:
         with tempfile.TemporaryDirectory() as scratch:
             engine: Engine = backend.compile(graph, load_target(target), Path(scratch), "int8")
-            found = coverage(backend.inspect(engine, load_target(target), _one_sample(model)))
+            found = coverage(backend.inspect(engine, _one_sample(model)))
             return f"{found.integer}/{found.total}"
     except Exception as error:  # the file of a peer need not be one that edgepress can describe
         return f"unknown ({type(error).__name__})"

@@ -73,7 +73,7 @@ def _measure(name: str, threads: int) -> None:
     golden = Golden.load(bundles[0].path / "golden")
     backend = load_backend("openvino")
     engines = [bundle.engine for bundle in bundles]
-    sessions = [backend.open(e, b.manifest.target, threads) for e, b in zip(engines, bundles, strict=True) if e]
+    sessions = [backend.open(engine, threads) for engine in engines if engine is not None]
     found = {}
     for label, feed in (("one", golden.feeds[0]), ("batch", golden.feeds[1])):
         arms = {"unpruned": lambda f=feed: sessions[0](f), "pruned": lambda f=feed: sessions[1](f)}

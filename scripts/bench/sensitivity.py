@@ -17,7 +17,7 @@ from models import ROOT, example
 from sections import table, write_section
 
 from edgepress.backends.base import Graph
-from edgepress.backends.places.reference import emulated, emulator
+from edgepress.backends.places import Reference
 from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.pipeline import axis_ranges
 from edgepress.exporter.quantization.gains import worthwhile
@@ -53,7 +53,7 @@ class Bench:
         self.expected = self.outputs(self.graph)
 
     def outputs(self, graph: Graph) -> list[dict[str, Any]]:
-        with emulator().open(emulated(graph), self.target) as session:
+        with Reference().open(Reference().runs(graph, self.target, "fp32", None)) as session:
             return [session(feed) for feed in self.held_out]
 
     def sqnr(self, left: tuple[str, ...], lifts: tuple[str, ...]) -> float:

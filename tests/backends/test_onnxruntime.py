@@ -39,7 +39,7 @@ ORT_ARM = target("aarch64", format="ort")
 
 def inspected(graph: Graph, to: Target, directory: Path) -> dict[str, Layer]:
     engine = OnnxRuntime().compile(graph, to, fresh(directory), "int8")
-    return {layer.name: layer for layer in OnnxRuntime().inspect(engine, to, feeds(2)[0])}
+    return {layer.name: layer for layer in OnnxRuntime().inspect(engine, feeds(2)[0])}
 
 
 @pytest.mark.parametrize("to", [target(), ORT_X86, ORT_ARM], ids=["onnx", "ort x86", "ort arm"])
@@ -73,7 +73,7 @@ def test_the_operators_that_compute_are_told_apart() -> None:
 def test_every_matrix_product_of_an_attention_counts(tmp_path: Path) -> None:
     graph, feed = attention(tmp_path / "attention.onnx")
     engine = OnnxRuntime().compile(graph, target(), fresh(tmp_path / "engine"), "fp32")
-    assert coverage(OnnxRuntime().inspect(engine, target(), feed)).total == 5
+    assert coverage(OnnxRuntime().inspect(engine, feed)).total == 5
 
 
 @pytest.mark.parametrize("to", [ORT_X86, ORT_ARM], ids=["x86", "arm"])
@@ -94,7 +94,7 @@ def test_the_rewritten_ort_file_computes_what_the_graph_does(tmp_path: Path) -> 
     graph = residual(tmp_path / "f.onnx")
     results = []
     for name, to in {"onnx": target(), "ort": ORT_ARM}.items():
-        with OnnxRuntime().open(OnnxRuntime().compile(graph, to, fresh(tmp_path / name), "fp32"), to) as session:
+        with OnnxRuntime().open(OnnxRuntime().compile(graph, to, fresh(tmp_path / name), "fp32")) as session:
             results.append(session(feeds(3)[0])["logits"])
     np.testing.assert_allclose(results[1], results[0], rtol=1e-5, atol=1e-6)
 
@@ -115,7 +115,7 @@ def test_external_weights_come_along(tmp_path: Path) -> None:
     assert external_files(path) == ("big.data",)
     engine = OnnxRuntime().compile(graph, target(), fresh(tmp_path / "e"), "fp32")
     assert sorted(f.name for f in engine.path.parent.iterdir()) == ["big.data", "model.onnx"]
-    with OnnxRuntime().open(engine, target()) as session:
+    with OnnxRuntime().open(engine) as session:
         assert np.isfinite(session(feeds(2)[0])["logits"]).all()
 
 
@@ -193,6 +193,6 @@ def test_without_the_runtime_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch
 def test_what_is_timed_computes_the_same(tmp_path: Path) -> None:
     engine = OnnxRuntime().compile(residual(tmp_path / "f.onnx"), ORT_X86, fresh(tmp_path / "engine"), "fp32")
     feed = feeds(2)[0]
-    with OnnxRuntime().open(engine, ORT_X86) as session:
+    with OnnxRuntime().open(engine) as session:
         seen: Any = session.bind(feed)()
         np.testing.assert_array_equal(seen.copy_outputs_to_cpu()[0], session(feed)["logits"])

@@ -225,10 +225,10 @@ def test_without_a_gpu_opening_and_inspecting_say_what_is_missing(tmp_path: Path
     engine = TensorRtRtx().compile(residual(tmp_path / "m.onnx", True), jetson(), tmp_path, "int8")
     feed = {"x": np.zeros((1, 8, 16, 16), np.float32)}
     with pytest.raises(UnservedError, match=r"cannot run on this machine: (no CUDA device|cuda-python)") as caught:
-        TensorRtRtx().open(engine, jetson())
+        TensorRtRtx().open(engine)
     assert caught.value.hint
     with pytest.raises(UnservedError):
-        TensorRtRtx().inspect(engine, jetson(), feed)
+        TensorRtRtx().inspect(engine, feed)
 
 
 @HERE_NO_GPU

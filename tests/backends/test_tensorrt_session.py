@@ -19,6 +19,7 @@ import pytest
 from edgepress.backends._cuda import CudaSession, cast, missing
 from edgepress.backends.base import Engine, TensorSpec
 from edgepress.errors import InputError, UnservedError
+from edgepress.profiles.device.target import load_target
 
 TENSORS = {"x": ("FLOAT", "float32"), "ids": ("INT32", "int32"), "y": ("FLOAT", "float32"), "n": ("INT32", "int32")}
 INPUTS = (
@@ -150,7 +151,9 @@ LOG = SimpleNamespace(errors=lambda: "magicTag does not match")
 
 def session(path: Path, outputs: tuple[TensorSpec, ...] = OUTPUTS) -> CudaSession:
     path.write_bytes(b"plan")
-    engine = Engine(path=path, backend="tensorrt", precision="int8", inputs=INPUTS, outputs=outputs)
+    engine = Engine(
+        path=path, backend="tensorrt", target=load_target("jetson"), precision="int8", inputs=INPUTS, outputs=outputs
+    )
     return CudaSession(trt(Plan()), LOG, engine)
 
 
@@ -210,7 +213,9 @@ def test_cuda_s_own_words_reach_the_user(opened: CudaSession, cuda: Runtime) -> 
 
 def test_a_foreign_file_and_foreign_specs_are_refused(tmp_path: Path, cuda: Runtime) -> None:
     (path := tmp_path / "model.plan").write_bytes(b"something else")
-    engine = Engine(path=path, backend="tensorrt", precision="int8", inputs=INPUTS, outputs=OUTPUTS)
+    engine = Engine(
+        path=path, backend="tensorrt", target=load_target("jetson"), precision="int8", inputs=INPUTS, outputs=OUTPUTS
+    )
     with pytest.raises(InputError, match=r"not an engine that TensorRT 10\.3\.0 reads here: magicTag") as caught:
         CudaSession(trt(Plan()), LOG, engine)
     assert caught.value.hint

@@ -100,7 +100,7 @@ def test_it_answers_what_onnxruntime_answers(running: Backend, graph: Graph, eng
     reference = onnxruntime.InferenceSession(graph.path, providers=["CPUExecutionProvider"])
     given = [feed(batch, seed=batch) for batch in (2, 1, 5)]
     expected = [{"logits": reference.run(["logits"], dict(one))[0]} for one in given]
-    with running.open(engine, aim, threads=1) as session:
+    with running.open(engine, threads=1) as session:
         answers = [session(one) for one in given]  # the batch axis is free: three sizes through one session
     assert worst(parity(expected, answers)).sqnr_db > SINGLE_DB
     assert {name: array.dtype.name for name, array in answers[0].items()} == {"logits": "float32"}
@@ -126,7 +126,7 @@ def test_each_output_is_known_by_its_name(running: Backend, graph: Graph, aim: T
     graph = replace(graph, outputs=outputs, digest=hashlib.sha256(graph.path.read_bytes()).hexdigest())
     reference = onnxruntime.InferenceSession(graph.path, providers=["CPUExecutionProvider"])
     expected = dict(zip(names, reference.run(list(names), dict(feed(2))), strict=True))
-    with running.open(compiled(running, graph, aim, tmp_path / "several"), aim) as session:
+    with running.open(compiled(running, graph, aim, tmp_path / "several")) as session:
         answer = session(feed(2))
     assert set(answer) == set(names)
     for name in names:
@@ -134,7 +134,7 @@ def test_each_output_is_known_by_its_name(running: Backend, graph: Graph, aim: T
 
 
 def test_results_are_the_callers(running: Backend, engine: Engine, aim: Target) -> None:
-    with running.open(engine, aim) as session:
+    with running.open(engine) as session:
         first = session(feed(2, seed=1))["logits"]
         kept = first.copy()
         second = session(feed(2, seed=2))["logits"]
@@ -147,14 +147,14 @@ def test_results_are_the_callers(running: Backend, engine: Engine, aim: Target) 
 def test_a_feed_is_left_alone(running: Backend, engine: Engine, aim: Target) -> None:
     given = feed(2)
     kept = {name: array.copy() for name, array in given.items()}
-    with running.open(engine, aim) as session:
+    with running.open(engine) as session:
         session(given)
     np.testing.assert_array_equal(given["image"], kept["image"])
 
 
 def test_a_bound_feed_is_what_a_call_computes(running: Backend, engine: Engine, aim: Target) -> None:
     """What is timed reads the arrays, also after others were run, and takes as many inferences as it is called."""
-    with running.open(engine, aim, threads=1) as session:
+    with running.open(engine, threads=1) as session:
         bound = session.bind({"image": feed(4)["image"][::2]})  # not contiguous, and kept by nobody else
         before = session(feed(2, seed=1))["logits"]
         for _ in range(3):
@@ -163,7 +163,7 @@ def test_a_bound_feed_is_what_a_call_computes(running: Backend, engine: Engine, 
 
 
 def test_what_does_not_fit_is_not_bound(running: Backend, engine: Engine, aim: Target) -> None:
-    with running.open(engine, aim) as session, pytest.raises(InputError, match="image"):
+    with running.open(engine) as session, pytest.raises(InputError, match="image"):
         session.bind({"image": np.zeros((2, 3, 10), np.float32)})
 
 
@@ -182,13 +182,13 @@ def test_a_sound_graph_is_not_refused(backend: Backend, graph: Graph, aim: Targe
 def test_garbage_is_refused(running: Backend, engine: Engine, aim: Target) -> None:
     engine.path.write_bytes(b"garbage here" * 8)
     with pytest.raises(InputError, match=engine.path.name):
-        running.open(engine, aim)
+        running.open(engine)
 
 
 def test_a_missing_engine_is_named(running: Backend, engine: Engine, aim: Target) -> None:
     engine.path.unlink()
     with pytest.raises(InputError, match=f"{engine.path.name} does not exist"):
-        running.open(engine, aim)
+        running.open(engine)
 
 
 def test_the_same_graph_gives_the_same_bytes(
@@ -206,7 +206,7 @@ def test_nothing_of_this_machine_is_in_an_engine(engine: Engine, tmp_path: Path)
 
 
 def test_its_layers_are_told(running: Backend, engine: Engine, aim: Target) -> None:
-    layers = running.inspect(engine, aim, feed(2))
+    layers = running.inspect(engine, feed(2))
     assert sum(layer.compute for layer in layers) == 3
     assert not any(layer.integer for layer in layers)
     assert all(layer.name and layer.operator for layer in layers)

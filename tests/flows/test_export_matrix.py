@@ -114,7 +114,7 @@ def test_int8_sentence_embeddings_point_where_the_models_do(exported: Exported, 
     source.evaluate(collect)  # hands over the 400 sentences that calibration never saw
     expected = torch_predict(source, torch.get_num_threads())
     cosines = []
-    with load_backend(bundle.engine.backend).open(bundle.engine, bundle.manifest.target) as session:
+    with load_backend(bundle.engine.backend).open(bundle.engine) as session:
         for feed in batches:
             a, b = next(iter(session(feed).values())), next(iter(expected(feed).values()))
             cosines.append((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1))

@@ -13,6 +13,7 @@ import pytest
 
 from edgepress.backends.base import AxisRange, TensorSpec
 from edgepress.errors import InputError, VerificationError
+from edgepress.exporter.bundle.directory import new_directory
 from edgepress.exporter.bundle.manifest import (
     MANIFEST,
     Bundle,
@@ -23,7 +24,6 @@ from edgepress.exporter.bundle.manifest import (
     check_files,
     hash_files,
     load_bundle,
-    new_directory,
     sha256,
     write_manifest,
 )

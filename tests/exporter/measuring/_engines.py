@@ -20,10 +20,10 @@ from edgepress.errors import InputError
 class Failing(OnnxRuntime):
     name = "failing"
 
-    def _open(self, engine, target, threads):
-        if target.options["then"] == "refuse":
+    def _open(self, engine, threads):
+        if engine.target.options["then"] == "refuse":
             raise InputError("the engine is of the wrong colour", hint="Paint it.")
-        return FailingSession(super()._open(engine, target, threads), target.options)
+        return FailingSession(super()._open(engine, threads), engine.target.options)
 
 
 class FailingSession(Session):

@@ -40,8 +40,9 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
         if not path.exists():
             chain(path, 3, batch="batch")
         with open_subject(path) as subject:
-            engine = replace(subject.engine, path=path, backend="failing" if then else "onnxruntime")
-            subject = replace(subject, engine=engine, target=load_target(target))
+            backend = "failing" if then else "onnxruntime"
+            engine = replace(subject.engine, path=path, backend=backend, target=load_target(target))
+            subject = replace(subject, engine=engine)
             return Remote(subject.job(this_setup(1)).save(tmp_path, subject.feed), "chain.onnx", timeout)
 
     return run

@@ -12,7 +12,8 @@ from edgepress.backends.base import AxisRange
 from edgepress.errors import VerificationError
 from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.graphs.files import read_graph
-from edgepress.exporter.pruning.sparse import found_sparsity, graph_sparsity, sparsify
+from edgepress.exporter.graphs.sparsity import found_sparsity, graph_sparsity
+from edgepress.exporter.pruning.sparse import sparsify
 from edgepress.exporter.quantization.quantizer import Quantizer
 from edgepress.exporter.sources import source_from_object
 from edgepress.profiles.device.target import load_target, target_names

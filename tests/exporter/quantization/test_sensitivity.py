@@ -263,7 +263,7 @@ def test_the_search_leaves_the_fewest_layers_that_the_real_graph_needs(
 
 @pytest.mark.slow
 def test_three_of_36_products_of_minilm_hold_most_of_its_noise(examples: Path, tmp_path: Path) -> None:
-    from edgepress.backends.places.reference import emulated, emulator
+    from edgepress.backends.places import Reference
     from edgepress.exporter.pipeline import axis_ranges
     from edgepress.exporter.quantization.gains import worthwhile
     from edgepress.exporter.quantization.gather import calibration_feeds, gather
@@ -280,7 +280,7 @@ def test_three_of_36_products_of_minilm_hold_most_of_its_noise(examples: Path, t
     assert len(noise.layers) == 36
 
     def outputs(of: Graph) -> list[dict[str, Any]]:
-        with emulator().open(emulated(of), target) as session:
+        with Reference().open(Reference().runs(of, target, "fp32", None)) as session:
             return [session(feed) for feed in judging[2:]]  # neither lifts nor ranking have seen these
 
     expected = outputs(graph)

@@ -1,0 +1,114 @@
+"""The interface of a place: where an engine is compiled, opened, measured and looked at.
+
+A place says two things of itself that nothing else may find out on its own: whether an engine of a target runs there,
+and whether what is seen there is what the device does.
+"""
+
+from __future__ import annotations
+
+import abc
+from pathlib import Path
+from typing import Literal
+
+from ...errors import UnservedError
+from ...profiles.device.target import Precision, Target
+from ...profiles.findings.layers import Layer
+from ...profiles.machine.conditions import Conditions, read_conditions
+from ...profiles.machine.energy import Meter
+from ...profiles.machine.environment import Machine, this_machine
+from ..base import Engine, Feed, Graph, Rejection, Session
+from ..registry import load_backend
+
+Seen = Literal["measured", "emulated"]
+
+
+class Place(abc.ABC):
+    """Where an engine runs; what is not overridden is that of this machine and of the target's backend on it.
+
+    Attributes:
+        name: the entry-point name.
+        itself: it runs the engine; otherwise the graph that the engine is compiled from.
+        judges: exports judge and measure there without being told to.
+        order: of places that are equal otherwise the one with the least is taken.
+    """
+
+    name: str
+    itself: bool = True
+    judges: bool = True
+    order: int = 50
+
+    @abc.abstractmethod
+    def why_not(self, target: Target) -> str:
+        """Why engines for the target cannot be opened there, one clause; empty where they can."""
+
+    @abc.abstractmethod
+    def open(self, engine: Engine, threads: int | None = None) -> Session:
+        """Open an engine, as `Backend.open` does."""
+
+    def why_not_built(self, target: Target) -> str:
+        """Why engines for the target cannot be compiled there, one clause; empty where they can."""
+        return load_backend(target.backend).obstacle(target)
+
+    def evidence(self, target: Target) -> Seen:
+        """Whether what is seen there is what the device does, or an emulation of it."""
+        same = self.itself and target.arch in ("any", self.machine.arch)
+        return "measured" if same else "emulated"
+
+    def how(self, target: Target) -> str:
+        """What runs there, in words."""
+        other = "" if self.evidence(target) == "measured" else f", on {self.machine.arch} instead of the device"
+        return f"the engine{other}"
+
+    def tool(self, target: Target) -> str:
+        """What runs there, with its version: `openvino 2026.4.1`."""
+        return load_backend(target.backend).available().version
+
+    @property
+    def machine(self) -> Machine:
+        """The machine."""
+        return this_machine()
+
+    def conditions(self) -> Conditions:
+        """How the machine is doing now."""
+        return read_conditions()
+
+    def meter(self, target: Target) -> Meter | str:
+        """What measures the energy of inferences, or why nothing does."""
+        return load_backend(target.backend).meter()
+
+    def check(self, graph: Graph, target: Target) -> tuple[Rejection, ...]:
+        """Nodes that the target's compiler would refuse, as `Backend.check`."""
+        return load_backend(target.backend).check(graph, target)
+
+    def compile(self, graph: Graph, target: Target, directory: Path, precision: Precision) -> Engine:
+        """Compile there, as `Backend.compile`."""
+        return load_backend(target.backend).compile(graph, target, directory, precision)
+
+    def inspect(self, engine: Engine, feed: Feed) -> tuple[Layer, ...]:
+        """The layers that run there, as `Backend.inspect`."""
+        return load_backend(engine.backend).inspect(engine, feed)
+
+    def runs(self, graph: Graph, target: Target, precision: Precision, built: Engine | None) -> Engine | None:
+        """What is opened there for a graph: the engine built of it, None where there is none."""
+        return built
+
+    def why_unmeasured(self, target: Target) -> str:
+        """Why a latency seen there would say nothing of the device, one clause; empty where it does."""
+        if why := self.why_not(target):
+            return "the engine is not built here" if self.why_not_built(target) else why
+        if self.evidence(target) == "measured":
+            return ""
+        return f"this machine is {self.machine.arch}, the target {target.arch}"
+
+    def need(self, target: Target, prefix: str = "") -> None:
+        """Go on only where engines of the target can be opened.
+
+        Args:
+            prefix: how the message begins.
+
+        Raises:
+            UnservedError: they cannot; why, and what to install.
+        """
+        if why := self.why_not(target):
+            hint = load_backend(target.backend).available().remedy or None
+            raise UnservedError(f"{prefix}{target.backend} cannot run on this machine: {why}.", hint=hint)

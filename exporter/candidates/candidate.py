@@ -1,0 +1,80 @@
+"""A candidate: one precision, made. Nothing here needs torch or onnx."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from ...backends.base import Engine, Graph
+from ...errors import EdgepressError
+from ...profiles.device.target import Precision
+from ...profiles.findings.evidence import Evidence
+from ...profiles.findings.layers import Coverage, Layer
+from ...profiles.findings.parity import Parity
+from ...profiles.findings.pruning import Sparsity
+from ...profiles.findings.report import TaskMetric
+from ...profiles.findings.sensitivity import ParityByLayer, Sensitivity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One precision of a model; what was not yet found of it is empty.
+
+    Attributes:
+        graph: what the engine is compiled from, `model.onnx` in a directory of its own.
+        weights: bytes of the graph's weights.
+        least_db: agreement with FP32 that it must reach on the golden inputs, in dB of SQNR.
+        engine: None where it is not built here; `not_built` says why.
+        runs: what answers for it where it is judged: the engine, or the graph itself.
+        size: bytes of the engine and what belongs to it.
+        parity: with the FP32 model on the golden inputs, by output; empty where it was not judged.
+        how: what was run for that, in words.
+        task: the user's own metric, None where there is none or nobody asked.
+        layers: of the opened engine; with times where it ran on the architecture it is for.
+        left: why the quantizer left a node float, by node name.
+        sensitivity: which layers a low precision hurts, where something was required of it.
+        by_layer: how far the layers of the graph are from FP32.
+        missing: what was not possible, and why.
+    """
+
+    precision: Precision
+    graph: Graph
+    least_db: float
+    weights: int = 0
+    engine: Engine | None = None
+    not_built: str = ""
+    runs: Engine | None = None
+    size: int | None = None
+    parity: Mapping[str, Parity] = field(default_factory=dict)
+    how: str = ""
+    task: TaskMetric | None = None
+    layers: tuple[Layer, ...] = ()
+    coverage: Coverage | None = None
+    left: Mapping[str, str] = field(default_factory=dict)
+    sensitivity: Sensitivity | None = None
+    by_layer: ParityByLayer | None = None
+    sparsity: Sparsity | None = None
+    evidence: tuple[Evidence, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def without(self, what: str, why: str) -> Candidate:
+        """The candidate with one more thing that was not possible, and why."""
+        return replace(self, missing={**self.missing, what: why})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A precision that turned out not to do.
+
+    Attributes:
+        error: what it failed with.
+    """
+
+    precision: Precision
+    error: EdgepressError
+
+    @property
+    def reason(self) -> str:
+        """Why, in full sentences."""
+        return self.error.message

@@ -1,0 +1,269 @@
+"""Make one precision: its graph, its engine, the proof of both, and what the user's metric says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ...backends.base import Array, Feed, Graph
+from ...backends.places import Local, Place, Reference
+from ...backends.registry import load_backend
+from ...errors import RefusedError, VerificationError
+from ...profiles.device.target import Precision, Target
+from ...profiles.findings.evidence import Evidence
+from ...profiles.findings.report import TaskMetric
+from ..capture.captured import Captured
+from ..capture.stage import refuse
+from ..graphs.files import weight_bytes
+from ..graphs.sparsity import found_sparsity
+from ..progress import Advance
+from ..recipe import Recipe
+from ..sources import Predict, Source, torch_predict
+from ..sources.score import score
+from ..workshop import Workshop
+from .candidate import Candidate, Refused
+from .judge import built_evidence, check_golden, directory_bytes, judged, looked_into
+from .lower import Lowering, NothingToQuantizeError, float_candidate
+
+# What a precision may fail with where another one may still get through.
+FAILURES = (VerificationError, NothingToQuantizeError, RefusedError)
+Watch = Callable[[Candidate], None]
+
+
+def unwatched(candidate: Candidate) -> None:
+    """What most exports do when a candidate has got further: nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maker:
+    """Makes candidates of a captured model for a target, each step apart, so that none is taken in vain.
+
+    Attributes:
+        original: the model as given, where a stage before capture changed it; quality is judged against it.
+        watch: shown a candidate after each step; what it raises ends the export.
+    """
+
+    source: Source
+    original: Source | None
+    target: Target
+    recipe: Recipe
+    captured: Captured
+    workshop: Workshop
+    advance: Advance
+    watch: Watch = unwatched
+
+    def made(self, precision: Precision) -> Candidate | Refused:
+        """A precision with all that can be known of it; Refused where another one may still get through."""
+        try:
+            candidate = self.lowered(precision)
+            for step in (self.checked, self.compiled, self.finished):
+                candidate = step(candidate)
+        except FAILURES as error:
+            return Refused(precision=precision, error=error)
+        return candidate
+
+    def finished(self, candidate: Candidate) -> Candidate:
+        """A compiled candidate, proven and scored.
+
+        Raises:
+            VerificationError: it does not agree with FP32.
+        """
+        return self.scored(self.proven(candidate))
+
+    def lowered(self, precision: Precision) -> Candidate:
+        """The graph in a precision.
+
+        Raises:
+            NothingToQuantizeError, VerificationError: int8 does not do; or no weights are 2:4, which was asked for.
+        """
+        self.advance(None, f"{precision} graph")
+        reference, scratch = self.captured.graph, self.workshop.scratch
+        if precision == "int8":
+            candidate = self._lowering().candidate()
+        else:
+            candidate = float_candidate(precision, reference, self.recipe, scratch)
+        sparsity = found_sparsity(candidate.graph.path) if self.recipe.sparse else None
+        return replace(candidate, sparsity=sparsity, weights=weight_bytes(candidate.graph.path))
+
+    def checked(self, candidate: Candidate) -> Candidate:
+        """The candidate, whose graph the compiler takes as far as it says so beforehand.
+
+        Raises:
+            RefusedError: naming the nodes that it does not take.
+        """
+        if not self.workshop.place.why_not_built(self.target):
+            refuse(self.workshop.place.check(candidate.graph, self.target), self.target.name)
+        return candidate
+
+    def compiled(self, candidate: Candidate) -> Candidate:
+        """The candidate with its engine, or why it is not built here.
+
+        Raises:
+            RefusedError: the compiler does not take the graph.
+        """
+        place, target = self.workshop.place, self.target
+        if why := place.why_not_built(target):
+            unbuilt = self._unbuilt(candidate, why)
+            self.watch(unbuilt)
+            return unbuilt
+        self.advance(None, f"{candidate.precision} engine")
+        directory = self.workshop.scratch / f"{candidate.precision}-engine"
+        directory.mkdir()
+        engine = place.compile(candidate.graph, target, directory, candidate.precision)
+        notes = [*candidate.notes, *engine.notes]
+        if not load_backend(target.backend).deterministic:
+            notes.append(f"The compiler of {target.backend} is not deterministic: two builds may differ in bytes.")
+        compiled = replace(
+            candidate,
+            engine=engine,
+            runs=place.runs(candidate.graph, target, candidate.precision, engine),
+            size=directory_bytes(directory),
+            evidence=(*candidate.evidence, built_evidence(engine, place)),
+            notes=tuple(notes),
+        )
+        self.watch(compiled)
+        return compiled
+
+    def proven(self, candidate: Candidate) -> Candidate:
+        """The candidate with its parity on the golden inputs, its layers and its int8 coverage.
+
+        Raises:
+            VerificationError: it does not agree with FP32.
+        """
+        golden, place = self.captured.golden, self._place(candidate)
+        self.advance(None, f"{candidate.precision}, golden inputs")
+        runs = place.runs(candidate.graph, self.target, candidate.precision, candidate.engine)
+        assert runs is not None
+        candidate = replace(candidate, runs=runs)
+        candidate = judged(candidate, golden, self.workshop.open(runs, place), place, self.target)
+        candidate = looked_into(candidate, golden, place, self.target)
+        self.watch(candidate)
+        return candidate
+
+    def scored(self, candidate: Candidate) -> Candidate:
+        """The candidate with the user's metric.
+
+        Raises:
+            InputError: `evaluate` raised, or did not return a finite number.
+        """
+        evaluate = self.source.evaluate
+        if candidate.task is not None:
+            return candidate
+        if evaluate is None:
+            return candidate.without("task", "No task metric: the source has no evaluate().")
+        assert candidate.runs is not None
+        place = self._place(candidate)
+        session = self.workshop.open(candidate.runs, place)
+        after = score(evaluate, _counting(session, self.advance, candidate.precision))
+        task = TaskMetric(before=self.baseline(), after=after, how=place.how(self.target))
+        candidate = replace(candidate, task=task)
+        self.watch(candidate)
+        return candidate
+
+    def on_reference(self, candidate: Candidate) -> Candidate:
+        """The candidate with the parity of its graph, on the reference place.
+
+        Raises:
+            VerificationError: it does not agree with FP32.
+        """
+        place, golden = Reference(), self.captured.golden
+        session = self.workshop.open(place.runs(candidate.graph, self.target, candidate.precision, None), place)
+        return replace(candidate, parity=check_golden(golden, session, candidate.least_db))
+
+    def baseline(self) -> float:
+        """The metric of the model as given, asked for once in a run."""
+        evaluate = self.source.evaluate
+        assert evaluate is not None
+        given = self.original or self.source
+        key = (self.target.opset, given.digest)
+        return self.workshop.memo.once(
+            "metric", key, lambda: score(evaluate, _counting(self._given(), self.advance, "FP32"))
+        )
+
+    def _given(self) -> Predict:
+        """The module before anything changed it, else its FP32 graph, whose parity with it is proven."""
+        if self.original is not None:
+            return torch_predict(self.original, self.workshop.threads)
+        place = Reference()
+        return self.workshop.open(place.runs(self.captured.graph, self.target, "fp32", None), place)
+
+    def _place(self, candidate: Candidate) -> Place:
+        """Where a candidate is judged: where its engine runs, else the reference."""
+        place = self.workshop.place
+        return place if candidate.engine is not None and not place.why_not(self.target) else Reference()
+
+    def _lowering(self) -> Lowering:
+        asked = self.recipe.max_drop is not None and self.source.evaluate is not None
+        return Lowering(
+            source=self.source,
+            target=self.target,
+            recipe=self.recipe,
+            captured=self.captured,
+            scratch=self.workshop.scratch,
+            threads=self.workshop.threads,
+            score=self._score if asked else None,
+            before=self.baseline,
+            advance=self.advance,
+        )
+
+    def _score(self, graph: Graph, directory: Path) -> float:
+        """The metric of an int8 graph, of its engine where that is what the device runs."""
+        evaluate, place = self.source.evaluate, self.workshop.place
+        assert evaluate is not None
+        engine = None
+        if place.why_unmeasured(self.target):
+            place = Reference()
+        else:
+            directory.mkdir()
+            engine = place.compile(graph, self.target, directory, "int8")
+        runs = place.runs(graph, self.target, "int8", engine)
+        assert runs is not None
+        with place.open(runs, self.workshop.threads) as session:
+            return score(evaluate, session)
+
+    def _unbuilt(self, candidate: Candidate, reason: str) -> Candidate:
+        """What the device finishes; `Backend.require` has made sure that it can."""
+        target = self.target
+        why = f"not built here, because {reason}"
+        absent = Evidence(
+            claim=f"The engine is {why}", kind="absent", tool=target.backend, machine=str(self.workshop.place.machine)
+        )
+        name = f"{self.source.name}-{target.name}"
+        todo = f"The engine is {why}. Copy the bundle to the device and run there: edgepress build {name}"
+        unbuilt = replace(candidate, not_built=why, evidence=(*candidate.evidence, absent)).without("engine", todo)
+        return stood_in(unbuilt, target)
+
+
+def stood_in(candidate: Candidate, target: Target) -> Candidate:
+    """Let a related parser judge the graph where the target's own is not here.
+
+    Raises:
+        RefusedError: it does not take the graph.
+    """
+    name = target.toolchain.stand_in
+    if not name:
+        return candidate.without("parser", "No parser judged the graph: a stand-in is not installed here.")
+    stand_in, place = replace(target, backend=name), Local()
+    if place.why_not_built(stand_in):
+        return candidate.without("parser", f"No parser judged the graph: {name} is not installed here.")
+    refuse(place.check(candidate.graph, stand_in), target.name, by=f" (by the parser of {name})")
+    accepted = Evidence(
+        claim=f"The parser of {name} accepts model.onnx, as a stand-in for {target.backend} on the device",
+        kind="emulated",
+        tool=load_backend(name).available().version,
+        machine=str(place.machine),
+    )
+    return replace(candidate, evidence=(*candidate.evidence, accepted))
+
+
+def _counting(predict: Predict, advance: Advance, label: str) -> Predict:
+    calls = 0
+
+    def counted(feed: Feed) -> dict[str, Array]:
+        nonlocal calls
+        calls += 1
+        advance(None, f"metric of {label}, batch {calls}")
+        return predict(feed)
+
+    return counted

@@ -1,0 +1,143 @@
+"""The stages that make candidates and measure them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ...backends.base import Feed
+from ...backends.registry import load_backend
+from ...profiles.device.target import Precision, Target
+from ...profiles.timing.measure import Arm, Call
+from ..capture.captured import Captured
+from ..progress import Advance
+from ..recipe import Recipe, choose_precision
+from ..sources import Source, torch_predict
+from ..workshop import Workshop
+from .candidate import Candidate, Refused
+from .make import Maker, Watch, unwatched
+from .measure import disturbed, measure_in_turn
+
+TORCH = "torch"
+Entries = tuple[Candidate | Refused, ...]
+
+
+def make(
+    *,
+    source: Source,
+    original: Source | None,
+    target: Target,
+    recipe: Recipe,
+    captured: Captured,
+    workshop: Workshop,
+    advance: Advance,
+    watch: Watch = unwatched,
+) -> dict[str, Any]:
+    """Make the precision that is asked for, or the first that does; and floats, where they can be measured against it.
+
+    Returns:
+        `candidates`: the one that does first, then the floats to compare with, then what was refused; and `missing`.
+
+    Raises:
+        InputError, VerificationError: nothing that may be shipped can be made.
+    """
+    maker = Maker(
+        source=source,
+        original=original,
+        target=target,
+        recipe=recipe,
+        captured=captured,
+        workshop=workshop,
+        advance=advance,
+        watch=watch,
+    )
+    leading, remark = choose_precision(recipe, target, has_data=has_data(recipe, source))
+    refused: list[Refused] = []
+    for precision in (leading, *_following(leading, target, recipe)):
+        entry = maker.made(precision)
+        if isinstance(entry, Candidate):
+            break
+        refused.append(entry)
+    else:
+        raise refused[-1].error
+    rivals = _rivals(replace(maker, watch=unwatched), entry, refused)
+    entries = (entry, *rivals, *refused)
+    return {"candidates": entries, "missing": {"precision": remark} if remark else {}}
+
+
+def measure(
+    *,
+    source: Source,
+    original: Source | None,
+    target: Target,
+    recipe: Recipe,
+    captured: Captured,
+    candidates: Entries,
+    workshop: Workshop,
+    advance: Advance,
+) -> dict[str, Any]:
+    """Measure where what is seen is what the device does; say why not otherwise.
+
+    Returns:
+        `timed`, None where nothing was measured; and `missing`.
+    """
+    leading, *rivals = (entry for entry in candidates if isinstance(entry, Candidate))
+    reason = why_unmeasured(target, recipe, workshop)
+    if reason := reason or ("" if leading.engine is not None else "the engine is not built here"):
+        return {"timed": None, "missing": {"latency": f"Latency was not measured: {reason}."}}
+    feed = captured.golden.feeds[0]
+    arms: dict[str, Arm] = {entry.precision: _arm(entry, feed, workshop) for entry in (leading, *rivals)}
+    pairs = [(rival.precision, leading.precision) for rival in rivals] if recipe.precision == "auto" else []
+    timed = measure_in_turn(arms, pairs, advance, _given(original or source, feed, workshop))
+    return {"timed": timed, "missing": disturbed(timed)}
+
+
+def why_unmeasured(target: Target, recipe: Recipe, workshop: Workshop) -> str:
+    """Why latencies of the target's engines are not measured here, one clause; empty where they are."""
+    return workshop.place.why_unmeasured(target) if recipe.measure else "it was switched off (--no-measure)"
+
+
+def has_data(recipe: Recipe, source: Source) -> bool:
+    """Whether there is something to calibrate on."""
+    return any(data is not None for data in (recipe.calibration, recipe.statistics, source.calibration))
+
+
+def _following(leading: Precision, target: Target, recipe: Recipe) -> Sequence[Precision]:
+    """What may be tried after one that does not do: nothing else, where it was asked for."""
+    floats = [precision for precision in target.precisions if precision != "int8"]
+    if recipe.precision != "auto":
+        return ()
+    return floats[floats.index(leading) + 1 :] if leading in floats else floats
+
+
+def _rivals(maker: Maker, leading: Candidate, refused: Sequence[Refused]) -> list[Candidate]:
+    """The FP32 engine, to compare with, and the one in the runtime's best float where it can be measured here."""
+    if leading.engine is None:
+        return []
+    wanted: list[Precision] = ["fp32"]
+    best = _best_float(maker.target)
+    if leading.precision == "int8" and not why_unmeasured(maker.target, maker.recipe, maker.workshop):
+        wanted.append(best)
+    taken = {leading.precision, *(entry.precision for entry in refused)}
+    distinct = [precision for precision in dict.fromkeys(wanted) if precision not in taken]
+    return [maker.compiled(maker.lowered(precision)) for precision in distinct]
+
+
+def _best_float(target: Target) -> Precision:
+    """The float that the runtime is fastest in: a half precision of the target, else what it chooses by itself here."""
+    halves = [precision for precision in target.precisions if precision not in ("int8", "fp32")]
+    return halves[0] if halves else load_backend(target.backend).native_float(target)
+
+
+def _arm(candidate: Candidate, feed: Feed, workshop: Workshop) -> Arm:
+    assert candidate.runs is not None
+    return workshop.open(candidate.runs).arm(feed)
+
+
+def _given(source: Source, feed: Feed, workshop: Workshop) -> dict[str, Call]:
+    """The model as given, in torch."""
+    if source.module is None:
+        return {}
+    predict = torch_predict(source, workshop.threads)
+    return {TORCH: lambda: predict(feed)}

@@ -1,0 +1,19 @@
+"""A captured graph with its proof."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...backends.base import Graph
+from ...profiles.findings.parity import Parity
+from .golden import Golden
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
+    """The FP32 graph, its parity with the model by output, and golden data made with it."""
+
+    graph: Graph
+    parity: Mapping[str, Parity]
+    golden: Golden

@@ -25,7 +25,8 @@ from ..calibration.ranges import METHODS
 from ..errors import InputError
 from ..profiles.budget.budget import Budget, modern
 from .pruning.importance import METHODS as IMPORTANCE
-from .quantization.quantizer import AUTO, LIFTS
+from .quantization.lifts import LIFTS
+from .quantization.quantizer import AUTO
 from .recipe import Recipe
 
 if sys.version_info >= (3, 11):
@@ -41,7 +42,7 @@ _CONFIG = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 @cache
 def choices() -> Mapping[str, tuple[str, ...]]:
     """The names that a registry allows in a field of plain strings, by field."""
-    return {"ranges": (AUTO, *METHODS), "lifts": tuple(LIFTS), "importance": (AUTO, *IMPORTANCE)}
+    return {"ranges": (AUTO, *METHODS.names()), "lifts": LIFTS.names(), "importance": (AUTO, *IMPORTANCE)}
 
 
 def load_recipe(path: Path) -> Recipe:

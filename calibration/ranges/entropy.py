@@ -13,7 +13,7 @@ import numpy.typing as npt
 from .. import loggrid
 
 if TYPE_CHECKING:
-    from . import Distribution
+    from .distribution import Distribution
 
 Values = npt.NDArray[np.float64]
 # Bins of |x|, and how many more each threshold tried has than the one before.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from . import Distribution
+    from .distribution import Distribution
 
 
 def find(seen: Distribution) -> tuple[float, float]:

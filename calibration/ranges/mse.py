@@ -15,7 +15,7 @@ from .. import loggrid
 from ..kernels import Counts
 
 if TYPE_CHECKING:
-    from . import Distribution
+    from .distribution import Distribution
 
 Values = npt.NDArray[np.float64]
 # Ends tried, as shares of the extreme, so many for each factor of 5. In 8 bits no distribution seen was served better

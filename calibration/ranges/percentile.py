@@ -10,7 +10,7 @@ import numpy.typing as npt
 from .. import loggrid
 
 if TYPE_CHECKING:
-    from . import Distribution
+    from .distribution import Distribution
 
 # As a share of all values, over both tails together: 99.99 % are kept.
 CUT = 1e-4

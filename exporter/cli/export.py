@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..quantization.lifts import LIFTS
 from .gate_options import asked_gate, gate_options
-from .option_types import Decibel, Registered, TargetList
+from .option_types import Decibel, TargetList
 from .options import (
     asked,
     calibration_options,
@@ -75,7 +76,7 @@ if TYPE_CHECKING:
     "--lift",
     "lifts",
     multiple=True,
-    type=Registered("lifts"),
+    type=click.Choice(LIFTS.names()),
     help="Accuracy lift to apply in any case; repeatable. Default: those that help on this model.",
 )
 @click.option("--no-lifts", is_flag=True, help="Apply no accuracy lift.")

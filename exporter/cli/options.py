@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from ...calibration.ranges import METHODS
 from .option_types import AxisOption, BudgetOption, Duration, Registered, ShortLimit
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ def calibration_options(command: Command) -> Command:
         click.option(
             "--range",
             "ranges",
-            type=Registered("ranges"),
+            type=click.Choice(("auto", *METHODS.names())),
             default="auto",
             show_default=True,
             help="auto: least squared error, but min-max for the inputs of matrix products.",

@@ -155,13 +155,13 @@ class Board:
     def __init__(self, quantizer: Quantizer, graph: Graph, statistics: Statistics, scratch: Path) -> None:
         """Write the graph; the session is opened on entering."""
         model, placement = quantizer.model, quantizer.placement
-        lifted = quantizer.lift(statistics)
+        quantizer.lift(statistics)
         sites = {str(site.node.name): site for site in placement.weights}
         read = {name: site.node.inputs[site.data] for name, site in sites.items()}
         self.outputs = [spec.name for spec in graph.outputs]
         self.layers = {name: site.node.op_type for name, site in sites.items()}
         self.tensors = {name: Weight.of(site, quantizer.scheme.weight) for name, site in sites.items()}
-        self.switches = insert_switches(model.graph, placement, quantizer.scheme, lifted.ranges, lifted.biases)
+        self.switches = insert_switches(model.graph, placement, quantizer.scheme, quantizer.affines, quantizer.biases)
         self.data = {name: str(value.name) for name, value in read.items() if value is not None}
         self.results = {name: str(site.node.outputs[0].name) for name, site in sites.items()}
         self._path = scratch / "switches.onnx"

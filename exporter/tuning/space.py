@@ -145,7 +145,7 @@ def _pruned(source: Source, base: Recipe) -> list[Dimension]:
 def _ranges(base: Recipe) -> list[Dimension]:
     if base.ranges != AUTO:
         return []
-    values = (AUTO, *METHODS)
+    values = (AUTO, *METHODS.names())
     return [Dimension(name="ranges", values=values, int8=True, apply=lambda recipe, v: replace(recipe, ranges=str(v)))]
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from edgepress.backends.base import AxisRange
 from edgepress.calibration.ranges import METHODS
 from edgepress.errors import InputError
-from edgepress.exporter.quantization.quantizer import LIFTS
+from edgepress.exporter.quantization.lifts import LIFTS
 from edgepress.exporter.recipe import Recipe, TrainingSettings
 from edgepress.exporter.recipe_file import (
     _descriptions,
@@ -47,8 +47,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "calibration": st.none() | texts,
     "all_samples": st.booleans(),
     "workers": st.integers(1, 64),
-    "ranges": st.sampled_from(["auto", *METHODS]),
-    "lifts": st.none() | st.lists(st.sampled_from(list(LIFTS)), unique=True).map(tuple),
+    "ranges": st.sampled_from(["auto", *METHODS.names()]),
+    "lifts": st.none() | st.lists(st.sampled_from(list(LIFTS.names())), unique=True).map(tuple),
     "exclude": names,
     "axes": st.dictionaries(texts, axes, max_size=3),
     "minimum_sqnr_db": st.none() | st.floats(-100, 100),

@@ -44,10 +44,6 @@ class Outcome:
     failure: EdgepressError | None = None
     skipped: str = ""
 
-    def having(self, status: str) -> list[Verdict]:
-        """The verdicts of that status."""
-        return [one for one in self.verdicts if one.status == status]
-
 
 def of_bundle(name: str, bundle: Bundle, limits: Mapping[str, Limit]) -> Outcome:
     """The outcome of a bundle.

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ...errors import InputError
 from ...profiles.findings.point import Point, Value
+from .claims import Claims, key_of
 from .owner import is_dead, me
 from .result import Result, load_result
-from .claims import Claims, key_of
 from .space import Dimension, Space
 from .storage import open_storage
 

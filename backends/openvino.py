@@ -35,6 +35,7 @@ class OpenVino(Backend):
 
     name = "openvino"
     modules = ("openvino",)
+    packages = ("openvino",)
 
     def available(self) -> Availability:
         """Compiles and runs wherever it is installed; whether a device is there is seen when it is opened."""

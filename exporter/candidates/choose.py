@@ -8,10 +8,11 @@ from typing import Any
 
 from ...errors import VerificationError
 from ...profiles.device.target import Precision, Target
-from ...profiles.findings.choice import EXACT, Choice, claimed, said
+from ...profiles.findings.choice import EXACT, Choice, said
 from ...profiles.findings.report import TaskMetric
 from ...profiles.timing.in_turn import Timed
 from ...profiles.timing.measurement import Measurement
+from ...profiles.timing.significance import claimed
 from ..capture.captured import Captured
 from ..progress import Advance
 from ..recipe import Recipe

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edgepress.errors import InputError
 from edgepress.profiles.budget.budget import Budget
 from edgepress.profiles.budget.limits import Drop, LatencyLimit, SizeLimit
-from edgepress.profiles.budget.verdict import judge
+from edgepress.profiles.findings.figures import judge
 from edgepress.profiles.findings.report import Report, Sizes, TaskMetric
 from edgepress.profiles.machine.environment import this_machine
 from edgepress.profiles.timing.measurement import Interval, Measurement

@@ -23,9 +23,10 @@ from ...calibration.feeds import samples_in
 from ...calibration.statistics import Statistics
 from ...profiles.device.target import Scheme
 from ..graphs.files import write_model
-from .placement import CONVOLUTIONS, place
+from .analysis.placement import place
+from .analysis.reasons import Weight, reason
+from .analysis.weight_site import CONVOLUTIONS
 from .quantizer import Quantizer
-from .reasons import Weight, reason
 from .switches import SWITCHES, WEIGHT, Switch, insert_switches, switches
 
 if TYPE_CHECKING:

@@ -36,7 +36,7 @@ INFERENCES, MOST_SAMPLES, FEWEST_SAMPLES = 256, 16, 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class PlaceNoise:
     """What one place that int8 rounds does alone.
 
     Attributes:
@@ -64,7 +64,7 @@ class Noise:
     scheme: Scheme
     exclude: tuple[str, ...]
     layers: Mapping[str, str]
-    places: Mapping[Switch, Place]
+    places: Mapping[Switch, PlaceNoise]
     why: Mapping[str, str]
     samples: int
 
@@ -191,11 +191,11 @@ class Board:
         names = [name for name in dict.fromkeys(fetch) if name not in feed]
         return dict(zip(names, self._session.run(names, {**feed, SWITCHES: vector}), strict=True))
 
-    def alone(self, switch: Switch, feed: Feed, values: Mapping[str, Array]) -> Place:
+    def alone(self, switch: Switch, feed: Feed, values: Mapping[str, Array]) -> PlaceNoise:
         """What rounding one place does; `values` are those of a run that rounds nothing."""
         result = self.results.get(switch[0])
         found = self.run((switch,), feed, [*self.outputs, *([] if result is None else [result])])
-        return Place(
+        return PlaceNoise(
             output=np.array([noise_ratio(values[name], found[name]) for name in self.outputs]),
             own=None if result is None else noise_ratio(values[result], found[result]),
         )

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     Inputs = Mapping[str, torch.Tensor | np.ndarray[Any, Any]] | Sequence[torch.Tensor] | torch.Tensor
 
 
-class Settings(TypedDict, total=False):
-    """Settings of an export by keyword: the fields of `Recipe`, and short forms of some.
+class RecipeSettings(TypedDict, total=False):
+    """RecipeSettings of an export by keyword: the fields of `Recipe`, and short forms of some.
 
     Attributes:
         budget: limits by the names of `--budget`: `{"latency_p90": "5ms", "size": "4MB"}`. The verdicts are in the
@@ -62,7 +62,7 @@ class Settings(TypedDict, total=False):
     seed: int
 
 
-class Options(Settings, total=False):
+class Options(RecipeSettings, total=False):
     """What belongs to the model, and where the bundle goes.
 
     Attributes:

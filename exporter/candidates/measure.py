@@ -12,7 +12,7 @@ from ...profiles.timing.measure import Arm, Call
 from ...profiles.timing.measurement import Measurement, speedup
 from ...profiles.timing.significance import undecided
 
-Tick = Callable[[float, str], None]
+NotingTick = Callable[[float, str], None]
 
 
 def quiet(share: float, note: str) -> None:
@@ -22,7 +22,7 @@ def quiet(share: float, note: str) -> None:
 def measure_in_turn(
     arms: Mapping[str, Arm],
     undecided_pairs: Collection[tuple[str, str]] = (),
-    tick: Tick = quiet,
+    tick: NotingTick = quiet,
     beside: Mapping[str, Call] | None = None,
 ) -> Timed:
     """Latencies by arm.

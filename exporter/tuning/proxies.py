@@ -45,7 +45,7 @@ class GivenUpError(Exception):
 
 
 @dataclass(slots=True)
-class Watch:
+class TrialWatch:
     """Looks at a trial's draft after each stage; what was found of it so far is in `result`.
 
     Attributes:

@@ -21,7 +21,7 @@ from ..pipeline import PLAN, axis_ranges, export_bundle
 from ..progress import Progress
 from ..recipe import Recipe
 from .baseline import Baseline
-from .proxies import GivenUpError, Watch
+from .proxies import GivenUpError, TrialWatch
 from .result import Result
 from .space import Space
 
@@ -53,7 +53,7 @@ class Trials:
         """
         start = time.perf_counter()
         begun = Result(number=number, point=dict(point), machine=str(this_machine()))
-        watch = Watch(baseline=self.baseline, budget=self.budget, others=self.others, result=begun)
+        watch = TrialWatch(baseline=self.baseline, budget=self.budget, others=self.others, result=begun)
         try:
             watch.expect(self.recipe(point))
             bundle = self._export(number, point, watch)
@@ -86,7 +86,7 @@ class Trials:
         epochs = recipe.training.epochs
         return replace(recipe, training=replace(recipe.training, epochs=min(epochs, max(1, epochs // 3))))
 
-    def _export(self, number: int, point: Point, watch: Watch) -> Bundle:
+    def _export(self, number: int, point: Point, watch: TrialWatch) -> Bundle:
         one = self.baseline
         recipe, place = self.recipe(point), self.bundle(number)
         with tempfile.TemporaryDirectory(prefix="edgepress-trial-") as scratch:

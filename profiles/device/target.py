@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class Fact:
     """One figure of a device, with where it comes from.
 
     `mark` says how sure it is: measured by us, read in the vendor's document, second hand, or unverified.
@@ -175,8 +175,8 @@ class Target:
     options: dict[str, Option] = field(default_factory=dict)
     channel_multiple: int = 8
     sparse_weights: bool = False
-    fastest: Figure | None = None
-    figures: dict[str, Figure] = field(default_factory=dict)
+    fastest: Fact | None = None
+    figures: dict[str, Fact] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property

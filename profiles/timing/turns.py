@@ -40,7 +40,7 @@ class Turns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class LatencyComparison:
     """How B's latency compares with A's.
 
     Attributes:
@@ -85,7 +85,7 @@ def standard_error(a: Sequence[Turn], b: Sequence[Turn]) -> float:
     return 1.2533 * deviation / math.sqrt(len(found))
 
 
-def outcome(pairs: Sequence[Turns], *, unfinished: str = "", seed: int = 0) -> Outcome:
+def compare_turns(pairs: Sequence[Turns], *, unfinished: str = "", seed: int = 0) -> LatencyComparison:
     """Judge interleaved turns.
 
     Args:
@@ -95,7 +95,7 @@ def outcome(pairs: Sequence[Turns], *, unfinished: str = "", seed: int = 0) -> O
     centers = np.asarray([pair.center() for pair in pairs])
     ratio = _ratio(centers, seed)
     sure = not unfinished and len(pairs) >= LEAST_PAIRS
-    return Outcome(
+    return LatencyComparison(
         ratio=ratio,
         verdict=claim(ratio) if sure else "no difference shown",
         processes=len(pairs),
@@ -104,7 +104,7 @@ def outcome(pairs: Sequence[Turns], *, unfinished: str = "", seed: int = 0) -> O
     )
 
 
-def outcome_apart(a: Sequence[Measurement], b: Sequence[Measurement], weaker: str, seed: int = 0) -> Outcome:
+def compare_apart(a: Sequence[Measurement], b: Sequence[Measurement], weaker: str, seed: int = 0) -> LatencyComparison:
     """Judge measurements that were not interleaved, one measurement a process.
 
     With one process an arm the interval is that of its rounds alone: what differs between processes is not in it.
@@ -114,7 +114,7 @@ def outcome_apart(a: Sequence[Measurement], b: Sequence[Measurement], weaker: st
     drawn = _levels(a, rng) - _levels(b, rng)
     low, high = np.percentile(drawn, [2.5, 97.5])
     ratio = Ratio(value=float(np.exp(value)), low=float(np.exp(min(low, value))), high=float(np.exp(max(high, value))))
-    return Outcome(ratio=ratio, verdict=claim(ratio), processes=min(len(a), len(b)), turns=0, weaker=weaker)
+    return LatencyComparison(ratio=ratio, verdict=claim(ratio), processes=min(len(a), len(b)), turns=0, weaker=weaker)
 
 
 def half_width(pairs: Sequence[Turns], seed: int = 0) -> float:

@@ -1,5 +1,7 @@
-"""Another package adds a backend, a place, a precision, a range method and a lift, by one file or line each; a user adds
-a scheme and a target as files. Nothing of edgepress is edited, and an export uses all of them."""
+"""Another package adds a backend, a place, a precision, a range method and a lift, by one file or line each.
+
+A user adds a scheme and a target as files. Nothing of edgepress is edited, and an export uses all of them.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,13 @@ POINTS = {
     "lifts": "halve = theirs_lift:lift",
 }
 FILES = {
-    "theirs_backend": '''
+    "theirs_backend": """
 from edgepress.backends.onnxruntime import OnnxRuntime
 
 
 class Twin(OnnxRuntime):
     name = "twin"
-''',
+""",
     "theirs_place": '''
 from edgepress.backends.places import Local
 
@@ -44,7 +46,7 @@ class Bench(Local):
     def how(self, target):
         return "the engine, on the bench"
 ''',
-    "theirs_precision": '''
+    "theirs_precision": """
 from edgepress.profiles.device.grid import Grid
 from edgepress.profiles.device.precision import Precision
 
@@ -59,7 +61,7 @@ COARSE = Precision(
     least_db=10.0,
     golden_db=3.0,
 )
-''',
+""",
     "theirs_ranges": '''
 def find(seen):
     """Nine tenths of what was seen."""

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..profiles.budget.limits import Drop
-from ..profiles.device.target import Precision, Target, load_target
+from ..profiles.device.target import Target, load_target
 from .bundle.manifest import Bundle
 from .recipe import Recipe, TrainingSettings, budget_settings
 
@@ -43,7 +43,7 @@ def export(
     distill: bool = False,
     training_settings: TrainingSettings | None = None,
     checkpoint: str | Path | None = None,
-    precision: Precision | Literal["auto"] = "auto",
+    precision: str = "auto",
     exclude: Sequence[str] = (),
     axes: Mapping[str, AxisRange] | None = None,
     minimum_sqnr_db: float | None = None,

@@ -24,6 +24,7 @@ from ..backends.base import AxisRange
 from ..calibration.ranges import METHODS
 from ..errors import InputError
 from ..profiles.budget.limits import Drop, LatencyLimit, SizeLimit
+from ..profiles.device.precision import precisions
 from .pruning.importance import METHODS as IMPORTANCE
 from .quantization.quantizer import AUTO, LIFTS
 from .recipe import Recipe
@@ -37,6 +38,7 @@ else:
 EXCLUSIVE = ("calibration", "statistics")
 # The names that a registry allows in a field of plain strings.
 CHOICES: Mapping[str, tuple[str, ...]] = {
+    "precision": (*(precision.name for precision in reversed(precisions())), AUTO),
     "ranges": (AUTO, *METHODS),
     "lifts": tuple(LIFTS),
     "importance": (AUTO, *IMPORTANCE),

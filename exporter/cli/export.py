@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .gate_options import asked_gate, gate_options
-from .option_types import Decibel, TargetList
+from .option_types import Decibel, PrecisionOption, TargetList
 from .options import (
     LIFTS,
     asked,
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 @gate_options
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "int8", "fp16", "fp32"]),
+    type=PrecisionOption(),
     default="auto",
     show_default=True,
     help="auto: the fastest that keeps the accuracy, int8 among them where there are calibration data.",

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..backends.base import AxisRange
 from ..errors import InputError
 from ..profiles.budget.budget import Budget, short_limit
-from ..profiles.device.target import Precision, Target, load_target
+from ..profiles.device.target import Target, load_target
 from .bundle.manifest import Bundle
 from .recipe import Recipe, TrainingSettings
 from .recipe_file import overridden
@@ -39,7 +39,7 @@ class RecipeSettings(TypedDict, total=False):
         training_settings: how a student or a pruned model is trained.
     """
 
-    precision: Precision | Literal["auto"]
+    precision: str
     statistics: str | Path | None
     all_samples: bool
     workers: int

@@ -72,23 +72,28 @@ class Reference(Place):
         """The target with the reference's runtime in place of its own."""
         return replace(target, backend=RUNTIME, options={})
 
-    def values(self, path: Path, inner: Sequence[str] = (), threads: int | None = None) -> GraphValues:
+    def values(
+        self, path: Path, inner: Sequence[str] = (), threads: int | None = None, *, exact: bool = False
+    ) -> GraphValues:
         """The graph of a file with values inside it exposed.
 
         Args:
             inner: names of values that are no outputs of the graph, all of which it has.
             threads: None leaves the runtime's own choice.
+            exact: rounding is computed as ONNX defines it, and not by an integer kernel.
 
         Raises:
             InputError: onnxruntime does not load the graph.
         """
-        return GraphValues(path, inner, threads)
+        return GraphValues(path, inner, threads, exact=exact)
 
 
 class GraphValues:
     """An open graph that is asked for any of its values; the file may be deleted once it is open."""
 
-    def __init__(self, path: Path, inner: Sequence[str] = (), threads: int | None = None) -> None:
+    def __init__(
+        self, path: Path, inner: Sequence[str] = (), threads: int | None = None, *, exact: bool = False
+    ) -> None:
         """Open it, sparing with memory: no plan of the first batch's, and values are freed as early as can be."""
         ort = import_or_explain("onnxruntime")
         options = ort.SessionOptions()
@@ -97,6 +102,8 @@ class GraphValues:
         options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         # Threads that spin while they wait would take the processor from what is done with the values.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if exact:
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         if threads is not None:
             options.intra_op_num_threads = threads
         model: Any = str(path)

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from glob import escape
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ...backends.base import Array, Feed, Graph
+from ...backends.places import Reference
 from ...calibration.feeds import samples_in
 from ...calibration.statistics import Statistics
 from ...profiles.device.target import Scheme
@@ -36,7 +37,7 @@ INFERENCES, MOST_SAMPLES, FEWEST_SAMPLES = 256, 16, 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlaceNoise:
+class Rounding:
     """What one place that int8 rounds does alone.
 
     Attributes:
@@ -64,7 +65,7 @@ class Noise:
     scheme: Scheme
     exclude: tuple[str, ...]
     layers: Mapping[str, str]
-    places: Mapping[Switch, PlaceNoise]
+    places: Mapping[Switch, Rounding]
     why: Mapping[str, str]
     samples: int
 
@@ -154,13 +155,13 @@ class Board:
     def __init__(self, quantizer: Quantizer, graph: Graph, statistics: Statistics, scratch: Path) -> None:
         """Write the graph; the session is opened on entering."""
         model, placement = quantizer.model, quantizer.placement
-        lifted = quantizer.lift(statistics)
+        quantizer.lift(statistics)
         sites = {str(site.node.name): site for site in placement.weights}
         read = {name: site.node.inputs[site.data] for name, site in sites.items()}
         self.outputs = [spec.name for spec in graph.outputs]
         self.layers = {name: site.node.op_type for name, site in sites.items()}
         self.tensors = {name: Weight.of(site, quantizer.scheme.weight) for name, site in sites.items()}
-        self.switches = insert_switches(model.graph, placement, quantizer.scheme, lifted.ranges, lifted.biases)
+        self.switches = insert_switches(model.graph, placement, quantizer.scheme, quantizer.affines, quantizer.biases)
         self.data = {name: str(value.name) for name, value in read.items() if value is not None}
         self.results = {name: str(site.node.outputs[0].name) for name, site in sites.items()}
         self._path = scratch / "switches.onnx"
@@ -168,34 +169,27 @@ class Board:
         write_model(model, self._path)
 
     def __enter__(self) -> Board:
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        # The default order keeps every exposed tensor alive to the end of a run; this one frees them early.
-        options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         # What is judged is the rounding and not a kernel: weights are dequantized once, when the session is opened.
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
-        self._session: Any = ort.InferenceSession(self._path, options, providers=["CPUExecutionProvider"])
+        self._values = Reference().values(self._path, exact=True)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        del self._session
+        self._values.close()
         self._path.unlink()
 
     def run(self, on: Collection[Switch], feed: Feed, fetch: Sequence[str]) -> dict[str, Array]:
         """Round these places only; returns the values asked for."""
         vector = np.array([switch in on for switch in self.switches])
         names = [name for name in dict.fromkeys(fetch) if name not in feed]
-        return dict(zip(names, self._session.run(names, {**feed, SWITCHES: vector}), strict=True))
+        return self._values({**feed, SWITCHES: vector}, names)
 
-    def alone(self, switch: Switch, feed: Feed, values: Mapping[str, Array]) -> PlaceNoise:
+    def alone(self, switch: Switch, feed: Feed, values: Mapping[str, Array]) -> Rounding:
         """What rounding one place does; `values` are those of a run that rounds nothing."""
         result = self.results.get(switch[0])
         found = self.run((switch,), feed, [*self.outputs, *([] if result is None else [result])])
-        return PlaceNoise(
+        return Rounding(
             output=np.array([noise_ratio(values[name], found[name]) for name in self.outputs]),
             own=None if result is None else noise_ratio(values[result], found[result]),
         )

@@ -208,7 +208,7 @@ def load_target(name: str) -> Target:
     """
     base, toolchain = _split(name)
     if base.endswith(".toml"):
-        target = _target(_parse(Path(base)), origin=base)
+        target = _target(_parse(Path(base)), origin=base, beside=Path(base).parent)
     else:
         known = target_aliases().get(base, base)
         if known not in target_names():
@@ -228,12 +228,17 @@ def _split(name: str) -> tuple[str, str | None]:
     return (base, toolchain) if at and not name.endswith(".toml") else (name, None)
 
 
-def _target(data: dict[str, Any], origin: str) -> Target:
-    """Resolve the names of scheme and toolchain, unless the file spells them out itself."""
-    if isinstance(data.get("toolchain"), str):
-        data["toolchain"] = _toolchain(data["toolchain"])
-    if isinstance(data.get("scheme"), str):
-        data["scheme"] = _named(Scheme, "schemes", "scheme", data["scheme"])
+def _target(data: dict[str, Any], origin: str, beside: Path | None = None) -> Target:
+    """Resolve the names of scheme and toolchain, unless the file spells them out itself.
+
+    Args:
+        beside: the directory of a user's own file, whose `scheme` and `toolchain` may name TOML files beside it.
+    """
+    for key, kind in (("scheme", Scheme), ("toolchain", Toolchain)):
+        name = data.get(key)
+        if isinstance(name, str):
+            path = beside / name if beside is not None and name.endswith(".toml") else None
+            data[key] = _named(kind, f"{key}s", key, name) if path is None else _validate(kind, _parse(path), name)
     return _checked(_validate(Target, data, origin), origin)
 
 

@@ -33,7 +33,7 @@ def of_profile(profile: Profile) -> dict[str, Figure | str]:
 
 def judge(budget: Budget, report: Report) -> tuple[Verdict, ...]:
     """One verdict for each limit of the budget."""
-    return tuple(verdicts(budget.limits(), of_report(report)))
+    return tuple(verdicts(budget.limits, of_report(report)))
 
 
 def _of_report(report: Report) -> Iterator[tuple[str, Figure | str]]:

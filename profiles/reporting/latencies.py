@@ -9,7 +9,7 @@ import numpy as np
 
 from ..findings.report import SHOWN, latency_text, percentile
 from ..timing.measurement import Latency, Measurement
-from .content import Block, Course, Histogram, Distribution, Hue, Line, Table
+from .content import Block, Course, Distribution, Histogram, Hue, Line, Table
 from .text import counted, milliseconds
 
 BINS = 72

@@ -8,7 +8,7 @@ from typing import Literal
 from ..findings.choice import Choice
 from ..findings.report import latency_text, megabytes
 from ..timing.measurement import Latency
-from .content import Block, Scatter, Point, Sentences, Table
+from .content import Block, Point, Scatter, Sentences, Table
 from .reportable import Search, Tried
 
 

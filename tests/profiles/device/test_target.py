@@ -231,6 +231,22 @@ def test_a_path_takes_a_toolchain_too_and_may_hold_an_at_sign(tmp_path: Path) ->
     assert load_target(f"{path}@openvino-2026.4").toolchain.name == "openvino-2026.4"
 
 
+def test_a_file_may_name_a_scheme_and_a_toolchain_of_its_own_beside_it(tmp_path: Path) -> None:
+    scheme = (ROOT / "schemes" / "openvino.toml").read_text().replace('name = "openvino"', 'name = "ours"')
+    (tmp_path / "ours.toml").write_text(scheme)
+    toolchain = (ROOT / "toolchains" / "openvino-2026.4.toml").read_text()
+    (tmp_path / "software.toml").write_text(toolchain.replace('name = "openvino-2026.4"', 'name = "software"'))
+    text = (ROOT / "targets" / "cpu.toml").read_text()
+    text = text.replace('scheme = "openvino"', 'scheme = "ours.toml"')
+    (tmp_path / "mine.toml").write_text(text.replace('toolchain = "openvino-2026.4"', 'toolchain = "software.toml"'))
+    target = load_target(str(tmp_path / "mine.toml"))
+    assert target.scheme is not None
+    assert (target.scheme.name, target.toolchain.name) == ("ours", "software")
+    (tmp_path / "ours.toml").write_text(scheme.replace("weighted", "wieghted"))
+    with pytest.raises(InputError, match=r"ours\.toml: `wieghted`: unknown key"):
+        load_target(str(tmp_path / "mine.toml"))
+
+
 def test_a_file_may_spell_out_its_toolchain(tmp_path: Path) -> None:
     own = '\n[toolchain]\nname = "mine"\nopset = 18\nversions = { onnxruntime = "1.22" }\nsource = "built by us"\n'
     target = load_target(_write(tmp_path, MINE.replace('toolchain = "onnxruntime-1.31"\n', "") + own))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepress.profiles.reporting.content import Bar, Bars, Distribution, Scatter, Point
+from edgepress.profiles.reporting.content import Bar, Bars, Distribution, Point, Scatter
 from edgepress.profiles.reporting.page import page_of
 from edgepress.profiles.reporting.svg import draw
 from edgepress.profiles.reporting.svg.canvas import WIDTH, Scale, cut, nice_end, tick_text

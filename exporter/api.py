@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class RecipeSettings(TypedDict, total=False):
-    """RecipeSettings of an export by keyword: the fields of `Recipe`, and short forms of some.
+    """Settings of an export by keyword: the fields of `Recipe`, and short forms of some.
 
     Attributes:
         budget: limits by the names of `--budget`: `{"latency_p90": "5ms", "size": "4MB"}`. The verdicts are in the

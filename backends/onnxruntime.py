@@ -79,6 +79,7 @@ class OnnxRuntime(Backend):
 
     name = "onnxruntime"
     modules = ("onnxruntime",)
+    packages = ("onnxruntime",)
 
     def available(self) -> Availability:
         """Compiles and runs wherever it is installed."""

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from ...errors import InputError
 from ...profiles.budget.budget import Budget
-from ...profiles.budget.verdict import judge
+from ...profiles.findings.figures import judge
 from ...profiles.findings.files import json_text, parsed, read_json
 from ...profiles.findings.report import SCHEMA, Report, rows
 from ...profiles.reporting.findings import Findings

@@ -106,7 +106,7 @@ def load_search(directory: Path, budget: Budget) -> Search:
         "so that a point of a busy moment compares with one of a calm moment."
         if timed
         else "",
-        most_ms=next((limit.ms for limit in budget.latencies() if limit.percentile == 50), None),
+        most_ms=next((limit.ms for limit in budget.latencies if limit.percentile == 50), None),
         most_bytes=None if budget.size is None else budget.size.bytes,
     )
 

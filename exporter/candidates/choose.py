@@ -8,10 +8,11 @@ from typing import Any
 
 from ...errors import VerificationError
 from ...profiles.device.target import Precision, Target
-from ...profiles.findings.choice import EXACT, Choice, claimed, said
+from ...profiles.findings.choice import EXACT, Choice, said
 from ...profiles.findings.report import TaskMetric
 from ...profiles.timing.in_turn import Timed
 from ...profiles.timing.measurement import Measurement
+from ...profiles.timing.significance import claimed
 from ..capture.captured import Captured
 from ..progress import Advance
 from ..recipe import Recipe
@@ -128,7 +129,7 @@ class _Choosing:
             entry = replace(entry, parity=check_golden(maker.captured.golden, session, entry.least_db))
         except VerificationError as error:
             return Refused(precision=entry.precision, error=error)
-        asked = maker.recipe.max_drop is not None and maker.source.evaluate is not None
+        asked = maker.recipe.budget.drop is not None and maker.source.evaluate is not None
         return maker.scored(entry) if asked else entry
 
     def _standings(self, entries: Sequence[Candidate | Refused]) -> dict[Precision, Standing]:
@@ -146,7 +147,7 @@ class _Choosing:
 
     def _within(self, candidate: Candidate, task: TaskMetric, standing: Standing) -> Standing:
         """What the metric says, and whether that is within the drop allowed."""
-        drop = self.maker.recipe.max_drop
+        drop = self.maker.recipe.budget.drop
         kept = drop is None or drop.allows(task.before, task.after)
         beyond = "" if kept else f", beyond the drop of {drop}"
         text = f"{standing.accuracy}, metric {task.before:.4f} to {task.after:.4f}{beyond}"

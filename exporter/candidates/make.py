@@ -194,7 +194,7 @@ class Maker:
         return place if candidate.engine is not None and not place.why_not(self.target) else Reference()
 
     def _lowering(self) -> Lowering:
-        asked = self.recipe.max_drop is not None and self.source.evaluate is not None
+        asked = self.recipe.budget.drop is not None and self.source.evaluate is not None
         return Lowering(
             source=self.source,
             target=self.target,

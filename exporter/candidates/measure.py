@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from ...profiles.findings.choice import undecided
 from ...profiles.timing.in_turn import Timed, time_in_turn
 from ...profiles.timing.measure import Arm, Call
 from ...profiles.timing.measurement import Measurement, speedup
+from ...profiles.timing.significance import undecided
 
 Tick = Callable[[float, str], None]
 

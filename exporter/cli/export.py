@@ -131,7 +131,7 @@ def command(
     resolved = _resolved([name for group in targets for name in group])
     recipe = asked()
     gate = asked_gate({target.name: target.name for target in resolved}, measure=recipe.measure)
-    gate.limits = {**recipe.budget.limits(), **gate.limits}
+    gate.limits = {**recipe.budget.limits, **gate.limits}
     gate.failed = "The budget was missed; the bundle was written all the same."
     with gate.watched():
         require_host()

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ...errors import EdgepressError
+from ...profiles.budget.figure import Figure
 from ...profiles.budget.limits import Allowance
 from ...profiles.budget.verdict import Verdict, verdict
-from ...profiles.findings.figures import Figure
 from ...profiles.findings.report import Report
 from ...profiles.timing.measurement import Ratio
+from ...profiles.timing.significance import claim
 from ...profiles.timing.turns import Outcome
-from ...profiles.timing.turns import verdict as claim
 from ..bundle.manifest import Bundle, sha256
 from ..bundle.seal import load_report
 

@@ -126,9 +126,7 @@ def _show(
 
 
 def _asked(budget: Budget) -> str:
-    return (
-        ", ".join(f"{name} {limit_in_words(limit)}" for name, limit in budget.limits().items()) or "nothing was asked"
-    )
+    return ", ".join(f"{name} {limit_in_words(limit)}" for name, limit in budget.limits.items()) or "nothing was asked"
 
 
 def _misses(near: Sequence[Result], plan: Plan, before: float | None) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..findings.figures import TIMED, UNITS, Figure, spelt
+from ..budget.figure import TIMED, UNITS, Figure, spelt
 from ..findings.history import History, Run, series
 from .content import GROUPS, Block, Group, Part, Section, Sentences, Status, Step, Table, Tile, Trend
 from .text import counted, listed

@@ -11,8 +11,6 @@ from ..timing.measurement import Latency
 from .content import Block, Point, Scatter, Sentences, Table
 from .findings import Search, Tried
 
-NAMED = 6  # points of a search whose names are drawn
-
 
 def choice_blocks(choice: Choice, latency: Mapping[str, Latency]) -> Iterator[Block]:
     """The precisions that were looked at.

@@ -15,7 +15,6 @@ from .text import decibels
 LOOKS: dict[str, tuple[Status, str]] = {
     "met": ("good", "within the limit"),
     "missed": ("bad", "over the limit"),
-    "unclear": ("open", "undecided"),
     "undecided": ("open", "undecided"),
     "unstable": ("open", "unstable"),
     "unmeasured": ("absent", "not checked"),

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..backends.base import AxisRange
 from ..errors import InputError
 from ..profiles.budget.budget import Budget, short_limit
-from ..profiles.device.target import Precision, Target, load_target
+from ..profiles.device.target import Target, load_target
 from .bundle.manifest import Bundle
 from .recipe import Recipe, TrainingSettings
 from .recipe_file import overridden
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Inputs = Mapping[str, torch.Tensor | np.ndarray[Any, Any]] | Sequence[torch.Tensor] | torch.Tensor
 
 
-class ExportSettings(TypedDict, total=False):
+class RecipeSettings(TypedDict, total=False):
     """Settings of an export by keyword: the fields of `Recipe`, and short forms of some.
 
     Attributes:
@@ -39,7 +39,7 @@ class ExportSettings(TypedDict, total=False):
         training_settings: how a student or a pruned model is trained.
     """
 
-    precision: Precision | Literal["auto"]
+    precision: str
     statistics: str | Path | None
     all_samples: bool
     workers: int
@@ -62,7 +62,7 @@ class ExportSettings(TypedDict, total=False):
     seed: int
 
 
-class Options(ExportSettings, total=False):
+class Options(RecipeSettings, total=False):
     """What belongs to the model, and where the bundle goes.
 
     Attributes:

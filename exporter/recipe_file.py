@@ -24,6 +24,7 @@ from ..backends.base import AxisRange
 from ..calibration.ranges import METHODS
 from ..errors import InputError
 from ..profiles.budget.budget import Budget, modern
+from ..profiles.device.precision import precisions
 from .pruning.importance import METHODS as IMPORTANCE
 from .quantization.lifts import LIFTS
 from .quantization.quantizer import AUTO
@@ -42,7 +43,12 @@ _CONFIG = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 @cache
 def choices() -> Mapping[str, tuple[str, ...]]:
     """The names that a registry allows in a field of plain strings, by field."""
-    return {"ranges": (AUTO, *METHODS.names()), "lifts": LIFTS.names(), "importance": (AUTO, *IMPORTANCE)}
+    return {
+        "precision": (*(precision.name for precision in reversed(precisions())), AUTO),
+        "ranges": (AUTO, *METHODS.names()),
+        "lifts": LIFTS.names(),
+        "importance": (AUTO, *IMPORTANCE),
+    }
 
 
 def load_recipe(path: Path) -> Recipe:

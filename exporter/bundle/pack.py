@@ -11,6 +11,7 @@ from typing import Any
 
 from ...backends.base import AxisRange, Graph
 from ...backends.registry import load_backend, tool_versions
+from ...profiles.device.precision import load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.profile import SizeSplit
 from ...profiles.findings.pruning import Pruning
@@ -183,7 +184,7 @@ class _Packing:
     ) -> Report:
         winner, timed, feed = self.winner, self.timed, self.captured.golden.feeds[0]
         shape = ", ".join(f"{name} {tuple(array.shape)}" for name, array in feed.items())
-        integer = winner.precision == "int8"
+        integer = load_precision(winner.precision).integer
         return Report(
             model=self.source.name,
             target=self.target.name,

@@ -9,7 +9,7 @@ import click
 
 from ..quantization.lifts import LIFTS
 from .gate_options import asked_gate, gate_options
-from .option_types import Decibel, TargetList
+from .option_types import Decibel, PrecisionOption, TargetList
 from .options import (
     asked,
     calibration_options,
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 @gate_options
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "int8", "fp16", "fp32"]),
+    type=PrecisionOption(),
     default="auto",
     show_default=True,
     help="auto: the fastest that keeps the accuracy, int8 among them where there are calibration data.",

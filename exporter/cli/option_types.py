@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from ...backends.base import AxisRange
 
 
@@ -22,6 +24,29 @@ class TargetList(click.ParamType[list[str]]):
         if not names:
             self.fail(f"{value!r} names no target; `edgepress targets` lists them.", param, ctx)
         return names
+
+
+class PrecisionOption(click.ParamType[str]):
+    """`auto`, or a precision that is known; which ones those are is looked up when somebody asks."""
+
+    name = "choice"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name, if it is one of them."""
+        return self._choice().convert(value, param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        """All of them."""
+        return self._choice().get_metavar(param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Those that begin so."""
+        return self._choice().shell_complete(ctx, param, incomplete)
+
+    def _choice(self) -> click.Choice[str]:
+        from ...profiles.device.precision import precisions
+
+        return click.Choice(["auto", *(precision.name for precision in reversed(precisions()))])
 
 
 class Decibel(click.ParamType[float]):

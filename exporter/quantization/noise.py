@@ -23,9 +23,10 @@ from ...calibration.feeds import samples_in
 from ...calibration.statistics import Statistics
 from ...profiles.device.target import Scheme
 from ..graphs.files import write_model
-from .placement import CONVOLUTIONS, place
+from .analysis.placement import place
+from .analysis.reasons import Weight, reason
+from .analysis.weight_site import CONVOLUTIONS
 from .quantizer import Quantizer
-from .reasons import Weight, reason
 from .switches import SWITCHES, WEIGHT, Switch, insert_switches, switches
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ INFERENCES, MOST_SAMPLES, FEWEST_SAMPLES = 256, 16, 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rounding:
+class PlaceNoise:
     """What one place that int8 rounds does alone.
 
     Attributes:
@@ -65,7 +66,7 @@ class Noise:
     scheme: Scheme
     exclude: tuple[str, ...]
     layers: Mapping[str, str]
-    places: Mapping[Switch, Rounding]
+    places: Mapping[Switch, PlaceNoise]
     why: Mapping[str, str]
     samples: int
 
@@ -185,11 +186,11 @@ class Board:
         names = [name for name in dict.fromkeys(fetch) if name not in feed]
         return self._values({**feed, SWITCHES: vector}, names)
 
-    def alone(self, switch: Switch, feed: Feed, values: Mapping[str, Array]) -> Rounding:
+    def alone(self, switch: Switch, feed: Feed, values: Mapping[str, Array]) -> PlaceNoise:
         """What rounding one place does; `values` are those of a run that rounds nothing."""
         result = self.results.get(switch[0])
         found = self.run((switch,), feed, [*self.outputs, *([] if result is None else [result])])
-        return Rounding(
+        return PlaceNoise(
             output=np.array([noise_ratio(values[name], found[name]) for name in self.outputs]),
             own=None if result is None else noise_ratio(values[result], found[result]),
         )

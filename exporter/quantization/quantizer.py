@@ -22,10 +22,10 @@ from ...calibration.statistics import Statistics, TensorStatistics
 from ...errors import InputError
 from ...profiles.device.target import Scheme
 from ..graphs.files import write_model
+from .analysis.placement import Placement, excluded, place
 from .emitter import QdqEmitter
 from .lifts import LIFTS
 from .lifts.lifted import Lift
-from .placement import Placement, excluded, place
 from .rewrites.patches_to_gemm import patches_to_gemm
 from .rewrites.rows_to_gemm import rows_to_gemm
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..budget.verdict import Verdict
+from ..device.precision import load_precision
 from ..findings.parity import worst
 from ..findings.report import Report, latency_text, megabytes
 from .content import Tile, Tone
@@ -104,7 +105,9 @@ def _latency(report: Report) -> Tile:
             Tile(topic="Latency", status="absent", label="not measured", found="no figure", details=(why,)), limits
         )
     found = report.latency["engine"]
-    ratio = "" if report.faster is None or report.precision == "fp32" else f"{report.faster} as fast as FP32"
+    ratio = (
+        "" if report.faster is None or load_precision(report.precision).exact else f"{report.faster} as fast as FP32"
+    )
     shape = f"median, 95 % interval; {report.latency_shape}"
     tile = Tile(
         topic="Latency",

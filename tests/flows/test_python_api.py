@@ -179,7 +179,7 @@ def test_several_targets_give_a_bundle_each_and_share_the_capture(options: dict[
 def test_python_knows_every_setting_that_a_recipe_and_the_command_line_have() -> None:
     from dataclasses import fields
 
-    from edgepress.exporter.api import Options, Settings
+    from edgepress.exporter.api import Options, RecipeSettings
     from edgepress.exporter.cli.export import command
     from edgepress.exporter.recipe import Recipe
 
@@ -187,7 +187,7 @@ def test_python_knows_every_setting_that_a_recipe_and_the_command_line_have() ->
     # `calibration` may also be data, and `training` is the user's own function.
     assert (
         recipe - {"calibration", "training"}
-        <= Settings.__annotations__.keys()
+        <= RecipeSettings.__annotations__.keys()
         <= recipe
         | {
             "max_drop",

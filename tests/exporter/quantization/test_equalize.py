@@ -13,7 +13,7 @@ from edgepress.calibration.collect import collect
 from edgepress.calibration.statistics import Channels, TensorStatistics
 from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.cli import export
-from edgepress.exporter.quantization.channel_domains import find_domains
+from edgepress.exporter.quantization.analysis.channel_domains import find_domains
 from edgepress.exporter.quantization.lifts import LIFTS, equalize
 from edgepress.exporter.quantization.quantizer import Quantizer
 from edgepress.exporter.sources import source_from_object

@@ -41,8 +41,8 @@ SPACE = Space(
     dimensions=(
         _dimension("precision", "int8", "fp32"),
         _dimension("threads", 2, 1),
-        _dimension("ranges", "auto", "mse", int8=True),
-        _dimension("kept", 0, 1, int8=True),
+        _dimension("ranges", "auto", "mse", integer=True),
+        _dimension("kept", 0, 1, integer=True),
     )
 )
 POINTS = [key_of(point) for point in SPACE.points()]

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..backends.base import Array, Feed, Graph
+from ..backends.places import Reference
 from ..errors import InputError
 from ..profiles.machine.environment import usable_cores
 from .feeds import Feeds, samples_in
@@ -153,13 +154,13 @@ class Runner:
         self._threads = threads // self._runs
 
     def __enter__(self) -> Runner:
-        self._session = _session(self._outputs.path, self._threads)
+        self._values = Reference().values(self._outputs.path, threads=self._threads)
         self._ahead = ThreadPoolExecutor(self._runs)
         return self
 
     def __exit__(self, *details: object) -> None:
         self._ahead.shutdown(cancel_futures=True)
-        del self._session
+        self._values.close()
 
     def all(self, feeds: Iterator[Feed]) -> Iterator[tuple[Feed, dict[str, Array]]]:
         """Each feed, in portions, with the values of the tensors inside the graph."""
@@ -173,8 +174,7 @@ class Runner:
             yield feed, values.result()
 
     def _run(self, feed: Feed) -> dict[str, Array]:
-        names = self._outputs.names
-        return dict(zip(names, self._session.run(names, dict(feed)), strict=True)) if names else {}
+        return self._values(feed, self._outputs.names)
 
 
 def _write_exposed(graph: Graph, tensors: Sequence[str], path: Path) -> list[Shape]:
@@ -193,18 +193,3 @@ def _write_exposed(graph: Graph, tensors: Sequence[str], path: Path) -> list[Sha
 
 def _shape(value: ir.Value) -> Shape:
     return () if value.shape is None else [d if isinstance(d, int) else d.value for d in value.shape]
-
-
-def _session(path: Path, threads: int) -> Any:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads
-    # Threads that spin while they wait would take the processor from the counting, which runs beside them.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Memory planned from the first batch would be kept beside what the observed tensors need.
-    options.enable_mem_pattern = False
-    # The default order keeps every observed tensor alive to the end of a run; this one frees them early.
-    options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
-    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ..profiles.device.target import Scheme
+from ..profiles.device.grid import Grid
 from .affine import Affine, represented
 from .collect import Collector
 from .ranges import mse
@@ -24,11 +24,9 @@ class Settled:
     all samples so far than in its newest ranges.
     """
 
-    def __init__(
-        self, ranges: Callable[[Mapping[str, TensorStatistics]], Mapping[str, Affine]], scheme: Scheme
-    ) -> None:
+    def __init__(self, ranges: Ranges, grid: Grid) -> None:
         """`ranges` gives scale and zero point of every tensor from the states so far."""
-        self._ranges, self._scheme = ranges, scheme
+        self._ranges, self._grid = ranges, grid
         self._before: Mapping[str, Affine] = {}
         self._next = FIRST
 
@@ -46,4 +44,4 @@ class Settled:
         )
 
     def _noise(self, state: TensorStatistics, affine: Affine) -> float:
-        return mse.noise(state.histogram, *represented(affine, self._scheme))
+        return mse.noise(state.histogram, *represented(affine, self._grid), self._grid)

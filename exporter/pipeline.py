@@ -17,7 +17,8 @@ from ..profiles.device.target import Target
 from ..profiles.machine import processes
 from ..profiles.machine.environment import usable_cores
 from .bundle import pack
-from .bundle.manifest import Bundle, check_destination, load_bundle, new_directory
+from .bundle.directory import check_destination, new_directory
+from .bundle.manifest import Bundle, load_bundle
 from .candidates import choose, stages
 from .candidates.make import Watch, unwatched
 from .capture import stage as capture

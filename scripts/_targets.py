@@ -13,7 +13,7 @@ from pathlib import Path
 
 import jinja2
 
-from edgepress.profiles.device.target import Figure, Scheme, Target, load_target, target_names
+from edgepress.profiles.device.target import Fact, Scheme, Target, load_target, target_names
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "targets"
 # Another JetPack that the modules of this one run as well; those of JetPack 4 run no other.
@@ -64,16 +64,20 @@ def _page(target: Target) -> str:
 
 def _scheme(scheme: Scheme) -> tuple[tuple[str, str], ...]:
     """The scheme's data as a table."""
-    zero = "zero point 0" if scheme.symmetric else "with a zero point"
-    stored = {"integer": "stored as int8", "float": "stored in float behind a Q/DQ pair"}[scheme.weight_storage]
+    zero = "zero point 0" if scheme.activation.symmetric else "with a zero point"
+    weight = scheme.weight
+    share = {"tensor": "a tensor", "channel": "an output channel", "block": f"{weight.block} input channels"}
+    stored = {"integer": f"stored as {weight.dtype}", "float": "stored in float behind a Q/DQ pair"}[
+        scheme.weight_storage
+    ]
     residual = {
         "both": "both branches",
         "skip": "the branch that does not come from the convolution",
         "none": "neither",
     }
     return (
-        ("activations", f"{scheme.activation}, {zero}, one scale a tensor"),
-        ("weights", f"int8, zero point 0, one scale an output channel, {stored}"),
+        ("activations", f"{scheme.activation.dtype}, {zero}, one scale a tensor"),
+        ("weights", f"{weight.dtype}, zero point 0, one scale {share[weight.granularity]}, {stored}"),
         ("bias", scheme.bias),
         ("quantized with their weights", ", ".join(scheme.weighted)),
         ("of these, with a quantized result", ", ".join(scheme.outputs) or "none"),
@@ -105,7 +109,7 @@ def _render(template: str, **values: object) -> str:
     return re.sub(r"\n+(#+ |Source: )", r"\n\n\1", text)
 
 
-def _value(figure: Figure) -> str:
+def _value(figure: Fact) -> str:
     value = figure.value if isinstance(figure.value, str) else f"{figure.value:g}"
     return f"{value} {figure.unit}".strip()
 

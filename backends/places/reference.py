@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
-from ...profiles.device.target import Precision, Target
+from ...profiles.device.precision import PrecisionName
+from ...profiles.device.target import Target
 from .._vendor import import_or_explain
-from ..base import Array, Engine, Feed, Graph, Rejection, Session
+from ..base import Array, Engine, Feed, Graph, Session
 from ..registry import load_backend
-from .base import Place, Seen
+from .base import Fidelity, Place
 from .local import Local
 
 RUNTIME = "onnxruntime"
@@ -37,7 +38,7 @@ class Reference(Place):
         here = load_backend(RUNTIME).available()
         return "" if here.run else here.reason
 
-    def evidence(self, target: Target) -> Seen:
+    def evidence(self, target: Target) -> Fidelity:
         """Never what the device does."""
         return "emulated"
 
@@ -53,11 +54,7 @@ class Reference(Place):
         """The runtime's version."""
         return load_backend(RUNTIME).available().version
 
-    def check(self, graph: Graph, target: Target) -> tuple[Rejection, ...]:
-        """Nodes that even onnxruntime does not have."""
-        return load_backend(RUNTIME).check(graph, target)
-
-    def runs(self, graph: Graph, target: Target, precision: Precision, built: Engine | None) -> Engine:
+    def runs(self, graph: Graph, target: Target, precision: PrecisionName, built: Engine | None) -> Engine:
         """The graph as an engine."""
         return Engine(
             path=graph.path,
@@ -76,23 +73,28 @@ class Reference(Place):
         """The target with the reference's runtime in place of its own."""
         return replace(target, backend=RUNTIME, options={})
 
-    def values(self, path: Path, inner: Sequence[str] = (), threads: int | None = None) -> Values:
+    def values(
+        self, path: Path, inner: Sequence[str] = (), threads: int | None = None, *, exact: bool = False
+    ) -> GraphValues:
         """The graph of a file with values inside it exposed.
 
         Args:
             inner: names of values that are no outputs of the graph, all of which it has.
             threads: None leaves the runtime's own choice.
+            exact: rounding is computed as ONNX defines it, and not by an integer kernel.
 
         Raises:
             InputError: onnxruntime does not load the graph.
         """
-        return Values(path, inner, threads)
+        return GraphValues(path, inner, threads, exact=exact)
 
 
-class Values:
+class GraphValues:
     """An open graph that is asked for any of its values; the file may be deleted once it is open."""
 
-    def __init__(self, path: Path, inner: Sequence[str] = (), threads: int | None = None) -> None:
+    def __init__(
+        self, path: Path, inner: Sequence[str] = (), threads: int | None = None, *, exact: bool = False
+    ) -> None:
         """Open it, sparing with memory: no plan of the first batch's, and values are freed as early as can be."""
         ort = import_or_explain("onnxruntime")
         options = ort.SessionOptions()
@@ -101,6 +103,8 @@ class Values:
         options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         # Threads that spin while they wait would take the processor from what is done with the values.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if exact:
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         if threads is not None:
             options.intra_op_num_threads = threads
         model: Any = str(path)
@@ -126,7 +130,7 @@ class Values:
         """Drop the session."""
         self._session = None
 
-    def __enter__(self) -> Values:
+    def __enter__(self) -> GraphValues:
         return self
 
     def __exit__(self, *details: object) -> None:

@@ -13,18 +13,23 @@ import numpy.typing as npt
 from .. import loggrid
 
 if TYPE_CHECKING:
-    from . import Distribution
+    from .distribution import ValueDistribution
 
 Values = npt.NDArray[np.float64]
-FINE, LEVELS = 2048, 128
+# Bins of |x|, and how many more each threshold tried has than the one before.
+FINE, STRIDE = 2048, 32
 
 
-def find(seen: Distribution) -> tuple[float, float]:
+def find(seen: ValueDistribution) -> tuple[float, float]:
     """The threshold on |x| with the least divergence, on both sides where symmetric, within the extremes.
 
     Values next to 0 are left out: every range holds 0 exactly, and the spike of a ReLU would outweigh all the rest, so
-    that the least divergence were that of a threshold near 0.
+    that the least divergence were that of a threshold near 0. A grid as fine as the histogram loses nothing of it, so
+    that all that was seen is kept.
     """
+    levels = seen.grid.steps // 2 + 1  # of |x|: 128 in 8 bits
+    if levels >= FINE:
+        return seen.minimum, seen.maximum
     values, counts = loggrid.occupied(seen.histogram)
     largest = max(-seen.minimum, seen.maximum)
     magnitudes = np.abs(values)
@@ -32,8 +37,8 @@ def find(seen: Distribution) -> tuple[float, float]:
     if not some.any():
         return seen.minimum, seen.maximum
     fine = _uniform(magnitudes[some], counts[some], largest)
-    candidates = range(LEVELS, FINE + 1, LEVELS // 4)
-    best = min(candidates, key=lambda bins: _divergence(fine, bins))
+    candidates = range(FINE, levels - 1, -STRIDE)[::-1]
+    best = min(candidates, key=lambda bins: _divergence(fine, bins, levels))
     threshold = largest * best / FINE
     return max(-threshold, seen.minimum), min(threshold, seen.maximum)
 
@@ -50,15 +55,15 @@ def _uniform(magnitudes: Values, counts: Values, largest: float) -> Values:
     return spread
 
 
-def _divergence(fine: Values, bins: int) -> float:
-    """KL(P || Q): P the first `bins` with the rest folded into the last, Q the same at 128 levels."""
+def _divergence(fine: Values, bins: int, levels: int) -> float:
+    """KL(P || Q): P the first `bins` with the rest folded into the last, Q the same at so many levels."""
     kept = fine[:bins].copy()
     reference = kept.copy()
     reference[-1] += fine[bins:].sum()
-    groups = (np.arange(bins) * LEVELS) // bins
+    groups = (np.arange(bins) * levels) // bins
     filled = kept > 0
-    sums = np.bincount(groups, weights=kept, minlength=LEVELS)
-    occupied = np.bincount(groups, weights=filled, minlength=LEVELS)
+    sums = np.bincount(groups, weights=kept, minlength=levels)
+    occupied = np.bincount(groups, weights=filled, minlength=levels)
     quantized = np.where(filled, sums[groups] / np.maximum(occupied[groups], 1), 0.0)
     tiny = np.finfo(float).tiny
     p, q = reference / max(reference.sum(), tiny), quantized / max(quantized.sum(), tiny)

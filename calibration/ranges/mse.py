@@ -10,38 +10,50 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from ...profiles.device.grid import Grid
 from .. import loggrid
-from ..affine import STEPS, SYMMETRIC_LIMIT
 from ..kernels import Counts
 
 if TYPE_CHECKING:
-    from . import Distribution
+    from .distribution import ValueDistribution
 
 Values = npt.NDArray[np.float64]
-# Ends tried, as shares of the extreme; below a fifth no distribution seen was served better.
-SHARES: Values = np.geomspace(1.0, 0.2, 65)
+# Ends tried, as shares of the extreme, so many for each factor of 5. In 8 bits no distribution seen was served better
+# below a fifth; each bit less halves what is worth trying.
+LEAST, LEAST_BITS, TRIED = 0.2, 8, 64
 
 
-def find(seen: Distribution) -> tuple[float, float]:
-    """The best range over a grid of shrunk extremes; one end after the other, twice, where both may move."""
-    bins = loggrid.occupied_bins(seen.histogram)
+def find(seen: ValueDistribution) -> tuple[float, float]:
+    """The best range over a grid of shrunk extremes; one end after the other, twice, where both may move.
+
+    With more steps than the histogram has bins all that was seen is kept: what clipping costs within a bin is unknown,
+    and is much against so fine a step.
+    """
+    bins, steps, shares = loggrid.occupied_bins(seen.histogram), seen.grid.steps, _shares(seen.grid)
     low, high = seen.minimum, seen.maximum
-    if seen.symmetric:
-        limits = max(-low, high) * SHARES
-        best = float(limits[np.argmin(_costs(bins, seen.histogram, -limits, limits, 2 * SYMMETRIC_LIMIT))])
+    if steps >= len(seen.histogram):
+        return low, high
+    if seen.grid.symmetric:
+        limits = max(-low, high) * shares
+        best = float(limits[np.argmin(_costs(bins, seen.histogram, -limits, limits, steps))])
         return -best, best
     for _ in range(2):
-        highs = seen.maximum * SHARES
-        high = float(highs[np.argmin(_costs(bins, seen.histogram, np.full_like(highs, low), highs, STEPS))])
-        lows = seen.minimum * SHARES
-        low = float(lows[np.argmin(_costs(bins, seen.histogram, lows, np.full_like(lows, high), STEPS))])
+        highs = seen.maximum * shares
+        high = float(highs[np.argmin(_costs(bins, seen.histogram, np.full_like(highs, low), highs, steps))])
+        lows = seen.minimum * shares
+        low = float(lows[np.argmin(_costs(bins, seen.histogram, lows, np.full_like(lows, high), steps))])
     return low, high
 
 
-def noise(histogram: Counts, low: float, high: float) -> float:
-    """Expected squared error, summed over the elements, of 8-bit rounding and clipping to `low..high`."""
+def _shares(grid: Grid) -> Values:
+    least = min(LEAST, LEAST * 2.0 ** (grid.bits - LEAST_BITS))
+    return np.geomspace(1.0, least, 1 + round(TRIED * float(np.log(least) / np.log(LEAST))))
+
+
+def noise(histogram: Counts, low: float, high: float, grid: Grid) -> float:
+    """Expected squared error, summed over the elements, of rounding to a grid over `low..high` and clipping to it."""
     bins = loggrid.occupied_bins(histogram)
-    return float(_costs(bins, histogram, np.asarray([low]), np.asarray([high]), STEPS)[0])
+    return float(_costs(bins, histogram, np.asarray([low]), np.asarray([high]), grid.steps)[0])
 
 
 def _costs(bins: npt.NDArray[np.intp], histogram: Counts, lows: Values, highs: Values, steps: int) -> Values:

@@ -14,12 +14,12 @@ from tempfile import TemporaryDirectory
 
 from ...backends.base import Engine, Graph
 from ...backends.places import Place, place_for
-from ...backends.registry import load_backend
+from ...backends.registry import load_backend, tool_versions
 from ...errors import RefusedError, VerificationError
-from ...profiles.device.target import Precision
-from ...profiles.findings.choice import EXACT, Choice, Contender
+from ...profiles.device.precision import PrecisionName, load_precision, most_exact_first
+from ...profiles.findings.choice import Choice, Contender
 from ...profiles.findings.report import Report
-from ...profiles.machine.environment import now, tool_versions, usable_cores
+from ...profiles.machine.environment import now, usable_cores
 from ...profiles.timing.in_turn import Timed
 from ...profiles.timing.measure import Arm
 from ...profiles.timing.measurement import Measurement, speedup
@@ -28,8 +28,8 @@ from ..candidates.contest import Contest, Standing
 from ..candidates.judge import built_evidence, directory_bytes, judged, looked_into
 from ..candidates.measure import disturbed, measure_in_turn
 from ..capture.golden import Golden
-from ..recipe import MINIMUM_SQNR_DB
-from .manifest import FALLBACK, LATENCY, MANIFEST, Bundle, check_files, load_bundle, new_directory
+from .directory import new_directory
+from .manifest import FALLBACK, LATENCY, MANIFEST, Bundle, check_files, load_bundle
 from .seal import load_report, seal
 from .sizes import size_split
 
@@ -81,7 +81,7 @@ class _Build:
     bundle: Bundle
     golden: Golden
     place: Place
-    candidates: Mapping[Precision, Candidate]
+    candidates: Mapping[PrecisionName, Candidate]
     contest: Contest
     timed: Timed | None
 
@@ -116,7 +116,7 @@ class _Build:
         )
 
     @property
-    def shipped(self) -> Precision:
+    def shipped(self) -> PrecisionName:
         """The fastest that does; where nothing runs here, what the bundle had, if it does."""
         best = self.contest.best
         return next(iter(self.candidates)) if best is None else best
@@ -194,7 +194,7 @@ class _Build:
             missing["engine run"] = f"The engine was built but not run: {why}."
         if self.timed is not None:
             missing |= disturbed(self.timed)
-        if choice is not None and self.contest.settled and self.shipped != "int8":
+        if choice is not None and self.contest.settled and not load_precision(self.shipped).integer:
             missing["precision"] = f"int8 was not kept. {choice.because}"
         return missing
 
@@ -218,7 +218,7 @@ class _Build:
 class _Offer:
     """A precision that the bundle carries, and what its engine must reach."""
 
-    precision: Precision
+    precision: PrecisionName
     graph: Graph
     least_db: float
 
@@ -232,8 +232,10 @@ def _offers(bundle: Bundle, place: Place) -> Iterator[_Offer]:
         return
     yield _Offer(precision=entry.precision, graph=graph, least_db=entry.minimum_sqnr_db)
     native = load_backend(manifest.engine.backend).native_float(manifest.target)
-    if entry.precision == "fp32" and native != "fp32":  # the same graph, as the runtime itself would run it
-        yield _Offer(precision=native, graph=graph, least_db=min(entry.minimum_sqnr_db, MINIMUM_SQNR_DB[native]))
+    if load_precision(entry.precision).exact and native != entry.precision:
+        # The same graph, as the runtime itself would run it.
+        least = min(entry.minimum_sqnr_db, load_precision(native).least_db)
+        yield _Offer(precision=native, graph=graph, least_db=least)
 
 
 def _made(
@@ -278,4 +280,4 @@ def _merged(before: tuple[Contender, ...], contest: Contest) -> tuple[Contender,
     for precision, contender in here.items():
         if contender.kept and precision in seen and seen[precision].accuracy:
             merged[precision] = replace(contender, accuracy=seen[precision].accuracy)
-    return tuple(merged[precision] for precision in EXACT if precision in merged)
+    return tuple(merged[precision] for precision in most_exact_first(merged))

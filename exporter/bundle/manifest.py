@@ -1,4 +1,4 @@
-"""The directory that is shipped: its manifest, its hashes, and how it comes to exist whole or not at all.
+"""The directory that is shipped: its manifest and its hashes.
 
 Nothing here needs torch or onnx: a device reads and checks bundles with the base install.
 """
@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +17,8 @@ from pydantic_core import to_jsonable_python
 
 from ...backends.base import AxisRange, Engine, Graph, TensorSpec
 from ...errors import InputError, VerificationError
-from ...profiles.device.target import Precision, Target
+from ...profiles.device.precision import PrecisionName
+from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
 
 SCHEMA = 1
@@ -59,7 +56,7 @@ class EngineEntry:
     """The engine in the bundle; `path` is None where it is not built yet, and `why` says so."""
 
     backend: str
-    precision: Precision
+    precision: PrecisionName
     path: str | None
     why: str = ""
 
@@ -68,13 +65,13 @@ class EngineEntry:
 class FallbackEntry:
     """The float graph in `fallback/`, for a device that measures which precision is faster there."""
 
-    precision: Precision
+    precision: PrecisionName
     graph_digest: str
     minimum_sqnr_db: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class MeasuredEntry:
     """What depends on the run: dates, figures, and the files that carry them."""
 
     date: str
@@ -103,7 +100,7 @@ class Manifest:
     fallback: FallbackEntry | None = None
     files: Mapping[str, FileEntry] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)
-    measured: Measured
+    measured: MeasuredEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,59 +219,3 @@ def sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-@contextmanager
-def new_directory(destination: Path, *, force: bool) -> Iterator[Path]:
-    """A temporary directory beside the destination that becomes it when the block ends well, and vanishes otherwise.
-
-    Raises:
-        InputError: the destination exists and `force` is not set, or its parent is not writable.
-    """
-    check_destination(destination, force=force)
-    made = [parent for parent in destination.absolute().parents if not parent.exists()]
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
-    try:
-        work.chmod(0o755)
-        yield work
-        _move_into_place(work, destination)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-        for parent in made:
-            with suppress(OSError):  # not empty: the bundle, or another process's, is in it
-                parent.rmdir()
-
-
-def check_destination(destination: Path, *, force: bool) -> None:
-    """Fail before any work is done where the bundle could not be written.
-
-    Raises:
-        InputError: it exists and `force` is not set, is not a bundle that may be replaced, or cannot be created.
-    """
-    if destination.exists() or destination.is_symlink():
-        if not force:
-            raise InputError(
-                f"{destination} exists.", hint="Replace it whole with --force, or choose another --output."
-            )
-        if not (destination / MANIFEST).is_file() and (not destination.is_dir() or any(destination.iterdir())):
-            raise InputError(f"{destination} exists and is not a bundle; --force replaces bundles only.")
-    parent = next(p for p in destination.absolute().parents if p.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"{parent} is not a writable directory.", hint="Choose another --output.")
-
-
-def _move_into_place(work: Path, destination: Path) -> None:
-    """Rename; an old bundle is set aside first and put back if the rename fails or is interrupted."""
-    if not destination.exists():
-        work.rename(destination)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{destination.name}.old.", dir=destination.parent))
-    old = aside / "bundle"
-    try:
-        destination.rename(old)
-        work.rename(destination)
-    finally:
-        if old.exists() and not destination.exists():
-            old.rename(destination)
-        shutil.rmtree(aside, ignore_errors=True)

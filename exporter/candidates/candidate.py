@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ...backends.base import Engine, Graph
 from ...errors import EdgepressError
-from ...profiles.device.target import Precision
+from ...profiles.device.precision import PrecisionName
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.layers import Coverage, Layer
 from ...profiles.findings.parity import Parity
@@ -37,7 +37,7 @@ class Candidate:
         missing: what was not possible, and why.
     """
 
-    precision: Precision
+    precision: PrecisionName
     graph: Graph
     least_db: float
     weights: int = 0
@@ -71,7 +71,7 @@ class Refused:
         error: what it failed with.
     """
 
-    precision: Precision
+    precision: PrecisionName
     error: EdgepressError
 
     @property

@@ -10,14 +10,15 @@ from ...backends.base import Feed, Graph
 from ...calibration.feeds import samples_in
 from ...calibration.statistics import Statistics
 from ...errors import InputError, VerificationError
-from ...profiles.device.target import Precision, Scheme, Target
+from ...profiles.device.precision import PrecisionName, load_precision
+from ...profiles.device.target import Scheme, Target
 from ..capture.captured import Captured
 from ..graphs.files import read_graph
 from ..progress import Advance, counted
+from ..quantization.analysis.placement import Placement
 from ..quantization.gains import worthwhile
 from ..quantization.gather import calibration_feeds, gather
 from ..quantization.mixed_int8 import MixedPrecision
-from ..quantization.placement import Placement
 from ..quantization.quantizer import Quantizer
 from ..quantization.rewrites.to_float16 import to_float16
 from ..recipe import Recipe
@@ -35,13 +36,13 @@ class NothingToQuantizeError(InputError):
     """The model has nothing that can be int8."""
 
 
-def float_candidate(precision: Precision, reference: Graph, recipe: Recipe, scratch: Path) -> Candidate:
+def float_candidate(precision: PrecisionName, reference: Graph, recipe: Recipe, scratch: Path) -> Candidate:
     """The captured graph in a float precision.
 
     bf16 is a choice of the runtime: its graph is the FP32 one. In fp16, inputs and outputs keep their types.
     """
     graph = reference
-    if precision == "fp16":
+    if load_precision(precision).storage == "float16":
         path = scratch / precision / "model.onnx"
         if not path.exists():
             path.parent.mkdir()
@@ -55,12 +56,14 @@ class Lowering:
     """From the captured graph to explicit Q/DQ in a target's scheme, with the lifts that pay.
 
     Attributes:
+        precision: one of integers.
         scratch: a directory; the graph is written into one of its own in it.
         threads: intra-op threads of the reference place.
         score: asks for the metric of layers in float; None where nothing asks for it.
         before: the metric of the model as given.
     """
 
+    precision: PrecisionName
     source: Source
     target: Target
     recipe: Recipe
@@ -102,6 +105,7 @@ class Lowering:
     ) -> Candidate:
         """Leave layers in float where that is needed, and write."""
         mixed = MixedPrecision(
+            precision=self.precision,
             reference=self.captured.graph,
             target=self.target,
             recipe=self.recipe,
@@ -116,15 +120,15 @@ class Lowering:
         )
         sensitivity = mixed.search(sqnr_db)
         left = () if sensitivity is None else sensitivity.left
-        least = self.recipe.least_sqnr_db("int8")
-        _judge(sqnr_db if sensitivity is None else sensitivity.reached_db, samples, least)
-        directory = self.scratch / "int8"
+        least = self.recipe.least_sqnr_db(self.precision)
+        _judge(sqnr_db if sensitivity is None else sensitivity.reached_db, samples, least, self.precision)
+        directory = self.scratch / self.precision
         directory.mkdir()
         graph, kept = mixed.write(left, directory / "model.onnx")
         return Candidate(
-            precision="int8",
+            precision=self.precision,
             graph=graph,
-            least_db=self.recipe.least_golden_db("int8"),
+            least_db=self.recipe.least_golden_db(self.precision),
             left=kept,
             sensitivity=sensitivity,
             by_layer=mixed.by_layer(left),
@@ -145,10 +149,10 @@ class Lowering:
         return _first(feeds(), JUDGING_SAMPLES), "calibration samples"
 
 
-def _judge(sqnr_db: float, samples: str, least_db: float) -> None:
+def _judge(sqnr_db: float, samples: str, least_db: float, precision: PrecisionName) -> None:
     if sqnr_db < least_db:
         raise VerificationError(
-            f"int8 collapses: {sqnr_db:.1f} dB of SQNR against FP32 on {samples}, {least_db:g} dB needed.",
+            f"{precision} collapses: {sqnr_db:.1f} dB of SQNR against FP32 on {samples}, {least_db:g} dB needed.",
             hint="Give more calibration data, leave layers in float with --exclude, or lower --min-sqnr.",
         )
 

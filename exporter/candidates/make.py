@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from ...backends.base import Array, Feed, Graph
 from ...backends.places import Local, Place, Reference
 from ...backends.registry import load_backend
 from ...errors import RefusedError, VerificationError
-from ...profiles.device.target import Precision, Target
+from ...profiles.device.precision import PrecisionName, load_precision
+from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.report import TaskMetric
 from ..capture.captured import Captured
@@ -53,7 +55,7 @@ class Maker:
     advance: Advance
     watch: Watch = unwatched
 
-    def made(self, precision: Precision) -> Candidate | Refused:
+    def made(self, precision: PrecisionName) -> Candidate | Refused:
         """A precision with all that can be known of it; Refused where another one may still get through."""
         try:
             candidate = self.lowered(precision)
@@ -71,7 +73,7 @@ class Maker:
         """
         return self.scored(self.proven(candidate))
 
-    def lowered(self, precision: Precision) -> Candidate:
+    def lowered(self, precision: PrecisionName) -> Candidate:
         """The graph in a precision.
 
         Raises:
@@ -79,8 +81,8 @@ class Maker:
         """
         self.advance(None, f"{precision} graph")
         reference, scratch = self.captured.graph, self.workshop.scratch
-        if precision == "int8":
-            candidate = self._lowering().candidate()
+        if load_precision(precision).integer:
+            candidate = self._lowering(precision).candidate()
         else:
             candidate = float_candidate(precision, reference, self.recipe, scratch)
         sparsity = found_sparsity(candidate.graph.path) if self.recipe.sparse else None
@@ -193,22 +195,23 @@ class Maker:
         place = self.workshop.place
         return place if candidate.engine is not None and not place.why_not(self.target) else Reference()
 
-    def _lowering(self) -> Lowering:
-        asked = self.recipe.max_drop is not None and self.source.evaluate is not None
+    def _lowering(self, precision: PrecisionName) -> Lowering:
+        asked = self.recipe.budget.drop is not None and self.source.evaluate is not None
         return Lowering(
+            precision=precision,
             source=self.source,
             target=self.target,
             recipe=self.recipe,
             captured=self.captured,
             scratch=self.workshop.scratch,
             threads=self.workshop.threads,
-            score=self._score if asked else None,
+            score=partial(self._score, precision) if asked else None,
             before=self.baseline,
             advance=self.advance,
         )
 
-    def _score(self, graph: Graph, directory: Path) -> float:
-        """The metric of an int8 graph, of its engine where that is what the device runs."""
+    def _score(self, precision: PrecisionName, graph: Graph, directory: Path) -> float:
+        """The metric of a graph of integers, of its engine where that is what the device runs."""
         evaluate, place = self.source.evaluate, self.workshop.place
         assert evaluate is not None
         engine = None
@@ -216,8 +219,8 @@ class Maker:
             place = Reference()
         else:
             directory.mkdir()
-            engine = place.compile(graph, self.target, directory, "int8")
-        runs = place.runs(graph, self.target, "int8", engine)
+            engine = place.compile(graph, self.target, directory, precision)
+        runs = place.runs(graph, self.target, precision, engine)
         assert runs is not None
         with place.open(runs, self.workshop.threads) as session:
             return score(evaluate, session)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...backends.base import AxisRange, Feed, Graph, Rejection
-from ...backends.places import Reference, Worker
+from ...backends.places import Local, Reference, Worker
 from ...backends.places.remote import EngineFailedError
 from ...errors import InputError, RefusedError
 from ...profiles.device.target import Target
@@ -57,7 +57,7 @@ def _captured(source: Source, target: Target, seed: int, axes: Axes, workshop: W
         parity = prove_capture(source, graph, seed)
     except InputError:
         # Where it is because of nodes that onnxruntime does not have, say which.
-        refuse(reference.check(graph, target), target.name, by=", not even onnxruntime has them")
+        refuse(Local().check(graph, reference.stand_in(target)), target.name, by=", not even onnxruntime has them")
         raise
     advance(None, "golden outputs")
     return Captured(graph=graph, parity=parity, golden=_golden(source, graph, axes, seed, target, workshop))

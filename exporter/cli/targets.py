@@ -45,8 +45,9 @@ def _show(target: Target) -> None:
     versions = ", ".join(f"{name} {version}" for name, version in toolchain.versions.items())
     click.echo(f"  software {toolchain.name}: {versions}\n    source: {_flat(toolchain.source)}")
     if scheme is not None:
-        kind = "symmetric" if scheme.symmetric else "asymmetric"
-        click.echo(f"  int8 scheme {scheme.name}: activations {scheme.activation} {kind}, weights int8 per channel")
+        kind = "symmetric" if scheme.activation.symmetric else "asymmetric"
+        grids = f"activations {scheme.activation.dtype} {kind}, weights {scheme.weight}"
+        click.echo(f"  int8 scheme {scheme.name}: {grids}")
         click.echo(f"    residual branches: {scheme.residual}; bias {scheme.bias}\n    source: {_flat(scheme.source)}")
     sparse = ", runs 2:4 sparse weights" if target.sparse_weights else ""
     click.echo(f"  channel counts: multiples of {target.channel_multiple}{sparse}")

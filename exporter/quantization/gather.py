@@ -53,7 +53,7 @@ def gather(
         return collect_in_processes(graph, observed, feeds, recipe.workers, seen)
     if recipe.all_samples:
         return collect(graph, observed, feeds, seen)
-    return collect(graph, observed, feeds, seen, Settled(quantizer.ranges, quantizer.scheme))
+    return collect(graph, observed, feeds, seen, Settled(quantizer.ranges, quantizer.scheme.activation))
 
 
 def calibration_feeds(source: Source, path: str | None, graph: Graph) -> Feeds:

@@ -12,20 +12,22 @@ from dataclasses import dataclass, field, replace
 from glob import escape
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ...backends.base import Array, Feed, Graph
+from ...backends.places import Reference
 from ...calibration.feeds import samples_in
 from ...calibration.statistics import Statistics
 from ...profiles.device.target import Scheme
 from ..graphs.files import write_model
-from .insert_switches import SWITCHES, WEIGHT, InsertSwitchesPass, Switch, switches
-from .placement import CONVOLUTIONS, place
+from .analysis.placement import place
+from .analysis.reasons import Weight, reason
+from .analysis.weight_site import CONVOLUTIONS
 from .quantizer import Quantizer
-from .reasons import Weight, reason
+from .switches import SWITCHES, WEIGHT, Switch, insert_switches, switches
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -36,7 +38,7 @@ INFERENCES, MOST_SAMPLES, FEWEST_SAMPLES = 256, 16, 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class PlaceNoise:
     """What one place that int8 rounds does alone.
 
     Attributes:
@@ -64,7 +66,7 @@ class Noise:
     scheme: Scheme
     exclude: tuple[str, ...]
     layers: Mapping[str, str]
-    places: Mapping[Switch, Place]
+    places: Mapping[Switch, PlaceNoise]
     why: Mapping[str, str]
     samples: int
 
@@ -154,13 +156,13 @@ class Board:
     def __init__(self, quantizer: Quantizer, graph: Graph, statistics: Statistics, scratch: Path) -> None:
         """Write the graph; the session is opened on entering."""
         model, placement = quantizer.model, quantizer.placement
-        lifted = quantizer.lift(statistics)
+        quantizer.lift(statistics)
         sites = {str(site.node.name): site for site in placement.weights}
         read = {name: site.node.inputs[site.data] for name, site in sites.items()}
         self.outputs = [spec.name for spec in graph.outputs]
         self.layers = {name: site.node.op_type for name, site in sites.items()}
-        self.tensors = {name: Weight.of(site) for name, site in sites.items()}
-        self.switches = InsertSwitchesPass(model.graph, quantizer.scheme, lifted.ranges, lifted.biases).run(placement)
+        self.tensors = {name: Weight.of(site, quantizer.scheme.weight) for name, site in sites.items()}
+        self.switches = insert_switches(model.graph, placement, quantizer.scheme, quantizer.affines, quantizer.biases)
         self.data = {name: str(value.name) for name, value in read.items() if value is not None}
         self.results = {name: str(site.node.outputs[0].name) for name, site in sites.items()}
         self._path = scratch / "switches.onnx"
@@ -168,32 +170,27 @@ class Board:
         write_model(model, self._path)
 
     def __enter__(self) -> Board:
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        # The default order keeps every exposed tensor alive to the end of a run; this one frees them early.
-        options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
-        self._session: Any = ort.InferenceSession(self._path, options, providers=["CPUExecutionProvider"])
+        # What is judged is the rounding and not a kernel: weights are dequantized once, when the session is opened.
+        self._values = Reference().values(self._path, exact=True)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        del self._session
+        self._values.close()
         self._path.unlink()
 
     def run(self, on: Collection[Switch], feed: Feed, fetch: Sequence[str]) -> dict[str, Array]:
         """Round these places only; returns the values asked for."""
         vector = np.array([switch in on for switch in self.switches])
         names = [name for name in dict.fromkeys(fetch) if name not in feed]
-        return dict(zip(names, self._session.run(names, {**feed, SWITCHES: vector}), strict=True))
+        return self._values({**feed, SWITCHES: vector}, names)
 
-    def alone(self, switch: Switch, feed: Feed, values: Mapping[str, Array]) -> Place:
+    def alone(self, switch: Switch, feed: Feed, values: Mapping[str, Array]) -> PlaceNoise:
         """What rounding one place does; `values` are those of a run that rounds nothing."""
         result = self.results.get(switch[0])
         found = self.run((switch,), feed, [*self.outputs, *([] if result is None else [result])])
-        return Place(
+        return PlaceNoise(
             output=np.array([noise_ratio(values[name], found[name]) for name in self.outputs]),
             own=None if result is None else noise_ratio(values[result], found[result]),
         )
@@ -224,4 +221,14 @@ def _reasons(noise: Noise, board: Board, values: Mapping[str, Array]) -> Iterato
     for name, operator in noise.layers.items():
         axis = 1 if operator in CONVOLUTIONS else -1
         figures = (decibel(noise.own(name)), decibel(noise.of(name)[noise.worst]))
-        yield name, reason(board.tensors[name], values[board.data[name]], axis, noise.tensor(name), *figures)
+        yield (
+            name,
+            reason(
+                board.tensors[name],
+                values[board.data[name]],
+                axis,
+                noise.scheme.activation,
+                noise.tensor(name),
+                *figures,
+            ),
+        )

@@ -11,27 +11,29 @@ import re
 import sys
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, model_validator
+from pydantic_core import ArgsKwargs
 
 from ...errors import InputError
 from ..registry import unknown_name
+from .files import read, stems, validate
+from .grid import Grid
+from .precision import PrecisionName, load_precision
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-Precision = Literal["int8", "fp16", "bf16", "fp32"]
 Option = str | int | bool | list[str]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class Fact:
     """One figure of a device, with where it comes from.
 
     `mark` says how sure it is: measured by us, read in the vendor's document, second hand, or unverified.
@@ -50,9 +52,10 @@ class Scheme:
     """How a runtime wants its Q/DQ. Operators are ONNX operator types.
 
     Attributes:
-        activation: integer type of quantized activations.
-        symmetric: activations have zero point 0 (int8 only).
-        weight_storage: `integer` stores int8 weights behind one DequantizeLinear; `float` keeps them float behind a
+        activation: integers of quantized activations, with one scale a tensor.
+        weight: integers of quantized weights, symmetric. Where an operator's weight has no axis of output channels, one
+            scale a channel is one a tensor.
+        weight_storage: `integer` stores integers behind one DequantizeLinear; `float` keeps weights float behind a
             Q/DQ pair.
         bias: `int32` quantizes the bias of Conv and Gemm with scale s_x*s_w, `float` leaves it alone.
         weighted: operators whose activation input and constant weight are quantized.
@@ -71,8 +74,8 @@ class Scheme:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     name: str
-    activation: Literal["uint8", "int8"]
-    symmetric: bool
+    activation: Grid
+    weight: Grid
     weight_storage: Literal["integer", "float"]
     bias: Literal["int32", "float"]
     weighted: tuple[str, ...]
@@ -85,6 +88,40 @@ class Scheme:
     shared: tuple[str, ...] = ()
     rows: bool = False
     source: str
+
+    def __post_init__(self) -> None:
+        """Refuse grids that no runtime has kernels for.
+
+        Raises:
+            ValueError: activations with several scales, weights with a zero point, or an int32 bias beside weights in
+                blocks, of whose scales it could have none.
+        """
+        if self.activation.granularity != "tensor":
+            raise ValueError("activations have one scale a tensor")
+        if not self.weight.symmetric:
+            raise ValueError("weights are symmetric")
+        if self.bias == "int32" and self.weight.block is not None:
+            raise ValueError("an int32 bias needs one weight scale an output channel, and blocks have more")
+
+    @property
+    def opset(self) -> int:
+        """The lowest ONNX opset that can say it."""
+        return max(self.activation.opset, self.weight.opset)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_before_grids(cls, data: Any) -> Any:
+        """Schemes of files written before there were grids: `activation = "uint8"`, `symmetric`, weights in int8."""
+        given = data.kwargs if isinstance(data, ArgsKwargs) else data
+        if not isinstance(given, dict) or not isinstance(given.get("activation"), str):
+            return data
+        signed = {"int8": True, "uint8": False}.get(given["activation"])
+        if signed is None or "symmetric" not in given:
+            return data
+        rest = {name: value for name, value in given.items() if name != "symmetric"}
+        activation = {"bits": 8, "signed": signed, "symmetric": given["symmetric"]}
+        weight = {"bits": 8, "signed": True, "symmetric": True, "granularity": "channel"}
+        return {"weight": weight, **rest, "activation": activation}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +140,7 @@ class Toolchain:
     name: str
     opset: int
     versions: dict[str, str]
-    build_flags: dict[Precision, tuple[str, ...]] = field(default_factory=dict)
+    build_flags: dict[PrecisionName, tuple[str, ...]] = field(default_factory=dict)
     stand_in: str | None = None
     source: str
 
@@ -131,15 +168,15 @@ class Target:
     title: str
     arch: Literal["x86_64", "aarch64", "any"]
     backend: str
-    precisions: tuple[Precision, ...]
+    precisions: tuple[PrecisionName, ...]
     toolchain: Toolchain
     scheme: Scheme | None = None
     aliases: tuple[str, ...] = ()
     options: dict[str, Option] = field(default_factory=dict)
     channel_multiple: int = 8
     sparse_weights: bool = False
-    fastest: Figure | None = None
-    figures: dict[str, Figure] = field(default_factory=dict)
+    fastest: Fact | None = None
+    figures: dict[str, Fact] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -147,17 +184,32 @@ class Target:
         """The ONNX opset this target is given."""
         return self.toolchain.opset
 
+    @property
+    def integers(self) -> tuple[PrecisionName, ...]:
+        """The precisions that its scheme makes, best first."""
+        return tuple(name for name in self.precisions if load_precision(name).integer)
+
+    @property
+    def floats(self) -> tuple[PrecisionName, ...]:
+        """The precisions that need no scheme, best first."""
+        return tuple(name for name in self.precisions if not load_precision(name).integer)
+
+    @property
+    def halves(self) -> tuple[PrecisionName, ...]:
+        """The floats that are less exact than FP32, best first."""
+        return tuple(name for name in self.floats if not load_precision(name).exact)
+
 
 @cache
 def target_names() -> tuple[str, ...]:
     """Names of the built-in targets, sorted."""
-    return _stems("targets")
+    return stems("targets")
 
 
 @cache
 def target_aliases() -> dict[str, str]:
     """Alias to name, over the built-in targets."""
-    return {alias: name for name in target_names() for alias in _read("targets", name).get("aliases", ())}
+    return {alias: name for name in target_names() for alias in read("targets", name).get("aliases", ())}
 
 
 def load_target(name: str) -> Target:
@@ -171,18 +223,18 @@ def load_target(name: str) -> Target:
     """
     base, toolchain = _split(name)
     if base.endswith(".toml"):
-        target = _target(_parse(Path(base)), origin=base)
+        target = _target(_parse(Path(base)), origin=base, beside=Path(base).parent)
     else:
         known = target_aliases().get(base, base)
         if known not in target_names():
             raise InputError(unknown_name("target", base, (*target_names(), *target_aliases())))
-        target = _target(_read("targets", known), origin=known)
+        target = _target(read("targets", known), origin=known)
     return target if toolchain is None else replace(target, toolchain=_toolchain(toolchain))
 
 
 def target_from_data(data: dict[str, Any]) -> Target:
     """The target that a bundle's manifest carries, whole, with scheme and toolchain inside."""
-    return _checked(_validate(Target, data, "the manifest's target"), "the manifest's target")
+    return _checked(validate(Target, data, "the manifest's target"), "the manifest's target")
 
 
 def _split(name: str) -> tuple[str, str | None]:
@@ -191,13 +243,18 @@ def _split(name: str) -> tuple[str, str | None]:
     return (base, toolchain) if at and not name.endswith(".toml") else (name, None)
 
 
-def _target(data: dict[str, Any], origin: str) -> Target:
-    """Resolve the names of scheme and toolchain, unless the file spells them out itself."""
-    if isinstance(data.get("toolchain"), str):
-        data["toolchain"] = _toolchain(data["toolchain"])
-    if isinstance(data.get("scheme"), str):
-        data["scheme"] = _named(Scheme, "schemes", "scheme", data["scheme"])
-    return _checked(_validate(Target, data, origin), origin)
+def _target(data: dict[str, Any], origin: str, beside: Path | None = None) -> Target:
+    """Resolve the names of scheme and toolchain, unless the file spells them out itself.
+
+    Args:
+        beside: the directory of a user's own file, whose `scheme` and `toolchain` may name TOML files beside it.
+    """
+    for key, kind in (("scheme", Scheme), ("toolchain", Toolchain)):
+        name = data.get(key)
+        if isinstance(name, str):
+            path = beside / name if beside is not None and name.endswith(".toml") else None
+            data[key] = _named(kind, f"{key}s", key, name) if path is None else validate(kind, _parse(path), name)
+    return _checked(validate(Target, data, origin), origin)
 
 
 def _checked(target: Target, origin: str) -> Target:
@@ -209,8 +266,14 @@ def _checked(target: Target, origin: str) -> Target:
         raise InputError(f"Target {origin}: `fastest` is {target.fastest.value!r}, which is none of its `precisions`.")
     if target.channel_multiple < 1:
         raise InputError(f"{origin}: `channel_multiple` is {target.channel_multiple}; expected 1 or more.")
-    if ("int8" in target.precisions) != (target.scheme is not None):
+    if bool(target.integers) != (target.scheme is not None):
         raise InputError(f"Target {origin}: int8 and `scheme` go together; give both or neither.")
+    if target.scheme is not None and target.scheme.opset > target.opset:
+        grids = f"{target.scheme.activation}, {target.scheme.weight}"
+        raise InputError(
+            f"Target {origin}: its scheme ({grids}) needs ONNX opset {target.scheme.opset}; "
+            f"its toolchain reads {target.opset}."
+        )
     return target
 
 
@@ -219,18 +282,9 @@ def _toolchain(name: str) -> Toolchain:
 
 
 def _named(kind: type[T], folder: str, noun: str, name: str) -> T:
-    if name not in _stems(folder):
-        raise InputError(unknown_name(noun, name, _stems(folder)))
-    return _validate(kind, _read(folder, name), name)
-
-
-def _stems(folder: str) -> tuple[str, ...]:
-    files = resources.files(__package__).joinpath(folder).iterdir()
-    return tuple(sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml")))
-
-
-def _read(folder: str, name: str) -> dict[str, Any]:
-    return tomllib.loads(resources.files(__package__).joinpath(folder, f"{name}.toml").read_text(encoding="utf-8"))
+    if name not in stems(folder):
+        raise InputError(unknown_name(noun, name, stems(folder)))
+    return validate(kind, read(folder, name), name)
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -240,14 +294,3 @@ def _parse(path: Path) -> dict[str, Any]:
         raise InputError(f"Target file {path} cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"Target file {path} is not TOML: {error}.") from error
-
-
-def _validate(kind: type[T], data: dict[str, Any], origin: str) -> T:
-    try:
-        return TypeAdapter(kind).validate_python(data)
-    except ValidationError as error:
-        # A misspelt key is reported before the missing one that it leaves behind.
-        first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
-        where = ".".join(str(part) for part in first["loc"])
-        reason = "unknown key" if first["type"] == "unexpected_keyword_argument" else first["msg"]
-        raise InputError(f"{origin}: `{where}`: {reason}.", hint="Compare with `edgepress targets NAME`.") from error

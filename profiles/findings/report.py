@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ..budget.verdict import Verdict
+from ..device.precision import PrecisionName, load_precision
 from ..machine.conditions import Conditions
 from ..machine.environment import Machine
 from ..timing.measurement import Latency, Ratio
@@ -72,7 +73,7 @@ class Report:
     target: str
     target_title: str
     backend: str
-    precision: str
+    precision: PrecisionName
     evidence: tuple[Evidence, ...]
     parity: Mapping[str, Mapping[str, Parity]]
     parity_how: str
@@ -141,7 +142,7 @@ def rows(report: Report) -> Iterator[tuple[str, str, str]]:
         yield "int8 coverage", "", f"{report.coverage} of the conv, matmul and gemm layers"
     if report.choice is not None:
         yield "precision", "", report.choice.summary
-    if report.sensitivity is not None and report.precision == "int8":
+    if report.sensitivity is not None and load_precision(report.precision).integer:
         yield "left in float for accuracy", "", report.sensitivity.summary
     for verdict in report.budget:
         yield f"budget, {verdict.what}", "", verdict.said

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from ..device.precision import load_precision, precisions
 from ..findings.report import Report, megabytes, rows
 from ..timing.measurement import Latency
 from .accuracy import by_layer_blocks, parity_blocks, sensitivity_blocks
-from .content import Block, Command, Group, Part, Section, Sentences, Table
-from .findings import Findings
+from .content import Block, Command, Hue, Part, Section, Sentences, Table
 from .grounds import conditions_blocks, evidence_table, evidence_words, machine_table, strongest, tools_table
-from .latencies import Arm, latency_blocks
+from .latencies import TimedArm, latency_blocks
 from .layers import coverage_blocks, layer_blocks
+from .reportable import BundleFindings
 from .text import sentence
 from .trials import choice_blocks, search_blocks
 from .verdicts import headline, overall, tiles
 
-NAMES = {"fp32": "FP32", "torch": "PyTorch"}
 ABSENT = "Nobody has measured this, so that there is nothing to draw. "
 
 
-def bundle_part(found: Findings) -> Part:
+def bundle_part(found: BundleFindings) -> Part:
     """Everything that is known of a bundle, the verdict first."""
     report, judged = found.report, tiles(found.report)
     return Part(
@@ -33,7 +33,7 @@ def bundle_part(found: Findings) -> Part:
     )
 
 
-def _sections(found: Findings) -> Iterator[Section]:
+def _sections(found: BundleFindings) -> Iterator[Section]:
     report = found.report
     table = Table(
         title="FP32 and what is shipped", head=("", "FP32", "shipped"), rows=tuple(rows(report)), numbers=(1,)
@@ -44,7 +44,7 @@ def _sections(found: Findings) -> Iterator[Section]:
         yield Section(title="What was tried", blocks=tried)
     yield from _made_smaller(report)
     yield Section(title="Size and time by layer", blocks=tuple(_layers(report)))
-    if report.precision == "int8" or report.coverage is not None:
+    if load_precision(report.precision).integer or report.coverage is not None:
         yield Section(title="int8 coverage", blocks=tuple(_coverage(report)))
     yield Section(title="Parity and sensitivity", blocks=tuple(_accuracy(report)))
     yield Section(title="Evidence", blocks=(evidence_table(report.evidence), evidence_words(report.evidence)))
@@ -53,11 +53,11 @@ def _sections(found: Findings) -> Iterator[Section]:
     yield Section(title="What was not done", blocks=(_not_done(report),))
 
 
-def arms(found: Findings) -> tuple[Arm, ...]:
+def arms(found: BundleFindings) -> tuple[TimedArm, ...]:
     """What was measured, what is shipped first."""
-    groups: Mapping[str, Group] = {"engine": "first", "fp32": "second", "torch": "quiet"}
+    groups: Mapping[str, Hue] = {"engine": "first", "fp32": "second", "torch": "quiet"}
     return tuple(
-        Arm(
+        TimedArm(
             name=_name(arm, found.report),
             group=groups.get(arm, "third"),
             latency=latency,
@@ -68,10 +68,11 @@ def arms(found: Findings) -> tuple[Arm, ...]:
 
 
 def _name(arm: str, report: Report) -> str:
-    return f"shipped, {report.precision}" if arm == "engine" else NAMES.get(arm, arm)
+    titles = {"torch": "PyTorch", **{precision.name: precision.title for precision in precisions()}}
+    return f"shipped, {report.precision}" if arm == "engine" else titles.get(arm, arm)
 
 
-def _latency(found: Findings) -> Iterator[Block]:
+def _latency(found: BundleFindings) -> Iterator[Block]:
     if not found.report.latency:
         yield Sentences(items=(ABSENT + found.report.missing.get("latency", ""),), points=False)
         return
@@ -82,7 +83,7 @@ def _latency(found: Findings) -> Iterator[Block]:
     yield Sentences(items=items, points=False)
 
 
-def _tried(found: Findings) -> Iterator[Block]:
+def _tried(found: BundleFindings) -> Iterator[Block]:
     report = found.report
     if report.choice is not None:
         yield Sentences(items=(report.choice.because,), points=False)
@@ -118,7 +119,7 @@ def _accuracy(report: Report) -> Iterator[Block]:
         yield from by_layer_blocks(report.by_layer)
     if report.sensitivity is not None:
         yield from sensitivity_blocks(report.sensitivity)
-    elif report.precision == "int8":
+    elif load_precision(report.precision).integer:
         text = "What each layer does alone was not examined, as nothing was asked of int8: `--max-drop`, `--min-sqnr`."
         yield Sentences(items=(text,), points=False)
     if report.task is not None:

@@ -4,20 +4,20 @@ import numpy as np
 
 from edgepress.calibration.affine import affine
 from edgepress.calibration.collect import Collector
-from edgepress.calibration.ranges import find_range
+from edgepress.calibration.ranges.distribution import find_range
 from edgepress.calibration.settled import Settled
 from edgepress.profiles.device.target import load_target
 
-SCHEME = load_target("server-cpu").scheme
+GRID = load_target("server-cpu").scheme.activation
 
 
 def samples_read(batches):
     """How many samples pass before it settles; all of them if it never does."""
 
     def ranges(tensors):
-        return {name: affine(*find_range([state], "mse", symmetric=False), SCHEME) for name, state in tensors.items()}
+        return {name: affine(*find_range([state], "mse", GRID), GRID) for name, state in tensors.items()}
 
-    collector, settled = Collector({"x": None}), Settled(ranges, SCHEME)
+    collector, settled = Collector({"x": None}), Settled(ranges, GRID)
     for batch in batches:
         collector.add({"x": batch}, {})
         if settled(collector):

@@ -12,7 +12,8 @@ from onnx import numpy_helper
 from edgepress.calibration.collect import collect
 from edgepress.calibration.feeds import checked, feeds_from_object
 from edgepress.exporter.capture.capture import capture
-from edgepress.exporter.quantization.quantizer import LIFTS, Quantizer
+from edgepress.exporter.quantization.lifts import LIFTS
+from edgepress.exporter.quantization.quantizer import Quantizer
 from edgepress.exporter.sources import load_source
 
 from ._cases import SCHEMES
@@ -61,7 +62,7 @@ def twin(path, result):
     ir.save(model, result)
 
 
-@pytest.mark.parametrize("lifts", [(), tuple(LIFTS)], ids=["no lifts", "all lifts"])
+@pytest.mark.parametrize("lifts", [(), LIFTS.names()], ids=["no lifts", "all lifts"])
 @pytest.mark.parametrize("name", SCHEMES)
 def test_the_int8_graph_passes_the_checker_and_full_shape_inference(example, name, lifts, tmp_path):
     write(example, SCHEMES[name], tmp_path / "int8.onnx", lifts)

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ....calibration.affine import weight_scales
+from ....calibration.affine import dequantized_weight, weight_scales
 from ....calibration.statistics import TensorStatistics
+from ....profiles.device.grid import Grid
 from ....profiles.device.target import Scheme
 from ...graphs.values import add_constant, constant, number
-from ..insert_qdq import BIAS_INPUT, dequantized_weight
-from ..placement import Placement, WeightSite
+from ..analysis.placement import Placement
+from ..analysis.weight_site import WeightSite
+from ..emitter import BIAS_INPUT
 from .lifted import Lifted
 
 if TYPE_CHECKING:
@@ -35,17 +37,19 @@ def lift(graph: ir.Graph, placement: Placement, statistics: Mapping[str, TensorS
         if site.node.op_type in CORRECTED and state is not None and state.channels is not None:
             bias = bias_of(site.node)
             if bias is None or bias.ndim == 1:
-                _correct(graph, site, bias, state.channels.mean())
+                _correct(graph, site, scheme.weight, bias, state.channels.mean())
                 before[str(site.node.name)] = bias
     return Lifted(note=f"{len(before)} layers", biases=before) if before else Lifted()
 
 
 def _correct(
-    graph: ir.Graph, site: WeightSite, bias: npt.NDArray[np.float32] | None, mean: npt.NDArray[np.float64]
+    graph: ir.Graph, site: WeightSite, grid: Grid, bias: npt.NDArray[np.float32] | None, mean: npt.NDArray[np.float64]
 ) -> None:
     weight = constant(site.node.inputs[site.weight])
     assert weight is not None
-    error = dequantized_weight(weight, weight_scales(weight, site.axis), site.axis).astype(np.float64) - weight
+    axis = site.scale_axis(grid)
+    rounded = dequantized_weight(weight, weight_scales(weight, axis, grid), axis, grid)
+    error = rounded.astype(np.float64) - weight
     shift = _mean_of_output(site.node, error, mean)
     new = (-shift if bias is None else bias - shift).astype(np.float32)
     value = add_constant(graph, f"{site.node.inputs[site.weight].name}_bias", new)  # type: ignore[union-attr]

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ....calibration.affine import STEPS, SYMMETRIC_LIMIT
+from ....calibration.affine import step
 from ....calibration.statistics import ChannelStatistics, TensorStatistics
 from ....profiles.device.target import Scheme
 from ...graphs.values import add_constant, constant, drop_unused, number
-from ..channel_domains import BIAS, WEIGHT, Domain, find_domains
-from ..placement import Placement
+from ..analysis.channel_domains import BIAS, WEIGHT, Domain, find_domains
+from ..analysis.placement import Placement
+from ..analysis.rounding_noise import geometric_mean, product_noise, rescaling
 from .lifted import Lifted
 
 if TYPE_CHECKING:
@@ -89,20 +90,15 @@ def _states(domain: Domain, placement: Placement, statistics: Mapping[str, Tenso
 def _best_scales(domain: Domain, states: States, sinks: list[ir.Node], scheme: Scheme) -> Values | None:
     activation = np.max([state.largest() for state in states.values()], axis=0)
     weight = np.max([np.abs(_columns(node)).max(axis=(1, 3)).reshape(-1) for node in sinks], axis=0)
-    usable = (activation > 0) & (weight > 0)
-    if not usable.any():
-        return None
-    ones = np.ones(len(weight))
-    best, least = None, (1 - GAIN) * _noise(domain, states, sinks, ones, scheme)
-    for alpha in ALPHAS:
-        scales = ones.copy()
-        scales[usable] = activation[usable] ** alpha / weight[usable] ** (1 - alpha)
-        scales[usable] /= scales[usable].max() if domain.bounds else np.exp(np.log(scales[usable]).mean())
-        scales = _within_bounds(domain, states, scales)
-        noise = _noise(domain, states, sinks, scales, scheme)
-        if noise < least:
-            best, least = scales, noise
-    return best
+    return rescaling(
+        activation,
+        weight,
+        ALPHAS,
+        lambda scales: _noise(domain, states, sinks, scales, scheme),
+        GAIN,
+        level=(lambda scales: float(scales.max())) if domain.bounds else geometric_mean,
+        within=lambda scales: _within_bounds(domain, states, scales),
+    )
 
 
 def _within_bounds(domain: Domain, states: States, scales: Values) -> Values:
@@ -114,23 +110,14 @@ def _within_bounds(domain: Domain, states: States, scales: Values) -> Values:
 
 
 def _noise(domain: Domain, states: States, sinks: list[ir.Node], scales: Values, scheme: Scheme) -> float:
-    """Expected squared error of what the sinks compute, a position: rounding of activations plus rounding of weights.
-
-    A uniform quantizer of step d adds d^2 / 12 to each element. Every quantized value of the domain is taken to reach
-    every sink, as along a residual stream.
-    """
-    ranges = np.asarray(list(_ranges(domain, states, scales).values()))
-    reach = np.abs(ranges).max(axis=1) / SYMMETRIC_LIMIT if scheme.symmetric else np.ptp(ranges, axis=1) / STEPS
+    """Of what the sinks compute. Every quantized value is taken to reach every sink, as along a residual stream."""
+    steps = [step(low, high, scheme.activation) for low, high in _ranges(domain, states, scales).values()]
     power = np.max([_power(state) for state in states.values()], axis=0) / scales**2
-    total = 0.0
-    for node in sinks:
-        weight = _columns(node)
-        groups, _, inside, taps = weight.shape
-        scaled = weight * scales.reshape(groups, 1, inside, 1)
-        steps = np.abs(scaled).max(axis=(2, 3)) / SYMMETRIC_LIMIT
-        total += float((reach**2).sum() * (scaled**2).sum() / 12)
-        total += float((steps**2 * power.reshape(groups, inside).sum(axis=1)[:, None]).sum() * taps / 12)
-    return total
+    weights = ((columns, len(columns)) for columns in map(_columns, sinks))
+    return sum(
+        product_noise(steps, power, columns * scales.reshape(groups, 1, -1, 1), scheme.weight)
+        for columns, groups in weights
+    )
 
 
 def _power(state: ChannelStatistics) -> Values:

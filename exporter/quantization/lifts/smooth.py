@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ....calibration.affine import STEPS, SYMMETRIC_LIMIT
+from ....calibration.affine import step
 from ....calibration.statistics import ChannelStatistics, TensorStatistics
 from ....profiles.device.target import Scheme
 from ...graphs.values import add_constant, constant, drop_unused
-from ..placement import Placement, WeightSite
+from ..analysis.placement import Placement
+from ..analysis.rounding_noise import geometric_mean, product_noise, rescaling
+from ..analysis.weight_site import WeightSite
 from .fold_scales import fold_of
 from .lifted import Lifted
 
@@ -78,43 +80,24 @@ def _groups(placement: Placement) -> dict[ir.Value, list[WeightSite]]:
     }
 
 
-def _input_rows(site: WeightSite) -> Values:
-    """The weight as (input channels, output channels)."""
+def _by_input(site: WeightSite) -> Values:
+    """The weight as (1, output channels, input channels, 1)."""
     weight = constant(site.node.inputs[site.weight])
     assert weight is not None
-    return (weight.T if site.axis == 0 else weight).astype(np.float64)
+    return (weight if site.axis == 0 else weight.T).astype(np.float64)[None, :, :, None]
 
 
 def _best_scales(channels: ChannelStatistics, sites: list[WeightSite], scheme: Scheme, gain: float) -> Values | None:
-    weights = np.concatenate([_input_rows(site) for site in sites], axis=1)
-    if len(weights) != len(channels.minimum):
+    weights, square = [_by_input(site) for site in sites], channels.mean_square()
+    if any(weight.shape[2] != len(channels.minimum) for weight in weights):
         return None
-    activation, weight = channels.largest(), np.abs(weights).max(axis=1)
-    usable = (activation > 0) & (weight > 0)
-    square = channels.mean_square()
-    best, least = None, (1 - gain) * _noise(channels, square, weights, np.ones(len(weights)), scheme)
-    for alpha in ALPHAS:
-        scales = np.ones(len(weights))
-        scales[usable] = activation[usable] ** alpha / weight[usable] ** (1 - alpha)
-        scales[usable] /= np.exp(np.log(scales[usable]).mean())
-        noise = _noise(channels, square, weights, scales, scheme)
-        if noise < least:
-            best, least = scales, noise
-    return best
+    largest = np.max([np.abs(weight).max(axis=(0, 1, 3)) for weight in weights], axis=0)
 
+    def noise(scales: Values) -> float:
+        power, steps = square / scales**2, [step(*_range(channels, scales), scheme.activation)]
+        return sum(product_noise(steps, power, w * scales[:, None], scheme.weight) for w in weights)
 
-def _noise(channels: ChannelStatistics, square: Values, weights: Values, scales: Values, scheme: Scheme) -> float:
-    """Expected squared error of the product, summed over outputs: rounding of activations plus rounding of weights.
-
-    A uniform quantizer of step d adds d^2 / 12 to each element; the two roundings are independent.
-    """
-    low, high = _range(channels, scales)
-    step = 2 * max(-low, high) / (2 * SYMMETRIC_LIMIT) if scheme.symmetric else (high - low) / STEPS
-    scaled = weights * scales[:, None]
-    weight_steps = np.abs(scaled).max(axis=0) / SYMMETRIC_LIMIT
-    of_activations = step**2 / 12 * float((scaled**2).sum())
-    of_weights = float((weight_steps**2).sum()) / 12 * float((square / scales**2).sum())
-    return of_activations + of_weights
+    return rescaling(channels.largest(), largest, ALPHAS, noise, gain, level=geometric_mean)
 
 
 def _range(channels: ChannelStatistics, scales: Values) -> tuple[float, float]:

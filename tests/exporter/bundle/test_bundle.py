@@ -13,17 +13,17 @@ import pytest
 
 from edgepress.backends.base import AxisRange, TensorSpec
 from edgepress.errors import InputError, VerificationError
+from edgepress.exporter.bundle.directory import new_directory
 from edgepress.exporter.bundle.manifest import (
     MANIFEST,
     Bundle,
     EngineEntry,
     Manifest,
-    Measured,
+    MeasuredEntry,
     ModelEntry,
     check_files,
     hash_files,
     load_bundle,
-    new_directory,
     sha256,
     write_manifest,
 )
@@ -65,7 +65,7 @@ def filled(path: Path, **changes: Any) -> Bundle:
         "minimum_sqnr_db": 19.5,
         "files": files,
         "tools": {"numpy": "2"},
-        "measured": Measured(date="now", evidence=(evidence,), metrics={}, environment={}, files=measured_files),
+        "measured": MeasuredEntry(date="now", evidence=(evidence,), metrics={}, environment={}, files=measured_files),
     }
     write_manifest(path, Manifest(**{**fields, **changes}))
     return load_bundle(path)

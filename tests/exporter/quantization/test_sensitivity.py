@@ -20,11 +20,11 @@ from edgepress.calibration.collect import collect
 from edgepress.calibration.feeds import checked
 from edgepress.calibration.statistics import Statistics
 from edgepress.exporter.capture.capture import capture
-from edgepress.exporter.quantization.insert_switches import switches
 from edgepress.exporter.quantization.layer_parity import layer_parity
 from edgepress.exporter.quantization.noise import Board, Noise, decibel, literal, measure_noise
 from edgepress.exporter.quantization.quantizer import Quantizer
 from edgepress.exporter.quantization.relax import EVALUATIONS, Requirement, fewest, relax
+from edgepress.exporter.quantization.switches import switches
 from edgepress.exporter.sources import Source, source_from_object
 from edgepress.profiles.budget.limits import Drop
 from edgepress.profiles.device.target import Scheme, load_target

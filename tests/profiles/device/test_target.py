@@ -89,7 +89,7 @@ def test_a_shipped_scheme_is_consistent(name: str) -> None:
     assert scheme.name == name
     assert scheme.source.strip()
     assert set(scheme.outputs) <= set(scheme.weighted)
-    assert not scheme.symmetric or scheme.activation == "int8"
+    assert (scheme.activation.bits, str(scheme.weight)) == (8, "int8 per channel")
     roles = [*scheme.weighted, *scheme.fused, *scheme.keep_scale, *scheme.around, *scheme.shared]
     assert len(set(roles)) == len(roles), "an operator has one role"
 
@@ -144,7 +144,7 @@ def test_jetson_is_the_orin_nano_8gb_with_jetpack_6_2() -> None:
 
 def test_tensorrt_is_symmetric_and_quantizes_the_skip_branch_only() -> None:
     scheme = _scheme("tensorrt")
-    assert (scheme.activation, scheme.symmetric, scheme.residual) == ("int8", True, "skip")
+    assert (scheme.activation.dtype, scheme.activation.symmetric, scheme.residual) == ("int8", True, "skip")
     assert (scheme.bias, scheme.weight_storage, scheme.outputs) == ("float", "float", ())
     # They become a Reduce layer, which has no integer arithmetic to gain from Q/DQ.
     assert not {"GlobalAveragePool", "ReduceMean"} & set(scheme.around)
@@ -154,7 +154,8 @@ def test_cpu_schemes_are_asymmetric_and_quantize_both_branches() -> None:
     types = {"openvino": "uint8", "onnxruntime-x86": "uint8", "onnxruntime-arm": "int8"}
     for name, activation in types.items():
         scheme = _scheme(name)
-        assert (scheme.activation, scheme.symmetric, scheme.residual) == (activation, False, "both"), name
+        assert (scheme.activation.dtype, scheme.activation.symmetric) == (activation, False), name
+        assert scheme.residual == "both"
         assert scheme.weight_storage == "integer"
         assert "Conv" in scheme.outputs
 
@@ -228,6 +229,22 @@ def test_a_path_takes_a_toolchain_too_and_may_hold_an_at_sign(tmp_path: Path) ->
     path = _write(folder, MINE)
     assert load_target(path).toolchain.name == "onnxruntime-1.31"
     assert load_target(f"{path}@openvino-2026.4").toolchain.name == "openvino-2026.4"
+
+
+def test_a_file_may_name_a_scheme_and_a_toolchain_of_its_own_beside_it(tmp_path: Path) -> None:
+    scheme = (ROOT / "schemes" / "openvino.toml").read_text().replace('name = "openvino"', 'name = "ours"')
+    (tmp_path / "ours.toml").write_text(scheme)
+    toolchain = (ROOT / "toolchains" / "openvino-2026.4.toml").read_text()
+    (tmp_path / "software.toml").write_text(toolchain.replace('name = "openvino-2026.4"', 'name = "software"'))
+    text = (ROOT / "targets" / "cpu.toml").read_text()
+    text = text.replace('scheme = "openvino"', 'scheme = "ours.toml"')
+    (tmp_path / "mine.toml").write_text(text.replace('toolchain = "openvino-2026.4"', 'toolchain = "software.toml"'))
+    target = load_target(str(tmp_path / "mine.toml"))
+    assert target.scheme is not None
+    assert (target.scheme.name, target.toolchain.name) == ("ours", "software")
+    (tmp_path / "ours.toml").write_text(scheme.replace("weighted", "wieghted"))
+    with pytest.raises(InputError, match=r"ours\.toml: `wieghted`: unknown key"):
+        load_target(str(tmp_path / "mine.toml"))
 
 
 def test_a_file_may_spell_out_its_toolchain(tmp_path: Path) -> None:

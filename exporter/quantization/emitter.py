@@ -1,38 +1,53 @@
-"""Insert explicit QuantizeLinear/DequantizeLinear pairs where a placement says, in the form a scheme wants."""
+"""Insert explicit QuantizeLinear/DequantizeLinear pairs where a placement says, in the form a scheme wants.
+
+The one writer of a placement: what is shipped and what layers are judged by differ in the wiring alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ...calibration.affine import SYMMETRIC_LIMIT, Affine, weight_scales
+from ...calibration.affine import Affine, quantize_weight, weight_scales
+from ...profiles.device.grid import Grid
 from ...profiles.device.target import Scheme
 from ..graphs.values import add_constant, as_float32, constant, free_name
-from .placement import Placement, WeightSite
+from .analysis.placement import Placement
+from .analysis.weight_site import WeightSite
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 INT32_MAX = float(np.iinfo(np.int32).max)
 BIAS_INPUT = 2
+# What input `index` of a reader gets: of the rounded value and the float one, in this order. Without a reader it is the
+# graph's output `index`. A bias is offered even where both are the same.
+Wire = Callable[["ir.Node | None", int, "ir.Value", "ir.Value"], "ir.Value"]
 
 
-class InsertQdqPass:
+def rounded(reader: ir.Node | None, index: int, on: ir.Value, off: ir.Value) -> ir.Value:
+    """The wiring of a graph that is shipped."""
+    return on
+
+
+class QdqEmitter:
     """Rewrites a graph in place; one instance a graph."""
 
-    def __init__(self, graph: ir.Graph, scheme: Scheme, ranges: Mapping[str, Affine]) -> None:
+    def __init__(self, graph: ir.Graph, scheme: Scheme, ranges: Mapping[str, Affine], wire: Wire = rounded) -> None:
         """Prepare.
 
         Args:
             graph: the float graph that the placement was made for.
             ranges: scale and zero point of each quantized value, by name.
+            wire: asked at each place where something is rounded.
         """
         self.graph = graph
         self.scheme = scheme
         self.ranges = ranges
+        self._wire = wire
         self._taken = {str(v.name) for node in graph for v in node.outputs} | set(graph.initializers)
 
     def run(self, placement: Placement) -> None:
@@ -48,25 +63,29 @@ class InsertQdqPass:
         assert value is not None and data is not None and data.name is not None
         weight = constant(value)
         assert weight is not None
-        scales = weight_scales(weight, site.axis)
+        scales = weight_scales(weight, site.scale_axis(self.scheme.weight), self.scheme.weight)
         bias = self._bias(site.node)
         if bias is not None:
             scales = self._wide_enough(scales, self.ranges[data.name].scale, bias)
             self._quantize_bias(site.node, scales * np.float32(self.ranges[data.name].scale), bias)
+        elif len(site.node.inputs) > BIAS_INPUT and (plain := site.node.inputs[BIAS_INPUT]) is not None:
+            self._replace(site.node, BIAS_INPUT, plain)
         self._replace(site.node, site.weight, self._weight_pair(value, weight, scales, site))
 
     def _weight_pair(
         self, value: ir.Value, weight: npt.NDArray[np.float32], scales: npt.NDArray[np.float32], site: WeightSite
     ) -> ir.Value:
-        """The dequantized weight: a stored int8 tensor, or the float one behind its own QuantizeLinear."""
+        """The dequantized weight: a stored integer tensor, or the float one behind its own QuantizeLinear."""
+        grid, axis = self.scheme.weight, site.scale_axis(self.scheme.weight)
         scale = self._constant(f"{value.name}_scale", scales)
-        zero = self._constant(f"{value.name}_zero_point", np.zeros(scales.shape, np.int8))
-        axis = {} if site.axis is None else {"axis": site.axis}
+        zero = self._constant(f"{value.name}_zero_point", np.zeros(scales.shape, _dtype(grid)))
+        how = {name: size for name, size in (("axis", axis), ("block_size", grid.block)) if size is not None}
         if self.scheme.weight_storage == "integer":
-            stored = self._constant(f"{value.name}_quantized", quantize_weight(weight, scales, site.axis))
+            integers = quantize_weight(weight, scales, axis, grid).astype(_dtype(grid))
+            stored = self._constant(f"{value.name}_quantized", integers)
         else:
-            stored = self._node("QuantizeLinear", [value, scale, zero], axis, f"{value.name}", site.node)
-        return self._node("DequantizeLinear", [stored, scale, zero], axis, f"{value.name}", site.node)
+            stored = self._node("QuantizeLinear", [value, scale, zero], how, f"{value.name}", site.node)
+        return self._node("DequantizeLinear", [stored, scale, zero], how, f"{value.name}", site.node)
 
     def _bias(self, node: ir.Node) -> npt.NDArray[np.float32] | None:
         """The bias to quantize; None where the scheme leaves it float or there is none to quantize."""
@@ -101,7 +120,7 @@ class InsertQdqPass:
     def _activation(self, value: ir.Value, readers: list[tuple[ir.Node, int]], *, everywhere: bool) -> None:
         affine = self.ranges[str(value.name)]
         scale = self._constant(f"{value.name}_scale", as_float32(affine.scale))
-        zero = self._constant(f"{value.name}_zero_point", np.asarray(affine.zero_point, self.scheme.activation))
+        zero = self._constant(f"{value.name}_zero_point", np.asarray(affine.zero_point, _dtype(self.scheme.activation)))
         uses = [(use.node, use.idx) for use in value.uses()] if everywhere else readers
         first = value.producer()
         quantized = self._node("QuantizeLinear", [value, scale, zero], {}, str(value.name), first, after=True)
@@ -109,23 +128,26 @@ class InsertQdqPass:
             "DequantizeLinear", [quantized, scale, zero], {}, str(value.name), quantized.producer(), after=True
         )
         for node, index in uses:
-            node.replace_input_with(index, result)
+            node.replace_input_with(index, self._wire(node, index, result, value))
         if everywhere and value.is_graph_output():
             self._become_output(value, result)
 
     def _become_output(self, value: ir.Value, result: ir.Value) -> None:
         """Give the graph the dequantized value under the name that its users know."""
-        name = value.name
+        name, index = value.name, output_index(value)
+        result = self._wire(None, index, result, value)
         value.name = self._unique(f"{name}_float")
         result.name = name
         result.shape, result.type = value.shape, value.type
-        outputs = self.graph.outputs
-        outputs[next(i for i, v in enumerate(outputs) if v is value)] = result
+        self.graph.outputs[index] = result
 
     def _replace(self, node: ir.Node, index: int, value: ir.Value) -> None:
         old = node.inputs[index]
-        node.replace_input_with(index, value)
-        if old is not None and old.is_initializer() and not old.uses() and not old.is_graph_output():
+        assert old is not None
+        if (wired := self._wire(node, index, value, old)) is old:
+            return
+        node.replace_input_with(index, wired)
+        if old.is_initializer() and not old.uses() and not old.is_graph_output():
             del self.graph.initializers[str(old.name)]
 
     def _node(
@@ -162,26 +184,15 @@ class InsertQdqPass:
         return found
 
 
-def quantize_weight(
-    weight: npt.NDArray[np.float32], scales: npt.NDArray[np.float32], axis: int | None
-) -> npt.NDArray[np.int8]:
-    """round(w / scale) in -127..127, with one scale for each index of `axis`."""
-    integers: npt.NDArray[np.float32] = np.rint(weight / _along(scales, weight.ndim, axis)).clip(
-        -SYMMETRIC_LIMIT, SYMMETRIC_LIMIT
-    )
-    return integers.astype(np.int8)
+def output_index(value: ir.Value) -> int:
+    """Which of the graph's outputs a value is."""
+    graph = value.graph
+    assert graph is not None
+    return next(index for index, output in enumerate(graph.outputs) if output is value)
 
 
-def dequantized_weight(
-    weight: npt.NDArray[np.float32], scales: npt.NDArray[np.float32], axis: int | None
-) -> npt.NDArray[np.float32]:
-    """What the runtime sees of the weight once it is int8."""
-    return quantize_weight(weight, scales, axis) * _along(scales, weight.ndim, axis)
+def _dtype(grid: Grid) -> npt.DTypeLike:
+    """The grid's integer type for numpy, which has none of 4 bits itself."""
+    import onnx_ir as ir
 
-
-def _along(scales: npt.NDArray[np.float32], rank: int, axis: int | None) -> npt.NDArray[np.float32]:
-    """The scales in a shape that broadcasts along the axis."""
-    shape = [1] * rank
-    if axis is not None:
-        shape[axis] = -1
-    return scales.reshape(shape)
+    return ir.DataType[grid.dtype.upper()].numpy()

@@ -1,0 +1,69 @@
+"""How the directory of a bundle comes to exist: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ...errors import InputError
+from .manifest import MANIFEST
+
+
+@contextmanager
+def new_directory(destination: Path, *, force: bool) -> Iterator[Path]:
+    """A temporary directory beside the destination that becomes it when the block ends well, and vanishes otherwise.
+
+    Raises:
+        InputError: the destination exists and `force` is not set, or its parent is not writable.
+    """
+    check_destination(destination, force=force)
+    made = [parent for parent in destination.absolute().parents if not parent.exists()]
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
+    try:
+        work.chmod(0o755)
+        yield work
+        _move_into_place(work, destination)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        for parent in made:
+            with suppress(OSError):  # not empty: the bundle, or another process's, is in it
+                parent.rmdir()
+
+
+def check_destination(destination: Path, *, force: bool) -> None:
+    """Fail before any work is done where the bundle could not be written.
+
+    Raises:
+        InputError: it exists and `force` is not set, is not a bundle that may be replaced, or cannot be created.
+    """
+    if destination.exists() or destination.is_symlink():
+        if not force:
+            raise InputError(
+                f"{destination} exists.", hint="Replace it whole with --force, or choose another --output."
+            )
+        if not (destination / MANIFEST).is_file() and (not destination.is_dir() or any(destination.iterdir())):
+            raise InputError(f"{destination} exists and is not a bundle; --force replaces bundles only.")
+    parent = next(p for p in destination.absolute().parents if p.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"{parent} is not a writable directory.", hint="Choose another --output.")
+
+
+def _move_into_place(work: Path, destination: Path) -> None:
+    """Rename; an old bundle is set aside first and put back if the rename fails or is interrupted."""
+    if not destination.exists():
+        work.rename(destination)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{destination.name}.old.", dir=destination.parent))
+    old = aside / "bundle"
+    try:
+        destination.rename(old)
+        work.rename(destination)
+    finally:
+        if old.exists() and not destination.exists():
+            old.rename(destination)
+        shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,85 @@
+"""What rounding adds to the result of a product, predicted; and the rescaling of its channels that makes it least.
+
+A uniform quantizer of step d adds d^2 / 12 to each element, and the roundings of activation and weight are independent.
+Dividing channel c of the activation by s_c and multiplying what reads it leaves the product as it is, but not its
+noise: s_c is tried at several strengths, as in SmoothQuant (Xiao et al. 2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ....calibration.affine import along, weight_scales
+from ....profiles.device.grid import Grid
+
+Values = npt.NDArray[np.float64]
+
+
+def product_noise(steps: Sequence[float], power: Values, weight: Values, grid: Grid) -> float:
+    """Expected squared error of a product, a position, summed over its outputs.
+
+    Args:
+        steps: of the activations that reach it.
+        power: E[x^2] of each input channel, shape (groups * inputs of a group,).
+        weight: (groups, outputs of a group, inputs of a group, taps).
+        grid: of the weight.
+    """
+    groups, _, inputs, taps = weight.shape
+    of_activations = float(np.square(steps).sum()) / 12 * float((weight**2).sum())
+    squares = _weight_steps(weight, grid) ** 2
+    # Where a step holds for all taps it is there once.
+    times = taps // squares.shape[3]
+    of_weights = float((squares * power.reshape(groups, 1, inputs, 1)).sum()) * times / 12
+    return float(of_activations + of_weights)
+
+
+def _weight_steps(weight: Values, grid: Grid) -> Values:
+    """The step of each weight, in a shape that broadcasts to (groups, outputs, inputs, 1 or taps)."""
+    if grid.block is None:
+        shared = (2, 3) if grid.granularity == "channel" else None
+        largest: Values = np.abs(weight).max(axis=shared, keepdims=True)
+        return np.broadcast_to(largest, (*weight.shape[:2], 1, 1)) / grid.largest
+    scales = weight_scales(weight.astype(np.float32), 2, grid)
+    return along(scales, weight.shape, 2, grid).astype(np.float64)
+
+
+def rescaling(
+    activation: Values,
+    weight: Values,
+    strengths: Sequence[float],
+    noise: Callable[[Values], float],
+    gain: float,
+    *,
+    level: Callable[[Values], float],
+    within: Callable[[Values], Values] = lambda scales: scales,
+) -> Values | None:
+    """The divisors of the channels with the least noise; None where they do not pay.
+
+    Args:
+        activation, weight: largest |x| and |w| of each channel; one where either is 0 is left alone.
+        strengths: exponents alpha to try, s = activation^alpha / weight^(1 - alpha).
+        noise: predicted with these divisors.
+        gain: share of the noise that must go.
+        level: what of the divisors becomes 1.
+        within: what else is required of them.
+    """
+    usable = (activation > 0) & (weight > 0)
+    if not usable.any():
+        return None
+    best, least = None, (1 - gain) * noise(np.ones(len(weight)))
+    for alpha in strengths:
+        scales = np.ones(len(weight))
+        scales[usable] = activation[usable] ** alpha / weight[usable] ** (1 - alpha)
+        scales[usable] /= level(scales[usable])
+        scales = within(scales)
+        if (predicted := noise(scales)) < least:
+            best, least = scales, predicted
+    return best
+
+
+def geometric_mean(values: Values) -> float:
+    """Of positive values."""
+    return float(np.exp(np.log(values).mean()))

@@ -1,0 +1,113 @@
+"""Make every rounding of a quantized graph a switch, so that one session answers for any choice of layers.
+
+The graph gets a boolean input with one element for each place where it rounds: a node that reads an activation
+quantized, or a quantized weight, with the bias that belongs to it. Where it is false, the float value goes in. What a
+placement quantizes is then a vector, and trying another placement costs a run, not a new graph and session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ...calibration.affine import Affine
+from ...profiles.device.target import Scheme
+from ..graphs.values import add_constant, constant
+from .analysis.placement import Placement
+from .emitter import BIAS_INPUT, QdqEmitter, output_index
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+SWITCHES = "edgepress_switches"
+# A place that rounds: (node, input index) that reads an activation quantized, or (node, WEIGHT). A value that leaves
+# the graph quantized is read by ("", its index among the outputs).
+Switch = tuple[str, int]
+WEIGHT = -1
+Biases = Mapping[str, "npt.NDArray[np.float32] | None"]
+
+
+def switches(placement: Placement) -> list[Switch]:
+    """Every place where the placement rounds, in the order of the graph's own lists."""
+    places = [(str(site.node.name), WEIGHT) for site in placement.weights]
+    for value in placement.edges:
+        places += [(str(node.name), index) for node, index in _readers(placement, value)]
+        if value in placement.everywhere and value.is_graph_output():
+            places.append(("", output_index(value)))
+    return places
+
+
+def insert_switches(
+    graph: ir.Graph, placement: Placement, scheme: Scheme, ranges: Mapping[str, Affine], biases: Biases
+) -> list[Switch]:
+    """Quantize a graph in place as it would be shipped, with a switch at each place.
+
+    Args:
+        graph: the float graph, lifted, that the placement is of.
+        ranges: scale and zero point of each quantized value, by name.
+        biases: the bias before, of each node whose present one makes up for the rounding of its weight: it must go with
+            that.
+
+    Returns:
+        Which element of the input is which.
+    """
+    places = switches(placement)
+    wiring = _Wiring(graph, placement, places, biases)
+    QdqEmitter(graph, scheme, ranges, wiring.wire).run(placement)
+    graph.inputs.append(wiring.vector)
+    return places
+
+
+class _Wiring:
+    """Puts a Where at each place."""
+
+    def __init__(self, graph: ir.Graph, placement: Placement, places: list[Switch], biases: Biases) -> None:
+        import onnx_ir as ir
+
+        self.vector = ir.Value(name=SWITCHES, type=ir.TensorType(ir.DataType.BOOL), shape=ir.Shape([len(places)]))
+        self._graph, self._biases = graph, biases
+        self._weighted = {site.node for site in placement.weights}
+        self._conditions = {switch: self._condition(index) for index, switch in enumerate(places)}
+
+    def wire(self, reader: ir.Node | None, index: int, on: ir.Value, off: ir.Value) -> ir.Value:
+        """The rounded value where the switch is on, else the float one; just the value where they are the same."""
+        import onnx_ir as ir
+
+        switch = (str(reader.name) if reader is not None else "", index)
+        if reader in self._weighted and constant(off) is not None:
+            switch = (switch[0], WEIGHT)
+            off = self._bias_before(switch[0], off) if index == BIAS_INPUT else off
+        if on is off:
+            return on
+        node = ir.node("Where", [self._conditions[switch], on, off])
+        if reader is not None:
+            self._graph.insert_before(reader, node)
+        else:
+            self._graph.insert_after(on.producer(), node)  # type: ignore[arg-type]
+        return node.outputs[0]
+
+    def _bias_before(self, name: str, present: ir.Value) -> ir.Value:
+        """The bias that goes with the float weight."""
+        if name not in self._biases:
+            return present
+        before, array = self._biases[name], constant(present)
+        assert array is not None
+        return add_constant(self._graph, f"{present.name}_before", np.zeros_like(array) if before is None else before)
+
+    def _condition(self, index: int) -> ir.Value:
+        import onnx_ir as ir
+
+        place = add_constant(self._graph, f"{SWITCHES}_{index}", np.asarray(index, np.int64))
+        node = ir.node("Gather", [self.vector, place], name=f"{SWITCHES}/{index}")
+        self._graph.insert_before(self._graph[0], node)
+        return node.outputs[0]
+
+
+def _readers(placement: Placement, value: ir.Value) -> list[tuple[ir.Node, int]]:
+    """Who reads the value quantized: all of its consumers, or those that the placement names."""
+    if value in placement.everywhere:
+        return [(use.node, use.idx) for use in value.uses()]
+    return placement.edges[value]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgepress.backends.registry import backend_names
-from edgepress.profiles.device.target import Precision, Scheme, Target, Toolchain, load_target, target_names
+from edgepress.profiles.device.precision import PrecisionName
+from edgepress.profiles.device.target import Scheme, Target, Toolchain, load_target, target_names
 
 _TARGETS = [load_target(name) for name in target_names()]
 # Schemes lie in files of their own, and targets name them; `test_no_scheme_is_left_out` sees that none is missing here.
@@ -25,7 +26,7 @@ class Case:
     """
 
     backend: str
-    precision: Precision
+    precision: PrecisionName
     scheme: Scheme | None = None
     fits: bool = True
 

@@ -17,7 +17,8 @@ from onnx import TensorProto, helper
 from edgepress.backends.base import Array, Backend, Engine, Feed, Graph, TensorSpec
 from edgepress.backends.registry import backend_names, load_backend
 from edgepress.errors import InputError, UnservedError
-from edgepress.profiles.device.target import Precision, Target
+from edgepress.profiles.device.precision import PrecisionName
+from edgepress.profiles.device.target import Target
 from edgepress.profiles.findings.layers import coverage
 from edgepress.profiles.findings.parity import parity, worst
 
@@ -27,7 +28,7 @@ from ._graphs import KINDS, PRODUCTS, feed, to_the_letter
 # Agreement of two float32 runtimes that sum in another order, measured 137 dB and more; and of integer kernels with the
 # same graph computed in float, 140 dB, or 45 dB where what is float between them runs in bf16. A scale that is wrong by
 # a tenth leaves 20 dB.
-AGREEMENT_DB: dict[Precision, float] = {"fp32": 100.0, "int8": 30.0}
+AGREEMENT_DB: dict[PrecisionName, float] = {"fp32": 100.0, "int8": 30.0}
 both_networks = pytest.mark.parametrize("kind", KINDS)
 in_float = pytest.mark.parametrize("case", FLOATS, ids=str, indirect=True)
 

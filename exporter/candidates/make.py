@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ...backends.base import Array, Feed, Graph
+from ...backends.base import Array, Feed, Graph, Session
 from ...backends.places import Local, Place, Reference
 from ...backends.registry import load_backend
 from ...errors import RefusedError, VerificationError
@@ -26,7 +27,9 @@ from ..sources.score import score
 from ..workshop import Workshop
 from .candidate import Candidate, Refused
 from .judge import built_evidence, check_golden, directory_bytes, judged, looked_into
+from .link import StrayingError, linked
 from .lower import Lowering, NothingToQuantizeError, float_candidate
+from .samples import JudgingSamples, judging_samples
 
 # What a precision may fail with where another one may still get through.
 FAILURES = (VerificationError, NothingToQuantizeError, RefusedError)
@@ -58,11 +61,28 @@ class Maker:
     def made(self, precision: PrecisionName) -> Candidate | Refused:
         """A precision with all that can be known of it; Refused where another one may still get through."""
         try:
-            candidate = self.lowered(precision)
-            for step in (self.checked, self.compiled, self.finished):
-                candidate = step(candidate)
+            return self._through(precision)
+        except StrayingError as error:
+            if not load_precision(precision).integer or self.recipe.lifts is not None:
+                return Refused(precision=precision, error=error)
+            return self._plain(precision, error)
         except FAILURES as error:
             return Refused(precision=precision, error=error)
+
+    def _plain(self, precision: PrecisionName, strayed: StrayingError) -> Candidate | Refused:
+        """Once more without lifts: what they write into a graph is what compilers see least, and so confuse."""
+        maker = replace(self, recipe=replace(self.recipe, lifts=()))
+        try:
+            candidate = maker._through(precision)
+        except FAILURES:
+            return Refused(precision=precision, error=strayed)
+        return replace(candidate, notes=(*candidate.notes, f"No lifts: with them, {strayed.message}"))
+
+    def _through(self, precision: PrecisionName) -> Candidate:
+        """Every step, in order."""
+        candidate = self.lowered(precision)
+        for step in (self.checked, self.compiled, self.finished):
+            candidate = step(candidate)
         return candidate
 
     def finished(self, candidate: Candidate) -> Candidate:
@@ -110,8 +130,7 @@ class Maker:
             self.watch(unbuilt)
             return unbuilt
         self.advance(None, f"{candidate.precision} engine")
-        directory = self.workshop.scratch / f"{candidate.precision}-engine"
-        directory.mkdir()
+        directory = Path(tempfile.mkdtemp(prefix=f"{candidate.precision}-engine-", dir=self.workshop.scratch))
         engine = place.compile(candidate.graph, target, directory, candidate.precision)
         notes = [*candidate.notes, *engine.notes]
         if not load_backend(target.backend).deterministic:
@@ -138,10 +157,24 @@ class Maker:
         runs = place.runs(candidate.graph, self.target, candidate.precision, candidate.engine)
         assert runs is not None
         candidate = replace(candidate, runs=runs)
-        candidate = judged(candidate, golden, self.workshop.open(runs, place), place, self.target)
+        session = self.workshop.open(runs, place)
+        candidate = judged(candidate, golden, session, place, self.target)
+        if place.itself:
+            candidate = self._linked(candidate, session, place)
         candidate = looked_into(candidate, golden, place, self.target)
         self.watch(candidate)
         return candidate
+
+    def _linked(self, candidate: Candidate, session: Session, place: Place) -> Candidate:
+        """The candidate, whose engine was held against its own graph on real samples."""
+        self.advance(None, f"{candidate.precision}, engine against graph")
+        reference = Reference()
+        graph = reference.runs(candidate.graph, self.target, candidate.precision, None)
+        with reference.open(graph, self.workshop.threads) as own:
+            return linked(candidate, session, own, self._samples(), place, self.target)
+
+    def _samples(self) -> JudgingSamples:
+        return judging_samples(self.source, self.target, self.recipe, self.captured, self.workshop)
 
     def scored(self, candidate: Candidate) -> Candidate:
         """The candidate with the user's metric.
@@ -203,6 +236,7 @@ class Maker:
             target=self.target.making(precision),
             recipe=self.recipe,
             captured=self.captured,
+            samples=self._samples(),
             scratch=self.workshop.scratch,
             threads=self.workshop.threads,
             score=partial(self._score, precision) if asked else None,

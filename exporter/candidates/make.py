@@ -200,7 +200,7 @@ class Maker:
         return Lowering(
             precision=precision,
             source=self.source,
-            target=self.target,
+            target=self.target.making(precision),
             recipe=self.recipe,
             captured=self.captured,
             scratch=self.workshop.scratch,

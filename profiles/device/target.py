@@ -184,6 +184,13 @@ class Target:
         """The ONNX opset this target is given."""
         return self.toolchain.opset
 
+    def making(self, precision: PrecisionName) -> Target:
+        """The target with the scheme that makes a precision, whose own grid of weights replaces the scheme's."""
+        made = load_precision(precision)
+        if self.scheme is None or made.weights is None or made.scheme_grid:
+            return self
+        return replace(self, scheme=replace(self.scheme, weight=made.weights))
+
     @property
     def integers(self) -> tuple[PrecisionName, ...]:
         """The precisions that its scheme makes, best first."""

@@ -264,7 +264,11 @@ class Maker:
         target = self.target
         why = f"not built here, because {reason}"
         absent = Evidence(
-            claim=f"The engine is {why}", kind="absent", tool=target.backend, machine=str(self.workshop.place.machine)
+            about="engine",
+            claim=f"The engine is {why}",
+            kind="absent",
+            tool=target.backend,
+            machine=str(self.workshop.place.machine),
         )
         name = f"{self.source.name}-{target.name}"
         todo = f"The engine is {why}. Copy the bundle to the device and run there: edgepress build {name}"
@@ -286,6 +290,7 @@ def stood_in(candidate: Candidate, target: Target) -> Candidate:
         return candidate.without("parser", f"No parser judged the graph: {name} is not installed here.")
     refuse(place.check(candidate.graph, stand_in), target.name, by=f" (by the parser of {name})")
     accepted = Evidence(
+        about="graph",
         claim=f"The parser of {name} accepts model.onnx, as a stand-in for {target.backend} on the device",
         kind="emulated",
         tool=load_backend(name).available().version,

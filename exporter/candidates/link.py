@@ -50,6 +50,7 @@ def linked(
         f"{samples}, the graph itself {ours.sqnr_db:.1f} dB"
     )
     proof = Evidence(
+        about="engine",
         claim=claim,
         kind=place.evidence(target),
         tool=place.tool(target),

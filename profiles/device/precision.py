@@ -124,6 +124,8 @@ def _registered(name: str) -> Precision:
     registered = PRECISIONS.load(name)
     if not isinstance(registered, Precision) or registered.name != name:
         raise InputError(f"What is registered as the precision {name!r} is {registered!r}, which is no such Precision.")
+    if registered.exact:
+        raise InputError(f"The precision {name!r} of another package has rank 0, and that is FP32's alone.")
     return registered
 
 

@@ -31,6 +31,7 @@ INT4 = Precision(
     name="int4", title="int4", rank=4, integer=True, storage="float32", needs_data=True, least_db=8.0, golden_db=2.0,
     weights=Grid(bits=4, signed=True, symmetric=True, granularity="block", block=32),
 )
+FP64 = Precision(name="fp64", title="fp64", rank=0, integer=False, storage="float32", needs_data=False, least_db=90.0)
 INT8 = Precision(name="int8", title="int8", rank=4, integer=False, storage="float32", needs_data=False, least_db=8.0)
 """
 
@@ -163,6 +164,7 @@ def test_one_that_was_added_must_earn_its_place_against_those_more_exact(registe
     [
         ("int8", "other_precisions:INT8", InputError, "int8, which edgepress has itself"),
         ("int2", "other_precisions:INT4", InputError, "'int2'"),
+        ("fp64", "other_precisions:FP64", InputError, "rank 0"),
         ("int4", "other_precisions:Grid", InputError, "no such Precision"),
         ("int4", "other_precisions:MISSING", UnservedError, "does not import"),
     ],

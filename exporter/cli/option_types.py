@@ -44,9 +44,9 @@ class PrecisionOption(click.ParamType[str]):
         return self._choice().shell_complete(ctx, param, incomplete)
 
     def _choice(self) -> click.Choice[str]:
-        from ...profiles.device.precision import precisions
+        from ...profiles.device.precision_names import precision_names
 
-        return click.Choice(["auto", *(precision.name for precision in reversed(precisions()))])
+        return click.Choice(["auto", *precision_names()])
 
 
 class Decibel(click.ParamType[float]):

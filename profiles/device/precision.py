@@ -16,11 +16,11 @@ from pydantic import AfterValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
 from ...errors import InputError
-from ..registry import Registry, unknown_name
+from ..registry import unknown_name
 from .files import read, stems, validate
 from .grid import Grid
+from .precision_names import PRECISIONS
 
-PRECISIONS = Registry("edgepress.precisions", "precision")
 # What stands beside precisions where one is asked for, or where latencies are told apart by name.
 RESERVED = ("auto", "engine", "torch")
 _BITS = {"float32": 32, "float16": 16}

@@ -69,7 +69,7 @@ def test_who_does_not_have_the_package_is_told_what_is_unknown(
     command: Callable[..., Ran], small: Path, tmp_path: Path, package: dict[str, str]
 ) -> None:
     offered = command("export", "--help", cwd=tmp_path, env=package).out
-    assert "[auto|loose8|int8|bf16|half|fp16|fp32]" in offered
+    assert "[auto|int8|bf16|fp16|fp32|half|loose8]" in offered
     ran = command("export", small, "-t", "mine.toml", cwd=tmp_path)
     ran.failed(1, "mine.toml: `precisions.0`", "'int8', 'bf16', 'fp16' or 'fp32'")
     unknown = command("export", small, "-t", "cpu", "--precision", "half", cwd=tmp_path)

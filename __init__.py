@@ -19,11 +19,12 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 if TYPE_CHECKING:
     from .backends.base import AxisRange
     from .errors import EdgepressError, InputError, UnservedError, VerificationError
-    from .exporter.api import export
+    from .exporter.api import export, export_all
     from .exporter.bundle.build import build_bundle
     from .exporter.bundle.manifest import Bundle, load_bundle
     from .exporter.bundle.verify import verify_bundle
-    from .exporter.recipe import TrainingSettings
+    from .exporter.recipe import Recipe, TrainingSettings
+    from .exporter.recipe_file import load_recipe
     from .profiles.device.target import Target, load_target
 
 _HOME = {
@@ -31,13 +32,16 @@ _HOME = {
     "Bundle": ".exporter.bundle.manifest",
     "EdgepressError": ".errors",
     "InputError": ".errors",
+    "Recipe": ".exporter.recipe",
     "Target": ".profiles.device.target",
     "TrainingSettings": ".exporter.recipe",
     "UnservedError": ".errors",
     "VerificationError": ".errors",
     "build_bundle": ".exporter.bundle.build",
     "export": ".exporter.api",
+    "export_all": ".exporter.api",
     "load_bundle": ".exporter.bundle.manifest",
+    "load_recipe": ".exporter.recipe_file",
     "load_target": ".profiles.device.target",
     "verify_bundle": ".exporter.bundle.verify",
 }
@@ -47,13 +51,16 @@ __all__ = [
     "Bundle",
     "EdgepressError",
     "InputError",
+    "Recipe",
     "Target",
     "TrainingSettings",
     "UnservedError",
     "VerificationError",
     "build_bundle",
     "export",
+    "export_all",
     "load_bundle",
+    "load_recipe",
     "load_target",
     "verify_bundle",
 ]

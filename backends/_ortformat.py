@@ -14,7 +14,7 @@ from typing import Any
 
 Arguments = tuple[tuple[int, int], ...]
 Strings = tuple[tuple[bytes, Arguments], ...]
-Table = tuple[tuple[bytes, Strings], ...]
+OperatorTable = tuple[tuple[bytes, Strings], ...]
 
 _RESOLVER_SLOT = 10  # vtable offset of InferenceSession.kernel_type_str_resolver, its fourth field
 
@@ -42,7 +42,7 @@ def _start(content: bytes, table: int) -> int:
     return min(table, table - int(struct.unpack_from("<i", content, table)[0]))
 
 
-def _read(resolver: Any) -> Table:
+def _read(resolver: Any) -> OperatorTable:
     """The entries of the table, sorted by operator and by type string; arguments keep their order."""
     entries = (resolver.OpKernelTypeStrArgs(i) for i in range(resolver.OpKernelTypeStrArgsLength()))
     return tuple(sorted((entry.OpId(), _strings(entry)) for entry in entries))
@@ -58,7 +58,7 @@ def _arguments(pair: Any) -> Arguments:
     return tuple((argument.ArgType(), argument.Index()) for argument in found)
 
 
-def _written(table: Table) -> bytes:
+def _written(table: OperatorTable) -> bytes:
     """A FlatBuffer whose root is the KernelTypeStrResolver; children come before their parents."""
     builder = import_module("flatbuffers").Builder(1024)
     entries = []

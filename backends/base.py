@@ -189,12 +189,14 @@ class Backend(abc.ABC):
     Attributes:
         name: the entry-point name.
         modules: what it imports of the vendor's when it opens an engine.
+        packages: distributions whose versions decide its engines and figures.
         finishes_on_device: where this machine cannot compile, `recipe_files` lets the device do it.
         deterministic: compiling the same graph twice gives the same bytes.
     """
 
     name: str
     modules: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
     deterministic: bool = True
     finishes_on_device: bool = False
 

@@ -80,6 +80,7 @@ class OnnxRuntime(Backend):
 
     name = "onnxruntime"
     modules = ("onnxruntime",)
+    packages = ("onnxruntime",)
 
     def available(self) -> Availability:
         """Compiles and runs wherever it is installed."""

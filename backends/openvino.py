@@ -36,6 +36,7 @@ class OpenVino(Backend):
 
     name = "openvino"
     modules = ("openvino",)
+    packages = ("openvino",)
 
     def available(self) -> Availability:
         """Compiles and runs wherever it is installed; whether a device is there is seen when it is opened."""
@@ -68,7 +69,7 @@ class OpenVino(Backend):
         return OpenVinoSession(engine, _compiled(engine, threads))
 
     def native_float(self, target: Target) -> PrecisionName:
-        """bf16 on machines with AMX; an engine of precision `bf16` is opened that way, one of `fp32` in float32."""
+        """bf16 with AMX or AVX-512 BF16; an engine of precision `bf16` is opened that way, one of `fp32` in float32."""
         device = str(target.options.get("device", "CPU"))
         return _native_float(device) if self.available().run and device == "CPU" else "fp32"
 
@@ -146,7 +147,7 @@ def _compiled(engine: Engine, threads: int | None, **settings: object) -> Any:
     _need_device(device)
     settings["PERFORMANCE_HINT"] = "LATENCY"
     if load_precision(engine.precision).exact:
-        settings["INFERENCE_PRECISION_HINT"] = "f32"  # on AMX machines OpenVINO would choose bf16
+        settings["INFERENCE_PRECISION_HINT"] = "f32"  # where the processor has bf16 OpenVINO would choose it
     if threads is not None and device == "CPU":
         settings["INFERENCE_NUM_THREADS"] = threads
     _need_model(engine.path)

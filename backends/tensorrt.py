@@ -120,6 +120,7 @@ class TensorRt(_Shared):
     name = "tensorrt"
     module = "tensorrt"
     modules = (module,)
+    packages = ("tensorrt",)
     title = "TensorRT"
     remedy = "On a Jetson it is part of JetPack: use the system's python3; elsewhere pip install 'edgepress[tensorrt]'."
     builds_without_device = False
@@ -147,6 +148,7 @@ class TensorRtRtx(_Shared):
     name = "tensorrt-rtx"
     module = "tensorrt_rtx"
     modules = (module,)
+    packages = ("tensorrt-rtx",)
     title = "TensorRT-RTX"
     remedy = "Run pip install 'edgepress[rtx]'."
     builds_without_device = True

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Ge, Gt, Lt
 
 from ..backends.base import AxisRange
 from ..errors import InputError
-from ..profiles.budget.budget import REGRESSION, Budget, limit
-from ..profiles.budget.limits import Drop, LatencyLimit, SizeLimit
+from ..profiles.budget.budget import REGRESSION, Budget
 from ..profiles.device.precision import PrecisionName, load_precision
 from ..profiles.device.target import Target
 
@@ -82,10 +81,8 @@ class Recipe:
         exclude: node names, operator types or shell patterns of either that stay float.
         axes: ranges of free axes; the others are 1 : the example's size : 8 times that.
         minimum_sqnr_db: agreement below which nothing is shipped; None is the precision's own `least_db`.
-        max_drop: most that `evaluate()` may lose against the model as given; None asks for nothing.
-        max_latency: most that one inference may take on this machine; None asks for nothing.
-        max_size: most bytes of the engine; None asks for nothing.
-        limits: further limits by the names that `--budget` knows, such as latency_p99, accuracy or coverage.
+        budget: what the bundle may cost, by the names that `--budget` knows: latency_p90, size, accuracy_drop and more.
+            A limit of accuracy_drop decides which layers stay float; a search is led by all of them.
         prune: share of the model's MACs to remove before capture, 0..1; None prunes nothing.
         pruned: units that groups keep, by their names in the report, as `"stem.conv1" = 24`, 0 for a block that goes
             whole. An export that prunes writes what it chose; with these, `prune` chooses nothing and applies them.
@@ -109,10 +106,7 @@ class Recipe:
     exclude: tuple[str, ...] = ()
     axes: Mapping[str, AxisRange] = field(default_factory=dict)
     minimum_sqnr_db: float | None = None
-    max_drop: Drop | None = None
-    max_latency: LatencyLimit | None = None
-    max_size: SizeLimit | None = None
-    limits: Mapping[str, str] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)
     prune: Annotated[float, Gt(0), Lt(1)] | None = None
     pruned: Mapping[str, Annotated[int, Ge(0)]] = field(default_factory=dict)
     importance: str = "auto"
@@ -136,18 +130,12 @@ class Recipe:
             raise InputError("`distill` and `prune` were both given; a student is shipped as student() makes it.")
         if self.pruned and self.prune is None:
             raise InputError("`pruned` has widths, and `prune` is missing: the share of the MACs that they remove.")
-        timed = [name for name in self.budget.limits() if name.startswith("latency") or name == "speedup"]
+        timed = [name for name in self.budget.limits if name.startswith("latency") or name == "speedup"]
         if timed and not self.measure:
-            name = "max_latency" if self.max_latency is not None else timed[0]
-            raise InputError(f"`{name}` needs a measurement, and measuring is switched off (`measure`).")
-        if relative := [name for name in self.limits if name.endswith(REGRESSION)]:
+            also = ", which `max_latency` sets," if timed[0].startswith("latency") else ""
+            raise InputError(f"`{timed[0]}`{also} needs a measurement, and measuring is switched off (`measure`).")
+        if relative := [name for name in self.budget.limits if name.endswith(REGRESSION)]:
             raise InputError(f"`{relative[0]}` is against a baseline, which a recipe does not have: use --budget.")
-
-    @property
-    def budget(self) -> Budget:
-        """What the bundle may cost."""
-        more = {name: limit(name, text) for name, text in self.limits.items()}
-        return Budget(latency=self.max_latency, size=self.max_size, drop=self.max_drop, more=more)
 
     def least_sqnr_db(self, precision: PrecisionName) -> float:
         """The agreement an engine must reach: int8 on calibration samples, floats on golden inputs."""
@@ -157,23 +145,6 @@ class Recipe:
         """The agreement an engine of this precision must reach on the golden inputs."""
         least, enough = self.least_sqnr_db(precision), load_precision(precision).golden_db
         return least if enough is None else min(enough, least)
-
-
-# Limits that a search and the choice of layers are led by are fields of their own.
-_LEADING = {"size": "max_size", "accuracy_drop": "max_drop"}
-
-
-def budget_settings(given: Mapping[str, str]) -> dict[str, Any]:
-    """Limits by name as settings of a recipe.
-
-    Raises:
-        InputError: an unknown name or unit; the nearest one is named.
-    """
-    parsed = {name: limit(name, text) for name, text in given.items()}
-    settings: dict[str, Any] = {_LEADING[name]: one for name, one in parsed.items() if name in _LEADING}
-    if more := {name: text for name, text in given.items() if name not in _LEADING}:
-        settings["limits"] = more
-    return settings
 
 
 def choose_precision(recipe: Recipe, target: Target, *, has_data: bool) -> tuple[PrecisionName, str]:

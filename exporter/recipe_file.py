@@ -23,10 +23,11 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationErr
 from ..backends.base import AxisRange
 from ..calibration.ranges import METHODS
 from ..errors import InputError
-from ..profiles.budget.limits import Drop, LatencyLimit, SizeLimit
+from ..profiles.budget.budget import Budget, modern
 from ..profiles.device.precision import precisions
 from .pruning.importance import METHODS as IMPORTANCE
-from .quantization.quantizer import AUTO, LIFTS
+from .quantization.lifts import LIFTS
+from .quantization.quantizer import AUTO
 from .recipe import Recipe
 
 if sys.version_info >= (3, 11):
@@ -36,14 +37,18 @@ else:
 
 # Of these one at most may be set, so that setting one on the command line unsets the other one of the file.
 EXCLUSIVE = ("calibration", "statistics")
-# The names that a registry allows in a field of plain strings.
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "precision": (*(precision.name for precision in reversed(precisions())), AUTO),
-    "ranges": (AUTO, *METHODS),
-    "lifts": tuple(LIFTS),
-    "importance": (AUTO, *IMPORTANCE),
-}
 _CONFIG = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+@cache
+def choices() -> Mapping[str, tuple[str, ...]]:
+    """The names that a registry allows in a field of plain strings, by field."""
+    return {
+        "precision": (*(precision.name for precision in reversed(precisions())), AUTO),
+        "ranges": (AUTO, *METHODS.names()),
+        "lifts": LIFTS.names(),
+        "importance": (AUTO, *IMPORTANCE),
+    }
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -69,6 +74,7 @@ def recipe_from(data: Mapping[str, Any], origin: str) -> Recipe:
         InputError: as `load_recipe`.
     """
     try:
+        data = modern(data)
         # As JSON, strictly: "yes" is no boolean and 2.5 no integer, yet a list is a tuple.
         parsed = _model().model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
@@ -142,36 +148,54 @@ def _model() -> type[BaseModel]:
     made: dict[str, Any] = {}
     for field in fields(Recipe):
         default = field.default_factory() if callable(field.default_factory) else field.default
-        hint = _readable(hints[field.name], CHOICES.get(field.name, ()))
+        hint = _readable(hints[field.name], choices().get(field.name, ()))
         made[field.name] = (hint, Field(default=default, description=told.get(field.name)))
     return create_model("RecipeFile", __config__=_CONFIG, **made)
 
 
-def _written(kind: Any, example: str, *, number: bool = False) -> Any:
-    """A type that a file writes as text (or as a bare number), by the type's own `parse`."""
+def _written(kind: Any, example: str) -> Any:
+    """A type that a file writes as text, by the type's own `parse`."""
 
     def parse(value: object) -> Any:
-        if not isinstance(value, str) and not (number and isinstance(value, int | float) and value is not True):
-            raise ValueError(f"{value!r} is no text such as {example!r}.")
+        if not isinstance(value, str):
+            raise ValueError(f"{value!r} is no text such as {example!r}.")  # noqa: TRY004  (pydantic's)
         try:
-            return kind.parse(str(value))
+            return kind.parse(value)
         except InputError as error:
             raise ValueError(error.args[0]) from error
 
-    kinds = ["string", "number"] if number else ["string"]
-    return Annotated[kind, PlainValidator(parse), WithJsonSchema({"type": kinds, "examples": [example]})]
+    return Annotated[kind, PlainValidator(parse), WithJsonSchema({"type": ["string"], "examples": [example]})]
 
 
 _TEXT: Mapping[type, tuple[Any, str]] = {
-    kind: (_written(kind, example, number=kind is Drop), example)
-    for kind, example in ((Drop, "1%"), (LatencyLimit, "5ms"), (SizeLimit, "4MB"), (AxisRange, "1:8:64"))
+    kind: (_written(kind, example), example) for kind, example in ((AxisRange, "1:8:64"),)
 }
+
+
+def _budget(value: object) -> Budget:
+    """A table of limits, each a text."""
+    if not isinstance(value, Mapping) or not all(isinstance(text, str) for text in value.values()):
+        raise ValueError(f"{value!r} is no table of limits such as latency_p90 = '5ms'.")
+    try:
+        return Budget.parse(value)
+    except InputError as error:
+        raise ValueError(error.args[0]) from error
+
+
+_BUDGET_SCHEMA = {
+    "type": "object",
+    "additionalProperties": {"type": "string"},
+    "examples": [{"latency_p90": "5ms", "size": "4MB"}],
+}
+_BUDGET = Annotated[Budget, PlainValidator(_budget), WithJsonSchema(_BUDGET_SCHEMA)]
 
 
 def _readable(hint: Any, choices: tuple[str, ...]) -> Any:
     """The type with every part that a file writes as text replaced by one that reads it, and strings by the choices."""
     if hint is str and choices:
         return Literal[choices]
+    if hint is Budget:
+        return _BUDGET
     if isinstance(hint, type) and hint in _TEXT:
         return _TEXT[hint][0]
     origin, parts = get_origin(hint), get_args(hint)
@@ -191,6 +215,8 @@ def _plain(value: Any) -> Any:
     """A field's value as TOML has it."""
     if type(value) in _TEXT:
         return str(value)
+    if isinstance(value, Budget):
+        return value.texts()
     if is_dataclass(value):
         return recipe_data(value)
     if isinstance(value, Mapping):
@@ -200,9 +226,11 @@ def _plain(value: Any) -> Any:
 
 def _example(hint: Any) -> Any:
     """Some value of a type, for the template."""
+    if hint is Budget:
+        return {"latency_p90": "5ms", "size": "4MB"}
     if get_origin(hint) is Mapping:
         # The table `pruned` stays empty: it contradicts a recipe in which nothing else is set.
-        examples = {AxisRange: {"batch": _TEXT[AxisRange][1]}, str: {"latency_p90": "5ms"}}
+        examples = {AxisRange: {"batch": _TEXT[AxisRange][1]}}
         return examples.get(get_args(hint)[1], {})
     for part in (hint, *get_args(hint)):
         if part in _TEXT:

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Collection
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
+from itertools import chain
+from types import EllipsisType
 
 from ..errors import InputError, UnservedError
 
@@ -16,23 +18,26 @@ class Registry:
     A value that stands in a module for the life of the process; what is loaded is loaded once.
     """
 
-    def __init__(self, group: str, noun: str) -> None:
+    def __init__(self, group: str, noun: str, *, order: tuple[str | EllipsisType, ...] = (...,)) -> None:
         """Name what is registered.
 
         Args:
             group: of the entry points, such as `edgepress.backends`.
             noun: what one of them is, for messages.
+            order: the names in the order that matters; `...`, once, is where those that it does not know belong.
         """
-        self.group, self.noun = group, noun
+        self.group, self.noun, self.order = group, noun, order
         self._loaded: dict[str, object] = {}
 
     def names(self) -> tuple[str, ...]:
-        """All registered names, sorted.
+        """All registered names, in the registry's order, and sorted where it says nothing.
 
         Raises:
             InputError: two packages register different things under one name.
         """
-        return tuple(sorted(self._points))
+        others = sorted(self._points.keys() - set(self.order))
+        listed = chain.from_iterable(others if name is ... else [name] for name in self.order)
+        return tuple(name for name in listed if name in self._points)
 
     def load(self, name: str) -> object:
         """What is registered under the name: the object itself, which is neither called nor checked here.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import jinja2
 
-from edgepress.profiles.device.target import Figure, Scheme, Target, load_target, target_names
+from edgepress.profiles.device.target import Fact, Scheme, Target, load_target, target_names
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "targets"
 # Another JetPack that the modules of this one run as well; those of JetPack 4 run no other.
@@ -109,7 +109,7 @@ def _render(template: str, **values: object) -> str:
     return re.sub(r"\n+(#+ |Source: )", r"\n\n\1", text)
 
 
-def _value(figure: Figure) -> str:
+def _value(figure: Fact) -> str:
     value = figure.value if isinstance(figure.value, str) else f"{figure.value:g}"
     return f"{value} {figure.unit}".strip()
 

@@ -11,7 +11,7 @@ from ...profiles.device.target import Target
 from ...profiles.registry import Registry
 from .base import Place
 from .local import Local
-from .reference import Reference, Values
+from .reference import GraphValues, Reference
 from .worker import Worker
 
 PLACES = Registry("edgepress.places", "place")
@@ -62,4 +62,14 @@ def engine_place(target: Target, prefix: str = "") -> Place:
     return place
 
 
-__all__ = ["Local", "Place", "Reference", "Values", "Worker", "engine_place", "load_place", "place_for", "place_names"]
+__all__ = [
+    "GraphValues",
+    "Local",
+    "Place",
+    "Reference",
+    "Worker",
+    "engine_place",
+    "load_place",
+    "place_for",
+    "place_names",
+]

@@ -20,7 +20,7 @@ from ...profiles.machine.environment import Machine, this_machine
 from ..base import Engine, Feed, Graph, Rejection, Session
 from ..registry import load_backend
 
-Seen = Literal["measured", "emulated"]
+Fidelity = Literal["measured", "emulated"]
 
 
 class Place(abc.ABC):
@@ -50,7 +50,7 @@ class Place(abc.ABC):
         """Why engines for the target cannot be compiled there, one clause; empty where they can."""
         return load_backend(target.backend).obstacle(target)
 
-    def evidence(self, target: Target) -> Seen:
+    def evidence(self, target: Target) -> Fidelity:
         """Whether what is seen there is what the device does, or an emulation of it."""
         same = self.itself and target.arch in ("any", self.machine.arch)
         return "measured" if same else "emulated"

@@ -18,7 +18,7 @@ from ...profiles.device.target import Target
 from .._vendor import import_or_explain
 from ..base import Array, Engine, Feed, Graph, Session
 from ..registry import load_backend
-from .base import Place, Seen
+from .base import Fidelity, Place
 from .local import Local
 
 RUNTIME = "onnxruntime"
@@ -38,7 +38,7 @@ class Reference(Place):
         here = load_backend(RUNTIME).available()
         return "" if here.run else here.reason
 
-    def evidence(self, target: Target) -> Seen:
+    def evidence(self, target: Target) -> Fidelity:
         """Never what the device does."""
         return "emulated"
 
@@ -75,7 +75,7 @@ class Reference(Place):
 
     def values(
         self, path: Path, inner: Sequence[str] = (), threads: int | None = None, *, exact: bool = False
-    ) -> Values:
+    ) -> GraphValues:
         """The graph of a file with values inside it exposed.
 
         Args:
@@ -86,10 +86,10 @@ class Reference(Place):
         Raises:
             InputError: onnxruntime does not load the graph.
         """
-        return Values(path, inner, threads, exact=exact)
+        return GraphValues(path, inner, threads, exact=exact)
 
 
-class Values:
+class GraphValues:
     """An open graph that is asked for any of its values; the file may be deleted once it is open."""
 
     def __init__(
@@ -130,7 +130,7 @@ class Values:
         """Drop the session."""
         self._session = None
 
-    def __enter__(self) -> Values:
+    def __enter__(self) -> GraphValues:
         return self
 
     def __exit__(self, *details: object) -> None:

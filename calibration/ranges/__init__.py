@@ -1,47 +1,10 @@
-"""Range methods: from a histogram to the range of values worth representing; one a file, none needs the data."""
+"""Range methods: from a histogram to the range of values worth representing; one a file, none needs the data.
+
+One is a function from a `ValueDistribution` to (low, high), found by its entry point; another package may add its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from ...profiles.registry import Registry
 
-from ...profiles.device.grid import Grid
-from ..kernels import Counts
-from ..statistics import TensorStatistics
-from . import entropy, min_max, mse, percentile
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Distribution:
-    """What a method sees: extremes and histogram of one range (of all tensors that share it).
-
-    Attributes:
-        grid: over which the range will be laid; a symmetric one is mirrored at 0, so only max(|low|, |high|) counts.
-    """
-
-    minimum: float
-    maximum: float
-    histogram: Counts
-    grid: Grid
-
-
-Method = Callable[[Distribution], tuple[float, float]]
-
-METHODS: dict[str, Method] = {
-    "min-max": min_max.find,
-    "percentile": percentile.find,
-    "entropy": entropy.find,
-    "mse": mse.find,
-}
-
-
-def find_range(states: Sequence[TensorStatistics], method: str, grid: Grid) -> tuple[float, float]:
-    """The range (low, high), low <= 0 <= high, for the tensors that share it, within what was seen."""
-    together = Distribution(
-        minimum=min(0.0, *(s.minimum for s in states)),
-        maximum=max(0.0, *(s.maximum for s in states)),
-        histogram=sum((s.histogram for s in states[1:]), start=states[0].histogram),
-        grid=grid,
-    )
-    low, high = METHODS[method](together)
-    return max(low, together.minimum), min(high, together.maximum)
+METHODS = Registry("edgepress.range_methods", "range method", order=("min-max", "percentile", "entropy", "mse", ...))

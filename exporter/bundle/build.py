@@ -14,12 +14,12 @@ from tempfile import TemporaryDirectory
 
 from ...backends.base import Engine, Graph
 from ...backends.places import Place, place_for
-from ...backends.registry import load_backend
+from ...backends.registry import load_backend, tool_versions
 from ...errors import RefusedError, VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision, most_exact_first
 from ...profiles.findings.choice import Choice, Contender
 from ...profiles.findings.report import Report
-from ...profiles.machine.environment import now, tool_versions, usable_cores
+from ...profiles.machine.environment import now, usable_cores
 from ...profiles.timing.in_turn import Timed
 from ...profiles.timing.measure import Arm
 from ...profiles.timing.measurement import Measurement, speedup

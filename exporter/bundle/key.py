@@ -17,10 +17,11 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from ...backends.registry import tool_versions
 from ...errors import EdgepressError, InputError
 from ...profiles.device.target import Target
 from ...profiles.findings.profile import write_whole
-from ...profiles.machine.environment import this_machine, tool_versions
+from ...profiles.machine.environment import this_machine
 from ..recipe import Recipe
 from ..recipe_file import EXCLUSIVE, recipe_data
 from ..sources import Source

@@ -71,7 +71,7 @@ class FallbackEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class MeasuredEntry:
     """What depends on the run: dates, figures, and the files that carry them."""
 
     date: str
@@ -100,7 +100,7 @@ class Manifest:
     fallback: FallbackEntry | None = None
     files: Mapping[str, FileEntry] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)
-    measured: Measured
+    measured: MeasuredEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ...backends.base import AxisRange, Graph
-from ...backends.registry import load_backend
+from ...backends.registry import load_backend, tool_versions
 from ...profiles.device.precision import load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.profile import SizeSplit
 from ...profiles.findings.pruning import Pruning
 from ...profiles.findings.report import Report, Sizes
 from ...profiles.findings.training import TrainingRun
-from ...profiles.machine.environment import now, this_machine, tool_versions
+from ...profiles.machine.environment import now, this_machine
 from ...profiles.timing.in_turn import Timed
 from ...profiles.timing.measurement import Measurement, speedup
 from ..candidates.candidate import Candidate

@@ -11,15 +11,15 @@ from pydantic import TypeAdapter
 
 from ...errors import InputError
 from ...profiles.budget.budget import Budget
-from ...profiles.budget.verdict import judge
+from ...profiles.findings.figures import judge
 from ...profiles.findings.files import json_text, parsed, read_json
 from ...profiles.findings.report import SCHEMA, Report, rows
-from ...profiles.reporting.findings import Findings
 from ...profiles.reporting.html import html
 from ...profiles.reporting.markdown import markdown
 from ...profiles.reporting.page import page_of
+from ...profiles.reporting.reportable import BundleFindings
 from ...profiles.timing.measurement import Measurement
-from .manifest import Manifest, Measured, hash_files, write_manifest
+from .manifest import Manifest, MeasuredEntry, hash_files, write_manifest
 from .samples import save_samples
 
 
@@ -34,12 +34,12 @@ def seal(
         latency: the raw samples.
     """
     report = replace(report, budget=judge(Budget.of(fields["recipe"]), report))
-    page = page_of([Findings(name=name, report=report, samples=latency)], report.date)
+    page = page_of([BundleFindings(name=name, report=report, samples=latency)], report.date)
     for file, text in (("report.json", json_text(report)), ("report.md", markdown(page)), ("report.html", html(page))):
         (directory / file).write_text(text, encoding="utf-8")
     save_samples(directory, latency)
     reproducible, measured_files = hash_files(directory)
-    measured = Measured(
+    measured = MeasuredEntry(
         date=report.date,
         evidence=report.evidence,
         metrics={what: {"fp32": before, "shipped": after} for what, before, after in rows(report)},

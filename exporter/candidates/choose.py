@@ -9,10 +9,11 @@ from typing import Any
 from ...errors import VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Target
-from ...profiles.findings.choice import Choice, claimed, said
+from ...profiles.findings.choice import Choice, said
 from ...profiles.findings.report import TaskMetric
 from ...profiles.timing.in_turn import Timed
 from ...profiles.timing.measurement import Measurement
+from ...profiles.timing.significance import claimed
 from ..capture.captured import Captured
 from ..progress import Advance
 from ..recipe import Recipe
@@ -131,7 +132,7 @@ class _Choosing:
             entry = replace(entry, parity=check_golden(maker.captured.golden, session, entry.least_db))
         except VerificationError as error:
             return Refused(precision=entry.precision, error=error)
-        asked = maker.recipe.max_drop is not None and maker.source.evaluate is not None
+        asked = maker.recipe.budget.drop is not None and maker.source.evaluate is not None
         return maker.scored(entry) if asked else entry
 
     def _standings(self, entries: Sequence[Candidate | Refused]) -> dict[PrecisionName, Standing]:
@@ -149,7 +150,7 @@ class _Choosing:
 
     def _within(self, candidate: Candidate, task: TaskMetric, standing: Standing) -> Standing:
         """What the metric says, and whether that is within the drop allowed."""
-        drop = self.maker.recipe.max_drop
+        drop = self.maker.recipe.budget.drop
         kept = drop is None or drop.allows(task.before, task.after)
         beyond = "" if kept else f", beyond the drop of {drop}"
         text = f"{standing.accuracy}, metric {task.before:.4f} to {task.after:.4f}{beyond}"

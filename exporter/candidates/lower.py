@@ -15,10 +15,10 @@ from ...profiles.device.target import Scheme, Target
 from ..capture.captured import Captured
 from ..graphs.files import read_graph
 from ..progress import Advance, counted
+from ..quantization.analysis.placement import Placement
 from ..quantization.gains import worthwhile
 from ..quantization.gather import calibration_feeds, gather
 from ..quantization.mixed_int8 import MixedPrecision
-from ..quantization.placement import Placement
 from ..quantization.quantizer import Quantizer
 from ..quantization.rewrites.to_float16 import to_float16
 from ..recipe import Recipe

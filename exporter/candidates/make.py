@@ -196,11 +196,11 @@ class Maker:
         return place if candidate.engine is not None and not place.why_not(self.target) else Reference()
 
     def _lowering(self, precision: PrecisionName) -> Lowering:
-        asked = self.recipe.max_drop is not None and self.source.evaluate is not None
+        asked = self.recipe.budget.drop is not None and self.source.evaluate is not None
         return Lowering(
             precision=precision,
             source=self.source,
-            target=self.target,
+            target=self.target.making(precision),
             recipe=self.recipe,
             captured=self.captured,
             scratch=self.workshop.scratch,

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from ...profiles.findings.choice import undecided
 from ...profiles.timing.in_turn import Timed, time_in_turn
 from ...profiles.timing.measure import Arm, Call
 from ...profiles.timing.measurement import Measurement, speedup
+from ...profiles.timing.significance import undecided
 
-Tick = Callable[[float, str], None]
+NotingTick = Callable[[float, str], None]
 
 
 def quiet(share: float, note: str) -> None:
@@ -22,7 +22,7 @@ def quiet(share: float, note: str) -> None:
 def measure_in_turn(
     arms: Mapping[str, Arm],
     undecided_pairs: Collection[tuple[str, str]] = (),
-    tick: Tick = quiet,
+    tick: NotingTick = quiet,
     beside: Mapping[str, Call] | None = None,
 ) -> Timed:
     """Latencies by arm.

@@ -66,4 +66,4 @@ def _judge(gate: Gate, path: Path) -> None:
         gate.baselines.check({target: path})
     gate.targets = {**gate.targets, name: target}
     gate.made[name] = bundle
-    gate.judge(name, {**Budget.of(bundle.manifest.recipe).limits(), **gate.limits})
+    gate.judge(name, {**Budget.of(bundle.manifest.recipe).limits, **gate.limits})

@@ -15,8 +15,8 @@ def command(as_json: bool) -> None:
 
     from pydantic_core import to_jsonable_python
 
-    from ...backends.registry import backend_names, load_backend
-    from ...profiles.machine.environment import this_machine, tool_versions
+    from ...backends.registry import backend_names, load_backend, tool_versions
+    from ...profiles.machine.environment import this_machine
 
     found = {name: load_backend(name).available() for name in backend_names()}
     if as_json:

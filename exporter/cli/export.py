@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..quantization.lifts import LIFTS
 from .gate_options import asked_gate, gate_options
 from .option_types import Decibel, PrecisionOption, TargetList
 from .options import (
-    LIFTS,
     asked,
     calibration_options,
     json_option,
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     "--lift",
     "lifts",
     multiple=True,
-    type=click.Choice(LIFTS),
+    type=click.Choice(LIFTS.names()),
     help="Accuracy lift to apply in any case; repeatable. Default: those that help on this model.",
 )
 @click.option("--no-lifts", is_flag=True, help="Apply no accuracy lift.")
@@ -131,7 +131,7 @@ def command(
     resolved = _resolved([name for group in targets for name in group])
     recipe = asked()
     gate = asked_gate({target.name: target.name for target in resolved}, measure=recipe.measure)
-    gate.limits = {**recipe.budget.limits(), **gate.limits}
+    gate.limits = {**recipe.budget.limits, **gate.limits}
     gate.failed = "The budget was missed; the bundle was written all the same."
     with gate.watched():
         require_host()

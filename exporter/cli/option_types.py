@@ -99,17 +99,36 @@ class SizeList(click.ParamType[tuple[int, ...]]):
         return tuple(dict.fromkeys(map(int, words)))
 
 
-class LimitOption(click.ParamType[Any]):
-    """What something may cost at most, as a class of `profiles.limits` parses it."""
+class ShortLimit(click.ParamType[dict[str, str]]):
+    """A limit whose name the option itself says; a latency may name its percentile, as in p90=5ms."""
 
-    def __init__(self, limit: str, example: str) -> None:
-        self.limit, self.name = limit, example
+    def __init__(self, figure: str, example: str) -> None:
+        self.figure, self.name = figure, example
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Parse; an unknown unit is a fault of the input, with the known ones listed."""
-        from ...profiles.budget import limits
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, str]:
+        """Name and text of the limit; an unknown unit is a fault of the input, with the known ones listed."""
+        from ...profiles.budget.budget import short_limit
 
-        return getattr(limits, self.limit).parse(str(value))
+        return short_limit(self.figure, str(value))
+
+
+class Registered(click.ParamType[str]):
+    """A name that a setting of the recipe allows; the names are looked up when one was typed."""
+
+    name = "NAME"
+
+    def __init__(self, setting: str) -> None:
+        self.setting = setting
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check; a wrong name is a fault of usage, with the known ones listed."""
+        from ..recipe_file import choices
+
+        known = choices()[self.setting]
+        if value not in known:
+            listed = ", ".join(map(repr, known))
+            self.fail(f"{value!r} is not one of {listed}.", param, ctx)
+        return str(value)
 
 
 class BudgetOption(click.ParamType[tuple[str, str]]):

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from .option_types import AxisOption, BudgetOption, Duration, LimitOption
+from ...calibration.ranges import METHODS
+from .option_types import AxisOption, BudgetOption, Duration, Registered, ShortLimit
 
 if TYPE_CHECKING:
+    from ...profiles.budget.budget import Budget
     from ..recipe import Recipe
 
-# Spelt out, since the modules that define them import the pipeline; a test holds them equal.
-RANGES = ("auto", "min-max", "percentile", "entropy", "mse")
-LIFTS = ("equalize", "smooth", "correct-bias")
-IMPORTANCE = ("auto", "magnitude", "taylor", "batchnorm")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
@@ -49,11 +47,11 @@ budget_option = click.option(
 def recipe_options(command: Command) -> Command:
     """A recipe file, and what the result may cost."""
     for option in (
-        click.option("--max-drop", type=LimitOption("Drop", "1%"), help="--budget accuracy_drop."),
-        click.option("--max-size", type=LimitOption("SizeLimit", "4MB"), help="--budget size."),
+        click.option("--max-drop", type=ShortLimit("accuracy_drop", "1%"), help="--budget accuracy_drop."),
+        click.option("--max-size", type=ShortLimit("size", "4MB"), help="--budget size."),
         click.option(
             "--max-latency",
-            type=LimitOption("LatencyLimit", "5ms"),
+            type=ShortLimit("latency", "5ms"),
             help="--budget latency_p50, or of another percentile as p90=5ms.",
         ),
         budget_option,
@@ -94,41 +92,33 @@ def asked() -> Recipe:
         typed["lifts"] = ()
     if "axes" in typed:
         typed["axes"] = {**base.axes, **dict(typed["axes"])}
-    typed = with_budget(typed, context.params.get("budgets") or {}, base)
+    typed["budget"] = base.budget.under(typed_budget(context))
     if training := given(TrainingSettings):
         typed["training"] = replace(base.training, **training)
     return overridden(base, typed)
 
 
-def with_budget(typed: dict[str, Any], budget: Mapping[str, str], base: Recipe) -> dict[str, Any]:
-    """The settings with the limits of `--budget`, each of which is stronger than the file's of the same figure.
+def typed_budget(context: click.Context) -> Budget:
+    """The limits of `--budget`, and of the short options for some of them.
 
     Raises:
-        InputError: a limit was typed in two ways.
+        InputError: a limit was typed in two ways, or is against a baseline that the command does not have.
     """
     from ...errors import InputError
-    from ...profiles.budget.budget import REGRESSION
-    from ..recipe import budget_settings
+    from ...profiles.budget.budget import REGRESSION, Budget
 
-    relative = [name for name in budget if name.endswith(REGRESSION)]
-    if relative and "baseline" not in click.get_current_context().params:
+    texts: dict[str, str] = dict(context.params.get("budgets") or {})
+    relative = [name for name in texts if name.endswith(REGRESSION)]
+    if relative and "baseline" not in context.params:
         raise InputError(f"Budget {relative[0]} is against a baseline, which this command does not have.")
-    settings = budget_settings({name: text for name, text in budget.items() if name not in relative})
-    if twice := [name for name in settings if typed.get(name) is not None]:
-        raise InputError(
-            f"--budget and --{twice[0].replace('_', '-')} bound the same figure.", hint="Give one of them."
-        )
-    if "max_latency" in typed:
-        name = f"latency_p{typed['max_latency'].percentile}"
-        if name in settings.get("limits", {}):
-            raise InputError(f"--budget {name} and --max-latency bound the same figure.", hint="Give one of them.")
-        settings["limits"] = {**base.limits, **settings.get("limits", {})}
-        settings["limits"].pop(name, None)
-    elif "limits" in settings:
-        if base.max_latency is not None and f"latency_p{base.max_latency.percentile}" in settings["limits"]:
-            settings["max_latency"] = None
-        settings["limits"] = {**base.limits, **settings["limits"]}
-    return {**typed, **settings}
+    texts = {name: text for name, text in texts.items() if name not in relative}
+    for option in ("max_latency", "max_size", "max_drop"):
+        for name, text in (context.params.get(option) or {}).items():
+            if name in texts:
+                typed = option.replace("_", "-")
+                raise InputError(f"--budget {name} and --{typed} bound the same figure.", hint="Give one of them.")
+            texts[name] = text
+    return Budget.parse(texts)
 
 
 def pruning_options(command: Command) -> Command:
@@ -143,7 +133,7 @@ def pruning_options(command: Command) -> Command:
         ),
         click.option(
             "--importance",
-            type=click.Choice(IMPORTANCE),
+            type=Registered("importance"),
             default="auto",
             show_default=True,
             help="What makes a channel worth keeping; auto: taylor where there is training data, else magnitude.",
@@ -220,7 +210,7 @@ def calibration_options(command: Command) -> Command:
         click.option(
             "--range",
             "ranges",
-            type=click.Choice(RANGES),
+            type=click.Choice(("auto", *METHODS.names())),
             default="auto",
             show_default=True,
             help="auto: least squared error, but min-max for the inputs of matrix products.",

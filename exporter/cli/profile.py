@@ -69,13 +69,13 @@ def command(
     from ...profiles.findings.profile import save_profile
     from ..gate.outlets import Outlets
     from ..gate.recording import append, of_measurement
-    from ..measuring.profile import Plan, chosen, profile
+    from ..measuring.profile import ProfilePlan, chosen, profile
     from ..measuring.show import profile_data, profile_lines
     from ..measuring.subject import open_subject, this_setup
     from ..progress import progress
     from .summary import command_line
 
-    plan = Plan(mode=mode, scenarios=chosen(scenarios), batches=batches, streams=streams, timeout=timeout)
+    plan = ProfilePlan(mode=mode, scenarios=chosen(scenarios), batches=batches, streams=streams, timeout=timeout)
     setup = this_setup(threads)
     check_writable(output)
     Outlets(history=history).check()

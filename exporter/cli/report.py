@@ -66,7 +66,7 @@ def command(
     from ...profiles.findings.profile import write_whole
     from ...profiles.machine.environment import now
     from ...profiles.reporting.render import rendered
-    from ..bundle.subjects import load_subject, load_trends
+    from ..bundle.reportables import load_reportable, load_trends
 
     if not subjects and not histories:
         raise click.UsageError("Give a bundle, a file, or --history FILE.")
@@ -76,7 +76,7 @@ def command(
         _check(target)
     if study is not None and len(subjects) > 1:
         raise InputError("--tune is of one bundle; several were given.", hint="Leave it out: BUNDLE.tune is found.")
-    found = [*(load_subject(path, study) for path in subjects), *map(load_trends, histories)]
+    found = [*(load_reportable(path, study) for path in subjects), *map(load_trends, histories)]
     text = rendered(found, form, now())
     if str(target) == "-":
         click.echo(text, nl=False)

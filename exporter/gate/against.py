@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ...errors import EdgepressError
+from ...profiles.budget.figure import Figure
 from ...profiles.budget.limits import Allowance
 from ...profiles.budget.verdict import Verdict, verdict
-from ...profiles.findings.figures import Figure
+from ...profiles.findings.circumstances import Circumstances, differences
 from ...profiles.findings.report import Report
 from ...profiles.timing.measurement import Ratio
-from ...profiles.timing.turns import Outcome
-from ...profiles.timing.turns import verdict as claim
+from ...profiles.timing.significance import claim
+from ...profiles.timing.turns import LatencyComparison
 from ..bundle.manifest import Bundle, sha256
 from ..bundle.seal import load_report
 
@@ -120,30 +121,27 @@ class Against:
             report = self.before if "engine" not in self.before.latency else self.after
             why = report.missing.get("latency", "latency was not measured").rstrip(".")
             return verdict(name, allowed, f"{self._side(report)}: {why}")
-        old, new = (
-            (r.machine.processor, r.machine.arch, r.threads, r.latency_shape) for r in (self.before, self.after)
-        )
-        if old != new:
+        if any(differences(*map(_circumstances, (self.before, self.after)))):
             return verdict(name, allowed, "the baseline was measured on another machine, with other threads or inputs")
         steady = all(report.latency["engine"].stable for report in (self.before, self.after))
         unsteady = "" if steady else "one of them reached no steady state"
         return judged_latency(stored_outcome(self.before, self.after), allowed, unsteady)
 
 
-def _circumstances(report: Report) -> tuple[object, ...]:
-    """What has to be equal for two latencies to compare."""
-    return report.machine.processor, report.machine.arch, report.threads, report.latency_shape
+def _circumstances(report: Report) -> Circumstances:
+    """As a report tells them; another system or runtime is what a baseline is there to judge."""
+    return Circumstances(machine=report.machine, threads=report.threads, inputs=(report.latency_shape,))
 
 
-def stored_outcome(before: Report, after: Report) -> Outcome:
+def stored_outcome(before: Report, after: Report) -> LatencyComparison:
     """The ratio of two stored medians; its interval is as wide as the two intervals allow."""
     old, new = before.latency["engine"].intervals[50], after.latency["engine"].intervals[50]
     ratio = Ratio(value=old.value / new.value, low=old.low / new.high, high=old.high / new.low)
     weaker = "both were measured before, at different times"
-    return Outcome(ratio=ratio, verdict=claim(ratio), processes=1, turns=0, weaker=weaker)
+    return LatencyComparison(ratio=ratio, verdict=claim(ratio), processes=1, turns=0, weaker=weaker)
 
 
-def judged_latency(found: Outcome, allowed: Allowance, unsteady: str = "") -> Verdict:
+def judged_latency(found: LatencyComparison, allowed: Allowance, unsteady: str = "") -> Verdict:
     """A regression is what a comparison claims, beyond the allowance by its whole interval."""
     ratio = found.ratio
     why = found.unfinished or unsteady

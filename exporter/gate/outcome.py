@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import EdgepressError
+from ...profiles.budget.figure import Figures
 from ...profiles.budget.limits import Limit
 from ...profiles.budget.verdict import Verdict, unlimited, verdicts
 from ...profiles.findings.figures import of_profile, of_report
@@ -42,10 +43,6 @@ class Outcome:
     report: Report | None = None
     failure: EdgepressError | None = None
     skipped: str = ""
-
-    def having(self, status: str) -> list[Verdict]:
-        """The verdicts of that status."""
-        return [one for one in self.verdicts if one.status == status]
 
 
 def of_bundle(name: str, bundle: Bundle, limits: Mapping[str, Limit]) -> Outcome:
@@ -84,12 +81,12 @@ def kind(what: str) -> str:
     return what.partition("_")[0]
 
 
-def _all(limits: Mapping[str, Limit], found: Mapping[str, object]) -> Iterator[Verdict]:
+def _all(limits: Mapping[str, Limit], figures: Figures) -> Iterator[Verdict]:
     """A verdict for each limit, and the usual figure of each kind that has none; kind by kind."""
-    judged = {one.what: one for one in verdicts(limits, found)}  # type: ignore[arg-type]
+    judged = {one.what: one for one in verdicts(limits, figures)}
     for topic, usual in USUAL.items():
         own = [one for what, one in judged.items() if kind(what) == topic]
-        yield from own or [unlimited(usual, found[usual])]  # type: ignore[arg-type]
+        yield from own or [unlimited(usual, figures[usual])]
     yield from (one for what, one in judged.items() if kind(what) not in USUAL)
 
 

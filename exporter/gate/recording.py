@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...backends.registry import load_backend
-from ...profiles.findings.figures import Figure, of_profile, of_report
+from ...profiles.budget.figure import Figure
+from ...profiles.findings.figures import of_profile, of_report
 from ...profiles.findings.history import Run, line
 from ..bundle.manifest import load_bundle
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError, UnservedError
-from ...profiles.findings.figures import Figure, of_report
+from ...profiles.budget.figure import Figure
+from ...profiles.findings.figures import of_report
 from ..bundle.manifest import load_bundle
 from .recording import commit
 

@@ -21,15 +21,15 @@ from ...profiles.timing.measure import Settings, is_steady
 from ...profiles.timing.measurement import Latency, Measurement
 from ...profiles.timing.turns import (
     LEAST_PAIRS,
-    Outcome,
+    LatencyComparison,
     Turn,
     Turns,
+    compare_apart,
+    compare_turns,
     half_width,
-    outcome,
-    outcome_apart,
     standard_error,
 )
-from .profile import Plan, Step, profile
+from .profile import ProfilePlan, Step, profile
 from .scenarios import Start, Tick, starter
 from .subject import Subject
 
@@ -99,7 +99,7 @@ def compare(a: Subject, b: Subject, setup: Setup, rules: Rules, command: str, ti
     return Comparison(
         a=_side(a, [pair.a for pair in run.pairs]),
         b=_side(b, [pair.b for pair in run.pairs]),
-        outcome=outcome(run.pairs, unfinished=run.unfinished),
+        outcome=compare_turns(run.pairs, unfinished=run.unfinished),
         setup=setup,
         date=now(),
         command=command,
@@ -122,7 +122,7 @@ def compare_stored(
     """
     begun = time.monotonic()
     stored = next(side for side in (a, b) if isinstance(side, Profile))
-    plan = Plan(mode=stored.mode, scenarios=("single-stream",), timeout=rules.timeout)
+    plan = ProfilePlan(mode=stored.mode, scenarios=("single-stream",), timeout=rules.timeout)
     if not isinstance(a, Profile) or not isinstance(b, Profile):
         # Before any time is spent.
         live = next(side for side in (a, b) if not isinstance(side, Profile))
@@ -145,10 +145,10 @@ def compare_stored(
     )
 
 
-def _weaker(first: Profile, second: Profile, *, both: bool) -> Outcome:
+def _weaker(first: Profile, second: Profile, *, both: bool) -> LatencyComparison:
     when = "both were measured before" if both else "one side was measured before"
     why = f"{when}, so that the machine may have changed in between, and each in one process"
-    found = outcome_apart(first.single_stream, second.single_stream, why)
+    found = compare_apart(first.single_stream, second.single_stream, why)
     unsteady = [one.measured.name for one in (first, second) if not one.stable]
     if not unsteady:
         return found

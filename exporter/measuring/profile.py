@@ -36,7 +36,7 @@ Step = Callable[[str], AbstractContextManager[Tick]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ProfilePlan:
     """What to measure and for how long.
 
     Attributes:
@@ -54,7 +54,7 @@ class Plan:
     timeout: float = TIMEOUT
 
 
-def profile(subject: Subject, setup: Setup, plan: Plan, command: str, step: Step) -> Profile:
+def profile(subject: Subject, setup: Setup, plan: ProfilePlan, command: str, step: Step) -> Profile:
     """Measure; a crash on the way ends it, and what was measured before is kept and marked.
 
     Args:
@@ -91,7 +91,7 @@ def profile(subject: Subject, setup: Setup, plan: Plan, command: str, step: Step
 
 
 def _parts(
-    start: Start, subject: Subject, setup: Setup, plan: Plan, missing: dict[str, str], step: Step
+    start: Start, subject: Subject, setup: Setup, plan: ProfilePlan, missing: dict[str, str], step: Step
 ) -> Iterator[dict[str, Any]]:
     """Fields of `Profile`, scenario by scenario; it ends where an engine failed."""
     if "cold-start" in plan.scenarios:
@@ -108,7 +108,9 @@ def _parts(
             yield {"offline": _offline(start, subject, setup, plan, tick)}
 
 
-def _single_stream(start: Start, subject: Subject, plan: Plan, missing: dict[str, str], tick: Tick) -> SingleStream:
+def _single_stream(
+    start: Start, subject: Subject, plan: ProfilePlan, missing: dict[str, str], tick: Tick
+) -> SingleStream:
     """One process; why there is no energy figure goes into `missing`."""
     meter = load_place("worker").meter(subject.target)
     if isinstance(meter, str):
@@ -135,13 +137,13 @@ def _fields(one: SingleStream) -> dict[str, Any]:
     }
 
 
-def _offline(start: Start, subject: Subject, setup: Setup, plan: Plan, tick: Tick) -> Any:
+def _offline(start: Start, subject: Subject, setup: Setup, plan: ProfilePlan, tick: Tick) -> Any:
     batches = plan.batches or usual_batches(subject.batch, _fed(subject))
     streams = plan.streams or usual_streams(setup.threads)
     return offline(start, plan.mode, setup.threads, batches, streams, tick)
 
 
-def _check(subject: Subject, plan: Plan) -> None:
+def _check(subject: Subject, plan: ProfilePlan) -> None:
     """Refuse batches that the engine does not take, before anything runs."""
     fed = _fed(subject)
     axis = subject.batch or AxisRange(smallest=fed, usual=fed, largest=fed)

@@ -13,12 +13,12 @@ from tempfile import TemporaryDirectory
 from ...backends.base import AxisRange, Engine, Feed, TensorSpec
 from ...backends.places import engine_place, place_for
 from ...backends.places.job import Job
-from ...backends.registry import load_backend
+from ...backends.registry import load_backend, tool_versions
 from ...errors import InputError, UnservedError
 from ...profiles.device.target import Target, load_target
 from ...profiles.findings.profile import Measured, Setup, SizeSplit
 from ...profiles.findings.report import Report
-from ...profiles.machine.environment import this_machine, tool_versions
+from ...profiles.machine.environment import this_machine
 from ..bundle.manifest import check_files, load_bundle, sha256
 from ..bundle.seal import load_report
 from ..bundle.sizes import size_split

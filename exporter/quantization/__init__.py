@@ -1,1 +1,1 @@
-"""From a float graph and statistics to an int8 graph: where, how, and what it costs."""
+"""From a float graph and statistics to a quantized one: where, how, and what it costs."""

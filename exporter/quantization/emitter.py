@@ -15,7 +15,8 @@ from ...calibration.affine import Affine, quantize_weight, weight_scales
 from ...profiles.device.grid import Grid
 from ...profiles.device.target import Scheme
 from ..graphs.values import add_constant, as_float32, constant, free_name
-from .placement import Placement, WeightSite
+from .analysis.placement import Placement
+from .analysis.weight_site import WeightSite
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -13,7 +13,8 @@ from ...calibration.statistics import Statistics
 from ...profiles.device.target import Target
 from ...profiles.findings.parity import parity, worst
 from ..recipe import Recipe
-from .quantizer import LIFTS, Quantizer
+from .lifts import LIFTS
+from .quantizer import Quantizer
 
 # A lift that costs more than this, in dB of SQNR, is left out; less is noise of the few samples it is tried on.
 HARM_DB = 0.1
@@ -60,7 +61,7 @@ def worthwhile(
     before = score(write(kept)[0])
     samples = sum(samples_in(feed) for feed in feeds)
     sentences = [f"int8 without lifts: {before:.1f} dB of SQNR on {samples} {kind}."]
-    for name in LIFTS if recipe.lifts is None else recipe.lifts:
+    for name in LIFTS.names() if recipe.lifts is None else recipe.lifts:
         graph, notes = write((*kept, name))
         if name not in notes:
             continue

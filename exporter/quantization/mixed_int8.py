@@ -57,7 +57,7 @@ class MixedPrecision:
             sqnr_db: of full int8.
         """
         recipe = self.recipe
-        least, drop = recipe.least_sqnr_db(self.precision), recipe.max_drop if self.score is not None else None
+        least, drop = recipe.least_sqnr_db(self.precision), recipe.budget.drop if self.score is not None else None
         if drop is None and recipe.minimum_sqnr_db is None and sqnr_db >= least:
             return None
         self.advance(None, "sensitivity")

@@ -23,9 +23,10 @@ from ...calibration.feeds import samples_in
 from ...calibration.statistics import Statistics
 from ...profiles.device.target import Scheme
 from ..graphs.files import write_model
-from .placement import CONVOLUTIONS, place
+from .analysis.placement import place
+from .analysis.reasons import Weight, reason
+from .analysis.weight_site import CONVOLUTIONS
 from .quantizer import Quantizer
-from .reasons import Weight, reason
 from .switches import SWITCHES, WEIGHT, Switch, insert_switches, switches
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ INFERENCES, MOST_SAMPLES, FEWEST_SAMPLES = 256, 16, 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rounding:
+class PlaceNoise:
     """What one place that int8 rounds does alone.
 
     Attributes:
@@ -65,7 +66,7 @@ class Noise:
     scheme: Scheme
     exclude: tuple[str, ...]
     layers: Mapping[str, str]
-    places: Mapping[Switch, Rounding]
+    places: Mapping[Switch, PlaceNoise]
     why: Mapping[str, str]
     samples: int
 
@@ -155,13 +156,13 @@ class Board:
     def __init__(self, quantizer: Quantizer, graph: Graph, statistics: Statistics, scratch: Path) -> None:
         """Write the graph; the session is opened on entering."""
         model, placement = quantizer.model, quantizer.placement
-        lifted = quantizer.lift(statistics)
+        quantizer.lift(statistics)
         sites = {str(site.node.name): site for site in placement.weights}
         read = {name: site.node.inputs[site.data] for name, site in sites.items()}
         self.outputs = [spec.name for spec in graph.outputs]
         self.layers = {name: site.node.op_type for name, site in sites.items()}
         self.tensors = {name: Weight.of(site, quantizer.scheme.weight) for name, site in sites.items()}
-        self.switches = insert_switches(model.graph, placement, quantizer.scheme, lifted.ranges, lifted.biases)
+        self.switches = insert_switches(model.graph, placement, quantizer.scheme, quantizer.affines, quantizer.biases)
         self.data = {name: str(value.name) for name, value in read.items() if value is not None}
         self.results = {name: str(site.node.outputs[0].name) for name, site in sites.items()}
         self._path = scratch / "switches.onnx"
@@ -185,11 +186,11 @@ class Board:
         names = [name for name in dict.fromkeys(fetch) if name not in feed]
         return self._values({**feed, SWITCHES: vector}, names)
 
-    def alone(self, switch: Switch, feed: Feed, values: Mapping[str, Array]) -> Rounding:
+    def alone(self, switch: Switch, feed: Feed, values: Mapping[str, Array]) -> PlaceNoise:
         """What rounding one place does; `values` are those of a run that rounds nothing."""
         result = self.results.get(switch[0])
         found = self.run((switch,), feed, [*self.outputs, *([] if result is None else [result])])
-        return Rounding(
+        return PlaceNoise(
             output=np.array([noise_ratio(values[name], found[name]) for name in self.outputs]),
             own=None if result is None else noise_ratio(values[result], found[result]),
         )

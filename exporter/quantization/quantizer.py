@@ -1,69 +1,68 @@
-"""From a float graph and calibration statistics to an int8 graph in a target's scheme."""
+"""From a float graph and calibration statistics to a quantized graph in a target's scheme.
+
+All passes have one call shape and stand in one list, in the order in which they run: those before any data is seen say
+what will be quantized, those after make it so.
+"""
 
 from __future__ import annotations
 
 import glob
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from ...backends.base import Graph
 from ...calibration.affine import Affine, affine
-from ...calibration.ranges import find_range
+from ...calibration.ranges.distribution import find_range
 from ...calibration.statistics import Statistics, TensorStatistics
 from ...errors import InputError
 from ...profiles.device.target import Scheme
 from ..graphs.files import write_model
+from .analysis.placement import Placement, excluded, place
 from .emitter import QdqEmitter
-from .lifts import correct_bias, equalize, smooth
-from .lifts.lifted import Lifted
-from .placement import Placement, excluded, place
+from .lifts import LIFTS
+from .lifts.lifted import Lift
 from .rewrites.patches_to_gemm import patches_to_gemm
 from .rewrites.rows_to_gemm import rows_to_gemm
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-Lift = Callable[["ir.Graph", Placement, Mapping[str, TensorStatistics], Scheme], Lifted]
-# In the order in which they are applied; each works on what the one before left.
-LIFTS: Mapping[str, Lift] = {"equalize": equalize.lift, "smooth": smooth.lift, "correct-bias": correct_bias.lift}
 AUTO = "auto"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
-    """What the lifts did together.
-
-    Attributes:
-        notes: what each did, of those that did anything.
-        ranges: how each quantized value is rounded, by name.
-        biases: as `Lifted.biases`.
-    """
-
-    notes: dict[str, str]
-    ranges: dict[str, Affine]
-    biases: Mapping[str, npt.NDArray[np.float32] | None]
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Quantizer:
-    """One graph on its way to int8: place first, then calibrate what was placed, then write.
+    """One graph on its way to integers: place first, then calibrate what was placed, then write.
 
     Attributes:
+        exclude: node names, operator types or shell patterns of either that stay float.
         method: a range method, or `auto`: least mean squared error, but min-max for the inputs of matrix products,
             whose rare large channels carry the signal.
-        lifts: which of LIFTS to apply.
+        lifts: which of LIFTS to apply, in this order.
+        placement: what is quantized.
+        tensors: what was observed of each quantized value, by name, which lifts keep true.
+        fixed: the ranges that a lift has decided, by name.
+        affines: how each quantized value is rounded, by name.
+        biases: as `Lifted.biases`.
+        notes: what each lift did, of those that did anything.
     """
 
     model: ir.Model
     scheme: Scheme
-    placement: Placement
+    exclude: tuple[str, ...] = ()
     method: str = AUTO
-    lifts: tuple[str, ...] = tuple(LIFTS)
+    lifts: tuple[str, ...] = field(default_factory=LIFTS.names)
+    placement: Placement = field(default_factory=Placement)
+    tensors: dict[str, TensorStatistics] = field(default_factory=dict)
+    fixed: dict[str, tuple[float, float]] = field(default_factory=dict)
+    affines: dict[str, Affine] = field(default_factory=dict)
+    biases: dict[str, npt.NDArray[np.float32] | None] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -72,9 +71,12 @@ class Quantizer:
         scheme: Scheme,
         exclude: tuple[str, ...] = (),
         method: str = AUTO,
-        lifts: tuple[str, ...] = tuple(LIFTS),
+        lifts: tuple[str, ...] | None = None,
     ) -> Quantizer:
         """Load the graph and decide what is quantized.
+
+        Args:
+            lifts: those to apply; None is all that are registered.
 
         Raises:
             InputError: the graph's opset cannot say what the scheme wants.
@@ -87,60 +89,89 @@ class Quantizer:
                 f"The scheme {scheme.name} ({scheme.activation}, {scheme.weight}) needs ONNX opset {scheme.opset}; "
                 f"the graph has {opset}."
             )
-        if scheme.rows:
-            exclude = _by_name(model.graph, exclude)
-            rows_to_gemm(model)
-        return cls(
-            model=model, scheme=scheme, placement=place(model.graph, scheme, exclude), method=method, lifts=lifts
-        )
+        lifts = LIFTS.names() if lifts is None else lifts
+        quantizer = cls(model=model, scheme=scheme, exclude=exclude, method=method, lifts=lifts)
+        quantizer._run(BEFORE_DATA)
+        return quantizer
 
     def write(self, statistics: Statistics, path: Path) -> dict[str, str]:
-        """Rewrite the model in int8 to `path`; returns what each lift did, of those that did anything. Call once."""
-        lifted = self.lift(statistics)
-        QdqEmitter(self.model.graph, self.scheme, lifted.ranges).run(self.placement)
-        patches_to_gemm(self.model.graph, self.placement.patches)
+        """Rewrite the model in integers to `path`, once; returns what each lift did, of those that did anything."""
+        self.tensors = dict(statistics.tensors)
+        self._run((*ON_FLOATS, *TO_INTEGERS))
         write_model(self.model, path)
-        return lifted.notes
+        return self.notes
 
-    def lift(self, statistics: Statistics) -> Applied:
-        """Apply the lifts to the float model."""
-        graph, notes, tensors = self.model.graph, {}, dict(statistics.tensors)
-        fixed: dict[str, tuple[float, float]] = {}
-        biases: dict[str, npt.NDArray[np.float32] | None] = {}
-        for name in self.lifts:
-            lifted = LIFTS[name](graph, self.placement, tensors, self.scheme)
-            tensors.update({value: _divided(tensors[value], factors) for value, factors in lifted.factors.items()})
-            fixed.update(lifted.ranges)
-            biases.update(lifted.biases)
-            if lifted.note:
-                notes[name] = lifted.note
-        return Applied(notes=notes, ranges=self.ranges(tensors, fixed), biases=biases)
+    def lift(self, statistics: Statistics) -> None:
+        """Apply the lifts to the float model and find the ranges, without rounding anything. Call once."""
+        self.tensors = dict(statistics.tensors)
+        self._run(ON_FLOATS)
 
-    def ranges(
-        self, tensors: Mapping[str, TensorStatistics], fixed: Mapping[str, tuple[float, float]] | None = None
-    ) -> dict[str, Affine]:
+    def ranges(self, tensors: Mapping[str, TensorStatistics]) -> dict[str, Affine]:
         """Scale and zero point of every quantized value by name; values that share a range get the same.
 
         Args:
-            tensors: what was observed.
-            fixed: ranges that a lift has already decided.
+            tensors: what was observed; where a lift has decided a range, that holds.
         """
-        found: dict[str, Affine] = {}
+        affines: dict[str, Affine] = {}
         for values in self.placement.groups().values():
             names = [str(value.name) for value in values]
-            if fixed and names[0] in fixed:
-                low, high = fixed[names[0]]
+            if names[0] in self.fixed:
+                low, high = self.fixed[names[0]]
             else:
                 states = [tensors[name] for name in names]
                 low, high = find_range(states, self._method(values), self.scheme.activation)
-            found.update(dict.fromkeys(names, affine(low, high, self.scheme.activation)))
-        return found
+            affines.update(dict.fromkeys(names, affine(low, high, self.scheme.activation)))
+        return affines
 
     def _method(self, values: list[ir.Value]) -> str:
         if self.method != AUTO:
             return self.method
         readers = (node.op_type for value in values for node, _ in self.placement.edges[value])
         return "min-max" if "MatMul" in readers else "mse"
+
+    def _run(self, passes: tuple[Pass, ...]) -> None:
+        for step in passes:
+            step(self)
+
+
+def _products_over_rows(quantizer: Quantizer) -> None:
+    if quantizer.scheme.rows:
+        quantizer.exclude = _by_name(quantizer.model.graph, quantizer.exclude)
+        rows_to_gemm(quantizer.model)
+
+
+def _placed(quantizer: Quantizer) -> None:
+    quantizer.placement = place(quantizer.model.graph, quantizer.scheme, quantizer.exclude)
+
+
+def _lifted(quantizer: Quantizer) -> None:
+    for name in quantizer.lifts:
+        lift, tensors = cast(Lift, LIFTS.load(name)), quantizer.tensors
+        lifted = lift(quantizer.model.graph, quantizer.placement, tensors, quantizer.scheme)
+        tensors.update({value: _divided(tensors[value], factors) for value, factors in lifted.factors.items()})
+        quantizer.fixed.update(lifted.ranges)
+        quantizer.biases.update(lifted.biases)
+        if lifted.note:
+            quantizer.notes[name] = lifted.note
+
+
+def _ranged(quantizer: Quantizer) -> None:
+    quantizer.affines = quantizer.ranges(quantizer.tensors)
+
+
+def _rounded(quantizer: Quantizer) -> None:
+    QdqEmitter(quantizer.model.graph, quantizer.scheme, quantizer.affines).run(quantizer.placement)
+
+
+def _patches_as_products(quantizer: Quantizer) -> None:
+    patches_to_gemm(quantizer.model.graph, quantizer.placement.patches)
+
+
+# A pass changes the quantizer it is given. All of them, in order:
+Pass = Callable[[Quantizer], None]
+BEFORE_DATA: tuple[Pass, ...] = (_products_over_rows, _placed)
+ON_FLOATS: tuple[Pass, ...] = (_lifted, _ranged)
+TO_INTEGERS: tuple[Pass, ...] = (_rounded, _patches_as_products)
 
 
 def _divided(state: TensorStatistics, factors: npt.NDArray[np.float64]) -> TensorStatistics:

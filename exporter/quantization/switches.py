@@ -16,8 +16,8 @@ import numpy.typing as npt
 from ...calibration.affine import Affine
 from ...profiles.device.target import Scheme
 from ..graphs.values import add_constant, constant
+from .analysis.placement import Placement
 from .emitter import BIAS_INPUT, QdqEmitter, output_index
-from .placement import Placement
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
 
 
-class Observed(nn.Module):
+class ObservedModule(nn.Module):
     """A module together with the outputs of some of its parts.
 
     What is trained is this whole, the projections too: a data-parallel wrapper around it sees every output.

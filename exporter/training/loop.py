@@ -28,7 +28,7 @@ from .checkpoint import Checkpoint, Position, Saved
 from .data import Batch, input_specs, seed_all, training_data
 from .objective import Output, outputs_to_follow
 from .setup import accelerator, optimizer, rate, trainable
-from .terms import Seen, Terms
+from .terms import Forward, Terms
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -164,15 +164,15 @@ class _Run:
 
     def _prepare(self, saved: Saved | None) -> None:
         """Look at one batch for what is to be learned, and put everything on its device."""
-        from .features import Observed, feature_pairs
+        from .features import ObservedModule, feature_pairs
 
         pairs, inputs = feature_pairs(self.settings.features), list(self.source.inputs)
         device = self.accelerator.device
-        self.observed = Observed(self.student.to(device), [mine for mine, _ in pairs], inputs)
+        self.observed = ObservedModule(self.student.to(device), [mine for mine, _ in pairs], inputs)
         self.teacher = None
         outputs: tuple[Output, ...] = ()
         if self.given is not None:
-            self.teacher = Observed(copy.deepcopy(self.given).to(device), [theirs for _, theirs in pairs], inputs)
+            self.teacher = ObservedModule(copy.deepcopy(self.given).to(device), [theirs for _, theirs in pairs], inputs)
             self.teacher.requires_grad_(False).eval()
             outputs = self._compared(self.data.first(), pairs)
             self.observed.to(device)
@@ -249,10 +249,10 @@ class _Run:
                 self.keep(self.student)
         return mean
 
-    def _run(self, module: nn.Module, feed: Mapping[str, Tensor]) -> Seen:
+    def _run(self, module: nn.Module, feed: Mapping[str, Tensor]) -> Forward:
         with user_errors(f"forward, on data of {self.data.origin},"):
             result, features = module(feed)
-        return Seen(result=result, features=features)
+        return Forward(result=result, features=features)
 
     def _close(self) -> None:
         """The end of an epoch: its metric, the best weights, early stop, checkpoint."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Forward:
     """A module's own result, and the outputs of the parts that are watched."""
 
     result: Any
@@ -37,7 +37,7 @@ class Terms:
     loss: Callable[[Any, Any], Tensor] | None
     pairs: tuple[tuple[str, str], ...]
 
-    def __call__(self, student: Seen, teacher: Seen | None, targets: Any) -> Tensor:
+    def __call__(self, student: Forward, teacher: Forward | None, targets: Any) -> Tensor:
         """The weighted sum, a scalar.
 
         Raises:

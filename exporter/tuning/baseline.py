@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ...backends.base import Engine, Feed, Session
 from ...backends.places import place_for
+from ...profiles.budget.budget import Budget
 from ...profiles.device.target import Target
 from ...profiles.machine.environment import usable_cores
 from ..bundle.seal import load_report
@@ -95,7 +96,7 @@ def baseline(
     Raises:
         InputError, VerificationError, UnservedError: as an export does; a search would find nothing else.
     """
-    base = replace(recipe, max_drop=None, max_latency=None, max_size=None, limits={})
+    base = replace(recipe, budget=Budget())
     plain = replace(base, precision="fp32", prune=None, sparse=False, distill=False, measure=False)
     with tempfile.TemporaryDirectory(prefix="edgepress-tune-") as name:
         directory = Path(name)

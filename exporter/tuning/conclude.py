@@ -16,8 +16,8 @@ from ...profiles.findings.point import in_words
 from ...profiles.machine.environment import now
 from ...profiles.reporting.render import rendered
 from ..bundle.manifest import Bundle
+from ..bundle.reportables import load_reportable
 from ..bundle.seal import load_report
-from ..bundle.subjects import load_subject
 from ..pipeline import export_bundles
 from ..progress import Progress
 from ..recipe import Recipe
@@ -96,7 +96,7 @@ def _found(
     file.write_text(dump_recipe(recipe), encoding="utf-8")
     plots = _show(plan, results, best, chosen, tell)
     page = plan.directory / "report.html"
-    page.write_text(rendered([load_subject(bundle.path, plan.directory)], "html", now()), encoding="utf-8")
+    page.write_text(rendered([load_reportable(bundle.path, plan.directory)], "html", now()), encoding="utf-8")
     return Tuned(
         results=tuple(results),
         best=tuple(best),
@@ -126,9 +126,7 @@ def _show(
 
 
 def _asked(budget: Budget) -> str:
-    return (
-        ", ".join(f"{name} {limit_in_words(limit)}" for name, limit in budget.limits().items()) or "nothing was asked"
-    )
+    return ", ".join(f"{name} {limit_in_words(limit)}" for name, limit in budget.limits.items()) or "nothing was asked"
 
 
 def _misses(near: Sequence[Result], plan: Plan, before: float | None) -> list[str]:

@@ -42,7 +42,7 @@ class GivenUpError(Exception):
 
 
 @dataclass(slots=True)
-class Watch:
+class TrialWatch:
     """Looks at a trial's draft after each stage; what was found of it so far is in `result`.
 
     Attributes:
@@ -104,7 +104,7 @@ class Watch:
 
     def _float_latency(self, draft: Draft) -> str:
         """Where the model was changed, before it is trained: how fast it is in FP32, times what the precision gains."""
-        limits = self.budget.latencies()
+        limits = self.budget.latencies
         if not limits or self.looked or draft.original is None or self.baseline.untimed:
             return ""
         timed = [r for r in self.others() if r.faster is not None and r.reference is not None]

@@ -63,7 +63,7 @@ class Result:
         """
         found: dict[str, float] = {}
         latency = self.latency or {}
-        timed = [latency[one.percentile].value / one.ms for one in budget.latencies() if one.percentile in latency]
+        timed = [latency[one.percentile].value / one.ms for one in budget.latencies if one.percentile in latency]
         if timed:
             found["latency"] = max(timed) - 1
         if budget.size is not None and self.size is not None:

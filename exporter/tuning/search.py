@@ -15,6 +15,7 @@ from rich.console import Console
 
 from ...backends.registry import load_backend
 from ...errors import InputError, UnservedError
+from ...profiles.budget.budget import Budget
 from ...profiles.budget.limits import Drop
 from ...profiles.machine.environment import usable_cores
 from ..bundle.directory import check_destination
@@ -77,25 +78,26 @@ def _checked(plan: Plan, tell: Console) -> Plan:
     if plan.conclude:
         check_destination(plan.output / plan.name, force=plan.force)
     if why := untimed(plan.target, plan.recipe):
-        if asked := plan.recipe.budget.latencies():
+        if asked := plan.recipe.budget.latencies:
             raise UnservedError(
                 f"A latency of {asked[0]} cannot be searched for here: {why}.",
                 hint="Run it on the device, or leave out --max-latency to search for size and quality alone.",
             )
         tell.print(f"[yellow]![/] Latency is not measured: {why}. The search is for size and quality alone.")
     if plan.source.evaluate is None:
-        if plan.recipe.max_drop is not None:
+        if plan.recipe.budget.drop is not None:
             raise InputError("`max_drop` needs a metric, and the source has no evaluate().")
         tell.print("[yellow]![/] The source has no evaluate(): quality is SQNR against FP32, and nothing is pruned.")
-    elif plan.recipe.max_drop is None:
+    elif plan.recipe.budget.drop is None:
         tell.print(f"No --max-drop was given: at most {USUAL_DROP} of evaluate() may be lost.")
-        return replace(plan, recipe=replace(plan.recipe, max_drop=USUAL_DROP))
+        usual = plan.recipe.budget.under(Budget(limits={"accuracy_drop": USUAL_DROP}))
+        return replace(plan, recipe=replace(plan.recipe, budget=usual))
     return plan
 
 
 def _open(plan: Plan) -> Study:
     """The study of this model, target, data and fixed settings."""
-    settings = replace(plan.recipe, max_drop=None, max_latency=None, max_size=None, limits={}, workers=1, measure=True)
+    settings = replace(plan.recipe, budget=Budget(), workers=1, measure=True)
     identity = {
         "model": plan.source.digest,
         "target": _digest(json.dumps(to_jsonable_python(plan.target), sort_keys=True)),

@@ -81,7 +81,7 @@ def _mark(axes: Any, best: Sequence[Result], chosen: Result | None, *, timed: bo
 
 
 def _limits(axes: Any, budget: Budget, *, timed: bool, scale: float) -> None:
-    for limit in budget.latencies() if timed else ():
+    for limit in budget.latencies if timed else ():
         axes.axvline(limit.ms, color="tab:red", linestyle="--", linewidth=1, label=f"limit {limit}")
     if budget.size is not None:
         axes.axhline(

@@ -10,7 +10,7 @@ from ...calibration.ranges import METHODS
 from ...errors import InputError
 from ...profiles.device.precision import load_precision
 from ...profiles.device.target import Target
-from ...profiles.findings.point import Point, Value
+from ...profiles.findings.point import SearchPoint, Value
 from ..quantization.noise import literal
 from ..quantization.quantizer import AUTO
 from ..recipe import Recipe
@@ -37,7 +37,7 @@ class Dimension:
     integer: bool = False
     apply: Callable[[Recipe, Value], Recipe]
 
-    def distance(self, one: Point, other: Point) -> float:
+    def distance(self, one: SearchPoint, other: SearchPoint) -> float:
         """0 where two points have the same value, 1 where one has none; values with an order lie on a scale between."""
         a, b = one.get(self.name), other.get(self.name)
         if a == b:
@@ -75,14 +75,14 @@ class Space:
         first = {dimension.name: dimension.values[0] for dimension in self.dimensions}
         return [self._meant({**first, "precision": value}) for value in self.dimensions[0].values]
 
-    def recipe(self, base: Recipe, point: Point) -> Recipe:
+    def recipe(self, base: Recipe, point: SearchPoint) -> Recipe:
         """The base with the point's settings."""
         for dimension in self.dimensions:
             if dimension.name in point:
                 base = dimension.apply(base, point[dimension.name])
         return base
 
-    def distance(self, one: Point, other: Point) -> float:
+    def distance(self, one: SearchPoint, other: SearchPoint) -> float:
         """How far two points are from each other: each setting from 0, equal, to 1, its ends or not in both."""
         return sum(dimension.distance(one, other) for dimension in self.dimensions)
 
@@ -151,7 +151,7 @@ def _pruned(source: Source, base: Recipe) -> list[Dimension]:
 def _ranges(base: Recipe) -> list[Dimension]:
     if base.ranges != AUTO:
         return []
-    values = (AUTO, *METHODS)
+    values = (AUTO, *METHODS.names())
     return [
         Dimension(name="ranges", values=values, integer=True, apply=lambda recipe, v: replace(recipe, ranges=str(v)))
     ]

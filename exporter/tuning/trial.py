@@ -12,7 +12,7 @@ from pathlib import Path
 from ...backends.places import place_for
 from ...errors import EdgepressError
 from ...profiles.budget.budget import Budget
-from ...profiles.findings.point import Point
+from ...profiles.findings.point import SearchPoint
 from ...profiles.machine.environment import this_machine, usable_cores
 from ...profiles.timing.measure import Settings, measure
 from ...profiles.timing.measurement import speedup
@@ -21,7 +21,7 @@ from ..pipeline import PLAN, axis_ranges, export_bundle
 from ..progress import Progress
 from ..recipe import Recipe
 from .baseline import Baseline
-from .proxies import GivenUpError, Watch
+from .proxies import GivenUpError, TrialWatch
 from .result import Result
 from .space import Space
 
@@ -45,7 +45,7 @@ class Trials:
     others: Callable[[], Sequence[Result]]
     directory: Path
 
-    def run(self, number: int, point: Point) -> Result:
+    def run(self, number: int, point: SearchPoint) -> Result:
         """Make and measure one point. One that cannot be made, or cannot meet the budget, is a result as well.
 
         Raises:
@@ -53,7 +53,7 @@ class Trials:
         """
         start = time.perf_counter()
         begun = Result(number=number, point=dict(point), machine=str(this_machine()))
-        watch = Watch(baseline=self.baseline, budget=self.budget, others=self.others, result=begun)
+        watch = TrialWatch(baseline=self.baseline, budget=self.budget, others=self.others, result=begun)
         try:
             watch.expect(self.recipe(point))
             bundle = self._export(number, point, watch)
@@ -80,13 +80,13 @@ class Trials:
         """Where a trial's bundle lies."""
         return self.directory / f"{number:04}"
 
-    def recipe(self, point: Point) -> Recipe:
+    def recipe(self, point: SearchPoint) -> Recipe:
         """The recipe of a point, as a trial makes it: trained for a third of the epochs."""
         recipe = self.space.recipe(self.baseline.base, point)
         epochs = recipe.training.epochs
         return replace(recipe, training=replace(recipe.training, epochs=min(epochs, max(1, epochs // 3))))
 
-    def _export(self, number: int, point: Point, watch: Watch) -> Bundle:
+    def _export(self, number: int, point: SearchPoint, watch: TrialWatch) -> Bundle:
         one = self.baseline
         recipe, place = self.recipe(point), self.bundle(number)
         with tempfile.TemporaryDirectory(prefix="edgepress-trial-") as scratch:
@@ -105,7 +105,7 @@ class Trials:
                 watch_candidate=watch.candidate,
             )
 
-    def _timed(self, bundle: Bundle, point: Point, result: Result) -> Result:
+    def _timed(self, bundle: Bundle, point: SearchPoint, result: Result) -> Result:
         """The result with latencies, of engine and FP32 engine in turn, on one inference."""
         engine = bundle.engine
         assert engine is not None

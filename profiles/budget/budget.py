@@ -72,50 +72,106 @@ def limit(name: str, value: str) -> Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What a bundle may cost; None bounds nothing.
+    """What a bundle may cost: limits by name of LIMITS; what is not there is not bounded."""
 
-    Attributes:
-        latency, size, drop: the limits that a search and the choice of layers are led by.
-        more: further limits, by name of LIMITS.
-    """
+    limits: Mapping[str, Limit] = field(default_factory=dict)
 
-    latency: LatencyLimit | None = None
-    size: SizeLimit | None = None
-    drop: Drop | None = None
-    more: Mapping[str, Limit] = field(default_factory=dict)
+    @classmethod
+    def parse(cls, texts: Mapping[str, str]) -> Budget:
+        """The limits as people write them: `{"latency_p90": "5ms", "size": "4MB"}`.
+
+        Raises:
+            InputError: an unknown name or unit; the nearest one is named.
+        """
+        return cls(limits={name: limit(name, text) for name, text in texts.items()})
 
     @classmethod
     def of(cls, recipe: Mapping[str, Any]) -> Budget:
         """The budget in a recipe's data, as a file or a manifest has them."""
-        latency, size, drop = (recipe.get(f"max_{what}") for what in ("latency", "size", "drop"))
-        return cls(
-            latency=None if latency is None else LatencyLimit.parse(latency),
-            size=None if size is None else SizeLimit.parse(size),
-            drop=None if drop is None else Drop.parse(drop),
-            more={name: limit(name, value) for name, value in recipe.get("limits", {}).items()},
-        )
+        return cls.parse(modern(recipe).get("budget", {}))
 
-    def limits(self) -> dict[str, Limit]:
-        """Every limit by its name.
+    @property
+    def drop(self) -> Drop | None:
+        """Most that the metric may lose, by which the choice of layers is led."""
+        drop = self.limits.get("accuracy_drop")
+        return drop if isinstance(drop, Drop) else None
 
-        Raises:
-            InputError: two limits of one figure.
-        """
-        own: dict[str, Limit | None] = {"size": self.size, "accuracy_drop": self.drop}
-        if self.latency is not None:
-            own = {f"latency_p{self.latency.percentile}": self.latency, **own}
-        given = {name: one for name, one in own.items() if one is not None}
-        if twice := [name for name in given if name in self.more]:
-            raise InputError(f"Two limits of {twice[0]} were given: {given[twice[0]]} and {self.more[twice[0]]}.")
-        return {**given, **self.more}
+    @property
+    def size(self) -> SizeLimit | None:
+        """Most bytes of the engine, by which a search is led."""
+        size = self.limits.get("size")
+        return size if isinstance(size, SizeLimit) else None
 
+    @property
     def latencies(self) -> tuple[LatencyLimit, ...]:
         """Every limit of a latency."""
-        return tuple(one for one in self.limits().values() if isinstance(one, LatencyLimit))
+        return tuple(bound for bound in self.limits.values() if isinstance(bound, LatencyLimit))
+
+    def texts(self) -> dict[str, str]:
+        """The limits as `parse` reads them."""
+        # The percentile stands in the name.
+        return {name: str(bound).rpartition("=")[2] for name, bound in self.limits.items()}
+
+    def under(self, stronger: Budget) -> Budget:
+        """Both, where the other's limit is the one that holds for a figure that both bound."""
+        return Budget(limits={**self.limits, **stronger.limits})
 
     def __bool__(self) -> bool:
         """Whether it bounds anything."""
-        return bool(self.limits())
+        return bool(self.limits)
+
+
+# Short names of some limits, and how each is read; a latency's text may name its percentile.
+_SHORT: Mapping[str, tuple[Callable[[str], Limit], str]] = {
+    "latency": (LatencyLimit.parse, "latency_p{}"),
+    "size": (SizeLimit.parse, "size"),
+    "accuracy_drop": (Drop.parse, "accuracy_drop"),
+}
+# Settings of recipes that were written before there was one table: what each bounds, and an example.
+_BEFORE = {"max_latency": ("latency", "5ms"), "max_size": ("size", "4MB"), "max_drop": ("accuracy_drop", "1%")}
+
+
+def short_limit(figure: str, text: str) -> dict[str, str]:
+    """Name and text of a limit of a latency, the size or the accuracy drop: `p90=5ms` is that of `latency_p90`.
+
+    Raises:
+        InputError: no such limit.
+    """
+    parse, name = _SHORT[figure]
+    bound = parse(text)
+    return {name.format(getattr(bound, "percentile", "")): str(bound).rpartition("=")[2]}
+
+
+def modern(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's data with one table `budget`, for what was `max_latency`, `max_size`, `max_drop` and `limits`.
+
+    Raises:
+        InputError: a value that is no limit, or two limits of one figure; the key is named.
+    """
+    rest = {key: value for key, value in recipe.items() if key not in (*_BEFORE, "limits")}
+    budget = recipe.get("budget", {})
+    for key in recipe:
+        for name, text in _limits_before(key, recipe[key]).items():
+            if name in budget:
+                raise InputError(f"`{key}` and `budget.{name}` bound the same figure.", hint="Give one of them.")
+            budget = {**budget, name: text}
+    return {**rest, "budget": budget} if budget else rest
+
+
+def _limits_before(key: str, value: Any) -> dict[str, str]:
+    """The limits in an older setting, by name; nothing for another setting."""
+    if key == "limits" and isinstance(value, Mapping):
+        return dict(value)
+    if key not in _BEFORE or value is None:
+        return {}
+    figure, example = _BEFORE[key]
+    number = key == "max_drop" and isinstance(value, int | float) and not isinstance(value, bool)
+    if not isinstance(value, str) and not number:
+        raise InputError(f"`{key}`: {value!r} is no text such as {example!r}.")
+    try:
+        return short_limit(figure, str(value))
+    except InputError as error:
+        raise InputError(f"`{key}`: {error.message}", hint=error.hint) from error
 
 
 def _read(name: str) -> str:

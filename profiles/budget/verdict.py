@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from ..findings.figures import Figure, Found, of_report
+from .figure import Figure, Figures
 from .limits import LatencyLimit, Limit
-
-if TYPE_CHECKING:
-    from ..findings.report import Report
-    from .budget import Budget
 
 Status = Literal["met", "missed", "undecided", "unstable", "unmeasured", "unlimited"]
 
@@ -53,15 +49,10 @@ class Verdict:
         return f"{text}, {self.reason}" if self.reason else text
 
 
-def judge(budget: Budget, report: Report) -> tuple[Verdict, ...]:
-    """One verdict for each limit of the budget."""
-    return tuple(verdicts(budget.limits(), of_report(report)))
-
-
-def verdicts(limits: Mapping[str, Limit], found: Found) -> Iterator[Verdict]:
-    """One verdict for each limit on what was found."""
-    for name, one in limits.items():
-        yield verdict(name, one, found[name])
+def verdicts(limits: Mapping[str, Limit], figures: Figures) -> Iterator[Verdict]:
+    """One verdict for each limit on the figure of its name."""
+    for name, limit in limits.items():
+        yield verdict(name, limit, figures[name])
 
 
 def verdict(name: str, asked: Limit, found: Figure | str) -> Verdict:

@@ -44,9 +44,14 @@ def validate(kind: type[T], data: dict[str, Any], origin: str) -> T:
         # A misspelt key is reported before the missing one that it leaves behind.
         first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
         where = ".".join(str(part) for part in first["loc"])
-        reason = (
-            "unknown key"
-            if first["type"] == "unexpected_keyword_argument"
-            else first["msg"].removeprefix("Value error, ")
-        )
-        raise InputError(f"{origin}: `{where}`: {reason}.", hint="Compare with `edgepress targets NAME`.") from error
+        raise InputError(
+            f"{origin}: `{where}`: {_reason(first)}.", hint="Compare with `edgepress targets NAME`."
+        ) from error
+
+
+def _reason(fault: Any) -> str:
+    """What pydantic found wrong, with the value where another one of a few was expected."""
+    if fault["type"] == "unexpected_keyword_argument":
+        return "unknown key"
+    given = f", not {fault['input']!r}" if fault["type"] == "literal_error" else ""
+    return f"{fault['msg'].removeprefix('Value error, ')}{given}"

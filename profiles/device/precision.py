@@ -37,6 +37,7 @@ class Precision:
         integer: a target's scheme makes it, for kernels that multiply integers; otherwise it is a float.
         storage: type of the floats in the graph that is written.
         weights: grid of the weights in the engine; None where they are stored as the graph's floats.
+        scheme_grid: the target's scheme says the grid of the weights, and `weights` is what most schemes say.
         needs_data: it is made from calibration data, or from statistics of them.
         least_db: agreement with FP32 in dB of SQNR below which nothing is shipped, unless the user says otherwise.
         golden_db: that suffices on golden inputs; None where they are judged as all else is.
@@ -50,6 +51,7 @@ class Precision:
     integer: bool
     storage: Literal["float32", "float16"]
     weights: Grid | None = None
+    scheme_grid: bool = False
     needs_data: bool
     least_db: float
     golden_db: float | None = None

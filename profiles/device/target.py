@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class Fact:
     """One figure of a device, with where it comes from.
 
     `mark` says how sure it is: measured by us, read in the vendor's document, second hand, or unverified.
@@ -175,14 +175,21 @@ class Target:
     options: dict[str, Option] = field(default_factory=dict)
     channel_multiple: int = 8
     sparse_weights: bool = False
-    fastest: Figure | None = None
-    figures: dict[str, Figure] = field(default_factory=dict)
+    fastest: Fact | None = None
+    figures: dict[str, Fact] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
     def opset(self) -> int:
         """The ONNX opset this target is given."""
         return self.toolchain.opset
+
+    def making(self, precision: PrecisionName) -> Target:
+        """The target with the scheme that makes a precision, whose own grid of weights replaces the scheme's."""
+        made = load_precision(precision)
+        if self.scheme is None or made.weights is None or made.scheme_grid:
+            return self
+        return replace(self, scheme=replace(self.scheme, weight=made.weights))
 
     @property
     def integers(self) -> tuple[PrecisionName, ...]:

@@ -1,8 +1,7 @@
 """Which precision is shipped, and on what grounds.
 
 A lower precision must earn its place: it is shipped only where it keeps the accuracy and is shown to be faster than the
-best of those that are more exact. Shown means that the 95 % interval of the ratio excludes 1 and the ratio is at least
-CLAIM, so that noise cannot decide.
+best of those that are more exact, as `timing.significance` has it, so that noise cannot decide.
 """
 
 from __future__ import annotations
@@ -12,8 +11,7 @@ from dataclasses import dataclass
 
 from ..device.precision import PrecisionName, most_exact_first
 from ..timing.measurement import Measurement, Ratio, speedup
-
-CLAIM = 1.02
+from ..timing.significance import claimed, undecided
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,16 +66,6 @@ class Compared:
 
     against: PrecisionName
     ratio: Ratio
-
-
-def claimed(ratio: Ratio) -> bool:
-    """Whether a ratio shows that something is faster."""
-    return ratio.low > 1 and ratio.value >= CLAIM
-
-
-def undecided(ratio: Ratio) -> bool:
-    """Whether more rounds could show what these do not."""
-    return ratio.low <= 1 <= ratio.high
 
 
 def fastest(

@@ -12,7 +12,8 @@ from pydantic import TypeAdapter
 from ...errors import InputError
 from ..machine.conditions import Conditions
 from ..timing.measurement import Latency
-from ..timing.turns import Outcome, Turns
+from ..timing.turns import LatencyComparison, Turns
+from .circumstances import Circumstances, differences
 from .files import parsed, read_json
 from .parity import Parity
 from .profile import Measured, Setup
@@ -57,7 +58,7 @@ class Comparison:
     kind: Literal["edgepress comparison"] = "edgepress comparison"
     a: Side
     b: Side
-    outcome: Outcome
+    outcome: LatencyComparison
     setup: Setup
     date: str
     command: str
@@ -83,21 +84,15 @@ def load_comparison(path: Path) -> Comparison:
 
 def incomparable(a: Measured, b: Measured, first: Setup, second: Setup) -> tuple[str, ...]:
     """Why latencies of two measurements do not compare, a clause each; empty where they do."""
-    found = []
-    if (first.machine.processor, first.machine.arch) != (second.machine.processor, second.machine.arch):
-        found.append(f"A was measured on {first.machine}, B on {second.machine}")
-    if first.machine.system != second.machine.system:
-        found.append(f"A was measured under {first.machine.system}, B under {second.machine.system}")
-    if first.threads != second.threads:
-        found.append(f"A ran with {first.threads} threads, B with {second.threads}")
-    if len(first.affinity) != len(second.affinity):
-        found.append(f"A was bound to {len(first.affinity)} cores, B to {len(second.affinity)}")
-    if a.runtime != b.runtime and a.runtime.split()[0] == b.runtime.split()[0]:
-        found.append(f"A ran on {a.runtime}, B on {b.runtime}")
-    if a.shapes != b.shapes:
-        found.append(f"A was fed {_shapes(a)}, B {_shapes(b)}")
-    return tuple(found)
+    return tuple(differences(_circumstances(a, first), _circumstances(b, second)))
 
 
-def _shapes(one: Measured) -> str:
-    return ", ".join(f"{name} {shape}" for name, shape in one.shapes.items())
+def _circumstances(measured: Measured, setup: Setup) -> Circumstances:
+    return Circumstances(
+        machine=setup.machine,
+        threads=setup.threads,
+        inputs=tuple(f"{name} {shape}" for name, shape in measured.shapes.items()),
+        system=setup.machine.system,
+        cores=len(setup.affinity),
+        runtime=measured.runtime,
+    )

@@ -1,79 +1,18 @@
-"""What was measured of an engine, by the names that a budget, a history and a tracker call it."""
+"""What was measured of an engine, as the figures that a budget is held against."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
+from ..budget.budget import Budget
+from ..budget.figure import UNITS, Figure
 from ..budget.limits import PERCENTILES
+from ..budget.verdict import Verdict, verdicts
 from ..timing.measurement import PERCENTILES as FEWEST
+from .profile import Profile
+from .report import Report
 
-if TYPE_CHECKING:
-    from .profile import Profile
-    from .report import Report
-
-# The unit of each figure; metrics and shares have none.
-UNITS: Mapping[str, str] = {
-    **{f"latency_p{p}": "ms" for p in PERCENTILES},
-    "size": "bytes",
-    "accuracy": "",
-    "accuracy_drop": "",
-    "coverage": "share",
-    "speedup": "x",
-    "memory": "bytes",
-    "throughput": "/s",
-}
 DISTURBED = "disturbed "  # begins what a report misses where the machine throttled
-TIMED = ("ms", "x", "/s")  # units of what is measured by repetition, and so has an interval
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """A figure and its 95 % interval.
-
-    Attributes:
-        low, high: equal to the value where it is exact: bytes of a file, or `evaluate()` on the data it was given.
-        unit: as UNITS has it.
-        before: what a loss is counted from; None for what is no loss.
-        unsteady: why it is not the machine's own, a clause; empty where nothing disturbed it.
-    """
-
-    value: float
-    low: float
-    high: float
-    unit: str = ""
-    before: float | None = None
-    unsteady: str = ""
-
-    @classmethod
-    def exact(cls, value: float, unit: str = "", before: float | None = None) -> Figure:
-        """A figure without an interval."""
-        return cls(value=value, low=value, high=value, unit=unit, before=before)
-
-    def __str__(self) -> str:
-        text = spelt(self.value, self.unit)
-        if self.before is not None:
-            return f"{text} ({self.before:.4f} to {self.before - self.value:.4f})"
-        if self.unit not in TIMED and self.low == self.high:
-            return text
-        number, space, unit = (text if " " in text else f"{text} ").partition(" ")
-        low, high = (spelt(bound, self.unit).removesuffix(f" {self.unit}") for bound in (self.low, self.high))
-        return f"{number} [{low}, {high}]{space}{unit}".rstrip()
-
-
-def spelt(value: float, unit: str) -> str:
-    """A value for people: `1.234 ms`, `0.48 MB`, `0.9960`, `1.41x`, `310.2/s`."""
-    if unit == "bytes":
-        return f"{value / 1e6:.3f} MB" if value >= 100_000 else f"{value / 1e3:.3f} kB"
-    if unit == "ms":
-        return f"{value:.3f} ms"
-    if unit in ("%", "share"):
-        return f"{value:+.1%}" if unit == "%" else f"{value:.1%}"
-    return f"{value:.2f}x" if unit == "x" else f"{value:.1f}/s" if unit == "/s" else f"{value:.4g}"
-
-
-Found = Mapping[str, "Figure | str"]
 
 
 def of_report(report: Report) -> dict[str, Figure | str]:
@@ -90,6 +29,11 @@ def of_profile(profile: Profile) -> dict[str, Figure | str]:
         if scenario := named.get(name.partition("_")[0]):
             absent[name] = f"{scenario}: {profile.missing.get(scenario, profile.unfinished or 'it was not measured')}"
     return {**absent, **dict(_of_profile(profile))}
+
+
+def judge(budget: Budget, report: Report) -> tuple[Verdict, ...]:
+    """One verdict for each limit of the budget."""
+    return tuple(verdicts(budget.limits, of_report(report)))
 
 
 def _of_report(report: Report) -> Iterator[tuple[str, Figure | str]]:

@@ -12,8 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 from ...errors import InputError
+from ..budget.figure import Figure
 from ..machine.environment import Machine
-from .figures import Figure
 
 SCHEMA = 1
 

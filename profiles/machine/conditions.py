@@ -18,7 +18,7 @@ from pathlib import Path
 from .environment import now
 from .kernel_files import read_number, read_text
 
-Run = Callable[[Sequence[str]], str | None]
+RunTool = Callable[[Sequence[str]], str | None]
 CLOCK_DROP = 0.05  # a clock that fell by more than this invalidates a measurement
 
 # Raspberry Pi firmware, `vcgencmd get_throttled`: bits 0-3 hold now, bits 16-19 have happened since the boot.
@@ -64,7 +64,7 @@ def run_tool(words: Sequence[str]) -> str | None:
     return done.stdout
 
 
-def read_conditions(root: Path = Path("/"), run: Run = run_tool) -> Conditions:
+def read_conditions(root: Path = Path("/"), run: RunTool = run_tool) -> Conditions:
     """Read what this machine tells.
 
     Args:
@@ -150,7 +150,7 @@ def _sysfs(root: Path) -> _Found:
     return found
 
 
-def _board(run: Run) -> _Found:
+def _board(run: RunTool) -> _Found:
     """Raspberry Pi and Jetson."""
     found = _Found()
     if match := re.search(r"throttled=(0x[0-9a-fA-F]+)", run(("vcgencmd", "get_throttled")) or ""):
@@ -167,7 +167,7 @@ def _board(run: Run) -> _Found:
     return found
 
 
-def _nvidia(run: Run) -> _Found:
+def _nvidia(run: RunTool) -> _Found:
     found = _Found()
     words = ("nvidia-smi", f"--query-gpu={','.join(_NVIDIA_QUERY)}", "--format=csv,noheader,nounits")
     for index, line in enumerate((run(words) or "").splitlines()):

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib import metadata
 from pathlib import Path
 
-# What decides an artifact or a figure; only those installed are listed.
-TOOLS = (
-    "edgepress",
-    "torch",
-    "onnx",
-    "onnx-ir",
-    "onnxscript",
-    "onnxruntime",
-    "openvino",
-    "tensorrt",
-    "tensorrt-rtx",
-    "transformers",
-    "numpy",
-)
 # Instruction sets that decide which integer kernels a CPU runs.
 ISA_FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "amx_bf16", "asimddp", "i8mm", "sve")
 
@@ -66,16 +53,16 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def tool_versions() -> dict[str, str]:
-    """Version of each installed tool that decides an artifact or a figure."""
-    return {name: found for name in TOOLS if (found := installed(name))}
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Version of each of the packages that is installed, in their order."""
+    return {package: version for package in packages if (version := installed(package))}
 
 
 def installed(package: str) -> str:
     """Version of an installed package, empty where it is not installed; imports nothing of it."""
     try:
-        return version(package)
-    except PackageNotFoundError:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
         return ""
 
 

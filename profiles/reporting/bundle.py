@@ -8,11 +8,11 @@ from ..device.precision import load_precision, precisions
 from ..findings.report import Report, megabytes, rows
 from ..timing.measurement import Latency
 from .accuracy import by_layer_blocks, parity_blocks, sensitivity_blocks
-from .content import Block, Command, Group, Part, Section, Sentences, Table
-from .findings import Findings
+from .content import Block, Command, Hue, Part, Section, Sentences, Table
 from .grounds import conditions_blocks, evidence_table, evidence_words, machine_table, strongest, tools_table
-from .latencies import Arm, latency_blocks
+from .latencies import TimedArm, latency_blocks
 from .layers import coverage_blocks, layer_blocks
+from .reportable import BundleFindings
 from .text import sentence
 from .trials import choice_blocks, search_blocks
 from .verdicts import headline, overall, tiles
@@ -20,7 +20,7 @@ from .verdicts import headline, overall, tiles
 ABSENT = "Nobody has measured this, so that there is nothing to draw. "
 
 
-def bundle_part(found: Findings) -> Part:
+def bundle_part(found: BundleFindings) -> Part:
     """Everything that is known of a bundle, the verdict first."""
     report, judged = found.report, tiles(found.report)
     return Part(
@@ -33,7 +33,7 @@ def bundle_part(found: Findings) -> Part:
     )
 
 
-def _sections(found: Findings) -> Iterator[Section]:
+def _sections(found: BundleFindings) -> Iterator[Section]:
     report = found.report
     table = Table(
         title="FP32 and what is shipped", head=("", "FP32", "shipped"), rows=tuple(rows(report)), numbers=(1,)
@@ -53,11 +53,11 @@ def _sections(found: Findings) -> Iterator[Section]:
     yield Section(title="What was not done", blocks=(_not_done(report),))
 
 
-def arms(found: Findings) -> tuple[Arm, ...]:
+def arms(found: BundleFindings) -> tuple[TimedArm, ...]:
     """What was measured, what is shipped first."""
-    groups: Mapping[str, Group] = {"engine": "first", "fp32": "second", "torch": "quiet"}
+    groups: Mapping[str, Hue] = {"engine": "first", "fp32": "second", "torch": "quiet"}
     return tuple(
-        Arm(
+        TimedArm(
             name=_name(arm, found.report),
             group=groups.get(arm, "third"),
             latency=latency,
@@ -72,7 +72,7 @@ def _name(arm: str, report: Report) -> str:
     return f"shipped, {report.precision}" if arm == "engine" else titles.get(arm, arm)
 
 
-def _latency(found: Findings) -> Iterator[Block]:
+def _latency(found: BundleFindings) -> Iterator[Block]:
     if not found.report.latency:
         yield Sentences(items=(ABSENT + found.report.missing.get("latency", ""),), points=False)
         return
@@ -83,7 +83,7 @@ def _latency(found: Findings) -> Iterator[Block]:
     yield Sentences(items=items, points=False)
 
 
-def _tried(found: Findings) -> Iterator[Block]:
+def _tried(found: BundleFindings) -> Iterator[Block]:
     report = found.report
     if report.choice is not None:
         yield Sentences(items=(report.choice.because,), points=False)

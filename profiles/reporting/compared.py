@@ -8,17 +8,17 @@ import numpy as np
 
 from ..findings.comparison import Comparison, Side
 from ..findings.report import SHOWN, latency_text, megabytes, rows
-from .content import Bar, Bars, Block, Command, Group, Part, Section, Sentences, Status, Table, Tile
-from .findings import Findings
+from .content import Bar, Bars, Block, Command, Hue, Part, Section, Sentences, Table, Tile, Tone
 from .grounds import conditions_blocks, machine_table, strongest, tools_table
+from .reportable import BundleFindings
 from .text import counted, sentence
 
 
 def comparison_part(found: Comparison) -> Part:
     """B against A, the verdict first."""
     outcome = found.outcome
-    shown: Mapping[str, Status] = {"faster": "good", "slower": "bad", "no difference shown": "open"}
-    status: Status = "open" if outcome.unfinished else shown[outcome.verdict]
+    shown: Mapping[str, Tone] = {"faster": "good", "slower": "bad", "no difference shown": "open"}
+    status: Tone = "open" if outcome.unfinished else shown[outcome.verdict]
     details = (f"A {latency_text(found.a.latency, 50)}", f"B {latency_text(found.b.latency, 50)}")
     return Part(
         title=f"{found.b.measured.name} against {found.a.measured.name}",
@@ -112,14 +112,14 @@ def _limits(found: Comparison) -> Iterator[str]:
     yield from (f"Disturbed: {sentence(why)}" for why in found.disturbed)
 
 
-def overview(bundles: Sequence[Findings]) -> tuple[Section, ...]:
+def overview(bundles: Sequence[BundleFindings]) -> tuple[Section, ...]:
     """What is shipped to each of several targets, side by side; nothing where there is one."""
     if len(bundles) < 2:
         return ()
     return (Section(title="Side by side", blocks=(_targets(bundles), *_sizes(bundles), _caution(bundles))),)
 
 
-def _targets(bundles: Sequence[Findings]) -> Table:
+def _targets(bundles: Sequence[BundleFindings]) -> Table:
     shipped = [{what: after for what, _, after in rows(found.report)} for found in bundles]
     names = list(dict.fromkeys(what for column in shipped for what in column))
     head = [
@@ -136,7 +136,7 @@ def _targets(bundles: Sequence[Findings]) -> Table:
     )
 
 
-def _label(found: Findings, bundles: Sequence[Findings]) -> str:
+def _label(found: BundleFindings, bundles: Sequence[BundleFindings]) -> str:
     """The target; with the model where there are several models; the directory where that is not enough."""
     several = len({one.report.model for one in bundles}) > 1
     label = f"{found.report.model}, {found.report.target}" if several else found.report.target
@@ -146,11 +146,11 @@ def _label(found: Findings, bundles: Sequence[Findings]) -> str:
     return label if len(same) == 1 else found.name
 
 
-def _sizes(bundles: Sequence[Findings]) -> Iterator[Block]:
+def _sizes(bundles: Sequence[BundleFindings]) -> Iterator[Block]:
     bars = []
     for found in bundles:
         sizes, label = found.report.sizes, _label(found, bundles)
-        held: tuple[tuple[str, int | None, Group], ...] = (
+        held: tuple[tuple[str, int | None, Hue], ...] = (
             ("FP32 engine", sizes.engine_fp32, "second"),
             (f"shipped, {found.report.precision}", sizes.engine, "first"),
         )
@@ -166,7 +166,7 @@ def _sizes(bundles: Sequence[Findings]) -> Iterator[Block]:
         )
 
 
-def _caution(bundles: Sequence[Findings]) -> Sentences:
+def _caution(bundles: Sequence[BundleFindings]) -> Sentences:
     machines = {str(found.report.machine) for found in bundles if found.report.latency}
     unmeasured = [_label(found, bundles) for found in bundles if not found.report.latency]
     items = (

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Status = Literal["good", "bad", "open", "absent", "plain"]
-Group = Literal["first", "second", "third", "fourth", "quiet"]
-GROUPS: tuple[Group, ...] = ("first", "second", "third", "fourth")
+Tone = Literal["good", "bad", "open", "absent", "plain"]
+Hue = Literal["first", "second", "third", "fourth", "quiet"]
+HUES: tuple[Hue, ...] = ("first", "second", "third", "fourth")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class Tile:
     """
 
     topic: str
-    status: Status
+    status: Tone
     label: str
     found: str
     details: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ class Histogram:
     """
 
     name: str
-    group: Group
+    group: Hue
     edges: tuple[float, ...]
     counts: tuple[int, ...]
     marks: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
@@ -104,7 +104,7 @@ class Line:
     """
 
     name: str
-    group: Group
+    group: Hue
     at: tuple[float, ...]
     low: tuple[float, ...]
     middle: tuple[float, ...]
@@ -160,7 +160,7 @@ class Bar:
     name: str
     value: float
     text: str
-    group: Group = "first"
+    group: Hue = "first"
     low: float | None = None
     high: float | None = None
 
@@ -178,12 +178,12 @@ class Bars:
     title: str
     says: str
     bars: tuple[Bar, ...]
-    legend: Mapping[Group, str] = field(default_factory=dict)
+    legend: Mapping[Hue, str] = field(default_factory=dict)
     mark: tuple[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class TrendPoint:
     """A figure of one run.
 
     Attributes:
@@ -209,8 +209,8 @@ class Trend:
     title: str
     says: str
     up: str
-    steps: tuple[Step, ...]
-    groups: Mapping[str, Group] = field(default_factory=dict)
+    steps: tuple[TrendPoint, ...]
+    groups: Mapping[str, Hue] = field(default_factory=dict)
 
 
 Plot = Distribution | Course | Scatter | Bars | Trend
@@ -236,7 +236,7 @@ class Part:
     title: str
     about: str
     verdict: str
-    status: Status
+    status: Tone
     tiles: tuple[Tile, ...]
     sections: tuple[Section, ...]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..findings.report import SHOWN, latency_text, percentile
 from ..timing.measurement import Latency, Measurement
-from .content import Block, Course, Distribution, Group, Histogram, Line, Table
+from .content import Block, Course, Distribution, Histogram, Hue, Line, Table
 from .text import counted, milliseconds
 
 BINS = 72
@@ -17,19 +17,19 @@ WINDOWS = 60  # points on the axis of time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arm:
+class TimedArm:
     """One of the things that were measured, with what is kept of it."""
 
     name: str
-    group: Group
+    group: Hue
     latency: Latency
     samples: Measurement | None
 
 
-Kept = Sequence[tuple[Arm, Measurement]]
+Kept = Sequence[tuple[TimedArm, Measurement]]
 
 
-def latency_blocks(arms: Sequence[Arm]) -> Iterator[Block]:
+def latency_blocks(arms: Sequence[TimedArm]) -> Iterator[Block]:
     """The table of figures, and the plots for which raw samples are kept."""
     yield figures(arms)
     kept = [(arm, arm.samples) for arm in arms if arm.samples is not None and len(arm.samples.samples) > 1]
@@ -38,7 +38,7 @@ def latency_blocks(arms: Sequence[Arm]) -> Iterator[Block]:
         yield course(kept)
 
 
-def figures(arms: Sequence[Arm]) -> Table:
+def figures(arms: Sequence[TimedArm]) -> Table:
     """One column an arm."""
     found = [arm.latency for arm in arms]
     rows = [
@@ -112,7 +112,7 @@ def course(kept: Kept) -> Course:
     )
 
 
-def _line(arm: Arm, found: Measurement, by_round: bool) -> Line:
+def _line(arm: TimedArm, found: Measurement, by_round: bool) -> Line:
     data = np.asarray(found.samples) / 1e6
     place = np.asarray(found.rounds) if by_round else np.arange(len(data)) * 100.0 / len(data)
     end = int(place.max()) + 1

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ..findings.layers import Coverage, Layer
 from ..findings.profile import SizeSplit
 from ..findings.report import megabytes
-from .content import Bar, Bars, Block, Group, Sentences, Table
+from .content import Bar, Bars, Block, Hue, Sentences, Table
 from .text import counted, microseconds
 
 # The most of them that are shown; what the others come to is said.
@@ -64,7 +64,7 @@ def _times(timed: Sequence[Layer]) -> Bars:
         spent = sum(map(_time, rest))
         name = counted(len(rest), "other layer")
         bars.append(Bar(name=name, value=spent, text=_spent(spent, total), group="quiet"))
-    names: Mapping[Group, str] = {
+    names: Mapping[Hue, str] = {
         "first": "products of integers",
         "second": "products of floats",
         "third": "anything else",
@@ -101,7 +101,7 @@ def _time(layer: Layer) -> float:
     return layer.microseconds or 0.0
 
 
-def _group(layer: Layer) -> Group:
+def _group(layer: Layer) -> Hue:
     return "third" if not layer.compute else "first" if layer.integer else "second"
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from ..findings.layers import coverage
 from ..findings.profile import ColdStart, Profile
 from ..findings.report import latency_text, megabytes
-from .content import Bar, Bars, Block, Command, Part, Section, Sentences, Status, Table, Tile
+from .content import Bar, Bars, Block, Command, Part, Section, Sentences, Table, Tile, Tone
 from .grounds import conditions_blocks, machine_table, tools_table
-from .latencies import Arm, latency_blocks
+from .latencies import TimedArm, latency_blocks
 from .layers import coverage_blocks, layer_blocks
 from .text import counted, milliseconds, sentence
 
@@ -42,7 +42,7 @@ def _verdict(found: Profile) -> str:
 
 def _tiles(found: Profile) -> Iterator[Tile]:
     for run in found.single_stream[:1]:
-        looks: tuple[Status, str] = ("good", "steady") if found.stable else ("open", "unstable")
+        looks: tuple[Tone, str] = ("good", "steady") if found.stable else ("open", "unstable")
         p90 = f"p90 {latency_text(run.latency(), 90)}"
         yield Tile(
             topic="Latency", status=looks[0], label=looks[1], found=latency_text(run.latency(), 50), details=(p90,)
@@ -86,7 +86,7 @@ def _latency(found: Profile) -> Iterator[Block]:
         return
     names = ("single stream", *(f"process {n + 2}" for n in range(len(found.single_stream) - 1)))
     arms = [
-        Arm(name=name, group="first", latency=run.latency(), samples=run)
+        TimedArm(name=name, group="first", latency=run.latency(), samples=run)
         for name, run in zip(names, found.single_stream, strict=True)
     ]
     yield from latency_blocks(arms)

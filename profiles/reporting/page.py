@@ -18,8 +18,8 @@ from ..machine.environment import installed
 from .bundle import bundle_part
 from .compared import comparison_part, overview
 from .content import Page, Part
-from .findings import Findings, Subject, Trends
 from .measured import profile_part
+from .reportable import BundleFindings, Reportable, Trends
 from .trends import history_part
 
 SCHEMA = 1
@@ -36,7 +36,7 @@ class Document:
     reports: tuple[Report, ...]
 
 
-def page_of(subjects: Sequence[Subject], date: str) -> Page:
+def page_of(subjects: Sequence[Reportable], date: str) -> Page:
     """One part for each subject, and what bundles have in common.
 
     Args:
@@ -44,19 +44,19 @@ def page_of(subjects: Sequence[Subject], date: str) -> Page:
         date: of the page.
     """
     parts = tuple(map(_part, subjects))
-    bundles = [subject for subject in subjects if isinstance(subject, Findings)]
+    bundles = [subject for subject in subjects if isinstance(subject, BundleFindings)]
     title = parts[0].title if len(parts) == 1 else _title(bundles, len(subjects))
     made = f"Made by edgepress {installed('edgepress') or 'from source'} on {date}."
     return Page(title=title, overview=overview(bundles), parts=parts, made=made)
 
 
-def document_of(subjects: Sequence[Subject], date: str) -> Document:
+def document_of(subjects: Sequence[Reportable], date: str) -> Document:
     """The page, and the reports behind it."""
-    reports = tuple(subject.report for subject in subjects if isinstance(subject, Findings))
+    reports = tuple(subject.report for subject in subjects if isinstance(subject, BundleFindings))
     return Document(page=page_of(subjects, date), reports=reports)
 
 
-def _part(subject: Subject) -> Part:
+def _part(subject: Reportable) -> Part:
     if isinstance(subject, Profile):
         return profile_part(subject)
     if isinstance(subject, Trends):
@@ -64,7 +64,7 @@ def _part(subject: Subject) -> Part:
     return comparison_part(subject) if isinstance(subject, Comparison) else bundle_part(subject)
 
 
-def _title(bundles: Sequence[Findings], count: int) -> str:
+def _title(bundles: Sequence[BundleFindings], count: int) -> str:
     models = {found.report.model for found in bundles}
     if len(bundles) == count and len(models) == 1:
         return (

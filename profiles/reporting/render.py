@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ..findings.files import json_text
-from .findings import Subject
 from .html import html
 from .markdown import markdown
 from .page import document_of, page_of
+from .reportable import Reportable
 
 Form = Literal["html", "md", "json"]
 
 
-def rendered(subjects: Sequence[Subject], form: Form, date: str) -> str:
+def rendered(subjects: Sequence[Reportable], form: Form, date: str) -> str:
     """One report on all subjects.
 
     Args:

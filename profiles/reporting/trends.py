@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..findings.figures import TIMED, UNITS, Figure, spelt
+from ..budget.figure import TIMED, UNITS, Figure, spelt
 from ..findings.history import History, Run, series
-from .content import GROUPS, Block, Group, Part, Section, Sentences, Status, Step, Table, Tile, Trend
+from .content import HUES, Block, Hue, Part, Section, Sentences, Table, Tile, Tone, Trend, TrendPoint
 from .text import counted, listed
 
 QUIET = ("met", "unmeasured")  # what nobody has to look at
@@ -30,7 +30,7 @@ def history_part(found: History, name: str) -> Part:
     groups = series(found.runs)
     missed = [f"{key[0]} for {key[1]}" for key, runs in groups.items() if "missed" in runs[-1].verdicts.values()]
     verdict = f"The last run of {listed(missed)} missed a budget." if missed else "No budget was missed by a last run."
-    status: Status = "bad" if missed else "good"
+    status: Tone = "bad" if missed else "good"
     return Part(
         title=f"{name}, trends",
         about=f"{counted(len(found.runs), 'run')} of {counted(len(groups), 'model')} and target",
@@ -45,7 +45,7 @@ def _tile(key: tuple[str, str], runs: Sequence[Run]) -> Tile:
     """The last run of one model and target."""
     last = runs[-1]
     statuses = set(last.verdicts.values())
-    looks: tuple[Status, str] = ("plain", "no limit asked")
+    looks: tuple[Tone, str] = ("plain", "no limit asked")
     for status, look in (("met", ("good", "within the limits")), ("unstable", ("open", "unstable")),
                          ("undecided", ("open", "undecided")), ("missed", ("bad", "over a limit"))):  # fmt: skip
         looks = look if status in statuses else looks  # type: ignore[assignment]
@@ -66,14 +66,14 @@ def _section(key: tuple[str, str], runs: Sequence[Run]) -> Section:
 
 def _plots(runs: Sequence[Run]) -> Iterator[Block]:
     machines = list(dict.fromkeys(_machine(run) for run in runs))
-    groups: dict[str, Group] = {one: GROUPS[min(place, len(GROUPS) - 1)] for place, one in enumerate(machines)}
+    groups: dict[str, Hue] = {one: HUES[min(place, len(HUES) - 1)] for place, one in enumerate(machines)}
     for name, unit in UNITS.items():
         kept = [(run, run.figures[name]) for run in runs if name in run.figures]
         if len(kept) > 1 and name != "accuracy_drop":
             yield _trend(name, unit, kept, groups)
 
 
-def _trend(name: str, unit: str, kept: Sequence[tuple[Run, Figure]], groups: dict[str, Group]) -> Trend:
+def _trend(name: str, unit: str, kept: Sequence[tuple[Run, Figure]], groups: dict[str, Hue]) -> Trend:
     factor, said = SCALES[unit]
     first, last = kept[0][1], kept[-1][1]
     course = f"{spelt(first.value, unit)} to {spelt(last.value, unit)}"
@@ -88,7 +88,7 @@ def _trend(name: str, unit: str, kept: Sequence[tuple[Run, Figure]], groups: dic
         up=f"{name}, {said}" if said else name,
         groups=groups,
         steps=tuple(
-            Step(
+            TrendPoint(
                 name=f"{run.date[:10]} {run.commit[:8]}".strip(),
                 machine=_machine(run),
                 value=figure.value * factor,

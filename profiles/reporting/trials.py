@@ -9,9 +9,7 @@ from ..findings.choice import Choice
 from ..findings.report import latency_text, megabytes
 from ..timing.measurement import Latency
 from .content import Block, Point, Scatter, Sentences, Table
-from .findings import Search, Tried
-
-NAMED = 6  # points of a search whose names are drawn
+from .reportable import Search, Tried
 
 
 def choice_blocks(choice: Choice, latency: Mapping[str, Latency]) -> Iterator[Block]:
@@ -103,7 +101,10 @@ def _point(one: Tried, timed: bool) -> Point | None:
 
 
 def _scatter(
-    title: str, points: tuple[Point, ...], limits: Mapping[str, tuple[Literal["across", "up"], float]], across: str
+    title: str,
+    points: tuple[Point, ...],
+    limits: Mapping[str, tuple[Literal["across", "up"], float]],
+    across: str,
 ) -> Scatter:
     best = [point for point in points if point.front]
     chosen = next((point for point in points if point.chosen), None)

@@ -8,21 +8,20 @@ from ..budget.verdict import Verdict
 from ..device.precision import load_precision
 from ..findings.parity import worst
 from ..findings.report import Report, latency_text, megabytes
-from .content import Status, Tile
+from .content import Tile, Tone
 from .grounds import strongest
 from .text import decibels
 
 # How the status of a limit looks, and what it is called.
-LOOKS: dict[str, tuple[Status, str]] = {
+LOOKS: dict[str, tuple[Tone, str]] = {
     "met": ("good", "within the limit"),
     "missed": ("bad", "over the limit"),
-    "unclear": ("open", "undecided"),
     "undecided": ("open", "undecided"),
     "unstable": ("open", "unstable"),
     "unmeasured": ("absent", "not checked"),
     "unlimited": ("plain", "no limit asked"),
 }
-_ORDER: tuple[Status, ...] = ("bad", "open", "absent", "plain", "good")
+_ORDER: tuple[Tone, ...] = ("bad", "open", "absent", "plain", "good")
 
 
 def tiles(report: Report) -> tuple[Tile, ...]:
@@ -30,9 +29,9 @@ def tiles(report: Report) -> tuple[Tile, ...]:
     return (_correctness(report), _accuracy(report), _size(report), _latency(report))
 
 
-def overall(found: tuple[Tile, ...]) -> Status:
+def overall(found: tuple[Tile, ...]) -> Tone:
     """The status that most needs looking at; a limit that nobody asked for does not count."""
-    asked: set[Status] = {tile.status for tile in found if tile.status != "plain"} or {"good"}
+    asked: set[Tone] = {tile.status for tile in found if tile.status != "plain"} or {"good"}
     return next(status for status in _ORDER if status in asked)
 
 
@@ -50,7 +49,7 @@ def _correctness(report: Report) -> Tile:
     found = report.parity.get("engine", {})
     if not found:
         return Tile(topic="Correctness", status="absent", label="not checked", found="no outputs compared")
-    status: Status = "good" if strongest(report.evidence) == "measured" else "open"
+    status: Tone = "good" if strongest(report.evidence) == "measured" else "open"
     least = worst(found)
     figure = "outputs equal" if least.sqnr_db == float("inf") else f"{decibels(least.sqnr_db)} SQNR"
     agreement = f"argmax agreement {least.argmax:.1%}, largest difference {least.max_abs:.3g}"

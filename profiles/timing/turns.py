@@ -12,18 +12,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from ..findings.choice import CLAIM
 from .measurement import Measurement, Ratio
+from .significance import Claim, claim
 
 LEAST_PAIRS = 5
 RESAMPLES = 10_000
 Turn = tuple[int, ...]
-Verdict = Literal["faster", "slower", "no difference shown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +40,7 @@ class Turns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class LatencyComparison:
     """How B's latency compares with A's.
 
     Attributes:
@@ -55,7 +53,7 @@ class Outcome:
     """
 
     ratio: Ratio
-    verdict: Verdict
+    verdict: Claim
     processes: int
     turns: int
     weaker: str = ""
@@ -87,7 +85,7 @@ def standard_error(a: Sequence[Turn], b: Sequence[Turn]) -> float:
     return 1.2533 * deviation / math.sqrt(len(found))
 
 
-def outcome(pairs: Sequence[Turns], *, unfinished: str = "", seed: int = 0) -> Outcome:
+def compare_turns(pairs: Sequence[Turns], *, unfinished: str = "", seed: int = 0) -> LatencyComparison:
     """Judge interleaved turns.
 
     Args:
@@ -97,16 +95,16 @@ def outcome(pairs: Sequence[Turns], *, unfinished: str = "", seed: int = 0) -> O
     centers = np.asarray([pair.center() for pair in pairs])
     ratio = _ratio(centers, seed)
     sure = not unfinished and len(pairs) >= LEAST_PAIRS
-    return Outcome(
+    return LatencyComparison(
         ratio=ratio,
-        verdict=verdict(ratio) if sure else "no difference shown",
+        verdict=claim(ratio) if sure else "no difference shown",
         processes=len(pairs),
         turns=sum(len(pair.a) for pair in pairs),
         unfinished=unfinished,
     )
 
 
-def outcome_apart(a: Sequence[Measurement], b: Sequence[Measurement], weaker: str, seed: int = 0) -> Outcome:
+def compare_apart(a: Sequence[Measurement], b: Sequence[Measurement], weaker: str, seed: int = 0) -> LatencyComparison:
     """Judge measurements that were not interleaved, one measurement a process.
 
     With one process an arm the interval is that of its rounds alone: what differs between processes is not in it.
@@ -116,16 +114,7 @@ def outcome_apart(a: Sequence[Measurement], b: Sequence[Measurement], weaker: st
     drawn = _levels(a, rng) - _levels(b, rng)
     low, high = np.percentile(drawn, [2.5, 97.5])
     ratio = Ratio(value=float(np.exp(value)), low=float(np.exp(min(low, value))), high=float(np.exp(max(high, value))))
-    return Outcome(ratio=ratio, verdict=verdict(ratio), processes=min(len(a), len(b)), turns=0, weaker=weaker)
-
-
-def verdict(ratio: Ratio) -> Verdict:
-    """What a ratio shows."""
-    if ratio.low > 1 and ratio.value >= CLAIM:
-        return "faster"
-    if ratio.high < 1 and ratio.value <= 1 / CLAIM:
-        return "slower"
-    return "no difference shown"
+    return LatencyComparison(ratio=ratio, verdict=claim(ratio), processes=min(len(a), len(b)), turns=0, weaker=weaker)
 
 
 def half_width(pairs: Sequence[Turns], seed: int = 0) -> float:

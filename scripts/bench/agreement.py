@@ -35,7 +35,7 @@ from edgepress.backends.places.remote import Remote
 from edgepress.exporter.measuring.subject import Subject, open_subject, this_setup
 from edgepress.profiles.machine.environment import this_machine
 from edgepress.profiles.timing.measure import CallArm, Settings, timed
-from edgepress.profiles.timing.turns import Turns, outcome
+from edgepress.profiles.timing.turns import Turns, compare_turns
 
 WORK = HOME / "agreement"
 TARGETS = {"onnxruntime": "server-cpu", "openvino": "cpu"}
@@ -139,7 +139,7 @@ def _against_bare_loop(name: str, path: Path, runtime: str, options: argparse.Na
                     turn = tuple(engine.turn(1, count)) if which == 0 else _turn(bare, 1, count)
                     taken[which].append(turn)
         pairs.append(Turns(a=tuple(taken[0]), b=tuple(taken[1])))
-    found = outcome(pairs)
+    found = compare_turns(pairs)
     medians = [float(np.median([s for p in pairs for turn in arm(p) for s in turn])) / 1e6 for arm in (_a, _b)]
     _record(name, runtime, "bare loop", options, medians, [found.ratio.value, found.ratio.low, found.ratio.high])
 

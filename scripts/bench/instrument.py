@@ -29,10 +29,10 @@ from sections import MEASUREMENT, table, write_section
 from edgepress.backends.places import load_place
 from edgepress.exporter.measuring.compare import Rules, compare
 from edgepress.exporter.measuring.subject import open_subject, this_setup
-from edgepress.profiles.findings.choice import claimed
 from edgepress.profiles.machine.environment import this_machine
 from edgepress.profiles.timing.in_turn import time_in_turn
-from edgepress.profiles.timing.measurement import Ratio, speedup
+from edgepress.profiles.timing.measurement import speedup
+from edgepress.profiles.timing.significance import claim
 
 WORK = HOME / "instrument"
 KINDS = {"aa": (40, 40), "ab": (40, 42)}
@@ -94,12 +94,8 @@ def _one(instrument: str, first: str, second: str) -> dict[str, Any]:
         place = load_place(instrument)
         sessions = [opened.enter_context(place.open(subject.engine, 1)) for subject in (a, b)]
         timed = time_in_turn({"a": sessions[0].arm(a.feed), "b": sessions[1].arm(a.feed)}).latency
-        ratio, inverse = speedup(timed["a"], timed["b"]), speedup(timed["b"], timed["a"])
-    return {"ratio": [ratio.value, ratio.low, ratio.high], "claim": _claim(ratio, inverse)}
-
-
-def _claim(ratio: Ratio, inverse: Ratio) -> str:
-    return "faster" if claimed(ratio) else "slower" if claimed(inverse) else "no difference shown"
+        ratio = speedup(timed["a"], timed["b"])
+    return {"ratio": [ratio.value, ratio.low, ratio.high], "claim": claim(ratio)}
 
 
 def _section() -> list[str]:

@@ -16,12 +16,12 @@ from models import HOME, ROOT
 from results import load, record
 from sections import table, write_section
 
-from edgepress.backends.registry import load_backend
+from edgepress.backends.registry import load_backend, tool_versions
 from edgepress.exporter.bundle.manifest import load_bundle
 from edgepress.exporter.bundle.seal import load_report
 from edgepress.exporter.capture.golden import Golden
 from edgepress.profiles.findings.report import Report
-from edgepress.profiles.machine.environment import this_machine, tool_versions, usable_cores
+from edgepress.profiles.machine.environment import this_machine, usable_cores
 from edgepress.profiles.timing.measure import Settings, measure
 from edgepress.profiles.timing.measurement import speedup
 

@@ -45,7 +45,7 @@ def edgepress(job: dict[str, Any], batches: Batches) -> None:
     observed, feeds = quantizer.placement.observed(), checked(lambda: iter(batches), graph.inputs, "samples")
     match job["method"]:
         case "settled":
-            statistics = collect(graph, observed, feeds, settled=Settled(quantizer.ranges, scheme))
+            statistics = collect(graph, observed, feeds, settled=Settled(quantizer.ranges, scheme.activation))
         case "all":
             statistics = collect(graph, observed, feeds)
         case workers:

@@ -18,6 +18,7 @@ from sections import table, write_section
 
 from edgepress.backends.base import Graph
 from edgepress.backends.places import Reference
+from edgepress.backends.registry import tool_versions
 from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.pipeline import axis_ranges
 from edgepress.exporter.quantization.gains import worthwhile
@@ -29,7 +30,7 @@ from edgepress.exporter.recipe import Recipe
 from edgepress.exporter.sources import load_source
 from edgepress.profiles.device.target import load_target
 from edgepress.profiles.findings.parity import parity, worst
-from edgepress.profiles.machine.environment import this_machine, tool_versions
+from edgepress.profiles.machine.environment import this_machine
 
 TARGET, GAIN_DB = "server-cpu", 2.0
 HELD_OUT = 10  # batches of 16 sentences

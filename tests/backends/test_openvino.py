@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import platform
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +29,7 @@ from ._residual import (
 )
 
 openvino = pytest.importorskip("openvino")
+FLOATS = {"f32", "bf16", "f16"}
 
 
 def inspected(directory: Path, activation: str, *, symmetric: bool, weight: str = "QInt8") -> dict[str, Layer]:
@@ -48,7 +51,11 @@ def test_asymmetric_weights_are_silently_float_and_reported_so(tmp_path: Path) -
     for name in (*CONVOLUTIONS, "head"):  # the runtime says `runtimePrecision` u8 of the head
         assert layers[name].compute
         assert not layers[name].integer
-        assert "f32" in layers[name].reason
+        # Which float is the processor's choice: bf16 with AVX-512 BF16 or AMX, fp16 on ARM.
+        assert layers[name].kernel.rpartition("_")[2] in FLOATS
+        arrives = re.match(r"its inputs arrive: first as (\w+) from \S+, second as \w+ from \S+$", layers[name].reason)
+        assert arrives is not None
+        assert arrives[1] in FLOATS
     assert str(coverage(list(layers.values()))) == "0 of 4 (0%)"
 
 
@@ -143,8 +150,19 @@ def test_without_the_runtime_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch
     assert 'pip install "edgepress[openvino]"' in here.remedy
 
 
-@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="reads the CPU's flags from Linux")
-def test_the_float_that_openvino_chooses_by_itself_follows_the_machine() -> None:
+def test_the_float_that_openvino_chooses_by_itself_is_that_of_a_network_nobody_tells(tmp_path: Path) -> None:
+    chosen = OpenVino().native_float(target())
+    engine = OpenVino().compile(residual(tmp_path / "f.onnx"), target(), fresh(tmp_path / "e"), "fp32")
+    network = openvino.Core().compile_model(engine.path, "CPU")
+    told = network.get_property("INFERENCE_PRECISION_HINT").to_string()
+    assert chosen == {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}[told]
+    assert chosen.upper() in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or not Path("/proc/cpuinfo").exists(), reason="reads an x86's flags from Linux"
+)
+def test_on_an_x86_the_float_that_openvino_chooses_follows_its_flags() -> None:
     flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     expected = "fp16" if "amx_fp16" in flags else "bf16" if "bf16" in flags else "fp32"
     assert OpenVino().native_float(target()) == expected

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from edgepress.calibration.affine import affine
-from edgepress.calibration.ranges import METHODS, find_range
+from edgepress.calibration.ranges import METHODS
+from edgepress.calibration.ranges.distribution import find_range
 from edgepress.calibration.statistics import TensorStatistics
 from edgepress.profiles.device.grid import Grid
 from edgepress.profiles.device.target import load_target
@@ -55,7 +56,7 @@ def test_entropy_is_not_drawn_to_the_zeros_of_a_relu(symmetric):
     assert high > 2.5  # with the zeros counted it was 2.07 here, and mobilenet fell to 1.3 dB
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS.names())
 @pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize(
     "values",
@@ -76,7 +77,7 @@ def test_min_max_is_the_extremes_over_all_tensors_that_share():
     assert find_range(states, "min-max", X86) == (-3.0, 2.0)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS.names())
 def test_ranges_from_eight_shards_are_bit_identical_to_one_pass(method):
     values = np.random.default_rng(3).normal(size=(64, 10)).astype(np.float32)
     shards = [TensorStatistics.of(part) for part in np.split(values, 8)]

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from edgepress.calibration.collect import collect
 from edgepress.errors import InputError
 from edgepress.exporter.graphs.files import read_graph
-from edgepress.exporter.quantization.quantizer import LIFTS, Quantizer
+from edgepress.exporter.quantization.lifts import LIFTS
+from edgepress.exporter.quantization.quantizer import Quantizer
 from edgepress.profiles.device.target import load_target
 
 SCHEMES = {name: load_target(name).scheme for name in ("cpu", "server-cpu", "rpi5", "rtx")}
@@ -60,7 +61,7 @@ def network(path, dead=()):
 
 
 def int8(graph, scheme, batches, path):
-    quantizer = Quantizer.of(graph, scheme, lifts=tuple(LIFTS))
+    quantizer = Quantizer.of(graph, scheme, lifts=LIFTS.names())
     statistics = collect(graph, quantizer.placement.observed(), lambda: iter(batches))
     quantizer.write(statistics, path)
     onnx.checker.check_model(str(path), full_check=True)

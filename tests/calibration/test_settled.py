@@ -4,7 +4,7 @@ import numpy as np
 
 from edgepress.calibration.affine import affine
 from edgepress.calibration.collect import Collector
-from edgepress.calibration.ranges import find_range
+from edgepress.calibration.ranges.distribution import find_range
 from edgepress.calibration.settled import Settled
 from edgepress.profiles.device.target import load_target
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from edgepress.backends.base import AxisRange
 from edgepress.calibration.ranges import METHODS
 from edgepress.errors import InputError
-from edgepress.exporter.quantization.quantizer import LIFTS
+from edgepress.exporter.quantization.lifts import LIFTS
 from edgepress.exporter.recipe import Recipe, TrainingSettings
 from edgepress.exporter.recipe_file import (
     _descriptions,
@@ -26,6 +26,7 @@ from edgepress.exporter.recipe_file import (
     recipe_schema,
     template,
 )
+from edgepress.profiles.budget.budget import Budget
 from edgepress.profiles.budget.limits import Drop, LatencyLimit, SizeLimit
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "recipe.schema.json"
@@ -36,19 +37,22 @@ share = st.floats(0, 1, exclude_min=True, exclude_max=True)
 sizes = st.lists(st.integers(1, 10**6), min_size=3, max_size=3).map(sorted)
 axes = sizes.map(lambda s: AxisRange(smallest=s[0], usual=s[1], largest=s[2]))
 positive = st.floats(1e-6, 1e9)
+LIMITS = {
+    "accuracy_drop": st.builds(Drop, amount=st.floats(0, 1), relative=st.booleans()),
+    **{f"latency_p{p}": st.builds(LatencyLimit, ms=positive, percentile=st.just(p)) for p in (50, 90)},
+    "size": st.builds(SizeLimit, bytes=st.integers(1, 10**12)),
+}
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "precision": st.sampled_from(["auto", "int8", "fp16", "fp32"]),
     "calibration": st.none() | texts,
     "all_samples": st.booleans(),
     "workers": st.integers(1, 64),
-    "ranges": st.sampled_from(["auto", *METHODS]),
-    "lifts": st.none() | st.lists(st.sampled_from(list(LIFTS)), unique=True).map(tuple),
+    "ranges": st.sampled_from(["auto", *METHODS.names()]),
+    "lifts": st.none() | st.lists(st.sampled_from(list(LIFTS.names())), unique=True).map(tuple),
     "exclude": names,
     "axes": st.dictionaries(texts, axes, max_size=3),
     "minimum_sqnr_db": st.none() | st.floats(-100, 100),
-    "max_drop": st.none() | st.builds(Drop, amount=st.floats(0, 1), relative=st.booleans()),
-    "max_latency": st.none() | st.builds(LatencyLimit, ms=positive, percentile=st.sampled_from([50, 90])),
-    "max_size": st.none() | st.builds(SizeLimit, bytes=st.integers(1, 10**12)),
+    "budget": st.fixed_dictionaries({}, optional=LIMITS).map(lambda limits: Budget(limits=limits)),
     "prune": st.none() | share,
     "pruned": st.dictionaries(texts, st.integers(0, 4096), max_size=3),
     "keep": names,
@@ -79,8 +83,7 @@ def test_what_a_file_leaves_out_is_the_default(tmp_path: Path) -> None:
     file.write_text('precision = "int8"\nmax_drop = "1%"\nmax_size = "4MB"\n[axes]\nbatch = "1:2:3"\n')
     assert load_recipe(file) == Recipe(
         precision="int8",
-        max_drop=Drop(amount=0.01, relative=True),
-        max_size=SizeLimit(bytes=4_000_000),
+        budget=Budget.parse({"accuracy_drop": "1%", "size": "4MB"}),
         axes={"batch": AxisRange(smallest=1, usual=2, largest=3)},
     )
 
@@ -168,5 +171,29 @@ def test_the_template_is_a_recipe_when_its_lines_are_taken_in() -> None:
     for setting in settings:
         recipe_from(tomllib.loads(setting), setting)
     assert [KEY.match(setting)[1] for setting in settings] == sorted(
-        (field.name for field in fields(Recipe)), key=lambda name: name in ("axes", "limits", "pruned", "training")
+        (field.name for field in fields(Recipe)), key=lambda name: name in ("axes", "budget", "pruned", "training")
     )
+
+
+OLD = """
+precision = "int8"
+max_drop = "1%"
+max_latency = "p90=5ms"
+max_size = "4MB"
+
+[limits]
+coverage = "90%"
+"""
+
+
+def test_a_recipe_of_before_there_was_one_table_reads_as_one_of_today() -> None:
+    import tomllib
+
+    wanted = {"latency_p90": "5ms", "size": "4MB", "accuracy_drop": "1%", "coverage": "90%"}
+    recipe = recipe_from(tomllib.loads(OLD), "old")
+    assert recipe == Recipe(precision="int8", budget=Budget.parse(wanted))
+    assert recipe_from(tomllib.loads(dump_recipe(recipe)), "new") == recipe
+    assert Budget.of(tomllib.loads(OLD)) == recipe.budget  # as a manifest has it
+    both = OLD + '\n[budget]\nsize = "5MB"\n'
+    with pytest.raises(InputError, match=r"old: `max_size` and `budget\.size` bound the same figure"):
+        recipe_from(tomllib.loads(both), "old")

@@ -75,7 +75,7 @@ def test_a_run_with_parameters_figures_verdicts_and_report(cli: Cli, server: str
     assert run.info.status == "FAILED"
     assert run.data.params["target"] == "server-cpu"
     assert run.data.params["recipe.precision"] == "int8"
-    assert run.data.params["recipe.max_size"] == "1kB"
+    assert run.data.params["recipe.budget.size"] == "1kB"
     assert run.data.metrics["size"] > 1000
     assert run.data.metrics["coverage"] == 1.0
     assert run.data.tags["verdict.size"] == "missed"

@@ -152,3 +152,51 @@ def test_an_engine_that_is_too_far_off_is_not_shipped(options: dict[str, Any]) -
         edgepress.export(**options, precision="int8", minimum_sqnr_db=99)
     assert isinstance(caught.value, edgepress.EdgepressError)
     assert not options["output"].exists()
+
+
+def test_a_recipe_and_settings_on_top_of_it_as_on_the_command_line(options: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text('precision = "int8"\nranges = "min-max"\nlifts = []\nseed = 7\n[budget]\nsize = "1MB"\n')
+    recipe = edgepress.load_recipe(file)
+    bundle = edgepress.export(**options, recipe=recipe, ranges="mse", budget={"accuracy_drop": "1%"})
+    written = bundle.manifest.recipe
+    assert (written["ranges"], written["lifts"], written["seed"]) == ("mse", [], 7)
+    assert written["budget"] == {"size": "1MB", "accuracy_drop": "1%"}
+    assert load_report(bundle.path).precision == "int8"
+
+
+def test_an_unknown_setting_names_the_nearest(options: dict[str, Any]) -> None:
+    with pytest.raises(edgepress.InputError, match=r"Unknown setting 'rangs'(.|\n)*Did you mean ranges\?"):
+        edgepress.export(**options, rangs="mse")  # type: ignore[call-arg]
+
+
+def test_several_targets_give_a_bundle_each_and_share_the_capture(options: dict[str, Any]) -> None:
+    options.pop("target")
+    bundles = edgepress.export_all(**options, targets=("cpu", "mobile"))
+    assert [bundle.manifest.target.name for bundle in bundles] == ["cpu", "android-arm64"]
+
+
+def test_python_knows_every_setting_that_a_recipe_and_the_command_line_have() -> None:
+    from dataclasses import fields
+
+    from edgepress.exporter.api import Options, RecipeSettings
+    from edgepress.exporter.cli.export import command
+    from edgepress.exporter.recipe import Recipe
+
+    recipe = {field.name for field in fields(Recipe)}
+    # `calibration` may also be data, and `training` is the user's own function.
+    assert (
+        recipe - {"calibration", "training"}
+        <= RecipeSettings.__annotations__.keys()
+        <= recipe
+        | {
+            "max_drop",
+            "training_settings",
+        }
+    )
+    typed = {option.name for option in command.params}
+    whole_command_line = {"source", "targets", "quiet", "as_json", "recipe_file"}
+    gate = {"baseline", "baseline_optional", "on_unstable", "summary", "summary_file", "junit", "history", "mlflow"}
+    kept = {"if_changed", "depends"}
+    short = {"max_size", "max_latency", "max_drop", "budgets", "no_lifts", "epochs", "learning_rate", "temperature"}
+    assert typed - whole_command_line - gate - kept - short - {"features"} <= {*Options.__annotations__, *recipe}

@@ -67,3 +67,10 @@ def test_two_packages_with_one_name_are_refused_unless_they_mean_the_same(instal
     with pytest.raises(InputError, match=r"Two packages register the thing 'both': json:\w+ and json:\w+\.") as raised:
         Registry(GROUP, "thing").names()
     assert raised.value.hint == "Uninstall one of them."
+
+
+def test_an_order_puts_the_unknown_ones_where_it_says(installed):
+    register(installed, "one", dict.fromkeys(("last", "zeta", "first", "alpha", "second"), "json:dumps"))
+    registry = Registry(GROUP, "thing", order=("first", "second", ..., "last"))
+    assert registry.names() == ("first", "second", "alpha", "zeta", "last")
+    assert Registry(GROUP, "thing", order=("zeta", "absent", ...)).names()[:2] == ("zeta", "alpha")

@@ -17,8 +17,9 @@ from ....calibration.statistics import TensorStatistics
 from ....profiles.device.grid import Grid
 from ....profiles.device.target import Scheme
 from ...graphs.values import add_constant, constant, number
+from ..analysis.placement import Placement
+from ..analysis.weight_site import WeightSite
 from ..emitter import BIAS_INPUT
-from ..placement import Placement, WeightSite
 from .lifted import Lifted
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from ....calibration.affine import step
 from ....calibration.statistics import ChannelStatistics, TensorStatistics
 from ....profiles.device.target import Scheme
 from ...graphs.values import add_constant, constant, drop_unused, number
-from ..channel_domains import BIAS, WEIGHT, Domain, find_domains
-from ..placement import Placement
-from ..rounding_noise import geometric_mean, product_noise, rescaling
+from ..analysis.channel_domains import BIAS, WEIGHT, Domain, find_domains
+from ..analysis.placement import Placement
+from ..analysis.rounding_noise import geometric_mean, product_noise, rescaling
 from .lifted import Lifted
 
 if TYPE_CHECKING:

@@ -1,12 +1,20 @@
-"""What an accuracy lift did to a graph before it is quantized."""
+"""What an accuracy lift is, and what it says it did to a graph before that is quantized."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from ....calibration.statistics import TensorStatistics
+from ....profiles.device.target import Scheme
+from ..analysis.placement import Placement
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,3 +32,20 @@ class Lifted:
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     factors: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     biases: Mapping[str, npt.NDArray[np.float32] | None] = field(default_factory=dict)
+
+
+class Lift(Protocol):
+    """A rewrite of a float graph that makes its quantized form more accurate."""
+
+    def __call__(
+        self, graph: ir.Graph, placement: Placement, statistics: Mapping[str, TensorStatistics], scheme: Scheme, /
+    ) -> Lifted:
+        """Rewrite in place, leaving the function of the graph as it is but for what rounding will take.
+
+        Args:
+            graph: the float graph, with what earlier lifts left in it.
+            placement: what will be quantized; a lift that puts a value in another's place says so here.
+            statistics: of the values that will be, by name, as the graph computes them now.
+            scheme: how.
+        """
+        ...

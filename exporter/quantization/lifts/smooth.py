@@ -17,8 +17,9 @@ from ....calibration.affine import step
 from ....calibration.statistics import ChannelStatistics, TensorStatistics
 from ....profiles.device.target import Scheme
 from ...graphs.values import add_constant, constant, drop_unused
-from ..placement import Placement, WeightSite
-from ..rounding_noise import geometric_mean, product_noise, rescaling
+from ..analysis.placement import Placement
+from ..analysis.rounding_noise import geometric_mean, product_noise, rescaling
+from ..analysis.weight_site import WeightSite
 from .fold_scales import fold_of
 from .lifted import Lifted
 

@@ -16,6 +16,7 @@ import edgepress
 from edgepress.errors import InputError
 from edgepress.exporter.bundle.key import bundle_key, kept, note
 from edgepress.exporter.recipe import Recipe
+from edgepress.profiles.budget.budget import Budget
 
 MODEL = """
 import numpy as np
@@ -107,7 +108,7 @@ def test_everything_that_decides_a_bundle_is_in_its_key(directory: Path, keys: A
 def test_a_bundle_is_kept_only_whole_and_under_its_key(residual_source, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     target, recipe = edgepress.load_target("server-cpu"), Recipe(precision="fp32", measure=False)
     key = bundle_key(residual_source, target, recipe)
-    assert bundle_key(residual_source, target, replace(recipe, max_size=None)) == key
+    assert bundle_key(residual_source, target, replace(recipe, budget=Budget())) == key
     with pytest.raises(InputError, match="does not exist"):
         bundle_key(residual_source, target, recipe, [tmp_path / "none"])
     place = tmp_path / "residual-server-cpu"

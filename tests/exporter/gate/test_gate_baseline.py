@@ -15,7 +15,7 @@ from edgepress.exporter.bundle.seal import load_report
 from edgepress.exporter.gate.against import Against, judged_latency, stored_outcome
 from edgepress.profiles.budget.limits import Allowance
 from edgepress.profiles.timing.measurement import Latency, Measurement, Ratio
-from edgepress.profiles.timing.turns import Outcome
+from edgepress.profiles.timing.turns import LatencyComparison
 
 NONE = Allowance(share=0.0)
 
@@ -43,10 +43,10 @@ def exported(depth: int, place: Path) -> edgepress.Bundle:
     )
 
 
-def outcome(value: float, low: float, high: float, verdict: str, **more: str) -> Outcome:
+def outcome(value: float, low: float, high: float, verdict: str, **more: str) -> LatencyComparison:
     """B against A: a ratio below 1 is slower."""
     ratio = Ratio(value=value, low=low, high=high)
-    return Outcome(ratio=ratio, verdict=verdict, processes=5, turns=100, **more)  # type: ignore[arg-type]
+    return LatencyComparison(ratio=ratio, verdict=verdict, processes=5, turns=100, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def outcome(value: float, low: float, high: float, verdict: str, **more: str) ->
         (outcome(0.9, 0.88, 0.92, "no difference shown", unfinished="it hung"), 0.0, "unstable"),
     ],
 )
-def test_a_regression_is_claimed_by_the_interval_alone(found: Outcome, allowed: float, status: str) -> None:
+def test_a_regression_is_claimed_by_the_interval_alone(found: LatencyComparison, allowed: float, status: str) -> None:
     made = judged_latency(found, Allowance(share=allowed))
     assert made.status == status, made.said
     assert ("it hung" in made.said) == bool(found.unfinished)

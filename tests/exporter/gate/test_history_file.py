@@ -12,11 +12,11 @@ import pytest
 
 from edgepress.errors import InputError
 from edgepress.exporter.gate.recording import append, commit
-from edgepress.profiles.findings.figures import Figure
+from edgepress.profiles.budget.figure import Figure
 from edgepress.profiles.findings.history import Run, json_schema, line, load_history, series
 from edgepress.profiles.machine.environment import this_machine
-from edgepress.profiles.reporting.findings import Trends
 from edgepress.profiles.reporting.render import rendered
+from edgepress.profiles.reporting.reportable import Trends
 
 ROOT = Path(__file__).resolve().parents[3]
 RUN = Run(

@@ -75,7 +75,10 @@ def test_a_crash_is_named_by_its_signal_and_what_was_measured_is_kept(start: Sta
     found = single_stream(lambda: start("crash", 60), BRIEF, None, lambda share: None)
     assert "SIGABRT" in found.failure
     assert found.measurement is None or len(found.measurement.samples) < 60
-    slow = single_stream(lambda: start("crash", 2000), replace(BRIEF, seconds=60.0), None, lambda share: None)
+    # Warmed up by count and in slices of a millisecond, so that neither a fast nor a busy processor gets through its
+    # 2000 inferences before the first slice is over.
+    slices = replace(BRIEF, warmup_seconds=0.0, seconds=60.0, slice_seconds=0.001)
+    slow = single_stream(lambda: start("crash", 2000), slices, None, lambda share: None)
     assert "SIGABRT" in slow.failure
     assert slow.measurement is not None
     assert 100 < len(slow.measurement.samples) < 2000

@@ -168,6 +168,6 @@ def test_a_loss_that_is_nan_is_named(loaded, groups_of):
 
 
 def test_the_command_line_names_the_methods():
-    from edgepress.exporter.cli.options import IMPORTANCE
+    from edgepress.exporter.recipe_file import choices
 
-    assert ("auto", *METHODS) == IMPORTANCE
+    assert ("auto", *METHODS) == choices()["importance"]

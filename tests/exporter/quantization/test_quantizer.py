@@ -13,7 +13,7 @@ from edgepress.calibration.collect import collect
 from edgepress.calibration.feeds import checked
 from edgepress.errors import InputError
 from edgepress.exporter.capture.capture import capture
-from edgepress.exporter.quantization.placement import place
+from edgepress.exporter.quantization.analysis.placement import place
 from edgepress.exporter.quantization.quantizer import Quantizer
 from edgepress.exporter.sources import source_from_object
 from edgepress.profiles.device.target import load_target

@@ -14,8 +14,8 @@ from torch import nn
 from edgepress.calibration.collect import collect
 from edgepress.calibration.feeds import checked
 from edgepress.exporter.capture.capture import capture
+from edgepress.exporter.quantization.analysis.placement import place
 from edgepress.exporter.quantization.lifts import smooth
-from edgepress.exporter.quantization.placement import place
 from edgepress.exporter.quantization.quantizer import Quantizer
 from edgepress.exporter.quantization.rewrites.rows_to_gemm import rows_to_gemm
 from edgepress.exporter.sources import load_source, source_from_object

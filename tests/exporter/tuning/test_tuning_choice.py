@@ -17,16 +17,15 @@ from edgepress.exporter.tuning.result import Result, levelled, load_result
 from edgepress.exporter.tuning.show import plot, table
 from edgepress.exporter.tuning.space import KEPT, space_of
 from edgepress.profiles.budget.budget import Budget
-from edgepress.profiles.budget.limits import Drop, LatencyLimit, SizeLimit
 from edgepress.profiles.device.target import load_target
-from edgepress.profiles.findings.point import Point, in_words
+from edgepress.profiles.findings.point import SearchPoint, in_words
 from edgepress.profiles.timing.measurement import Interval, Ratio
 
-BUDGET = Budget(latency=LatencyLimit(ms=1.0), size=SizeLimit(bytes=1000), drop=Drop(amount=0.01, relative=True))
+BUDGET = Budget.parse({"latency_p50": "1ms", "size": "1kB", "accuracy_drop": "1%"})
 
 
 def result(
-    number: int, ms: float, size: int, metric: float, *, reference: float = 2.0, point: Point | None = None
+    number: int, ms: float, size: int, metric: float, *, reference: float = 2.0, point: SearchPoint | None = None
 ) -> Result:
     return Result(
         number=number,

@@ -21,7 +21,6 @@ from edgepress.exporter.tuning.result import Result
 from edgepress.exporter.tuning.space import space_of
 from edgepress.exporter.tuning.trial import Trials
 from edgepress.profiles.budget.budget import Budget
-from edgepress.profiles.budget.limits import Drop, LatencyLimit, SizeLimit
 from edgepress.profiles.device.target import load_target
 
 INT8 = {"precision": "int8", "threads": 1, "prune": 0, "ranges": "auto"}
@@ -95,10 +94,10 @@ def test_a_trial_measures_latency_against_the_fp32_engine_size_and_loss(given: B
 @pytest.mark.parametrize(
     ("point", "budget", "reason"),
     [
-        (FP32, Budget(size=SizeLimit(bytes=10_000)), "about 41kB of weights"),
-        ({**FP32, "prune": 50}, Budget(size=SizeLimit(bytes=10_000)), "about 21kB of weights"),
-        (INT8, Budget(size=SizeLimit(bytes=12_000)), "it takes "),
-        (INT8, Budget(drop=Drop(amount=0.0, relative=False)), "it loses "),
+        (FP32, Budget.parse({"size": "10kB"}), "about 41kB of weights"),
+        ({**FP32, "prune": 50}, Budget.parse({"size": "10kB"}), "about 21kB of weights"),
+        (INT8, Budget.parse({"size": "12kB"}), "it takes "),
+        (INT8, Budget.parse({"accuracy_drop": "0"}), "it loses "),
     ],
 )
 def test_a_point_far_beyond_a_limit_is_given_up_before_it_is_timed(
@@ -116,7 +115,7 @@ def test_a_point_with_less_agreement_than_one_that_lost_too_much_is_not_evaluate
     given: Baseline, tmp_path: Path
 ) -> None:
     lost = Result(number=0, point=INT8, sqnr_db=90.0, metric=0.5, early="it loses 0.5")
-    found = _trials(given, tmp_path, Budget(drop=Drop(amount=0.01, relative=True)), (lost,)).run(1, INT8)
+    found = _trials(given, tmp_path, Budget.parse({"accuracy_drop": "1%"}), (lost,)).run(1, INT8)
     assert "90.0 dB lost too much already" in found.early
     assert found.metric is None
 
@@ -141,6 +140,6 @@ def test_a_model_that_does_not_export_ends_the_search_before_it_begins() -> None
 
 
 def test_a_latency_limit_counts_only_when_it_is_measured(given: Baseline, tmp_path: Path) -> None:
-    found = _trials(given, tmp_path, Budget(latency=LatencyLimit(ms=1e-6))).run(1, FP32)
+    found = _trials(given, tmp_path, Budget.parse({"latency_p50": "0.001us"})).run(1, FP32)
     assert found.early == ""
-    assert found.excess(Budget(latency=LatencyLimit(ms=1e-6)), given.metric)["latency"] > 1
+    assert found.excess(Budget.parse({"latency_p50": "0.001us"}), given.metric)["latency"] > 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edgepress.errors import InputError
 from edgepress.profiles.budget.budget import Budget
 from edgepress.profiles.budget.limits import Drop, LatencyLimit, SizeLimit
-from edgepress.profiles.budget.verdict import judge
+from edgepress.profiles.findings.figures import judge
 from edgepress.profiles.findings.report import Report, Sizes, TaskMetric
 from edgepress.profiles.machine.environment import this_machine
 from edgepress.profiles.timing.measurement import Interval, Measurement
@@ -108,13 +108,13 @@ def latency(value: float, low: float, high: float) -> Report:
     [(4.0, 3.0, 6.0, "met"), (5.5, 4.5, 6.0, "undecided"), (5.5, 5.2, 6.0, "missed"), (5.0, 5.0, 5.0, "met")],
 )
 def test_a_latency_fails_by_its_interval_not_by_its_point(value: float, low: float, high: float, status: str) -> None:
-    (verdict,) = judge(Budget(latency=LatencyLimit(ms=5.0)), latency(value, low, high))
+    (verdict,) = judge(Budget.parse({"latency_p50": "5ms"}), latency(value, low, high))
     assert verdict.status == status
     assert f"{value:.3f} [{low:.3f}, {high:.3f}] ms" in verdict.said
 
 
 def test_size_and_drop_are_judged_by_what_was_found() -> None:
-    budget = Budget(size=SizeLimit.parse("1MB"), drop=Drop.parse("1%"))
+    budget = Budget.parse({"size": "1MB", "accuracy_drop": "1%"})
     found = replace(
         REPORT,
         sizes=Sizes(weights_fp32=1, weights=1, engine=1_000_001),
@@ -124,7 +124,7 @@ def test_size_and_drop_are_judged_by_what_was_found() -> None:
 
 
 def test_what_was_not_measured_is_said_and_not_failed() -> None:
-    budget = Budget(latency=LatencyLimit.parse("5ms"), size=SizeLimit.parse("1B"), drop=Drop.parse("0"))
+    budget = Budget.parse({"latency_p50": "5ms", "size": "1B", "accuracy_drop": "0"})
     found = replace(REPORT, missing={"latency": "Latency was not measured: no GPU.", "task": "No evaluate()."})
     verdicts = judge(budget, found)
     assert [v.status for v in verdicts] == ["unmeasured"] * 3

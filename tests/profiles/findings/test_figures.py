@@ -11,8 +11,8 @@ import pytest
 
 from edgepress.errors import InputError
 from edgepress.profiles.budget.budget import LIMITS, limit, parse_limit
+from edgepress.profiles.budget.figure import UNITS, Figure
 from edgepress.profiles.budget.verdict import verdict
-from edgepress.profiles.findings.figures import UNITS, Figure
 from edgepress.profiles.machine.waiting import Waiting
 from edgepress.profiles.timing.measurement import BUSY, Measurement
 

@@ -21,10 +21,10 @@ from edgepress.profiles.findings.training import Epoch, TrainingRun
 from edgepress.profiles.machine.conditions import Conditions
 from edgepress.profiles.machine.environment import Machine
 from edgepress.profiles.machine.memory import Memory
-from edgepress.profiles.reporting.findings import Findings, Search, Tried
+from edgepress.profiles.reporting.reportable import BundleFindings, Search, Tried
 from edgepress.profiles.timing.measure import Settings, measure
 from edgepress.profiles.timing.measurement import Interval, Measurement, speedup
-from edgepress.profiles.timing.turns import Turns, outcome
+from edgepress.profiles.timing.turns import Turns, compare_turns
 
 BRIEF = Settings(warmup_seconds=0.02, warmup_count=5, seconds=0.3, samples=300, slice_seconds=0.02)
 MACHINE = Machine(processor="A Processor", arch="x86_64", cores=2, isa=("avx2",), system="Linux 6.1, Python 3.11.7")
@@ -128,8 +128,8 @@ def sensitivity() -> Sensitivity:
     )
 
 
-def measured() -> Findings:
-    return Findings(name="net-cpu", report=measured_report(), samples=samples(), search=search())
+def measured() -> BundleFindings:
+    return BundleFindings(name="net-cpu", report=measured_report(), samples=samples(), search=search())
 
 
 def search() -> Search:
@@ -145,7 +145,7 @@ def search() -> Search:
     )  # fmt: skip
 
 
-def unmeasured() -> Findings:
+def unmeasured() -> BundleFindings:
     """What a host that is not the device can say."""
     report = replace(
         measured_report(),
@@ -162,7 +162,7 @@ def unmeasured() -> Findings:
                  "coverage": "int8 coverage was not read: the engine is not built here.",
                  "engine": "The engine is not built here. Run there: edgepress build"},
     )  # fmt: skip
-    return Findings(name="net-jetson", report=report)
+    return BundleFindings(name="net-jetson", report=report)
 
 
 def setup() -> Setup:
@@ -208,5 +208,5 @@ def comparison() -> Comparison:
         for name, arm, size in (("net-fp32", "fp32", 990_000), ("net-int8", "engine", 480_000))
     }
     return Comparison(a=sides["net-fp32"], b=replace(sides["net-int8"], absent={"task metric": "no evaluate()"}),
-                      outcome=outcome(pairs), setup=setup(), date="now", command="edgepress compare a b", seconds=1.0,
-                      pairs=pairs)  # fmt: skip
+                      outcome=compare_turns(pairs), setup=setup(), date="now", command="edgepress compare a b",
+                      seconds=1.0, pairs=pairs)  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgepress.errors import InputError
-from edgepress.exporter.bundle.subjects import load_subject
+from edgepress.exporter.bundle.reportables import load_reportable
 from edgepress.profiles.findings.comparison import load_comparison
 from edgepress.profiles.findings.files import json_text
 from edgepress.profiles.findings.parity import Parity
@@ -20,12 +20,12 @@ from ._subjects import comparison, profile
 
 def test_each_file_is_known_by_its_kind(tmp_path: Path) -> None:
     save_profile(profile(), tmp_path / "p.json")
-    assert load_subject(tmp_path / "p.json") == profile()
+    assert load_reportable(tmp_path / "p.json") == profile()
     equal = Parity(sqnr_db=float("inf"), max_abs=0.0, cosine=1.0, argmax=1.0)
     found = comparison()
     found = replace(found, a=replace(found.a, parity=equal))
     (tmp_path / "c.json").write_text(json_text(found))
-    assert load_subject(tmp_path / "c.json") == found
+    assert load_reportable(tmp_path / "c.json") == found
 
 
 @pytest.mark.parametrize(

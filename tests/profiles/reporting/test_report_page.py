@@ -14,11 +14,11 @@ import pytest
 from edgepress.profiles.findings.files import json_text
 from edgepress.profiles.findings.report import Report
 from edgepress.profiles.reporting.content import Bars, Course, Distribution, Page, Scatter, Table
-from edgepress.profiles.reporting.findings import Findings, Subject
 from edgepress.profiles.reporting.html import html
 from edgepress.profiles.reporting.markdown import figures, markdown
 from edgepress.profiles.reporting.page import document_of, json_schema, page_of
 from edgepress.profiles.reporting.render import rendered
+from edgepress.profiles.reporting.reportable import BundleFindings, Reportable
 from edgepress.profiles.timing.measurement import Measurement
 
 from ._subjects import comparison, measured, measured_report, profile, samples, unmeasured
@@ -116,12 +116,12 @@ def test_json_holds_the_page_and_is_as_the_published_schema_says() -> None:
 
 
 def test_the_same_page_gives_the_same_bytes() -> None:
-    subjects: list[Subject] = [measured(), unmeasured()]
+    subjects: list[Reportable] = [measured(), unmeasured()]
     for form in ("html", "md", "json"):
         assert rendered(subjects, form, DATE) == rendered(subjects, form, DATE)  # type: ignore[arg-type]
 
 
-def blocks(found: Findings, title: str) -> list[object]:
+def blocks(found: BundleFindings, title: str) -> list[object]:
     (part,) = page_of([found], DATE).parts
     return [block for section in part.sections if section.title == title for block in section.blocks]
 
@@ -159,7 +159,7 @@ def test_a_percentile_is_there_only_if_the_samples_carry_it() -> None:
         samples=tuple(range(1_000_000, 1_000_150)), rounds=tuple(i // 10 for i in range(150)), stable=True
     )
     report = replace(measured_report(), latency={"engine": short.latency()}, faster=None)
-    found = Findings(name="net", report=report, samples={"engine": short})
+    found = BundleFindings(name="net", report=report, samples={"engine": short})
     text = markdown(page_of([found], DATE))
     assert "latency p90" in text
     assert "latency p95" not in text
@@ -187,7 +187,7 @@ def test_drift_is_said_in_words() -> None:
     taken = tuple(1_000_000 + 500 * i for i in range(1000))
     drifting = Measurement(samples=taken, rounds=tuple(i // 100 for i in range(1000)), stable=False)
     report = replace(measured_report(), latency={"engine": drifting.latency()})
-    found = Findings(name="net", report=report, samples={"engine": drifting})
+    found = BundleFindings(name="net", report=report, samples={"engine": drifting})
     (course,) = [b for b in blocks(found, "Latency") if isinstance(b, Course)]
     first, last = course.lines[0].middle[:2], course.lines[0].middle[-2:]
     change = (sum(last) / sum(first)) - 1
@@ -260,7 +260,7 @@ def test_names_from_outside_cannot_become_markup() -> None:
         report, model=hostile, command=hostile, layers=(replace(report.layers[0], name=hostile),), notes=(hostile,),
         missing={"x": hostile}, sensitivity=replace(report.sensitivity, layers=(noise,)),
     )  # fmt: skip
-    page = page_of([Findings(name=hostile, report=report, samples=samples(), search=measured().search)], DATE)
+    page = page_of([BundleFindings(name=hostile, report=report, samples=samples(), search=measured().search)], DATE)
     assert "<script" not in html(page)
     assert "alert(" in said(html(page))
     rows = [line for line in markdown(page).splitlines() if line.startswith("| ") and "alert" in line]
@@ -284,6 +284,6 @@ def test_an_empty_report_is_still_a_page() -> None:
         "model", "target", "target_title", "backend", "precision", "parity_how", "sizes", "machine", "tools", "date",
         "command",
     )}, evidence=(), parity={})  # fmt: skip
-    text = html(page_of([Findings(name="net", report=least)], DATE))
+    text = html(page_of([BundleFindings(name="net", report=least)], DATE))
     assert "No outputs were compared." in text
     assert "<svg" not in text

@@ -12,9 +12,9 @@ from edgepress.profiles.timing.turns import (
     LEAST_PAIRS,
     Turns,
     _student,
+    compare_apart,
+    compare_turns,
     half_width,
-    outcome,
-    outcome_apart,
     standard_error,
 )
 
@@ -39,13 +39,13 @@ def compared(seed: int, ratio: float, pairs: int = 6) -> list[Turns]:
 
 
 def test_the_same_engine_twice_is_seldom_called_different() -> None:
-    verdicts = [outcome(compared(seed, 1.0)).verdict for seed in range(100)]
+    verdicts = [compare_turns(compared(seed, 1.0)).verdict for seed in range(100)]
     assert verdicts.count("no difference shown") >= 98
 
 
 @pytest.mark.parametrize(("ratio", "verdict"), [(1.05, "slower"), (1 / 1.05, "faster")])
 def test_five_percent_more_work_is_found(ratio: float, verdict: str) -> None:
-    verdicts = [outcome(compared(seed, ratio)).verdict for seed in range(100, 140)]
+    verdicts = [compare_turns(compared(seed, ratio)).verdict for seed in range(100, 140)]
     assert verdicts.count(verdict) >= 38
     assert set(verdicts) <= {verdict, "no difference shown"}
 
@@ -63,7 +63,7 @@ def test_the_interval_covers_the_ratio_as_often_as_it_says(ratio: float) -> None
     covered = 0
     for seed in range(200):
         rng = np.random.default_rng(seed)
-        found = outcome([clean(rng) for _ in range(5)]).ratio
+        found = compare_turns([clean(rng) for _ in range(5)]).ratio
         covered += found.low <= 1 / ratio <= found.high
     assert covered >= 184  # 92 %: four standard errors below 95 % would be 178
 
@@ -81,17 +81,17 @@ def test_a_drift_of_the_machine_cancels_in_abba_order() -> None:
 
 def test_a_difference_below_two_percent_is_not_claimed_however_sure() -> None:
     sure = [Turns(a=((1000 * MS,),) * 20, b=((1000 * MS + step * MS + 15 * MS,),) * 20) for step in range(6)]
-    found = outcome(sure)
+    found = compare_turns(sure)
     assert found.ratio.high < 1
     assert found.verdict == "no difference shown"
 
 
 def test_too_few_processes_or_an_unfinished_run_claim_nothing() -> None:
     pairs = compared(3, 2.0)
-    assert outcome(pairs).verdict == "slower"
-    assert outcome(pairs[: LEAST_PAIRS - 1]).verdict == "no difference shown"
-    assert outcome(pairs, unfinished="it crashed").verdict == "no difference shown"
-    assert outcome(pairs).ratio == outcome(pairs).ratio  # the bootstrap is seeded
+    assert compare_turns(pairs).verdict == "slower"
+    assert compare_turns(pairs[: LEAST_PAIRS - 1]).verdict == "no difference shown"
+    assert compare_turns(pairs, unfinished="it crashed").verdict == "no difference shown"
+    assert compare_turns(pairs).ratio == compare_turns(pairs).ratio  # the bootstrap is seeded
 
 
 def test_more_pairs_narrow_the_interval() -> None:
@@ -119,11 +119,11 @@ def stored(level: float, seed: int, rounds: int = 40) -> Measurement:
 
 
 def test_measurements_apart_are_compared_and_said_to_be_weaker() -> None:
-    found = outcome_apart([stored(1.0, 0)], [stored(1.2, 1)], "an hour lies between them")
+    found = compare_apart([stored(1.0, 0)], [stored(1.2, 1)], "an hour lies between them")
     assert found.verdict == "slower"
     assert found.ratio.low < 1 / 1.2 < found.ratio.high
     assert found.weaker == "an hour lies between them"
-    several = outcome_apart([stored(1.0, s) for s in range(5)], [stored(0.8, s) for s in range(5, 10)], "x")
+    several = compare_apart([stored(1.0, s) for s in range(5)], [stored(0.8, s) for s in range(5, 10)], "x")
     assert several.verdict == "faster"
     assert math.isclose(several.ratio.value, 1.25, rel_tol=0.02)
-    assert outcome_apart([stored(1.0, 0)], [stored(1.0, 1)], "x").verdict == "no difference shown"
+    assert compare_apart([stored(1.0, 0)], [stored(1.0, 1)], "x").verdict == "no difference shown"

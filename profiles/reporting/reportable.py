@@ -51,7 +51,7 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Findings:
+class BundleFindings:
     """A bundle.
 
     Attributes:
@@ -74,4 +74,4 @@ class Trends:
     history: History
 
 
-Subject = Findings | Profile | Comparison | Trends
+Reportable = BundleFindings | Profile | Comparison | Trends

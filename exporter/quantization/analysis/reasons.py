@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ...backends.base import Array
-from ...profiles.device.grid import Grid
-from ..graphs.values import constant, number
-from .placement import CONVOLUTIONS, WeightSite
+from ....backends.base import Array
+from ....profiles.device.grid import Grid
+from ...graphs.values import constant, number
+from .weight_site import CONVOLUTIONS, WeightSite
 
 # One channel this many times beyond the median one sets the step of all; a normal tensor stays below 3.
 OUTLIER = 6.0

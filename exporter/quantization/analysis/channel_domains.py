@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..graphs.values import constant, number
+from ...graphs.values import constant, number
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -13,7 +13,7 @@ from ...profiles.findings import comparison, profile
 from ...profiles.findings.files import read_json
 from ...profiles.findings.history import load_history
 from ...profiles.findings.point import in_words
-from ...profiles.reporting.findings import Findings, Search, Subject, Trends, Tried
+from ...profiles.reporting.reportable import BundleFindings, Reportable, Search, Trends, Tried
 from ...profiles.timing.measurement import Interval
 from .manifest import LATENCY, Bundle, load_bundle, sha256
 from .samples import load_samples
@@ -23,7 +23,7 @@ STUDY = ".tune"  # what `edgepress tune` appends to the name of a bundle
 RESULTS = "results.json"
 
 
-def load_subject(path: Path, study: Path | None = None) -> Subject:
+def load_reportable(path: Path, study: Path | None = None) -> Reportable:
     """A bundle, or the file of a measurement or a comparison.
 
     Args:
@@ -61,7 +61,7 @@ def load_trends(path: Path) -> Trends:
     return Trends(name=path.name, history=load_history(path))
 
 
-def _bundle(path: Path, study: Path | None) -> Findings:
+def _bundle(path: Path, study: Path | None) -> BundleFindings:
     bundle = load_bundle(path)
     report = load_report(path)
     _check_unchanged(bundle)
@@ -69,7 +69,7 @@ def _bundle(path: Path, study: Path | None) -> Findings:
     beside = path.resolve().with_name(f"{name}{STUDY}")
     where = study or (beside if (beside / RESULTS).is_file() else None)
     search = None if where is None else load_search(where, Budget.of(bundle.manifest.recipe))
-    return Findings(name=name, report=report, samples=load_samples(path, report.latency), search=search)
+    return BundleFindings(name=name, report=report, samples=load_samples(path, report.latency), search=search)
 
 
 def _check_unchanged(bundle: Bundle) -> None:
@@ -106,7 +106,7 @@ def load_search(directory: Path, budget: Budget) -> Search:
         "so that a point of a busy moment compares with one of a calm moment."
         if timed
         else "",
-        most_ms=next((limit.ms for limit in budget.latencies() if limit.percentile == 50), None),
+        most_ms=next((limit.ms for limit in budget.latencies if limit.percentile == 50), None),
         most_bytes=None if budget.size is None else budget.size.bytes,
     )
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ...calibration.affine import along, weight_scales
-from ...profiles.device.grid import Grid
+from ....calibration.affine import along, weight_scales
+from ....profiles.device.grid import Grid
 
 Values = npt.NDArray[np.float64]
 

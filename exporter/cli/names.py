@@ -24,9 +24,9 @@ def _importances() -> tuple[str, ...]:
 
 
 def _precisions() -> tuple[str, ...]:
-    from ...profiles.device.precision import precisions
+    from ...profiles.device.precision_names import precision_names
 
-    return ("auto", *(precision.name for precision in reversed(precisions())))
+    return ("auto", *precision_names())
 
 
 RANGES, LIFTS, IMPORTANCES = Registered(_ranges), Registered(_lifts), Registered(_importances)

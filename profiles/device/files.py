@@ -6,8 +6,6 @@ import sys
 from importlib import resources
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
-
 from ...errors import InputError
 
 if sys.version_info >= (3, 11):
@@ -38,6 +36,8 @@ def validate(kind: type[T], data: dict[str, Any], origin: str) -> T:
     Raises:
         InputError: naming the first key that is at fault.
     """
+    from pydantic import TypeAdapter, ValidationError  # the names alone are listed without it
+
     try:
         return TypeAdapter(kind).validate_python(data)
     except ValidationError as error:

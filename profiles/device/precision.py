@@ -16,11 +16,11 @@ from pydantic import AfterValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
 from ...errors import InputError
-from ..registry import Registry, unknown_name
+from ..registry import unknown_name
 from .files import read, stems, validate
 from .grid import Grid
+from .precision_names import PRECISIONS
 
-PRECISIONS = Registry("edgepress.precisions", "precision")
 # What stands beside precisions where one is asked for, or where latencies are told apart by name.
 RESERVED = ("auto", "engine", "torch")
 _BITS = {"float32": 32, "float16": 16}
@@ -126,6 +126,8 @@ def _registered(name: str) -> Precision:
     registered = PRECISIONS.load(name)
     if not isinstance(registered, Precision) or registered.name != name:
         raise InputError(f"What is registered as the precision {name!r} is {registered!r}, which is no such Precision.")
+    if registered.exact:
+        raise InputError(f"The precision {name!r} of another package has rank 0, and that is FP32's alone.")
     return registered
 
 

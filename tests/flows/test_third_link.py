@@ -11,7 +11,7 @@ import pytest
 from ._flow import SMALL, Ran
 
 # A runtime whose int8 is off by a fifth: 14 dB, where its graph has more than 30 and the golden inputs ask for 3.
-CROOKED = '''
+CROOKED = """
 from edgepress.backends.base import Session
 from edgepress.backends.onnxruntime import OnnxRuntime
 
@@ -32,7 +32,7 @@ class Scaled(Session):
 
     def __call__(self, feed):
         return {name: array * array.dtype.type(1.2) for name, array in self.inner(feed).items()}
-'''
+"""
 TARGET = """
 name = "crooked"
 title = "A runtime that computes wrongly"

@@ -66,11 +66,10 @@ if TYPE_CHECKING:
 @click.option(
     "--precision",
     type=PRECISIONS,
-    metavar="NAME",
     default="auto",
     show_default=True,
-    help="One of the target's: int8, bf16, fp16 or fp32. auto: the fastest that keeps the accuracy, int8 among them "
-    "where there are calibration data.",
+    help="One of the target's. auto: the fastest that keeps the accuracy, int8 among them where there are "
+    "calibration data.",
 )
 @calibration_options
 @click.option("--statistics", metavar="FILE", help="Statistics of `edgepress calibrate`, instead of calibration data.")

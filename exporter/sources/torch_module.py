@@ -16,6 +16,7 @@ from ...backends.base import Array, Feed
 from ...errors import InputError
 from .base import Dynamic, Predict, Source, described, specs_digest
 from .traceback import is_user_file, user_traceback
+from .undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -76,14 +77,24 @@ def in_forward_order(module: nn.Module, feed: Mapping[str, Array], origin: str) 
 
 
 def call(module: nn.Module, feed: Feed) -> object:
-    """Run the module on the feed, without gradients; what it raises is passed on."""
+    """Run the module on the feed, without gradients; what it raises is passed on, and what it notes down forgotten."""
+    with undisturbed(module):
+        return _called(module, _tensors(module, feed))
+
+
+def _tensors(module: nn.Module, feed: Feed) -> dict[str, Tensor]:
+    """The feed where the module is, as a copy: a forward may write into its inputs."""
     import torch
 
     device = next((tensor.device for tensor in (*module.parameters(), *module.buffers())), None)
-    given = {name: torch.from_numpy(np.require(array, requirements=["C", "W"])) for name, array in feed.items()}
-    tensors = {name: tensor.to(device) for name, tensor in given.items()}
+    return {name: torch.tensor(array, device=device) for name, array in feed.items()}
+
+
+def _called(module: nn.Module, tensors: Mapping[str, Tensor]) -> object:
+    import torch
+
     with torch.no_grad():
-        if by_keyword(module, list(feed), "The feed"):
+        if by_keyword(module, list(tensors), "The feed"):
             return module(**tensors)
         return module(*tensors.values())
 
@@ -167,8 +178,8 @@ def check_forward(module: nn.Module, inputs: Mapping[str, Array], origin: str, r
         raise InputError(f"{origin}: the model has weights on {device}.", hint="Move it with `.cpu()`.")
     entered = _Entered(module)
     try:
-        with entered:
-            output_tensors(module, inputs)
+        with entered, undisturbed(module, buffers=True):
+            _check_repeats(module, inputs, origin)
     except InputError:
         raise
     except Exception as error:
@@ -177,6 +188,50 @@ def check_forward(module: nn.Module, inputs: Mapping[str, Array], origin: str, r
             f"{user_traceback(error, root)}",
             hint="Correct the layer or the example inputs; the model must run on them.",
         ) from error
+
+
+def _check_repeats(module: nn.Module, inputs: Mapping[str, Array], origin: str) -> None:
+    """Run the module twice on the same inputs, from the same random numbers: only what it remembers can differ.
+
+    Raises:
+        InputError: it gives two answers, or writes into its inputs.
+    """
+    import torch
+
+    given, results = _tensors(module, inputs), []
+    with torch.random.fork_rng(devices=[]):
+        for _ in range(2):
+            torch.manual_seed(0)
+            before = {name: tensor.clone() for name, tensor in given.items()}
+            result = named_outputs(_called(module, before))
+            results.append({name: tensor.clone() for name, tensor in result.items()})
+            if written := [name for name, tensor in given.items() if not _equal(tensor, before[name])]:
+                raise InputError(
+                    f"{origin}: forward changes its input {', '.join(written)} in place, which an engine does not do.",
+                    hint="Work on a copy (x = x.clone()); where the changed input is wanted, return it as an output.",
+                )
+    if differing := [name for name, tensor in results[0].items() if not _equal(tensor, results[1].get(name))]:
+        raise InputError(
+            f"{origin}: forward answers the same inputs differently the second time (output {', '.join(differing)}): "
+            "it keeps state between calls, which an engine does not.",
+            hint="Make the state an input and an output of forward, and pass it on from call to call.",
+        )
+
+
+def _equal(first: Tensor, second: Tensor | None) -> bool:
+    """Equal but for rounding; NaN equals NaN."""
+    import torch
+
+    if second is None or first.shape != second.shape:
+        return False
+    if not first.dtype.is_floating_point:
+        return torch.equal(first, second)
+    return torch.allclose(first, second, rtol=1e-5, atol=1e-6 * _largest(first), equal_nan=True)
+
+
+def _largest(tensor: Tensor) -> float:
+    finite = tensor[tensor.isfinite()]
+    return float(finite.abs().max()) if finite.numel() else 0.0
 
 
 class _Entered:

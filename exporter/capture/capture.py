@@ -14,6 +14,7 @@ from ...backends.places import Reference
 from ...errors import InputError, UnservedError, VerificationError
 from ...profiles.findings.parity import Parity, parity
 from ..graphs.files import read_graph, write_model
+from ..graphs.names import with_names_of_its_own
 from ..graphs.synthesis import synthesize
 from ..sources import Predict, Source, torch_predict
 from ..sources.traceback import user_traceback
@@ -67,7 +68,7 @@ def prove_capture(source: Source, graph: Graph, seed: int) -> dict[str, Parity]:
         InputError: the model itself fails at a size that its free axes are said to have.
     """
     run = _onnx_predict(graph.path)
-    original = _original(source)
+    original = _original(source, graph.path.parent)
     feeds = _proof_feeds(source, graph, seed)
     references = [_reference(original, feed, graph) for feed in feeds]
     found = parity(references, [run(feed) for feed in feeds])
@@ -174,8 +175,10 @@ def _rename_sizes(model: ir.Model, names: Mapping[str, str]) -> None:
                 value.shape = ir.Shape(renamed)
 
 
-def _original(source: Source) -> Predict:
-    return torch_predict(source) if source.onnx is None else _onnx_predict(source.onnx)
+def _original(source: Source, scratch: Path) -> Predict:
+    if source.onnx is None:
+        return torch_predict(source)
+    return _onnx_predict(with_names_of_its_own(source.onnx, scratch))
 
 
 def _judge(name: str, agreement: Parity, references: list[Array]) -> None:

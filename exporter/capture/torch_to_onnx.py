@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import EdgepressError, InputError
+from ..graphs.names import free_name, value_names
 from ..sources.base import Source
 from ..sources.plain import by_position, takes_anything
 from ..sources.quiet import quiet
@@ -185,10 +186,11 @@ def _rename(graph: ir.Graph, inputs: Sequence[str], outputs: Sequence[str]) -> N
         for value, name in zip(values, names, strict=True)
     }
     taken = {*inputs, *outputs}
+    names = value_names(graph)
     inner = (output for node in graph.all_nodes() for output in node.outputs)
     for value in (*inner, *list(graph.initializers.values())):
         if value not in ends and value.name in taken:
-            value.name = f"{value.name}_inner"
+            value.name = free_name(f"{value.name}_inner", names)
     for value in ends:
         value.name = f"{ends[value]}_being_renamed"
     for value, name in ends.items():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...backends.base import AxisRange, Graph, TensorSpec
 from ...errors import InputError
+from .names import tell_values_apart
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -57,11 +58,13 @@ def write_model(model: ir.Model, path: Path, limit: int = EMBEDDED_LIMIT) -> Non
     """Write the model; the same model gives the same bytes, and the file exists whole or not at all.
 
     Args:
-        model: left as it is; none of its tensors may lie in `path` or its data file.
+        model: left as it is, but for values of one name, which are told apart; none of its tensors may lie in `path`
+            or its data file.
         limit: bytes of weights above which they are written to `<stem>.onnx.data` beside the file.
     """
     import onnx_ir as ir
 
+    tell_values_apart(model)
     tensors = (value.const_value for graph in model.graphs() for value in graph.initializers.values())
     large = sum(tensor.nbytes for tensor in tensors if tensor is not None) > limit
     data = f"{path.stem}.onnx.data"

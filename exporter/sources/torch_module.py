@@ -14,6 +14,7 @@ import numpy as np
 
 from ...backends.base import Array, Feed
 from ...errors import InputError
+from ..graphs.names import free_name
 from .base import Dynamic, Predict, Source, described, specs_digest
 from .traceback import is_user_file, user_traceback
 from .undisturbed import undisturbed
@@ -103,15 +104,18 @@ def named_outputs(result: object) -> dict[str, Tensor]:
     """The tensors of a module's result by name.
 
     One tensor is `output`; those of a dict or of a Hugging Face output are called by key, those of a tuple `output_0`,
-    `output_1`, ...; what is nested adds to the name with an underscore, and None is left out.
+    `output_1`, ...; what is nested adds to the name with an underscore, a name that meets another so gets a number, and
+    None is left out.
 
     Raises:
         InputError: it holds something else than tensors.
     """
-    pairs = list(_leaves("", result))
-    if not pairs:
+    named: dict[str, Tensor] = {}
+    for name, tensor in _leaves("", result):
+        named[free_name(name, named)] = tensor
+    if not named:
         raise InputError("forward returns no tensor.", hint="Return a tensor, a tuple or a dict of tensors.")
-    return dict(pairs)
+    return named
 
 
 def _leaves(name: str, value: object) -> Iterator[tuple[str, Tensor]]:
@@ -164,7 +168,8 @@ def torch_predict(source: Source, threads: int | None = None) -> Predict:
 def output_tensors(module: nn.Module, feed: Feed) -> dict[str, Tensor]:
     """Run the module on the feed and name its outputs; an output never carries an input's name."""
     outputs = named_outputs(call(module, feed))
-    return {f"{name}_output" if name in feed else name: tensor for name, tensor in outputs.items()}
+    taken = {*outputs, *feed}
+    return {free_name(f"{n}_output", taken) if n in feed else n: tensor for n, tensor in outputs.items()}
 
 
 def check_forward(module: nn.Module, inputs: Mapping[str, Array], origin: str, root: Path | None = None) -> None:

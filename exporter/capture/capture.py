@@ -54,7 +54,19 @@ def capture(source: Source, opset: int, path: Path, axes: Mapping[str, AxisRange
     mean_to_pool(model)
     clean_metadata(model, rename=source.onnx is None)
     write_model(model, path)
-    return read_graph(path, axes)
+    try:
+        return read_graph(path, axes)
+    except InputError as error:
+        raise _own_fault(source, error) from error
+
+
+def _own_fault(source: Source, error: InputError) -> InputError:
+    """What we made of the model is no valid graph; the user never saw the file that this is about."""
+    said = error.message.partition("is not a valid ONNX model: ")[2] or error.message
+    return InputError(
+        f"{source.onnx or source.name} became a graph that is not valid, by the tools that capture it: {said}",
+        hint="Export the model at another opset (17 to 20 are used most), and report this as a fault of edgepress.",
+    )
 
 
 def prove_capture(source: Source, graph: Graph, seed: int) -> dict[str, Parity]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # A protobuf message ends at 2 GiB; above this, weights go into a file beside the model.
 EMBEDDED_LIMIT = 1_800_000_000
+_NAMELESS = frozenset({"none", "unk", "unknown", "nan"})
 
 
 def read_graph(path: Path, axes: Mapping[str, AxisRange] | None = None) -> Graph:
@@ -219,7 +220,13 @@ def _spec(value: Any, path: Path) -> TensorSpec:
 
 
 def _size(size: Any, fallback: str) -> int | str:
-    """A fixed size, or the name of a free axis; some exporters write 0 or -1 for one that is free."""
-    if size.HasField("dim_value") and size.dim_value > 0:
-        return int(size.dim_value)
-    return str(size.dim_param) or fallback
+    """A fixed size, or the name of a free axis."""
+    said: int | str = int(size.dim_value) if size.HasField("dim_value") else str(size.dim_param)
+    return fallback if says_nothing(said) else said
+
+
+def says_nothing(size: int | str | None) -> bool:
+    """The axis is free and has no name: exporters write 0, -1 or one sign for all of them."""
+    if isinstance(size, int):
+        return size < 1
+    return size is None or size.lower() in _NAMELESS or not any(sign.isalpha() for sign in size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from ...backends.base import Array, AxisRange, Feed, Graph
 from ...backends.places import Reference
 from ...errors import InputError, UnservedError, VerificationError
 from ...profiles.findings.parity import Parity, parity
+from ..graphs.damage import damage_explained
 from ..graphs.files import read_graph, write_model
 from ..graphs.names import with_names_of_its_own
 from ..graphs.synthesis import synthesize
@@ -46,6 +48,15 @@ def capture(source: Source, opset: int, path: Path, axes: Mapping[str, AxisRange
         InputError: the model cannot be exported; the user's line and a remedy are given.
         UnservedError: the exporter produced another opset than asked.
     """
+    with contextlib.nullcontext() if source.onnx is None else damage_explained(source.onnx):
+        _write(source, opset, path)
+    try:
+        return read_graph(path, axes)
+    except InputError as error:
+        raise _own_fault(source, error) from error
+
+
+def _write(source: Source, opset: int, path: Path) -> None:
     model = exported(source, opset, path.parent) if source.onnx is None else converted(source.onnx, opset)
     _check_opset(model, source, opset)
     _name_axes(model, source)
@@ -54,10 +65,6 @@ def capture(source: Source, opset: int, path: Path, axes: Mapping[str, AxisRange
     mean_to_pool(model)
     clean_metadata(model, rename=source.onnx is None)
     write_model(model, path)
-    try:
-        return read_graph(path, axes)
-    except InputError as error:
-        raise _own_fault(source, error) from error
 
 
 def _own_fault(source: Source, error: InputError) -> InputError:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import InputError
-from ..graphs.files import says_nothing
+from ..graphs.files import read_model, says_nothing
 from ..sources.quiet import quiet
 
 if TYPE_CHECKING:
@@ -27,10 +27,9 @@ def converted(path: Path, opset: int) -> ir.Model:
     Raises:
         InputError: the converter cannot bring it there.
     """
-    import onnx_ir as ir
     from onnx_ir.passes import common
 
-    model = ir.load(path)
+    model = read_model(path)
     common.RemoveInitializersFromInputsPass()(model)
     model.ir_version = max(model.ir_version, _LOWEST_IR)
     given = model.opset_imports.get("", 0)

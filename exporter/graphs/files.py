@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...backends.base import AxisRange, Graph, TensorSpec
 from ...errors import InputError
+from .damage import damage_explained
 from .names import tell_values_apart
 
 if TYPE_CHECKING:
@@ -33,17 +34,25 @@ def read_graph(path: Path, axes: Mapping[str, AxisRange] | None = None) -> Graph
             its directory.
     """
     proto = _parsed(path)
-    external = _external_files(proto, path)
-    _check(path)
-    inputs, outputs = _specs(proto, path)
-    return Graph(
-        path=path,
-        inputs=inputs,
-        outputs=outputs,
-        opset=_opset(proto, path),
-        digest=_digest(path, *external),
-        axes=dict(axes or {}),
-    )
+    with damage_explained(path):
+        external = _external_files(proto, path)
+        _check(path)
+        inputs, outputs = _specs(proto, path)
+        opset = _opset(proto, path)
+    digest = _digest(path, *external)
+    return Graph(path=path, inputs=inputs, outputs=outputs, opset=opset, digest=digest, axes=dict(axes or {}))
+
+
+def read_model(path: Path) -> ir.Model:
+    """The file's model in memory, its weights read when they are asked for.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    import onnx_ir as ir
+
+    with damage_explained(path):
+        return ir.load(path)
 
 
 def weight_bytes(path: Path) -> int:
@@ -207,8 +216,6 @@ def _specs(proto: Any, path: Path) -> tuple[tuple[TensorSpec, ...], tuple[Tensor
 
 
 def _spec(value: Any, path: Path) -> TensorSpec:
-    import onnx_ir as ir
-
     tensor = value.type.tensor_type
     if not value.type.HasField("tensor_type") or not tensor.HasField("shape"):
         raise InputError(
@@ -216,7 +223,19 @@ def _spec(value: Any, path: Path) -> TensorSpec:
             hint="Run onnx.shape_inference on the model, or export it with the shapes of its inputs and outputs.",
         )
     shape = tuple(_size(size, f"{value.name}_axis{axis}") for axis, size in enumerate(tensor.shape.dim))
-    return TensorSpec(name=value.name, dtype=ir.DataType(tensor.elem_type).numpy().name, shape=shape)
+    return TensorSpec(name=value.name, dtype=_dtype(tensor.elem_type, value.name, path), shape=shape)
+
+
+def _dtype(number: int, name: str, path: Path) -> str:
+    import onnx_ir as ir
+
+    try:
+        return str(ir.DataType(number).numpy().name)
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{path}: {name!r} holds elements of type {number}, which no tensor of numbers has.",
+            hint="Export it again.",
+        ) from error
 
 
 def _size(size: Any, fallback: str) -> int | str:

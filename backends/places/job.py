@@ -13,6 +13,7 @@ from pydantic_core import to_jsonable_python
 from ..base import Engine, Feed
 
 FEED = "feed.npz"
+_NAMED = "array:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +47,11 @@ def load_job(path: Path) -> tuple[Job, Feed | None]:
 
 
 def save_arrays(path: Path, arrays: Feed) -> None:
-    """Write arrays by name."""
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+    """Write arrays by name, which may be one that `np.savez` gives a meaning of its own, like `file`."""
+    np.savez(path, **{f"{_NAMED}{name}": array for name, array in arrays.items()})  # type: ignore[arg-type]
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
     """What `save_arrays` wrote."""
     with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+        return {name.removeprefix(_NAMED): file[name] for name in file.files}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import InputError
+from ..graphs.files import read_model, says_nothing
 from ..sources.quiet import quiet
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 LOWEST_OPSET = 13
 # Before it, initializers had to be listed among the inputs.
 _LOWEST_IR = 7
+# Resize has its modes since 11; before, it was what 11 calls asymmetric and floor.
+_MODES_OPSET = 11
+_ALLOWZERO_OPSET = 14
 
 
 def converted(path: Path, opset: int) -> ir.Model:
@@ -23,17 +27,20 @@ def converted(path: Path, opset: int) -> ir.Model:
     Raises:
         InputError: the converter cannot bring it there.
     """
-    import onnx_ir as ir
     from onnx_ir.passes import common
 
-    model = ir.load(path)
+    model = read_model(path)
     common.RemoveInitializersFromInputsPass()(model)
     model.ir_version = max(model.ir_version, _LOWEST_IR)
     given = model.opset_imports.get("", 0)
     wanted = min(max(given, LOWEST_OPSET), opset)
+    _free_what_is_unknown(model)
     if wanted != given:
         _convert(model, path, given, wanted)
-    return optimized(model)
+    model = optimized(model)
+    if wanted < _ALLOWZERO_OPSET:
+        _without_allowzero(model)
+    return model
 
 
 def optimized(model: ir.Model) -> ir.Model:
@@ -61,9 +68,60 @@ def _convert(model: ir.Model, path: Path, given: int, wanted: int) -> None:
 
     with quiet():
         version_converter.convert_version(model, target_version=wanted, fallback=True)
+    # The converter may put the nodes that it adds behind their readers.
+    for graph in model.graphs():
+        graph.sort()
+    if given < _MODES_OPSET:
+        _keep_old_resize(model)
+    if given < LOWEST_OPSET:
+        _keep_old_hardmax(model)
     # A converter that fails leaves the model as it was, and only logs.
     if model.opset_imports.get("") != wanted:
         raise InputError(
             f"{path} is at ONNX opset {given}, the target needs {wanted}, and the converter cannot bring it there.",
             hint=f"Export the file at opset {wanted}, or choose a target with other software (TARGET@TOOLCHAIN).",
         )
+
+
+def _free_what_is_unknown(model: ir.Model) -> None:
+    """Give up sizes and names that say nothing: what is below 1, and `?` for every axis there is."""
+    import onnx_ir as ir
+
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        if value.shape is not None:
+            sizes = [size if isinstance(size, int) else size.value for size in value.shape]
+            value.shape = ir.Shape([None if says_nothing(size) else size for size in sizes])
+
+
+def _keep_old_resize(model: ir.Model) -> None:
+    """The converter writes the newer operator's defaults, which mean another sampling."""
+    import onnx_ir as ir
+
+    for node in model.graph.all_nodes():
+        if node.op_type == "Resize" and node.domain in ("", "ai.onnx"):
+            node.attributes.add(ir.AttrString("coordinate_transformation_mode", "asymmetric"))
+            node.attributes.add(ir.AttrString("nearest_mode", "floor"))
+
+
+def _keep_old_hardmax(model: ir.Model) -> None:
+    """It saw a matrix, all axes from `axis` on in one; the converter does this for Softmax and not for Hardmax."""
+    import onnx_ir as ir
+
+    for node in [node for node in model.graph.all_nodes() if node.op_type == "Hardmax"]:
+        value, graph = node.inputs[0], node.graph
+        assert graph is not None
+        flat = ir.node("Flatten", [value], {"axis": node.attributes.get_int("axis", 1)})
+        largest = ir.node("Hardmax", [flat.outputs[0]], {"axis": -1})
+        sizes = ir.node("Shape", [value])
+        back = ir.node("Reshape", [largest.outputs[0], sizes.outputs[0]], name=node.name)
+        back.outputs[0].name = node.outputs[0].name
+        ir.convenience.replace_nodes_and_values(
+            graph, node, [node], [flat, largest, sizes, back], node.outputs, back.outputs
+        )
+
+
+def _without_allowzero(model: ir.Model) -> None:
+    """The optimizer writes it into opsets that do not have it yet; it is about tensors without elements only."""
+    for node in model.graph.all_nodes():
+        if node.op_type == "Reshape" and node.domain in ("", "ai.onnx"):
+            node.attributes.pop("allowzero", None)

@@ -7,18 +7,23 @@ import re
 import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...errors import EdgepressError, InputError
+from ..graphs.names import free_name, value_names
 from ..sources.base import Source
+from ..sources.plain import by_position, takes_anything
 from ..sources.quiet import quiet
 from ..sources.torch_module import by_keyword, output_tensors
 from ..sources.traceback import is_user_file, user_traceback
+from ..sources.undisturbed import undisturbed
 from .legacy_symbolics import legacy_corrected
 from .onnx_to_opset import optimized
+from .state import refuse_state
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -40,12 +45,21 @@ def exported(source: Source, opset: int, directory: Path) -> ir.Model:
     """
     from onnx_ir.passes import common
 
+    source = _explicit(source)
     assert source.module is not None
-    model = _dynamo(source, opset) if opset >= DYNAMO_OPSET else _legacy(source, opset, directory)
+    with undisturbed(source.module):
+        model = _dynamo(source, opset) if opset >= DYNAMO_OPSET else _legacy(source, opset, directory)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.OutputFixPass()(model)
     _rename(model.graph, list(source.inputs), list(output_tensors(source.module, source.inputs)))
     return model
+
+
+def _explicit(source: Source) -> Source:
+    """The source with a module that names what it takes, where its own takes anything."""
+    if source.program is not None or source.module is None or not takes_anything(source.module):
+        return source
+    return replace(source, module=by_position(source.module, list(source.inputs)))
 
 
 def _dynamo(source: Source, opset: int) -> ir.Model:
@@ -56,6 +70,8 @@ def _dynamo(source: Source, opset: int) -> ir.Model:
     with _explained(source), quiet():
         program = torch.onnx.export(target, **arguments, dynamo=True, opset_version=opset, verbose=False)
     assert program is not None
+    assert program.exported_program is not None
+    refuse_state(program.exported_program, source.name)
     return program.model
 
 
@@ -112,14 +128,15 @@ def _refuse_branches_on_values(source: Source) -> None:
         return
     try:
         with quiet():
-            torch.export.export(
+            program = torch.export.export(
                 source.module, **_arguments(source), dynamic_shapes=_dynamic_shapes(source), strict=False
-            )
+            ).run_decompositions({})
     except GuardOnDataDependentSymNode as error:
         raise _refusal(source, error) from error
     except Exception:
         # What else torch.export cannot do, the tracer may; the proof of parity judges what comes of it.
         return
+    refuse_state(program, source.name)
 
 
 def _arguments(source: Source) -> dict[str, Any]:
@@ -169,10 +186,11 @@ def _rename(graph: ir.Graph, inputs: Sequence[str], outputs: Sequence[str]) -> N
         for value, name in zip(values, names, strict=True)
     }
     taken = {*inputs, *outputs}
+    names = value_names(graph)
     inner = (output for node in graph.all_nodes() for output in node.outputs)
     for value in (*inner, *list(graph.initializers.values())):
         if value not in ends and value.name in taken:
-            value.name = f"{value.name}_inner"
+            value.name = free_name(f"{value.name}_inner", names)
     for value in ends:
         value.name = f"{ends[value]}_being_renamed"
     for value, name in ends.items():

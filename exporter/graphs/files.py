@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from ...backends.base import AxisRange, Graph, TensorSpec
 from ...errors import InputError
+from .damage import damage_explained
+from .names import tell_values_apart
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 # A protobuf message ends at 2 GiB; above this, weights go into a file beside the model.
 EMBEDDED_LIMIT = 1_800_000_000
+_NAMELESS = frozenset({"none", "unk", "unknown", "nan"})
 
 
 def read_graph(path: Path, axes: Mapping[str, AxisRange] | None = None) -> Graph:
@@ -31,17 +34,25 @@ def read_graph(path: Path, axes: Mapping[str, AxisRange] | None = None) -> Graph
             its directory.
     """
     proto = _parsed(path)
-    external = _external_files(proto, path)
-    _check(path)
-    inputs, outputs = _specs(proto, path)
-    return Graph(
-        path=path,
-        inputs=inputs,
-        outputs=outputs,
-        opset=_opset(proto, path),
-        digest=_digest(path, *external),
-        axes=dict(axes or {}),
-    )
+    with damage_explained(path):
+        external = _external_files(proto, path)
+        _check(path)
+        inputs, outputs = _specs(proto, path)
+        opset = _opset(proto, path)
+    digest = _digest(path, *external)
+    return Graph(path=path, inputs=inputs, outputs=outputs, opset=opset, digest=digest, axes=dict(axes or {}))
+
+
+def read_model(path: Path) -> ir.Model:
+    """The file's model in memory, its weights read when they are asked for.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    import onnx_ir as ir
+
+    with damage_explained(path):
+        return ir.load(path)
 
 
 def weight_bytes(path: Path) -> int:
@@ -57,11 +68,13 @@ def write_model(model: ir.Model, path: Path, limit: int = EMBEDDED_LIMIT) -> Non
     """Write the model; the same model gives the same bytes, and the file exists whole or not at all.
 
     Args:
-        model: left as it is; none of its tensors may lie in `path` or its data file.
+        model: left as it is, but for values of one name, which are told apart; none of its tensors may lie in `path`
+            or its data file.
         limit: bytes of weights above which they are written to `<stem>.onnx.data` beside the file.
     """
     import onnx_ir as ir
 
+    tell_values_apart(model)
     tensors = (value.const_value for graph in model.graphs() for value in graph.initializers.values())
     large = sum(tensor.nbytes for tensor in tensors if tensor is not None) > limit
     data = f"{path.stem}.onnx.data"
@@ -203,8 +216,6 @@ def _specs(proto: Any, path: Path) -> tuple[tuple[TensorSpec, ...], tuple[Tensor
 
 
 def _spec(value: Any, path: Path) -> TensorSpec:
-    import onnx_ir as ir
-
     tensor = value.type.tensor_type
     if not value.type.HasField("tensor_type") or not tensor.HasField("shape"):
         raise InputError(
@@ -212,11 +223,29 @@ def _spec(value: Any, path: Path) -> TensorSpec:
             hint="Run onnx.shape_inference on the model, or export it with the shapes of its inputs and outputs.",
         )
     shape = tuple(_size(size, f"{value.name}_axis{axis}") for axis, size in enumerate(tensor.shape.dim))
-    return TensorSpec(name=value.name, dtype=ir.DataType(tensor.elem_type).numpy().name, shape=shape)
+    return TensorSpec(name=value.name, dtype=_dtype(tensor.elem_type, value.name, path), shape=shape)
+
+
+def _dtype(number: int, name: str, path: Path) -> str:
+    import onnx_ir as ir
+
+    try:
+        return str(ir.DataType(number).numpy().name)
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{path}: {name!r} holds elements of type {number}, which no tensor of numbers has.",
+            hint="Export it again.",
+        ) from error
 
 
 def _size(size: Any, fallback: str) -> int | str:
-    """A fixed size, or the name of a free axis; some exporters write 0 or -1 for one that is free."""
-    if size.HasField("dim_value") and size.dim_value > 0:
-        return int(size.dim_value)
-    return str(size.dim_param) or fallback
+    """A fixed size, or the name of a free axis."""
+    said: int | str = int(size.dim_value) if size.HasField("dim_value") else str(size.dim_param)
+    return fallback if says_nothing(said) else said
+
+
+def says_nothing(size: int | str | None) -> bool:
+    """The axis is free and has no name: exporters write 0, -1 or one sign for all of them."""
+    if isinstance(size, int):
+        return size < 1
+    return size is None or size.lower() in _NAMELESS or not any(sign.isalpha() for sign in size)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .names import free_name, value_names
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -36,11 +38,15 @@ def number(node: ir.Node, name: str, default: float) -> float:
     return default if attribute is None else float(attribute.value)
 
 
-def add_constant(graph: ir.Graph, name: str, array: npt.NDArray[Any]) -> ir.Value:
-    """A new initializer, under the name or one derived from it that is still free."""
+def add_constant(graph: ir.Graph, name: str, array: npt.NDArray[Any], taken: Container[str] | None = None) -> ir.Value:
+    """A new initializer, under the name or one derived from it that is still free.
+
+    Args:
+        taken: every name of the graph, where the caller knows them.
+    """
     import onnx_ir as ir
 
-    name = free_name(name, graph.initializers)
+    name = free_name(name, value_names(graph) if taken is None else taken)
     value = ir.Value(name=name, const_value=ir.Tensor(array, name=name))
     value.shape, value.type = ir.Shape(array.shape), ir.TensorType(ir.DataType.from_numpy(array.dtype))
     graph.register_initializer(value)
@@ -51,15 +57,6 @@ def drop_unused(graph: ir.Graph, value: ir.Value) -> None:
     """Remove an initializer that nothing reads any more."""
     if value.is_initializer() and not value.uses() and not value.is_graph_output():
         del graph.initializers[str(value.name)]
-
-
-def free_name(name: str, taken: Container[str]) -> str:
-    """The name, or the first of name_1, name_2 ... that is not taken."""
-    candidate, index = name, 0
-    while candidate in taken:
-        index += 1
-        candidate = f"{name}_{index}"
-    return candidate
 
 
 def as_float32(value: float) -> npt.NDArray[np.float32]:

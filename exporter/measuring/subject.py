@@ -138,9 +138,10 @@ def _of_onnx(path: Path, target: Target, scratch: Path) -> Subject:
             hint="Install the host tools: pip install 'edgepress[host]', or measure a bundle.",
         )
     from ..graphs.files import read_graph
+    from ..graphs.names import with_names_of_its_own
     from ..graphs.synthesis import synthesize_from_specs
 
-    graph = read_graph(path)
+    graph = read_graph(with_names_of_its_own(path, scratch))
     backend = load_backend(target.backend)
     backend.require(target)
     engine = backend.compile(graph, target, scratch, "fp32")

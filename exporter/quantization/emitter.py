@@ -14,7 +14,8 @@ import numpy.typing as npt
 from ...calibration.affine import Affine, quantize_weight, weight_scales
 from ...profiles.device.grid import Grid
 from ...profiles.device.target import Scheme
-from ..graphs.values import add_constant, as_float32, constant, free_name
+from ..graphs.names import free_name, value_names
+from ..graphs.values import add_constant, as_float32, constant
 from .analysis.placement import Placement
 from .analysis.weight_site import WeightSite
 
@@ -48,7 +49,7 @@ class QdqEmitter:
         self.scheme = scheme
         self.ranges = ranges
         self._wire = wire
-        self._taken = {str(v.name) for node in graph for v in node.outputs} | set(graph.initializers)
+        self._taken = value_names(graph)
 
     def run(self, placement: Placement) -> None:
         """Quantize weights, biases and activations."""
@@ -176,7 +177,7 @@ class QdqEmitter:
         return result
 
     def _constant(self, name: str, array: npt.NDArray[Any]) -> ir.Value:
-        return add_constant(self.graph, self._unique(name), array)
+        return add_constant(self.graph, self._unique(name), array, taken=())
 
     def _unique(self, name: str) -> str:
         found = free_name(name, self._taken)

@@ -10,6 +10,7 @@ from ...backends.base import Feed
 from ...errors import InputError
 from . import huggingface, onnx_file, pt2, python, weights_file
 from .base import Predict, Source, SourceKind, checked_dynamic, missing, numbered, safe_name
+from .plain import evaluate_taken, feeds_taken, float_inputs, unwrapped
 from .torch_module import arrays, check_forward, in_forward_order, module_digest, torch_predict
 from .traceback import user_errors, user_traceback
 
@@ -70,10 +71,10 @@ def source_from_object(
         raise InputError(f"The model is a {type(model).__name__}; expected a torch.nn.Module.")
     name = name or type(model).__name__
     origin = f"Model {name}"
+    model = unwrapped(model, origin).eval()
     given = arrays(_named(model, inputs, origin), f"{origin}: inputs")
-    feed = in_forward_order(model, given, f"{origin}: inputs")
+    model, feed = float_inputs(model, in_forward_order(model, given, f"{origin}: inputs"))
     axes = checked_dynamic(dynamic or {}, feed, f"{origin}: dynamic")
-    model.eval()
     check_forward(model, feed, origin)
     return Source(
         name=safe_name(name),
@@ -82,8 +83,8 @@ def source_from_object(
         onnx=None,
         inputs=feed,
         dynamic=axes,
-        calibration=calibration,
-        evaluate=evaluate,
+        calibration=feeds_taken(calibration, given, feed),
+        evaluate=evaluate_taken(evaluate, given, feed),
         training=None if training is None else numbered(training),
         loss=loss,
         student=student,

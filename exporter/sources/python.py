@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ...backends.base import Feed
 from ...errors import InputError
 from .base import Source, Training, checked_dynamic, missing, numbered, safe_name
+from .plain import evaluate_taken, feeds_taken, float_inputs, unwrapped
 from .torch_module import arrays, check_forward, in_forward_order, module_digest
 from .traceback import user_errors, user_traceback
 
@@ -44,7 +45,7 @@ def load(spec: str, trust: bool) -> Source:
     user = _User(code=code, origin=spec, root=file.parent)
     module = _module(user, "model")
     given = arrays(user.call("inputs"), f"inputs() of {spec}")
-    inputs = in_forward_order(module, given, f"inputs() of {spec}")
+    module, inputs = float_inputs(module, in_forward_order(module, given, f"inputs() of {spec}"))
     declared = user.call("dynamic") if user.find("dynamic") else {}
     dynamic = checked_dynamic(declared, inputs, f"dynamic() of {spec}")
     check_forward(module, inputs, spec, user.root)
@@ -55,8 +56,8 @@ def load(spec: str, trust: bool) -> Source:
         onnx=None,
         inputs=inputs,
         dynamic=dynamic,
-        calibration=user.feeds(),
-        evaluate=user.find("evaluate"),
+        calibration=feeds_taken(user.feeds(), given, inputs),
+        evaluate=evaluate_taken(user.find("evaluate"), given, inputs),
         training=user.training(),
         loss=user.find("loss"),
         student=(lambda: _module(user, "student")) if user.find("student") else None,
@@ -117,7 +118,7 @@ def _module(user: _User, function: str) -> nn.Module:
     module = user.call(function)
     if not isinstance(module, nn.Module):
         raise InputError(f"{user.origin}: {function}() gives a {type(module).__name__}; expected a torch.nn.Module.")
-    return module.eval()
+    return unwrapped(module, user.origin).eval()
 
 
 def _run_file(path: Path) -> ModuleType:

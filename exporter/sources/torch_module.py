@@ -14,8 +14,10 @@ import numpy as np
 
 from ...backends.base import Array, Feed
 from ...errors import InputError
+from ..graphs.names import free_name
 from .base import Dynamic, Predict, Source, described, specs_digest
 from .traceback import is_user_file, user_traceback
+from .undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -76,14 +78,24 @@ def in_forward_order(module: nn.Module, feed: Mapping[str, Array], origin: str) 
 
 
 def call(module: nn.Module, feed: Feed) -> object:
-    """Run the module on the feed, without gradients; what it raises is passed on."""
+    """Run the module on the feed, without gradients; what it raises is passed on, and what it notes down forgotten."""
+    with undisturbed(module):
+        return _called(module, _tensors(module, feed))
+
+
+def _tensors(module: nn.Module, feed: Feed) -> dict[str, Tensor]:
+    """The feed where the module is, as a copy: a forward may write into its inputs."""
     import torch
 
     device = next((tensor.device for tensor in (*module.parameters(), *module.buffers())), None)
-    given = {name: torch.from_numpy(np.require(array, requirements=["C", "W"])) for name, array in feed.items()}
-    tensors = {name: tensor.to(device) for name, tensor in given.items()}
+    return {name: torch.tensor(array, device=device) for name, array in feed.items()}
+
+
+def _called(module: nn.Module, tensors: Mapping[str, Tensor]) -> object:
+    import torch
+
     with torch.no_grad():
-        if by_keyword(module, list(feed), "The feed"):
+        if by_keyword(module, list(tensors), "The feed"):
             return module(**tensors)
         return module(*tensors.values())
 
@@ -92,15 +104,18 @@ def named_outputs(result: object) -> dict[str, Tensor]:
     """The tensors of a module's result by name.
 
     One tensor is `output`; those of a dict or of a Hugging Face output are called by key, those of a tuple `output_0`,
-    `output_1`, ...; what is nested adds to the name with an underscore, and None is left out.
+    `output_1`, ...; what is nested adds to the name with an underscore, a name that meets another so gets a number, and
+    None is left out.
 
     Raises:
         InputError: it holds something else than tensors.
     """
-    pairs = list(_leaves("", result))
-    if not pairs:
+    named: dict[str, Tensor] = {}
+    for name, tensor in _leaves("", result):
+        named[free_name(name, named)] = tensor
+    if not named:
         raise InputError("forward returns no tensor.", hint="Return a tensor, a tuple or a dict of tensors.")
-    return dict(pairs)
+    return named
 
 
 def _leaves(name: str, value: object) -> Iterator[tuple[str, Tensor]]:
@@ -153,7 +168,8 @@ def torch_predict(source: Source, threads: int | None = None) -> Predict:
 def output_tensors(module: nn.Module, feed: Feed) -> dict[str, Tensor]:
     """Run the module on the feed and name its outputs; an output never carries an input's name."""
     outputs = named_outputs(call(module, feed))
-    return {f"{name}_output" if name in feed else name: tensor for name, tensor in outputs.items()}
+    taken = {*outputs, *feed}
+    return {free_name(f"{n}_output", taken) if n in feed else n: tensor for n, tensor in outputs.items()}
 
 
 def check_forward(module: nn.Module, inputs: Mapping[str, Array], origin: str, root: Path | None = None) -> None:
@@ -167,8 +183,8 @@ def check_forward(module: nn.Module, inputs: Mapping[str, Array], origin: str, r
         raise InputError(f"{origin}: the model has weights on {device}.", hint="Move it with `.cpu()`.")
     entered = _Entered(module)
     try:
-        with entered:
-            output_tensors(module, inputs)
+        with entered, undisturbed(module, buffers=True):
+            _check_repeats(module, inputs, origin)
     except InputError:
         raise
     except Exception as error:
@@ -177,6 +193,50 @@ def check_forward(module: nn.Module, inputs: Mapping[str, Array], origin: str, r
             f"{user_traceback(error, root)}",
             hint="Correct the layer or the example inputs; the model must run on them.",
         ) from error
+
+
+def _check_repeats(module: nn.Module, inputs: Mapping[str, Array], origin: str) -> None:
+    """Run the module twice on the same inputs, from the same random numbers: only what it remembers can differ.
+
+    Raises:
+        InputError: it gives two answers, or writes into its inputs.
+    """
+    import torch
+
+    given, results = _tensors(module, inputs), []
+    with torch.random.fork_rng(devices=[]):
+        for _ in range(2):
+            torch.manual_seed(0)
+            before = {name: tensor.clone() for name, tensor in given.items()}
+            result = named_outputs(_called(module, before))
+            results.append({name: tensor.clone() for name, tensor in result.items()})
+            if written := [name for name, tensor in given.items() if not _equal(tensor, before[name])]:
+                raise InputError(
+                    f"{origin}: forward changes its input {', '.join(written)} in place, which an engine does not do.",
+                    hint="Work on a copy (x = x.clone()); where the changed input is wanted, return it as an output.",
+                )
+    if differing := [name for name, tensor in results[0].items() if not _equal(tensor, results[1].get(name))]:
+        raise InputError(
+            f"{origin}: forward answers the same inputs differently the second time (output {', '.join(differing)}): "
+            "it keeps state between calls, which an engine does not.",
+            hint="Make the state an input and an output of forward, and pass it on from call to call.",
+        )
+
+
+def _equal(first: Tensor, second: Tensor | None) -> bool:
+    """Equal but for rounding; NaN equals NaN."""
+    import torch
+
+    if second is None or first.shape != second.shape:
+        return False
+    if not first.dtype.is_floating_point:
+        return torch.equal(first, second)
+    return torch.allclose(first, second, rtol=1e-5, atol=1e-6 * _largest(first), equal_nan=True)
+
+
+def _largest(tensor: Tensor) -> float:
+    finite = tensor[tensor.isfinite()]
+    return float(finite.abs().max()) if finite.numel() else 0.0
 
 
 class _Entered:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...graphs.values import add_constant, constant, free_name, number, single_consumer
+from ...graphs.names import free_name, value_names
+from ...graphs.values import add_constant, constant, number, single_consumer
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -216,7 +217,7 @@ def _flatten(graph: ir.Graph, value: ir.Value, inside: set[ir.Node]) -> None:
     for use in [use for use in value.uses() if use.node in inside]:
         use.node.replace_input_with(use.idx, rows)
     _insert_after(value, node)
-    value.name = free_name(f"{name}_tokens", {str(v.name) for n in graph for v in n.outputs})
+    value.name = free_name(f"{name}_tokens", value_names(graph))
     rows.name = name
     _two_axes(rows)
 

@@ -1,0 +1,98 @@
+"""Names of values and nodes: what is taken, and what was given twice told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """The name, or the first of name_1, name_2 ... that is not taken."""
+    candidate, index = name, 0
+    while candidate in taken:
+        index += 1
+        candidate = f"{name}_{index}"
+    return candidate
+
+
+def value_names(graph: ir.Graph) -> set[str]:
+    """Every name that a value of the graph has: inputs, initializers and results, in bodies of If and Loop too."""
+    names = {str(value.name) for value in _own(graph)}
+    for body in _bodies(graph):
+        names |= value_names(body)
+    return names
+
+
+def tell_values_apart(model: ir.Model) -> None:
+    """Rename values that have the name of another one that they can see; inputs and outputs keep theirs.
+
+    ONNX takes an initializer called like an input for its default, and a result called like another for the same.
+    """
+    _tell_apart(model.graph, set())
+
+
+def with_names_of_its_own(path: Path, directory: Path) -> Path:
+    """The file, or a copy in the directory where two of its nodes have one name, which onnxruntime refuses."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    seen: set[str] = set()
+    changed = False
+    for node in _nodes(model.graph):
+        if node.name:
+            name = free_name(node.name, seen)
+            changed |= name != node.name
+            node.name = name
+            seen.add(name)
+    if not changed:
+        return path
+    onnx.load_external_data_for_model(model, str(path.parent))
+    copy = directory / f"{path.stem}-names.onnx"
+    onnx.save(model, copy, save_as_external_data=model.ByteSize() > _EMBEDDED, location=f"{copy.name}.data")
+    return copy
+
+
+_EMBEDDED = 1_800_000_000
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for body in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _nodes(body)
+
+
+def _own(graph: ir.Graph) -> Iterator[ir.Value]:
+    yield from graph.inputs
+    yield from graph.initializers.values()
+    for node in graph:
+        yield from node.outputs
+
+
+def _bodies(graph: ir.Graph) -> Iterator[ir.Graph]:
+    for node in graph:
+        for attribute in node.attributes.values():
+            if attribute.type.name == "GRAPH":
+                yield attribute.value
+            elif attribute.type.name == "GRAPHS":
+                yield from attribute.value
+
+
+def _tell_apart(graph: ir.Graph, outer: set[str]) -> None:
+    fixed = [*graph.inputs, *graph.outputs]
+    holders: dict[str, ir.Value] = {}
+    for value in fixed:
+        if value.name:
+            holders.setdefault(value.name, value)
+    twice = [v for v in _own(graph) if v.name and (v.name in outer or holders.setdefault(v.name, v) is not v)]
+    taken = outer | holders.keys()
+    for value in twice:
+        value.name = free_name(str(value.name), taken)
+        taken.add(value.name)
+    for body in _bodies(graph):
+        _tell_apart(body, taken)

@@ -1,0 +1,155 @@
+"""The module that is meant: out of the wrappers of training and compiling, in single precision, and not a script."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...backends.base import Array
+from ...errors import InputError
+from .base import Predict
+from .torch_module import call
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def unwrapped(module: nn.Module, origin: str) -> nn.Module:
+    """The module inside `DataParallel`, `DistributedDataParallel` and `torch.compile`, which share its weights.
+
+    Raises:
+        InputError: it is a ScriptModule, or has one inside.
+    """
+    from torch import jit
+
+    while (inner := _inner(module)) is not None:
+        module = inner
+    for parent in list(module.modules()):
+        for name, child in parent.named_children():
+            if (meant := _inner(child)) is not None:
+                setattr(parent, name, meant)
+    for name, child in module.named_modules():
+        if isinstance(child, jit.ScriptModule):
+            raise _script(name, origin)
+        if child._compiled_call_impl is not None:
+            # What `module.compile()` leaves behind; capture reads forward itself.
+            child._compiled_call_impl = None
+    return module
+
+
+def _inner(module: nn.Module) -> nn.Module | None:
+    """What a wrapper holds; None for any other module."""
+    from torch import nn
+
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return module._modules["module"]
+    return module._modules.get("_orig_mod")  # what torch.compile returns
+
+
+def _script(name: str, origin: str) -> InputError:
+    where = f"the module {name!r} inside the model" if name else "the model"
+    return InputError(
+        f"{origin}: {where} is a ScriptModule (torch.jit.script, .trace or .load). It holds compiled code instead of a "
+        "forward in Python, and cannot be captured.",
+        hint="Give the Python module that it was made from, with its weights "
+        "(module.load_state_dict(script.state_dict())), or an .onnx file of it.",
+    )
+
+
+def widened(module: nn.Module) -> nn.Module:
+    """The module in float32 where its weights are in another float type, as a copy; else the module itself.
+
+    The target decides in what precision a model runs; what it is made from is float32.
+    """
+    import torch
+
+    others = (torch.float16, torch.bfloat16, torch.float64)
+    if not any(weight.dtype in others for weight in module.parameters()):
+        return module
+    return copy.deepcopy(module).float()
+
+
+def float_inputs(module: nn.Module, inputs: Mapping[str, Array]) -> tuple[nn.Module, dict[str, Array]]:
+    """`widened`, with the example inputs to match; both as they were where its forward insists on its own type."""
+    wide = widened(module)
+    if wide is module:
+        return module, dict(inputs)
+    try:
+        call(wide, in_float32(inputs))
+    except Exception:  # whatever a forward raises that casts to the narrow type itself
+        return module, dict(inputs)
+    return wide, in_float32(inputs)
+
+
+def in_float32(feed: Mapping[str, Array]) -> dict[str, Array]:
+    """The feed with its floats in single precision."""
+    return {name: array.astype(np.float32) if array.dtype.kind == "f" else array for name, array in feed.items()}
+
+
+def feeds_taken(
+    feeds: Callable[[], Iterable[Any]] | None, given: Mapping[str, Array], inputs: Mapping[str, Array]
+) -> Callable[[], Iterable[Any]] | None:
+    """The user's batches, their floats of the type that the model takes now where its own was another.
+
+    Args:
+        given: the example inputs as the user gave them.
+        inputs: as the model takes them.
+    """
+    if feeds is None or all(given[name].dtype == array.dtype for name, array in inputs.items()):
+        return feeds
+    return lambda: (_as_taken(batch, inputs) for batch in feeds())
+
+
+def evaluate_taken(
+    evaluate: Callable[[Predict], float] | None, given: Mapping[str, Array], inputs: Mapping[str, Array]
+) -> Callable[[Predict], float] | None:
+    """The user's metric, whose predictor takes tensors as well, and floats of the type that the user's model had."""
+    if evaluate is None:
+        return None
+    other = any(given[name].dtype != array.dtype for name, array in inputs.items())
+
+    def scored(predict: Predict) -> float:
+        return evaluate(lambda feed: predict(_as_taken(feed, inputs) if other else _as_arrays(feed)))
+
+    return scored
+
+
+def _as_taken(batch: Any, inputs: Mapping[str, Array]) -> Any:
+    arrays = _as_arrays(batch)
+    if not isinstance(arrays, Mapping):
+        return arrays
+    floats = {name for name, array in inputs.items() if array.dtype.kind == "f"}
+    return {name: np.asarray(a, inputs[name].dtype) if name in floats else a for name, a in arrays.items()}
+
+
+def _as_arrays(batch: Any) -> Any:
+    import torch
+
+    if not isinstance(batch, Mapping):
+        return batch
+    return {n: v.detach().cpu().numpy() if isinstance(v, torch.Tensor) else v for n, v in batch.items()}
+
+
+def by_position(module: nn.Module, names: Sequence[str]) -> nn.Module:
+    """A module of the same weights and names whose `forward` takes these inputs as `*tensors`.
+
+    torch.export cannot keep an axis of `**kwargs` free.
+    """
+    forward: Callable[..., Any] = module.forward
+
+    class Positional(type(module)):  # type: ignore[misc]
+        def forward(self, *tensors: Any) -> Any:
+            return forward(**dict(zip(names, tensors, strict=True)))
+
+    positional: nn.Module = object.__new__(Positional)  # without __init__, which the module's own has run
+    vars(positional).update({name: value for name, value in vars(module).items() if name != "forward"})
+    return positional
+
+
+def takes_anything(module: nn.Module) -> bool:
+    """`forward` has `**kwargs`."""
+    return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(module.forward).parameters.values())

@@ -1,0 +1,127 @@
+"""Files of old opsets keep their meaning, and free axes without a name are free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgepress.backends.base import AxisRange
+from edgepress.errors import InputError
+from edgepress.exporter.capture import capture as capturing
+from edgepress.exporter.capture.capture import capture, prove_capture
+from edgepress.exporter.sources import load_source
+
+RNG = np.random.default_rng(0)
+
+
+def write(
+    path: Path,
+    nodes: Sequence[onnx.NodeProto],
+    opset: int,
+    shape: Sequence[int | str | None],
+    constants: dict[str, np.ndarray],
+    outputs: Sequence[str] = ("y",),
+    rank: int = 4,
+) -> Path:
+    """A file with one input `x`."""
+    graph = helper.make_graph(
+        list(nodes),
+        "old",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * rank) for name in outputs],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=6)
+    onnx.save(model, path)
+    return path
+
+
+def proven(path: Path, opset: int = 20) -> None:
+    source = load_source(str(path))
+    axes = {
+        name: AxisRange(smallest=1, usual=source.inputs["x"].shape[axis], largest=64)
+        for axis, name in source.dynamic.get("x", {}).items()
+    }
+    graph = capture(source, opset, path.with_name("model.onnx"), axes)
+    for name, agreement in prove_capture(source, graph, seed=0).items():
+        assert agreement.sqnr_db > 100, name
+
+
+WEIGHT = RNG.standard_normal((8, 3, 3, 3)).astype(np.float32)
+CONVOLUTION = helper.make_node("Conv", ["x", "w"], ["c"], pads=[1] * 4)
+RECTIFIED = [CONVOLUTION, helper.make_node("Relu", ["c"], ["y"])]
+SCALES = np.array([1, 1, 1.5, 2], np.float32)
+
+
+@pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax", "Hardmax"])
+@pytest.mark.parametrize(("opset", "axis"), [(11, 1), (11, 2), (11, -2), (9, 1), (12, 0)])
+def test_what_flattened_from_an_axis_still_does(operator: str, opset: int, axis: int, tmp_path: Path) -> None:
+    nodes = [CONVOLUTION, helper.make_node(operator, ["c"], ["y"], axis=axis)]
+    proven(write(tmp_path / "old.onnx", nodes, opset, [2, 3, 6, 5], {"w": WEIGHT}))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize(("operator", "opset"), [("Resize", 10), ("Upsample", 9)])
+def test_what_sampled_asymmetrically_still_does(operator: str, opset: int, mode: str, tmp_path: Path) -> None:
+    nodes = [CONVOLUTION, helper.make_node(operator, ["c", "scales"], ["y"], mode=mode)]
+    proven(write(tmp_path / "old.onnx", nodes, opset, [2, 3, 6, 5], {"w": WEIGHT, "scales": SCALES}))
+
+
+def test_the_scales_of_an_attribute(tmp_path: Path) -> None:
+    nodes = [CONVOLUTION, helper.make_node("Upsample", ["c"], ["y"], mode="nearest", scales=[1.0, 1.0, 2.0, 2.0])]
+    proven(write(tmp_path / "old.onnx", nodes, 8, [2, 3, 6, 5], {"w": WEIGHT}))
+
+
+@pytest.mark.parametrize("opset", [11, 12, 13])
+def test_a_reshape_to_sizes_read_off_a_tensor(opset: int, tmp_path: Path) -> None:
+    axes = {"axes": [0]} if opset < 13 else {}
+    more = [] if opset < 13 else ["zeros"]
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["q"], axes=[1, 2], keepdims=0),
+        helper.make_node("Shape", ["q"], ["s"]),
+        helper.make_node("Gather", ["s", "zero"], ["b"], axis=0),
+        helper.make_node("Gather", ["s", "one"], ["t"], axis=0),
+        helper.make_node("Unsqueeze", ["b", *more], ["b1"], **axes),
+        helper.make_node("Unsqueeze", ["t", *more], ["t1"], **axes),
+        helper.make_node("Concat", ["b1", "t1"], ["shape"], axis=0),
+        helper.make_node("Reshape", ["q", "shape"], ["y"]),
+    ]
+    integers = {"zero": np.array(0), "one": np.array(1), **({"zeros": np.array([0])} if more else {})}
+    proven(write(tmp_path / "old.onnx", nodes, opset, [1, 3, 6, "width"], integers, rank=2))
+
+
+@pytest.mark.parametrize(
+    "shape", [[-1, 3, 16, 16], ["?", 3, "?", "?"], ["unk", 3, "None", "None"], [None, 3, 16, None]]
+)
+def test_an_axis_without_a_name_is_free(shape: list[int | str | None], tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "free.onnx", [CONVOLUTION, helper.make_node("Relu", ["c"], ["y"])], 15, shape, {"w": WEIGHT}
+    )
+    free = {axis: f"x_axis{axis}" for axis, size in enumerate(shape) if size not in (3, 16)}
+    assert load_source(str(path)).dynamic == {"x": free}
+    proven(path)
+
+
+def test_a_graph_that_capture_broke_is_called_by_the_users_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(
+        tmp_path / "mine.onnx", [CONVOLUTION, helper.make_node("Relu", ["c"], ["y"])], 15, [2, 3, 6, 6], {"w": WEIGHT}
+    )
+
+    def backwards(model: object, path: Path) -> None:
+        proto = onnx.load(tmp_path / "mine.onnx")
+        nodes = list(proto.graph.node)[::-1]
+        del proto.graph.node[:]
+        proto.graph.node.extend(nodes)
+        onnx.save(proto, path)
+
+    monkeypatch.setattr(capturing, "write_model", backwards)
+    with pytest.raises(InputError, match=r"mine\.onnx became a graph that is not valid") as raised:
+        capture(load_source(str(path)), 20, tmp_path / "hidden.onnx", {})
+    assert "hidden.onnx" not in str(raised.value)

@@ -1,0 +1,92 @@
+"""Damaged ONNX files: a message or a graph, never a traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgepress.errors import EdgepressError, InputError
+from edgepress.exporter.capture.capture import capture
+from edgepress.exporter.graphs.damage import damage_explained
+from edgepress.exporter.graphs.names import free_name
+from edgepress.exporter.sources import load_source
+
+MUTANTS = 150
+
+
+def small(opset: int) -> bytes:
+    """A convolution, a normalization, a product: what the optimizer rewrites."""
+    rng = np.random.default_rng(0)
+    constants = {
+        "w": rng.standard_normal((4, 3, 3, 3)),
+        "scale": np.ones(4),
+        "bias": np.zeros(4),
+        "mean": np.zeros(4),
+        "var": np.ones(4),
+        "g": rng.standard_normal((4, 2)),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1] * 4, name="conv"),
+        helper.make_node("BatchNormalization", ["c", "scale", "bias", "mean", "var"], ["n"], name="norm"),
+        helper.make_node("Relu", ["n"], ["r"], name="relu"),
+        helper.make_node("GlobalAveragePool", ["r"], ["p"], name="pool"),
+        helper.make_node("Flatten", ["p"], ["f"], name="flat"),
+        helper.make_node("MatMul", ["f", "g"], ["y"], name="head"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3, 6, 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 2])],
+        [numpy_helper.from_array(array.astype(np.float32), name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+def mutated(data: bytes, seed: int) -> bytes:
+    """Up to three bits flipped, a piece cut out, or a piece repeated."""
+    rng = np.random.default_rng(seed)
+    changed = bytearray(data)
+    for _ in range(int(rng.integers(1, 4))):
+        changed[int(rng.integers(len(changed)))] ^= 1 << int(rng.integers(8))
+    start, length = int(rng.integers(len(changed))), int(rng.integers(1, 20))
+    if seed % 5 == 0:
+        del changed[start : start + length]
+    elif seed % 5 == 1:
+        changed[start:start] = changed[start : start + length]
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("opset", [12, 17])
+def test_a_mutated_file_gives_a_graph_or_a_message(opset: int, tmp_path: Path) -> None:
+    data = small(opset)
+    refused = 0
+    for seed in range(MUTANTS // 2):
+        path = tmp_path / "mutant.onnx"
+        path.write_bytes(mutated(data, seed))
+        try:
+            capture(load_source(str(path)), 20, tmp_path / "model.onnx", {})
+        except EdgepressError as error:
+            refused += 1
+            assert str(tmp_path / "model.onnx") not in str(error), seed
+            assert len(str(error)) < 1500, seed
+    assert 10 < refused < MUTANTS // 2, "most mutations were meant to matter, and not all of them"
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "name.onnx"
+    path.write_bytes(small(17).replace(b"relu", b"re\xffu"))
+    with pytest.raises(InputError, match=r"name\.onnx .*not a"):
+        capture(load_source(str(path)), 20, tmp_path / "model.onnx", {})
+
+
+def test_a_fault_of_ours_keeps_its_traceback(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a valid ONNX model"), damage_explained(tmp_path / "model.onnx"):
+        onnx.load_model_from_string(b"no")
+    with pytest.raises(TypeError), damage_explained(tmp_path / "model.onnx"):
+        free_name("name", 1)  # type: ignore[arg-type]

@@ -22,6 +22,7 @@ from ...calibration.statistics import Statistics, TensorStatistics
 from ...errors import InputError
 from ...profiles.device.target import Scheme
 from ..graphs.files import write_model
+from ..graphs.values import constant
 from .analysis.placement import Placement, excluded, place
 from .emitter import QdqEmitter
 from .lifts import LIFTS
@@ -118,7 +119,7 @@ class Quantizer:
             if names[0] in self.fixed:
                 low, high = self.fixed[names[0]]
             else:
-                states = [tensors[name] for name in names]
+                states = [_state(value, tensors) for value in values]
                 low, high = find_range(states, self._method(values), self.scheme.activation)
             affines.update(dict.fromkeys(names, affine(low, high, self.scheme.activation)))
         return affines
@@ -142,6 +143,11 @@ def _products_over_rows(quantizer: Quantizer) -> None:
 
 def _placed(quantizer: Quantizer) -> None:
     quantizer.placement = place(quantizer.model.graph, quantizer.scheme, quantizer.exclude)
+
+
+def _placed_by_range(quantizer: Quantizer) -> None:
+    """Once data are known, what no one scale suits does not share one."""
+    quantizer.placement = place(quantizer.model.graph, quantizer.scheme, quantizer.exclude, quantizer.tensors)
 
 
 def _lifted(quantizer: Quantizer) -> None:
@@ -170,8 +176,14 @@ def _patches_as_products(quantizer: Quantizer) -> None:
 # A pass changes the quantizer it is given. All of them, in order:
 Pass = Callable[[Quantizer], None]
 BEFORE_DATA: tuple[Pass, ...] = (_products_over_rows, _placed)
-ON_FLOATS: tuple[Pass, ...] = (_lifted, _ranged)
+ON_FLOATS: tuple[Pass, ...] = (_placed_by_range, _lifted, _ranged)
 TO_INTEGERS: tuple[Pass, ...] = (_rounded, _patches_as_products)
+
+
+def _state(value: ir.Value, tensors: Mapping[str, TensorStatistics]) -> TensorStatistics:
+    """What was observed of a value; a constant's range is its own."""
+    array = constant(value)
+    return tensors[str(value.name)] if array is None else TensorStatistics.of(array)
 
 
 def _divided(state: TensorStatistics, factors: npt.NDArray[np.float64]) -> TensorStatistics:

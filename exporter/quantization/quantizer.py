@@ -27,6 +27,7 @@ from .analysis.placement import Placement, excluded, place
 from .emitter import QdqEmitter
 from .lifts import LIFTS
 from .lifts.lifted import Lift
+from .rewrites.fold_weights import fold_weights
 from .rewrites.patches_to_gemm import patches_to_gemm
 from .rewrites.rows_to_gemm import rows_to_gemm
 
@@ -135,6 +136,10 @@ class Quantizer:
             step(self)
 
 
+def _weights_folded(quantizer: Quantizer) -> None:
+    fold_weights(quantizer.model, quantizer.scheme.weighted)
+
+
 def _products_over_rows(quantizer: Quantizer) -> None:
     if quantizer.scheme.rows:
         quantizer.exclude = _by_name(quantizer.model.graph, quantizer.exclude)
@@ -175,7 +180,7 @@ def _patches_as_products(quantizer: Quantizer) -> None:
 
 # A pass changes the quantizer it is given. All of them, in order:
 Pass = Callable[[Quantizer], None]
-BEFORE_DATA: tuple[Pass, ...] = (_products_over_rows, _placed)
+BEFORE_DATA: tuple[Pass, ...] = (_weights_folded, _products_over_rows, _placed)
 ON_FLOATS: tuple[Pass, ...] = (_placed_by_range, _lifted, _ranged)
 TO_INTEGERS: tuple[Pass, ...] = (_rounded, _patches_as_products)
 

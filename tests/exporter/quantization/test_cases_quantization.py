@@ -179,3 +179,125 @@ def test_a_constant_joined_to_activations_is_rounded_over_its_own_range(name, tm
     _, placement, source, path = to_int8(model, name, normal((2, 3, 8, 8)), tmp_path)
     batch = normal((2, 3, 8, 8), seed=7, count=1)[0]
     assert not placement.left and decibel(run(source, batch), run(path, batch)) > 25
+
+
+def tied(table, out):
+    """A table of words that is read by Gather and, transposed and scaled, by the last product."""
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["e"], name="e"),
+        helper.make_node("Transpose", ["table"], ["t"], name="t", perm=[1, 0]),
+        helper.make_node("Mul", ["t", "half"], ["w"], name="w"),
+        helper.make_node("MatMul", ["e", "w"], ["y"], name="mm"),
+    ]
+    words, width = numpy_helper.to_array(table).shape
+    ids = helper.make_tensor_value_info("x", TensorProto.INT64, [4])
+    nodes[0].input[1] = "x"
+    return model_of(nodes, [ids], [floats("y", 4, words)], [table, array("half", np.float32(0.5))])
+
+
+def low_rank(size):
+    """The product of two constants as a weight."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"], name="r"),
+        helper.make_node("MatMul", ["a", "b"], ["w"], name="product"),
+        helper.make_node("MatMul", ["r", "w"], ["y"], name="mm"),
+    ]
+    weights = [weight("a", size, 4), weight("b", 4, size)]
+    return model_of(nodes, [floats("x", 4, size)], [floats("y", 4, size)], weights)
+
+
+def normed(channels):
+    """A weight divided by its own norm, as weight and spectral normalization write it."""
+    nodes = [
+        helper.make_node("ReduceL2", ["v"], ["n"], name="n", axes=[1, 2], keepdims=1),
+        helper.make_node("Div", ["v", "n"], ["d"], name="d"),
+        helper.make_node("Mul", ["d", "g"], ["w"], name="w"),
+        helper.make_node("Conv", ["x", "w"], ["y"], name="conv"),
+    ]
+    weights = [weight("v", channels, 8, 3), array("g", np.linspace(1, 3, channels, dtype=np.float32).reshape(-1, 1, 1))]
+    return model_of(nodes, [floats("x", 2, 8, 16)], [floats("y", 2, channels, 14)], weights)
+
+
+@every_scheme
+@pytest.mark.parametrize("kind", ["tied", "low_rank", "normed"])
+def test_weights_computed_from_constants_are_weights(name, kind, tmp_path):
+    rng = np.random.default_rng(3)
+    model = {
+        "tied": lambda: tied(weight("table", 3000, 16), 3000),
+        "low_rank": lambda: low_rank(160),
+        "normed": lambda: normed(64),
+    }[kind]()
+    words = [rng.integers(0, 3000, 4) for _ in range(40)]
+    batches = {"tied": words, "low_rank": normal((4, 160)), "normed": normal((2, 8, 16))}[kind]
+    _, placement, source, path = to_int8(model, name, batches[1:], tmp_path)
+    assert not placement.left and len(placement.weights) == 1
+    assert decibel(run(source, batches[0]), run(path, batches[0])) > 20
+
+
+@every_scheme
+def test_a_weight_that_is_read_at_many_places_is_stored_once(name, tmp_path):
+    nodes, value = [], "x"
+    for step in range(6):
+        nodes += [
+            helper.make_node("Conv", [value, "w"], [f"c{step}"], name=f"c{step}", pads=[1] * 4),
+            helper.make_node("Relu", [f"c{step}"], [f"r{step}"], name=f"r{step}"),
+        ]
+        value = f"r{step}"
+    shape = (1, 16, 6, 6)
+    model = model_of(nodes, [floats("x", *shape)], [floats(value, *shape)], [weight("w", 16, 16, 3, 3, scale=0.1)])
+    int8, placement, source, path = to_int8(model, name, normal(shape), tmp_path)
+    assert len(placement.weights) == 6
+    large = [tensor for tensor in int8.graph.initializer if np.prod(tensor.dims) == 16 * 16 * 9]
+    assert len(large) == 1
+    batch = normal(shape, seed=7, count=1)[0]
+    assert decibel(run(source, batch), run(path, batch)) > 25
+
+
+def with_bodies():
+    """An If and a Loop whose bodies read values and weights that the graph around them quantizes."""
+    then = [helper.make_node("Conv", ["r", "w2"], ["t"], name="then", pads=[1] * 4)]
+    other = [helper.make_node("Relu", ["r"], ["o"], name="else")]
+    body = [
+        helper.make_node("MatMul", ["state", "wm"], ["m"], name="step"),
+        helper.make_node("Tanh", ["m"], ["next"], name="tanh"),
+        helper.make_node("Identity", ["go"], ["go_on"], name="go"),
+    ]
+    flag, count = (helper.make_tensor_value_info(n, t, []) for n, t in (("go", 9), ("i", 7)))
+    loop = helper.make_graph(
+        body,
+        "b",
+        [count, flag, floats("state", 2, 4)],
+        [helper.make_tensor_value_info("go_on", 9, []), floats("next", 2, 4)],
+    )
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["c"], name="c", pads=[1] * 4),
+        helper.make_node("Relu", ["c"], ["r"], name="r"),
+        helper.make_node("Conv", ["r", "w2"], ["z"], name="z", pads=[1] * 4),
+        helper.make_node("ReduceMean", ["x"], ["mean"], name="mean", keepdims=0),
+        helper.make_node("Greater", ["mean", "zero"], ["positive"], name="positive"),
+        helper.make_node(
+            "If",
+            ["positive"],
+            ["i1"],
+            name="if",
+            then_branch=helper.make_graph(then, "then", [], [floats("t", 2, 4, 6, 6)]),
+            else_branch=helper.make_graph(other, "else", [], [floats("o", 2, 4, 6, 6)]),
+        ),
+        helper.make_node("Add", ["i1", "z"], ["s"], name="s"),
+        helper.make_node("GlobalAveragePool", ["s"], ["p"], name="p"),
+        helper.make_node("Flatten", ["p"], ["f"], name="f"),
+        helper.make_node("MatMul", ["f", "wm"], ["f2"], name="f2"),
+        helper.make_node("Loop", ["three", "", "f2"], ["y"], name="loop", body=loop),
+    ]
+    weights = [weight("w1", 4, 3, 3, 3), weight("w2", 4, 4, 3, 3), weight("wm", 4, 4, scale=0.8)]
+    weights += [array("zero", np.float32(0)), array("three", np.int64(3))]
+    return model_of(nodes, [floats("x", 2, 3, 6, 6)], [floats("y", 2, 4)], weights)
+
+
+@every_scheme
+def test_bodies_of_if_and_loop_read_the_float_value(name, tmp_path):
+    int8, _, source, path = to_int8(with_bodies(), name, normal((2, 3, 6, 6), count=32), tmp_path)
+    (branch,) = [a.g for n in int8.graph.node if n.op_type == "If" for a in n.attribute if a.name == "then_branch"]
+    assert list(branch.node[0].input) == ["r", "w2"]
+    for batch in normal((2, 3, 6, 6), seed=7, count=4):
+        assert decibel(run(source, batch), run(path, batch)) > 20

@@ -28,6 +28,7 @@ from .emitter import QdqEmitter
 from .lifts import LIFTS
 from .lifts.lifted import Lift
 from .rewrites.fold_weights import fold_weights
+from .rewrites.keep_reduced import keep_reduced
 from .rewrites.patches_to_gemm import patches_to_gemm
 from .rewrites.rows_to_gemm import rows_to_gemm
 
@@ -174,6 +175,10 @@ def _rounded(quantizer: Quantizer) -> None:
     QdqEmitter(quantizer.model.graph, quantizer.scheme, quantizer.affines).run(quantizer.placement)
 
 
+def _reductions_kept(quantizer: Quantizer) -> None:
+    keep_reduced(quantizer.model.graph, quantizer.scheme.keep_reduced)
+
+
 def _patches_as_products(quantizer: Quantizer) -> None:
     patches_to_gemm(quantizer.model.graph, quantizer.placement.patches)
 
@@ -182,7 +187,7 @@ def _patches_as_products(quantizer: Quantizer) -> None:
 Pass = Callable[[Quantizer], None]
 BEFORE_DATA: tuple[Pass, ...] = (_weights_folded, _products_over_rows, _placed)
 ON_FLOATS: tuple[Pass, ...] = (_placed_by_range, _lifted, _ranged)
-TO_INTEGERS: tuple[Pass, ...] = (_rounded, _patches_as_products)
+TO_INTEGERS: tuple[Pass, ...] = (_rounded, _reductions_kept, _patches_as_products)
 
 
 def _state(value: ir.Value, tensors: Mapping[str, TensorStatistics]) -> TensorStatistics:

@@ -189,7 +189,7 @@ def tied(table, out):
         helper.make_node("Mul", ["t", "half"], ["w"], name="w"),
         helper.make_node("MatMul", ["e", "w"], ["y"], name="mm"),
     ]
-    words, width = numpy_helper.to_array(table).shape
+    words = table.dims[0]
     ids = helper.make_tensor_value_info("x", TensorProto.INT64, [4])
     nodes[0].input[1] = "x"
     return model_of(nodes, [ids], [floats("y", 4, words)], [table, array("half", np.float32(0.5))])
@@ -301,3 +301,59 @@ def test_bodies_of_if_and_loop_read_the_float_value(name, tmp_path):
     assert list(branch.node[0].input) == ["r", "w2"]
     for batch in normal((2, 3, 6, 6), seed=7, count=4):
         assert decibel(run(source, batch), run(path, batch)) > 20
+
+
+def reduced(operator, rank, axes, following):
+    """A reduction that drops axes, arithmetic with one constant a channel, and a product in int8."""
+    dims = [2, 7, 6, 8][: rank - 1] + [8]
+    kept = [size for axis, size in enumerate(dims) if axis not in axes]
+    nodes = [
+        helper.make_node(operator, ["x", "axes"], ["m"], name="m", keepdims=0),
+        helper.make_node(following, ["m", "s"], ["k"], name="k"),
+        helper.make_node("Gemm", ["k", "w"], ["y"], name="y"),
+    ]
+    scales = np.linspace(0.5, 2, kept[-1], dtype=np.float32)
+    weights = [array("axes", np.array(axes)), array("s", scales), weight("w", kept[-1], 5)]
+    return model_of(nodes, [floats("x", *dims)], [floats("y", kept[0], 5)], weights, opset=20), dims
+
+
+@pytest.mark.parametrize(
+    ("operator", "rank", "axes", "following"),
+    [
+        ("ReduceMean", 3, [1], "Mul"),
+        ("ReduceMax", 3, [1], "Add"),
+        ("ReduceSum", 3, [2], "Sub"),
+        ("ReduceMean", 4, [1, 2], "Div"),
+        ("ReduceMean", 4, [1, 3], "Mul"),
+    ],
+)
+def test_openvino_computes_a_reduction_before_a_quantization_as_its_graph_says(
+    operator, rank, axes, following, tmp_path
+):
+    openvino = pytest.importorskip("openvino")
+    model, dims = reduced(operator, rank, axes, following)
+    int8, placement, source, path = to_int8(model, "cpu", normal(dims, count=60), tmp_path)
+    assert not placement.left and [node.op_type for node in int8.graph.node].count("Squeeze") == 1
+    core, batch = openvino.Core(), normal(dims, seed=7, count=1)[0]
+    engine = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    assert decibel(run(path, batch), engine({"x": batch})[0]) > 40
+    assert decibel(run(source, batch), engine({"x": batch})[0]) > 20
+
+
+def test_linear_layers_over_rows_take_a_bias_whose_result_has_a_size_of_another_name(tmp_path):
+    """An output's free size is called by the output, that of the product before it by what it is computed from."""
+    nodes, value = [], "t"
+    for layer in range(6):
+        nodes += [
+            helper.make_node("MatMul", [value, f"w{layer}"], [f"m{layer}"], name=f"m{layer}"),
+            helper.make_node("Add", [f"m{layer}", f"b{layer}"], [f"a{layer}"], name=f"a{layer}"),
+        ]
+        value = f"a{layer}"
+    nodes.insert(0, helper.make_node("Transpose", ["x"], ["t"], name="t", perm=[0, 2, 1]))
+    weights = [weight(f"w{i}", 8, 8) for i in range(6)] + [weight(f"b{i}", 8) for i in range(6)]
+    model = model_of(nodes, [floats("x", "n", 8, "time")], [floats("a5", "n", "a5_axis1", 8)], weights, opset=20)
+    assert next(v for v in model.graph.value_info if v.name == "m5").type.tensor_type.shape.dim[1].dim_param == "time"
+    int8, placement, source, path = to_int8(model, "server-cpu", normal((2, 8, 5)), tmp_path)
+    assert not placement.left and [node.op_type for node in int8.graph.node].count("Gemm") == 6
+    batch = normal((2, 8, 9), seed=7, count=1)[0]
+    assert decibel(run(source, batch), run(path, batch)) > 25

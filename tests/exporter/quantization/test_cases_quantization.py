@@ -305,7 +305,7 @@ def test_bodies_of_if_and_loop_read_the_float_value(name, tmp_path):
 
 def reduced(operator, rank, axes, following):
     """A reduction that drops axes, arithmetic with one constant a channel, and a product in int8."""
-    dims = [2, 7, 6, 8][: rank - 1] + [8]
+    dims = [*[2, 7, 6, 8][: rank - 1], 8]
     kept = [size for axis, size in enumerate(dims) if axis not in axes]
     nodes = [
         helper.make_node(operator, ["x", "axes"], ["m"], name="m", keepdims=0),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 
 from ..errors import InputError
-from ..profiles.device.target import Precision, Target, Toolchain
+from ..profiles.device.precision import PrecisionName, load_precision
+from ..profiles.device.target import Target, Toolchain
 from .base import Graph, TensorSpec
 
 _SCRIPT = """\
@@ -24,7 +25,7 @@ fi
 """
 
 
-def build_script(graph: Graph, target: Target, precision: Precision) -> str:
+def build_script(graph: Graph, target: Target, precision: PrecisionName) -> str:
     """Text of `build.sh`, to lie in the bundle's `engine` directory.
 
     Raises:
@@ -76,14 +77,14 @@ def _shape(spec: TensorSpec, graph: Graph, end: str) -> tuple[int, ...]:
     return tuple(getattr(graph.axes[axis], end) if isinstance(axis, str) else axis for axis in spec.shape)
 
 
-def _arguments(graph: Graph, target: Target, precision: Precision) -> tuple[str, ...]:
+def _arguments(graph: Graph, target: Target, precision: PrecisionName) -> tuple[str, ...]:
     flags = target.toolchain.build_flags.get(precision, ())
     return (
         "--onnx=../model.onnx",
         "--saveEngine=model.plan",
         *flags,
-        # TF32 keeps 10 bits of mantissa and is on by default; "fp32" must mean it.
-        *(("--noTF32",) if precision == "fp32" and "--noTF32" not in flags else ()),
+        # TF32 keeps 10 bits of mantissa and is on by default; FP32 must mean it.
+        *(("--noTF32",) if load_precision(precision).exact and "--noTF32" not in flags else ()),
         # Like the builder flag SPARSE_WEIGHTS: kernels for 2:4 weights where the weights are such.
         *(("--sparsity=enable",) if target.sparse_weights else ()),
         *_shape_arguments(graph),

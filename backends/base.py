@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError, UnservedError
-from ..profiles.device.target import Precision, Target
+from ..profiles.device.precision import PrecisionName
+from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
 from ..profiles.machine.energy import Meter, find_meter
 from ..profiles.timing.measure import Arm, CallArm
@@ -145,7 +146,7 @@ class Engine:
     path: Path
     backend: str
     target: Target
-    precision: Precision
+    precision: PrecisionName
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     notes: tuple[str, ...] = ()
@@ -212,7 +213,7 @@ class Backend(abc.ABC):
         self._need("compile")
         return self._check(graph, target)
 
-    def compile(self, graph: Graph, target: Target, directory: Path, precision: Precision) -> Engine:
+    def compile(self, graph: Graph, target: Target, directory: Path, precision: PrecisionName) -> Engine:
         """Compile the graph into `directory`, which exists and is empty.
 
         Args:
@@ -253,7 +254,7 @@ class Backend(abc.ABC):
     def _check(self, graph: Graph, target: Target) -> tuple[Rejection, ...]: ...
 
     @abc.abstractmethod
-    def _compile(self, graph: Graph, target: Target, directory: Path, precision: Precision) -> Engine: ...
+    def _compile(self, graph: Graph, target: Target, directory: Path, precision: PrecisionName) -> Engine: ...
 
     @abc.abstractmethod
     def _open(self, engine: Engine, threads: int | None) -> Session: ...
@@ -261,7 +262,7 @@ class Backend(abc.ABC):
     @abc.abstractmethod
     def _inspect(self, engine: Engine, feed: Feed) -> tuple[Layer, ...]: ...
 
-    def native_float(self, target: Target) -> Precision:
+    def native_float(self, target: Target) -> PrecisionName:
         """What the runtime itself makes of an FP32 graph on this machine where nobody tells it otherwise."""
         return "fp32"
 
@@ -283,7 +284,7 @@ class Backend(abc.ABC):
         if not self.finishes_on_device:
             self._need_compiler(target)
 
-    def recipe_files(self, graph: Graph, target: Target, precision: Precision) -> dict[str, str]:
+    def recipe_files(self, graph: Graph, target: Target, precision: PrecisionName) -> dict[str, str]:
         """Name to text of the files that let a device finish the build; empty where there is nothing to finish."""
         return {}
 

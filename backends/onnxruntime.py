@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..profiles.device.target import Precision, Target
+from ..profiles.device.precision import PrecisionName
+from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
 from ._onnxfile import external_files, read_nodes
 from ._ortformat import stable
@@ -92,7 +93,7 @@ class OnnxRuntime(Backend):
             return _rejections(graph.path, str(error))
         return ()
 
-    def _compile(self, graph: Graph, target: Target, directory: Path, precision: Precision) -> Engine:
+    def _compile(self, graph: Graph, target: Target, directory: Path, precision: PrecisionName) -> Engine:
         kind = _choice(target, "format", ("onnx", "ort"), "onnx")
         platform = _choice(target, "optimize_for", ("arm", "amd64"), "arm" if target.arch == "aarch64" else "amd64")
         path = directory / f"model.{kind}"

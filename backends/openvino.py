@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, UnservedError
-from ..profiles.device.target import Precision, Target
+from ..profiles.device.precision import PrecisionName, load_precision
+from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
 from ._onnxfile import Node, read_nodes
 from ._openvino_layers import observed
@@ -48,7 +49,7 @@ class OpenVino(Backend):
             return _rejections(graph.path, str(error))
         return ()
 
-    def _compile(self, graph: Graph, target: Target, directory: Path, precision: Precision) -> Engine:
+    def _compile(self, graph: Graph, target: Target, directory: Path, precision: PrecisionName) -> Engine:
         try:
             model = _core().read_model(graph.path)
         except RuntimeError as error:
@@ -67,7 +68,7 @@ class OpenVino(Backend):
     def _open(self, engine: Engine, threads: int | None) -> Session:
         return OpenVinoSession(engine, _compiled(engine, threads))
 
-    def native_float(self, target: Target) -> Precision:
+    def native_float(self, target: Target) -> PrecisionName:
         """bf16 with AMX or AVX-512 BF16; an engine of precision `bf16` is opened that way, one of `fp32` in float32."""
         device = str(target.options.get("device", "CPU"))
         return _native_float(device) if self.available().run and device == "CPU" else "fp32"
@@ -131,13 +132,13 @@ def _core() -> Any:
 
 
 @cache
-def _native_float(device: str) -> Precision:
+def _native_float(device: str) -> PrecisionName:
     """What a model is run in that says nothing of it: asked of a compiled one, since only that has been decided."""
     ops, ov = import_or_explain("openvino.opset13"), import_or_explain("openvino")
     data = ops.parameter([1], np.float32)
     compiled = _core().compile_model(ov.Model([ops.relu(data)], [data]), device)
     chosen = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-    known: dict[str, Precision] = {"bf16": "bf16", "f16": "fp16"}
+    known: dict[str, PrecisionName] = {"bf16": "bf16", "f16": "fp16"}
     return known.get(chosen, "fp32")
 
 
@@ -145,7 +146,7 @@ def _compiled(engine: Engine, threads: int | None, **settings: object) -> Any:
     device = str(engine.target.options.get("device", "CPU"))
     _need_device(device)
     settings["PERFORMANCE_HINT"] = "LATENCY"
-    if engine.precision == "fp32":
+    if load_precision(engine.precision).exact:
         settings["INFERENCE_PRECISION_HINT"] = "f32"  # where the processor has bf16 OpenVINO would choose it
     if threads is not None and device == "CPU":
         settings["INFERENCE_NUM_THREADS"] = threads

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, RefusedError, UnservedError
-from ..profiles.device.target import Precision, Target
+from ..profiles.device.precision import PrecisionName, load_precision
+from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
 from ..profiles.machine.energy import Meter, find_meter
 from . import _cuda
@@ -65,7 +66,7 @@ class _Shared(Backend):
     def _check(self, graph: Graph, target: Target) -> tuple[Rejection, ...]:
         return _rejections(_parse(self._trt(), graph), graph)
 
-    def _compile(self, graph: Graph, target: Target, directory: Path, precision: Precision) -> Engine:
+    def _compile(self, graph: Graph, target: Target, directory: Path, precision: PrecisionName) -> Engine:
         trt = self._trt()
         weak = _weak_flags(trt, target, precision)
         parsed = _parse(trt, graph, weak=bool(weak))
@@ -131,7 +132,7 @@ class TensorRt(_Shared):
         foreign = "" if target.arch in ("any", machine) else f"it does not cross-build, and this machine is {machine}"
         return super().obstacle(target) or foreign
 
-    def recipe_files(self, graph: Graph, target: Target, precision: Precision) -> dict[str, str]:
+    def recipe_files(self, graph: Graph, target: Target, precision: PrecisionName) -> dict[str, str]:
         """`build.sh`, which builds the engine with trtexec."""
         return {"build.sh": build_script(graph, target, precision)}
 
@@ -197,7 +198,7 @@ def _creation_flags(trt: Any, weak: bool) -> int:
     return sum(1 << int(getattr(kinds, name)) for name in wanted if hasattr(kinds, name))
 
 
-def _weak_flags(trt: Any, target: Target, precision: Precision) -> tuple[str, ...]:
+def _weak_flags(trt: Any, target: Target, precision: PrecisionName) -> tuple[str, ...]:
     """Builder flags that lower precision, where this TensorRT has them and the toolchain's build command asks for them.
 
     Empty means a strongly typed network (or, before 10, FP32): the graph's own types hold. One source for this and for
@@ -207,7 +208,7 @@ def _weak_flags(trt: Any, target: Target, precision: Precision) -> tuple[str, ..
     return tuple(name for name in names if name in ("INT8", "FP16", "BF16") and hasattr(trt.BuilderFlag, name))
 
 
-def _config(parsed: _Parsed, graph: Graph, target: Target, precision: Precision, weak: tuple[str, ...]) -> Any:
+def _config(parsed: _Parsed, graph: Graph, target: Target, precision: PrecisionName, weak: tuple[str, ...]) -> Any:
     trt = parsed.trt
     config = parsed.builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_mib(target) << 20)
@@ -218,8 +219,8 @@ def _config(parsed: _Parsed, graph: Graph, target: Target, precision: Precision,
     if target.sparse_weights and hasattr(trt.BuilderFlag, "SPARSE_WEIGHTS"):
         # It only allows such kernels: weights that are not 2:4 run as dense ones.
         config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
-    if precision == "fp32" and hasattr(trt.BuilderFlag, "TF32"):
-        # TF32 keeps 10 bits of mantissa and is on by default; "fp32" must mean it.
+    if load_precision(precision).exact and hasattr(trt.BuilderFlag, "TF32"):
+        # TF32 keeps 10 bits of mantissa and is on by default; FP32 must mean it.
         config.clear_flag(trt.BuilderFlag.TF32)
     free = [spec for spec in graph.inputs if any(isinstance(axis, str) for axis in spec.shape)]
     if free:

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated
 
 from annotated_types import Ge, Gt, Lt
 
 from ..backends.base import AxisRange
 from ..errors import InputError
 from ..profiles.budget.budget import REGRESSION, Budget
-from ..profiles.device.target import Precision, Target
-
-# The least agreement with the FP32 model, in dB of SQNR, at which an engine may be shipped. int8 below 10 dB (noise a
-# tenth of the signal's power) is a collapse, not a trade; floats must be far closer.
-MINIMUM_SQNR_DB: dict[Precision, float] = {"int8": 10.0, "bf16": 25.0, "fp16": 30.0, "fp32": 60.0}
-# int8 is judged on calibration samples. The golden inputs are synthetic and may lie outside the calibrated ranges, so
-# that clipping adds to the noise there; what a wrong engine computes is below even this.
-INT8_GOLDEN_DB = 3.0
+from ..profiles.device.precision import PrecisionName, load_precision
+from ..profiles.device.target import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +80,7 @@ class Recipe:
         lifts: accuracy lifts to try; None is all of them.
         exclude: node names, operator types or shell patterns of either that stay float.
         axes: ranges of free axes; the others are 1 : the example's size : 8 times that.
-        minimum_sqnr_db: agreement below which nothing is shipped; None is MINIMUM_SQNR_DB of the precision.
+        minimum_sqnr_db: agreement below which nothing is shipped; None is the precision's own `least_db`.
         budget: what the bundle may cost, by the names that `--budget` knows: latency_p90, size, accuracy_drop and more.
             A limit of accuracy_drop decides which layers stay float; a search is led by all of them.
         prune: share of the model's MACs to remove before capture, 0..1; None prunes nothing.
@@ -102,7 +96,7 @@ class Recipe:
         seed: of all synthetic inputs, and of training.
     """
 
-    precision: Precision | Literal["auto"] = "auto"
+    precision: str = "auto"
     calibration: str | None = None
     statistics: str | None = None
     all_samples: bool = False
@@ -130,6 +124,8 @@ class Recipe:
         Raises:
             InputError: naming the settings.
         """
+        if not isinstance(self.budget, Budget):  # limits as people write them, which only a type checker minds
+            object.__setattr__(self, "budget", Budget.parse(self.budget))
         if self.calibration is not None and self.statistics is not None:
             raise InputError("`calibration` and `statistics` were both given; int8 is made from one of them.")
         if self.distill and self.prune is not None:
@@ -143,38 +139,40 @@ class Recipe:
         if relative := [name for name in self.budget.limits if name.endswith(REGRESSION)]:
             raise InputError(f"`{relative[0]}` is against a baseline, which a recipe does not have: use --budget.")
 
-    def least_sqnr_db(self, precision: Precision) -> float:
+    def least_sqnr_db(self, precision: PrecisionName) -> float:
         """The agreement an engine must reach: int8 on calibration samples, floats on golden inputs."""
-        return MINIMUM_SQNR_DB[precision] if self.minimum_sqnr_db is None else self.minimum_sqnr_db
+        return load_precision(precision).least_db if self.minimum_sqnr_db is None else self.minimum_sqnr_db
 
-    def least_golden_db(self, precision: Precision) -> float:
+    def least_golden_db(self, precision: PrecisionName) -> float:
         """The agreement an engine of this precision must reach on the golden inputs."""
-        least = self.least_sqnr_db(precision)
-        return min(INT8_GOLDEN_DB, least) if precision == "int8" else least
+        least, enough = self.least_sqnr_db(precision), load_precision(precision).golden_db
+        return least if enough is None else min(enough, least)
 
 
-def choose_precision(recipe: Recipe, target: Target, *, has_data: bool) -> tuple[Precision, str]:
+def choose_precision(recipe: Recipe, target: Target, *, has_data: bool) -> tuple[PrecisionName, str]:
     """The precision to build, and what the reader must know about that choice (may be empty).
 
     Raises:
-        InputError: a precision the target does not have, or int8 without calibration data.
+        InputError: a precision the target does not have, or one that is made from calibration data without any.
     """
-    if recipe.precision == "auto":
-        if "int8" not in target.precisions or has_data:
-            return target.precisions[0], ""
-        best_float = next(p for p in target.precisions if p != "int8")
-        return (
-            best_float,
-            "int8 was not made: no calibration(), --calibration or --statistics was given.",
-        )
-    if recipe.precision not in target.precisions:
+    lacking = [name for name in target.precisions if load_precision(name).needs_data and not has_data]
+    able = [name for name in target.precisions if name not in lacking]
+    if recipe.precision == "auto" and able:
+        return able[0], _not_made(lacking) if lacking else ""
+    chosen = target.precisions[0] if recipe.precision == "auto" else recipe.precision
+    if chosen not in target.precisions:
         raise InputError(
-            f"Target {target.name} has no {recipe.precision}; it runs {', '.join(target.precisions)}.",
+            f"Target {target.name} has no {chosen}; it runs {', '.join(target.precisions)}.",
             hint="Choose one of these with --precision, or another --target.",
         )
-    if recipe.precision == "int8" and not has_data:
+    if chosen in lacking:
         raise InputError(
-            "int8 needs calibration data, and there are none.",
+            f"{chosen} needs calibration data, and there are none.",
             hint="Add calibration() to the model file, or give --calibration PATH or --statistics FILE.",
         )
-    return recipe.precision, ""
+    return chosen, ""
+
+
+def _not_made(names: Sequence[str]) -> str:
+    were = "was" if len(names) == 1 else "were"
+    return f"{' and '.join(names)} {were} not made: no calibration(), --calibration or --statistics was given."

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from ...errors import UnservedError
-from ...profiles.device.target import Precision, Target
+from ...profiles.device.precision import PrecisionName
+from ...profiles.device.target import Target
 from ...profiles.findings.layers import Layer
 from ...profiles.machine.conditions import Conditions, read_conditions
 from ...profiles.machine.energy import Meter
@@ -80,7 +81,7 @@ class Place(abc.ABC):
         """Nodes that the target's compiler would refuse, as `Backend.check`."""
         return load_backend(target.backend).check(graph, target)
 
-    def compile(self, graph: Graph, target: Target, directory: Path, precision: Precision) -> Engine:
+    def compile(self, graph: Graph, target: Target, directory: Path, precision: PrecisionName) -> Engine:
         """Compile there, as `Backend.compile`."""
         return load_backend(target.backend).compile(graph, target, directory, precision)
 
@@ -88,7 +89,7 @@ class Place(abc.ABC):
         """The layers that run there, as `Backend.inspect`."""
         return load_backend(engine.backend).inspect(engine, feed)
 
-    def runs(self, graph: Graph, target: Target, precision: Precision, built: Engine | None) -> Engine | None:
+    def runs(self, graph: Graph, target: Target, precision: PrecisionName, built: Engine | None) -> Engine | None:
         """What is opened there for a graph: the engine built of it, None where there is none."""
         return built
 

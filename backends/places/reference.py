@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
-from ...profiles.device.target import Precision, Target
+from ...profiles.device.precision import PrecisionName
+from ...profiles.device.target import Target
 from .._vendor import import_or_explain
 from ..base import Array, Engine, Feed, Graph, Session
 from ..registry import load_backend
@@ -53,7 +54,7 @@ class Reference(Place):
         """The runtime's version."""
         return load_backend(RUNTIME).available().version
 
-    def runs(self, graph: Graph, target: Target, precision: Precision, built: Engine | None) -> Engine:
+    def runs(self, graph: Graph, target: Target, precision: PrecisionName, built: Engine | None) -> Engine:
         """The graph as an engine."""
         return Engine(
             path=graph.path,

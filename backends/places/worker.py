@@ -10,7 +10,8 @@ from pathlib import Path
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from ...profiles.device.target import Precision, Target
+from ...profiles.device.precision import PrecisionName
+from ...profiles.device.target import Target
 from ...profiles.findings.layers import Layer
 from ...profiles.timing.measure import Arm
 from ..base import Array, Engine, Feed, Graph, Rejection, Session
@@ -45,7 +46,7 @@ class Worker(Local):
             said = remote.ask("check", graph=to_jsonable_python(graph), target=to_jsonable_python(target))
         return TypeAdapter(tuple[Rejection, ...]).validate_python(said)
 
-    def compile(self, graph: Graph, target: Target, directory: Path, precision: Precision) -> Engine:
+    def compile(self, graph: Graph, target: Target, directory: Path, precision: PrecisionName) -> Engine:
         """Compile there.
 
         Raises:

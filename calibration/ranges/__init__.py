@@ -1,6 +1,6 @@
 """Range methods: from a histogram to the range of values worth representing; one a file, none needs the data.
 
-One is a function from a `Distribution` to (low, high), found by its entry point; another package may add its own.
+One is a function from a `ValueDistribution` to (low, high), found by its entry point; another package may add its own.
 """
 
 from __future__ import annotations

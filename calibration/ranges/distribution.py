@@ -13,7 +13,7 @@ from . import METHODS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Distribution:
+class ValueDistribution:
     """What a method sees: extremes and histogram of one range (of all tensors that share it).
 
     Attributes:
@@ -26,7 +26,7 @@ class Distribution:
     grid: Grid
 
 
-Method = Callable[[Distribution], tuple[float, float]]
+Method = Callable[[ValueDistribution], tuple[float, float]]
 
 
 def find_range(states: Sequence[TensorStatistics], method: str, grid: Grid) -> tuple[float, float]:
@@ -36,7 +36,7 @@ def find_range(states: Sequence[TensorStatistics], method: str, grid: Grid) -> t
         InputError: no such method.
         UnservedError: the package that registers it does not import.
     """
-    together = Distribution(
+    together = ValueDistribution(
         minimum=min(0.0, *(s.minimum for s in states)),
         maximum=max(0.0, *(s.maximum for s in states)),
         histogram=sum((s.histogram for s in states[1:]), start=states[0].histogram),

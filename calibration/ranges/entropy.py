@@ -13,14 +13,14 @@ import numpy.typing as npt
 from .. import loggrid
 
 if TYPE_CHECKING:
-    from .distribution import Distribution
+    from .distribution import ValueDistribution
 
 Values = npt.NDArray[np.float64]
 # Bins of |x|, and how many more each threshold tried has than the one before.
 FINE, STRIDE = 2048, 32
 
 
-def find(seen: Distribution) -> tuple[float, float]:
+def find(seen: ValueDistribution) -> tuple[float, float]:
     """The threshold on |x| with the least divergence, on both sides where symmetric, within the extremes.
 
     Values next to 0 are left out: every range holds 0 exactly, and the spike of a ReLU would outweigh all the rest, so

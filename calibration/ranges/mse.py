@@ -15,7 +15,7 @@ from .. import loggrid
 from ..kernels import Counts
 
 if TYPE_CHECKING:
-    from .distribution import Distribution
+    from .distribution import ValueDistribution
 
 Values = npt.NDArray[np.float64]
 # Ends tried, as shares of the extreme, so many for each factor of 5. In 8 bits no distribution seen was served better
@@ -23,7 +23,7 @@ Values = npt.NDArray[np.float64]
 LEAST, LEAST_BITS, TRIED = 0.2, 8, 64
 
 
-def find(seen: Distribution) -> tuple[float, float]:
+def find(seen: ValueDistribution) -> tuple[float, float]:
     """The best range over a grid of shrunk extremes; one end after the other, twice, where both may move.
 
     With more steps than the histogram has bins all that was seen is kept: what clipping costs within a bin is unknown,

@@ -10,13 +10,13 @@ import numpy.typing as npt
 from .. import loggrid
 
 if TYPE_CHECKING:
-    from .distribution import Distribution
+    from .distribution import ValueDistribution
 
 # As a share of all values, over both tails together: 99.99 % are kept.
 CUT = 1e-4
 
 
-def find(seen: Distribution) -> tuple[float, float]:
+def find(seen: ValueDistribution) -> tuple[float, float]:
     """The range that holds 99.99 % of the values: of |x| where symmetric, half the rest cut at each side otherwise."""
     values, counts = loggrid.occupied(seen.histogram)
     if seen.grid.symmetric:

@@ -16,8 +16,9 @@ from ...backends.base import Engine, Graph
 from ...backends.places import Place, place_for
 from ...backends.registry import load_backend, tool_versions
 from ...errors import RefusedError, VerificationError
-from ...profiles.device.target import Precision
-from ...profiles.findings.choice import EXACT, Choice, Contender
+from ...profiles.device.precision import PrecisionName, load_precision, most_exact_first
+from ...profiles.findings.choice import Choice, Contender
+from ...profiles.findings.gap import About, Gap
 from ...profiles.findings.report import Report
 from ...profiles.machine.environment import now, usable_cores
 from ...profiles.timing.in_turn import Timed
@@ -28,11 +29,13 @@ from ..candidates.contest import Contest, Standing
 from ..candidates.judge import built_evidence, directory_bytes, judged, looked_into
 from ..candidates.measure import disturbed, measure_in_turn
 from ..capture.golden import Golden
-from ..recipe import MINIMUM_SQNR_DB
 from .directory import new_directory
 from .manifest import FALLBACK, LATENCY, MANIFEST, Bundle, check_files, load_bundle
 from .seal import load_report, seal
 from .sizes import size_split
+
+# What an export missed that is found out anew here.
+_ANEW: tuple[About, ...] = ("engine", "run", "parser", "coverage", "latency", "disturbed", "steady", "precision")
 
 
 def build_bundle(path: Path) -> Bundle:
@@ -82,7 +85,7 @@ class _Build:
     bundle: Bundle
     golden: Golden
     place: Place
-    candidates: Mapping[Precision, Candidate]
+    candidates: Mapping[PrecisionName, Candidate]
     contest: Contest
     timed: Timed | None
 
@@ -117,7 +120,7 @@ class _Build:
         )
 
     @property
-    def shipped(self) -> Precision:
+    def shipped(self) -> PrecisionName:
         """The fastest that does; where nothing runs here, what the bundle had, if it does."""
         best = self.contest.best
         return next(iter(self.candidates)) if best is None else best
@@ -153,7 +156,7 @@ class _Build:
         same = self.shipped == self.bundle.manifest.engine.precision
         if winner.parity:
             winner = looked_into(replace(winner, engine=engine, runs=engine), self.golden, self.place, engine.target)
-        kept = tuple(e for e in before.evidence if e.kind != "absent" and "model.onnx" in e.claim and same)
+        kept = tuple(e for e in before.evidence if e.kind != "absent" and e.about == "graph" and same)
         choice = before.choice
         if choice is not None and self.contest.settled:
             choice = self._choice(choice)
@@ -187,17 +190,16 @@ class _Build:
             threads=usable_cores() if latency else before.threads,
         )
 
-    def _missing(self, before: Report, choice: Choice | None) -> dict[str, str]:
+    def _missing(self, before: Report, choice: Choice | None) -> tuple[Gap, ...]:
         """What is still missing; a choice that lost int8 is said where it is seen."""
-        gone = ("engine", "parser", "coverage", "latency", "disturbed", "steady", "precision")
-        missing = {what: why for what, why in before.missing.items() if not what.startswith(gone)}
+        gaps = [gap for gap in before.missing if gap.about not in _ANEW]
         if why := self.place.why_not(self.bundle.manifest.target) or ("" if self.place.itself else self._idle()):
-            missing["engine run"] = f"The engine was built but not run: {why}."
+            gaps.append(Gap(about="run", why=f"The engine was built but not run: {why}."))
         if self.timed is not None:
-            missing |= disturbed(self.timed)
-        if choice is not None and self.contest.settled and self.shipped != "int8":
-            missing["precision"] = f"int8 was not kept. {choice.because}"
-        return missing
+            gaps += disturbed(self.timed)
+        if choice is not None and self.contest.settled and not load_precision(self.shipped).integer:
+            gaps.append(Gap(about="precision", why=f"int8 was not kept. {choice.because}"))
+        return tuple(gaps)
 
     def _idle(self) -> str:
         """Why the runtime does not run here, where another one stands in for it."""
@@ -219,7 +221,7 @@ class _Build:
 class _Offer:
     """A precision that the bundle carries, and what its engine must reach."""
 
-    precision: Precision
+    precision: PrecisionName
     graph: Graph
     least_db: float
 
@@ -233,8 +235,10 @@ def _offers(bundle: Bundle, place: Place) -> Iterator[_Offer]:
         return
     yield _Offer(precision=entry.precision, graph=graph, least_db=entry.minimum_sqnr_db)
     native = load_backend(manifest.engine.backend).native_float(manifest.target)
-    if entry.precision == "fp32" and native != "fp32":  # the same graph, as the runtime itself would run it
-        yield _Offer(precision=native, graph=graph, least_db=min(entry.minimum_sqnr_db, MINIMUM_SQNR_DB[native]))
+    if load_precision(entry.precision).exact and native != entry.precision:
+        # The same graph, as the runtime itself would run it.
+        least = min(entry.minimum_sqnr_db, load_precision(native).least_db)
+        yield _Offer(precision=native, graph=graph, least_db=least)
 
 
 def _made(
@@ -279,4 +283,4 @@ def _merged(before: tuple[Contender, ...], contest: Contest) -> tuple[Contender,
     for precision, contender in here.items():
         if contender.kept and precision in seen and seen[precision].accuracy:
             merged[precision] = replace(contender, accuracy=seen[precision].accuracy)
-    return tuple(merged[precision] for precision in EXACT if precision in merged)
+    return tuple(merged[precision] for precision in most_exact_first(merged))

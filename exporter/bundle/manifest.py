@@ -17,7 +17,8 @@ from pydantic_core import to_jsonable_python
 
 from ...backends.base import AxisRange, Engine, Graph, TensorSpec
 from ...errors import InputError, VerificationError
-from ...profiles.device.target import Precision, Target
+from ...profiles.device.precision import PrecisionName
+from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
 
 SCHEMA = 1
@@ -55,7 +56,7 @@ class EngineEntry:
     """The engine in the bundle; `path` is None where it is not built yet, and `why` says so."""
 
     backend: str
-    precision: Precision
+    precision: PrecisionName
     path: str | None
     why: str = ""
 
@@ -64,7 +65,7 @@ class EngineEntry:
 class FallbackEntry:
     """The float graph in `fallback/`, for a device that measures which precision is faster there."""
 
-    precision: Precision
+    precision: PrecisionName
     graph_digest: str
     minimum_sqnr_db: float
 

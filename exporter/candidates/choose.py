@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...errors import VerificationError
-from ...profiles.device.target import Precision, Target
-from ...profiles.findings.choice import EXACT, Choice, said
+from ...profiles.device.precision import PrecisionName, load_precision
+from ...profiles.device.target import Target
+from ...profiles.findings.choice import Choice, said
+from ...profiles.findings.gap import Gap
 from ...profiles.findings.report import TaskMetric
 from ...profiles.timing.in_turn import Timed
 from ...profiles.timing.measurement import Measurement
@@ -42,7 +44,7 @@ class Decision:
     @property
     def told(self) -> Choice | None:
         """The choice, for the report; None where there was nothing to choose from."""
-        return self.choice if len(self.choice.contenders) > 1 or "int8" in self.contest.standings else None
+        return self.choice if len(self.choice.contenders) > 1 or _integers(self.contest) else None
 
 
 def choose(
@@ -111,16 +113,18 @@ class _Choosing:
         missing = _warnings(contest, choice)
         fallback, refusals = self._fallback(winner, choice)
         decision = Decision(contest=contest, choice=choice, winner=winner, fallback=fallback)
-        return {"decision": decision, "missing": {**missing, **refusals}}
+        return {"decision": decision, "missing": (*missing, *refusals)}
 
-    def _measured(self) -> dict[Precision, Measurement]:
+    def _measured(self) -> dict[PrecisionName, Measurement]:
         latency: Mapping[str, Measurement] = {} if self.timed is None else self.timed.latency
         made = [entry.precision for entry in self.candidates if isinstance(entry, Candidate)]
         return {precision: latency[precision] for precision in made if precision in latency}
 
     def _glanced(self, entry: Candidate | Refused) -> Candidate | Refused:
         """A rival with what decides whether it keeps the accuracy, where it is measured here; FP32 is the measure."""
-        if isinstance(entry, Refused) or entry is self.leading or entry.precision == "fp32" or self.timed is None:
+        if isinstance(entry, Refused) or entry is self.leading or self.timed is None:
+            return entry
+        if load_precision(entry.precision).exact:
             return entry
         assert entry.runs is not None
         maker = self.maker
@@ -132,7 +136,7 @@ class _Choosing:
         asked = maker.recipe.budget.drop is not None and maker.source.evaluate is not None
         return maker.scored(entry) if asked else entry
 
-    def _standings(self, entries: Sequence[Candidate | Refused]) -> dict[Precision, Standing]:
+    def _standings(self, entries: Sequence[Candidate | Refused]) -> dict[PrecisionName, Standing]:
         """What is known of each precision's accuracy."""
         return {entry.precision: self._standing(entry) for entry in entries}
 
@@ -151,19 +155,19 @@ class _Choosing:
         kept = drop is None or drop.allows(task.before, task.after)
         beyond = "" if kept else f", beyond the drop of {drop}"
         text = f"{standing.accuracy}, metric {task.before:.4f} to {task.after:.4f}{beyond}"
-        return replace(standing, accuracy=text, kept=kept or candidate.precision == "fp32")
+        return replace(standing, accuracy=text, kept=kept or load_precision(candidate.precision).exact)
 
-    def _by_data(self, contest: Contest) -> Precision:
+    def _by_data(self, contest: Contest) -> PrecisionName:
         """The precision that the target's data call the fastest, of those that can be made and keep the accuracy."""
         target = self.maker.target
         said_first = [str(target.fastest.value)] if target.fastest is not None else []
         for precision in (*said_first, *target.precisions):
-            able = precision != "int8" or self.leading.precision == "int8"
-            if able and precision in EXACT and precision not in contest.out:
+            able = precision == self.leading.precision or not load_precision(precision).integer
+            if able and precision not in contest.out:
                 return precision
         return "fp32"
 
-    def _because(self, contest: Contest, shipped: Precision) -> str:
+    def _because(self, contest: Contest, shipped: PrecisionName) -> str:
         """Why this precision and none of the others, in full sentences."""
         if self.forced:
             compared = contest.compared.get(shipped)
@@ -174,7 +178,7 @@ class _Choosing:
         sentences += contest.comparisons(shipped, "--precision {} ships it")
         return " ".join(sentences) or f"{shipped} is all there is."
 
-    def _by_what_data(self, shipped: Precision) -> str:
+    def _by_what_data(self, shipped: PrecisionName) -> str:
         maker, fastest = self.maker, self.maker.target.fastest
         why = why_unmeasured(maker.target, maker.recipe, maker.workshop) or "the engine is not built here"
         if fastest is not None and fastest.value == shipped:
@@ -183,7 +187,7 @@ class _Choosing:
             grounds = f"the first that does of {', '.join(maker.target.precisions)}"
         return f"Not measured, because {why}: {shipped} by the data of target {maker.target.name} ({grounds})."
 
-    def _winner(self, shipped: Precision, entries: Sequence[Candidate | Refused]) -> Candidate:
+    def _winner(self, shipped: PrecisionName, entries: Sequence[Candidate | Refused]) -> Candidate:
         """What is shipped, with all that can be known of it."""
         if shipped == self.leading.precision:
             return self.leading
@@ -191,29 +195,34 @@ class _Choosing:
         maker = self.maker
         return maker.finished(rival or maker.compiled(maker.checked(maker.lowered(shipped))))
 
-    def _fallback(self, winner: Candidate, choice: Choice) -> tuple[Candidate | None, dict[str, str]]:
+    def _fallback(self, winner: Candidate, choice: Choice) -> tuple[Candidate | None, tuple[Gap, ...]]:
         """Beside an int8 that nobody measured: the float graph, for the device to measure it against."""
         maker = self.maker
         here = not maker.workshop.place.why_unmeasured(maker.target)
-        if here or choice.forced or choice.measured or winner.precision != "int8":
-            return None, {}
-        halves = [precision for precision in maker.target.precisions if precision not in ("int8", "fp32")]
-        missing: dict[str, str] = {}
-        for precision in dict.fromkeys((*halves[:1], "fp32")):
+        if here or choice.forced or choice.measured or not load_precision(winner.precision).integer:
+            return None, ()
+        refusal: tuple[Gap, ...] = ()
+        for precision in dict.fromkeys((*maker.target.halves[:1], "fp32")):
             maker.advance(None, f"fallback, {precision}")
             try:
-                return maker.on_reference(maker.lowered(precision)), missing
+                return maker.on_reference(maker.lowered(precision)), refusal
             except VerificationError as error:
-                missing["fallback"] = f"No {precision} goes along: {error.message}"
-        return None, missing
+                refusal = (Gap(about="fallback", why=f"No {precision} goes along: {error.message}"),)
+        return None, refusal
 
 
-def _warnings(contest: Contest, choice: Choice) -> dict[str, str]:
+def _integers(contest: Contest) -> list[PrecisionName]:
+    return [precision for precision in contest.standings if load_precision(precision).integer]
+
+
+def _warnings(contest: Contest, choice: Choice) -> tuple[Gap, ...]:
     """What a person must not miss: an int8 that was not shipped, or one that was asked for and is not faster."""
     if not choice.forced:
-        lost = "int8" in contest.standings and choice.shipped != "int8"
-        return {"precision": f"int8 was not shipped. {choice.because}"} if lost else {}
+        lost = [] if load_precision(choice.shipped).integer else _integers(contest)
+        were = "was" if len(lost) == 1 else "were"
+        why = f"{' and '.join(lost)} {were} not shipped. {choice.because}"
+        return (Gap(about="precision", why=why),) if lost else ()
     compared = contest.compared.get(choice.shipped)
     if compared is None or claimed(compared.ratio):
-        return {}
-    return {"speed": f"{choice.because} On this machine nothing shows that it is faster."}
+        return ()
+    return (Gap(about="speed", why=f"{choice.because} On this machine nothing shows that it is faster."),)

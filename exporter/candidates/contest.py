@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ...profiles.device.target import Precision
-from ...profiles.findings.choice import EXACT, Compared, Contender, fastest, said, smaller
+from ...profiles.device.precision import PrecisionName, load_precision, most_exact_first
+from ...profiles.findings.choice import Compared, Contender, fastest, said, smaller
 from ...profiles.findings.parity import worst
 from ...profiles.timing.measurement import Measurement
 from .candidate import Candidate, Refused
@@ -53,20 +53,22 @@ class Contest:
         compared: each of the others with the best of the more exact ones.
     """
 
-    standings: Mapping[Precision, Standing]
-    measured: Mapping[Precision, Measurement]
-    best: Precision | None = None
-    compared: Mapping[Precision, Compared] = field(default_factory=dict)
+    standings: Mapping[PrecisionName, Standing]
+    measured: Mapping[PrecisionName, Measurement]
+    best: PrecisionName | None = None
+    compared: Mapping[PrecisionName, Compared] = field(default_factory=dict)
 
     @classmethod
-    def between(cls, standings: Mapping[Precision, Standing], measured: Mapping[Precision, Measurement]) -> Contest:
+    def between(
+        cls, standings: Mapping[PrecisionName, Standing], measured: Mapping[PrecisionName, Measurement]
+    ) -> Contest:
         """Decide: a lower precision must be shown to be faster than the best of the more exact ones."""
         kept = [precision for precision in measured if standings[precision].kept]
         best, compared = fastest(measured, kept) if kept else (None, {})
         return cls(standings=standings, measured=measured, best=best, compared=compared)
 
     @property
-    def out(self) -> frozenset[Precision]:
+    def out(self) -> frozenset[PrecisionName]:
         """Those that do not keep the accuracy."""
         return frozenset(precision for precision, standing in self.standings.items() if not standing.kept)
 
@@ -77,22 +79,23 @@ class Contest:
 
     def contenders(self) -> tuple[Contender, ...]:
         """For the report, the more exact first."""
-        return tuple(self._contender(precision) for precision in EXACT if precision in self.standings)
+        return tuple(self._contender(precision) for precision in most_exact_first(self.standings))
 
     def excluded(self) -> list[str]:
         """A sentence for each that is out."""
-        return [f"{p} is out: {self.standings[p].accuracy.rstrip('.')}." for p in EXACT if p in self.out]
+        return [f"{p} is out: {self.standings[p].accuracy.rstrip('.')}." for p in most_exact_first(self.out)]
 
-    def comparisons(self, shipped: Precision, remedy: str = "") -> list[str]:
+    def comparisons(self, shipped: PrecisionName, remedy: str = "") -> list[str]:
         """A sentence for each comparison that matters to what is shipped.
 
         Args:
             remedy: how to get a precision that is not shipped, with `{}` for its name.
         """
-        mattering = [p for p in self.compared if p == shipped or EXACT.index(p) > EXACT.index(shipped) or not remedy]
+        rank = load_precision(shipped).rank
+        mattering = [p for p in self.compared if p == shipped or load_precision(p).rank > rank or not remedy]
         return [f"{said(self.compared[p], p)}{self._forgone(p, shipped, remedy)}." for p in mattering]
 
-    def _forgone(self, precision: Precision, shipped: Precision, remedy: str) -> str:
+    def _forgone(self, precision: PrecisionName, shipped: PrecisionName, remedy: str) -> str:
         """What a precision that is not shipped would have had, and how to get it."""
         if precision == shipped:
             return ""
@@ -101,7 +104,7 @@ class Contest:
             return f", so that it is not shipped; {remedy.format(precision)}{f', {gain}' if gain else ''}"
         return f", so that it is not shipped{f', though {gain}' if gain else ''}"
 
-    def _contender(self, precision: Precision) -> Contender:
+    def _contender(self, precision: PrecisionName) -> Contender:
         standing, timed, compared = (
             self.standings[precision],
             self.measured.get(precision),

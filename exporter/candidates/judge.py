@@ -10,6 +10,7 @@ from ...backends.base import Engine, Session
 from ...backends.places import Place
 from ...backends.registry import load_backend
 from ...errors import VerificationError
+from ...profiles.device.precision import load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.layers import Coverage, Layer, coverage, untimed
@@ -34,7 +35,7 @@ def judged(candidate: Candidate, golden: Golden, session: Session, place: Place,
 
 def looked_into(candidate: Candidate, golden: Golden, place: Place, target: Target) -> Candidate:
     """The candidate with its layers as the runtime compiled them, and how many of them run integer kernels."""
-    integer = candidate.precision == "int8"
+    integer = load_precision(candidate.precision).integer
     if candidate.runs is None or not place.itself:
         why = "the engine is not built here" if candidate.not_built else load_backend(target.backend).available().reason
         return candidate.without("coverage", f"int8 coverage was not read: {why}.") if integer else candidate
@@ -72,6 +73,7 @@ def lenient(least_db: float, seen: Mapping[str, Parity]) -> float:
 def golden_evidence(parity: Mapping[str, Parity], place: Place, target: Target) -> Evidence:
     """The statement that the golden outputs were reproduced."""
     return Evidence(
+        about="engine" if place.itself else "graph",
         claim=f"Golden outputs reproduced by {place.how(target)}, worst output {worst(parity)}",
         kind=place.evidence(target),
         tool=place.tool(target),
@@ -82,6 +84,7 @@ def golden_evidence(parity: Mapping[str, Parity], place: Place, target: Target) 
 def built_evidence(engine: Engine, place: Place) -> Evidence:
     """The statement that an engine was compiled."""
     return Evidence(
+        about="engine",
         claim=f"{engine.path.name} was compiled for {engine.target.name}",
         kind="built",
         tool=load_backend(engine.backend).available().version,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from ...backends.base import Array, Feed, Graph
+from ...backends.base import Array, Feed, Graph, Session
 from ...backends.places import Local, Place, Reference
 from ...backends.registry import load_backend
 from ...errors import RefusedError, VerificationError
-from ...profiles.device.target import Precision, Target
+from ...profiles.device.precision import PrecisionName, load_precision
+from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.report import TaskMetric
 from ..capture.captured import Captured
@@ -24,7 +27,9 @@ from ..sources.score import score
 from ..workshop import Workshop
 from .candidate import Candidate, Refused
 from .judge import built_evidence, check_golden, directory_bytes, judged, looked_into
+from .link import StrayingError, linked
 from .lower import Lowering, NothingToQuantizeError, float_candidate
+from .samples import JudgingSamples, judging_samples
 
 # What a precision may fail with where another one may still get through.
 FAILURES = (VerificationError, NothingToQuantizeError, RefusedError)
@@ -53,14 +58,31 @@ class Maker:
     advance: Advance
     watch: Watch = unwatched
 
-    def made(self, precision: Precision) -> Candidate | Refused:
+    def made(self, precision: PrecisionName) -> Candidate | Refused:
         """A precision with all that can be known of it; Refused where another one may still get through."""
         try:
-            candidate = self.lowered(precision)
-            for step in (self.checked, self.compiled, self.finished):
-                candidate = step(candidate)
+            return self._through(precision)
+        except StrayingError as error:
+            if not load_precision(precision).integer or self.recipe.lifts is not None:
+                return Refused(precision=precision, error=error)
+            return self._plain(precision, error)
         except FAILURES as error:
             return Refused(precision=precision, error=error)
+
+    def _plain(self, precision: PrecisionName, strayed: StrayingError) -> Candidate | Refused:
+        """Once more without lifts: what they write into a graph is what compilers see least, and so confuse."""
+        maker = replace(self, recipe=replace(self.recipe, lifts=()))
+        try:
+            candidate = maker._through(precision)
+        except FAILURES:
+            return Refused(precision=precision, error=strayed)
+        return replace(candidate, notes=(*candidate.notes, f"No lifts: with them, {strayed.message}"))
+
+    def _through(self, precision: PrecisionName) -> Candidate:
+        """Every step, in order."""
+        candidate = self.lowered(precision)
+        for step in (self.checked, self.compiled, self.finished):
+            candidate = step(candidate)
         return candidate
 
     def finished(self, candidate: Candidate) -> Candidate:
@@ -71,7 +93,7 @@ class Maker:
         """
         return self.scored(self.proven(candidate))
 
-    def lowered(self, precision: Precision) -> Candidate:
+    def lowered(self, precision: PrecisionName) -> Candidate:
         """The graph in a precision.
 
         Raises:
@@ -79,8 +101,8 @@ class Maker:
         """
         self.advance(None, f"{precision} graph")
         reference, scratch = self.captured.graph, self.workshop.scratch
-        if precision == "int8":
-            candidate = self._lowering().candidate()
+        if load_precision(precision).integer:
+            candidate = self._lowering(precision).candidate()
         else:
             candidate = float_candidate(precision, reference, self.recipe, scratch)
         sparsity = found_sparsity(candidate.graph.path) if self.recipe.sparse else None
@@ -108,8 +130,7 @@ class Maker:
             self.watch(unbuilt)
             return unbuilt
         self.advance(None, f"{candidate.precision} engine")
-        directory = self.workshop.scratch / f"{candidate.precision}-engine"
-        directory.mkdir()
+        directory = Path(tempfile.mkdtemp(prefix=f"{candidate.precision}-engine-", dir=self.workshop.scratch))
         engine = place.compile(candidate.graph, target, directory, candidate.precision)
         notes = [*candidate.notes, *engine.notes]
         if not load_backend(target.backend).deterministic:
@@ -136,10 +157,24 @@ class Maker:
         runs = place.runs(candidate.graph, self.target, candidate.precision, candidate.engine)
         assert runs is not None
         candidate = replace(candidate, runs=runs)
-        candidate = judged(candidate, golden, self.workshop.open(runs, place), place, self.target)
+        session = self.workshop.open(runs, place)
+        candidate = judged(candidate, golden, session, place, self.target)
+        if place.itself:
+            candidate = self._linked(candidate, session, place)
         candidate = looked_into(candidate, golden, place, self.target)
         self.watch(candidate)
         return candidate
+
+    def _linked(self, candidate: Candidate, session: Session, place: Place) -> Candidate:
+        """The candidate, whose engine was held against its own graph on real samples."""
+        self.advance(None, f"{candidate.precision}, engine against graph")
+        reference = Reference()
+        graph = reference.runs(candidate.graph, self.target, candidate.precision, None)
+        with reference.open(graph, self.workshop.threads) as own:
+            return linked(candidate, session, own, self._samples(), place, self.target)
+
+    def _samples(self) -> JudgingSamples:
+        return judging_samples(self.source, self.target, self.recipe, self.captured, self.workshop)
 
     def scored(self, candidate: Candidate) -> Candidate:
         """The candidate with the user's metric.
@@ -193,22 +228,24 @@ class Maker:
         place = self.workshop.place
         return place if candidate.engine is not None and not place.why_not(self.target) else Reference()
 
-    def _lowering(self) -> Lowering:
+    def _lowering(self, precision: PrecisionName) -> Lowering:
         asked = self.recipe.budget.drop is not None and self.source.evaluate is not None
         return Lowering(
+            precision=precision,
             source=self.source,
-            target=self.target,
+            target=self.target.making(precision),
             recipe=self.recipe,
             captured=self.captured,
+            samples=self._samples(),
             scratch=self.workshop.scratch,
             threads=self.workshop.threads,
-            score=self._score if asked else None,
+            score=partial(self._score, precision) if asked else None,
             before=self.baseline,
             advance=self.advance,
         )
 
-    def _score(self, graph: Graph, directory: Path) -> float:
-        """The metric of an int8 graph, of its engine where that is what the device runs."""
+    def _score(self, precision: PrecisionName, graph: Graph, directory: Path) -> float:
+        """The metric of a graph of integers, of its engine where that is what the device runs."""
         evaluate, place = self.source.evaluate, self.workshop.place
         assert evaluate is not None
         engine = None
@@ -216,8 +253,8 @@ class Maker:
             place = Reference()
         else:
             directory.mkdir()
-            engine = place.compile(graph, self.target, directory, "int8")
-        runs = place.runs(graph, self.target, "int8", engine)
+            engine = place.compile(graph, self.target, directory, precision)
+        runs = place.runs(graph, self.target, precision, engine)
         assert runs is not None
         with place.open(runs, self.workshop.threads) as session:
             return score(evaluate, session)
@@ -227,7 +264,11 @@ class Maker:
         target = self.target
         why = f"not built here, because {reason}"
         absent = Evidence(
-            claim=f"The engine is {why}", kind="absent", tool=target.backend, machine=str(self.workshop.place.machine)
+            about="engine",
+            claim=f"The engine is {why}",
+            kind="absent",
+            tool=target.backend,
+            machine=str(self.workshop.place.machine),
         )
         name = f"{self.source.name}-{target.name}"
         todo = f"The engine is {why}. Copy the bundle to the device and run there: edgepress build {name}"
@@ -249,6 +290,7 @@ def stood_in(candidate: Candidate, target: Target) -> Candidate:
         return candidate.without("parser", f"No parser judged the graph: {name} is not installed here.")
     refuse(place.check(candidate.graph, stand_in), target.name, by=f" (by the parser of {name})")
     accepted = Evidence(
+        about="graph",
         claim=f"The parser of {name} accepts model.onnx, as a stand-in for {target.backend} on the device",
         kind="emulated",
         tool=load_backend(name).available().version,

@@ -8,7 +8,9 @@ from typing import Any
 
 from ...backends.base import Feed
 from ...backends.registry import load_backend
-from ...profiles.device.target import Precision, Target
+from ...profiles.device.precision import PrecisionName, load_precision
+from ...profiles.device.target import Target
+from ...profiles.findings.gap import Gap
 from ...profiles.timing.measure import Arm, Call
 from ..capture.captured import Captured
 from ..progress import Advance
@@ -63,7 +65,7 @@ def make(
         raise refused[-1].error
     rivals = _rivals(replace(maker, watch=unwatched), entry, refused)
     entries = (entry, *rivals, *refused)
-    return {"candidates": entries, "missing": {"precision": remark} if remark else {}}
+    return {"candidates": entries, "missing": (Gap(about="precision", why=remark),) if remark else ()}
 
 
 def measure(
@@ -85,7 +87,7 @@ def measure(
     leading, *rivals = (entry for entry in candidates if isinstance(entry, Candidate))
     reason = why_unmeasured(target, recipe, workshop)
     if reason := reason or ("" if leading.engine is not None else "the engine is not built here"):
-        return {"timed": None, "missing": {"latency": f"Latency was not measured: {reason}."}}
+        return {"timed": None, "missing": (Gap(about="latency", why=f"Latency was not measured: {reason}."),)}
     feed = captured.golden.feeds[0]
     arms: dict[str, Arm] = {entry.precision: _arm(entry, feed, workshop) for entry in (leading, *rivals)}
     pairs = [(rival.precision, leading.precision) for rival in rivals] if recipe.precision == "auto" else []
@@ -103,9 +105,9 @@ def has_data(recipe: Recipe, source: Source) -> bool:
     return any(data is not None for data in (recipe.calibration, recipe.statistics, source.calibration))
 
 
-def _following(leading: Precision, target: Target, recipe: Recipe) -> Sequence[Precision]:
+def _following(leading: PrecisionName, target: Target, recipe: Recipe) -> Sequence[PrecisionName]:
     """What may be tried after one that does not do: nothing else, where it was asked for."""
-    floats = [precision for precision in target.precisions if precision != "int8"]
+    floats = target.floats
     if recipe.precision != "auto":
         return ()
     return floats[floats.index(leading) + 1 :] if leading in floats else floats
@@ -115,19 +117,18 @@ def _rivals(maker: Maker, leading: Candidate, refused: Sequence[Refused]) -> lis
     """The FP32 engine, to compare with, and the one in the runtime's best float where it can be measured here."""
     if leading.engine is None:
         return []
-    wanted: list[Precision] = ["fp32"]
+    wanted: list[PrecisionName] = ["fp32"]
     best = _best_float(maker.target)
-    if leading.precision == "int8" and not why_unmeasured(maker.target, maker.recipe, maker.workshop):
+    if load_precision(leading.precision).integer and not why_unmeasured(maker.target, maker.recipe, maker.workshop):
         wanted.append(best)
     taken = {leading.precision, *(entry.precision for entry in refused)}
     distinct = [precision for precision in dict.fromkeys(wanted) if precision not in taken]
     return [maker.compiled(maker.lowered(precision)) for precision in distinct]
 
 
-def _best_float(target: Target) -> Precision:
+def _best_float(target: Target) -> PrecisionName:
     """The float that the runtime is fastest in: a half precision of the target, else what it chooses by itself here."""
-    halves = [precision for precision in target.precisions if precision not in ("int8", "fp32")]
-    return halves[0] if halves else load_backend(target.backend).native_float(target)
+    return target.halves[0] if target.halves else load_backend(target.backend).native_float(target)
 
 
 def _arm(candidate: Candidate, feed: Feed, workshop: Workshop) -> Arm:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from ...backends.base import AxisRange, Engine, Feed, Graph
 from ...backends.places import Place
 from ...calibration.collect import collect
-from ...profiles.device.target import Precision, Target
+from ...profiles.device.precision import PrecisionName, load_precision
+from ...profiles.device.target import Target
 from ...profiles.timing.measure import Settings, measure
 from ..capture.capture import capture
 from ..graphs.files import read_graph
@@ -52,7 +53,7 @@ class Bench:
     source: Source
     target: Target
     place: Place
-    precision: Precision
+    precision: PrecisionName
     axes: Mapping[str, AxisRange]
     feed: Feed
 
@@ -122,12 +123,13 @@ class Bench:
         return capture(source, min(OPSET, self.target.opset), directory / "model.onnx", self.axes)
 
     def _lowered(self, graph: Graph, directory: Path) -> Graph:
-        path = directory / "lowered.onnx"
-        if self.precision == "fp16":
+        path, precision = directory / "lowered.onnx", load_precision(self.precision)
+        if precision.storage == "float16":
             to_float16(graph.path, path)
-        elif self.precision == "int8":
-            assert self.target.scheme is not None
-            quantizer = Quantizer.of(graph, self.target.scheme, lifts=())
+        elif precision.integer:
+            scheme = self.target.making(self.precision).scheme
+            assert scheme is not None
+            quantizer = Quantizer.of(graph, scheme, lifts=())
             feeds = islice([self.source.inputs], 1)
             quantizer.write(collect(graph, quantizer.placement.observed(), lambda: feeds), path)
         else:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ...backends.base import AxisRange, Feed
 from ...calibration.feeds import checked, feeds_from_object, feeds_from_path
 from ...errors import InputError, VerificationError
-from ...profiles.device.target import Precision, Target, load_target, target_names
+from ...profiles.device.precision import PrecisionName
+from ...profiles.device.target import Target, load_target, target_names
 from ...profiles.findings.pruning import PrunedGroup, Pruning
 from ...profiles.machine import processes
 from ..candidates.stages import has_data, why_unmeasured
@@ -107,7 +108,7 @@ class _Task:
     advance: Advance
 
     @property
-    def precision(self) -> Precision:
+    def precision(self) -> PrecisionName:
         """What the engine is to be in, as far as that is known before it is made."""
         return choose_precision(self.recipe, self.target, has_data=has_data(self.recipe, self.source))[0]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from ...backends.base import Array, Feed, Graph
 from ...backends.places import Reference
 from ...calibration.statistics import Statistics
+from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
 from ...profiles.findings.parity import parity, worst
 from ...profiles.findings.sensitivity import ParityByLayer, Sensitivity
@@ -27,6 +28,7 @@ class MixedPrecision:
     """A float graph that becomes int8.
 
     Attributes:
+        precision: one of integers.
         lifts: those that are applied.
         feeds: batches on which SQNR is judged, on the reference place.
         threads: intra-op threads there.
@@ -34,6 +36,7 @@ class MixedPrecision:
         before: the metric of the model as given.
     """
 
+    precision: PrecisionName
     reference: Graph
     target: Target
     recipe: Recipe
@@ -54,7 +57,7 @@ class MixedPrecision:
             sqnr_db: of full int8.
         """
         recipe = self.recipe
-        least, drop = recipe.least_sqnr_db("int8"), recipe.budget.drop if self.score is not None else None
+        least, drop = recipe.least_sqnr_db(self.precision), recipe.budget.drop if self.score is not None else None
         if drop is None and recipe.minimum_sqnr_db is None and sqnr_db >= least:
             return None
         self.advance(None, "sensitivity")
@@ -93,5 +96,5 @@ class MixedPrecision:
 
     def _outputs(self, graph: Graph) -> list[dict[str, Array]]:
         place = Reference()
-        with place.open(place.runs(graph, self.target, "int8", None), self.threads) as session:
+        with place.open(place.runs(graph, self.target, self.precision, None), self.threads) as session:
             return [session(feed) for feed in self.feeds]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-from ...profiles.findings.point import Point
+from ...profiles.findings.point import SearchPoint
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -29,7 +29,7 @@ class Claims:
         )
         self._table.create(engine, checkfirst=True)
 
-    def claim(self, point: Point, number: int, dead: Callable[[], Collection[int]]) -> bool:
+    def claim(self, point: SearchPoint, number: int, dead: Callable[[], Collection[int]]) -> bool:
         """Whether the point is this trial's from now on: nobody had it, or the trial that had it died.
 
         Args:
@@ -63,6 +63,6 @@ class Claims:
         return {point for point, trial in rows if trial not in dead}
 
 
-def key_of(point: Point) -> str:
+def key_of(point: SearchPoint) -> str:
     """The digest of a point."""
     return hashlib.sha256(json.dumps(point, sort_keys=True).encode()).hexdigest()

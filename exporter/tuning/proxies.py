@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ...profiles.budget.budget import Budget
 from ...profiles.budget.limits import SizeLimit
-from ...profiles.device.target import Precision
+from ...profiles.device.precision import load_precision
 from ...profiles.findings.parity import worst
 from ...profiles.timing.measure import Settings, measure
 from ...profiles.timing.measurement import speedup
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 # How far beyond a limit a point must be seen to be before it is given up: near misses are worth their figures, as the
 # nearest points to a budget that nothing meets.
 SLACK = 1.5
-# Bytes of a weight in the engine against FP32's, at least: scales and what stays float come on top. bf16 is the
-# runtime's own doing, from weights that are stored as FP32.
-WEIGHT: dict[Precision, float] = {"int8": 0.25, "fp16": 0.5, "bf16": 1.0, "fp32": 1.0}
 # SQNR below that of a point which lost too much, with the same pruning: it will lose too much as well.
 MARGIN_DB = 3.0
 GLANCE = Settings(warmup_seconds=0.1, warmup_count=5, seconds=0.3, samples=20, slice_seconds=0.05, cap=1.0)
@@ -86,7 +83,7 @@ class TrialWatch:
             GivenUpError: that is too much.
         """
         left = 1 - (recipe.prune or 0.0)
-        expected = _weights(self.baseline.source.module, cast(Precision, recipe.precision)) * left
+        expected = _weights(self.baseline.source.module, recipe.precision) * left
         if self.budget.size is not None and expected > SLACK * self.budget.size.bytes:
             reason = f"about {SizeLimit(bytes=round(expected / 1000) * 1000)} of weights are to be expected"
             raise GivenUpError(replace(self.result, early=reason))
@@ -96,7 +93,7 @@ class TrialWatch:
         limit = self.budget.size
         if limit is None or draft.captured is not None:
             return ""
-        least = _weights(draft.source.module, _precision(draft))
+        least = _weights(draft.source.module, draft.recipe.precision)
         return f"its weights alone take {SizeLimit(bytes=int(least))}" if least > SLACK * limit.bytes else ""
 
     def _size(self) -> str:
@@ -145,14 +142,14 @@ class TrialWatch:
         return f"it loses {before - metric:.4g}" if beyond else ""
 
 
-def _weights(module: nn.Module | None, precision: Precision) -> float:
-    """Bytes that the weights take in an engine at least; 0 where they are not known."""
-    return 4 * WEIGHT[precision] * sum(p.numel() for p in module.parameters()) if module is not None else 0.0
+def _weights(module: nn.Module | None, precision: str) -> float:
+    """Bytes that the weights take in an engine at least; 0 where they are not known.
 
-
-def _precision(draft: Draft) -> Precision:
-    """A trial's precision, which is never left open."""
-    return cast(Precision, draft.recipe.precision)
+    Args:
+        precision: a trial's, which is never left open.
+    """
+    count = 0 if module is None else sum(p.numel() for p in module.parameters())
+    return load_precision(precision).weight_bits / 8 * count
 
 
 def _with_figures(result: Result, candidate: Candidate, baseline: Baseline) -> Result:

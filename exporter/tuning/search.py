@@ -48,7 +48,7 @@ def tune(plan: Plan, progress: Progress, tell: Console, command: str) -> Tuned:
     """
     plan = _checked(plan, tell)
     has_data = any(d is not None for d in (plan.recipe.calibration, plan.recipe.statistics, plan.source.calibration))
-    has_int8 = has_data and "int8" in plan.target.precisions and plan.recipe.precision in ("auto", "int8")
+    has_int8 = has_data and any(plan.recipe.precision in ("auto", name) for name in plan.target.integers)
     # One that exists is checked before the work; a new one is not made before the model is known to export.
     study = _open(plan) if "://" in plan.place or Path(plan.place).exists() else None
     with ExitStack() as stack:

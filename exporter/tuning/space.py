@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from ...calibration.ranges import METHODS
 from ...errors import InputError
+from ...profiles.device.precision import load_precision
 from ...profiles.device.target import Target
-from ...profiles.findings.point import Point, Value
+from ...profiles.findings.point import SearchPoint, Value
 from ..quantization.noise import literal
 from ..quantization.quantizer import AUTO
 from ..recipe import Recipe
@@ -27,16 +28,16 @@ class Dimension:
 
     Attributes:
         values: in their order; the first is what an export does by itself.
-        int8: it means something only where the precision is int8.
+        integer: it means something only where the precision is one of integers.
         apply: puts a value into a recipe.
     """
 
     name: str
     values: tuple[Value, ...]
-    int8: bool = False
+    integer: bool = False
     apply: Callable[[Recipe, Value], Recipe]
 
-    def distance(self, one: Point, other: Point) -> float:
+    def distance(self, one: SearchPoint, other: SearchPoint) -> float:
         """0 where two points have the same value, 1 where one has none; values with an order lie on a scale between."""
         a, b = one.get(self.name), other.get(self.name)
         if a == b:
@@ -65,7 +66,7 @@ class Space:
         """A point, value by value, asking only for what means something."""
         point: dict[str, Value] = {}
         for dimension in self.dimensions:
-            if not dimension.int8 or point.get("precision") == "int8":
+            if not dimension.integer or _is_integer(point["precision"]):
                 point[dimension.name] = choose(dimension)
         return point
 
@@ -74,20 +75,24 @@ class Space:
         first = {dimension.name: dimension.values[0] for dimension in self.dimensions}
         return [self._meant({**first, "precision": value}) for value in self.dimensions[0].values]
 
-    def recipe(self, base: Recipe, point: Point) -> Recipe:
+    def recipe(self, base: Recipe, point: SearchPoint) -> Recipe:
         """The base with the point's settings."""
         for dimension in self.dimensions:
             if dimension.name in point:
                 base = dimension.apply(base, point[dimension.name])
         return base
 
-    def distance(self, one: Point, other: Point) -> float:
+    def distance(self, one: SearchPoint, other: SearchPoint) -> float:
         """How far two points are from each other: each setting from 0, equal, to 1, its ends or not in both."""
         return sum(dimension.distance(one, other) for dimension in self.dimensions)
 
     def _meant(self, point: dict[str, Value]) -> dict[str, Value]:
-        int8 = point["precision"] == "int8"
-        return {d.name: point[d.name] for d in self.dimensions if int8 or not d.int8}
+        integer = _is_integer(point["precision"])
+        return {d.name: point[d.name] for d in self.dimensions if integer or not d.integer}
+
+
+def _is_integer(precision: Value) -> bool:
+    return load_precision(str(precision)).integer
 
 
 def space_of(
@@ -105,21 +110,22 @@ def space_of(
     """
     dimensions = [_precision(target, base, has_data=has_data), *([_threads(base, cores)] if timed else [])]
     dimensions += _pruned(source, base)
-    if "int8" in dimensions[0].values:
+    if any(map(_is_integer, dimensions[0].values)):
         dimensions += [*_ranges(base), *_kept(ranking)]
     return Space(dimensions=tuple(dimensions))
 
 
 def _precision(target: Target, base: Recipe, *, has_data: bool) -> Dimension:
     """Best first, as an export would choose."""
-    found = tuple(p for p in target.precisions if base.precision in ("auto", p) and (has_data or p != "int8"))
-    if not found:
+    asked = [name for name in target.precisions if base.precision in ("auto", name)]
+    able = tuple(name for name in asked if has_data or not load_precision(name).needs_data)
+    if not able:
         raise InputError(
             f"Nothing to search: the recipe asks for {base.precision}, which {target.name} does not have or which "
             "needs calibration data.",
             hint=f"{target.name} runs {', '.join(target.precisions)}.",
         )
-    return Dimension(name="precision", values=found, apply=lambda recipe, value: replace(recipe, precision=value))  # type: ignore[arg-type]
+    return Dimension(name="precision", values=able, apply=lambda recipe, value: replace(recipe, precision=str(value)))
 
 
 def _threads(base: Recipe, cores: int) -> Dimension:
@@ -146,7 +152,9 @@ def _ranges(base: Recipe) -> list[Dimension]:
     if base.ranges != AUTO:
         return []
     values = (AUTO, *METHODS.names())
-    return [Dimension(name="ranges", values=values, int8=True, apply=lambda recipe, v: replace(recipe, ranges=str(v)))]
+    return [
+        Dimension(name="ranges", values=values, integer=True, apply=lambda recipe, v: replace(recipe, ranges=str(v)))
+    ]
 
 
 def _kept(ranking: Sequence[str]) -> list[Dimension]:
@@ -156,4 +164,4 @@ def _kept(ranking: Sequence[str]) -> list[Dimension]:
     def apply(recipe: Recipe, value: Value) -> Recipe:
         return replace(recipe, exclude=(*recipe.exclude, *literal(ranking[: int(value)])))
 
-    return [Dimension(name="kept", values=values, int8=True, apply=apply)] if len(values) > 1 else []
+    return [Dimension(name="kept", values=values, integer=True, apply=apply)] if len(values) > 1 else []

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from ...errors import InputError
-from ...profiles.findings.point import Point, Value
+from ...profiles.findings.point import SearchPoint, Value
 from .claims import Claims, key_of
 from .owner import is_dead, me
 from .result import Result, load_result
@@ -81,13 +81,13 @@ class Study:
             _queue_again(self._inner, trial)
         return [trial.number for trial in dead]
 
-    def queue(self, points: Sequence[Point]) -> None:
+    def queue(self, points: Sequence[SearchPoint]) -> None:
         """Let these be the next ones, unless they were tried or queued before."""
         for point in points:
             self._inner.enqueue_trial(dict(point), skip_if_exists=True)
 
     def run(
-        self, space: Space, objective: Callable[[int, Point], Result], values: Callable[[Result], Sequence[float]]
+        self, space: Space, objective: Callable[[int, SearchPoint], Result], values: Callable[[Result], Sequence[float]]
     ) -> bool:
         """Try one point of the space; False where every one has been tried or is being tried.
 
@@ -107,8 +107,8 @@ class Study:
         return True
 
     def _try(
-        self, space: Space, objective: Callable[[int, Point], Result], values: Callable[[Result], Sequence[float]]
-    ) -> Point | None:
+        self, space: Space, objective: Callable[[int, SearchPoint], Result], values: Callable[[Result], Sequence[float]]
+    ) -> SearchPoint | None:
         """Try the point that is proposed; that point, where it is another trial's."""
         import optuna
 
@@ -141,7 +141,7 @@ class Study:
                 raise
         return taken
 
-    def _queue_near(self, space: Space, taken: Point) -> bool:
+    def _queue_near(self, space: Space, taken: SearchPoint) -> bool:
         """Queue a point that nobody has, as near as can be to one that somebody has; False where there is none.
 
         With few settings the sampler proposes what it knows to be good again and again; beside it is a good place too.

@@ -12,7 +12,7 @@ from pathlib import Path
 from ...backends.places import place_for
 from ...errors import EdgepressError
 from ...profiles.budget.budget import Budget
-from ...profiles.findings.point import Point
+from ...profiles.findings.point import SearchPoint
 from ...profiles.machine.environment import this_machine, usable_cores
 from ...profiles.timing.measure import Settings, measure
 from ...profiles.timing.measurement import speedup
@@ -45,7 +45,7 @@ class Trials:
     others: Callable[[], Sequence[Result]]
     directory: Path
 
-    def run(self, number: int, point: Point) -> Result:
+    def run(self, number: int, point: SearchPoint) -> Result:
         """Make and measure one point. One that cannot be made, or cannot meet the budget, is a result as well.
 
         Raises:
@@ -80,13 +80,13 @@ class Trials:
         """Where a trial's bundle lies."""
         return self.directory / f"{number:04}"
 
-    def recipe(self, point: Point) -> Recipe:
+    def recipe(self, point: SearchPoint) -> Recipe:
         """The recipe of a point, as a trial makes it: trained for a third of the epochs."""
         recipe = self.space.recipe(self.baseline.base, point)
         epochs = recipe.training.epochs
         return replace(recipe, training=replace(recipe.training, epochs=min(epochs, max(1, epochs // 3))))
 
-    def _export(self, number: int, point: Point, watch: TrialWatch) -> Bundle:
+    def _export(self, number: int, point: SearchPoint, watch: TrialWatch) -> Bundle:
         one = self.baseline
         recipe, place = self.recipe(point), self.bundle(number)
         with tempfile.TemporaryDirectory(prefix="edgepress-trial-") as scratch:
@@ -105,7 +105,7 @@ class Trials:
                 watch_candidate=watch.candidate,
             )
 
-    def _timed(self, bundle: Bundle, point: Point, result: Result) -> Result:
+    def _timed(self, bundle: Bundle, point: SearchPoint, result: Result) -> Result:
         """The result with latencies, of engine and FP32 engine in turn, on one inference."""
         engine = bundle.engine
         assert engine is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...backends.base import Engine, Session
 from ...backends.places import Place
-from ...profiles.device.target import Precision
+from ...profiles.device.precision import PrecisionName
 from .memo import Memo
 
 
@@ -17,7 +17,7 @@ class OpenSessions(ExitStack):
 
     def __init__(self) -> None:
         super().__init__()
-        self._open: dict[tuple[str, Path, Precision], Session] = {}
+        self._open: dict[tuple[str, Path, PrecisionName], Session] = {}
 
     def get(self, place: Place, engine: Engine, threads: int) -> Session:
         """The session of an engine at a place, opened at the first call."""

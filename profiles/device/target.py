@@ -11,23 +11,23 @@ import re
 import sys
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, model_validator
+from pydantic import ConfigDict, model_validator
 from pydantic_core import ArgsKwargs
 
 from ...errors import InputError
 from ..registry import unknown_name
+from .files import read, stems, validate
 from .grid import Grid
+from .precision import PrecisionName, load_precision
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-Precision = Literal["int8", "fp16", "bf16", "fp32"]
 Option = str | int | bool | list[str]
 T = TypeVar("T")
 
@@ -142,7 +142,7 @@ class Toolchain:
     name: str
     opset: int
     versions: dict[str, str]
-    build_flags: dict[Precision, tuple[str, ...]] = field(default_factory=dict)
+    build_flags: dict[PrecisionName, tuple[str, ...]] = field(default_factory=dict)
     stand_in: str | None = None
     source: str
 
@@ -170,7 +170,7 @@ class Target:
     title: str
     arch: Literal["x86_64", "aarch64", "any"]
     backend: str
-    precisions: tuple[Precision, ...]
+    precisions: tuple[PrecisionName, ...]
     toolchain: Toolchain
     scheme: Scheme | None = None
     aliases: tuple[str, ...] = ()
@@ -186,17 +186,39 @@ class Target:
         """The ONNX opset this target is given."""
         return self.toolchain.opset
 
+    def making(self, precision: PrecisionName) -> Target:
+        """The target with the scheme that makes a precision, whose own grid of weights replaces the scheme's."""
+        made = load_precision(precision)
+        if self.scheme is None or made.weights is None or made.scheme_grid:
+            return self
+        return replace(self, scheme=replace(self.scheme, weight=made.weights))
+
+    @property
+    def integers(self) -> tuple[PrecisionName, ...]:
+        """The precisions that its scheme makes, best first."""
+        return tuple(name for name in self.precisions if load_precision(name).integer)
+
+    @property
+    def floats(self) -> tuple[PrecisionName, ...]:
+        """The precisions that need no scheme, best first."""
+        return tuple(name for name in self.precisions if not load_precision(name).integer)
+
+    @property
+    def halves(self) -> tuple[PrecisionName, ...]:
+        """The floats that are less exact than FP32, best first."""
+        return tuple(name for name in self.floats if not load_precision(name).exact)
+
 
 @cache
 def target_names() -> tuple[str, ...]:
     """Names of the built-in targets, sorted."""
-    return _stems("targets")
+    return stems("targets")
 
 
 @cache
 def target_aliases() -> dict[str, str]:
     """Alias to name, over the built-in targets."""
-    return {alias: name for name in target_names() for alias in _read("targets", name).get("aliases", ())}
+    return {alias: name for name in target_names() for alias in read("targets", name).get("aliases", ())}
 
 
 def load_target(name: str) -> Target:
@@ -215,13 +237,13 @@ def load_target(name: str) -> Target:
         known = target_aliases().get(base, base)
         if known not in target_names():
             raise InputError(unknown_name("target", base, (*target_names(), *target_aliases())))
-        target = _target(_read("targets", known), origin=known)
+        target = _target(read("targets", known), origin=known)
     return target if toolchain is None else replace(target, toolchain=_toolchain(toolchain))
 
 
 def target_from_data(data: dict[str, Any]) -> Target:
     """The target that a bundle's manifest carries, whole, with scheme and toolchain inside."""
-    return _checked(_validate(Target, data, "the manifest's target"), "the manifest's target")
+    return _checked(validate(Target, data, "the manifest's target"), "the manifest's target")
 
 
 def _split(name: str) -> tuple[str, str | None]:
@@ -240,8 +262,8 @@ def _target(data: dict[str, Any], origin: str, beside: Path | None = None) -> Ta
         name = data.get(key)
         if isinstance(name, str):
             path = beside / name if beside is not None and name.endswith(".toml") else None
-            data[key] = _named(kind, f"{key}s", key, name) if path is None else _validate(kind, _parse(path), name)
-    return _checked(_validate(Target, data, origin), origin)
+            data[key] = _named(kind, f"{key}s", key, name) if path is None else validate(kind, _parse(path), name)
+    return _checked(validate(Target, data, origin), origin)
 
 
 def _checked(target: Target, origin: str) -> Target:
@@ -253,7 +275,7 @@ def _checked(target: Target, origin: str) -> Target:
         raise InputError(f"Target {origin}: `fastest` is {target.fastest.value!r}, which is none of its `precisions`.")
     if target.channel_multiple < 1:
         raise InputError(f"{origin}: `channel_multiple` is {target.channel_multiple}; expected 1 or more.")
-    if ("int8" in target.precisions) != (target.scheme is not None):
+    if bool(target.integers) != (target.scheme is not None):
         raise InputError(f"Target {origin}: int8 and `scheme` go together; give both or neither.")
     if target.scheme is not None and target.scheme.opset > target.opset:
         grids = f"{target.scheme.activation}, {target.scheme.weight}"
@@ -269,18 +291,9 @@ def _toolchain(name: str) -> Toolchain:
 
 
 def _named(kind: type[T], folder: str, noun: str, name: str) -> T:
-    if name not in _stems(folder):
-        raise InputError(unknown_name(noun, name, _stems(folder)))
-    return _validate(kind, _read(folder, name), name)
-
-
-def _stems(folder: str) -> tuple[str, ...]:
-    files = resources.files(__package__).joinpath(folder).iterdir()
-    return tuple(sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml")))
-
-
-def _read(folder: str, name: str) -> dict[str, Any]:
-    return tomllib.loads(resources.files(__package__).joinpath(folder, f"{name}.toml").read_text(encoding="utf-8"))
+    if name not in stems(folder):
+        raise InputError(unknown_name(noun, name, stems(folder)))
+    return validate(kind, read(folder, name), name)
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -290,18 +303,3 @@ def _parse(path: Path) -> dict[str, Any]:
         raise InputError(f"Target file {path} cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"Target file {path} is not TOML: {error}.") from error
-
-
-def _validate(kind: type[T], data: dict[str, Any], origin: str) -> T:
-    try:
-        return TypeAdapter(kind).validate_python(data)
-    except ValidationError as error:
-        # A misspelt key is reported before the missing one that it leaves behind.
-        first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
-        where = ".".join(str(part) for part in first["loc"])
-        reason = (
-            "unknown key"
-            if first["type"] == "unexpected_keyword_argument"
-            else first["msg"].removeprefix("Value error, ")
-        )
-        raise InputError(f"{origin}: `{where}`: {reason}.", hint="Compare with `edgepress targets NAME`.") from error

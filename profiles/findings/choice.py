@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..device.target import Precision
+from ..device.precision import PrecisionName, most_exact_first
 from ..timing.measurement import Measurement, Ratio, speedup
 from ..timing.significance import claimed, undecided
-
-# The more exact first. fp16 has 11 bits of mantissa, bf16 8.
-EXACT: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +27,12 @@ class Contender:
         faster: how many times faster than that one it is.
     """
 
-    precision: Precision
+    precision: PrecisionName
     accuracy: str
     kept: bool
     size: int | None = None
     p50: float | None = None
-    against: Precision | None = None
+    against: PrecisionName | None = None
     faster: Ratio | None = None
 
 
@@ -50,7 +47,7 @@ class Choice:
         contenders: those that were looked at, the more exact first.
     """
 
-    shipped: Precision
+    shipped: PrecisionName
     forced: bool
     measured: bool
     because: str
@@ -67,21 +64,21 @@ class Choice:
 class Compared:
     """A precision against the best of the more exact ones."""
 
-    against: Precision
+    against: PrecisionName
     ratio: Ratio
 
 
 def fastest(
-    found: Mapping[Precision, Measurement], kept: Sequence[Precision]
-) -> tuple[Precision, dict[Precision, Compared]]:
+    found: Mapping[PrecisionName, Measurement], kept: Sequence[PrecisionName]
+) -> tuple[PrecisionName, dict[PrecisionName, Compared]]:
     """The precision to ship, and what each was compared with.
 
     Args:
         found: measurements, taken in one run.
         kept: those that keep the accuracy, at least one; all of them were measured.
     """
-    best, *others = sorted(kept, key=EXACT.index)
-    compared: dict[Precision, Compared] = {}
+    best, *others = most_exact_first(kept)
+    compared: dict[PrecisionName, Compared] = {}
     for one in others:
         compared[one] = Compared(against=best, ratio=speedup(found[best], found[one]))
         if claimed(compared[one].ratio):
@@ -94,7 +91,7 @@ def smaller(size: int | None, than: int | None) -> str:
     return f"{than / size:.1f}x smaller" if size and than and than > 1.05 * size else ""
 
 
-def said(one: Compared, precision: Precision) -> str:
+def said(one: Compared, precision: PrecisionName) -> str:
     """How the two compare, a clause."""
     if claimed(one.ratio):
         return f"{precision} is {one.ratio} as fast as {one.against}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 Value = str | int
-Point = Mapping[str, Value]
+SearchPoint = Mapping[str, Value]
 
 # A value in words, and the value that goes without saying.
 WORDS: Mapping[str, tuple[str, Value | None]] = {
@@ -17,7 +17,7 @@ WORDS: Mapping[str, tuple[str, Value | None]] = {
 }
 
 
-def in_words(point: Point) -> str:
+def in_words(point: SearchPoint) -> str:
     """A point for people: `int8, 2 threads, 40 % pruned`."""
     said = [text.format(point[name]) for name, (text, plain) in WORDS.items() if point.get(name, plain) != plain]
     return ", ".join(said).replace(" 1 threads", " 1 thread").replace(" 1 layers", " 1 layer")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from ..device.precision import load_precision, precisions
 from ..findings.report import Report, megabytes, rows
 from ..timing.measurement import Latency
 from .accuracy import by_layer_blocks, parity_blocks, sensitivity_blocks
@@ -16,7 +17,6 @@ from .text import sentence
 from .trials import choice_blocks, search_blocks
 from .verdicts import headline, overall, tiles
 
-NAMES = {"fp32": "FP32", "torch": "PyTorch"}
 ABSENT = "Nobody has measured this, so that there is nothing to draw. "
 
 
@@ -44,7 +44,7 @@ def _sections(found: BundleFindings) -> Iterator[Section]:
         yield Section(title="What was tried", blocks=tried)
     yield from _made_smaller(report)
     yield Section(title="Size and time by layer", blocks=tuple(_layers(report)))
-    if report.precision == "int8" or report.coverage is not None:
+    if load_precision(report.precision).integer or report.coverage is not None:
         yield Section(title="int8 coverage", blocks=tuple(_coverage(report)))
     yield Section(title="Parity and sensitivity", blocks=tuple(_accuracy(report)))
     yield Section(title="Evidence", blocks=(evidence_table(report.evidence), evidence_words(report.evidence)))
@@ -68,12 +68,13 @@ def arms(found: BundleFindings) -> tuple[TimedArm, ...]:
 
 
 def _name(arm: str, report: Report) -> str:
-    return f"shipped, {report.precision}" if arm == "engine" else NAMES.get(arm, arm)
+    titles = {"torch": "PyTorch", **{precision.name: precision.title for precision in precisions()}}
+    return f"shipped, {report.precision}" if arm == "engine" else titles.get(arm, arm)
 
 
 def _latency(found: BundleFindings) -> Iterator[Block]:
     if not found.report.latency:
-        yield Sentences(items=(ABSENT + found.report.missing.get("latency", ""),), points=False)
+        yield Sentences(items=(ABSENT + found.report.why_no("latency"),), points=False)
         return
     yield from latency_blocks(arms(found))
     if not found.samples:
@@ -108,7 +109,7 @@ def _layers(report: Report) -> Iterator[Block]:
 
 
 def _coverage(report: Report) -> Iterator[Block]:
-    why = report.missing.get("coverage", "int8 coverage was not read.")
+    why = report.why_no("coverage", "int8 coverage was not read.")
     yield from coverage_blocks(report.coverage, report.left_float, why)
 
 
@@ -118,7 +119,7 @@ def _accuracy(report: Report) -> Iterator[Block]:
         yield from by_layer_blocks(report.by_layer)
     if report.sensitivity is not None:
         yield from sensitivity_blocks(report.sensitivity)
-    elif report.precision == "int8":
+    elif load_precision(report.precision).integer:
         text = "What each layer does alone was not examined, as nothing was asked of int8: `--max-drop`, `--min-sqnr`."
         yield Sentences(items=(text,), points=False)
     if report.task is not None:
@@ -148,7 +149,7 @@ def _again(report: Report) -> Iterator[Block]:
 
 
 def _not_done(report: Report) -> Sentences:
-    said = tuple(map(sentence, report.missing.values()))
+    said = tuple(sentence(gap.why) for gap in report.missing)
     claims = [one.claim for one in report.evidence if one.kind == "absent"]
     items = (*said, *(sentence(claim) for claim in claims if not any(claim in text for text in said)))
     return Sentences(items=items or ("Nothing that was asked for was left out.",), points=bool(items))

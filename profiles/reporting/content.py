@@ -81,7 +81,7 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Histograms:
+class Distribution:
     """Histograms of latencies on one logarithmic axis that holds every sample.
 
     Attributes:
@@ -123,7 +123,7 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScatterPoint:
+class Point:
     """Something that was tried.
 
     Attributes:
@@ -149,7 +149,7 @@ class Scatter:
     says: str
     across: str
     up: str
-    points: tuple[ScatterPoint, ...]
+    points: tuple[Point, ...]
     limits: Mapping[str, tuple[Literal["across", "up"], float]] = field(default_factory=dict)
 
 
@@ -213,7 +213,7 @@ class Trend:
     groups: Mapping[str, Hue] = field(default_factory=dict)
 
 
-Plot = Histograms | Course | Scatter | Bars | Trend
+Plot = Distribution | Course | Scatter | Bars | Trend
 Block = Sentences | Command | Table | Plot
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..findings.report import SHOWN, latency_text, percentile
 from ..timing.measurement import Latency, Measurement
-from .content import Block, Course, Histogram, Histograms, Hue, Line, Table
+from .content import Block, Course, Distribution, Histogram, Hue, Line, Table
 from .text import counted, milliseconds
 
 BINS = 72
@@ -68,7 +68,7 @@ def _waited(found: Latency) -> str:
     return "" if waited is None else f"{waited:.1%} of their time"
 
 
-def distribution(kept: Kept) -> Histograms:
+def distribution(kept: Kept) -> Distribution:
     """Histograms in bins of equal ratio, over the range of all samples."""
     data = [(arm, np.asarray(found.samples) / 1e6) for arm, found in kept]
     low, high = min(float(d.min()) for _, d in data), max(float(d.max()) for _, d in data)
@@ -85,7 +85,7 @@ def distribution(kept: Kept) -> Histograms:
     )
     each = (f"{arm.name}: half of {counted(len(d), 'sample')} within {milliseconds(arm.latency.p50)}, "
             f"the largest {milliseconds(float(d.max()))}" for arm, d in data)  # fmt: skip
-    return Histograms(
+    return Distribution(
         title="Distribution of latencies", says=f"Every sample on a logarithmic axis. {'; '.join(each)}.", arms=arms
     )
 

@@ -9,7 +9,7 @@ from .content import (
     Block,
     Command,
     Course,
-    Histograms,
+    Distribution,
     Page,
     Part,
     Plot,
@@ -68,7 +68,7 @@ def _block(block: Block) -> Iterator[str]:
 def figures(plot: Plot) -> Table:
     """What a plot draws, in figures: what is read where nothing can be drawn."""
     match plot:
-        case Histograms():
+        case Distribution():
             rows = tuple(
                 (arm.name, *(_mark(arm.marks.get(p)) for p in ("p50", "p90", "p95", "p99"))) for arm in plot.arms
             )

@@ -8,7 +8,7 @@ from typing import Literal
 from ..findings.choice import Choice
 from ..findings.report import latency_text, megabytes
 from ..timing.measurement import Latency
-from .content import Block, Scatter, ScatterPoint, Sentences, Table
+from .content import Block, Point, Scatter, Sentences, Table
 from .reportable import Search, Tried
 
 
@@ -28,7 +28,7 @@ def choice_blocks(choice: Choice, latency: Mapping[str, Latency]) -> Iterator[Bl
     head = ("precision", "", "latency p50", "compared", "engine", "accuracy")
     yield Table(title="Precisions", head=head, rows=tuple(rows), numbers=(2, 4))
     points = tuple(
-        ScatterPoint(name=one.precision, across=_interval(latency[one.precision]), up=one.size / 1e6, named=True,
+        Point(name=one.precision, across=_interval(latency[one.precision]), up=one.size / 1e6, named=True,
               chosen=one.precision == choice.shipped, front=True)
         for one in choice.contenders if one.size is not None and latency.get(one.precision, None) is not None
     )  # fmt: skip
@@ -41,14 +41,14 @@ def _interval(found: Latency) -> tuple[float, float, float]:
     return (p50, p50, p50) if interval is None else (p50, interval.low, interval.high)
 
 
-def _front(points: tuple[ScatterPoint, ...]) -> tuple[ScatterPoint, ...]:
+def _front(points: tuple[Point, ...]) -> tuple[Point, ...]:
     """The points, of which those are marked that no other one beats in both."""
 
-    def beaten(one: ScatterPoint) -> bool:
+    def beaten(one: Point) -> bool:
         return any(o.across[0] <= one.across[0] and o.up <= one.up and o is not one for o in points)
 
     return tuple(
-        ScatterPoint(name=p.name, across=p.across, up=p.up, named=p.named, chosen=p.chosen, front=not beaten(p))
+        Point(name=p.name, across=p.across, up=p.up, named=p.named, chosen=p.chosen, front=not beaten(p))
         for p in points
     )
 
@@ -88,7 +88,7 @@ def _row(one: Tried) -> tuple[str, ...]:
     )
 
 
-def _point(one: Tried, timed: bool) -> ScatterPoint | None:
+def _point(one: Tried, timed: bool) -> Point | None:
     if one.early or one.size is None:
         return None
     if timed and one.latency is not None:
@@ -97,12 +97,12 @@ def _point(one: Tried, timed: bool) -> ScatterPoint | None:
         across = (one.quality, one.quality, one.quality)
     else:
         return None
-    return ScatterPoint(name=one.name, across=across, up=one.size / 1e6, front=one.front, chosen=one.chosen)
+    return Point(name=one.name, across=across, up=one.size / 1e6, front=one.front, chosen=one.chosen)
 
 
 def _scatter(
     title: str,
-    points: tuple[ScatterPoint, ...],
+    points: tuple[Point, ...],
     limits: Mapping[str, tuple[Literal["across", "up"], float]],
     across: str,
 ) -> Scatter:

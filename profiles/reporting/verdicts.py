@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..budget.verdict import Verdict
+from ..device.precision import load_precision
 from ..findings.parity import worst
 from ..findings.report import Report, latency_text, megabytes
 from .content import Tile, Tone
@@ -64,7 +65,7 @@ def _correctness(report: Report) -> Tile:
 def _accuracy(report: Report) -> Tile:
     limits = tuple(_limits(report, "accuracy", "drop"))
     if report.task is None:
-        why = report.missing.get("task", "the model file has no evaluate()")
+        why = report.why_no("task", "the model file has no evaluate()")
         return _judged(
             Tile(topic="Accuracy", status="absent", label="not measured", found="no metric", details=(why,)), limits
         )
@@ -99,12 +100,14 @@ def _size(report: Report) -> Tile:
 def _latency(report: Report) -> Tile:
     limits = tuple(_limits(report, "latency", "speedup"))
     if "engine" not in report.latency:
-        why = report.missing.get("latency", "Latency was not measured.")
+        why = report.why_no("latency", "Latency was not measured.")
         return _judged(
             Tile(topic="Latency", status="absent", label="not measured", found="no figure", details=(why,)), limits
         )
     found = report.latency["engine"]
-    ratio = "" if report.faster is None or report.precision == "fp32" else f"{report.faster} as fast as FP32"
+    ratio = (
+        "" if report.faster is None or load_precision(report.precision).exact else f"{report.faster} as fast as FP32"
+    )
     shape = f"median, 95 % interval; {report.latency_shape}"
     tile = Tile(
         topic="Latency",

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgepress.backends.base import AxisRange, Graph, TensorSpec
 from edgepress.profiles.device.grid import Grid
-from edgepress.profiles.device.target import Option, Precision, Scheme, Target, Toolchain
+from edgepress.profiles.device.precision import PrecisionName
+from edgepress.profiles.device.target import Option, Scheme, Target, Toolchain
 
 SCHEME = Scheme(
     name="tensorrt",
@@ -24,7 +25,7 @@ SCHEME = Scheme(
     residual="skip",
     source="test",
 )
-WEAK: dict[Precision, tuple[str, ...]] = {"int8": ("--int8", "--fp16"), "fp16": ("--fp16",)}
+WEAK: dict[PrecisionName, tuple[str, ...]] = {"int8": ("--int8", "--fp16"), "fp16": ("--fp16",)}
 RANGES = {"batch": AxisRange(smallest=1, usual=2, largest=8)}
 SHAPE = ("batch", 8, 16, 16)
 
@@ -32,7 +33,7 @@ SHAPE = ("batch", 8, 16, 16)
 def jetson(
     toolchain: str = "jetpack-6.2",
     version: str = "10.3",
-    flags: Mapping[Precision, tuple[str, ...]] | None = None,
+    flags: Mapping[PrecisionName, tuple[str, ...]] | None = None,
     options: dict[str, Option] | None = None,
 ) -> Target:
     tools = Toolchain(

@@ -17,7 +17,7 @@ from edgepress.backends._cuda import missing
 from edgepress.backends.base import Availability, AxisRange, TensorSpec
 from edgepress.backends.tensorrt import TensorRt, TensorRtRtx
 from edgepress.errors import InputError, UnservedError
-from edgepress.profiles.device.target import Precision
+from edgepress.profiles.device.precision import PrecisionName
 
 from ._tensorrt import WEAK, Net, jetson, residual
 
@@ -103,7 +103,7 @@ def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
 @needs_rtx
 @pytest.mark.parametrize("capability", ["8.0", "8.6", "8.9", "12.0"])
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_builds_a_plan_for_each_gpu(tmp_path: Path, capability: str, precision: Precision) -> None:
+def test_builds_a_plan_for_each_gpu(tmp_path: Path, capability: str, precision: PrecisionName) -> None:
     graph = residual(tmp_path / "m.onnx", precision == "int8")
     (out := tmp_path / "engine").mkdir()
     engine = TensorRtRtx().compile(graph, jetson(options={"compute_capabilities": [capability]}), out, precision)
@@ -264,7 +264,7 @@ def test_a_module_that_is_not_there(
 
 @needs_rtx
 @pytest.mark.parametrize(("precision", "tf32"), [("fp32", False), ("int8", True)])
-def test_fp32_means_fp32_and_the_inspector_can_tell(tmp_path: Path, precision: Precision, tf32: bool) -> None:
+def test_fp32_means_fp32_and_the_inspector_can_tell(tmp_path: Path, precision: PrecisionName, tf32: bool) -> None:
     import tensorrt_rtx as trt
 
     graph = residual(tmp_path / "m.onnx", precision == "int8")

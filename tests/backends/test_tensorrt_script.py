@@ -11,11 +11,11 @@ import pytest
 from edgepress.backends.base import AxisRange, Graph, TensorSpec
 from edgepress.backends.tensorrt import TensorRt, TensorRtRtx
 from edgepress.errors import InputError
-from edgepress.profiles.device.target import Precision
+from edgepress.profiles.device.precision import PrecisionName
 
 from ._tensorrt import RANGES, WEAK, jetson
 
-STRONG: dict[Precision, tuple[str, ...]] = {"int8": ("--stronglyTyped",), "fp16": ("--stronglyTyped",)}
+STRONG: dict[PrecisionName, tuple[str, ...]] = {"int8": ("--stronglyTyped",), "fp16": ("--stronglyTyped",)}
 TOOLCHAINS = {
     "jetpack-4.6": jetson("jetpack-4.6", "8.0.1", WEAK),
     "jetpack-5.1": jetson("jetpack-5.1", "8.5.2", WEAK),
@@ -38,7 +38,7 @@ DYNAMIC = Graph(
 )
 
 
-def script(toolchain: str, precision: Precision = "int8", graph: Graph = DYNAMIC) -> str:
+def script(toolchain: str, precision: PrecisionName = "int8", graph: Graph = DYNAMIC) -> str:
     files = TensorRt().recipe_files(graph, TOOLCHAINS[toolchain], precision)
     assert list(files) == ["build.sh"]
     return files["build.sh"]
@@ -98,7 +98,7 @@ def test_flags_follow_the_toolchain(toolchain: str, has: list[str], lacks: list[
 @pytest.mark.parametrize("shell", ["bash", "sh"])
 @pytest.mark.parametrize("toolchain", list(TOOLCHAINS))
 @pytest.mark.parametrize("precision", ["int8", "fp16", "fp32"])
-def test_the_script_is_valid_shell(tmp_path: Path, shell: str, toolchain: str, precision: Precision) -> None:
+def test_the_script_is_valid_shell(tmp_path: Path, shell: str, toolchain: str, precision: PrecisionName) -> None:
     (tmp_path / "build.sh").write_text(script(toolchain, precision))
     subprocess.run([shell, "-n", "build.sh"], cwd=tmp_path, check=True)
 

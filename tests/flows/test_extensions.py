@@ -53,6 +53,7 @@ def package(tmp_path: Path) -> dict[str, str]:
     (metadata / "entry_points.txt").write_text(
         "[edgepress.range_methods]\nthree-rms = another_range:deviations\n"
         "[edgepress.lifts]\nclip = another_lift:lift\nbroken = another_gone:lift\n"
+        "[edgepress.importances]\nlargest = another_gone:score\n"
     )
     return {"PYTHONPATH": os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))}
 
@@ -84,9 +85,46 @@ def test_the_command_line_offers_them_and_a_broken_one_says_so_when_asked_for(
     offered = command("export", "--help", cwd=tmp_path, env=package).out
     assert "[auto|min-max|percentile|entropy|mse|three-rms]" in offered
     assert "[equalize|smooth|broken|clip|correct-bias]" in offered
+    assert "[auto|magnitude|taylor|batchnorm|largest]" in offered
     words = ("export", small, "-t", "server-cpu", "--precision", "int8", "--no-measure")
     command(*words, "--lift", "broken", cwd=tmp_path, env=package).failed(
         5, "Lift 'broken' (another_gone:lift) does not import"
     )
     unknown = command(*words, "--lift", "broken", cwd=tmp_path)
     assert (unknown.code, "'broken' is not one of 'equalize'" in unknown.err) == (2, True)
+
+
+FOUR = """
+name = "four"
+title = "Weights in 4 bits, activations in 16"
+arch = "any"
+backend = "onnxruntime"
+precisions = ["int8", "fp32"]
+
+[toolchain]
+name = "own"
+opset = 21
+versions = { onnxruntime = "1.20" }
+source = "a test"
+
+[scheme]
+name = "own"
+activation = { bits = 16, signed = false, symmetric = false }
+weight = { bits = 4, signed = true, symmetric = true, granularity = "block", block = 32 }
+weight_storage = "integer"
+bias = "float"
+weighted = ["Conv", "Gemm", "MatMul"]
+residual = "none"
+source = "a test"
+"""
+
+
+def test_other_grids_are_data_of_a_users_target(command: Callable[..., Ran], small: Path, tmp_path: Path) -> None:
+    (tmp_path / "four.toml").write_text(FOUR)
+    words = ("export", small, "-t", "four.toml", "--precision", "int8", "--no-measure", "-o", "dist")
+    ran = command(*words, cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    (bundle,) = (path for path in (tmp_path / "dist").iterdir() if path.is_dir())
+    kinds = {tensor.data_type for tensor in onnx.load(bundle / "model.onnx").graph.initializer}
+    assert {onnx.TensorProto.INT4, onnx.TensorProto.UINT16} <= kinds
+    assert command("verify", bundle, cwd=tmp_path).code == 0

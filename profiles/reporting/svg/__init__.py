@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..content import Bars, Course, Histograms, Plot, Trend
+from ..content import Bars, Course, Distribution, Plot, Trend
 from .bars import bars
 from .canvas import Drawing
 from .course import course
@@ -22,7 +22,7 @@ def draw(plot: Plot, name: str) -> str:
 
 def _drawing(plot: Plot) -> Drawing:
     match plot:
-        case Histograms():
+        case Distribution():
             return distribution(plot)
         case Course():
             return course(plot)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ..content import Histogram, Histograms
+from ..content import Distribution, Histogram
 from .canvas import WIDTH, Drawing, Scale, x_axis
 
 ROW, LABEL, FOOT = 60.0, 24.0, 36.0
 MARKED = ("p50", "p90")
 
 
-def distribution(plot: Histograms) -> Drawing:
+def distribution(plot: Distribution) -> Drawing:
     """A row for each arm; a line at the median, a dashed one at p90, a bar for the median's interval."""
     drawing = Drawing(height=(ROW + LABEL) * len(plot.arms) + FOOT)
     edges = plot.arms[0].edges

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..content import Scatter, ScatterPoint
+from ..content import Point, Scatter
 from .canvas import CHARACTER, WIDTH, Drawing, Scale, cut, x_axis, y_axis
 
 FAR = 8.0  # times, beyond which an axis is logarithmic
@@ -59,7 +59,7 @@ def _limit(drawing: Drawing, name: str, axis: str, at: float) -> None:
         drawing.text(RIGHT, at - 3, name, "tick halo", "end")
 
 
-def _point(drawing: Drawing, point: ScatterPoint, low: float, x: float, high: float, y: float) -> None:
+def _point(drawing: Drawing, point: Point, low: float, x: float, high: float, y: float) -> None:
     css = "first" if point.front else "quiet"
     if point.front and high - low > 1:
         drawing.line(low, y, high, y, "whisker")
@@ -68,7 +68,7 @@ def _point(drawing: Drawing, point: ScatterPoint, low: float, x: float, high: fl
     drawing.add("circle", cx=x, cy=y, r=4 if point.front else 3, css=f"dot {css}")
 
 
-def _name(drawing: Drawing, point: ScatterPoint, x: float, y: float) -> None:
+def _name(drawing: Drawing, point: Point, x: float, y: float) -> None:
     left = x > (LEFT + RIGHT) / 2
     room = (x - LEFT if left else RIGHT - x) - 14
     text = cut(point.name, room)

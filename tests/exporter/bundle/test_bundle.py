@@ -19,7 +19,7 @@ from edgepress.exporter.bundle.manifest import (
     Bundle,
     EngineEntry,
     Manifest,
-    Measured,
+    MeasuredEntry,
     ModelEntry,
     check_files,
     hash_files,
@@ -56,7 +56,7 @@ def filled(path: Path, **changes: Any) -> Bundle:
         axes={"batch": AxisRange(smallest=1, usual=2, largest=32)},
     )
     files, measured_files = hash_files(path)
-    evidence = Evidence(claim="It ran", kind="measured", tool="a tool 1.0", machine="a machine")
+    evidence = Evidence(about="engine", claim="It ran", kind="measured", tool="a tool 1.0", machine="a machine")
     fields: dict[str, Any] = {
         "model": model,
         "target": load_target("cpu"),
@@ -65,7 +65,7 @@ def filled(path: Path, **changes: Any) -> Bundle:
         "minimum_sqnr_db": 19.5,
         "files": files,
         "tools": {"numpy": "2"},
-        "measured": Measured(date="now", evidence=(evidence,), metrics={}, environment={}, files=measured_files),
+        "measured": MeasuredEntry(date="now", evidence=(evidence,), metrics={}, environment={}, files=measured_files),
     }
     write_manifest(path, Manifest(**{**fields, **changes}))
     return load_bundle(path)

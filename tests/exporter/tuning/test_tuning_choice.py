@@ -18,14 +18,14 @@ from edgepress.exporter.tuning.show import plot, table
 from edgepress.exporter.tuning.space import KEPT, space_of
 from edgepress.profiles.budget.budget import Budget
 from edgepress.profiles.device.target import load_target
-from edgepress.profiles.findings.point import Point, in_words
+from edgepress.profiles.findings.point import SearchPoint, in_words
 from edgepress.profiles.timing.measurement import Interval, Ratio
 
 BUDGET = Budget.parse({"latency_p50": "1ms", "size": "1kB", "accuracy_drop": "1%"})
 
 
 def result(
-    number: int, ms: float, size: int, metric: float, *, reference: float = 2.0, point: Point | None = None
+    number: int, ms: float, size: int, metric: float, *, reference: float = 2.0, point: SearchPoint | None = None
 ) -> Result:
     return Result(
         number=number,

@@ -15,7 +15,7 @@ from edgepress.errors import InputError
 from edgepress.exporter.tuning import owner, storage
 from edgepress.exporter.tuning.claims import key_of
 from edgepress.exporter.tuning.result import Result
-from edgepress.exporter.tuning.space import Dimension, Point, Space
+from edgepress.exporter.tuning.space import Dimension, SearchPoint, Space
 from edgepress.exporter.tuning.study import ATTEMPTS, Study, open_study
 
 # A process that works on the study until nothing is left; what it begins and finishes goes into files.
@@ -33,16 +33,16 @@ while study.run(SPACE, tried(directory, pause), lambda result: result.values(tim
 """
 
 
-def _dimension(name: str, *values: str | int, int8: bool = False) -> Dimension:
-    return Dimension(name=name, values=values, int8=int8, apply=lambda recipe, value: recipe)
+def _dimension(name: str, *values: str | int, integer: bool = False) -> Dimension:
+    return Dimension(name=name, values=values, integer=integer, apply=lambda recipe, value: recipe)
 
 
 SPACE = Space(
     dimensions=(
         _dimension("precision", "int8", "fp32"),
         _dimension("threads", 2, 1),
-        _dimension("ranges", "auto", "mse", int8=True),
-        _dimension("kept", 0, 1, int8=True),
+        _dimension("ranges", "auto", "mse", integer=True),
+        _dimension("kept", 0, 1, integer=True),
     )
 )
 POINTS = [key_of(point) for point in SPACE.points()]
@@ -52,10 +52,10 @@ def opened(path: Path | str, *, identity: str = "m", name: str = "m-cpu") -> Stu
     return open_study(str(path), name, {"model": identity, "target": "t"}, objectives=2, seed=0)
 
 
-def tried(directory: Path, pause: float) -> Callable[[int, Point], Result]:
+def tried(directory: Path, pause: float) -> Callable[[int, SearchPoint], Result]:
     """An objective that tells the files when it begins and when it is done."""
 
-    def objective(number: int, point: Point) -> Result:
+    def objective(number: int, point: SearchPoint) -> Result:
         _append(directory / "begun", f"{number} {key_of(point)}")
         time.sleep(pause)
         _append(directory / "done", f"{number} {key_of(point)}")
@@ -169,11 +169,11 @@ def test_an_interrupted_point_is_tried_again_and_a_fault_is_not_hidden(tmp_path:
     study = opened(tmp_path / "study.db")
     asked: list[str] = []
 
-    def interrupted(number: int, point: Point) -> Result:
+    def interrupted(number: int, point: SearchPoint) -> Result:
         asked.append(key_of(point))
         raise KeyboardInterrupt
 
-    def broken(number: int, point: Point) -> Result:
+    def broken(number: int, point: SearchPoint) -> Result:
         raise ZeroDivisionError
 
     with pytest.raises(KeyboardInterrupt):
@@ -189,7 +189,7 @@ def test_an_interrupted_point_is_tried_again_and_a_fault_is_not_hidden(tmp_path:
 def test_points_given_up_early_are_results_and_are_not_tried_again(tmp_path: Path) -> None:
     study = opened(tmp_path / "study.db")
 
-    def early(number: int, point: Point) -> Result:
+    def early(number: int, point: SearchPoint) -> Result:
         return Result(number=number, point=point, size=3, early="too large")
 
     while study.run(SPACE, early, lambda result: result.values(timed=False)):

@@ -12,8 +12,9 @@ import jsonschema
 import pytest
 
 from edgepress.profiles.findings.files import json_text
+from edgepress.profiles.findings.gap import Gap
 from edgepress.profiles.findings.report import Report
-from edgepress.profiles.reporting.content import Bars, Course, Histograms, Page, Scatter, Table
+from edgepress.profiles.reporting.content import Bars, Course, Distribution, Page, Scatter, Table
 from edgepress.profiles.reporting.html import html
 from edgepress.profiles.reporting.markdown import figures, markdown
 from edgepress.profiles.reporting.page import document_of, json_schema, page_of
@@ -128,7 +129,7 @@ def blocks(found: BundleFindings, title: str) -> list[object]:
 
 def test_what_nobody_measured_has_no_plot_and_says_so() -> None:
     (part,) = page_of([unmeasured()], DATE).parts
-    drawn = [b for s in part.sections for b in s.blocks if isinstance(b, (Histograms, Course, Scatter))]
+    drawn = [b for s in part.sections for b in s.blocks if isinstance(b, (Distribution, Course, Scatter))]
     assert drawn == []
     text = markdown(page_of([unmeasured()], DATE))
     assert "Nobody has measured this" in text
@@ -170,7 +171,7 @@ def test_a_percentile_is_there_only_if_the_samples_carry_it() -> None:
 
 def test_plots_hold_every_sample_and_every_round() -> None:
     found = blocks(measured(), "Latency")
-    (distribution,) = [b for b in found if isinstance(b, Histograms)]
+    (distribution,) = [b for b in found if isinstance(b, Distribution)]
     (course,) = [b for b in found if isinstance(b, Course)]
     for arm, line, taken in zip(distribution.arms, course.lines, samples().values(), strict=True):
         assert sum(arm.counts) == len(taken.samples)
@@ -258,7 +259,8 @@ def test_names_from_outside_cannot_become_markup() -> None:
     noise = replace(report.sensitivity.layers[0], layer=hostile)
     report = replace(
         report, model=hostile, command=hostile, layers=(replace(report.layers[0], name=hostile),), notes=(hostile,),
-        missing={"x": hostile}, sensitivity=replace(report.sensitivity, layers=(noise,)),
+        missing=(Gap(about="other", subject="x", why=hostile),),
+        sensitivity=replace(report.sensitivity, layers=(noise,)),
     )  # fmt: skip
     page = page_of([BundleFindings(name=hostile, report=report, samples=samples(), search=measured().search)], DATE)
     assert "<script" not in html(page)

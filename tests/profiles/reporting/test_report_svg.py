@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepress.profiles.reporting.content import Bar, Bars, Histograms, Scatter, ScatterPoint
+from edgepress.profiles.reporting.content import Bar, Bars, Distribution, Point, Scatter
 from edgepress.profiles.reporting.page import page_of
 from edgepress.profiles.reporting.svg import draw
 from edgepress.profiles.reporting.svg.canvas import WIDTH, Scale, cut, nice_end, tick_text
@@ -71,7 +71,7 @@ def test_an_axis_ends_at_a_round_value_that_holds_everything(value: float) -> No
 
 def test_equal_values_still_make_an_axis() -> None:
     assert 0 <= Scale(3.0, 3.0, 0, 100)(3.0) <= 100
-    point = ScatterPoint(name="one", across=(1.0, 1.0, 1.0), up=0.0, front=True)
+    point = Point(name="one", across=(1.0, 1.0, 1.0), up=0.0, front=True)
     plot = Scatter(title="t", says="s", across="ms", up="MB", points=(point, replace(point, name="two")))
     ElementTree.fromstring(draw(plot, "p"))
     ElementTree.fromstring(draw(Bars(title="t", says="s", bars=(Bar(name="none", value=0, text="0"),)), "p"))
@@ -101,7 +101,7 @@ def test_a_bar_is_as_long_as_its_value() -> None:
 
 
 def test_the_median_is_drawn_where_the_axis_has_it() -> None:
-    (plot,) = [p for p in plots()[:1] if isinstance(p, Histograms)]
+    (plot,) = [p for p in plots()[:1] if isinstance(p, Distribution)]
     value = plot.arms[0].marks["p50"][0]
     scale = Scale(plot.arms[0].edges[0], plot.arms[0].edges[-1], 6, WIDTH - 6, logarithmic=True)
     root = ElementTree.fromstring(draw(plot, "p"))

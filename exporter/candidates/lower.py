@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...backends.base import Graph
+from ...backends.base import Feed, Graph
 from ...calibration.statistics import Statistics
 from ...errors import InputError, VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
@@ -15,6 +15,7 @@ from ...profiles.device.target import Scheme, Target
 from ..capture.captured import Captured
 from ..graphs.files import read_graph
 from ..progress import Advance, counted
+from ..quantization.analysis.fp16_exceptions import fp16_exceptions, holds_no_product
 from ..quantization.analysis.placement import Placement
 from ..quantization.gains import Gains, worthwhile
 from ..quantization.gather import gather
@@ -26,6 +27,8 @@ from ..sources import Source
 from .candidate import Candidate
 from .samples import JudgingSamples
 
+# Operators that a sentence names; a model may have hundreds.
+NAMED = 5
 # The user's metric of an int8 graph, compiled into the directory where that can be done.
 Score = Callable[[Graph, Path], float]
 
@@ -34,19 +37,48 @@ class NothingToQuantizeError(InputError):
     """The model has nothing that can be int8."""
 
 
-def float_candidate(precision: PrecisionName, reference: Graph, recipe: Recipe, scratch: Path) -> Candidate:
+def float_candidate(
+    precision: PrecisionName, reference: Graph, recipe: Recipe, scratch: Path, feeds: Callable[[], Sequence[Feed]]
+) -> Candidate:
     """The captured graph in a float precision.
 
-    bf16 is a choice of the runtime: its graph is the FP32 one. In fp16, inputs and outputs keep their types.
+    bf16 is a choice of the runtime: its graph is the FP32 one. In fp16, inputs and outputs keep their types, and
+    operators beyond its range stay float32.
+
+    Args:
+        feeds: real inputs that show the range of every value; asked for in fp16 only.
+
+    Raises:
+        VerificationError: fp16 cannot compute any of the model's products.
     """
-    graph = reference
+    graph, notes = reference, tuple[str, ...]()
     if load_precision(precision).storage == "float16":
         path = scratch / precision / "model.onnx"
+        kept = fp16_exceptions(reference, feeds())
+        notes = _kept_float32(kept, reference)
         if not path.exists():
             path.parent.mkdir()
-            to_float16(reference.path, path)
+            to_float16(reference.path, path, kept)
         graph = read_graph(path, reference.axes)
-    return Candidate(precision=precision, graph=graph, least_db=recipe.least_golden_db(precision))
+    return Candidate(precision=precision, graph=graph, least_db=recipe.least_golden_db(precision), notes=notes)
+
+
+def _kept_float32(kept: Mapping[str, str], reference: Graph) -> tuple[str, ...]:
+    """A sentence for the report.
+
+    Raises:
+        VerificationError: nothing that is worth float16 is left.
+    """
+    if not kept:
+        return ()
+    first = "; ".join(f"{name} ({why})" for name, why in list(kept.items())[:NAMED])
+    more = f"; and {len(kept) - NAMED} more" if len(kept) > NAMED else ""
+    if holds_no_product(reference, kept):
+        raise VerificationError(
+            f"float16 cannot hold the values of this model: {first}{more}.",
+            hint="Export with --precision fp32 or bf16, or scale the model's values down.",
+        )
+    return (f"{len(kept)} operators stay float32, since float16 cannot hold their values: {first}{more}.",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,7 +104,7 @@ class Maker:
         if load_precision(precision).integer:
             candidate = self._lowering(precision).candidate()
         else:
-            candidate = float_candidate(precision, reference, self.recipe, scratch)
+            candidate = float_candidate(precision, reference, self.recipe, scratch, self._real_feeds)
         sparsity = found_sparsity(candidate.graph.path) if self.recipe.sparse else None
         return replace(candidate, sparsity=sparsity, weights=weight_bytes(candidate.graph.path))
 
@@ -227,6 +227,10 @@ class Maker:
         """Where a candidate is judged: where its engine runs, else the reference."""
         place = self.workshop.place
         return place if candidate.engine is not None and not place.why_not(self.target) else Reference()
+
+    def _real_feeds(self) -> list[Feed]:
+        """Golden inputs and samples, which show the range of every value."""
+        return [*self.captured.golden.feeds, *self._samples().feeds]
 
     def _lowering(self, precision: PrecisionName) -> Lowering:
         asked = self.recipe.budget.drop is not None and self.source.evaluate is not None

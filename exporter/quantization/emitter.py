@@ -202,14 +202,6 @@ def readers_in(value: ir.Value) -> list[tuple[ir.Node, int]]:
     return [(use.node, use.idx) for use in value.uses() if use.node.graph is value.graph]
 
 
-def names_in(graph: ir.Graph) -> set[str]:
-    """All names of values in a graph and in the bodies of its nodes, where a new one would hide an old one."""
-    names = {str(value.name) for value in (*graph.inputs, *graph.initializers.values())}
-    for node in graph.all_nodes():
-        names |= {str(value.name) for value in (*node.inputs, *node.outputs) if value is not None}
-    return names
-
-
 def output_index(value: ir.Value) -> int:
     """Which of the graph's outputs a value is."""
     graph = value.graph

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # Spatial operators through which a convolutional region goes on; a reshape or a transpose ends it.
 SPATIAL = frozenset({"Add", "Concat", "MaxPool", "AveragePool", "Mul"})
+# ONNX has no integer form of them that Q/DQ around the node could stand for: their products are inside.
+RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 
 
 @dataclass(slots=True)
@@ -112,6 +114,8 @@ def place(
     for node in graph:
         if node.domain == "" and node.op_type in scheme.weighted:
             _weighted(node, scheme, exclude, placement)
+        elif node.domain == "" and node.op_type in RECURRENT:
+            placement.left[str(node.name or node.op_type)] = f"{node.op_type} has no int8 form in Q/DQ"
     for rule in (_residuals, _around):
         rule(graph, scheme, placement)
     _heads(scheme, placement, seen or {})

@@ -85,7 +85,7 @@ class CudaSession(Session):
             UnservedError: CUDA or TensorRT fails.
         """
         fit(self._specs.inputs, feed)
-        arrays = {name: np.ascontiguousarray(cast(feed[name], self._dtypes[name], name)) for name in feed}
+        arrays = {name: np.asarray(cast(feed[name], self._dtypes[name], name), order="C") for name in feed}
         for name, array in arrays.items():
             self._bind_input(name, array)
         outputs = {spec.name: self._bind_output(spec) for spec in self._specs.outputs}

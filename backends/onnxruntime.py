@@ -163,7 +163,7 @@ class OnnxRuntimeSession(Session):
         """Inputs and outputs are bound to memory of the CPU, and outputs are not made arrays."""
         fit(self._engine.inputs, feed)
         binding = self._session.io_binding()
-        arrays = {name: np.ascontiguousarray(array) for name, array in feed.items()}
+        arrays = {name: np.asarray(array, order="C") for name, array in feed.items()}
         for name, array in arrays.items():
             binding.bind_cpu_input(name, array)
         for name in self._names:

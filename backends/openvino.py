@@ -106,7 +106,7 @@ class OpenVinoSession(Session):
         """A request of its own, with the arrays as its input tensors; outputs are seen, not copied."""
         fit(self._engine.inputs, feed)
         request, tensor = self._compiled.create_infer_request(), import_or_explain("openvino").Tensor
-        arrays = {name: np.ascontiguousarray(array) for name, array in feed.items()}
+        arrays = {name: np.asarray(array, order="C") for name, array in feed.items()}
         for name, array in arrays.items():
             request.set_tensor(name, tensor(array, shared_memory=True))
         return partial(self._again, request, arrays)

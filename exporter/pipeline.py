@@ -22,6 +22,7 @@ from .bundle.manifest import Bundle, load_bundle
 from .candidates import choose, stages
 from .candidates.make import Watch, unwatched
 from .capture import stage as capture
+from .capture.example import with_example
 from .draft import Draft
 from .progress import Advance, Progress
 from .pruning import stage as prune
@@ -112,6 +113,7 @@ def export_bundles(
             check_destination(destination(target), force=force)
             load_backend(target.backend).require(target)
     prune.refuse(source, targets, recipe)
+    source = with_example(source, recipe, targets[0])
     axes = axis_ranges(source, recipe)
     with tempfile.TemporaryDirectory(prefix="edgepress-") as directory:
         memo = Memo(directory=Path(directory), checkpoint=checkpoint)
@@ -150,7 +152,7 @@ def axis_ranges(source: Source, recipe: Recipe) -> dict[str, AxisRange]:
     if unknown := sorted(set(recipe.axes) - set(usual)):
         raise InputError(f"--axis names {', '.join(unknown)}; the free axes are {', '.join(sorted(usual)) or 'none'}.")
     default = {name: AxisRange(smallest=1, usual=size, largest=8 * size) for name, size in usual.items()}
-    return {**default, **recipe.axes}
+    return {**default, **source.ranges, **recipe.axes}
 
 
 def export_bundle(

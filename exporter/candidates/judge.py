@@ -52,7 +52,7 @@ def check_golden(golden: Golden, session: Session, least_db: float) -> dict[str,
         VerificationError: an output does not reach `least_db` of SQNR; its figures are given.
     """
     parity = golden.compare(session)
-    bad = [f"output {name!r}: {agreement}" for name, agreement in parity.items() if agreement.sqnr_db < least_db]
+    bad = [f"output {name!r}: {found}" for name, found in parity.items() if not found.reaches(least_db)]
     if bad:
         raise VerificationError(
             f"The engine does not reach the {least_db:g} dB of agreement with the FP32 model that the golden inputs "

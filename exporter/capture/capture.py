@@ -220,15 +220,24 @@ def _judge(name: str, agreement: Parity, references: list[Array]) -> None:
 
 
 def _proof_feeds(source: Source, graph: Graph, seed: int) -> list[Feed]:
+    usual = {} if _allowed(source, graph) else {name: reach.usual for name, reach in graph.axes.items()}
     sizes = [
-        {},
+        usual,
         {name: reach.smallest for name, reach in graph.axes.items()},
         # Twice keeps whatever the size must be divisible by.
         {name: min(reach.largest, 2 * reach.usual) for name, reach in graph.axes.items()},
     ]
     distinct = [size for i, size in enumerate(sizes) if size not in sizes[:i]]
-    synthetic = [synthesize(source.inputs, source.dynamic, size, seed + i) for i, size in enumerate(distinct)]
-    return [source.inputs, *synthetic]
+    synthetic: list[Feed] = [
+        synthesize(source.inputs, source.dynamic, size, seed + i) for i, size in enumerate(distinct)
+    ]
+    return [source.inputs, *synthetic] if _allowed(source, graph) else synthetic
+
+
+def _allowed(source: Source, graph: Graph) -> bool:
+    """Whether the example has sizes that its axes are said to have; another range may have been asked for."""
+    given = ((n, source.inputs[tensor].shape[a]) for tensor, axes in source.dynamic.items() for a, n in axes.items())
+    return all(graph.axes[n].smallest <= size <= graph.axes[n].largest for n, size in given if n in graph.axes)
 
 
 def _reference(original: Predict, feed: Feed, graph: Graph) -> dict[str, Array]:

@@ -65,11 +65,12 @@ def collect(
     require_host()
     with progress(quiet=quiet) as shown, shown.step(f"calibrate {source}", {}) as advance:
         from ...calibration.storage import save_statistics
+        from ..capture.example import with_example
         from ..pipeline import axis_ranges
         from ..quantization.gather import calibrate
         from ..sources import load_source
 
-        loaded = load_source(source, trust=trust_source)
+        loaded = with_example(load_source(source, trust=trust_source), recipe, resolved)
         statistics = calibrate(loaded, resolved, recipe, axis_ranges(loaded, recipe), counted(advance))
         save_statistics(statistics, output)
     if not quiet:

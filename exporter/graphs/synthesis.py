@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,8 @@ from ...errors import InputError
 _USUAL_BATCH, _USUAL_SIZE = 2, 16
 # Amplitude of the pixel noise beside the smooth one, and how much coarser the smooth one's grid is.
 _FINE, _COARSER = 0.3, 4
+# Whole numbers that are a code (a class, a flag) and not an amount.
+_FEW = 16
 
 
 def synthesize(
@@ -34,32 +37,132 @@ def synthesize(
     Raises:
         InputError: an input that is neither a number nor a boolean.
     """
-    return {
-        name: _like(
-            array, _resized(array, dynamic.get(name, {}), sizes or {}), np.random.default_rng([seed, index]), name
+    made = {}
+    for index, (name, array) in enumerate(example.items()):
+        shape, rng = _resized(array, dynamic.get(name, {}), sizes or {}), np.random.default_rng([seed, index])
+        made[name] = np.asarray(_like(array, shape, rng, name))  # numpy's random numbers of no axis are no arrays
+    return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What an input's data look like, without any of them: enough to make up others.
+
+    Attributes:
+        low, high: smallest and largest value.
+        mean, square: of all values seen, of x and of x^2.
+        count: how many were seen.
+        values: the whole numbers that occur, where they are few; None where they are many or no whole ones.
+        prefix: it was a mask of ones and then zeros in each row, in every batch.
+    """
+
+    low: float
+    high: float
+    mean: float
+    square: float
+    count: int
+    values: frozenset[int] | None = None
+    prefix: bool = False
+
+    @classmethod
+    def of(cls, array: Array) -> Look:
+        """The look of one batch, which is not empty."""
+        wide = array.astype(np.float64)
+        whole = np.unique(array) if array.dtype.kind in "iu" else ()
+        return cls(
+            low=float(wide.min()),
+            high=float(wide.max()),
+            mean=float(wide.mean()),
+            square=float((wide * wide).mean()),
+            count=array.size,
+            values=frozenset(map(int, whole)) if 0 < len(whole) <= _FEW else None,
+            prefix=_is_prefix_mask(array),
         )
-        for index, (name, array) in enumerate(example.items())
-    }
+
+    @classmethod
+    def between(cls, low: float, high: float) -> Look:
+        """Of data of which only the range is known: in its middle, and wide."""
+        mean, deviation = (low + high) / 2, (high - low) / 4
+        return cls(low=low, high=high, mean=mean, square=mean**2 + deviation**2, count=1)
+
+    def with_more(self, array: Array) -> Look:
+        """The look of what was seen before and this batch."""
+        new = Look.of(array)
+        count = self.count + new.count
+        values = None if self.values is None or new.values is None else self.values | new.values
+        return Look(
+            low=min(self.low, new.low),
+            high=max(self.high, new.high),
+            mean=(self.mean * self.count + new.mean * new.count) / count,
+            square=(self.square * self.count + new.square * new.count) / count,
+            count=count,
+            values=values if values is None or len(values) <= _FEW else None,
+            prefix=self.prefix and new.prefix,
+        )
+
+    def sample(self, shape: tuple[int, ...], dtype: np.dtype[np.generic], rng: np.random.Generator) -> Array:
+        """Made-up data of this look."""
+        if self.prefix:
+            return (np.arange(shape[1]) < rng.integers(1, shape[1] + 1, (shape[0], 1))).astype(dtype)
+        if dtype.kind == "b":
+            return np.asarray(rng.integers(int(self.low), int(self.high), shape, endpoint=True)).astype(dtype)
+        if self.values is not None:
+            return np.asarray(rng.choice(sorted(self.values), shape)).astype(dtype)
+        if dtype.kind == "f" or (dtype == np.uint8 and len(shape) > 2):
+            deviation = float(np.sqrt(max(self.square - self.mean**2, 0.0)))
+            noise = (self.mean + deviation * _smooth(shape, rng)).clip(self.low, self.high)
+            return (noise.round() if dtype.kind in "iu" else noise).astype(dtype)
+        integers = rng.integers(int(self.low), int(self.high), shape, dtype=_wide(dtype), endpoint=True)
+        return np.asarray(integers).astype(dtype)
 
 
-def synthesize_from_specs(specs: Sequence[TensorSpec], seed: int) -> dict[str, Array]:
+def synthesize_from_specs(
+    specs: Sequence[TensorSpec],
+    seed: int,
+    sizes: Mapping[str, int] | None = None,
+    looks: Mapping[str, Look] | None = None,
+) -> dict[str, Array]:
     """A feed for inputs of which no example is known: standard normal floats, integers 0 or 1, masks all 1.
 
-    0 and 1 are the integers that any table of embeddings has. A free axis gets 2 where it is the first, else 16.
+    0 and 1 are the integers that any table of embeddings has.
+
+    Args:
+        sizes: of free axes by name; those not named get the default ones.
+        looks: what the data look like, by input, where that is known.
 
     Raises:
         InputError: an input that is neither a number nor a boolean.
     """
-    return {spec.name: _of_spec(spec, np.random.default_rng([seed, index])) for index, spec in enumerate(specs)}
+    all_sizes = {**default_sizes(specs), **(sizes or {})}
+    return {
+        spec.name: _of_spec(spec, np.random.default_rng([seed, index]), all_sizes, (looks or {}).get(spec.name))
+        for index, spec in enumerate(specs)
+    }
 
 
-def _of_spec(spec: TensorSpec, rng: np.random.Generator) -> Array:
-    usual = [_USUAL_BATCH if axis == 0 else _USUAL_SIZE for axis in range(len(spec.shape))]
-    shape = tuple(size if isinstance(size, int) else usual[axis] for axis, size in enumerate(spec.shape))
+def default_sizes(specs: Sequence[TensorSpec]) -> dict[str, int]:
+    """2 for the batch, 16 for other free axes: one size a name, wherever it stands.
+
+    The batch is what is called so, else the free first axis of any input.
+    """
+    free = [(axis, size) for spec in specs for axis, size in enumerate(spec.shape) if isinstance(size, str)]
+    called = {name for _, name in free if "batch" in name.lower()}
+    first = called or {name for axis, name in free if axis == 0}
+    return {name: _USUAL_BATCH if name in first else _USUAL_SIZE for _, name in free}
+
+
+def _of_spec(spec: TensorSpec, rng: np.random.Generator, sizes: Mapping[str, int], look: Look | None) -> Array:
+    shape = tuple(size if isinstance(size, int) else sizes[size] for size in spec.shape)
     dtype = _dtype(spec.dtype, spec.name)
+    if look is not None:
+        return np.asarray(look.sample(shape, dtype, rng))
     if "mask" in spec.name.lower() or dtype.kind == "b":
         return np.ones(shape, dtype)
-    return _smooth(shape, rng).astype(dtype) if dtype.kind == "f" else rng.integers(0, 2, shape).astype(dtype)
+    return np.asarray(_smooth(shape, rng)).astype(dtype) if dtype.kind == "f" else _bits(shape, dtype, rng)
+
+
+def _bits(shape: tuple[int, ...], dtype: np.dtype[np.generic], rng: np.random.Generator) -> Array:
+    return np.asarray(rng.integers(0, 2, shape)).astype(dtype)
 
 
 def _dtype(name: str, tensor: str) -> np.dtype[np.generic]:
@@ -88,7 +191,8 @@ def _like(array: Array, shape: tuple[int, ...], rng: np.random.Generator, name: 
         return rng.integers(0, 2, shape).astype(dtype)
     if dtype.kind == "f" or (dtype == np.uint8 and array.ndim > 2):
         return _noise_like(finite, shape, rng, dtype)
-    return rng.integers(int(finite.min()), int(finite.max()), shape, dtype=_wide(dtype), endpoint=True).astype(dtype)
+    integers = rng.integers(int(finite.min()), int(finite.max()), shape, dtype=_wide(dtype), endpoint=True)
+    return np.asarray(integers).astype(dtype)
 
 
 def _wide(dtype: np.dtype[np.generic]) -> type[np.uint64 | np.int64]:
@@ -111,7 +215,7 @@ def _noise_like(values: Array, shape: tuple[int, ...], rng: np.random.Generator,
 
 def _smooth(shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Noise of variance about 1; from three axes on, mostly smooth along those of an image, a signal or a volume."""
-    fine = rng.standard_normal(shape)
+    fine = np.asarray(rng.standard_normal(shape))
     axes = _smooth_axes(shape)
     if not axes:
         return fine

@@ -6,11 +6,11 @@ import hashlib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from ...backends.base import Array, Feed
+from ...backends.base import Array, AxisRange, Feed
 from ...errors import InputError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Source:
         loss: of the module's own result and a batch's targets, a scalar to minimise.
         student: makes another network for the same inputs and outputs, to be trained against this one.
         program: the exported program of a `.pt2` file.
+        ranges: of free axes by name, where they were found by trying.
         digest: sha256 of what decides the model: weights, structure and source text, or the bytes of the file.
     """
 
@@ -60,6 +61,7 @@ class Source:
     loss: Callable[[Any, Any], Tensor] | None = None
     student: Callable[[], nn.Module] | None = None
     program: ExportedProgram | None = None
+    ranges: Mapping[str, AxisRange] = field(default_factory=dict)
     digest: str
 
 

@@ -41,7 +41,8 @@ def arrays(feed: Mapping[str, Any], origin: str) -> dict[str, Array]:
             )
         if isinstance(value, torch.Tensor) and value.dtype == torch.bfloat16:
             raise InputError(f"{origin}: input {name!r} is bfloat16; give float32 or float16.")
-        result[name] = np.ascontiguousarray(value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value)
+        array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
+        result[name] = np.asarray(array, order="C")  # np.ascontiguousarray gives a number an axis
     return result
 
 

@@ -1,0 +1,152 @@
+"""Example inputs for an ONNX file, which brings none: shaped by its data, by given ranges, and by what it can run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from ...backends.base import Array, AxisRange, Feed, Graph
+from ...backends.places import Reference, Worker
+from ...backends.places.remote import EngineFailedError
+from ...calibration.feeds import checked, feeds_from_object, feeds_from_path
+from ...calibration.storage import load_statistics
+from ...profiles.device.target import Target
+from ..graphs.files import free_axes, read_graph
+from ..graphs.names import with_names_of_its_own
+from ..graphs.synthesis import Look, default_sizes, synthesize_from_specs
+from ..recipe import Recipe
+from ..sources import Source
+
+Runs = Callable[[Mapping[str, int]], bool]
+# Sizes that networks with a fixed sum of strides want are multiples of a power of two; images of 224 are the exception.
+TRIED = (16, 32, 64, 128, 224, 256, 512)
+# Enough batches to know ranges by; they are read from the start and none is kept.
+LOOKED_AT = 64
+
+
+def with_example(source: Source, recipe: Recipe, target: Target) -> Source:
+    """The source with inputs that look like its data: of an ONNX file only, since others bring an example.
+
+    Ranges, means and integer values are those of the calibration data or statistics, and never a sample of them. Free
+    axes have the sizes of the data, or the recipe's; where neither says, those that the file runs at, found by trying.
+
+    Args:
+        target: any; the file is tried on this machine's reference runtime.
+
+    Raises:
+        InputError: the calibration data or statistics cannot be read.
+    """
+    if source.onnx is None:
+        return source
+    graph = read_graph(source.onnx)
+    looks, seen = _looks(source, recipe, graph)
+    sizes = {**default_sizes(graph.inputs), **seen, **{name: reach.usual for name, reach in recipe.axes.items()}}
+    shaped = replace(source, inputs=synthesize_from_specs(graph.inputs, 0, sizes, looks))
+    if not _free(graph):
+        return shaped
+    return _tried(shaped, graph, sizes, looks, _unsaid(graph, {*seen, *recipe.axes}), set(recipe.axes), target)
+
+
+def _looks(source: Source, recipe: Recipe, graph: Graph) -> tuple[dict[str, Look], dict[str, int]]:
+    """What the data look like by input, and the sizes that its free axes have there."""
+    if recipe.statistics is not None:
+        tensors = load_statistics(Path(recipe.statistics)).tensors
+        known = {spec.name: tensors[spec.name] for spec in graph.inputs if spec.name in tensors}
+        return {name: Look.between(state.minimum, state.maximum) for name, state in known.items()}, {}
+    looks: dict[str, Look] = {}
+    sizes: dict[str, int] = {}
+    for feed in islice(_feeds(source, recipe, graph), LOOKED_AT):
+        for name, array in feed.items():
+            looks[name] = looks[name].with_more(array) if name in looks else Look.of(array)
+        for name, size in _sizes(graph, feed).items():
+            sizes.setdefault(name, size)
+    return looks, sizes
+
+
+def _feeds(source: Source, recipe: Recipe, graph: Graph) -> Iterator[Feed]:
+    batch = next((len(array) for array in source.inputs.values() if array.ndim), 1)
+    if recipe.calibration is not None:
+        return checked(
+            feeds_from_path(Path(recipe.calibration), graph.inputs, batch), graph.inputs, recipe.calibration
+        )()
+    if source.calibration is not None:
+        return checked(feeds_from_object(source.calibration), graph.inputs, "calibration()")()
+    return iter(())
+
+
+def _sizes(graph: Graph, feed: Feed) -> dict[str, int]:
+    """Sizes of the free axes of a batch; a batch itself may be of any size, so the first axis says nothing."""
+    return {
+        name: int(feed[tensor].shape[axis])
+        for tensor, axes in free_axes(graph.inputs).items()
+        for axis, name in axes.items()
+        if axis and feed[tensor].shape[axis] > 1
+    }
+
+
+def _free(graph: Graph) -> list[str]:
+    return list(dict.fromkeys(name for axes in free_axes(graph.inputs).values() for name in axes.values()))
+
+
+def _unsaid(graph: Graph, said: set[str]) -> list[str]:
+    """Free axes whose size nobody said, but for the batch."""
+    batches = {axes[0] for axes in free_axes(graph.inputs).values() if 0 in axes}
+    return [name for name in _free(graph) if name not in said | batches]
+
+
+def _tried(
+    source: Source,
+    graph: Graph,
+    sizes: Mapping[str, int],
+    looks: Mapping[str, Look],
+    unsaid: list[str],
+    given: set[str],
+    target: Target,
+) -> Source:
+    """The source at the first sizes that the file runs at, and the ranges that it runs in."""
+    try:
+        Worker().check(graph, Reference().stand_in(target))
+    except EngineFailedError:
+        return source  # it crashes the runtime; capture says so
+
+    def feed(of: Mapping[str, int]) -> dict[str, Array]:
+        return synthesize_from_specs(graph.inputs, 0, of, looks)
+
+    with tempfile.TemporaryDirectory(prefix="edgepress-") as directory:
+        values = Reference().values(with_names_of_its_own(graph.path, Path(directory)))
+
+        def runs(of: Mapping[str, int]) -> bool:
+            try:
+                values(feed(of))
+            except Exception:  # whatever the runtime raises
+                return False
+            return True
+
+        tries = [dict(sizes), *({**sizes, **dict.fromkeys(unsaid, size)} for size in (TRIED if unsaid else ()))]
+        usual = next((one for one in tries if runs(one)), None)
+        if usual is None:
+            return source
+        names = [name for name in _free(graph) if name not in given]
+        small = _reached(usual, dict.fromkeys(names, 1), runs)
+        large = _reached(usual, {name: 2 * usual[name] for name in names}, runs)
+    ranges = {
+        name: AxisRange(
+            smallest=small[name], usual=usual[name], largest=usual[name] * (8 if large[name] > usual[name] else 1)
+        )
+        for name in names
+    }
+    return replace(source, inputs=feed(usual), ranges=ranges)
+
+
+def _reached(usual: Mapping[str, int], wanted: Mapping[str, int], runs: Runs) -> dict[str, int]:
+    """The sizes wanted where the file runs at all of them; else axis after axis, as far as it goes along."""
+    if runs({**usual, **wanted}):
+        return {**usual, **wanted}
+    reached = dict(usual)
+    for name, size in wanted.items():
+        if runs({**reached, name: size}):
+            reached[name] = size
+    return reached

@@ -1,0 +1,135 @@
+"""Example inputs of an ONNX file: sizes that it runs at, and values like the data's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgepress.backends.base import AxisRange
+from edgepress.exporter.capture.capture import capture, prove_capture
+from edgepress.exporter.capture.example import with_example
+from edgepress.exporter.pipeline import axis_ranges
+from edgepress.exporter.recipe import Recipe
+from edgepress.exporter.sources import Source, load_source
+from edgepress.profiles.device.target import load_target
+
+RNG = np.random.default_rng(0)
+Shape = Sequence[int | str]
+
+
+def write(
+    path: Path,
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Mapping[str, tuple[int, Shape]],
+    constants: Mapping[str, np.ndarray],
+    rank: int,
+) -> Path:
+    graph = helper.make_graph(
+        list(nodes),
+        "example",
+        [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in inputs.items()],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * rank)],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def pyramid(path: Path) -> Path:
+    """Down five times and up once, and both joined: height and width must be multiples of 32."""
+    nodes, value, constants = [], "x", {"scales": np.array([1, 1, 2, 2], np.float32)}
+    for level in range(5):
+        constants[f"w{level}"] = RNG.standard_normal((4, 4 if level else 3, 3, 3)).astype(np.float32)
+        nodes.append(helper.make_node("Conv", [value, f"w{level}"], [f"c{level}"], pads=[1] * 4, strides=[2, 2]))
+        value = f"c{level}"
+    nodes.append(helper.make_node("Resize", ["c4", "", "scales"], ["up"], mode="nearest"))
+    nodes.append(helper.make_node("Concat", ["c3", "up"], ["y"], axis=1))
+    return write(path, nodes, {"x": (TensorProto.FLOAT, ["batch", 3, "height", "width"])}, constants, 4)
+
+
+def table(path: Path) -> Path:
+    """An embedding of bytes."""
+    constants = {"table": RNG.standard_normal((257, 8)).astype(np.float32)}
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["e"]),
+        helper.make_node("Mul", ["e", "gain"], ["g"]),
+        helper.make_node("ReduceMean", ["g"], ["y"], axes=[1], keepdims=0),
+    ]
+    inputs = {"ids": (TensorProto.INT64, ["n", "length"]), "gain": (TensorProto.FLOAT, [])}
+    return write(path, nodes, inputs, constants, 2)
+
+
+def shaped(path: Path, **settings: object) -> tuple[Source, dict[str, AxisRange]]:
+    recipe = Recipe(**settings)  # type: ignore[arg-type]
+    source = with_example(load_source(str(path)), recipe, load_target("server-cpu"))
+    return source, axis_ranges(source, recipe)
+
+
+def prove(source: Source, axes: Mapping[str, AxisRange], path: Path) -> None:
+    for agreement in prove_capture(source, capture(source, 17, path, axes), seed=0).values():
+        assert agreement.sqnr_db > 100
+
+
+def test_sizes_that_must_be_multiples_are_found(tmp_path: Path) -> None:
+    source, axes = shaped(pyramid(tmp_path / "pyramid.onnx"))
+    assert source.inputs["x"].shape == (2, 3, 32, 32)
+    assert axes["height"] == AxisRange(smallest=32, usual=32, largest=256)
+    assert axes["batch"] == AxisRange(smallest=1, usual=2, largest=16)
+    prove(source, axes, tmp_path / "model.onnx")
+
+
+def test_a_range_that_was_given_is_kept_to(tmp_path: Path) -> None:
+    given = {name: AxisRange(smallest=64, usual=64, largest=64) for name in ("height", "width")}
+    source, axes = shaped(pyramid(tmp_path / "pyramid.onnx"), axes=given)
+    assert source.inputs["x"].shape == (2, 3, 64, 64)
+    assert {name: axes[name] for name in given} == given
+    prove(source, axes, tmp_path / "model.onnx")
+
+
+def test_sizes_and_ranges_are_the_datas(tmp_path: Path) -> None:
+    path = pyramid(tmp_path / "pyramid.onnx")
+    data = RNG.uniform(100, 200, (6, 3, 96, 64)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=data)
+    source, axes = shaped(path, calibration=str(tmp_path / "data.npz"))
+    made = source.inputs["x"]
+    assert made.shape == (2, 3, 96, 64)
+    assert 100 <= made.min() < 120 < 180 < made.max() <= 200
+    assert not any(np.array_equal(sample, each) for sample in made for each in data)
+    prove(source, axes, tmp_path / "model.onnx")
+
+
+def test_whole_numbers_are_the_datas(tmp_path: Path) -> None:
+    path = table(tmp_path / "table.onnx")
+    for index in range(4):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        gain = np.array(1.5 + index, np.float32)
+        np.savez(tmp_path / "data" / f"{index}.npz", ids=RNG.integers(0, 257, (2, 40)), gain=gain)
+    source, axes = shaped(path, calibration=str(tmp_path / "data"))
+    ids, gain = source.inputs["ids"], source.inputs["gain"]
+    assert ids.shape == (2, 40)
+    assert ids.max() > 200
+    assert gain.shape == ()
+    assert 1.5 <= gain <= 4.5
+    prove(source, axes, tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize(("values", "expected"), [([3, 7], {3, 7}), ([0, 1], {0, 1})])
+def test_few_whole_numbers_are_a_code(values: list[int], expected: set[int], tmp_path: Path) -> None:
+    path = table(tmp_path / "table.onnx")
+    (tmp_path / "data").mkdir()
+    np.savez(tmp_path / "data" / "0.npz", ids=RNG.choice(values, (2, 30)), gain=np.float32(1))
+    source, _ = shaped(path, calibration=str(tmp_path / "data"))
+    assert set(source.inputs["ids"].reshape(-1).tolist()) == expected
+
+
+def test_one_size_a_name(tmp_path: Path) -> None:
+    """`batch` is the first axis of one input and the second of another."""
+    nodes = [helper.make_node("Transpose", ["b"], ["t"], perm=[1, 0]), helper.make_node("Add", ["a", "t"], ["y"])]
+    inputs = {"a": (TensorProto.FLOAT, ["steps", "batch"]), "b": (TensorProto.FLOAT, ["batch", "steps"])}
+    path = write(tmp_path / "names.onnx", nodes, inputs, {}, 2)
+    assert {name: array.shape for name, array in load_source(str(path)).inputs.items()} == {"a": (16, 2), "b": (2, 16)}

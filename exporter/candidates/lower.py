@@ -17,8 +17,8 @@ from ..graphs.files import read_graph
 from ..progress import Advance, counted
 from ..quantization.analysis.fp16_exceptions import fp16_exceptions, holds_no_product
 from ..quantization.analysis.placement import Placement
-from ..quantization.gains import Gains, worthwhile
-from ..quantization.gather import gather
+from ..quantization.gains import Gains, doubts, reached, worthwhile
+from ..quantization.gather import beyond, gather
 from ..quantization.mixed_int8 import MixedPrecision
 from ..quantization.quantizer import Quantizer
 from ..quantization.rewrites.to_float16 import to_float16
@@ -123,8 +123,22 @@ class Lowering:
         statistics = gather(self.source, reference, quantizer, recipe, counted(self.advance))
         self.advance(None, "lifts")
         samples = self.samples
-        gains = worthwhile(reference, self.target, recipe, statistics, samples.feeds, samples.kind, self.scratch)
-        return self._relaxed(statistics, gains)
+        # Lifts and ranges are judged on data that they were not fitted to, where there are enough; all of them ship.
+        others = beyond(self.source, reference, quantizer, recipe, samples.count)
+        judged = statistics if others is None else others
+        gains = worthwhile(reference, self.target, recipe, judged, samples.feeds, samples.kind, self.scratch)
+        candidate = self._relaxed(statistics, gains)
+        for about, why in self._doubts(statistics, gains, fitted=others is None).items():
+            candidate = candidate.without("other", why, about)
+        return candidate
+
+    def _doubts(self, statistics: Statistics, gains: Gains, *, fitted: bool) -> dict[str, str]:
+        """What to say of the ranges; `fitted` where the gains themselves were found on what they were fitted to."""
+        if fitted:
+            return doubts(statistics.samples, None, gains.sqnr_db)
+        reference, feeds = self.captured.graph, self.samples.feeds
+        own = reached(reference, self.target, self.recipe, statistics, gains.lifts, feeds, self.scratch)
+        return doubts(statistics.samples, own, gains.sqnr_db)
 
     def _relaxed(self, statistics: Statistics, gains: Gains) -> Candidate:
         """Leave layers in float where that is needed, and write."""

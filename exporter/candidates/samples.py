@@ -33,8 +33,13 @@ class JudgingSamples:
     kind: str
     expected: Sequence[Mapping[str, Array]]
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(samples_in(feed) for feed in self.feeds)
+
     def __str__(self) -> str:
-        return f"{sum(samples_in(feed) for feed in self.feeds)} {self.kind}"
+        return f"{self.count} {self.kind}"
 
 
 def judging_samples(

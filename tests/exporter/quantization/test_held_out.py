@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import edgepress
-from edgepress.exporter.quantization.gains import doubts
 from edgepress.exporter.bundle.reportables import load_report
+from edgepress.exporter.quantization.gains import doubts
 
 
 class Layers(torch.nn.Module):

@@ -22,7 +22,6 @@ from ..sources import Source
 from ..workshop import Workshop
 from .candidate import Candidate, Refused
 from .contest import Contest, Standing
-from .judge import check_golden
 from .make import Maker
 from .stages import Entries, why_unmeasured
 
@@ -126,11 +125,9 @@ class _Choosing:
             return entry
         if load_precision(entry.precision).exact:
             return entry
-        assert entry.runs is not None
         maker = self.maker
-        session = maker.workshop.open(entry.runs)
         try:
-            entry = replace(entry, parity=check_golden(maker.captured.golden, session, entry.least_db))
+            entry = maker.held(entry)
         except VerificationError as error:
             return Refused(precision=entry.precision, error=error)
         asked = maker.recipe.budget.drop is not None and maker.source.evaluate is not None

@@ -146,22 +146,30 @@ class Maker:
         self.watch(compiled)
         return compiled
 
-    def proven(self, candidate: Candidate) -> Candidate:
-        """The candidate with its parity on the golden inputs, its layers and its int8 coverage.
+    def held(self, candidate: Candidate) -> Candidate:
+        """The candidate with its parity on the golden inputs, and its engine held against its own graph.
 
         Raises:
-            VerificationError: it does not agree with FP32.
+            VerificationError: it does not agree with FP32, or the engine not with its graph.
         """
-        golden, place = self.captured.golden, self._place(candidate)
+        if candidate.parity:
+            return candidate
+        place = self._place(candidate)
         self.advance(None, f"{candidate.precision}, golden inputs")
         runs = place.runs(candidate.graph, self.target, candidate.precision, candidate.engine)
         assert runs is not None
-        candidate = replace(candidate, runs=runs)
         session = self.workshop.open(runs, place)
-        candidate = judged(candidate, golden, session, place, self.target)
-        if place.itself:
-            candidate = self._linked(candidate, session, place)
-        candidate = looked_into(candidate, golden, place, self.target)
+        candidate = judged(replace(candidate, runs=runs), self.captured.golden, session, place, self.target)
+        return self._linked(candidate, session, place) if place.itself else candidate
+
+    def proven(self, candidate: Candidate) -> Candidate:
+        """The candidate, held against what it must compute, with its layers and its int8 coverage.
+
+        Raises:
+            VerificationError: as `held`.
+        """
+        candidate = self.held(candidate)
+        candidate = looked_into(candidate, self.captured.golden, self._place(candidate), self.target)
         self.watch(candidate)
         return candidate
 

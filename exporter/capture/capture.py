@@ -34,7 +34,7 @@ TOLERANCE, LEAST_COSINE = 1e-3, 0.9999
 LEAST_SQNR_DB, ROUNDING = 50.0, 1e-5
 
 
-def capture(source: Source, opset: int, path: Path, axes: Mapping[str, AxisRange]) -> Graph:
+def capture(source: Source, opset: int, path: Path, axes: Mapping[str, AxisRange], *, tracing: bool = False) -> Graph:
     """Write the source as ONNX to `path`, cleaned: the same source gives the same bytes.
 
     A torch model is exported at exactly `opset`; an ONNX file keeps its own between 13 and `opset`. Batch normalization
@@ -43,21 +43,25 @@ def capture(source: Source, opset: int, path: Path, axes: Mapping[str, AxisRange
     Args:
         path: the `.onnx` file to write; large weights go beside it.
         axes: ranges of the free axes by name, carried in the graph.
+        tracing: use torch's tracing exporter whatever the opset.
 
     Raises:
         InputError: the model cannot be exported; the user's line and a remedy are given.
         UnservedError: the exporter produced another opset than asked.
     """
     with contextlib.nullcontext() if source.onnx is None else damage_explained(source.onnx):
-        _write(source, opset, path)
+        _write(source, opset, path, tracing=tracing)
     try:
         return read_graph(path, axes)
     except InputError as error:
         raise _own_fault(source, error) from error
 
 
-def _write(source: Source, opset: int, path: Path) -> None:
-    model = exported(source, opset, path.parent) if source.onnx is None else converted(source.onnx, opset)
+def _write(source: Source, opset: int, path: Path, *, tracing: bool) -> None:
+    if source.onnx is None:
+        model = exported(source, opset, path.parent, tracing=tracing)
+    else:
+        model = converted(source.onnx, opset)
     _check_opset(model, source, opset)
     _name_axes(model, source)
     if source.module is not None:
@@ -251,7 +255,9 @@ def _reference(original: Predict, feed: Feed, graph: Graph) -> dict[str, Array]:
         raise InputError(
             f"The model fails on inputs of the shapes {shapes}, which its free axes allow "
             f"({ranges or 'none'}).\n{user_traceback(error)}",
-            hint="Narrow the range of the axis with --axis NAME=MIN:USUAL:MAX, or do not declare it free.",
+            hint="Narrow the range of the axis with --axis NAME=MIN:USUAL:MAX, or do not declare it free."
+            if ranges
+            else "Shapes are those of the example, values are made up within its range; forward must run with them.",
         ) from error
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from ...backends.base import AxisRange, Feed, Graph, Rejection
 from ...backends.places import Local, Reference, Worker
 from ...backends.places.remote import EngineFailedError
-from ...errors import InputError, RefusedError
+from ...errors import EdgepressError, InputError, RefusedError, VerificationError
 from ...profiles.device.target import Target
+from ...profiles.findings.parity import Parity
 from ..graphs.synthesis import synthesize
 from ..progress import Advance
 from ..recipe import Recipe
@@ -17,9 +19,27 @@ from ..workshop import Workshop
 from .capture import capture, prove_capture
 from .captured import Captured
 from .golden import Golden
+from .state import NoGraphError
+from .torch_to_onnx import may_trace
 
 QUANTIZED = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}
+)
+# Integer operators that onnxruntime adds to ONNX: QLinearAdd, QGemm, QAttention, DynamicQuantizeLSTM, MatMulNBits, ...
+CONTRIBUTED = (
+    "QLinear",
+    "QGemm",
+    "QAttention",
+    "QEmbed",
+    "QMoE",
+    "DynamicQuantize",
+    "MatMulInteger",
+    "MatMulNBits",
+    "MatMulBnb4",
+    "GatherBlockQuantized",
+    "QOrdered",
+    "DequantizeWithOrder",
+    "QuantizeWithOrder",
 )
 # Feeds of the usual size beside the single inference: enough for a stable SQNR, small enough to ship.
 USUAL_FEEDS = 3
@@ -46,21 +66,36 @@ def run(
 def _captured(source: Source, target: Target, seed: int, axes: Axes, workshop: Workshop, advance: Advance) -> Captured:
     directory = workshop.memo.directory / f"opset{target.opset}-{source.digest[:16]}"
     directory.mkdir()
+    try:
+        graph, parity = _proven(source, target, directory, seed, axes, advance)
+    except (InputError, VerificationError) as error:
+        # The newer exporter of torch may fail at a model, or fix a free axis of it, where the tracing one does not.
+        if isinstance(error, NoGraphError) or not may_trace(source, target.opset):
+            raise
+        try:
+            graph, parity = _proven(source, target, directory, seed, axes, advance, tracing=True)
+        except EdgepressError:
+            raise error from None
+    advance(None, "golden outputs")
+    return Captured(graph=graph, parity=parity, golden=_golden(source, graph, axes, seed, target, workshop))
+
+
+def _proven(
+    source: Source, target: Target, directory: Path, seed: int, axes: Axes, advance: Advance, *, tracing: bool = False
+) -> tuple[Graph, dict[str, Parity]]:
     advance(None, "to ONNX")
-    graph = capture(source, target.opset, directory / "model.onnx", axes)
+    graph = capture(source, target.opset, directory / "model.onnx", axes, tracing=tracing)
     _refuse_quantized(graph, source.name)
     reference = Reference()
     if source.onnx is not None:
         _try_apart(graph, reference.stand_in(target))
     advance(None, "parity")
     try:
-        parity = prove_capture(source, graph, seed)
+        return graph, prove_capture(source, graph, seed)
     except InputError:
         # Where it is because of nodes that onnxruntime does not have, say which.
         refuse(Local().check(graph, reference.stand_in(target)), target.name, by=", not even onnxruntime has them")
         raise
-    advance(None, "golden outputs")
-    return Captured(graph=graph, parity=parity, golden=_golden(source, graph, axes, seed, target, workshop))
 
 
 def _try_apart(graph: Graph, target: Target) -> None:
@@ -92,7 +127,8 @@ def _golden(source: Source, graph: Graph, axes: Axes, seed: int, target: Target,
 def _refuse_quantized(graph: Graph, name: str) -> None:
     import onnx_ir as ir
 
-    if any(node.op_type in QUANTIZED for node in ir.load(graph.path).graph):
+    nodes = ir.load(graph.path).graph.all_nodes()
+    if any(node.op_type in QUANTIZED or node.op_type.startswith(CONTRIBUTED) for node in nodes):
         raise InputError(
             f"{name} is already quantized: it has QuantizeLinear or integer operators.",
             hint="Give the float model; edgepress quantizes it as the target wants.",

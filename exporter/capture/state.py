@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from torch.fx import Node
 
 
+class NoGraphError(InputError):
+    """No graph is the model, whatever exporter makes it."""
+
+
 _OVERWRITING = ("aten.copy.", "aten.fill.", "aten.zeros_like.", "aten.ones_like.", "aten.full_like.")
 
 
@@ -44,7 +48,7 @@ def refuse_state(program: ExportedProgram, name: str) -> None:
             )
             if words
         )
-        raise InputError(
+        raise NoGraphError(
             f"{name} keeps state: its forward changes {what} in place, and an engine keeps nothing between calls.",
             hint="Make it an input and an output of forward, and pass it on from call to call.",
         )

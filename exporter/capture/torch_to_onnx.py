@@ -23,22 +23,30 @@ from ..sources.traceback import is_user_file, user_traceback
 from ..sources.undisturbed import undisturbed
 from .legacy_symbolics import legacy_corrected
 from .onnx_to_opset import optimized
-from .state import refuse_state
+from .state import NoGraphError, refuse_state
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 # The dynamo exporter writes 18 whatever lower opset is asked of it; below, only the legacy one gives what is asked.
 DYNAMO_OPSET = 18
+# The last one that the legacy exporter writes.
+TRACING_OPSET = 20
 _BRANCH = "Compute both and choose with torch.where, or decide outside of forward; only shapes may be branched on."
 _REPLACE = "Replace it in forward by operators that ONNX has, or move it out of the model."
 
 
-def exported(source: Source, opset: int, directory: Path) -> ir.Model:
+def may_trace(source: Source, opset: int) -> bool:
+    """The tracing exporter is another way to this opset than the usual one, for this source."""
+    return source.module is not None and source.program is None and DYNAMO_OPSET <= opset <= TRACING_OPSET
+
+
+def exported(source: Source, opset: int, directory: Path, *, tracing: bool = False) -> ir.Model:
     """The source's module as ONNX, inputs and outputs called as the source's.
 
     Args:
         directory: where temporary files of the legacy exporter may go.
+        tracing: use the legacy exporter whatever the opset.
 
     Raises:
         InputError: the module cannot be exported; the user's line and a remedy are given.
@@ -48,7 +56,8 @@ def exported(source: Source, opset: int, directory: Path) -> ir.Model:
     source = _explicit(source)
     assert source.module is not None
     with undisturbed(source.module):
-        model = _dynamo(source, opset) if opset >= DYNAMO_OPSET else _legacy(source, opset, directory)
+        usual = opset >= DYNAMO_OPSET and not tracing
+        model = _dynamo(source, opset) if usual else _legacy(source, opset, directory)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.OutputFixPass()(model)
     _rename(model.graph, list(source.inputs), list(output_tensors(source.module, source.inputs)))
@@ -214,7 +223,7 @@ def _refusal(source: Source, error: BaseException) -> InputError:
     root, text = chain[-1], "\n".join(str(link) for link in chain)
     where = _line(chain, text)
     if "Could not guard on data-dependent" in text or "Could not extract specialized integer" in text:
-        return InputError(
+        return NoGraphError(
             f"{source.name} cannot be exported: its forward branches on a value of a tensor.{where}", hint=_BRANCH
         )
     if fixed := re.search(r"inferred a static shape of (\d+) for dimension (\S+?)\.?$", text, re.MULTILINE):
@@ -232,7 +241,10 @@ def _refusal(source: Source, error: BaseException) -> InputError:
         )
     return InputError(
         f"{source.name} cannot be exported to ONNX: {_brief(root)}{where}",
-        hint="Change the line above so that torch.export can follow it, or export the model without that part.",
+        hint="Change the line above so that torch.export can follow it, or export the model without that part."
+        if where
+        else "The exporter of torch failed in its own code, and names no line of the model. Export it to an .onnx file "
+        "yourself and give that, or leave out free axes or parts until it works.",
     )
 
 

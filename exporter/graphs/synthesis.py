@@ -28,7 +28,8 @@ def synthesize(
 
     Floats have the mean, deviation and range of the example, and are smooth along the axes of images and signals,
     since independent noise drives a network's activations away from natural ones. Integers are uniform in the
-    example's range. A mask of 0 and 1 whose rows never rise stays one, of random lengths of at least 1. Constants stay.
+    example's range; along a single axis, where they may be lengths, the largest is among them. A mask of 0 and 1 whose
+    rows never rise stays one, of random lengths of at least 1. Constants stay.
 
     Args:
         dynamic: name of each free axis, by input and axis.
@@ -41,7 +42,34 @@ def synthesize(
     for index, (name, array) in enumerate(example.items()):
         shape, rng = _resized(array, dynamic.get(name, {}), sizes or {}), np.random.default_rng([seed, index])
         made[name] = np.asarray(_like(array, shape, rng, name))  # numpy's random numbers of no axis are no arrays
+    for name, array in example.items():
+        if array.ndim == 1 and array.size and array.dtype.kind in "iu" and array.min() < array.max():
+            made[name] = _as_lengths(array, made[name], _measured(name, array, example, made))
     return made
+
+
+def _measured(name: str, lengths: Array, example: Mapping[str, Array], made: Mapping[str, Array]) -> tuple[int, int]:
+    """The size of the axis whose filled part such numbers may count, in the example and in what is made of it.
+
+    The longest sample fills its axis; where no axis is as long as that, the numbers count something else.
+    """
+    longest = int(lengths.max())
+    for other, array in example.items():
+        for axis, size in enumerate(array.shape):
+            if other != name and axis and size == longest:
+                return size, made[other].shape[axis]
+    return longest, longest
+
+
+def _as_lengths(lengths: Array, made: Array, sizes: tuple[int, int]) -> Array:
+    """Made-up lengths of which one is the longest, as in the example, and which fall where the example's do."""
+    old, new = sizes
+    fitted = np.asarray(np.clip(-(-made.astype(np.int64) * new // old), min(1, int(lengths.min())), new))
+    if fitted.size:
+        fitted[0] = new
+    if (np.diff(lengths) <= 0).all():
+        fitted = np.sort(fitted)[::-1]
+    return fitted.astype(made.dtype)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

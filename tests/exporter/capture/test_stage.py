@@ -1,0 +1,84 @@
+"""Models at which torch's newer exporter fails, or that it freezes, and inputs whose values are sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+import edgepress
+from edgepress.exporter.graphs.synthesis import synthesize
+
+
+class Stacked(nn.Module):
+    """Recurrent layers one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.LSTM(8, 8, batch_first=True), nn.GRU(8, 8, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.first(x)[0])[0]
+
+
+class Siamese(nn.Module):
+    """Two images through one encoder as one batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Conv2d(3, 4, 3)
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        x, y = torch.chunk(self.encoder(torch.cat([a, b])), 2)
+        return (x * y).mean((2, 3))
+
+
+class Padded(nn.Module):
+    """The mask has as many columns as the longest sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 4)
+
+    def forward(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        longest = features.shape[1] if torch.compiler.is_compiling() else int(lengths.max())
+        mask = torch.arange(longest)[None] < lengths[:, None]
+        return self.layer(features) * mask[..., None]
+
+
+IMAGES = torch.rand(2, 3, 8, 8)
+BATCH = {0: "batch"}
+MODELS = {
+    "stacked": (Stacked(), {"x": torch.rand(2, 6, 8)}, {"x": {0: "batch", 1: "time"}}),
+    "siamese": (Siamese(), {"a": IMAGES, "b": IMAGES.flip(0)}, {"a": BATCH, "b": BATCH}),
+    "padded": (Padded(), {"features": torch.rand(2, 9, 8), "lengths": torch.tensor([9, 4])}, {}),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_it_is_exported_and_right_at_other_sizes(name: str, tmp_path: Path) -> None:
+    module, inputs, dynamic = MODELS[name]
+    bundle = edgepress.export(
+        module.eval(), inputs, target="server-cpu", name="m", dynamic=dynamic, measure=False, output=tmp_path
+    )
+    sizes = {"batch": 3, "time": 11}
+    feed = synthesize({n: t.numpy() for n, t in inputs.items()}, dynamic, sizes, seed=9)
+    with torch.no_grad():
+        expected = module(**{n: torch.from_numpy(a) for n, a in feed.items()}).numpy()
+    session = onnxruntime.InferenceSession(bundle.path / "model.onnx", providers=["CPUExecutionProvider"])
+    assert np.allclose(session.run(None, feed)[0], expected, atol=1e-5)
+
+
+def test_the_longest_of_made_up_lengths_fills_the_axis() -> None:
+    example = {"features": np.zeros((4, 20, 3), np.float32), "lengths": np.array([20, 13, 7, 5])}
+    dynamic = {"features": {0: "batch", 1: "time"}, "lengths": {0: "batch"}}
+    for sizes in ({}, {"time": 50, "batch": 8}, {"time": 2}, {"batch": 1, "time": 1}):
+        made = synthesize(example, dynamic, sizes, seed=3)
+        lengths, longest = made["lengths"], made["features"].shape[1]
+        assert lengths.max() == longest
+        assert lengths.min() >= 1
+        assert (np.diff(lengths) <= 0).all(), "packed sequences must stay sorted"

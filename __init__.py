@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from .exporter.bundle.verify import verify_bundle
     from .exporter.recipe import Recipe, TrainingSettings
     from .exporter.recipe_file import load_recipe
+    from .profiles.budget.budget import Budget
     from .profiles.device.target import Target, load_target
 
 _HOME = {
     "AxisRange": ".backends.base",
+    "Budget": ".profiles.budget.budget",
     "Bundle": ".exporter.bundle.manifest",
     "EdgepressError": ".errors",
     "InputError": ".errors",
@@ -48,6 +50,7 @@ _HOME = {
 
 __all__ = [
     "AxisRange",
+    "Budget",
     "Bundle",
     "EdgepressError",
     "InputError",

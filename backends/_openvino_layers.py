@@ -12,6 +12,8 @@ from .base import Feed
 # Layer types of OpenVINO's runtime model (`NameFromType` in the CPU plugin's cpu_types.cpp) that multiply matrices.
 COMPUTE = frozenset(
     {
+        "AUGRUCell",
+        "AUGRUSeq",
         "Convolution",
         "Deconvolution",
         "DeformableConvolution",
@@ -21,6 +23,8 @@ COMPUTE = frozenset(
         "MHA",
         "MatMul",
         "QKVProjection",
+        "RNNCell",
+        "RNNSeq",
         "ScaledDotProductAttention",
     }
 )

@@ -33,6 +33,7 @@ from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, 
 INTEGER = frozenset(
     {
         "ConvInteger",
+        "DynamicQuantizeLSTM",
         "DynamicQuantizeMatMul",
         "MatMulInteger",
         "MatMulIntegerToFloat",
@@ -52,12 +53,15 @@ FLOAT = frozenset(
         "FusedConv",
         "FusedGemm",
         "FusedMatMul",
+        "GRU",
         "Gemm",
         "GroupQueryAttention",
+        "LSTM",
         "MatMul",
         "MatMulNBits",
         "MultiHeadAttention",
         "NhwcFusedConv",
+        "RNN",
     }
 )
 CONFIG = "required_operators_and_types.config"

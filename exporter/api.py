@@ -15,7 +15,7 @@ from ..profiles.budget.budget import Budget, short_limit
 from ..profiles.device.target import Target, load_target
 from .bundle.manifest import Bundle
 from .recipe import Recipe, TrainingSettings
-from .recipe_file import overridden
+from .recipe_file import EXCLUSIVE, overridden
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +36,7 @@ class RecipeSettings(TypedDict, total=False):
         budget: limits by the names of `--budget`: `{"latency_p90": "5ms", "size": "4MB"}`. The verdicts are in the
             report; nothing is raised where one was missed.
         max_drop: short for the budget's accuracy_drop: `"1%"` of the metric, or `0.01` in its own unit.
+        max_latency, max_size: short for its latency_p50 (or another percentile, `"p90=5ms"`) and size.
         training_settings: how a student or a pruned model is trained.
     """
 
@@ -46,10 +47,12 @@ class RecipeSettings(TypedDict, total=False):
     ranges: str
     lifts: Sequence[str] | None
     exclude: Sequence[str]
-    axes: Mapping[str, AxisRange]
+    axes: Mapping[str, AxisRange] | None
     minimum_sqnr_db: float | None
-    budget: Mapping[str, str] | Budget
+    budget: Mapping[str, str] | Budget | None
     max_drop: str | float | None
+    max_latency: str | None
+    max_size: str | None
     prune: float | None
     pruned: Mapping[str, int]
     importance: str
@@ -133,34 +136,75 @@ def export_all(
     recipe: Recipe | None = None,
     **options: Unpack[Options],
 ) -> tuple[Bundle, ...]:
-    """Export a model to several targets, which share what they can; otherwise as `export`."""
+    """Export a model to several targets, which share what they can; otherwise as `export`.
+
+    Returns:
+        A bundle for each target, in their order.
+    """
     from .pipeline import export_bundles
     from .progress import progress
 
     given: dict[str, Any] = dict(options)
     where = {name: given.pop(name, default) for name, default in _WHERE.items()}
     parts = {name: given.pop(name, None) for name in _PARTS}
-    if isinstance(parts["calibration"], str | Path):
-        given["calibration"] = str(parts.pop("calibration"))
+    asked = recipe_of(recipe, {**given, **_of_calibration(parts["calibration"], given)})
+    resolved = resolve(targets)
     source = _source(model, inputs, trust=where["trust_source"], **parts)
-    resolved = [target if isinstance(target, Target) else load_target(target) for target in targets]
     names = ", ".join(repr(target.name) for target in resolved)
     checkpoint = where["checkpoint"]
     with progress(quiet=where["quiet"]) as shown:
         bundles = export_bundles(
             source,
             resolved,
-            recipe_of(recipe, given),
+            asked,
             lambda target: Path(where["output"]) / f"{source.name}-{target.name}",
             shown,
             force=where["force"],
             command=f"edgepress.export({source.name!r}, target={names}) from Python {sys.version_info[0]}",
             checkpoint=None if checkpoint is None else Path(checkpoint),
         )
-    return tuple(bundles)
+    made = {bundle.manifest.target.name: bundle for bundle in bundles}
+    return tuple(made[_target(target).name] for target in targets)
 
 
-# Options that say where and how, with their defaults; and those that are parts of the model.
+def resolve(names: Sequence[str | Target]) -> list[Target]:
+    """The targets of these names, each once.
+
+    Raises:
+        InputError: an unknown name, none at all, or two different targets that would have one bundle.
+    """
+    found: dict[str, Target] = {}
+    for target in map(_target, names):
+        if found.setdefault(target.name, target) != target:
+            told = ", ".join(name if isinstance(name, str) else name.name for name in names)
+            raise InputError(
+                f"Two of the targets {told} are called {target.name}, and their bundles would be one.",
+                hint="Export them one by one, each with an --output of its own.",
+            )
+    if not found:
+        raise InputError("No target was given.", hint="`edgepress targets` lists them.")
+    return list(found.values())
+
+
+def _target(name: str | Target) -> Target:
+    return name if isinstance(name, Target) else load_target(name)
+
+
+def _of_calibration(calibration: object, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What calibration data say in the recipe: a path is named there, and data are stronger than its own.
+
+    Raises:
+        InputError: statistics were given as well.
+    """
+    if calibration is None:
+        return {}
+    if settings.get("statistics") is not None:
+        raise InputError("`calibration` and `statistics` were both given; int8 is made from one of them.")
+    path = str(calibration) if isinstance(calibration, str | Path) else None
+    return {**dict.fromkeys(EXCLUSIVE), "calibration": path}
+
+
+# Options that say where and how, with their defaults.
 _WHERE: Mapping[str, Any] = {
     "output": "dist",
     "force": False,
@@ -168,7 +212,10 @@ _WHERE: Mapping[str, Any] = {
     "quiet": True,
     "checkpoint": None,
 }
+# Those that are parts of the model.
 _PARTS = ("name", "dynamic", "calibration", "evaluate", "training", "loss", "student")
+# Short forms of limits, by the figure that each bounds.
+_SHORT = {"max_drop": "accuracy_drop", "max_latency": "latency", "max_size": "size"}
 
 
 def recipe_of(recipe: Recipe | None, settings: Mapping[str, Any]) -> Recipe:
@@ -178,7 +225,7 @@ def recipe_of(recipe: Recipe | None, settings: Mapping[str, Any]) -> Recipe:
         InputError: an unknown name (the nearest is given), or a contradiction.
     """
     base = recipe or Recipe()
-    known = {field.name for field in fields(Recipe)} | {*_WHERE, *_PARTS} | {"max_drop", "training_settings"}
+    known = {field.name for field in fields(Recipe)} | {*_WHERE, *_PARTS} | {*_SHORT, "training_settings"}
     if unknown := [name for name in settings if name not in known]:
         near = difflib.get_close_matches(unknown[0], known, 1, cutoff=0.4)
         listed = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(known))}."
@@ -186,7 +233,9 @@ def recipe_of(recipe: Recipe | None, settings: Mapping[str, Any]) -> Recipe:
     given = {name: _frozen(value) for name, value in settings.items() if name in {f.name for f in fields(Recipe)}}
     if settings.get("training_settings") is not None:
         given["training"] = settings["training_settings"]
-    given["budget"] = base.budget.under(_budget(settings.get("budget") or {}, settings.get("max_drop")))
+    given["budget"] = _budget(settings)
+    if "axes" in given:
+        given["axes"] = dict(given["axes"] or {})
     return overridden(base, given)
 
 
@@ -199,13 +248,18 @@ def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, Sequence) else value
 
 
-def _budget(budget: Mapping[str, str] | Budget, max_drop: str | float | None) -> Budget:
-    limits = budget if isinstance(budget, Budget) else Budget.parse(budget)
-    if max_drop is None:
-        return limits
-    if limits.drop is not None:
-        raise InputError("`max_drop` and the budget's `accuracy_drop` were both given; they are the same.")
-    return limits.under(Budget.parse(short_limit("accuracy_drop", str(max_drop))))
+def _budget(settings: Mapping[str, Any]) -> Budget:
+    """The limits of `budget` and of the short forms, which may not bound the same figure."""
+    named = settings.get("budget") or {}
+    budget = named if isinstance(named, Budget) else Budget.parse(named)
+    for word, figure in _SHORT.items():
+        if settings.get(word) is None:
+            continue
+        short = Budget.parse(short_limit(figure, str(settings[word])))
+        if twice := short.limits.keys() & budget.limits.keys():
+            raise InputError(f"`{word}` and the budget's `{twice.pop()}` were both given; they are the same.")
+        budget = budget.under(short)
+    return budget
 
 
 def _source(
@@ -224,7 +278,7 @@ def _source(
     from .sources import load_source, source_from_object
     from .sources.base import numbered
 
-    feeds = None if calibration is None else feeds_from_object(calibration)
+    feeds = None if calibration is None or isinstance(calibration, str | Path) else feeds_from_object(calibration)
     if isinstance(model, str | Path):
         if inputs is not None or dynamic is not None or name is not None:
             raise InputError("`inputs`, `dynamic` and `name` go with a module; a source file brings its own.")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..backends.base import AxisRange
 from ..profiles.device.target import Target
+from ..profiles.findings.gap import Gap, joined
 from ..profiles.findings.pruning import Pruning
 from ..profiles.findings.training import TrainingRun
 from ..profiles.timing.in_turn import Timed
@@ -55,7 +56,7 @@ class Draft:
     candidates: Entries = ()
     timed: Timed | None = None
     decision: Decision | None = None
-    missing: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[Gap, ...] = ()
 
     @property
     def leading(self) -> Candidate | None:
@@ -70,5 +71,4 @@ class Draft:
 
     def having(self, found: Mapping[str, Any]) -> Draft:
         """The draft with what a stage found; what is missing is added to what was missing before."""
-        more = {**self.missing, **found.get("missing", {})}
-        return replace(self, **{**found, "missing": more})
+        return replace(self, **{**found, "missing": joined(self.missing, found.get("missing", ()))})

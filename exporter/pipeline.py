@@ -113,7 +113,8 @@ def export_bundles(
             check_destination(destination(target), force=force)
             load_backend(target.backend).require(target)
     prune.refuse(source, targets, recipe)
-    source = with_example(source, recipe, targets[0])
+    if targets:
+        source = with_example(source, recipe, targets[0])
     axes = axis_ranges(source, recipe)
     with tempfile.TemporaryDirectory(prefix="edgepress-") as directory:
         memo = Memo(directory=Path(directory), checkpoint=checkpoint)

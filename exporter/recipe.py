@@ -124,6 +124,8 @@ class Recipe:
         Raises:
             InputError: naming the settings.
         """
+        if not isinstance(self.budget, Budget):  # limits as people write them, which only a type checker minds
+            object.__setattr__(self, "budget", Budget.parse(self.budget))
         if self.calibration is not None and self.statistics is not None:
             raise InputError("`calibration` and `statistics` were both given; int8 is made from one of them.")
         if self.distill and self.prune is not None:

@@ -47,11 +47,11 @@ def choices() -> Mapping[str, tuple[str, ...]]:
         "precision": (*(precision.name for precision in reversed(precisions())), AUTO),
         "ranges": (AUTO, *METHODS.names()),
         "lifts": LIFTS.names(),
-        "importance": (AUTO, *IMPORTANCE),
+        "importance": (AUTO, *IMPORTANCE.names()),
     }
 
 
-def load_recipe(path: Path) -> Recipe:
+def load_recipe(path: str | Path) -> Recipe:
     """The recipe of a TOML file; what it leaves out is as `Recipe` has it. Paths in it are as on a command line.
 
     Raises:
@@ -59,7 +59,7 @@ def load_recipe(path: Path) -> Recipe:
             another one.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"Recipe {path} cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -91,6 +91,9 @@ def recipe_from(data: Mapping[str, Any], origin: str) -> Recipe:
 def overridden(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     """The recipe with the settings that were given elsewhere, such as on a command line, on top.
 
+    Args:
+        settings: by field. Limits and axes join the recipe's, and are stronger than those of the same name.
+
     Raises:
         InputError: the result contradicts itself.
     """
@@ -99,7 +102,12 @@ def overridden(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
         unset |= dict.fromkeys(EXCLUSIVE)
     if "prune" in settings:
         unset["pruned"] = {}  # a share that is typed chooses anew
-    return replace(recipe, **{**unset, **settings})
+    joined: dict[str, Any] = {}
+    if "budget" in settings:
+        joined["budget"] = recipe.budget.under(settings["budget"])
+    if "axes" in settings:
+        joined["axes"] = {**recipe.axes, **settings["axes"]}
+    return replace(recipe, **{**unset, **settings, **joined})
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -149,7 +157,8 @@ def _model() -> type[BaseModel]:
     for field in fields(Recipe):
         default = field.default_factory() if callable(field.default_factory) else field.default
         hint = _readable(hints[field.name], choices().get(field.name, ()))
-        made[field.name] = (hint, Field(default=default, description=told.get(field.name)))
+        shown = {"default": _plain(default)} if isinstance(default, Budget) else None
+        made[field.name] = (hint, Field(default=default, description=told.get(field.name), json_schema_extra=shown))
     return create_model("RecipeFile", __config__=_CONFIG, **made)
 
 

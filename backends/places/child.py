@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ...errors import EdgepressError
     from .serve import Server
 
 
@@ -30,12 +31,25 @@ def main() -> None:
     try:
         _tell(answers, {"event": "started", "at": started})
         server = _open(lambda event: _tell(answers, {"event": event, "at": time.monotonic_ns()}))
-        for line in sys.stdin:
-            request = json.loads(line)
-            _tell(answers, {"answer": server.answer(request.pop("do"), request)})
     except EdgepressError as error:
-        _tell(answers, {"error": error.message, "hint": error.hint, "kind": type(error).__name__})
+        _tell(answers, _told(error))
         sys.exit(error.exit_code)
+    for line in sys.stdin:
+        _tell(answers, _answered(server, json.loads(line)))
+
+
+def _answered(server: Server, request: dict[str, Any]) -> dict[str, Any]:
+    """The answer, or what is wrong with the request; the engine is there for the next one."""
+    from ...errors import EdgepressError
+
+    try:
+        return {"answer": server.answer(request.pop("do"), request)}
+    except EdgepressError as error:
+        return _told(error)
+
+
+def _told(error: EdgepressError) -> dict[str, Any]:
+    return {"error": error.message, "hint": error.hint, "kind": type(error).__name__}
 
 
 def _bind(job: str) -> None:

@@ -18,6 +18,7 @@ from ...backends.registry import load_backend, tool_versions
 from ...errors import RefusedError, VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision, most_exact_first
 from ...profiles.findings.choice import Choice, Contender
+from ...profiles.findings.gap import About, Gap
 from ...profiles.findings.report import Report
 from ...profiles.machine.environment import now, usable_cores
 from ...profiles.timing.in_turn import Timed
@@ -32,6 +33,9 @@ from .directory import new_directory
 from .manifest import FALLBACK, LATENCY, MANIFEST, Bundle, check_files, load_bundle
 from .seal import load_report, seal
 from .sizes import size_split
+
+# What an export missed that is found out anew here.
+_ANEW: tuple[About, ...] = ("engine", "run", "parser", "coverage", "latency", "disturbed", "steady", "precision")
 
 
 def build_bundle(path: Path) -> Bundle:
@@ -152,7 +156,7 @@ class _Build:
         same = self.shipped == self.bundle.manifest.engine.precision
         if winner.parity:
             winner = looked_into(replace(winner, engine=engine, runs=engine), self.golden, self.place, engine.target)
-        kept = tuple(e for e in before.evidence if e.kind != "absent" and "model.onnx" in e.claim and same)
+        kept = tuple(e for e in before.evidence if e.kind != "absent" and e.about == "graph" and same)
         choice = before.choice
         if choice is not None and self.contest.settled:
             choice = self._choice(choice)
@@ -186,17 +190,16 @@ class _Build:
             threads=usable_cores() if latency else before.threads,
         )
 
-    def _missing(self, before: Report, choice: Choice | None) -> dict[str, str]:
+    def _missing(self, before: Report, choice: Choice | None) -> tuple[Gap, ...]:
         """What is still missing; a choice that lost int8 is said where it is seen."""
-        gone = ("engine", "parser", "coverage", "latency", "disturbed", "steady", "precision")
-        missing = {what: why for what, why in before.missing.items() if not what.startswith(gone)}
+        gaps = [gap for gap in before.missing if gap.about not in _ANEW]
         if why := self.place.why_not(self.bundle.manifest.target) or ("" if self.place.itself else self._idle()):
-            missing["engine run"] = f"The engine was built but not run: {why}."
+            gaps.append(Gap(about="run", why=f"The engine was built but not run: {why}."))
         if self.timed is not None:
-            missing |= disturbed(self.timed)
+            gaps += disturbed(self.timed)
         if choice is not None and self.contest.settled and not load_precision(self.shipped).integer:
-            missing["precision"] = f"int8 was not kept. {choice.because}"
-        return missing
+            gaps.append(Gap(about="precision", why=f"int8 was not kept. {choice.because}"))
+        return tuple(gaps)
 
     def _idle(self) -> str:
         """Why the runtime does not run here, where another one stands in for it."""

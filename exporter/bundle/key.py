@@ -90,7 +90,7 @@ def _own_files() -> set[Path]:
 
 def _our_code() -> str:
     """A digest of edgepress itself: a checkout changes without a version."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     packages = ("backends", "calibration", "exporter", "profiles")
     files = sorted(f for name in packages for f in (root / name).rglob("*") if f.suffix in (".py", ".toml"))
     return _digest(files, root)

@@ -13,6 +13,7 @@ from ...backends.base import AxisRange, Graph
 from ...backends.registry import load_backend, tool_versions
 from ...profiles.device.precision import load_precision
 from ...profiles.device.target import Target
+from ...profiles.findings.gap import Gap, joined
 from ...profiles.findings.profile import SizeSplit
 from ...profiles.findings.pruning import Pruning
 from ...profiles.findings.report import Report, Sizes
@@ -64,7 +65,7 @@ def run(
     candidates: Entries,
     timed: Timed | None,
     decision: Decision | None,
-    missing: Mapping[str, str],
+    missing: tuple[Gap, ...],
     name: str,
     seconds: Mapping[str, float],
     command: str,
@@ -107,7 +108,7 @@ class _Packing:
     candidates: tuple[Candidate, ...]
     timed: Timed | None
     decision: Decision | None
-    missing: Mapping[str, str]
+    missing: tuple[Gap, ...]
 
     @property
     def winner(self) -> Candidate:
@@ -160,14 +161,11 @@ class _Packing:
             engine=self.winner.size,
         )
 
-    def _missing(self, latency: Mapping[str, Measurement]) -> dict[str, str]:
+    def _missing(self, latency: Mapping[str, Measurement]) -> tuple[Gap, ...]:
         """What was not possible, of the export and of what is shipped; and what is not as it should be."""
         unsteady = [arm for arm, measurement in latency.items() if not measurement.stable]
-        return {
-            **self.missing,
-            **self.winner.missing,
-            **{f"steady {arm}": f"Latency of {arm} did not reach a steady state." for arm in unsteady},
-        }
+        gaps = [Gap(about="steady", why=f"Latency of {a} did not reach a steady state.", subject=a) for a in unsteady]
+        return joined(self.missing, self.winner.missing, gaps)
 
     def _notes(self) -> tuple[str, ...]:
         fallback = None if self.decision is None else self.decision.fallback

@@ -13,7 +13,7 @@ from ...errors import InputError
 from ...profiles.budget.budget import Budget
 from ...profiles.findings.figures import judge
 from ...profiles.findings.files import json_text, parsed, read_json
-from ...profiles.findings.report import SCHEMA, Report, rows
+from ...profiles.findings.report import OLDEST, SCHEMA, Report, rows
 from ...profiles.reporting.html import html
 from ...profiles.reporting.markdown import markdown
 from ...profiles.reporting.page import page_of
@@ -61,4 +61,4 @@ def load_report(directory: Path) -> Report:
     data = read_json(file, "edgepress export")
     if not isinstance(data, dict):
         raise InputError(f"{file} is not the report of a bundle.")
-    return parsed(file, data, SCHEMA, TypeAdapter(Report))
+    return replace(parsed(file, data, SCHEMA, TypeAdapter(Report), oldest=OLDEST), schema=SCHEMA)

@@ -9,6 +9,7 @@ from ...backends.base import Engine, Graph
 from ...errors import EdgepressError
 from ...profiles.device.precision import PrecisionName
 from ...profiles.findings.evidence import Evidence
+from ...profiles.findings.gap import About, Gap, joined
 from ...profiles.findings.layers import Coverage, Layer
 from ...profiles.findings.parity import Parity
 from ...profiles.findings.pruning import Sparsity
@@ -55,12 +56,12 @@ class Candidate:
     by_layer: ParityByLayer | None = None
     sparsity: Sparsity | None = None
     evidence: tuple[Evidence, ...] = ()
-    missing: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[Gap, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def without(self, what: str, why: str) -> Candidate:
+    def without(self, about: About, why: str, subject: str = "") -> Candidate:
         """The candidate with one more thing that was not possible, and why."""
-        return replace(self, missing={**self.missing, what: why})
+        return replace(self, missing=joined(self.missing, (Gap(about=about, why=why, subject=subject),)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from ...errors import VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.choice import Choice, said
+from ...profiles.findings.gap import Gap
 from ...profiles.findings.report import TaskMetric
 from ...profiles.timing.in_turn import Timed
 from ...profiles.timing.measurement import Measurement
@@ -21,7 +22,6 @@ from ..sources import Source
 from ..workshop import Workshop
 from .candidate import Candidate, Refused
 from .contest import Contest, Standing
-from .judge import check_golden
 from .make import Maker
 from .stages import Entries, why_unmeasured
 
@@ -112,7 +112,7 @@ class _Choosing:
         missing = _warnings(contest, choice)
         fallback, refusals = self._fallback(winner, choice)
         decision = Decision(contest=contest, choice=choice, winner=winner, fallback=fallback)
-        return {"decision": decision, "missing": {**missing, **refusals}}
+        return {"decision": decision, "missing": (*missing, *refusals)}
 
     def _measured(self) -> dict[PrecisionName, Measurement]:
         latency: Mapping[str, Measurement] = {} if self.timed is None else self.timed.latency
@@ -125,11 +125,9 @@ class _Choosing:
             return entry
         if load_precision(entry.precision).exact:
             return entry
-        assert entry.runs is not None
         maker = self.maker
-        session = maker.workshop.open(entry.runs)
         try:
-            entry = replace(entry, parity=check_golden(maker.captured.golden, session, entry.least_db))
+            entry = maker.held(entry)
         except VerificationError as error:
             return Refused(precision=entry.precision, error=error)
         asked = maker.recipe.budget.drop is not None and maker.source.evaluate is not None
@@ -194,33 +192,34 @@ class _Choosing:
         maker = self.maker
         return maker.finished(rival or maker.compiled(maker.checked(maker.lowered(shipped))))
 
-    def _fallback(self, winner: Candidate, choice: Choice) -> tuple[Candidate | None, dict[str, str]]:
+    def _fallback(self, winner: Candidate, choice: Choice) -> tuple[Candidate | None, tuple[Gap, ...]]:
         """Beside an int8 that nobody measured: the float graph, for the device to measure it against."""
         maker = self.maker
         here = not maker.workshop.place.why_unmeasured(maker.target)
         if here or choice.forced or choice.measured or not load_precision(winner.precision).integer:
-            return None, {}
-        missing: dict[str, str] = {}
+            return None, ()
+        refusal: tuple[Gap, ...] = ()
         for precision in dict.fromkeys((*maker.target.halves[:1], "fp32")):
             maker.advance(None, f"fallback, {precision}")
             try:
-                return maker.on_reference(maker.lowered(precision)), missing
+                return maker.on_reference(maker.lowered(precision)), refusal
             except VerificationError as error:
-                missing["fallback"] = f"No {precision} goes along: {error.message}"
-        return None, missing
+                refusal = (Gap(about="fallback", why=f"No {precision} goes along: {error.message}"),)
+        return None, refusal
 
 
 def _integers(contest: Contest) -> list[PrecisionName]:
     return [precision for precision in contest.standings if load_precision(precision).integer]
 
 
-def _warnings(contest: Contest, choice: Choice) -> dict[str, str]:
+def _warnings(contest: Contest, choice: Choice) -> tuple[Gap, ...]:
     """What a person must not miss: an int8 that was not shipped, or one that was asked for and is not faster."""
     if not choice.forced:
         lost = [] if load_precision(choice.shipped).integer else _integers(contest)
         were = "was" if len(lost) == 1 else "were"
-        return {"precision": f"{' and '.join(lost)} {were} not shipped. {choice.because}"} if lost else {}
+        why = f"{' and '.join(lost)} {were} not shipped. {choice.because}"
+        return (Gap(about="precision", why=why),) if lost else ()
     compared = contest.compared.get(choice.shipped)
     if compared is None or claimed(compared.ratio):
-        return {}
-    return {"speed": f"{choice.because} On this machine nothing shows that it is faster."}
+        return ()
+    return (Gap(about="speed", why=f"{choice.because} On this machine nothing shows that it is faster."),)

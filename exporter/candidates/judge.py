@@ -73,6 +73,7 @@ def lenient(least_db: float, seen: Mapping[str, Parity]) -> float:
 def golden_evidence(parity: Mapping[str, Parity], place: Place, target: Target) -> Evidence:
     """The statement that the golden outputs were reproduced."""
     return Evidence(
+        about="engine" if place.itself else "graph",
         claim=f"Golden outputs reproduced by {place.how(target)}, worst output {worst(parity)}",
         kind=place.evidence(target),
         tool=place.tool(target),
@@ -83,6 +84,7 @@ def golden_evidence(parity: Mapping[str, Parity], place: Place, target: Target) 
 def built_evidence(engine: Engine, place: Place) -> Evidence:
     """The statement that an engine was compiled."""
     return Evidence(
+        about="engine",
         claim=f"{engine.path.name} was compiled for {engine.target.name}",
         kind="built",
         tool=load_backend(engine.backend).available().version,

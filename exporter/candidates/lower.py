@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...backends.base import Feed, Graph
-from ...calibration.feeds import samples_in
 from ...calibration.statistics import Statistics
 from ...errors import InputError, VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
@@ -15,19 +15,20 @@ from ...profiles.device.target import Scheme, Target
 from ..capture.captured import Captured
 from ..graphs.files import read_graph
 from ..progress import Advance, counted
+from ..quantization.analysis.fp16_exceptions import fp16_exceptions, holds_no_product
 from ..quantization.analysis.placement import Placement
-from ..quantization.gains import worthwhile
-from ..quantization.gather import calibration_feeds, gather
+from ..quantization.gains import Gains, doubts, reached, worthwhile
+from ..quantization.gather import beyond, gather
 from ..quantization.mixed_int8 import MixedPrecision
 from ..quantization.quantizer import Quantizer
 from ..quantization.rewrites.to_float16 import to_float16
 from ..recipe import Recipe
 from ..sources import Source
 from .candidate import Candidate
+from .samples import JudgingSamples
 
-# Enough samples to tell which lift helps; each is run once for every lift. Not a number of batches, so that the batch
-# size decides nothing.
-JUDGING_SAMPLES = 32
+# Operators that a sentence names; a model may have hundreds.
+NAMED = 5
 # The user's metric of an int8 graph, compiled into the directory where that can be done.
 Score = Callable[[Graph, Path], float]
 
@@ -36,19 +37,48 @@ class NothingToQuantizeError(InputError):
     """The model has nothing that can be int8."""
 
 
-def float_candidate(precision: PrecisionName, reference: Graph, recipe: Recipe, scratch: Path) -> Candidate:
+def float_candidate(
+    precision: PrecisionName, reference: Graph, recipe: Recipe, scratch: Path, feeds: Callable[[], Sequence[Feed]]
+) -> Candidate:
     """The captured graph in a float precision.
 
-    bf16 is a choice of the runtime: its graph is the FP32 one. In fp16, inputs and outputs keep their types.
+    bf16 is a choice of the runtime: its graph is the FP32 one. In fp16, inputs and outputs keep their types, and
+    operators beyond its range stay float32.
+
+    Args:
+        feeds: real inputs that show the range of every value; asked for in fp16 only.
+
+    Raises:
+        VerificationError: fp16 cannot compute any of the model's products.
     """
-    graph = reference
+    graph, notes = reference, tuple[str, ...]()
     if load_precision(precision).storage == "float16":
         path = scratch / precision / "model.onnx"
+        kept = fp16_exceptions(reference, feeds())
+        notes = _kept_float32(kept, reference)
         if not path.exists():
             path.parent.mkdir()
-            to_float16(reference.path, path)
+            to_float16(reference.path, path, kept)
         graph = read_graph(path, reference.axes)
-    return Candidate(precision=precision, graph=graph, least_db=recipe.least_golden_db(precision))
+    return Candidate(precision=precision, graph=graph, least_db=recipe.least_golden_db(precision), notes=notes)
+
+
+def _kept_float32(kept: Mapping[str, str], reference: Graph) -> tuple[str, ...]:
+    """A sentence for the report.
+
+    Raises:
+        VerificationError: nothing that is worth float16 is left.
+    """
+    if not kept:
+        return ()
+    first = "; ".join(f"{name} ({why})" for name, why in list(kept.items())[:NAMED])
+    more = f"; and {len(kept) - NAMED} more" if len(kept) > NAMED else ""
+    if holds_no_product(reference, kept):
+        raise VerificationError(
+            f"float16 cannot hold the values of this model: {first}{more}.",
+            hint="Export with --precision fp32 or bf16, or scale the model's values down.",
+        )
+    return (f"{len(kept)} operators stay float32, since float16 cannot hold their values: {first}{more}.",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +87,7 @@ class Lowering:
 
     Attributes:
         precision: one of integers.
+        samples: what lifts and layers in float are judged on.
         scratch: a directory; the graph is written into one of its own in it.
         threads: intra-op threads of the reference place.
         score: asks for the metric of layers in float; None where nothing asks for it.
@@ -68,6 +99,7 @@ class Lowering:
     target: Target
     recipe: Recipe
     captured: Captured
+    samples: JudgingSamples
     scratch: Path
     threads: int
     score: Score | None
@@ -90,19 +122,25 @@ class Lowering:
             )
         statistics = gather(self.source, reference, quantizer, recipe, counted(self.advance))
         self.advance(None, "lifts")
-        feeds, kind = self._judges()
-        gains = worthwhile(reference, self.target, recipe, statistics, feeds, kind, self.scratch)
-        return self._relaxed(statistics, gains.lifts, feeds, gains.sqnr_db, gains.samples, gains.sentences)
+        samples = self.samples
+        # Lifts and ranges are judged on data that they were not fitted to, where there are enough; all of them ship.
+        others = beyond(self.source, reference, quantizer, recipe, samples.count)
+        judged = statistics if others is None else others
+        gains = worthwhile(reference, self.target, recipe, judged, samples.feeds, samples.kind, self.scratch)
+        candidate = self._relaxed(statistics, gains)
+        for about, why in self._doubts(statistics, gains, fitted=others is None).items():
+            candidate = candidate.without("other", why, about)
+        return candidate
 
-    def _relaxed(
-        self,
-        statistics: Statistics,
-        lifts: tuple[str, ...],
-        feeds: list[Feed],
-        sqnr_db: float,
-        samples: str,
-        sentences: tuple[str, ...],
-    ) -> Candidate:
+    def _doubts(self, statistics: Statistics, gains: Gains, *, fitted: bool) -> dict[str, str]:
+        """What to say of the ranges; `fitted` where the gains themselves were found on what they were fitted to."""
+        if fitted:
+            return doubts(statistics.samples, None, gains.sqnr_db)
+        reference, feeds = self.captured.graph, self.samples.feeds
+        own = reached(reference, self.target, self.recipe, statistics, gains.lifts, feeds, self.scratch)
+        return doubts(statistics.samples, own, gains.sqnr_db)
+
+    def _relaxed(self, statistics: Statistics, gains: Gains) -> Candidate:
         """Leave layers in float where that is needed, and write."""
         mixed = MixedPrecision(
             precision=self.precision,
@@ -110,20 +148,20 @@ class Lowering:
             target=self.target,
             recipe=self.recipe,
             statistics=statistics,
-            lifts=lifts,
-            feeds=feeds,
+            lifts=gains.lifts,
+            feeds=self.samples.feeds,
             scratch=self.scratch,
             threads=self.threads,
             score=self.score,
             before=self.before,
             advance=self.advance,
         )
-        sensitivity = mixed.search(sqnr_db)
+        sensitivity = mixed.search(gains.sqnr_db)
         left = () if sensitivity is None else sensitivity.left
         least = self.recipe.least_sqnr_db(self.precision)
-        _judge(sqnr_db if sensitivity is None else sensitivity.reached_db, samples, least, self.precision)
-        directory = self.scratch / self.precision
-        directory.mkdir()
+        reached = gains.sqnr_db if sensitivity is None else sensitivity.reached_db
+        _judge(reached, gains.samples, least, self.precision)
+        directory = Path(tempfile.mkdtemp(prefix=f"{self.precision}-", dir=self.scratch))
         graph, kept = mixed.write(left, directory / "model.onnx")
         return Candidate(
             precision=self.precision,
@@ -132,7 +170,7 @@ class Lowering:
             left=kept,
             sensitivity=sensitivity,
             by_layer=mixed.by_layer(left),
-            notes=(_origin(statistics, self._scheme), *sentences),
+            notes=(_origin(statistics, self._scheme), *gains.sentences),
         )
 
     @property
@@ -141,13 +179,6 @@ class Lowering:
         assert scheme is not None  # choose_precision gave int8, and a target has int8 only with a scheme
         return scheme
 
-    def _judges(self) -> tuple[list[Feed], str]:
-        """Batches to judge lifts on: the first calibration data, or golden ones where there are only statistics."""
-        if self.recipe.statistics is not None:
-            return list(self.captured.golden.feeds), "synthetic samples"
-        feeds = calibration_feeds(self.source, self.recipe.calibration, self.captured.graph)
-        return _first(feeds(), JUDGING_SAMPLES), "calibration samples"
-
 
 def _judge(sqnr_db: float, samples: str, least_db: float, precision: PrecisionName) -> None:
     if sqnr_db < least_db:
@@ -155,16 +186,6 @@ def _judge(sqnr_db: float, samples: str, least_db: float, precision: PrecisionNa
             f"{precision} collapses: {sqnr_db:.1f} dB of SQNR against FP32 on {samples}, {least_db:g} dB needed.",
             hint="Give more calibration data, leave layers in float with --exclude, or lower --min-sqnr.",
         )
-
-
-def _first(feeds: Iterator[Feed], samples: int) -> list[Feed]:
-    """Whole batches until there are this many samples."""
-    taken: list[Feed] = []
-    for feed in feeds:
-        taken.append(feed)
-        if sum(samples_in(batch) for batch in taken) >= samples:
-            break
-    return taken
 
 
 def _origin(statistics: Statistics, scheme: Scheme) -> str:

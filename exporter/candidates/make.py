@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ...backends.base import Array, Feed, Graph
+from ...backends.base import Array, Feed, Graph, Session
 from ...backends.places import Local, Place, Reference
 from ...backends.registry import load_backend
 from ...errors import RefusedError, VerificationError
@@ -26,7 +27,9 @@ from ..sources.score import score
 from ..workshop import Workshop
 from .candidate import Candidate, Refused
 from .judge import built_evidence, check_golden, directory_bytes, judged, looked_into
+from .link import StrayingError, linked
 from .lower import Lowering, NothingToQuantizeError, float_candidate
+from .samples import JudgingSamples, judging_samples
 
 # What a precision may fail with where another one may still get through.
 FAILURES = (VerificationError, NothingToQuantizeError, RefusedError)
@@ -58,11 +61,28 @@ class Maker:
     def made(self, precision: PrecisionName) -> Candidate | Refused:
         """A precision with all that can be known of it; Refused where another one may still get through."""
         try:
-            candidate = self.lowered(precision)
-            for step in (self.checked, self.compiled, self.finished):
-                candidate = step(candidate)
+            return self._through(precision)
+        except StrayingError as error:
+            if not load_precision(precision).integer or self.recipe.lifts is not None:
+                return Refused(precision=precision, error=error)
+            return self._plain(precision, error)
         except FAILURES as error:
             return Refused(precision=precision, error=error)
+
+    def _plain(self, precision: PrecisionName, strayed: StrayingError) -> Candidate | Refused:
+        """Once more without lifts: what they write into a graph is what compilers see least, and so confuse."""
+        maker = replace(self, recipe=replace(self.recipe, lifts=()))
+        try:
+            candidate = maker._through(precision)
+        except FAILURES:
+            return Refused(precision=precision, error=strayed)
+        return replace(candidate, notes=(*candidate.notes, f"No lifts: with them, {strayed.message}"))
+
+    def _through(self, precision: PrecisionName) -> Candidate:
+        """Every step, in order."""
+        candidate = self.lowered(precision)
+        for step in (self.checked, self.compiled, self.finished):
+            candidate = step(candidate)
         return candidate
 
     def finished(self, candidate: Candidate) -> Candidate:
@@ -84,7 +104,7 @@ class Maker:
         if load_precision(precision).integer:
             candidate = self._lowering(precision).candidate()
         else:
-            candidate = float_candidate(precision, reference, self.recipe, scratch)
+            candidate = float_candidate(precision, reference, self.recipe, scratch, self._real_feeds)
         sparsity = found_sparsity(candidate.graph.path) if self.recipe.sparse else None
         return replace(candidate, sparsity=sparsity, weights=weight_bytes(candidate.graph.path))
 
@@ -110,8 +130,7 @@ class Maker:
             self.watch(unbuilt)
             return unbuilt
         self.advance(None, f"{candidate.precision} engine")
-        directory = self.workshop.scratch / f"{candidate.precision}-engine"
-        directory.mkdir()
+        directory = Path(tempfile.mkdtemp(prefix=f"{candidate.precision}-engine-", dir=self.workshop.scratch))
         engine = place.compile(candidate.graph, target, directory, candidate.precision)
         notes = [*candidate.notes, *engine.notes]
         if not load_backend(target.backend).deterministic:
@@ -127,21 +146,43 @@ class Maker:
         self.watch(compiled)
         return compiled
 
-    def proven(self, candidate: Candidate) -> Candidate:
-        """The candidate with its parity on the golden inputs, its layers and its int8 coverage.
+    def held(self, candidate: Candidate) -> Candidate:
+        """The candidate with its parity on the golden inputs, and its engine held against its own graph.
 
         Raises:
-            VerificationError: it does not agree with FP32.
+            VerificationError: it does not agree with FP32, or the engine not with its graph.
         """
-        golden, place = self.captured.golden, self._place(candidate)
+        if candidate.parity:
+            return candidate
+        place = self._place(candidate)
         self.advance(None, f"{candidate.precision}, golden inputs")
         runs = place.runs(candidate.graph, self.target, candidate.precision, candidate.engine)
         assert runs is not None
-        candidate = replace(candidate, runs=runs)
-        candidate = judged(candidate, golden, self.workshop.open(runs, place), place, self.target)
-        candidate = looked_into(candidate, golden, place, self.target)
+        session = self.workshop.open(runs, place)
+        candidate = judged(replace(candidate, runs=runs), self.captured.golden, session, place, self.target)
+        return self._linked(candidate, session, place) if place.itself else candidate
+
+    def proven(self, candidate: Candidate) -> Candidate:
+        """The candidate, held against what it must compute, with its layers and its int8 coverage.
+
+        Raises:
+            VerificationError: as `held`.
+        """
+        candidate = self.held(candidate)
+        candidate = looked_into(candidate, self.captured.golden, self._place(candidate), self.target)
         self.watch(candidate)
         return candidate
+
+    def _linked(self, candidate: Candidate, session: Session, place: Place) -> Candidate:
+        """The candidate, whose engine was held against its own graph on real samples."""
+        self.advance(None, f"{candidate.precision}, engine against graph")
+        reference = Reference()
+        graph = reference.runs(candidate.graph, self.target, candidate.precision, None)
+        with reference.open(graph, self.workshop.threads) as own:
+            return linked(candidate, session, own, self._samples(), place, self.target)
+
+    def _samples(self) -> JudgingSamples:
+        return judging_samples(self.source, self.target, self.recipe, self.captured, self.workshop)
 
     def scored(self, candidate: Candidate) -> Candidate:
         """The candidate with the user's metric.
@@ -195,14 +236,19 @@ class Maker:
         place = self.workshop.place
         return place if candidate.engine is not None and not place.why_not(self.target) else Reference()
 
+    def _real_feeds(self) -> list[Feed]:
+        """Golden inputs and samples, which show the range of every value."""
+        return [*self.captured.golden.feeds, *self._samples().feeds]
+
     def _lowering(self, precision: PrecisionName) -> Lowering:
         asked = self.recipe.budget.drop is not None and self.source.evaluate is not None
         return Lowering(
             precision=precision,
             source=self.source,
-            target=self.target,
+            target=self.target.making(precision),
             recipe=self.recipe,
             captured=self.captured,
+            samples=self._samples(),
             scratch=self.workshop.scratch,
             threads=self.workshop.threads,
             score=partial(self._score, precision) if asked else None,
@@ -230,7 +276,11 @@ class Maker:
         target = self.target
         why = f"not built here, because {reason}"
         absent = Evidence(
-            claim=f"The engine is {why}", kind="absent", tool=target.backend, machine=str(self.workshop.place.machine)
+            about="engine",
+            claim=f"The engine is {why}",
+            kind="absent",
+            tool=target.backend,
+            machine=str(self.workshop.place.machine),
         )
         name = f"{self.source.name}-{target.name}"
         todo = f"The engine is {why}. Copy the bundle to the device and run there: edgepress build {name}"
@@ -252,6 +302,7 @@ def stood_in(candidate: Candidate, target: Target) -> Candidate:
         return candidate.without("parser", f"No parser judged the graph: {name} is not installed here.")
     refuse(place.check(candidate.graph, stand_in), target.name, by=f" (by the parser of {name})")
     accepted = Evidence(
+        about="graph",
         claim=f"The parser of {name} accepts model.onnx, as a stand-in for {target.backend} on the device",
         kind="emulated",
         tool=load_backend(name).available().version,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
+from ...profiles.findings.gap import Gap
 from ...profiles.timing.in_turn import Timed, time_in_turn
 from ...profiles.timing.measure import Arm, Call
 from ...profiles.timing.measurement import Measurement, speedup
@@ -45,6 +46,9 @@ def _is_open(latency: Mapping[str, Measurement], pair: tuple[str, str]) -> bool:
     return undecided(speedup(first, second))
 
 
-def disturbed(timed: Timed) -> dict[str, str]:
+def disturbed(timed: Timed) -> tuple[Gap, ...]:
     """Why latencies are not the machine's own, as what is missing of them."""
-    return {f"disturbed {reason}": f"The latencies are not the machine's own: {reason}." for reason in timed.disturbed}
+    return tuple(
+        Gap(about="disturbed", why=f"The latencies are not the machine's own: {reason}.", subject=reason)
+        for reason in timed.disturbed
+    )

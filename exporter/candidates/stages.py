@@ -10,6 +10,7 @@ from ...backends.base import Feed
 from ...backends.registry import load_backend
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Target
+from ...profiles.findings.gap import Gap
 from ...profiles.timing.measure import Arm, Call
 from ..capture.captured import Captured
 from ..progress import Advance
@@ -64,7 +65,7 @@ def make(
         raise refused[-1].error
     rivals = _rivals(replace(maker, watch=unwatched), entry, refused)
     entries = (entry, *rivals, *refused)
-    return {"candidates": entries, "missing": {"precision": remark} if remark else {}}
+    return {"candidates": entries, "missing": (Gap(about="precision", why=remark),) if remark else ()}
 
 
 def measure(
@@ -86,7 +87,7 @@ def measure(
     leading, *rivals = (entry for entry in candidates if isinstance(entry, Candidate))
     reason = why_unmeasured(target, recipe, workshop)
     if reason := reason or ("" if leading.engine is not None else "the engine is not built here"):
-        return {"timed": None, "missing": {"latency": f"Latency was not measured: {reason}."}}
+        return {"timed": None, "missing": (Gap(about="latency", why=f"Latency was not measured: {reason}."),)}
     feed = captured.golden.feeds[0]
     arms: dict[str, Arm] = {entry.precision: _arm(entry, feed, workshop) for entry in (leading, *rivals)}
     pairs = [(rival.precision, leading.precision) for rival in rivals] if recipe.precision == "auto" else []

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from .options import calibration_options, quiet_option, source_options
-
-if TYPE_CHECKING:
-    from ...backends.base import AxisRange
+from .options import asked, calibration_options, quiet_option, source_options
 
 OUTPUT = click.option(
     "-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Statistics file to write."
@@ -55,18 +52,16 @@ def collect(
     source: str,
     target: str,
     output: Path,
-    axes: tuple[tuple[str, AxisRange], ...],
     trust_source: bool,
     quiet: bool,
-    **settings: Any,
+    **_settings: Any,
 ) -> None:
     """Collect the statistics of SOURCE on its calibration data."""
     from ...profiles.device.target import load_target
     from ..progress import counted, progress
-    from ..recipe import Recipe
     from .host import require_host
 
-    resolved, recipe = load_target(target), Recipe(axes=dict(axes), **settings)
+    resolved, recipe = load_target(target), asked()
     require_host()
     with progress(quiet=quiet) as shown, shown.step(f"calibrate {source}", {}) as advance:
         from ...calibration.storage import save_statistics

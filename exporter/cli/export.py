@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..quantization.lifts import LIFTS
 from .gate_options import asked_gate, gate_options
-from .option_types import Decibel, PrecisionOption, TargetList
+from .names import LIFTS, PRECISIONS
+from .option_types import Decibel, TargetList
 from .options import (
     asked,
     calibration_options,
@@ -65,10 +65,11 @@ if TYPE_CHECKING:
 @gate_options
 @click.option(
     "--precision",
-    type=PrecisionOption(),
+    type=PRECISIONS,
     default="auto",
     show_default=True,
-    help="auto: the fastest that keeps the accuracy, int8 among them where there are calibration data.",
+    help="One of the target's. auto: the fastest that keeps the accuracy, int8 among them where there are "
+    "calibration data.",
 )
 @calibration_options
 @click.option("--statistics", metavar="FILE", help="Statistics of `edgepress calibrate`, instead of calibration data.")
@@ -76,7 +77,7 @@ if TYPE_CHECKING:
     "--lift",
     "lifts",
     multiple=True,
-    type=click.Choice(LIFTS.names()),
+    type=LIFTS,
     help="Accuracy lift to apply in any case; repeatable. Default: those that help on this model.",
 )
 @click.option("--no-lifts", is_flag=True, help="Apply no accuracy lift.")
@@ -120,6 +121,7 @@ def command(
       edgepress export model.py --target jetson
     """  # noqa: D301
     from ...errors import InputError
+    from ..api import resolve
     from ..progress import progress
     from .host import require_host
     from .summary import command_line, print_json, print_summary
@@ -128,7 +130,7 @@ def command(
         raise InputError("--depends goes with --if-changed.", hint="Add --if-changed, or leave out --depends.")
 
     # Names first: a typing error must not wait for torch.
-    resolved = _resolved([name for group in targets for name in group])
+    resolved = resolve([name for group in targets for name in group])
     recipe = asked()
     gate = asked_gate({target.name: target.name for target in resolved}, measure=recipe.measure)
     gate.limits = {**recipe.budget.limits, **gate.limits}
@@ -194,23 +196,3 @@ class _Work:
             from ..bundle.key import note
 
             note(bundle, self._keys[target.name])
-
-
-def _resolved(names: list[str]) -> list[Target]:
-    """The targets by name, each once.
-
-    Raises:
-        InputError: two of them are different and would have one bundle.
-    """
-    from ...errors import InputError
-    from ...profiles.device.target import load_target
-
-    found: dict[str, Target] = {}
-    for name in names:
-        target = load_target(name)
-        if found.setdefault(target.name, target) != target:
-            raise InputError(
-                f"Two of the targets {', '.join(names)} are called {target.name}, and their bundles would be one.",
-                hint="Export them one by one, each with an --output of its own.",
-            )
-    return list(found.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,29 +25,6 @@ class TargetList(click.ParamType[list[str]]):
         if not names:
             self.fail(f"{value!r} names no target; `edgepress targets` lists them.", param, ctx)
         return names
-
-
-class PrecisionOption(click.ParamType[str]):
-    """`auto`, or a precision that is known; which ones those are is looked up when somebody asks."""
-
-    name = "choice"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The name, if it is one of them."""
-        return self._choice().convert(value, param, ctx)
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
-        """All of them."""
-        return self._choice().get_metavar(param, ctx)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Those that begin so."""
-        return self._choice().shell_complete(ctx, param, incomplete)
-
-    def _choice(self) -> click.Choice[str]:
-        from ...profiles.device.precision import precisions
-
-        return click.Choice(["auto", *(precision.name for precision in reversed(precisions()))])
 
 
 class Decibel(click.ParamType[float]):
@@ -113,22 +91,29 @@ class ShortLimit(click.ParamType[dict[str, str]]):
 
 
 class Registered(click.ParamType[str]):
-    """A name that a setting of the recipe allows; the names are looked up when one was typed."""
+    """A name that is registered somewhere; the names are asked for when the option is used or explained."""
 
-    name = "NAME"
+    name = "choice"
 
-    def __init__(self, setting: str) -> None:
-        self.setting = setting
+    def __init__(self, names: Callable[[], Sequence[str]]) -> None:
+        self._names = names
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """All names."""
+        return tuple(self._names())
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        """The names, as `click.Choice` shows them."""
+        return click.Choice(self.choices).get_metavar(param, ctx)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check; a wrong name is a fault of usage, with the known ones listed."""
-        from ..recipe_file import choices
+        """One of them, or a usage error that lists them."""
+        return click.Choice(self.choices).convert(value, param, ctx)
 
-        known = choices()[self.setting]
-        if value not in known:
-            listed = ", ".join(map(repr, known))
-            self.fail(f"{value!r} is not one of {listed}.", param, ctx)
-        return str(value)
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Those that begin so."""
+        return click.Choice(self.choices).shell_complete(ctx, param, incomplete)
 
 
 class BudgetOption(click.ParamType[tuple[str, str]]):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from ...calibration.ranges import METHODS
-from .option_types import AxisOption, BudgetOption, Duration, Registered, ShortLimit
+from .names import IMPORTANCES, RANGES
+from .option_types import AxisOption, BudgetOption, Duration, ShortLimit
 
 if TYPE_CHECKING:
     from ...profiles.budget.budget import Budget
@@ -86,13 +86,13 @@ def asked() -> Recipe:
         return {n: context.params[n] for n in names if context.get_parameter_source(n) is ParameterSource.COMMANDLINE}
 
     typed = given(Recipe)
-    file = context.params["recipe_file"]
+    file = context.params.get("recipe_file")
     base = Recipe() if file is None else load_recipe(file)
     if context.params.get("no_lifts"):
         typed["lifts"] = ()
     if "axes" in typed:
-        typed["axes"] = {**base.axes, **dict(typed["axes"])}
-    typed["budget"] = base.budget.under(typed_budget(context))
+        typed["axes"] = dict(typed["axes"])
+    typed["budget"] = typed_budget(context)
     if training := given(TrainingSettings):
         typed["training"] = replace(base.training, **training)
     return overridden(base, typed)
@@ -133,7 +133,7 @@ def pruning_options(command: Command) -> Command:
         ),
         click.option(
             "--importance",
-            type=Registered("importance"),
+            type=IMPORTANCES,
             default="auto",
             show_default=True,
             help="What makes a channel worth keeping; auto: taylor where there is training data, else magnitude.",
@@ -210,7 +210,7 @@ def calibration_options(command: Command) -> Command:
         click.option(
             "--range",
             "ranges",
-            type=click.Choice(("auto", *METHODS.names())),
+            type=RANGES,
             default="auto",
             show_default=True,
             help="auto: least squared error, but min-max for the inputs of matrix products.",

@@ -29,8 +29,8 @@ def print_summary(bundles: Sequence[Bundle]) -> None:
     for bundle in bundles:
         report = load_report(bundle.path)
         console.print(_table(report))
-        for text in report.missing.values():
-            console.print(f"[yellow]![/] {escape(text)}", soft_wrap=True)
+        for gap in report.missing:
+            console.print(f"[yellow]![/] {escape(gap.why)}", soft_wrap=True)
         console.print(
             f"[bold green]{escape(str(bundle.path))}[/] is ready; report:", str(bundle.report), soft_wrap=True
         )

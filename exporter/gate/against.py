@@ -64,7 +64,7 @@ class Against:
     def _accuracy(self, allowed: Allowance) -> Verdict:
         if self.before.task is None or self.after.task is None:
             report = self.before if self.before.task is None else self.after
-            why = report.missing.get("task", "there is no task metric").rstrip(".")
+            why = report.why_no("task", "there is no task metric").rstrip(".")
             return verdict("accuracy_regression", allowed, f"{self._side(report)}: {why}")
         before, after = self.before.task.after, self.after.task.after
         found = _worse((before - after) / abs(before)) if before else "the baseline's metric is 0"
@@ -119,7 +119,7 @@ class Against:
         name = "latency_regression"
         if any("engine" not in report.latency for report in (self.before, self.after)):
             report = self.before if "engine" not in self.before.latency else self.after
-            why = report.missing.get("latency", "latency was not measured").rstrip(".")
+            why = report.why_no("latency", "latency was not measured").rstrip(".")
             return verdict(name, allowed, f"{self._side(report)}: {why}")
         if any(differences(*map(_circumstances, (self.before, self.after)))):
             return verdict(name, allowed, "the baseline was measured on another machine, with other threads or inputs")

@@ -95,7 +95,7 @@ def _correctness(bundle: Bundle, report: Report) -> Verdict:
     least = f"at least {bundle.manifest.minimum_sqnr_db:g} dB"
     found = report.parity.get("engine")
     if not found:
-        why = report.missing.get("engine run", "no outputs were compared").rstrip(".")
+        why = report.why_no("run", "no outputs were compared").rstrip(".")
         return Verdict(what="correctness", limit=least, found=why, status="unmeasured")
     text = f"worst output {worst(found).sqnr_db:.1f} dB of SQNR against FP32"
     reason = f"proven with {report.parity_how}"

@@ -283,7 +283,7 @@ def _described(subject: Subject, latency: Latency) -> Side:
 def _no_metric(subject: Subject) -> str:
     if subject.report is None:
         return "an ONNX file has no metric"
-    return subject.report.missing.get("task", "the bundle has no metric").rstrip(".")
+    return subject.report.why_no("task", "the bundle has no metric").rstrip(".")
 
 
 def _slowed(before: Conditions, after: Conditions) -> tuple[str, ...]:

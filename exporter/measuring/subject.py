@@ -141,6 +141,7 @@ def _of_onnx(path: Path, target: Target, scratch: Path) -> Subject:
     from ..graphs.names import with_names_of_its_own
     from ..graphs.synthesis import synthesize_from_specs
 
+    read_graph(path)  # what is no graph is said before anything is done with it
     graph = read_graph(with_names_of_its_own(path, scratch))
     backend = load_backend(target.backend)
     backend.require(target)

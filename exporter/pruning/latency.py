@@ -127,8 +127,9 @@ class Bench:
         if precision.storage == "float16":
             to_float16(graph.path, path)
         elif precision.integer:
-            assert self.target.scheme is not None
-            quantizer = Quantizer.of(graph, self.target.scheme, lifts=())
+            scheme = self.target.making(self.precision).scheme
+            assert scheme is not None
+            quantizer = Quantizer.of(graph, scheme, lifts=())
             feeds = islice([self.source.inputs], 1)
             quantizer.write(collect(graph, quantizer.placement.observed(), lambda: feeds), path)
         else:

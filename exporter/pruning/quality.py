@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...backends.base import Feed
-from ..sources.torch_module import output_tensors
+from ..sources.torch_module import call_for_good, output_tensors
 from .groups import Group, Removal
 from .surgery import switched_off
 
@@ -74,7 +74,7 @@ def _outputs(module: nn.Module, feeds: Sequence[Feed]) -> list[dict[str, Tensor]
     hooks = [norm.register_forward_pre_hook(_Statistics()) for norm in norms]
     try:
         for feed in feeds if norms else ():
-            output_tensors(module, feed)
+            call_for_good(module, feed)
         for hook in hooks:
             hook.remove()
         return [output_tensors(module, feed) for feed in feeds]

@@ -50,6 +50,7 @@ class QdqEmitter:
         self.ranges = ranges
         self._wire = wire
         self._taken = value_names(graph)
+        self._stored: dict[tuple[ir.Value, int | None, bytes], tuple[ir.Value, ir.Value, ir.Value]] = {}
 
     def run(self, placement: Placement) -> None:
         """Quantize weights, biases and activations."""
@@ -78,15 +79,26 @@ class QdqEmitter:
     ) -> ir.Value:
         """The dequantized weight: a stored integer tensor, or the float one behind its own QuantizeLinear."""
         grid, axis = self.scheme.weight, site.scale_axis(self.scheme.weight)
-        scale = self._constant(f"{value.name}_scale", scales)
-        zero = self._constant(f"{value.name}_zero_point", np.zeros(scales.shape, _dtype(grid)))
+        key = (value, axis, scales.tobytes())
+        if key not in self._stored:
+            self._stored[key] = self._stored_weight(value, weight, scales, axis)
+        stored, scale, zero = self._stored[key]
         how = {name: size for name, size in (("axis", axis), ("block_size", grid.block)) if size is not None}
-        if self.scheme.weight_storage == "integer":
-            integers = quantize_weight(weight, scales, axis, grid).astype(_dtype(grid))
-            stored = self._constant(f"{value.name}_quantized", integers)
-        else:
+        if self.scheme.weight_storage == "float":
             stored = self._node("QuantizeLinear", [value, scale, zero], how, f"{value.name}", site.node)
         return self._node("DequantizeLinear", [stored, scale, zero], how, f"{value.name}", site.node)
+
+    def _stored_weight(
+        self, value: ir.Value, weight: npt.NDArray[np.float32], scales: npt.NDArray[np.float32], axis: int | None
+    ) -> tuple[ir.Value, ir.Value, ir.Value]:
+        """The tensor that holds a weight, its scales and its zero points, once for all who read it."""
+        grid = self.scheme.weight
+        scale = self._constant(f"{value.name}_scale", scales)
+        zero = self._constant(f"{value.name}_zero_point", np.zeros(scales.shape, _dtype(grid)))
+        if self.scheme.weight_storage == "float":
+            return value, scale, zero
+        integers = quantize_weight(weight, scales, axis, grid).astype(_dtype(grid))
+        return self._constant(f"{value.name}_quantized", integers), scale, zero
 
     def _bias(self, node: ir.Node) -> npt.NDArray[np.float32] | None:
         """The bias to quantize; None where the scheme leaves it float or there is none to quantize."""
@@ -122,7 +134,7 @@ class QdqEmitter:
         affine = self.ranges[str(value.name)]
         scale = self._constant(f"{value.name}_scale", as_float32(affine.scale))
         zero = self._constant(f"{value.name}_zero_point", np.asarray(affine.zero_point, _dtype(self.scheme.activation)))
-        uses = [(use.node, use.idx) for use in value.uses()] if everywhere else readers
+        uses = readers_in(value) if everywhere else readers
         first = value.producer()
         quantized = self._node("QuantizeLinear", [value, scale, zero], {}, str(value.name), first, after=True)
         result = self._node(
@@ -183,6 +195,11 @@ class QdqEmitter:
         found = free_name(name, self._taken)
         self._taken.add(found)
         return found
+
+
+def readers_in(value: ir.Value) -> list[tuple[ir.Node, int]]:
+    """The readers of a value in its own graph; those in the bodies of If and Loop nodes read the float one."""
+    return [(use.node, use.idx) for use in value.uses() if use.node.graph is value.graph]
 
 
 def output_index(value: ir.Value) -> int:

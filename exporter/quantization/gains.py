@@ -18,6 +18,8 @@ from .quantizer import Quantizer
 
 # A lift that costs more than this, in dB of SQNR, is left out; less is noise of the few samples it is tried on.
 HARM_DB = 0.1
+# Fewer samples than these, or a larger difference in dB between fitted and other samples, is said.
+FEW, GAP_DB = 100, 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,42 @@ def worthwhile(
         if wanted:
             kept, before = (*kept, name), after
     return Gains(lifts=kept, sqnr_db=before, samples=f"{samples} {kind}", sentences=tuple(sentences))
+
+
+def reached(
+    reference: Graph,
+    target: Target,
+    recipe: Recipe,
+    statistics: Statistics,
+    lifts: tuple[str, ...],
+    feeds: Sequence[Feed],
+    scratch: Path,
+) -> float:
+    """SQNR in dB of int8 with these statistics and lifts on some feeds."""
+    assert target.scheme is not None
+    path = scratch / "reached.onnx"
+    Quantizer.of(reference, target.scheme, recipe.exclude, recipe.ranges, lifts).write(statistics, path)
+    found = _run(replace(reference, path=path), target, feeds)
+    return worst(parity(_run(reference, target, feeds), found)).sqnr_db
+
+
+def doubts(samples: int, fitted_db: float | None, other_db: float) -> dict[str, str]:
+    """What speaks against trusting the ranges, by what it is about.
+
+    Args:
+        samples: that they come of.
+        fitted_db: SQNR on samples among those; None where it is not known.
+        other_db: SQNR on the same samples with ranges that come of others alone.
+    """
+    found: dict[str, str] = {}
+    if samples < FEW:
+        found["samples"] = f"The ranges of int8 come of {samples} samples; {FEW} or more make them reliable."
+    if fitted_db is not None and fitted_db - other_db > GAP_DB:
+        found["held out"] = (
+            f"int8 reaches {fitted_db:.1f} dB of SQNR on samples that its ranges were fitted to and {other_db:.1f} dB "
+            "where they were not among those: give more calibration data, or more varied ones."
+        )
+    return found
 
 
 def _run(graph: Graph, target: Target, feeds: Sequence[Feed]) -> list[dict[str, Array]]:

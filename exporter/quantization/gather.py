@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ...backends.base import AxisRange, Graph
+from ...backends.base import AxisRange, Feed, Graph
 from ...calibration.collect import collect
-from ...calibration.feeds import Feeds, checked, feeds_from_object, feeds_from_path
+from ...calibration.feeds import Feeds, checked, feeds_from_object, feeds_from_path, samples_in
 from ...calibration.settled import Settled
 from ...calibration.statistics import Statistics
 from ...calibration.storage import load_statistics
@@ -19,6 +19,10 @@ from ..capture.capture import capture
 from ..recipe import Recipe
 from ..sources import Source
 from .quantizer import Quantizer
+
+# Ranges that are judged on other data than they were fitted to come of so many samples: with fewer there is nothing to
+# compare, and more would not change them enough to be worth the time.
+FEWEST_BEYOND, MOST_BEYOND = 64, 256
 
 
 def calibrate(
@@ -54,6 +58,34 @@ def gather(
     if recipe.all_samples:
         return collect(graph, observed, feeds, seen)
     return collect(graph, observed, feeds, seen, Settled(quantizer.ranges, quantizer.scheme.activation))
+
+
+def beyond(source: Source, graph: Graph, quantizer: Quantizer, recipe: Recipe, first: int) -> Statistics | None:
+    """Statistics of the calibration data behind the first batches, which have so many samples and are judged on.
+
+    Returns:
+        None where there are only statistics, or where too few samples are left.
+
+    Raises:
+        InputError: faults of the data.
+    """
+    if recipe.statistics is not None:
+        return None
+
+    def rest() -> Iterator[Feed]:
+        skipped = taken = 0
+        for feed in calibration_feeds(source, recipe.calibration, graph)():
+            if skipped < first:
+                skipped += samples_in(feed)
+            elif taken < MOST_BEYOND:
+                taken += samples_in(feed)
+                yield feed
+            else:
+                return
+
+    if sum(samples_in(feed) for feed in rest()) < FEWEST_BEYOND:
+        return None
+    return collect(graph, quantizer.placement.observed(), rest)
 
 
 def calibration_feeds(source: Source, path: str | None, graph: Graph) -> Feeds:

@@ -155,8 +155,8 @@ class Board:
 
     def __init__(self, quantizer: Quantizer, graph: Graph, statistics: Statistics, scratch: Path) -> None:
         """Write the graph; the session is opened on entering."""
-        model, placement = quantizer.model, quantizer.placement
         quantizer.lift(statistics)
+        model, placement = quantizer.model, quantizer.placement
         sites = {str(site.node.name): site for site in placement.weights}
         read = {name: site.node.inputs[site.data] for name, site in sites.items()}
         self.outputs = [spec.name for spec in graph.outputs]

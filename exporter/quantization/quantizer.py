@@ -22,10 +22,13 @@ from ...calibration.statistics import Statistics, TensorStatistics
 from ...errors import InputError
 from ...profiles.device.target import Scheme
 from ..graphs.files import write_model
+from ..graphs.values import constant
 from .analysis.placement import Placement, excluded, place
 from .emitter import QdqEmitter
 from .lifts import LIFTS
 from .lifts.lifted import Lift
+from .rewrites.fold_weights import fold_weights
+from .rewrites.keep_reduced import keep_reduced
 from .rewrites.patches_to_gemm import patches_to_gemm
 from .rewrites.rows_to_gemm import rows_to_gemm
 
@@ -118,7 +121,7 @@ class Quantizer:
             if names[0] in self.fixed:
                 low, high = self.fixed[names[0]]
             else:
-                states = [tensors[name] for name in names]
+                states = [_state(value, tensors) for value in values]
                 low, high = find_range(states, self._method(values), self.scheme.activation)
             affines.update(dict.fromkeys(names, affine(low, high, self.scheme.activation)))
         return affines
@@ -134,6 +137,10 @@ class Quantizer:
             step(self)
 
 
+def _weights_folded(quantizer: Quantizer) -> None:
+    fold_weights(quantizer.model, quantizer.scheme.weighted)
+
+
 def _products_over_rows(quantizer: Quantizer) -> None:
     if quantizer.scheme.rows:
         quantizer.exclude = _by_name(quantizer.model.graph, quantizer.exclude)
@@ -142,6 +149,11 @@ def _products_over_rows(quantizer: Quantizer) -> None:
 
 def _placed(quantizer: Quantizer) -> None:
     quantizer.placement = place(quantizer.model.graph, quantizer.scheme, quantizer.exclude)
+
+
+def _placed_by_range(quantizer: Quantizer) -> None:
+    """Once data are known, what no one scale suits does not share one."""
+    quantizer.placement = place(quantizer.model.graph, quantizer.scheme, quantizer.exclude, quantizer.tensors)
 
 
 def _lifted(quantizer: Quantizer) -> None:
@@ -163,15 +175,25 @@ def _rounded(quantizer: Quantizer) -> None:
     QdqEmitter(quantizer.model.graph, quantizer.scheme, quantizer.affines).run(quantizer.placement)
 
 
+def _reductions_kept(quantizer: Quantizer) -> None:
+    keep_reduced(quantizer.model.graph, quantizer.scheme.keep_reduced)
+
+
 def _patches_as_products(quantizer: Quantizer) -> None:
     patches_to_gemm(quantizer.model.graph, quantizer.placement.patches)
 
 
 # A pass changes the quantizer it is given. All of them, in order:
 Pass = Callable[[Quantizer], None]
-BEFORE_DATA: tuple[Pass, ...] = (_products_over_rows, _placed)
-ON_FLOATS: tuple[Pass, ...] = (_lifted, _ranged)
-TO_INTEGERS: tuple[Pass, ...] = (_rounded, _patches_as_products)
+BEFORE_DATA: tuple[Pass, ...] = (_weights_folded, _products_over_rows, _placed)
+ON_FLOATS: tuple[Pass, ...] = (_placed_by_range, _lifted, _ranged)
+TO_INTEGERS: tuple[Pass, ...] = (_rounded, _reductions_kept, _patches_as_products)
+
+
+def _state(value: ir.Value, tensors: Mapping[str, TensorStatistics]) -> TensorStatistics:
+    """What was observed of a value; a constant's range is its own."""
+    array = constant(value)
+    return tensors[str(value.name)] if array is None else TensorStatistics.of(array)
 
 
 def _divided(state: TensorStatistics, factors: npt.NDArray[np.float64]) -> TensorStatistics:

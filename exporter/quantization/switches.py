@@ -17,7 +17,7 @@ from ...calibration.affine import Affine
 from ...profiles.device.target import Scheme
 from ..graphs.values import add_constant, constant
 from .analysis.placement import Placement
-from .emitter import BIAS_INPUT, QdqEmitter, output_index
+from .emitter import BIAS_INPUT, QdqEmitter, output_index, readers_in
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -109,5 +109,5 @@ class _Wiring:
 def _readers(placement: Placement, value: ir.Value) -> list[tuple[ir.Node, int]]:
     """Who reads the value quantized: all of its consumers, or those that the placement names."""
     if value in placement.everywhere:
-        return [(use.node, use.idx) for use in value.uses()]
+        return readers_in(value)
     return placement.edges[value]

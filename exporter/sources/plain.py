@@ -47,7 +47,7 @@ def _inner(module: nn.Module) -> nn.Module | None:
 
     if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
         return module._modules["module"]
-    return module._modules.get("_orig_mod")  # what torch.compile returns
+    return dict(module.named_children()).get("_orig_mod")  # what torch.compile returns
 
 
 def _script(name: str, origin: str) -> InputError:

@@ -84,6 +84,11 @@ def call(module: nn.Module, feed: Feed) -> object:
         return _called(module, _tensors(module, feed))
 
 
+def call_for_good(module: nn.Module, feed: Feed) -> None:
+    """Run the module on the feed, without gradients; what it notes down, such as statistics, stays."""
+    _called(module, _tensors(module, feed))
+
+
 def _tensors(module: nn.Module, feed: Feed) -> dict[str, Tensor]:
     """The feed where the module is, as a copy: a forward may write into its inputs."""
     import torch

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...calibration.feeds import feeds_from_path
 from ...errors import InputError
+from ...profiles.findings.gap import Gap
 from ...profiles.machine import processes
 from ..progress import Advance
 from ..recipe import Recipe
@@ -137,7 +138,7 @@ def run(
 
 
 def _without(why: str) -> dict[str, Any]:
-    return {"missing": {"training": why}}
+    return {"missing": (Gap(about="training", why=why),)}
 
 
 def _student(source: Source) -> nn.Module:

@@ -160,7 +160,9 @@ def modern(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def _limits_before(key: str, value: Any) -> dict[str, str]:
     """The limits in an older setting, by name; nothing for another setting."""
-    if key == "limits" and isinstance(value, Mapping):
+    if key == "limits":
+        if not isinstance(value, Mapping):
+            raise InputError(f'`limits` is {value!r}: expected limits by name, as in size = "4MB".')
         return dict(value)
     if key not in _BEFORE or value is None:
         return {}

@@ -6,8 +6,6 @@ import sys
 from importlib import resources
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
-
 from ...errors import InputError
 
 if sys.version_info >= (3, 11):
@@ -38,15 +36,22 @@ def validate(kind: type[T], data: dict[str, Any], origin: str) -> T:
     Raises:
         InputError: naming the first key that is at fault.
     """
+    from pydantic import TypeAdapter, ValidationError  # the names alone are listed without it
+
     try:
         return TypeAdapter(kind).validate_python(data)
     except ValidationError as error:
         # A misspelt key is reported before the missing one that it leaves behind.
         first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
         where = ".".join(str(part) for part in first["loc"])
-        reason = (
-            "unknown key"
-            if first["type"] == "unexpected_keyword_argument"
-            else first["msg"].removeprefix("Value error, ")
-        )
-        raise InputError(f"{origin}: `{where}`: {reason}.", hint="Compare with `edgepress targets NAME`.") from error
+        raise InputError(
+            f"{origin}: `{where}`: {_reason(first)}.", hint="Compare with `edgepress targets NAME`."
+        ) from error
+
+
+def _reason(fault: Any) -> str:
+    """What pydantic found wrong, with the value where another one of a few was expected."""
+    if fault["type"] == "unexpected_keyword_argument":
+        return "unknown key"
+    given = f", not {fault['input']!r}" if fault["type"] == "literal_error" else ""
+    return f"{fault['msg'].removeprefix('Value error, ')}{given}"

@@ -16,11 +16,11 @@ from pydantic import AfterValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
 from ...errors import InputError
-from ..registry import Registry, unknown_name
+from ..registry import unknown_name
 from .files import read, stems, validate
 from .grid import Grid
+from .precision_names import PRECISIONS
 
-PRECISIONS = Registry("edgepress.precisions", "precision")
 # What stands beside precisions where one is asked for, or where latencies are told apart by name.
 RESERVED = ("auto", "engine", "torch")
 _BITS = {"float32": 32, "float16": 16}
@@ -37,6 +37,7 @@ class Precision:
         integer: a target's scheme makes it, for kernels that multiply integers; otherwise it is a float.
         storage: type of the floats in the graph that is written.
         weights: grid of the weights in the engine; None where they are stored as the graph's floats.
+        scheme_grid: the target's scheme says the grid of the weights, and `weights` is what most schemes say.
         needs_data: it is made from calibration data, or from statistics of them.
         least_db: agreement with FP32 in dB of SQNR below which nothing is shipped, unless the user says otherwise.
         golden_db: that suffices on golden inputs; None where they are judged as all else is.
@@ -50,6 +51,7 @@ class Precision:
     integer: bool
     storage: Literal["float32", "float16"]
     weights: Grid | None = None
+    scheme_grid: bool = False
     needs_data: bool
     least_db: float
     golden_db: float | None = None
@@ -124,6 +126,8 @@ def _registered(name: str) -> Precision:
     registered = PRECISIONS.load(name)
     if not isinstance(registered, Precision) or registered.name != name:
         raise InputError(f"What is registered as the precision {name!r} is {registered!r}, which is no such Precision.")
+    if registered.exact:
+        raise InputError(f"The precision {name!r} of another package has rank 0, and that is FP32's alone.")
     return registered
 
 

@@ -68,6 +68,7 @@ class Scheme:
         shared: operators whose inputs and output share one scale (Concat).
         rows: a transformer's linear layers are written as Gemms over rows of rank 2, and so is a convolution that makes
             its tokens, since the runtime is faster with them or has no other integer kernel with a float result.
+        keep_reduced: reductions that keep their axes, which a Squeeze drops, before arithmetic and a quantization.
         source: where these rules come from.
     """
 
@@ -87,6 +88,7 @@ class Scheme:
     around: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
     rows: bool = False
+    keep_reduced: tuple[str, ...] = ()
     source: str
 
     def __post_init__(self) -> None:
@@ -183,6 +185,13 @@ class Target:
     def opset(self) -> int:
         """The ONNX opset this target is given."""
         return self.toolchain.opset
+
+    def making(self, precision: PrecisionName) -> Target:
+        """The target with the scheme that makes a precision, whose own grid of weights replaces the scheme's."""
+        made = load_precision(precision)
+        if self.scheme is None or made.weights is None or made.scheme_grid:
+            return self
+        return replace(self, scheme=replace(self.scheme, weight=made.weights))
 
     @property
     def integers(self) -> tuple[PrecisionName, ...]:

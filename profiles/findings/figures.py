@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ..budget.budget import Budget
 from ..budget.figure import UNITS, Figure
 from ..budget.limits import PERCENTILES
 from ..budget.verdict import Verdict, verdicts
 from ..timing.measurement import PERCENTILES as FEWEST
+from .gap import About
 from .profile import Profile
 from .report import Report
-
-DISTURBED = "disturbed "  # begins what a report misses where the machine throttled
 
 
 def of_report(report: Report) -> dict[str, Figure | str]:
@@ -39,7 +38,7 @@ def judge(budget: Budget, report: Report) -> tuple[Verdict, ...]:
 def _of_report(report: Report) -> Iterator[tuple[str, Figure | str]]:
     if "engine" in report.latency:
         found = report.latency["engine"]
-        disturbed = [what.removeprefix(DISTURBED) for what in report.missing if what.startswith(DISTURBED)]
+        disturbed = [gap.subject for gap in report.missing if gap.about == "disturbed"]
         unsteady = "" if found.stable else "; ".join(disturbed) or _unsteady(found.waited)
         for p in PERCENTILES:
             if (interval := found.intervals.get(p)) is None:
@@ -95,20 +94,21 @@ def _too_few(p: int, samples: int) -> str:
 
 def _absent(report: Report, name: str) -> str:
     """Why an export has no such figure."""
-    said = {"latency": "latency", "speedup": "latency", "size": "engine", "coverage": "coverage"}
     usual = {
+        "accuracy": "there is no task metric",
+        "latency": "Latency was not measured.",
         "size": "the engine is not built here",
         "coverage": f"the engine is {report.precision}, not int8",
         "speedup": "there is no FP32 engine beside it",
         "memory": "an export does not measure it; `edgepress profile -o FILE` and `edgepress check FILE` do",
         "throughput": "an export does not measure it; `edgepress profile -o FILE` and `edgepress check FILE` do",
     }
+    told: Mapping[str, About] = {
+        "accuracy": "task",
+        "latency": "latency",
+        "speedup": "latency",
+        "coverage": "coverage",
+    }
     kind = name.partition("_")[0]
-    if kind == "accuracy":
-        return report.missing.get("task", "there is no task metric").rstrip(".")
-    if kind == "latency":
-        return report.missing.get("latency", "Latency was not measured.").rstrip(".")
-    if name == "size":
-        return usual["size"]
-    told = report.missing.get(said.get(kind, kind), "")
-    return told.rstrip(".") or usual[kind]
+    why = report.why_no(told[kind]) if kind in told else ""
+    return (why or usual[kind]).rstrip(".")

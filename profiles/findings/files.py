@@ -44,15 +44,21 @@ def read_json(path: Path, made_by: str) -> Any:
         raise InputError(f"{path} cannot be read: {error}.", hint=f"Write it anew with `{made_by}`.") from error
 
 
-def parsed(path: Path, data: Any, schema: int, adapter: TypeAdapter[T]) -> T:
+def parsed(path: Path, data: Any, schema: int, adapter: TypeAdapter[T], *, oldest: int | None = None) -> T:
     """The value in the data of a file.
+
+    Args:
+        schema: that is written today.
+        oldest: that is still read; None is the same.
 
     Raises:
         InputError: the file has another schema, or something in it is not as the schema says.
     """
-    if data.get("schema") != schema:
+    least, given = schema if oldest is None else oldest, data.get("schema")
+    if given not in range(least, schema + 1):
         hint = "Write it anew with this edgepress, or read it with the one that wrote it."
-        raise InputError(f"{path} has schema {data.get('schema')!r}; this edgepress reads {schema}.", hint=hint)
+        reads = f"{schema}" if least == schema else f"{least} to {schema}"
+        raise InputError(f"{path} has schema {given!r}; this edgepress reads {reads}.", hint=hint)
     try:
         return adapter.validate_python(data)
     except ValidationError as error:

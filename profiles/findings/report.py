@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import BeforeValidator
 
 from ..budget.verdict import Verdict
 from ..device.precision import PrecisionName, load_precision
@@ -12,6 +15,7 @@ from ..machine.environment import Machine
 from ..timing.measurement import Latency, Ratio
 from .choice import Choice
 from .evidence import Evidence
+from .gap import About, Gap, of_schema_1, why_missing
 from .layers import Coverage, Layer
 from .parity import Parity
 from .profile import SizeSplit
@@ -19,7 +23,8 @@ from .pruning import Pruning, Sparsity, millions
 from .sensitivity import ParityByLayer, Sensitivity
 from .training import TrainingRun
 
-SCHEMA = 1
+SCHEMA = 2  # 1 had `missing` as a mapping, and no `about` of evidence; it is still read
+OLDEST = 1
 SHOWN = (50, 90, 95, 99)  # percentiles
 
 
@@ -65,7 +70,7 @@ class Report:
         pruning: what was removed before capture.
         sparsity: 2:4 weights of the graph, where they were asked for.
         training: how it was trained, where it was made smaller before capture.
-        missing: what was not possible or not done (`engine`, `coverage`, `latency` ...), and why, one sentence each.
+        missing: what was not possible or not done, and why.
         stage_seconds: wall time of each stage.
     """
 
@@ -103,8 +108,12 @@ class Report:
     budget: tuple[Verdict, ...] = ()
     peak_memory: int = 0
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
-    missing: Mapping[str, str] = field(default_factory=dict)
+    missing: Annotated[tuple[Gap, ...], BeforeValidator(of_schema_1)] = ()
     notes: tuple[str, ...] = ()
+
+    def why_no(self, about: About, otherwise: str = "") -> str:
+        """Why something is missing, a sentence; or what is said where the report does not tell."""
+        return why_missing(self.missing, about, otherwise)
 
 
 def rows(report: Report) -> Iterator[tuple[str, str, str]]:

@@ -74,7 +74,7 @@ def _name(arm: str, report: Report) -> str:
 
 def _latency(found: BundleFindings) -> Iterator[Block]:
     if not found.report.latency:
-        yield Sentences(items=(ABSENT + found.report.missing.get("latency", ""),), points=False)
+        yield Sentences(items=(ABSENT + found.report.why_no("latency"),), points=False)
         return
     yield from latency_blocks(arms(found))
     if not found.samples:
@@ -109,7 +109,7 @@ def _layers(report: Report) -> Iterator[Block]:
 
 
 def _coverage(report: Report) -> Iterator[Block]:
-    why = report.missing.get("coverage", "int8 coverage was not read.")
+    why = report.why_no("coverage", "int8 coverage was not read.")
     yield from coverage_blocks(report.coverage, report.left_float, why)
 
 
@@ -149,7 +149,7 @@ def _again(report: Report) -> Iterator[Block]:
 
 
 def _not_done(report: Report) -> Sentences:
-    said = tuple(map(sentence, report.missing.values()))
+    said = tuple(sentence(gap.why) for gap in report.missing)
     claims = [one.claim for one in report.evidence if one.kind == "absent"]
     items = (*said, *(sentence(claim) for claim in claims if not any(claim in text for text in said)))
     return Sentences(items=items or ("Nothing that was asked for was left out.",), points=bool(items))

@@ -65,7 +65,7 @@ def _correctness(report: Report) -> Tile:
 def _accuracy(report: Report) -> Tile:
     limits = tuple(_limits(report, "accuracy", "drop"))
     if report.task is None:
-        why = report.missing.get("task", "the model file has no evaluate()")
+        why = report.why_no("task", "the model file has no evaluate()")
         return _judged(
             Tile(topic="Accuracy", status="absent", label="not measured", found="no metric", details=(why,)), limits
         )
@@ -100,7 +100,7 @@ def _size(report: Report) -> Tile:
 def _latency(report: Report) -> Tile:
     limits = tuple(_limits(report, "latency", "speedup"))
     if "engine" not in report.latency:
-        why = report.missing.get("latency", "Latency was not measured.")
+        why = report.why_no("latency", "Latency was not measured.")
         return _judged(
             Tile(topic="Latency", status="absent", label="not measured", found="no figure", details=(why,)), limits
         )

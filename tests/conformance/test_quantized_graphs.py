@@ -15,9 +15,11 @@ from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.quantization.lifts import LIFTS
 from edgepress.exporter.quantization.quantizer import Quantizer
 from edgepress.exporter.sources import load_source
-from edgepress.profiles.device.target import load_target
 
-SCHEMES = {name: load_target(name).scheme for name in ("cpu", "server-cpu", "rpi5", "rtx")}
+from ._cases import SCHEMES
+
+STORED = [name for name, scheme in SCHEMES.items() if scheme.weight_storage == "integer"]
+FLOAT = [name for name, scheme in SCHEMES.items() if scheme.weight_storage == "float"]
 SMALL = ("digits", "mobilenet", "vit", "classics/mlp", "classics/convnet")
 LARGE = ("minilm", "classics/cnn28", "classics/cifar", "classics/text_mlp", "classics/distilbert")
 EXAMPLES = [*SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)]
@@ -71,8 +73,9 @@ def test_the_int8_graph_passes_the_checker_and_full_shape_inference(example, nam
     assert {output for node in inferred.graph.node for output in node.output if output} <= known
 
 
-def test_the_float_twin_is_the_input_bit_by_bit(example, tmp_path):
-    write(example, SCHEMES["rtx"], tmp_path / "int8.onnx", ())
+@pytest.mark.parametrize("name", FLOAT)
+def test_the_float_twin_is_the_input_bit_by_bit(example, name, tmp_path):
+    write(example, SCHEMES[name], tmp_path / "int8.onnx", ())
     twin(tmp_path / "int8.onnx", tmp_path / "twin.onnx")
     graph, feeds = example
     expected, found = initializers(graph.path), initializers(tmp_path / "twin.onnx")
@@ -83,7 +86,7 @@ def test_the_float_twin_is_the_input_bit_by_bit(example, tmp_path):
     assert all(a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize("name", ["cpu", "server-cpu", "rpi5"])
+@pytest.mark.parametrize("name", STORED)
 def test_without_lifts_integer_weights_are_the_rounded_ones_and_the_rest_is_untouched(example, name, tmp_path):
     write(example, SCHEMES[name], tmp_path / "int8.onnx", ())
     expected, found = initializers(example[0].path), initializers(tmp_path / "int8.onnx")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
@@ -79,3 +81,22 @@ def _names() -> dict[str, Any]:
     from torch import nn
 
     return {"nn": nn}
+
+
+def test_the_architecture_page_says_what_the_plan_says() -> None:
+    page = (Path(__file__).parents[2] / "docs/architecture.md").read_text()
+    for stage in PLAN:
+        room = stage.run.__module__.split(".")[2]
+        row = f"| {stage.title} | `{room}/` | {', '.join(stage.needs)} | {', '.join(stage.adds)} |"
+        assert row in page, row
+
+
+def test_the_architecture_page_lists_the_rooms_of_the_contracts() -> None:
+    root = Path(__file__).parents[2]
+    page, contracts = (root / "docs/architecture.md").read_text(), (root / "pyproject.toml").read_text()
+    for container in ("exporter", "profiles"):
+        layers = re.search(rf'containers = \["edgepress\.{container}"\].*?layers = \[(.*?)\]', contracts, re.DOTALL)
+        assert layers is not None
+        rooms = [room for line in re.findall(r'"(.*?)"', layers[1]) for room in line.split(" | ")]
+        told = page[page.index(f"`{container}/`: ") :].split("\n\n")[0]
+        assert re.findall(r"`(\w+)`", told) == rooms

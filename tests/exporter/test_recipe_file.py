@@ -118,6 +118,14 @@ def test_what_a_file_leaves_out_is_the_default(tmp_path: Path) -> None:
         ('calibration = "a"\nstatistics = "b"', ("`calibration` and `statistics`",)),
         ('measure = false\nmax_latency = "5ms"', ("`max_latency`", "`measure`")),
         ("precision = ", ("not TOML",)),
+        ("limits = 5", ("`limits` is 5", "limits by name")),
+        ('limits.size = "4MB"\nbudget.size = "4MB"', ("`limits` and `budget.size`", "same figure")),
+        ('budget.sise = "4MB"', ("Unknown budget 'sise'", "Did you mean size?")),
+        ('budget.size = "4MG"', ("Budget size", "'MG' is unknown", "MB")),
+        ("budget.size = true", ("`budget`", "table of limits")),
+        ('budget = "4MB"', ("`budget`", "table of limits")),
+        ('budget.size_regression = "1%"', ("against a baseline", "--budget")),
+        ('measure = false\nbudget.latency_p90 = "5ms"', ("latency_p90", "`measure`")),
     ],
 )
 def test_a_fault_is_one_message_with_file_and_key(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
@@ -173,6 +181,23 @@ def test_the_template_is_a_recipe_when_its_lines_are_taken_in() -> None:
     assert [KEY.match(setting)[1] for setting in settings] == sorted(
         (field.name for field in fields(Recipe)), key=lambda name: name in ("axes", "budget", "pruned", "training")
     )
+
+
+BEFORE = Path(__file__).parent / "kept"
+
+
+def test_files_of_before_there_was_one_table_are_read_as_they_were_written() -> None:
+    """A recipe, and the same as a bundle's manifest had it, written by edgepress of that time."""
+    recipe = load_recipe(BEFORE / "recipe-before-budget.toml")
+    assert recipe.budget.texts() == {
+        "latency_p90": "5ms",
+        "size": "4MB",
+        "accuracy_drop": "1%",
+        "latency_p99": "20ms",
+        "coverage": "90%",
+    }
+    assert (recipe.precision, recipe.lifts, recipe.pruned, recipe.seed) == ("int8", ("smooth",), {"stem.conv1": 24}, 3)
+    assert Budget.of(json.loads((BEFORE / "recipe-before-budget.json").read_text())) == recipe.budget
 
 
 OLD = """

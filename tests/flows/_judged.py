@@ -42,7 +42,7 @@ def copied(
         (to / name).unlink(missing_ok=True)
     report, manifest = load_report(bundle), load_bundle(bundle).manifest
     measured = {} if latency is None else {"engine": latency}
-    missing = {what: why for what, why in report.missing.items() if what != "latency" or not measured}
+    missing = tuple(gap for gap in report.missing if gap.about != "latency" or not measured)
     found = replace(
         report,
         latency={name: one.latency() for name, one in measured.items()},

@@ -143,7 +143,8 @@ def test_what_is_not_installed_any_more_is_named(cli: Cli, tmp_path: Path) -> No
     (tmp_path / "board.toml").write_text(TARGET.replace('"int8-coarse", ', "").replace('scheme = "ours.toml"\n', ""))
     (tmp_path / "net.py").write_text(SMALL)
     cli("export", "net.py", "-t", "board.toml").failed(1, "twin", "onnxruntime")
-    (tmp_path / "board.toml").write_text(TARGET.replace('"twin"', '"onnxruntime"'))
+    alone = TARGET.replace('"twin"', '"onnxruntime"').replace('"ours.toml"', '"onnxruntime-x86"')
+    (tmp_path / "board.toml").write_text(alone)
     cli("export", "net.py", "-t", "board.toml").failed(1, "int8-coarse", "board.toml")
 
 

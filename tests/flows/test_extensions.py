@@ -53,6 +53,7 @@ def package(tmp_path: Path) -> dict[str, str]:
     (metadata / "entry_points.txt").write_text(
         "[edgepress.range_methods]\nthree-rms = another_range:deviations\n"
         "[edgepress.lifts]\nclip = another_lift:lift\nbroken = another_gone:lift\n"
+        "[edgepress.importances]\nlargest = another_gone:score\n"
     )
     return {"PYTHONPATH": os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))}
 
@@ -84,6 +85,7 @@ def test_the_command_line_offers_them_and_a_broken_one_says_so_when_asked_for(
     offered = command("export", "--help", cwd=tmp_path, env=package).out
     assert "[auto|min-max|percentile|entropy|mse|three-rms]" in offered
     assert "[equalize|smooth|broken|clip|correct-bias]" in offered
+    assert "[auto|magnitude|taylor|batchnorm|largest]" in offered
     words = ("export", small, "-t", "server-cpu", "--precision", "int8", "--no-measure")
     command(*words, "--lift", "broken", cwd=tmp_path, env=package).failed(
         5, "Lift 'broken' (another_gone:lift) does not import"

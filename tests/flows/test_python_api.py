@@ -133,6 +133,8 @@ def test_without_data_int8_is_not_made_and_the_report_says_so(options: dict[str,
         ({"model": "nowhere.py"}, "go with a module"),
         ({"model": object()}, "expected a torch.nn.Module"),
         ({"target": "cpuu"}, "Unknown target 'cpuu'"),
+        ({"statistics": "s.st"}, "`calibration` and `statistics` were both given"),
+        ({"max_size": "4MB", "budget": {"size": "4MB"}}, "`max_size` and the budget's `size`"),
         ({"precision": "int4"}, "has no int4"),
         ({"precision": "fp16"}, "has no fp16"),
         ({"axes": {"time": edgepress.AxisRange(smallest=1, usual=2, largest=3)}}, "names time"),
@@ -176,27 +178,13 @@ def test_several_targets_give_a_bundle_each_and_share_the_capture(options: dict[
     assert [bundle.manifest.target.name for bundle in bundles] == ["cpu", "android-arm64"]
 
 
-def test_python_knows_every_setting_that_a_recipe_and_the_command_line_have() -> None:
-    from dataclasses import fields
+def test_a_target_that_is_named_twice_is_made_once(options: dict[str, Any]) -> None:
+    options.pop("target")
+    one, two = edgepress.export_all(**options, targets=("server-cpu", edgepress.load_target("server-cpu")))
+    assert one is two
 
-    from edgepress.exporter.api import Options, RecipeSettings
-    from edgepress.exporter.cli.export import command
-    from edgepress.exporter.recipe import Recipe
 
-    recipe = {field.name for field in fields(Recipe)}
-    # `calibration` may also be data, and `training` is the user's own function.
-    assert (
-        recipe - {"calibration", "training"}
-        <= RecipeSettings.__annotations__.keys()
-        <= recipe
-        | {
-            "max_drop",
-            "training_settings",
-        }
-    )
-    typed = {option.name for option in command.params}
-    whole_command_line = {"source", "targets", "quiet", "as_json", "recipe_file"}
-    gate = {"baseline", "baseline_optional", "on_unstable", "summary", "summary_file", "junit", "history", "mlflow"}
-    kept = {"if_changed", "depends"}
-    short = {"max_size", "max_latency", "max_drop", "budgets", "no_lifts", "epochs", "learning_rate", "temperature"}
-    assert typed - whole_command_line - gate - kept - short - {"features"} <= {*Options.__annotations__, *recipe}
+def test_data_are_stronger_than_the_places_that_a_recipe_names(options: dict[str, Any]) -> None:
+    made = edgepress.export(**options, recipe=edgepress.Recipe(precision="int8", calibration="nowhere.npz"))
+    assert made.manifest.engine.precision == "int8"
+    assert "calibration" not in made.manifest.recipe

@@ -102,7 +102,7 @@ def test_what_is_no_bundle_is_refused(digits: dict[str, Path], cli: Cli, tmp_pat
     ("name", "change", "words"),
     [
         ("report.json", lambda text: text[: len(text) // 2], ("report.json cannot be read",)),
-        ("report.json", lambda text: text.replace('"schema": 1', '"schema": 9'), ("schema 9", "reads 1")),
+        ("report.json", lambda text: text.replace('"schema": 2', '"schema": 9'), ("schema 9", "reads 1")),
         ("report.json", lambda text: text.replace('"model": "digits"', '"model": 3'), ("`model`",)),
         ("report.json", lambda text: text.replace("digits", "others"), ("report.json was changed", "again")),
         ("report.json", lambda text: "[]", ("is not the report of a bundle",)),

@@ -102,7 +102,7 @@ def test_int8_that_is_slower_ends_in_an_fp32_bundle_that_says_so(export: Exporte
     assert int8.faster is not None and int8.faster.value < 0.9
     assert "int8 is slower" in report.choice.because
     assert "--precision int8 ships it" in report.choice.because
-    assert report.missing["precision"].startswith("int8 was not shipped")
+    assert report.why_no("precision").startswith("int8 was not shipped")
     shown = bundle.report.read_text()
     assert "fp32 is shipped" in shown and "int8 was not shipped" in shown
     # It is an FP32 bundle throughout: nothing of int8 is left, and it verifies.
@@ -125,7 +125,7 @@ def test_int8_that_was_asked_for_is_shipped_with_a_warning(export: Exporter, slo
     report = load_report(bundle.path)
     assert report.precision == "int8" and "QuantizeLinear" in nodes(bundle)
     assert report.choice is not None and report.choice.forced
-    assert "int8 was asked for; int8 is slower" in report.missing["speed"]
+    assert "int8 was asked for; int8 is slower" in report.why_no("speed")
     assert report.faster is not None and report.faster.value < 0.9
 
 
@@ -137,7 +137,7 @@ def test_int8_that_is_faster_is_shipped(export: Exporter, tmp_path: Path) -> Non
     assert report.choice is not None and report.choice.measured
     assert [one.precision for one in report.choice.contenders] == ["fp32", "fp16", "int8"]
     assert all(one.p50 for one in report.choice.contenders)
-    assert not {"precision", "speed"} & report.missing.keys()
+    assert not {"precision", "speed"} & {gap.about for gap in report.missing}
     assert report.coverage is not None and report.coverage.integer == 5
     assert {"engine", "fp32", "fp16", "torch"} == report.latency.keys()
     assert bundle.fallback is None
@@ -179,7 +179,7 @@ def test_a_model_without_layers_for_int8_is_shipped_in_float(export: Exporter, t
     bundle = export(chosen, model=nn.ReLU(), measure=False)
     report = load_report(bundle.path)
     assert report.precision == "fp32"
-    assert "can be int8" in report.missing["precision"]
+    assert "can be int8" in report.why_no("precision")
     with pytest.raises(edgepress.InputError, match="can be int8"):
         export(chosen, model=nn.ReLU(), precision="int8", force=True)
 
@@ -235,7 +235,7 @@ def test_build_on_the_device_repeats_the_verdict_with_measurements(
     assert report.precision == winner
     assert report.choice is not None and report.choice.measured and report.choice.shipped == winner
     assert {one.precision for one in report.choice.contenders if one.p50} == {"int8", "fp32"}
-    assert ("int8 was not kept" in report.missing.get("precision", "")) == (winner == "fp32")
+    assert ("int8 was not kept" in report.why_no("precision")) == (winner == "fp32")
     assert edgepress.verify_bundle(built.path).parity["output"].sqnr_db > (60 if winner == "fp32" else 10)
     # Built once more, there is nothing left to choose.
     assert edgepress.build_bundle(built.path).manifest.engine.precision == winner

@@ -1,27 +1,27 @@
-"""What makes a unit worth keeping: one file a method. Scores rank units within a group only."""
+"""What makes a unit worth keeping: one file a method, found by its entry point. Scores rank units within a group only.
+
+A method is an `Importance`; another package may add its own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ....errors import InputError
-from ...sources.base import Source
-from ..groups import Group
-from . import batchnorm, magnitude, taylor
+from ....profiles.registry import Registry
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-Scores = Mapping[str, "npt.NDArray[np.float64]"]
-Importance = Callable[[Source, Sequence[Group]], Scores]
+    from ...sources.base import Source
+    from ..groups import Group
 
-METHODS: Mapping[str, Importance] = {
-    "magnitude": magnitude.score,
-    "taylor": taylor.score,
-    "batchnorm": batchnorm.score,
-}
+    Scores = Mapping[str, npt.NDArray[np.float64]]
+    Importance = Callable[[Source, Sequence[Group]], Scores]
+
+METHODS = Registry("edgepress.importances", "importance", order=("magnitude", "taylor", "batchnorm", ...))
 AUTO = "auto"
 
 
@@ -34,8 +34,8 @@ def choose_importance(name: str, source: Source) -> str:
     trains = source.training is not None and source.loss is not None
     if name == AUTO:
         return "taylor" if trains else "magnitude"
-    if name not in METHODS:
-        raise InputError(f"Unknown importance {name!r}; expected {AUTO}, {', '.join(METHODS)}.")
+    if name not in METHODS.names():
+        raise InputError(f"Unknown importance {name!r}; expected {AUTO}, {', '.join(METHODS.names())}.")
     if name == "taylor" and not trains:
         raise InputError(
             f"Importance by Taylor expansion needs gradients, and {source.name} brings no training() and loss().",
@@ -46,6 +46,7 @@ def choose_importance(name: str, source: Source) -> str:
 
 def order(name: str, source: Source, groups: Sequence[Group]) -> dict[str, tuple[int, ...]]:
     """The units of each group, least important first; ties in their own order."""
-    scores = METHODS[name](source, [group for group in groups if group.kind != "block"])
+    score = cast("Importance", METHODS.load(name))
+    scores = score(source, [group for group in groups if group.kind != "block"])
     ranked = {group: tuple(int(unit) for unit in found.argsort(kind="stable")) for group, found in scores.items()}
     return {**ranked, **{group.name: (0,) for group in groups if group.kind == "block"}}

@@ -83,6 +83,8 @@ def _neighbours(value: ir.Value, domain: Domain) -> list[ir.Value] | None:
     else:
         return None
     for use in value.uses():
+        if use.node.graph is not value.graph:
+            return None  # the body of an If or a Loop reads it as it is
         if _linear(use.node) and use.idx == 0:
             if use.node not in domain.sinks:
                 domain.sinks.append(use.node)

@@ -8,15 +8,17 @@ transformer are never touched.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ....calibration.statistics import Channels
+from ....calibration.statistics import Channels, TensorStatistics
 from ....profiles.device.target import Scheme
 from ...graphs.values import constant, passes_scale, single_consumer
 from ..rewrites.patches_to_gemm import cuts_patches
 from .channel_domains import find_domains
+from .one_scale import fits_channels, fits_parts
+from .streams import feeds_stream, leaves_unweighted
 from .weight_site import CONVOLUTIONS, WeightSite, weight_site
 
 if TYPE_CHECKING:
@@ -24,9 +26,8 @@ if TYPE_CHECKING:
 
 # Spatial operators through which a convolutional region goes on; a reshape or a transpose ends it.
 SPATIAL = frozenset({"Add", "Concat", "MaxPool", "AveragePool", "Mul"})
-# What turns a feature map into tokens, and what a transformer does with them first.
-LAYOUT = frozenset({"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze"})
-STREAM = frozenset({"Add", "Concat", "LayerNormalization"})
+# ONNX has no integer form of them that Q/DQ around the node could stand for: their products are inside.
+RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 
 
 @dataclass(slots=True)
@@ -40,6 +41,8 @@ class Placement:
         left: weighted operators that stay float, by node name, with the reason.
         patches: of the weighted operators, the convolutions to be computed as a Gemm over patches.
         rescalable: values whose channels a lift may rescale, along axis 1.
+        heads: quantized results that leave the model with no weighted operator in between, so that each of their
+            channels counts by itself.
     """
 
     weights: list[WeightSite] = field(default_factory=list)
@@ -48,6 +51,7 @@ class Placement:
     left: dict[str, str] = field(default_factory=dict)
     patches: list[ir.Node] = field(default_factory=list)
     rescalable: set[ir.Value] = field(default_factory=set)
+    heads: dict[ir.Value, WeightSite] = field(default_factory=dict)
     _parent: dict[ir.Value, ir.Value] = field(default_factory=dict)
 
     def read(self, node: ir.Node, index: int) -> None:
@@ -61,6 +65,12 @@ class Placement:
         self.edges.setdefault(value, [])
         self.everywhere.add(value)
 
+    def release(self, value: ir.Value) -> None:
+        """Leave a value float that no operator reads quantized."""
+        self.everywhere.discard(value)
+        if not self.edges.get(value):
+            self.edges.pop(value, None)
+
     def share(self, first: ir.Value, second: ir.Value) -> None:
         """Let two values have one scale and zero point."""
         self._parent[self.root(first)] = self.root(second)
@@ -68,10 +78,10 @@ class Placement:
     def observed(self) -> dict[str, Channels | None]:
         """The quantized values by name, with the per-channel state to keep of those that a weighted operator reads."""
         keep = {site.node.inputs[site.data]: site.channels for site in self.weights}
-        for value in self.rescalable:
+        for value in (*self.rescalable, *self.heads):
             if value not in keep or not keep[value].spread:
                 keep[value] = Channels(axis=1, spread=True, squares=False)
-        return {str(value.name): keep.get(value) for value in self.edges}
+        return {str(value.name): keep.get(value) for value in self.edges if constant(value) is None}
 
     def root(self, value: ir.Value) -> ir.Value:
         """The representative of all values that share a range with this one."""
@@ -87,18 +97,30 @@ class Placement:
         return found
 
 
-def place(graph: ir.Graph, scheme: Scheme, exclude: Sequence[str] = ()) -> Placement:
+def place(
+    graph: ir.Graph,
+    scheme: Scheme,
+    exclude: Sequence[str] = (),
+    seen: Mapping[str, TensorStatistics] | None = None,
+) -> Placement:
     """Decide what the scheme quantizes in this graph.
 
     Args:
         exclude: node names, operator types or shell patterns of either that stay float.
+        seen: what was observed of the values that are quantized without it, by name. With it, values that no one scale
+            can hold do not share one; what is quantized is part of what was without it.
     """
     placement = Placement()
     for node in graph:
         if node.domain == "" and node.op_type in scheme.weighted:
             _weighted(node, scheme, exclude, placement)
-    for rule in (_residuals, _around, _shared, _keep_scale):
+        elif node.domain == "" and node.op_type in RECURRENT:
+            placement.left[str(node.name or node.op_type)] = f"{node.op_type} has no int8 form in Q/DQ"
+    for rule in (_residuals, _around):
         rule(graph, scheme, placement)
+    _heads(scheme, placement, seen or {})
+    for tie in (_shared, _keep_scale):
+        tie(graph, scheme, placement, seen or {})
     placement.rescalable.update(value for domain in find_domains(graph) for value in domain.values)
     return placement
 
@@ -117,7 +139,7 @@ def _weighted(node: ir.Node, scheme: Scheme, exclude: Sequence[str], placement: 
         placement.left[name] = "excluded by the user"
         return
     result = _after_activation(node.outputs[0], scheme)
-    quantize_result = node.op_type in scheme.outputs and not _feeds_stream(result)
+    quantize_result = node.op_type in scheme.outputs and not feeds_stream(result)
     if node.op_type in scheme.outputs and scheme.result_needed and not quantize_result:
         if not (scheme.rows and scheme.weight.block is None and cuts_patches(node)):
             placement.left[name] = "its result is a transformer's residual stream, which stays float"
@@ -127,22 +149,6 @@ def _weighted(node: ir.Node, scheme: Scheme, exclude: Sequence[str], placement: 
     placement.read(node, site.data)
     if quantize_result:
         placement.whole(result)
-
-
-def _feeds_stream(value: ir.Value) -> bool:
-    """Whether a convolution's result becomes the tokens of a transformer: reshaped, then added to, joined or normed.
-
-    Eight bits there would add noise to everything that follows (measured on a ViT: 5 dB).
-    """
-    stack = [(value, False)]
-    while stack:
-        current, reshaped = stack.pop()
-        for use in current.uses():
-            if use.node.op_type in LAYOUT:
-                stack.append((use.node.outputs[0], True))
-            elif reshaped and use.node.op_type in STREAM:
-                return True
-    return False
 
 
 def _after_activation(value: ir.Value, scheme: Scheme) -> ir.Value:
@@ -207,24 +213,87 @@ def _around(graph: ir.Graph, scheme: Scheme, placement: Placement) -> None:
         placement.whole(node.outputs[0])
 
 
-def _shared(graph: ir.Graph, scheme: Scheme, placement: Placement) -> None:
-    """All inputs and the output of a Concat of quantized tensors have one scale."""
+def _heads(scheme: Scheme, placement: Placement, seen: Mapping[str, TensorStatistics]) -> None:
+    """Results that no integer kernel reads: float where the kernel can give floats, and where one scale is too coarse.
+
+    Where the kernel gives integers only, a result that leaves the model stays quantized unless its channels (boxes
+    beside scores) are of so different ranges that the small ones would vanish.
+    """
+    for site in list(placement.weights):
+        result = _after_activation(site.node.outputs[0], scheme)
+        if result not in placement.everywhere or _read_in_integers(result, scheme, placement):
+            continue
+        if not scheme.result_needed:
+            placement.release(result)
+        elif leaves_unweighted(result, scheme.weighted):
+            placement.heads[result] = site
+            if not fits_channels(seen.get(str(result.name))):
+                _float_result(site, result, scheme, placement)
+
+
+def _float_result(site: WeightSite, result: ir.Value, scheme: Scheme, placement: Placement) -> None:
+    """Leave the result of a head float: as a Gemm over patches where that can be, else the whole operator."""
+    placement.release(result)
+    if scheme.rows and scheme.weight.block is None and cuts_patches(site.node):
+        placement.patches.append(site.node)
+        return
+    data = site.node.inputs[site.data]
+    assert data is not None
+    placement.weights.remove(site)
+    placement.edges[data].remove((site.node, site.data))
+    if not placement.edges[data] and data not in placement.everywhere:
+        del placement.edges[data]
+    placement.left[str(site.node.name or site.node.op_type)] = (
+        "the channels of its result differ so much in range that one scale would lose the small ones"
+    )
+
+
+def _read_in_integers(value: ir.Value, scheme: Scheme, placement: Placement) -> bool:
+    """Whether an operator that is quantized reads the value, through operators that only move values too."""
+    stack, visited = [value], set()
+    while stack:
+        current = stack.pop()
+        if current in visited:
+            continue
+        visited.add(current)
+        if placement.edges.get(current):
+            return True
+        for use in current.uses():
+            node = use.node
+            moves = node.op_type in scheme.keep_scale and use.idx == 0 and passes_scale(node)
+            if node.domain == "" and (moves or node.op_type in scheme.shared):
+                stack.append(node.outputs[0])
+    return False
+
+
+def _shared(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Mapping[str, TensorStatistics]) -> None:
+    """All inputs and the output of a Concat have one scale, where an integer kernel reads it and one scale suits all.
+
+    Where the parts' ranges are too different, each keeps what it has without the Concat.
+    """
     for node in _nodes(graph, scheme.shared, scheme):
-        inputs = [value for value in node.inputs if value is not None]
-        if not any(value in placement.edges for value in (*inputs, *node.outputs)):
+        inputs, result = [value for value in node.inputs if value is not None], node.outputs[0]
+        if not _read_in_integers(result, scheme, placement) or not _one_scale([*inputs, result], placement, seen):
             continue
         for index, value in enumerate(inputs):
             placement.read(node, index)
-            placement.share(value, node.outputs[0])
-        placement.whole(node.outputs[0])
+            placement.share(value, result)
+        placement.whole(result)
 
 
-def _keep_scale(graph: ir.Graph, scheme: Scheme, placement: Placement) -> None:
+def _one_scale(values: Sequence[ir.Value], placement: Placement, seen: Mapping[str, TensorStatistics]) -> bool:
+    """Whether one scale suits these values and all that share one with them already."""
+    roots = {placement.root(value) for value in values}
+    members = {*values, *(value for value in placement.edges if placement.root(value) in roots)}
+    return fits_parts(seen[str(value.name)] for value in members if str(value.name) in seen)
+
+
+def _keep_scale(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Mapping[str, TensorStatistics]) -> None:
     """An operator that only moves values between two quantized tensors moves integers, if both have one scale."""
     for node in graph:
         if node.domain != "" or node.op_type not in scheme.keep_scale or not passes_scale(node):
             continue
         value, result = node.inputs[0], node.outputs[0]
-        if value in placement.edges and result in placement.edges:
+        if value in placement.edges and result in placement.edges and _one_scale([value, result], placement, seen):
             placement.read(node, 0)
             placement.share(result, value)

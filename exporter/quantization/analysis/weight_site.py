@@ -46,12 +46,12 @@ class WeightSite:
 
 def weight_site(node: ir.Node) -> WeightSite | str:
     """Where the weight is, or why the operator has none that can be int8."""
-    first, second = node.inputs[0], node.inputs[1]
+    second = node.inputs[1]
     weight = 1 if second is not None and constant(second) is not None else 0
     array = constant(node.inputs[weight])
     if array is None:
         return "both operands are activations (no constant weight)"
-    if weight == 0 and (node.op_type != "MatMul" or (first is not None and constant(second) is not None)):
+    if (weight == 0 and node.op_type != "MatMul") or constant(node.inputs[1 - weight]) is not None:
         return "its data operand is constant"
     if array.dtype != np.float32:
         return f"its weight is {array.dtype}, not float32"

@@ -66,14 +66,14 @@ def _row_wise(node: ir.Node) -> bool:
 
 
 def _same_rows(node: ir.Node) -> bool:
-    """Whether the operands of a binary operator have the result's shape, or are constants of one row."""
-    for value in node.inputs:
-        array = constant(value)
-        if array is not None and array.ndim > 1:
-            return False
-        if array is None and (value is None or value.shape != node.outputs[0].shape):
-            return False
-    return any(constant(value) is None for value in node.inputs)
+    """Whether the operands of a binary operator have the result's shape, or are constants of one row.
+
+    With one tensor only, the result has its shape, even where the exporter calls a free size by another name.
+    """
+    tensors = _tensors(node)
+    rows = all((array := constant(value)) is None or array.ndim <= 1 for value in node.inputs)
+    alike = all(value.shape == node.outputs[0].shape for value in tensors)
+    return rows and (alike or len(tensors) == 1) and len(tensors) > 0
 
 
 def _tensors(node: ir.Node) -> list[ir.Value]:
@@ -90,8 +90,8 @@ def _width(value: ir.Value) -> int | None:
 
 
 def _rewrite(graph: ir.Graph, nodes: list[ir.Node]) -> int:
-    biased = [(node, add) for node in nodes if (add := _bias_add(node)) is not None]
     inside = set(nodes)
+    biased = [(node, add) for node in nodes if (add := _bias_add(node)) is not None and add in inside]
     entries = _unique(v for node in nodes for v in _tensors(node) if v.producer() not in inside)
     exits = [v for node in nodes for v in node.outputs if _leaves(v, inside)]
     # A reshape for what enters, unless it was reshaped before, and for what leaves, whose shape has to be computed.

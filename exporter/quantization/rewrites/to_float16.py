@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 
-def to_float16(source: Path, destination: Path) -> None:
+def to_float16(source: Path, destination: Path, keep: Collection[str] = ()) -> None:
     """Write the float16 form of an ONNX file.
 
-    onnxruntime's converter clamps values beyond float16's range and casts around operators without a float16 form.
+    onnxruntime's converter clamps constants beyond float16's range and casts around operators without a float16 form.
+
+    Args:
+        keep: names of nodes that stay float32; between two of them nothing is cast.
     """
     import onnx
     import onnx_ir as ir
@@ -16,6 +24,65 @@ def to_float16(source: Path, destination: Path) -> None:
 
     from ...graphs.files import write_model
 
-    model = ir.from_proto(convert_float_to_float16(onnx.load(source), keep_io_types=True))
+    blocked = sorted(keep) or None
+    converted = convert_float_to_float16(onnx.load(source), keep_io_types=True, node_block_list=blocked)
+    _declared_once(converted.graph)
+    model = ir.from_proto(converted)
+    if blocked:
+        _uncast(model.graph)
     model.graph.sort()  # the converter appends the casts of the inputs at the end
     write_model(model, destination)
+
+
+def _declared_once(graph: Any) -> None:
+    """The converter writes one and the same cast again for each operator in float32 that reads a value."""
+    _once(graph.node, [tuple(node.output) for node in graph.node])
+    _once(graph.value_info, [(value.name,) for value in graph.value_info])
+
+
+def _once(entries: Any, keys: Sequence[tuple[str, ...]]) -> None:
+    """Remove the entries whose key an earlier one has."""
+    again = [index for index, key in enumerate(keys) if keys.index(key) < index] if len(set(keys)) < len(keys) else []
+    for index in reversed(again):
+        del entries[index]
+
+
+def _uncast(graph: ir.Graph) -> None:
+    """Let a float32 value that was cast to float16 and back be read as it is: the way there would lose its range."""
+    import onnx_ir as ir
+
+    for node in list(graph):
+        back = _cast(node, ir.DataType.FLOAT)
+        there = back.producer() if back is not None else None
+        value = _cast(there, ir.DataType.FLOAT16) if there is not None else None
+        if value is None:
+            continue
+        result = node.outputs[0]
+        if result.is_graph_output():
+            _become_output(graph, result, value)
+        else:
+            for use in list(result.uses()):
+                use.node.replace_input_with(use.idx, value)
+    for node in reversed(list(graph)):
+        if node.op_type == "Cast" and not node.outputs[0].uses() and not node.outputs[0].is_graph_output():
+            graph.remove(node, safe=True)
+
+
+def _become_output(graph: ir.Graph, old: ir.Value, value: ir.Value) -> None:
+    """Give the graph the value under the output's name, where the value may: an input stays an input."""
+    producer = value.producer()
+    if producer is None or producer.op_type == "Cast" or value.is_graph_output():
+        return
+    index = next(i for i, output in enumerate(graph.outputs) if output is old)
+    name, value.shape, value.type = old.name, old.shape, old.type
+    for use in list(old.uses()):
+        use.node.replace_input_with(use.idx, value)
+    graph.outputs[index] = value
+    old.name, value.name = f"{name}_cast", name
+
+
+def _cast(node: ir.Node, to: ir.DataType) -> ir.Value | None:
+    """What a Cast to this type reads; None for another node."""
+    if node.op_type != "Cast" or node.domain != "":
+        return None
+    return node.inputs[0] if int(node.attributes["to"].value) == int(to) else None

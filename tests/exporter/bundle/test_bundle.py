@@ -56,7 +56,7 @@ def filled(path: Path, **changes: Any) -> Bundle:
         axes={"batch": AxisRange(smallest=1, usual=2, largest=32)},
     )
     files, measured_files = hash_files(path)
-    evidence = Evidence(claim="It ran", kind="measured", tool="a tool 1.0", machine="a machine")
+    evidence = Evidence(about="engine", claim="It ran", kind="measured", tool="a tool 1.0", machine="a machine")
     fields: dict[str, Any] = {
         "model": model,
         "target": load_target("cpu"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 import edgepress
 from edgepress.errors import InputError
-from edgepress.exporter.bundle.key import bundle_key, kept, note
+from edgepress.exporter.bundle.key import _our_code, bundle_key, kept, note
 from edgepress.exporter.recipe import Recipe
 from edgepress.profiles.budget.budget import Budget
 
@@ -103,6 +104,10 @@ def test_everything_that_decides_a_bundle_is_in_its_key(directory: Path, keys: A
         (now, *_) = keys()
         assert now not in seen
         seen.add(now)
+
+
+def test_our_own_code_is_in_the_key() -> None:
+    assert _our_code() != hashlib.sha256().hexdigest()
 
 
 def test_a_bundle_is_kept_only_whole_and_under_its_key(residual_source, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -20,6 +20,22 @@ from edgepress.errors import InputError
 class Failing(OnnxRuntime):
     name = "failing"
 
+    def _check(self, graph, target):
+        self._may_crash(target, "check")
+        return super()._check(graph, target)
+
+    def _compile(self, graph, target, directory, precision):
+        self._may_crash(target, "compile")
+        return super()._compile(graph, target, directory, precision)
+
+    def _inspect(self, engine, feed):
+        self._may_crash(engine.target, "inspect")
+        return super()._inspect(engine, feed)
+
+    def _may_crash(self, target, what):
+        if target.options["then"] == f"crash-in-{what}":
+            os.abort()
+
     def _open(self, engine, threads):
         if engine.target.options["then"] == "refuse":
             raise InputError("the engine is of the wrong colour", hint="Paint it.")

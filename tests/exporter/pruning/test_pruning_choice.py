@@ -110,7 +110,7 @@ def test_a_normalization_that_sees_one_value_keeps_its_statistics():
     assert 0 < found["0"](8) < 2
 
 
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", METHODS.names())
 def test_a_channel_that_does_nothing_goes_first(method, loaded, groups_of):
     import copy
 
@@ -170,4 +170,4 @@ def test_a_loss_that_is_nan_is_named(loaded, groups_of):
 def test_the_command_line_names_the_methods():
     from edgepress.exporter.recipe_file import choices
 
-    assert ("auto", *METHODS) == choices()["importance"]
+    assert ("auto", *METHODS.names()) == choices()["importance"] == ("auto", "magnitude", "taylor", "batchnorm")

@@ -94,15 +94,15 @@ def test_features_of_other_widths_are_projected_and_matched(teacher: nn.Module) 
 
 
 def test_images_are_projected_along_their_channels() -> None:
-    from edgepress.exporter.training.features import Observed
+    from edgepress.exporter.training.features import ObservedModule
 
     student, teacher = nn.Sequential(nn.Conv2d(1, 4, 3)), nn.Sequential(nn.Conv2d(1, 6, 3))
-    one, two = (Observed(m, ["0"], ["input"]) for m in (student, teacher))
+    one, two = (ObservedModule(m, ["0"], ["input"]) for m in (student, teacher))
     feed = {"input": torch.randn(2, 1, 8, 8)}
     own, other = one(feed)[1], two(feed)[1]
     one.project([("0", "0")], own, other)
     assert one(feed)[1]["0"].shape == other["0"].shape == (2, 6, 6, 6)
-    pooled = Observed(nn.Sequential(nn.Conv2d(1, 6, 5)), ["0"], ["input"])
+    pooled = ObservedModule(nn.Sequential(nn.Conv2d(1, 6, 5)), ["0"], ["input"])
     with pytest.raises(InputError, match=r"gives \(2, 6, 4, 4\) and '0' of the teacher \(2, 6, 6, 6\)"):
         pooled.project([("0", "0")], pooled(feed)[1], other)
 

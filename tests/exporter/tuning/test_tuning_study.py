@@ -33,8 +33,8 @@ while study.run(SPACE, tried(directory, pause), lambda result: result.values(tim
 """
 
 
-def _dimension(name: str, *values: str | int, int8: bool = False) -> Dimension:
-    return Dimension(name=name, values=values, int8=int8, apply=lambda recipe, value: recipe)
+def _dimension(name: str, *values: str | int, integer: bool = False) -> Dimension:
+    return Dimension(name=name, values=values, integer=integer, apply=lambda recipe, value: recipe)
 
 
 SPACE = Space(

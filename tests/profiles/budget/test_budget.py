@@ -13,6 +13,7 @@ from edgepress.errors import InputError
 from edgepress.profiles.budget.budget import Budget
 from edgepress.profiles.budget.limits import Drop, LatencyLimit, SizeLimit
 from edgepress.profiles.findings.figures import judge
+from edgepress.profiles.findings.gap import Gap
 from edgepress.profiles.findings.report import Report, Sizes, TaskMetric
 from edgepress.profiles.machine.environment import this_machine
 from edgepress.profiles.timing.measurement import Interval, Measurement
@@ -125,7 +126,13 @@ def test_size_and_drop_are_judged_by_what_was_found() -> None:
 
 def test_what_was_not_measured_is_said_and_not_failed() -> None:
     budget = Budget.parse({"latency_p50": "5ms", "size": "1B", "accuracy_drop": "0"})
-    found = replace(REPORT, missing={"latency": "Latency was not measured: no GPU.", "task": "No evaluate()."})
+    found = replace(
+        REPORT,
+        missing=(
+            Gap(about="latency", why="Latency was not measured: no GPU."),
+            Gap(about="task", why="No evaluate()."),
+        ),
+    )
     verdicts = judge(budget, found)
     assert [v.status for v in verdicts] == ["unmeasured"] * 3
     assert [v.found for v in verdicts] == [

@@ -17,9 +17,9 @@ from edgepress.profiles.device.precision import (
     most_exact_first,
     precisions,
 )
+from edgepress.profiles.device.precision_names import PRECISIONS, precision_names
 from edgepress.profiles.device.target import Target, load_target
 from edgepress.profiles.findings.choice import fastest
-from edgepress.profiles.registry import Registry
 from edgepress.profiles.timing.measurement import Measurement
 
 ROOT = Path(__file__).parents[3]
@@ -31,6 +31,7 @@ INT4 = Precision(
     name="int4", title="int4", rank=4, integer=True, storage="float32", needs_data=True, least_db=8.0, golden_db=2.0,
     weights=Grid(bits=4, signed=True, symmetric=True, granularity="block", block=32),
 )
+FP64 = Precision(name="fp64", title="fp64", rank=0, integer=False, storage="float32", needs_data=False, least_db=90.0)
 INT8 = Precision(name="int8", title="int8", rank=4, integer=False, storage="float32", needs_data=False, least_db=8.0)
 """
 
@@ -46,10 +47,15 @@ def register(tmp_path, monkeypatch):
         (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
         (metadata / "entry_points.txt").write_text(f"[edgepress.precisions]\n{name} = {value}\n")
         monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.setattr(module, "PRECISIONS", Registry("edgepress.precisions", "precision"))
-        module._by_name.cache_clear()
+        forget()
 
     yield registered
+    forget()
+
+
+def forget() -> None:
+    PRECISIONS.__dict__.pop("_points", None)
+    PRECISIONS._loaded.clear()
     module._by_name.cache_clear()
 
 
@@ -80,6 +86,12 @@ def test_an_unknown_name_is_refused_with_the_near_ones():
         load_precision("int9")
     with pytest.raises(InputError, match="Known: bf16, fp16, fp32, int8"):
         load_precision("zzz")
+
+
+def test_their_names_are_listed_without_loading_one(register):
+    assert precision_names() == ("int8", "bf16", "fp16", "fp32")
+    register("int4", "not_there:INT4")
+    assert precision_names() == ("int8", "bf16", "fp16", "fp32", "int4")
 
 
 def test_a_file_is_refused_with_the_known_names():
@@ -163,6 +175,7 @@ def test_one_that_was_added_must_earn_its_place_against_those_more_exact(registe
     [
         ("int8", "other_precisions:INT8", InputError, "int8, which edgepress has itself"),
         ("int2", "other_precisions:INT4", InputError, "'int2'"),
+        ("fp64", "other_precisions:FP64", InputError, "rank 0"),
         ("int4", "other_precisions:Grid", InputError, "no such Precision"),
         ("int4", "other_precisions:MISSING", UnservedError, "does not import"),
     ],

@@ -6,11 +6,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 from edgepress.profiles.budget.verdict import Verdict
 from edgepress.profiles.findings.choice import Choice, Contender
 from edgepress.profiles.findings.comparison import Comparison, Side
 from edgepress.profiles.findings.evidence import Evidence
+from edgepress.profiles.findings.gap import Gap
 from edgepress.profiles.findings.layers import Layer, coverage
 from edgepress.profiles.findings.parity import Parity
 from edgepress.profiles.findings.profile import ColdStart, Measured, Profile, Setup, SizeSplit, Throughput
@@ -34,6 +36,10 @@ SIZE = SizeSplit(
 
 
 PRUNED = PrunedGroup(name="stem", kind="channels", before=32, after=16, loss=0.1, saved=0.01)
+
+
+def evidence(claim: str, **more: Any) -> Evidence:
+    return Evidence(about="engine", claim=claim, **more)
 
 
 def busy(loops: int) -> int:
@@ -72,8 +78,8 @@ def measured_report() -> Report:
         backend="openvino",
         precision="int8",
         evidence=(
-            Evidence(claim="model.xml was compiled", kind="built", tool="openvino 2026.4", machine=str(MACHINE)),
-            Evidence(claim="Golden outputs reproduced", kind="measured", tool="openvino 2026.4", machine=str(MACHINE)),
+            evidence("model.xml was compiled", kind="built", tool="openvino 2026.4", machine=str(MACHINE)),
+            evidence("Golden outputs reproduced", kind="measured", tool="openvino 2026.4", machine=str(MACHINE)),
         ),
         parity={"capture": {"output": replace(parity["output"], sqnr_db=float("inf"))}, "engine": parity},
         parity_how="the engine",
@@ -106,7 +112,7 @@ def measured_report() -> Report:
                 Verdict(what="size", limit="4MB", found="0.48 MB", status="met")),
         peak_memory=600_000_000,
         stage_seconds={"capture": 1.0, "measure": 12.0},
-        missing={"parser": "No parser judged the graph"},
+        missing=(Gap(about="parser", why="No parser judged the graph"),),
         notes=("Calibrated on 256 samples.",),
     )  # fmt: skip
 
@@ -152,15 +158,15 @@ def unmeasured() -> BundleFindings:
         target="jetson",
         target_title="A Jetson",
         backend="tensorrt",
-        evidence=(Evidence(claim="The engine is not built here", kind="absent", tool="tensorrt", machine="x"),),
+        evidence=(evidence("The engine is not built here", kind="absent", tool="tensorrt", machine="x"),),
         parity_how="model.onnx run by onnxruntime, not the engine",
         sizes=Sizes(weights_fp32=900_000, weights=900_000),
         coverage=None, layers=(), size=SizeSplit(files={}, weights=900_000), latency={}, faster=None, choice=None,
         before=None, after=None, budget=(), sensitivity=None, by_layer=None, pruning=None, training=None, task=None,
         left_float={"head": "too small"},
-        missing={"latency": "Latency was not measured: the engine is not built here.",
-                 "coverage": "int8 coverage was not read: the engine is not built here.",
-                 "engine": "The engine is not built here. Run there: edgepress build"},
+        missing=(Gap(about="latency", why="Latency was not measured: the engine is not built here."),
+                 Gap(about="coverage", why="int8 coverage was not read: the engine is not built here."),
+                 Gap(about="engine", why="The engine is not built here. Run there: edgepress build")),
     )  # fmt: skip
     return BundleFindings(name="net-jetson", report=report)
 

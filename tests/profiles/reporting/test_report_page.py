@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from edgepress.profiles.findings.files import json_text
+from edgepress.profiles.findings.gap import Gap
 from edgepress.profiles.findings.report import Report
 from edgepress.profiles.reporting.content import Bars, Course, Distribution, Page, Scatter, Table
 from edgepress.profiles.reporting.html import html
@@ -258,7 +259,8 @@ def test_names_from_outside_cannot_become_markup() -> None:
     noise = replace(report.sensitivity.layers[0], layer=hostile)
     report = replace(
         report, model=hostile, command=hostile, layers=(replace(report.layers[0], name=hostile),), notes=(hostile,),
-        missing={"x": hostile}, sensitivity=replace(report.sensitivity, layers=(noise,)),
+        missing=(Gap(about="other", subject="x", why=hostile),),
+        sensitivity=replace(report.sensitivity, layers=(noise,)),
     )  # fmt: skip
     page = page_of([BundleFindings(name=hostile, report=report, samples=samples(), search=measured().search)], DATE)
     assert "<script" not in html(page)

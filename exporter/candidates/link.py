@@ -1,0 +1,88 @@
+"""The third link of a candidate's proof: the engine against the graph that it was compiled from, on the same samples.
+
+The first link is torch against the captured graph, the second the captured graph against the candidate's. A compiler
+may fuse wrongly, or read a graph otherwise than ONNX means it: then both links hold, and the engine is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ...backends.base import Session
+from ...backends.places import Place
+from ...errors import VerificationError
+from ...profiles.device.precision import load_precision
+from ...profiles.device.target import Target
+from ...profiles.findings.evidence import Evidence
+from ...profiles.findings.parity import Parity, parity, worst
+from .candidate import Candidate
+from .samples import JudgingSamples
+
+# What rounding explains. 6 dB is noise of twice the amplitude: another runtime's kernels round at other places of the
+# same graph. Beyond ENOUGH_DB two runtimes are told apart by how they add up, not by what they compute.
+EXPLAINED_DB, ENOUGH_DB = 6.0, 40.0
+
+
+class StrayingError(VerificationError):
+    """An engine computes something else than its graph."""
+
+
+def linked(
+    candidate: Candidate, session: Session, graph: Session, samples: JudgingSamples, place: Place, target: Target
+) -> Candidate:
+    """The candidate, whose engine was held against its own graph.
+
+    Args:
+        session: the engine, open.
+        graph: the graph, open on the reference place.
+
+    Raises:
+        StrayingError: the engine is further from FP32 than its graph, by more than rounding explains.
+        VerificationError: it is further than the precision allows at all.
+    """
+    engine = parity(samples.expected, [session(feed) for feed in samples.feeds])
+    own = parity(samples.expected, [graph(feed) for feed in samples.feeds])
+    _refuse_straying(candidate, engine, own, samples)
+    seen, ours = worst(engine), worst(own)
+    claim = (
+        f"The engine computes what model.onnx does: worst output {seen.sqnr_db:.1f} dB of SQNR against FP32 on "
+        f"{samples}, the graph itself {ours.sqnr_db:.1f} dB"
+    )
+    proof = Evidence(
+        about="engine",
+        claim=claim,
+        kind=place.evidence(target),
+        tool=place.tool(target),
+        machine=str(place.machine),
+    )
+    return replace(candidate, evidence=(*candidate.evidence, proof))
+
+
+def _refuse_straying(
+    candidate: Candidate, engine: Mapping[str, Parity], own: Mapping[str, Parity], samples: JudgingSamples
+) -> None:
+    least = {name: least_db(candidate, agreement.sqnr_db) for name, agreement in own.items()}
+    strays = [
+        f"output {name!r} has {agreement.sqnr_db:.1f} dB of SQNR against FP32, its graph {own[name].sqnr_db:.1f} dB "
+        f"({least[name]:.1f} dB needed)"
+        for name, agreement in engine.items()
+        if agreement.sqnr_db < least[name]
+    ]
+    if strays:
+        raise StrayingError(
+            f"The {candidate.precision} engine does not compute what its own graph does, on {samples}: "
+            f"{'; '.join(strays)}. The compiler read or fused the graph wrongly.",
+            hint="Ship another precision with --precision, or leave layers near that output in float with --exclude.",
+        )
+
+
+def least_db(candidate: Candidate, graph_db: float) -> float:
+    """What an engine must reach against FP32 where its graph reaches `graph_db`, in dB of SQNR.
+
+    The reference computes in float32 what a float precision of the runtime's own, such as bf16, rounds at each step: of
+    those the graph says nothing.
+    """
+    precision = load_precision(candidate.precision)
+    runtimes_own = not precision.integer and not precision.exact
+    return candidate.least_db if runtimes_own else min(graph_db - EXPLAINED_DB, ENOUGH_DB)

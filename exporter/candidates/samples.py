@@ -1,0 +1,73 @@
+"""The samples that candidates are judged on: real data where there are some, and what FP32 answers to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ...backends.base import Array, Feed
+from ...backends.places import Reference
+from ...calibration.feeds import samples_in
+from ...profiles.device.target import Target
+from ..capture.captured import Captured
+from ..quantization.gather import calibration_feeds
+from ..recipe import Recipe
+from ..sources import Source
+from ..workshop import Workshop
+
+# Enough samples to tell which lift helps; each is run once for every lift. Not a number of batches, so that the batch
+# size decides nothing.
+ENOUGH = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgingSamples:
+    """A few whole batches.
+
+    Attributes:
+        kind: what they are, for messages: `calibration samples`.
+        expected: what the FP32 graph answers, by output.
+    """
+
+    feeds: Sequence[Feed]
+    kind: str
+    expected: Sequence[Mapping[str, Array]]
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(samples_in(feed) for feed in self.feeds)
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.kind}"
+
+
+def judging_samples(
+    source: Source, target: Target, recipe: Recipe, captured: Captured, workshop: Workshop
+) -> JudgingSamples:
+    """The first calibration data; golden inputs where there are only statistics, or nothing.
+
+    Drawn and run once for all targets that share a capture.
+    """
+    key = (target.opset, source.digest, recipe.calibration, recipe.statistics)
+    return workshop.memo.once("samples", key, lambda: _drawn(source, target, recipe, captured, workshop))
+
+
+def _drawn(source: Source, target: Target, recipe: Recipe, captured: Captured, workshop: Workshop) -> JudgingSamples:
+    golden = captured.golden
+    if recipe.statistics is not None or (recipe.calibration is None and source.calibration is None):
+        return JudgingSamples(feeds=golden.feeds, kind="synthetic samples", expected=golden.outputs)
+    feeds = _first(calibration_feeds(source, recipe.calibration, captured.graph)(), ENOUGH)
+    place = Reference()
+    session = workshop.open(place.runs(captured.graph, target, "fp32", None), place)
+    return JudgingSamples(feeds=feeds, kind="calibration samples", expected=[session(feed) for feed in feeds])
+
+
+def _first(feeds: Iterator[Feed], samples: int) -> list[Feed]:
+    """Whole batches until there are this many samples."""
+    taken: list[Feed] = []
+    for feed in feeds:
+        taken.append(feed)
+        if sum(samples_in(batch) for batch in taken) >= samples:
+            break
+    return taken

@@ -1,0 +1,164 @@
+"""Which operators float16 cannot compute: what they read or give is beyond its range, or below its normal numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ....backends.base import Feed, Graph
+from ....backends.places import Reference
+from ...graphs.values import constant
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+LARGEST, SMALLEST_NORMAL = 65504.0, 2.0**-14
+# The largest value seen on some samples may be exceeded on others.
+ROOM = 2.0
+# Values exposed in one run: all at once would hold every activation of the model.
+AT_ONCE = 64
+# Between a mask of large negative numbers and the softmax that makes nothing of them; saturated they do the same.
+MASKING = frozenset(
+    {
+        *("Add", "Mul", "Sub", "Where", "Cast", "Identity", "Expand", "Reshape", "Squeeze", "Unsqueeze"),
+        *("Transpose", "Slice", "Concat", "Gather", "Tile"),
+    }
+)
+SOFTMAX = frozenset({"Softmax", "LogSoftmax"})
+# Next to another operand a tiny constant of these is nothing; a tiny factor is not.
+SUMS = frozenset({"Add", "Sub", "Max", "Min", "Clip", "Where", "Sum", "Pad", "Concat"})
+PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN", "Attention", "Einsum"})
+# They give integers, or move what they read.
+WITHOUT_ARITHMETIC = frozenset({"Shape", "Size", "Cast", "Constant", "ConstantOfShape"})
+
+
+@dataclass(slots=True)
+class Extremes:
+    """The largest magnitudes seen of a value.
+
+    Attributes:
+        positive, negative: of its positive and its negative elements; 0 without any.
+    """
+
+    positive: float = 0.0
+    negative: float = 0.0
+
+    def see(self, array: npt.NDArray[np.generic]) -> None:
+        """Take in an array of floats."""
+        if array.size:
+            self.positive = max(self.positive, float(array.max()))
+            self.negative = max(self.negative, -float(array.min()))
+
+    def fault(self, *, mask: bool) -> str:
+        """What float16 makes of the value; empty where it holds it.
+
+        Args:
+            mask: large negative elements may become the most negative number.
+        """
+        largest = self.positive if mask else max(self.positive, self.negative)
+        if not largest <= LARGEST / ROOM:
+            return f"reaches {largest:.3g}, float16 ends at {LARGEST:.0f}"
+        either = max(self.positive, self.negative)
+        if 0 < either < SMALLEST_NORMAL:
+            return f"stays below {either:.3g}, where float16 has no more digits"
+        return ""
+
+
+def fp16_exceptions(graph: Graph, feeds: Iterable[Feed]) -> dict[str, str]:
+    """Why a node has to stay float32, by node name; a node without a reason is left out.
+
+    Args:
+        graph: in float32.
+        feeds: real inputs, as many as is worth the time; the graph runs on the reference place.
+    """
+    import onnx_ir as ir
+
+    model = ir.load(graph.path)
+    values = {str(value.name): value for node in model.graph for value in node.outputs if _is_float(value)}
+    extremes = _seen(graph, list(values), feeds)
+    found: dict[str, str] = {}
+    for node in model.graph:
+        if node.name and node.op_type not in WITHOUT_ARITHMETIC and (why := _why(node, extremes)):
+            found[node.name] = why
+    return found
+
+
+def holds_no_product(graph: Graph, kept: Collection[str]) -> bool:
+    """Whether the graph has products of matrices, and all of them are among the nodes kept in float32."""
+    import onnx_ir as ir
+
+    products = [node.name for node in ir.load(graph.path).graph if node.op_type in PRODUCTS]
+    return bool(products) and all(name in kept for name in products)
+
+
+def _why(node: ir.Node, extremes: Mapping[str, Extremes]) -> str:
+    """The first fault of what a node reads and gives."""
+    for value in (*node.inputs, *node.outputs):
+        if value is None:
+            continue
+        array = constant(value)
+        if array is not None and not _is_plain(array):
+            continue
+        seen = extremes.get(str(value.name)) if array is None else _of(array)
+        fault = "" if seen is None else seen.fault(mask=_masks(value))
+        small = array is not None and fault.startswith("stays") and node.op_type in SUMS
+        if fault and not small:
+            return f"{value.name} {fault}"
+    return ""
+
+
+def _seen(graph: Graph, names: Sequence[str], feeds: Iterable[Feed]) -> dict[str, Extremes]:
+    """The extremes of these values and of the inputs over all feeds."""
+    extremes: dict[str, Extremes] = {}
+    given = {spec.name for spec in graph.inputs}
+    for feed in (feeds := list(feeds)):
+        for name, array in feed.items():
+            if _is_plain(array):
+                extremes.setdefault(name, Extremes()).see(array)
+    for start in range(0, len(names), AT_ONCE):
+        inner = [name for name in names[start : start + AT_ONCE] if name not in given]
+        outputs = {spec.name for spec in graph.outputs}
+        with Reference().values(graph.path, [name for name in inner if name not in outputs]) as run:
+            for feed in feeds:
+                for name, array in run(feed, inner).items():
+                    if _is_plain(array):
+                        extremes.setdefault(name, Extremes()).see(array)
+    return extremes
+
+
+def _of(array: npt.NDArray[np.generic]) -> Extremes:
+    extremes = Extremes()
+    extremes.see(array)
+    return extremes
+
+
+def _is_plain(array: npt.NDArray[np.generic]) -> bool:
+    return array.dtype == np.float32
+
+
+def _is_float(value: ir.Value) -> bool:
+    """Whether a value is a float32 tensor, or not known to be another thing."""
+    import onnx_ir as ir
+
+    return bool(value.name) and (value.type is None or value.dtype == ir.DataType.FLOAT)
+
+
+def _masks(value: ir.Value) -> bool:
+    """Whether all that reads the value leads to a softmax, through sums and selections alone."""
+    stack, visited = [value], set()
+    while stack:
+        current = stack.pop()
+        if current.is_graph_output():
+            return False
+        for use in current.uses():
+            if use.node in visited or use.node.op_type in SOFTMAX:
+                continue
+            if use.node.op_type not in MASKING:
+                return False
+            visited.add(use.node)
+            stack.extend(use.node.outputs)
+    return True

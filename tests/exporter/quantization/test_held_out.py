@@ -1,0 +1,67 @@
+"""Lifts and ranges are judged on data that they were not fitted to, and what is doubtful of them is said."""
+
+import numpy as np
+import pytest
+import torch
+
+import edgepress
+from edgepress.exporter.bundle.reportables import load_report
+from edgepress.exporter.quantization.gains import doubts
+
+
+class Layers(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = torch.nn.Linear(16, 32), torch.nn.Linear(32, 4)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.first(x)))
+
+
+def exported(data, directory):
+    torch.manual_seed(0)
+    return load_report(
+        edgepress.export(
+            Layers().eval(),
+            {"x": torch.rand(2, 16)},
+            target="server-cpu",
+            name="layers",
+            dynamic={"x": {0: "n"}},
+            calibration=data,
+            precision="int8",
+            measure=False,
+            output=directory,
+        ).path
+    )
+
+
+def batches(scales, rows=8):
+    rng = np.random.default_rng(0)
+    return [{"x": (scale * rng.uniform(-1, 1, (rows, 16))).astype(np.float32)} for scale in scales]
+
+
+def said(report, subject):
+    return [gap.why for gap in report.missing if gap.subject == subject]
+
+
+def test_few_samples_are_said(tmp_path):
+    report = exported(batches([1] * 4), tmp_path)
+    assert said(report, "samples") == ["The ranges of int8 come of 32 samples; 100 or more make them reliable."]
+    assert not said(report, "held out")
+
+
+def test_a_gap_between_fitted_and_other_samples_is_said_with_both_figures(tmp_path):
+    """The first samples, on which int8 is judged, are ten times as wide as all others."""
+    report = exported(batches([10] * 4 + [1] * 16), tmp_path)
+    (gap,) = said(report, "held out")
+    assert "dB of SQNR on samples that its ranges were fitted to" in gap and not said(report, "samples")
+
+
+def test_samples_of_one_kind_leave_no_doubt(tmp_path):
+    report = exported(batches([1] * 40), tmp_path)
+    assert not said(report, "samples") and not said(report, "held out")
+
+
+@pytest.mark.parametrize(("fitted", "other", "count"), [(None, 20, 0), (22, 20.5, 0), (25, 20, 1)])
+def test_a_gap_of_more_than_three_decibels_counts(fitted, other, count):
+    assert len(doubts(500, fitted, other)) == count

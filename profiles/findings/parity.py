@@ -11,6 +11,12 @@ import numpy.typing as npt
 
 from ...errors import VerificationError
 
+_ROWS = (
+    "Where the number of rows depends on data, as behind a threshold or non-maximum suppression, rounding changes it. "
+    "Return what is selected from (all scores and boxes) and select outside of the model."
+)
+# Bytes of the integers that classes and places come in.
+_CODES = (4, 8)
 # Four units in the last place of float32 at 1: what a sigmoid that is all but 0 differs by between two runtimes.
 ROUNDING = 5e-7
 
@@ -22,7 +28,9 @@ class Parity:
     """Agreement of one output with its reference, over all samples given.
 
     Attributes:
-        sqnr_db: signal to quantization noise ratio, 10*log10(sum r^2 / sum (r-x)^2); inf where equal.
+        sqnr_db: signal to quantization noise ratio, 10*log10(sum r^2 / sum (r-x)^2); inf where equal. Of booleans and
+            of integers of 32 and 64 bits, which are classes and places rather than amounts, it is 10*log10(elements /
+            elements that differ): 10 dB is 90 % agreement.
         max_abs: largest absolute difference.
         cosine: mean over samples of the cosine of the flattened output with its reference.
         argmax: share of samples whose largest element along the last axis is the same one.
@@ -75,14 +83,20 @@ def _one(name: str, references: list[Array], outputs: list[Array]) -> Parity:
     agree: list[float] = []
     for reference, output in zip(references, outputs, strict=True):
         if reference.shape != output.shape:
-            raise VerificationError(f"Output {name!r} has shape {output.shape}, the reference {reference.shape}.")
-        r, x = reference.astype(np.float64), output.astype(np.float64)
-        if np.isfinite(r).all() and not np.isfinite(x).all():
+            raise VerificationError(
+                f"Output {name!r} has shape {output.shape}, the reference {reference.shape}.",
+                hint=_ROWS if reference.ndim == output.ndim else None,
+            )
+        r, x = _without_equal_infinities(_comparable(name, reference), _comparable(name, output))
+        if (np.isfinite(r) & ~np.isfinite(x)).any():
             raise VerificationError(f"Output {name!r} holds NaN or Inf where the reference is finite.")
         if r.size == 0:
             continue
         difference = r - x
-        signal, noise = signal + float((r * r).sum()), noise + float((difference * difference).sum())
+        if reference.dtype.kind == "b" or (reference.dtype.kind in "iu" and reference.dtype.itemsize in _CODES):
+            signal, noise = signal + float(r.size), noise + float((difference != 0).sum())
+        else:
+            signal, noise = signal + float((r * r).sum()), noise + float((difference * difference).sum())
         largest = max(largest, float(np.abs(difference).max()))
         cosines.extend(_cosines(r, x))
         agree.append(float(np.mean(np.atleast_1d(r).argmax(-1) == np.atleast_1d(x).argmax(-1))))
@@ -92,6 +106,23 @@ def _one(name: str, references: list[Array], outputs: list[Array]) -> Parity:
         cosine=float(np.mean(cosines)) if cosines else 1.0,
         argmax=float(np.mean(agree)) if agree else 1.0,
     )
+
+
+def _comparable(name: str, array: Array) -> npt.NDArray[np.float64]:
+    if array.dtype.kind not in "fiub":
+        raise VerificationError(
+            f"Output {name!r} is {array.dtype.name}, and only real numbers can be compared.",
+            hint="Return the real and the imaginary part as outputs of their own (torch.view_as_real).",
+        )
+    return array.astype(np.float64)
+
+
+def _without_equal_infinities(
+    r: npt.NDArray[np.float64], x: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Both with zeros where they hold the same infinity, as masked scores do: that is agreement."""
+    same = np.isinf(r) & (r == x)
+    return (np.where(same, 0.0, r), np.where(same, 0.0, x)) if same.any() else (r, x)
 
 
 def _decibel(signal: float, noise: float) -> float:

@@ -1,0 +1,55 @@
+"""Agreement of outputs that are no plain finite floats."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from edgepress.errors import VerificationError
+from edgepress.profiles.findings.parity import Array, Parity, parity
+
+
+def of(reference: Array, output: Array) -> Parity:
+    return parity([{"y": reference}], [{"y": output}])["y"]
+
+
+def test_places_are_judged_by_how_many_are_the_same() -> None:
+    places = np.arange(100).reshape(2, 50)
+    other = places.copy()
+    other[0, :10] = 10_000
+    assert of(places, places).sqnr_db == math.inf
+    assert of(places, other).sqnr_db == pytest.approx(10)
+    assert of(places > 50, places > 50).sqnr_db == math.inf
+    assert of(places > 50, places > 60).sqnr_db == pytest.approx(10)
+
+
+def test_pixels_are_amounts() -> None:
+    pixels = np.full((1, 8, 8, 3), 200, np.uint8)
+    assert of(pixels, pixels + np.uint8(1)).sqnr_db == pytest.approx(46.02, abs=0.01)
+
+
+def test_equal_infinities_agree() -> None:
+    scores = np.array([[1.0, -np.inf, 3.0]], np.float32)
+    assert of(scores, scores).sqnr_db == math.inf
+    assert of(scores, scores + np.float32(0.001)).sqnr_db > 60
+    with pytest.raises(VerificationError, match="NaN or Inf"):
+        of(scores, np.array([[-np.inf, -np.inf, 3.0]], np.float32))
+    assert of(scores, np.array([[1.0, 2.0, 3.0]], np.float32)).max_abs == math.inf
+
+
+def test_rows_that_depend_on_data_are_called_so() -> None:
+    with pytest.raises(VerificationError, match="select outside of the model"):
+        of(np.zeros((33, 5)), np.zeros((32, 5)))
+
+
+def test_complex_numbers_are_refused() -> None:
+    with pytest.raises(VerificationError, match="only real numbers can be compared"):
+        of(np.zeros(2, np.complex64), np.zeros(2, np.complex64))
+
+
+def test_what_is_all_but_zero_has_a_floor() -> None:
+    tiny = np.full((1, 4), 1e-7, np.float32)
+    assert of(tiny, tiny * 2).reaches(60)
+    assert not of(tiny * 100, tiny * 200).reaches(60)

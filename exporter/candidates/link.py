@@ -29,13 +29,20 @@ class StrayingError(VerificationError):
 
 
 def linked(
-    candidate: Candidate, session: Session, graph: Session, samples: JudgingSamples, place: Place, target: Target
+    candidate: Candidate,
+    session: Session,
+    graph: Session,
+    samples: JudgingSamples,
+    place: Place,
+    target: Target,
+    asked_db: float,
 ) -> Candidate:
     """The candidate, whose engine was held against its own graph.
 
     Args:
         session: the engine, open.
         graph: the graph, open on the reference place.
+        asked_db: what is asked of the precision on samples, in dB of SQNR.
 
     Raises:
         StrayingError: the engine is further from FP32 than its graph, by more than rounding explains.
@@ -43,7 +50,7 @@ def linked(
     """
     engine = parity(samples.expected, [session(feed) for feed in samples.feeds])
     own = parity(samples.expected, [graph(feed) for feed in samples.feeds])
-    _refuse_straying(candidate, engine, own, samples)
+    _refuse_straying(candidate, engine, own, samples, asked_db)
     seen, ours = worst(engine), worst(own)
     claim = (
         f"The engine computes what model.onnx does: worst output {seen.sqnr_db:.1f} dB of SQNR against FP32 on "
@@ -60,9 +67,13 @@ def linked(
 
 
 def _refuse_straying(
-    candidate: Candidate, engine: Mapping[str, Parity], own: Mapping[str, Parity], samples: JudgingSamples
+    candidate: Candidate,
+    engine: Mapping[str, Parity],
+    own: Mapping[str, Parity],
+    samples: JudgingSamples,
+    asked_db: float,
 ) -> None:
-    least = {name: least_db(candidate, agreement.sqnr_db) for name, agreement in own.items()}
+    least = {name: least_db(candidate, agreement.sqnr_db, asked_db) for name, agreement in own.items()}
     strays = [
         f"output {name!r} has {agreement.sqnr_db:.1f} dB of SQNR against FP32, its graph {own[name].sqnr_db:.1f} dB "
         f"({least[name]:.1f} dB needed)"
@@ -77,12 +88,15 @@ def _refuse_straying(
         )
 
 
-def least_db(candidate: Candidate, graph_db: float) -> float:
+def least_db(candidate: Candidate, graph_db: float, asked_db: float) -> float:
     """What an engine must reach against FP32 where its graph reaches `graph_db`, in dB of SQNR.
 
     The reference computes in float32 what a float precision of the runtime's own, such as bf16, rounds at each step: of
-    those the graph says nothing.
+    those the graph says nothing. Of integers never less than was asked of the graph itself.
     """
     precision = load_precision(candidate.precision)
     runtimes_own = not precision.integer and not precision.exact
-    return candidate.least_db if runtimes_own else min(graph_db - EXPLAINED_DB, ENOUGH_DB)
+    if runtimes_own:
+        return candidate.least_db
+    explained = min(graph_db - EXPLAINED_DB, ENOUGH_DB)
+    return max(explained, asked_db) if precision.integer else explained

@@ -179,7 +179,8 @@ class Maker:
         reference = Reference()
         graph = reference.runs(candidate.graph, self.target, candidate.precision, None)
         with reference.open(graph, self.workshop.threads) as own:
-            return linked(candidate, session, own, self._samples(), place, self.target)
+            asked = self.recipe.least_sqnr_db(candidate.precision)
+            return linked(candidate, session, own, self._samples(), place, self.target, asked)
 
     def _samples(self) -> JudgingSamples:
         return judging_samples(self.source, self.target, self.recipe, self.captured, self.workshop)

@@ -16,7 +16,7 @@ from ...backends.base import Engine, Graph
 from ...backends.places import Place, place_for
 from ...backends.registry import load_backend, tool_versions
 from ...errors import RefusedError, VerificationError
-from ...profiles.device.precision import PrecisionName, load_precision, most_exact_first
+from ...profiles.device.precision import SHIPPED, PrecisionName, load_precision, most_exact_first
 from ...profiles.findings.choice import Choice, Contender
 from ...profiles.findings.gap import About, Gap
 from ...profiles.findings.report import Report
@@ -148,7 +148,7 @@ class _Build:
 
     def latency(self) -> dict[str, Measurement]:
         """Latencies by the names that a report gives them."""
-        return {"engine" if p == self.shipped else p: taken for p, taken in self.contest.measured.items()}
+        return {SHIPPED if p == self.shipped else p: taken for p, taken in self.contest.measured.items()}
 
     def report(self, before: Report, engine: Engine) -> Report:
         """The export's report with what is so since, and without what was found of an engine that is replaced."""
@@ -181,7 +181,7 @@ class _Build:
             latency_shape=", ".join(f"{name} {array.shape}" for name, array in feed.items()) if latency else "",
             before=None if timed is None else timed.before,
             after=None if timed is None else timed.after,
-            faster=speedup(latency["fp32"], latency["engine"]) if "fp32" in latency else None,
+            faster=speedup(latency["fp32"], latency[SHIPPED]) if "fp32" in latency else None,
             choice=choice,
             notes=(*before.notes, *winner.notes),
             machine=self.place.machine,

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...backends.base import AxisRange, Graph
 from ...backends.registry import load_backend, tool_versions
-from ...profiles.device.precision import load_precision
+from ...profiles.device.precision import SHIPPED, load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.gap import Gap, joined
 from ...profiles.findings.profile import SizeSplit
@@ -150,7 +150,7 @@ class _Packing:
         taken = {} if self.timed is None else dict(self.timed.latency)
         if self.winner.precision not in taken:
             return taken
-        return {"engine": taken.pop(self.winner.precision), **taken}
+        return {SHIPPED: taken.pop(self.winner.precision), **taken}
 
     def _sizes(self) -> Sizes:
         of = {entry.precision: entry.size for entry in (*self.candidates, self.winner)}
@@ -213,7 +213,7 @@ class _Packing:
             before=None if timed is None else timed.before,
             after=None if timed is None else timed.after,
             threads=self.workshop.threads,
-            faster=speedup(latency["fp32"], latency["engine"]) if {"fp32", "engine"} <= latency.keys() else None,
+            faster=speedup(latency["fp32"], latency[SHIPPED]) if {"fp32", SHIPPED} <= latency.keys() else None,
             peak_memory=peak_memory(),
             stage_seconds=seconds,
             missing=self._missing(latency),

@@ -25,6 +25,8 @@ class Candidate:
         graph: what the engine is compiled from, `model.onnx` in a directory of its own.
         weights: bytes of the graph's weights.
         least_db: agreement with FP32 that it must reach on the golden inputs, in dB of SQNR.
+        on_samples: parity of the graph with FP32 on calibration samples, at the reference place, by output; empty where
+            nobody asked for it.
         engine: None where it is not built here; `not_built` says why.
         runs: what answers for it where it is judged: the engine, or the graph itself.
         size: bytes of the engine and what belongs to it.
@@ -42,6 +44,7 @@ class Candidate:
     graph: Graph
     least_db: float
     weights: int = 0
+    on_samples: Mapping[str, Parity] = field(default_factory=dict)
     engine: Engine | None = None
     not_built: str = ""
     runs: Engine | None = None

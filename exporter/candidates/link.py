@@ -31,7 +31,6 @@ class StrayingError(VerificationError):
 def linked(
     candidate: Candidate,
     session: Session,
-    graph: Session,
     samples: JudgingSamples,
     place: Place,
     target: Target,
@@ -40,8 +39,8 @@ def linked(
     """The candidate, whose engine was held against its own graph.
 
     Args:
+        candidate: with the parity of its graph on the samples.
         session: the engine, open.
-        graph: the graph, open on the reference place.
         asked_db: what is asked of the precision on samples, in dB of SQNR.
 
     Raises:
@@ -49,7 +48,7 @@ def linked(
         VerificationError: it is further than the precision allows at all.
     """
     engine = parity(samples.expected, [session(feed) for feed in samples.feeds])
-    own = parity(samples.expected, [graph(feed) for feed in samples.feeds])
+    own = candidate.on_samples
     _refuse_straying(candidate, engine, own, samples, asked_db)
     seen, ours = worst(engine), worst(own)
     claim = (

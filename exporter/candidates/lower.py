@@ -12,12 +12,13 @@ from ...calibration.statistics import Statistics
 from ...errors import InputError, VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Scheme, Target
+from ...profiles.findings.parity import worst
 from ..capture.captured import Captured
 from ..graphs.files import read_graph
 from ..progress import Advance, counted
 from ..quantization.analysis.fp16_exceptions import fp16_exceptions, holds_no_product
 from ..quantization.analysis.placement import Placement
-from ..quantization.gains import Gains, doubts, reached, worthwhile
+from ..quantization.gains import Gains, doubts, worthwhile
 from ..quantization.gather import beyond, gather
 from ..quantization.mixed_int8 import MixedPrecision
 from ..quantization.quantizer import Quantizer
@@ -126,22 +127,21 @@ class Lowering:
         # Lifts and ranges are judged on data that they were not fitted to, where there are enough; all of them ship.
         others = beyond(self.source, reference, quantizer, recipe, samples.count)
         judged = statistics if others is None else others
-        gains = worthwhile(reference, self.target, recipe, judged, samples.feeds, samples.kind, self.scratch)
-        candidate = self._relaxed(statistics, gains)
-        for about, why in self._doubts(statistics, gains, fitted=others is None).items():
+        gains = worthwhile(
+            reference, self.target, recipe, judged, samples.feeds, samples.expected, samples.kind, self.scratch
+        )
+        candidate, fitted_db = self._relaxed(statistics, gains)
+        # Where there were no others, the gains themselves were found on what they were fitted to.
+        for about, why in doubts(statistics.samples, None if others is None else fitted_db, gains.sqnr_db).items():
             candidate = candidate.without("other", why, about)
         return candidate
 
-    def _doubts(self, statistics: Statistics, gains: Gains, *, fitted: bool) -> dict[str, str]:
-        """What to say of the ranges; `fitted` where the gains themselves were found on what they were fitted to."""
-        if fitted:
-            return doubts(statistics.samples, None, gains.sqnr_db)
-        reference, feeds = self.captured.graph, self.samples.feeds
-        own = reached(reference, self.target, self.recipe, statistics, gains.lifts, feeds, self.scratch)
-        return doubts(statistics.samples, own, gains.sqnr_db)
+    def _relaxed(self, statistics: Statistics, gains: Gains) -> tuple[Candidate, float]:
+        """Leave layers in float where that is needed, and write.
 
-    def _relaxed(self, statistics: Statistics, gains: Gains) -> Candidate:
-        """Leave layers in float where that is needed, and write."""
+        Returns:
+            The candidate, and the SQNR in dB on the samples before layers were left in float.
+        """
         mixed = MixedPrecision(
             precision=self.precision,
             reference=self.captured.graph,
@@ -150,6 +150,7 @@ class Lowering:
             statistics=statistics,
             lifts=gains.lifts,
             feeds=self.samples.feeds,
+            expected=self.samples.expected,
             scratch=self.scratch,
             threads=self.threads,
             score=self.score,
@@ -163,15 +164,18 @@ class Lowering:
         _judge(reached, gains.samples, least, self.precision)
         directory = Path(tempfile.mkdtemp(prefix=f"{self.precision}-", dir=self.scratch))
         graph, kept = mixed.write(left, directory / "model.onnx")
-        return Candidate(
+        on_samples = mixed.parity(graph)
+        candidate = Candidate(
             precision=self.precision,
             graph=graph,
             least_db=self.recipe.least_golden_db(self.precision),
+            on_samples=on_samples,
             left=kept,
             sensitivity=sensitivity,
             by_layer=mixed.by_layer(left),
             notes=(_origin(statistics, self._scheme), *gains.sentences),
         )
+        return candidate, worst(on_samples).sqnr_db if sensitivity is None else sensitivity.trials[0].sqnr_db
 
     @property
     def _scheme(self) -> Scheme:

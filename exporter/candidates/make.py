@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from ...errors import RefusedError, VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
+from ...profiles.findings.parity import Parity, parity
 from ...profiles.findings.report import TaskMetric
 from ..capture.captured import Captured
 from ..capture.stage import refuse
@@ -176,11 +177,19 @@ class Maker:
     def _linked(self, candidate: Candidate, session: Session, place: Place) -> Candidate:
         """The candidate, whose engine was held against its own graph on real samples."""
         self.advance(None, f"{candidate.precision}, engine against graph")
-        reference = Reference()
-        graph = reference.runs(candidate.graph, self.target, candidate.precision, None)
-        with reference.open(graph, self.workshop.threads) as own:
-            asked = self.recipe.least_sqnr_db(candidate.precision)
-            return linked(candidate, session, own, self._samples(), place, self.target, asked)
+        samples = self._samples()
+        if not candidate.on_samples:
+            candidate = replace(candidate, on_samples=self._on_samples(candidate.graph, samples))
+        asked = self.recipe.least_sqnr_db(candidate.precision)
+        return linked(candidate, session, samples, place, self.target, asked)
+
+    def _on_samples(self, graph: Graph, samples: JudgingSamples) -> Mapping[str, Parity]:
+        """Parity of a graph on the reference place; that of the captured one, which answers for FP32, is known."""
+        if graph.path == self.captured.graph.path:
+            return parity(samples.expected, samples.expected)
+        place = Reference()
+        session = self.workshop.open(place.runs(graph, self.target, "fp32", None), place)
+        return parity(samples.expected, [session(feed) for feed in samples.feeds])
 
     def _samples(self) -> JudgingSamples:
         return judging_samples(self.source, self.target, self.recipe, self.captured, self.workshop)

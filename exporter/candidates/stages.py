@@ -8,7 +8,7 @@ from typing import Any
 
 from ...backends.base import Feed
 from ...backends.registry import load_backend
-from ...profiles.device.precision import PrecisionName, load_precision
+from ...profiles.device.precision import GIVEN, PrecisionName, load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.gap import Gap
 from ...profiles.timing.measure import Arm, Call
@@ -21,7 +21,6 @@ from .candidate import Candidate, Refused
 from .make import Maker, Watch, unwatched
 from .measure import disturbed, measure_in_turn
 
-TORCH = "torch"
 Entries = tuple[Candidate | Refused, ...]
 
 
@@ -141,4 +140,4 @@ def _given(source: Source, feed: Feed, workshop: Workshop) -> dict[str, Call]:
     if source.module is None:
         return {}
     predict = torch_predict(source, workshop.threads)
-    return {TORCH: lambda: predict(feed)}
+    return {GIVEN: lambda: predict(feed)}

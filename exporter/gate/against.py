@@ -10,6 +10,7 @@ from ...errors import EdgepressError
 from ...profiles.budget.figure import Figure
 from ...profiles.budget.limits import Allowance
 from ...profiles.budget.verdict import Verdict, verdict
+from ...profiles.device.precision import SHIPPED
 from ...profiles.findings.circumstances import Circumstances, differences
 from ...profiles.findings.report import Report
 from ...profiles.timing.measurement import Ratio
@@ -117,13 +118,13 @@ class Against:
     def _stored(self, allowed: Allowance) -> Verdict:
         """Both measured before, at different times; or why not even that compares."""
         name = "latency_regression"
-        if any("engine" not in report.latency for report in (self.before, self.after)):
-            report = self.before if "engine" not in self.before.latency else self.after
+        if any(SHIPPED not in report.latency for report in (self.before, self.after)):
+            report = self.before if SHIPPED not in self.before.latency else self.after
             why = report.why_no("latency", "latency was not measured").rstrip(".")
             return verdict(name, allowed, f"{self._side(report)}: {why}")
         if any(differences(*map(_circumstances, (self.before, self.after)))):
             return verdict(name, allowed, "the baseline was measured on another machine, with other threads or inputs")
-        steady = all(report.latency["engine"].stable for report in (self.before, self.after))
+        steady = all(report.latency[SHIPPED].stable for report in (self.before, self.after))
         unsteady = "" if steady else "one of them reached no steady state"
         return judged_latency(stored_outcome(self.before, self.after), allowed, unsteady)
 
@@ -135,7 +136,7 @@ def _circumstances(report: Report) -> Circumstances:
 
 def stored_outcome(before: Report, after: Report) -> LatencyComparison:
     """The ratio of two stored medians; its interval is as wide as the two intervals allow."""
-    old, new = before.latency["engine"].intervals[50], after.latency["engine"].intervals[50]
+    old, new = before.latency[SHIPPED].intervals[50], after.latency[SHIPPED].intervals[50]
     ratio = Ratio(value=old.value / new.value, low=old.low / new.high, high=old.high / new.low)
     weaker = "both were measured before, at different times"
     return LatencyComparison(ratio=ratio, verdict=claim(ratio), processes=1, turns=0, weaker=weaker)

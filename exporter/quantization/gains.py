@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +38,7 @@ def worthwhile(
     recipe: Recipe,
     statistics: Statistics,
     feeds: Sequence[Feed],
+    expected: Sequence[Mapping[str, Array]],
     kind: str,
     scratch: Path,
 ) -> Gains:
@@ -45,11 +46,11 @@ def worthwhile(
 
     Args:
         feeds: batches to judge on; the graphs run on the reference place.
+        expected: what FP32 answers to them.
         kind: what the samples in them are, for the report.
     """
     assert target.scheme is not None
     scheme = target.scheme
-    expected = _run(reference, target, feeds)
 
     def write(lifts: tuple[str, ...]) -> tuple[Graph, dict[str, str]]:
         path = scratch / f"lifts-{len(lifts)}.onnx"
@@ -74,23 +75,6 @@ def worthwhile(
         if wanted:
             kept, before = (*kept, name), after
     return Gains(lifts=kept, sqnr_db=before, samples=f"{samples} {kind}", sentences=tuple(sentences))
-
-
-def reached(
-    reference: Graph,
-    target: Target,
-    recipe: Recipe,
-    statistics: Statistics,
-    lifts: tuple[str, ...],
-    feeds: Sequence[Feed],
-    scratch: Path,
-) -> float:
-    """SQNR in dB of int8 with these statistics and lifts on some feeds."""
-    assert target.scheme is not None
-    path = scratch / "reached.onnx"
-    Quantizer.of(reference, target.scheme, recipe.exclude, recipe.ranges, lifts).write(statistics, path)
-    found = _run(replace(reference, path=path), target, feeds)
-    return worst(parity(_run(reference, target, feeds), found)).sqnr_db
 
 
 def doubts(samples: int, fitted_db: float | None, other_db: float) -> dict[str, str]:

@@ -83,9 +83,10 @@ def beyond(source: Source, graph: Graph, quantizer: Quantizer, recipe: Recipe, f
             else:
                 return
 
-    if sum(samples_in(feed) for feed in rest()) < FEWEST_BEYOND:
+    if next(rest(), None) is None:
         return None
-    return collect(graph, quantizer.placement.observed(), rest)
+    statistics = collect(graph, quantizer.placement.observed(), rest)
+    return statistics if statistics.samples >= FEWEST_BEYOND else None
 
 
 def calibration_feeds(source: Source, path: str | None, graph: Graph) -> Feeds:

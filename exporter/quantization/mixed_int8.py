@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...backends.base import Array, Feed, Graph
@@ -12,7 +12,7 @@ from ...backends.places import Reference
 from ...calibration.statistics import Statistics
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
-from ...profiles.findings.parity import parity, worst
+from ...profiles.findings.parity import Parity, parity, worst
 from ...profiles.findings.sensitivity import ParityByLayer, Sensitivity
 from ..graphs.files import read_graph
 from ..progress import Advance
@@ -31,6 +31,7 @@ class MixedPrecision:
         precision: one of integers.
         lifts: those that are applied.
         feeds: batches on which SQNR is judged, on the reference place.
+        expected: what FP32 answers to them.
         threads: intra-op threads there.
         score: the user's metric of a graph, which may be compiled into the directory; None where nobody asks for it.
         before: the metric of the model as given.
@@ -43,12 +44,12 @@ class MixedPrecision:
     statistics: Statistics
     lifts: tuple[str, ...]
     feeds: Sequence[Feed]
+    expected: Sequence[Mapping[str, Array]]
     scratch: Path
     threads: int
     score: Callable[[Graph, Path], float] | None
     before: Callable[[], float]
     advance: Advance
-    _expected: list[dict[str, Array]] = field(default_factory=list)
 
     def search(self, sqnr_db: float) -> Sensitivity | None:
         """Which layers to leave in float; None where nothing was asked for and nothing is needed.
@@ -74,6 +75,12 @@ class MixedPrecision:
         mine = dict.fromkeys(left, "left in float: among the layers that int8 hurts most")
         return read_graph(path, self.reference.axes), {**quantizer.placement.left, **mine}
 
+    def parity(self, graph: Graph) -> dict[str, Parity]:
+        """Parity of a graph with FP32 on the feeds."""
+        place = Reference()
+        with place.open(place.runs(graph, self.target, self.precision, None), self.threads) as session:
+            return parity(self.expected, [session(feed) for feed in self.feeds])
+
     def by_layer(self, left: Collection[str]) -> ParityByLayer:
         """Parity of each layer of the int8 graph with these layers in float."""
         self.advance(None, "parity by layer")
@@ -89,12 +96,5 @@ class MixedPrecision:
         self.advance(None, f"{len(left)} layers in float")
         with tempfile.TemporaryDirectory(dir=self.scratch) as directory:
             graph, _ = self.write(left, Path(directory) / "model.onnx")
-            if not self._expected:
-                self._expected.extend(self._outputs(self.reference))
-            sqnr_db = worst(parity(self._expected, self._outputs(graph))).sqnr_db
+            sqnr_db = worst(self.parity(graph)).sqnr_db
             return sqnr_db, None if self.score is None else self.score(graph, Path(directory) / "engine")
-
-    def _outputs(self, graph: Graph) -> list[dict[str, Array]]:
-        place = Reference()
-        with place.open(place.runs(graph, self.target, self.precision, None), self.threads) as session:
-            return [session(feed) for feed in self.feeds]

@@ -12,6 +12,7 @@ from pathlib import Path
 from ...backends.places import place_for
 from ...errors import EdgepressError
 from ...profiles.budget.budget import Budget
+from ...profiles.device.precision import SHIPPED
 from ...profiles.findings.point import SearchPoint
 from ...profiles.machine.environment import this_machine, usable_cores
 from ...profiles.timing.measure import Settings, measure
@@ -112,10 +113,10 @@ class Trials:
         place, threads = place_for(engine.target), int(point.get("threads") or usable_cores())
         with place.open(engine, threads) as session, self.baseline.open() as reference:
             feed = self.baseline.feed
-            found = measure({"engine": session.arm(feed), "fp32": reference.arm(feed)}, QUICK)
+            found = measure({SHIPPED: session.arm(feed), "fp32": reference.arm(feed)}, QUICK)
         return replace(
             result,
-            latency=dict(found["engine"].latency().intervals),
+            latency=dict(found[SHIPPED].latency().intervals),
             reference=found["fp32"].percentile(50),
-            faster=speedup(found["fp32"], found["engine"]),
+            faster=speedup(found["fp32"], found[SHIPPED]),
         )

@@ -21,8 +21,10 @@ from .files import read, stems, validate
 from .grid import Grid
 from .precision_names import PRECISIONS
 
+# Arms of a latency that are no precision: what ships, and the model as given, in torch.
+SHIPPED, GIVEN = "engine", "torch"
 # What stands beside precisions where one is asked for, or where latencies are told apart by name.
-RESERVED = ("auto", "engine", "torch")
+RESERVED = ("auto", SHIPPED, GIVEN)
 _BITS = {"float32": 32, "float16": 16}
 
 

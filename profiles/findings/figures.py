@@ -8,6 +8,7 @@ from ..budget.budget import Budget
 from ..budget.figure import UNITS, Figure
 from ..budget.limits import PERCENTILES
 from ..budget.verdict import Verdict, verdicts
+from ..device.precision import SHIPPED
 from ..timing.measurement import PERCENTILES as FEWEST
 from .gap import About
 from .profile import Profile
@@ -36,8 +37,8 @@ def judge(budget: Budget, report: Report) -> tuple[Verdict, ...]:
 
 
 def _of_report(report: Report) -> Iterator[tuple[str, Figure | str]]:
-    if "engine" in report.latency:
-        found = report.latency["engine"]
+    if SHIPPED in report.latency:
+        found = report.latency[SHIPPED]
         disturbed = [gap.subject for gap in report.missing if gap.about == "disturbed"]
         unsteady = "" if found.stable else "; ".join(disturbed) or _unsteady(found.waited)
         for p in PERCENTILES:
@@ -46,8 +47,8 @@ def _of_report(report: Report) -> Iterator[tuple[str, Figure | str]]:
             else:
                 yield f"latency_p{p}", _milliseconds(interval.value, interval.low, interval.high, unsteady)
         if report.faster is not None:
-            ratio, steady = report.faster, all(one.stable for arm, one in report.latency.items() if arm != "torch")
-            why = "" if steady else unsteady or "the FP32 engine reached no steady state"
+            ratio = report.faster
+            why = "" if report.steady else unsteady or "the FP32 engine reached no steady state"
             yield "speedup", Figure(value=ratio.value, low=ratio.low, high=ratio.high, unit="x", unsteady=why)
     if report.sizes.engine is not None:
         yield "size", Figure.exact(report.sizes.engine, "bytes")

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BeforeValidator
 
 from ..budget.verdict import Verdict
-from ..device.precision import PrecisionName, load_precision
+from ..device.precision import GIVEN, SHIPPED, PrecisionName, load_precision
 from ..machine.conditions import Conditions
 from ..machine.environment import Machine
 from ..timing.measurement import Latency, Ratio
@@ -111,6 +111,11 @@ class Report:
     missing: Annotated[tuple[Gap, ...], BeforeValidator(of_schema_1)] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def steady(self) -> bool:
+        """Whether each engine that was timed reached a steady state; the model as given decides nothing."""
+        return all(timed.stable for arm, timed in self.latency.items() if arm != GIVEN)
+
     def why_no(self, about: About, otherwise: str = "") -> str:
         """Why something is missing, a sentence; or what is said where the report does not tell."""
         return why_missing(self.missing, about, otherwise)
@@ -128,12 +133,11 @@ def rows(report: Report) -> Iterator[tuple[str, str, str]]:
         before = "" if sizes.engine_fp32 is None else megabytes(sizes.engine_fp32)
         yield "engine", before, f"{megabytes(sizes.engine)}{_times(sizes.engine_fp32, sizes.engine)}"
     for p in _carried(report):
-        yield f"latency p{p}", _latency(report, "fp32", p), _latency(report, "engine", p)
+        yield f"latency p{p}", _latency(report, "fp32", p), _latency(report, SHIPPED, p)
     if report.faster is not None:
-        steady = all(found.stable for arm, found in report.latency.items() if arm != "torch")
-        yield "speed-up, 95 % interval", "1", f"{report.faster}{'' if steady else ' (unstable)'}"
-    if "torch" in report.latency:
-        yield "torch latency p50", _latency(report, "torch", 50), ""
+        yield "speed-up, 95 % interval", "1", f"{report.faster}{'' if report.steady else ' (unstable)'}"
+    if GIVEN in report.latency:
+        yield "torch latency p50", _latency(report, GIVEN, 50), ""
     if report.task is not None:
         yield "task metric", f"{report.task.before:.4f}", f"{report.task.after:.4f}"
     if report.pruning is not None:

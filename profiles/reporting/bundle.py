@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ..device.precision import load_precision, precisions
+from ..device.precision import GIVEN, SHIPPED, load_precision, precisions
 from ..findings.report import Report, megabytes, rows
 from ..timing.measurement import Latency
 from .accuracy import by_layer_blocks, parity_blocks, sensitivity_blocks
@@ -55,7 +55,7 @@ def _sections(found: BundleFindings) -> Iterator[Section]:
 
 def arms(found: BundleFindings) -> tuple[TimedArm, ...]:
     """What was measured, what is shipped first."""
-    groups: Mapping[str, Hue] = {"engine": "first", "fp32": "second", "torch": "quiet"}
+    groups: Mapping[str, Hue] = {SHIPPED: "first", "fp32": "second", GIVEN: "quiet"}
     return tuple(
         TimedArm(
             name=_name(arm, found.report),
@@ -68,8 +68,8 @@ def arms(found: BundleFindings) -> tuple[TimedArm, ...]:
 
 
 def _name(arm: str, report: Report) -> str:
-    titles = {"torch": "PyTorch", **{precision.name: precision.title for precision in precisions()}}
-    return f"shipped, {report.precision}" if arm == "engine" else titles.get(arm, arm)
+    titles = {GIVEN: "PyTorch", **{precision.name: precision.title for precision in precisions()}}
+    return f"shipped, {report.precision}" if arm == SHIPPED else titles.get(arm, arm)
 
 
 def _latency(found: BundleFindings) -> Iterator[Block]:
@@ -93,7 +93,7 @@ def _tried(found: BundleFindings) -> Iterator[Block]:
 
 
 def _by_precision(report: Report) -> dict[str, Latency]:
-    return {report.precision if arm == "engine" else arm: latency for arm, latency in report.latency.items()}
+    return {report.precision if arm == SHIPPED else arm: latency for arm, latency in report.latency.items()}
 
 
 def _made_smaller(report: Report) -> Iterator[Section]:

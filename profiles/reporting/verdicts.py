@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..budget.verdict import Verdict
-from ..device.precision import load_precision
+from ..device.precision import SHIPPED, load_precision
 from ..findings.parity import worst
 from ..findings.report import Report, latency_text, megabytes
 from .content import Tile, Tone
@@ -40,8 +40,7 @@ def headline(report: Report) -> str:
     missed = [verdict.what for verdict in report.budget if verdict.status == "missed"]
     over = f" The budget is missed: {', '.join(missed)}." if missed else ""
     because = report.choice.because if report.choice is not None else "there was nothing to choose from."
-    unstable = any(not found.stable for arm, found in report.latency.items() if arm != "torch")
-    doubt = " No steady state was reached: take latencies as an order of magnitude." if unstable else ""
+    doubt = " No steady state was reached: take latencies as an order of magnitude." if not report.steady else ""
     return f"{report.precision} is shipped{': ' if because[:1].islower() else '. '}{because}{doubt}{over}"
 
 
@@ -99,12 +98,12 @@ def _size(report: Report) -> Tile:
 
 def _latency(report: Report) -> Tile:
     limits = tuple(_limits(report, "latency", "speedup"))
-    if "engine" not in report.latency:
+    if SHIPPED not in report.latency:
         why = report.why_no("latency", "Latency was not measured.")
         return _judged(
             Tile(topic="Latency", status="absent", label="not measured", found="no figure", details=(why,)), limits
         )
-    found = report.latency["engine"]
+    found = report.latency[SHIPPED]
     ratio = (
         "" if report.faster is None or load_precision(report.precision).exact else f"{report.faster} as fast as FP32"
     )

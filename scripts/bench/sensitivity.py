@@ -51,19 +51,20 @@ class Bench:
         self.statistics = gather(self.source, self.graph, placed, self.recipe, lambda samples: None)
         self.judging = list(islice(calibration_feeds(self.source, None, self.graph)(), 2))
         self.held_out = held_out()[:HELD_OUT]
-        self.expected = self.outputs(self.graph)
+        self.expected = self.outputs(self.graph, self.held_out)
 
-    def outputs(self, graph: Graph) -> list[dict[str, Any]]:
+    def outputs(self, graph: Graph, feeds: list[dict[str, Any]]) -> list[dict[str, Any]]:
         with Reference().open(Reference().runs(graph, self.target, "fp32", None)) as session:
-            return [session(feed) for feed in self.held_out]
+            return [session(feed) for feed in feeds]
 
     def sqnr(self, left: tuple[str, ...], lifts: tuple[str, ...]) -> float:
         path = self.scratch / "int8.onnx"
         Quantizer.of(self.graph, self.scheme, literal(left), lifts=lifts).write(self.statistics, path)
-        return worst(parity(self.expected, self.outputs(replace(self.graph, path=path)))).sqnr_db
+        return worst(parity(self.expected, self.outputs(replace(self.graph, path=path), self.held_out))).sqnr_db
 
     def lifts(self) -> tuple[str, ...]:
-        given = (self.graph, self.target, self.recipe, self.statistics, self.judging, "samples", self.scratch)
+        feeds, expected = self.judging, self.outputs(self.graph, self.judging)
+        given = (self.graph, self.target, self.recipe, self.statistics, feeds, expected, "samples", self.scratch)
         return worthwhile(*given).lifts
 
     def noise(self, lifts: tuple[str, ...]) -> tuple[Noise, float]:

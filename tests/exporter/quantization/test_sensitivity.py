@@ -275,19 +275,22 @@ def test_three_of_36_products_of_minilm_hold_most_of_its_noise(examples: Path, t
     chosen = scheme("server-cpu")
     statistics = gather(source, graph, Quantizer.of(graph, chosen), recipe, lambda samples: None)
     judging = list(islice(calibration_feeds(source, None, graph)(), 4))
-    lifts = worthwhile(graph, target, recipe, statistics, judging[:2], "samples", tmp_path).lifts
+
+    def outputs(of: Graph, feeds: list[Any]) -> list[dict[str, Any]]:
+        with Reference().open(Reference().runs(of, target, "fp32", None)) as session:
+            return [session(feed) for feed in feeds]
+
+    tried = outputs(graph, judging[:2])
+    lifts = worthwhile(graph, target, recipe, statistics, judging[:2], tried, "samples", tmp_path).lifts
     noise = measure_noise(Quantizer.of(graph, chosen, lifts=lifts), graph, statistics, judging[0], (), tmp_path)
     assert len(noise.layers) == 36
 
-    def outputs(of: Graph) -> list[dict[str, Any]]:
-        with Reference().open(Reference().runs(of, target, "fp32", None)) as session:
-            return [session(feed) for feed in judging[2:]]  # neither lifts nor ranking have seen these
-
-    expected = outputs(graph)
+    held_out = judging[2:]  # neither lifts nor ranking have seen these
+    expected = outputs(graph, held_out)
 
     def evaluate(left: tuple[str, ...]) -> tuple[float, float | None]:
         Quantizer.of(graph, chosen, literal(left), lifts=lifts).write(statistics, tmp_path / "int8.onnx")
-        return worst(parity(expected, outputs(replace(graph, path=tmp_path / "int8.onnx")))).sqnr_db, None
+        return worst(parity(expected, outputs(replace(graph, path=tmp_path / "int8.onnx"), held_out))).sqnr_db, None
 
     full = evaluate(())[0]
     found = relax(noise, Requirement(least_db=full + 2), evaluate)

@@ -59,18 +59,18 @@ def collect(
     """Collect the statistics of SOURCE on its calibration data."""
     from ...profiles.device.target import load_target
     from ..progress import counted, progress
-    from .host import require_host
+    from .host import load, require_host
 
     resolved, recipe = load_target(target), asked()
     require_host()
     with progress(quiet=quiet) as shown, shown.step(f"calibrate {source}", {}) as advance:
+        model = load(source, trust=trust_source)
         from ...calibration.storage import save_statistics
         from ..capture.example import with_example
         from ..pipeline import axis_ranges
         from ..quantization.gather import calibrate
-        from ..sources import load_source
 
-        loaded = with_example(load_source(source, trust=trust_source), recipe, resolved)
+        loaded = with_example(model, recipe, resolved)
         statistics = calibrate(loaded, resolved, recipe, axis_ranges(loaded, recipe), counted(advance))
         save_statistics(statistics, output)
     if not quiet:

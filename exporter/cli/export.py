@@ -123,7 +123,7 @@ def command(
     from ...errors import InputError
     from ..api import resolve
     from ..progress import progress
-    from .host import require_host
+    from .host import load, require_host
     from .summary import command_line, print_json, print_summary
 
     if depends and not if_changed:
@@ -139,10 +139,8 @@ def command(
         require_host()
         with progress(quiet=quiet or as_json) as shown:
             with shown.step("load", {}):
+                loaded = load(source, trust=trust_source)
                 from ..pipeline import export_bundles
-                from ..sources import load_source
-
-                loaded = load_source(source, trust=trust_source)
             work = _Work(loaded, recipe, output, gate, depends if if_changed else None)
             export_bundles(
                 loaded,

@@ -68,7 +68,7 @@ def command(
     from ...errors import InputError
     from ...profiles.device.target import load_target
     from ..progress import progress
-    from .host import require_host
+    from .host import load, require_host
     from .summary import command_line, print_summary
 
     if len(targets) != 1:
@@ -77,11 +77,9 @@ def command(
     require_host()
     with progress(quiet=quiet or as_json) as shown:
         with shown.step("load", {}):
-            from ..sources import load_source
+            loaded = load(source, trust=trust_source)
             from ..tuning.plan import Plan
             from ..tuning.search import tune
-
-            loaded = load_source(source, trust=trust_source)
         plan = Plan(
             source=loaded,
             target=target,

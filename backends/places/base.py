@@ -7,6 +7,8 @@ and whether what is seen there is what the device does.
 from __future__ import annotations
 
 import abc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +19,8 @@ from ...profiles.findings.layers import Layer
 from ...profiles.machine.conditions import Conditions, read_conditions
 from ...profiles.machine.energy import Meter
 from ...profiles.machine.environment import Machine, this_machine
+from ...profiles.timing.measure import Arm
+from ...profiles.timing.taking_turns import Opener
 from ..base import Engine, Feed, Graph, Rejection, Session
 from ..registry import load_backend
 
@@ -45,6 +49,19 @@ class Place(abc.ABC):
     @abc.abstractmethod
     def open(self, engine: Engine, threads: int | None = None) -> Session:
         """Open an engine, as `Backend.open` does."""
+
+    def opener(self, engine: Engine, feed: Feed, threads: int, scratch: Path) -> Opener:
+        """What opens an engine anew to be timed on one feed; here in this process, if a place has no other.
+
+        Args:
+            scratch: an empty directory that outlives what is started.
+        """
+        return lambda: self._opened(engine, feed, threads)
+
+    @contextmanager
+    def _opened(self, engine: Engine, feed: Feed, threads: int) -> Iterator[Arm]:
+        with self.open(engine, threads) as session:
+            yield session.arm(feed)
 
     def why_not_built(self, target: Target) -> str:
         """Why engines for the target cannot be compiled there, one clause; empty where they can."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ...profiles.device.target import Target
-from ..base import Engine, Session
+from ...profiles.machine.environment import last_cores
+from ...profiles.timing.taking_turns import Opener
+from ..base import Engine, Feed, Session
 from ..registry import load_backend
 from .base import Place
+from .job import Job
+from .remote import Remote
 
 
 class Local(Place):
@@ -22,3 +28,8 @@ class Local(Place):
     def open(self, engine: Engine, threads: int | None = None) -> Session:
         """Open it with its own backend."""
         return load_backend(engine.backend).open(engine, threads)
+
+    def opener(self, engine: Engine, feed: Feed, threads: int, scratch: Path) -> Opener:
+        """A process of its own, bound to the last cores: the first one serves most interrupts."""
+        job = Job(engine=engine, threads=threads, affinity=last_cores(threads)).save(scratch, feed)
+        return lambda: Remote(job, f"the {engine.precision} engine")

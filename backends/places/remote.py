@@ -104,8 +104,14 @@ class Remote:
         return taken
 
     def turn(self, settle: int, count: int) -> list[int]:
-        """Nanoseconds of `count` inferences, after `settle` that only bring back caches."""
+        """Nanoseconds of `count` inferences, after `settle` that only bring back caches.
+
+        Raises:
+            EngineFailedError: the clock went backwards, so that nothing it says can be trusted.
+        """
         taken: list[int] = self.ask("turn", settle=settle, count=count)
+        if min(taken) <= 0:
+            raise EngineFailedError("The clock of this machine went backwards.", hint="Measure again.")
         return taken
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from pydantic_core import to_jsonable_python
 from ...profiles.device.target import Target
 from ...profiles.machine.environment import usable_cores
 from ...profiles.machine.memory import resident
-from ...profiles.timing.measure import Call, CallArm, Settings, timed
+from ...profiles.timing.measure import Call, CallArm, Settings
 from ..base import Backend, Engine, Feed, Graph, Session
 from ..registry import load_backend
 from .job import Job, load_arrays, save_arrays
@@ -90,10 +90,7 @@ class Server:
 
     def do_turn(self, settle: int, count: int) -> list[int]:
         """Times of `count` inferences, after `settle` without."""
-        arm = self._arm()
-        for _ in range(settle):
-            arm.call()
-        return timed(arm.call, arm.clock, count=count)
+        return self._arm().turn(settle, count)
 
     def do_calls(self) -> int:
         """Inferences of all slices so far."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,8 +21,8 @@ from ...profiles.findings.gap import About, Gap
 from ...profiles.findings.report import Report
 from ...profiles.machine.environment import now, usable_cores
 from ...profiles.timing.in_turn import Timed
-from ...profiles.timing.measure import Arm
-from ...profiles.timing.measurement import Measurement, speedup
+from ...profiles.timing.measurement import Measurement
+from ...profiles.timing.ratio import speedup
 from ..candidates.candidate import Candidate, Refused
 from ..candidates.contest import Contest, Standing
 from ..candidates.judge import built_evidence, directory_bytes, judged, looked_into
@@ -97,17 +96,16 @@ class _Build:
             VerificationError, RefusedError: nothing of it does on this machine; what was wrong with the first.
         """
         entries: list[Candidate | Refused] = []
-        with ExitStack() as opened:
-            arms: dict[str, Arm] = {}
-            for offer in _offers(bundle, place):
-                try:
-                    entries.append(_made(offer, bundle, golden, place, scratch, opened, arms))
-                except (VerificationError, RefusedError) as error:  # noqa: PERF203  (each may fail on its own)
-                    entries.append(Refused(precision=offer.precision, error=error))
-            candidates = {entry.precision: entry for entry in entries if isinstance(entry, Candidate)}
-            if not candidates:
-                raise next(entry.error for entry in entries if isinstance(entry, Refused))
-            timed = measure_in_turn(arms, tuple(_pairs(arms))) if arms else None
+        for offer in _offers(bundle, place):
+            try:
+                entries.append(_made(offer, bundle, golden, place, scratch))
+            except (VerificationError, RefusedError) as error:  # noqa: PERF203  (each may fail on its own)
+                entries.append(Refused(precision=offer.precision, error=error))
+        candidates = {entry.precision: entry for entry in entries if isinstance(entry, Candidate)}
+        if not candidates:
+            raise next(entry.error for entry in entries if isinstance(entry, Refused))
+        engines = {p: made.runs for p, made in candidates.items() if made.parity and made.runs is not None}
+        timed = measure_in_turn(engines, golden.feeds[0], place, usable_cores()) if engines else None
         standings = {entry.precision: Standing.of(entry) for entry in entries}
         latency = {} if timed is None else {p: timed.latency[p] for p in candidates if p in timed.latency}
         return cls(
@@ -241,16 +239,8 @@ def _offers(bundle: Bundle, place: Place) -> Iterator[_Offer]:
         yield _Offer(precision=native, graph=graph, least_db=least)
 
 
-def _made(
-    offer: _Offer,
-    bundle: Bundle,
-    golden: Golden,
-    place: Place,
-    scratch: Path,
-    opened: ExitStack,
-    arms: dict[str, Arm],
-) -> Candidate:
-    """Compile an offer; where it runs here, judge it and make it an arm of the measurement."""
+def _made(offer: _Offer, bundle: Bundle, golden: Golden, place: Place, scratch: Path) -> Candidate:
+    """Compile an offer; where it runs here, judge it."""
     target, directory = bundle.manifest.target, scratch / offer.precision
     directory.mkdir()
     engine = place.compile(offer.graph, target, directory, offer.precision)
@@ -266,14 +256,8 @@ def _made(
     )
     if not place.itself or place.why_not(target):
         return candidate
-    session = opened.enter_context(place.open(engine, usable_cores()))
-    candidate = judged(candidate, golden, session, place, target)
-    arms[offer.precision] = session.arm(golden.feeds[0])
-    return candidate
-
-
-def _pairs(arms: Mapping[str, Arm]) -> Iterator[tuple[str, str]]:
-    return ((a, b) for a in arms for b in arms if a != b)
+    with place.open(engine, usable_cores()) as session:
+        return judged(candidate, golden, session, place, target)
 
 
 def _merged(before: tuple[Contender, ...], contest: Contest) -> tuple[Contender, ...]:

@@ -20,7 +20,8 @@ from ...profiles.findings.report import Report, Sizes
 from ...profiles.findings.training import TrainingRun
 from ...profiles.machine.environment import now, this_machine
 from ...profiles.timing.in_turn import Timed
-from ...profiles.timing.measurement import Measurement, speedup
+from ...profiles.timing.measurement import Measurement
+from ...profiles.timing.ratio import speedup
 from ..candidates.candidate import Candidate
 from ..candidates.choose import Decision
 from ..candidates.judge import lenient

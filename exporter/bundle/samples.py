@@ -5,14 +5,17 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import InputError
 from ...profiles.timing.measurement import Latency, Measurement
 from .manifest import LATENCY
 
-ROUNDS = "rounds/"  # before the name of an arm: the round that each of its samples was taken in
+# Before the name of an arm: the round, and the fresh process, that each of its samples was taken in.
+ROUNDS, PROCESSES = "rounds/", "processes/"
 
 
 def save_samples(directory: Path, latency: Mapping[str, Measurement]) -> None:
@@ -20,7 +23,8 @@ def save_samples(directory: Path, latency: Mapping[str, Measurement]) -> None:
     if latency:
         samples = {name: np.asarray(found.samples, np.int64) for name, found in latency.items()}
         rounds = {f"{ROUNDS}{name}": np.asarray(found.rounds, np.int32) for name, found in latency.items()}
-        np.savez_compressed(directory / LATENCY, **samples, **rounds)  # type: ignore[arg-type]
+        processes = {f"{PROCESSES}{name}": np.asarray(found.processes, np.int32) for name, found in latency.items()}
+        np.savez_compressed(directory / LATENCY, **samples, **rounds, **processes)  # type: ignore[arg-type]
 
 
 def load_samples(directory: Path, latency: Mapping[str, Latency]) -> dict[str, Measurement]:
@@ -43,9 +47,14 @@ def load_samples(directory: Path, latency: Mapping[str, Latency]) -> dict[str, M
     return {
         arm: Measurement(
             samples=tuple(arrays[arm].tolist()),
-            rounds=tuple(arrays[f"{ROUNDS}{arm}"].tolist()) if f"{ROUNDS}{arm}" in arrays else (),
+            rounds=_told(arrays, ROUNDS, arm),
+            processes=_told(arrays, PROCESSES, arm),
             stable=one.stable,
         )
         for arm, one in latency.items()
         if arm in arrays
     }
+
+
+def _told(arrays: Mapping[str, NDArray[Any]], prefix: str, arm: str) -> tuple[int, ...]:
+    return tuple(arrays[f"{prefix}{arm}"].tolist()) if f"{prefix}{arm}" in arrays else ()

@@ -1,49 +1,46 @@
-"""Latency of candidates, interleaved in one run; with a second, longer look where the first leaves open who is faster.
-
-Nothing here needs torch or onnx.
-"""
+"""Latency of candidates, which take turns in fresh processes. Nothing here needs torch or onnx."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
+from ...backends.base import Engine, Feed
+from ...backends.places import Place
 from ...profiles.findings.gap import Gap
 from ...profiles.timing.in_turn import Timed, time_in_turn
-from ...profiles.timing.measure import Arm, Call
-from ...profiles.timing.measurement import Measurement, speedup
-from ...profiles.timing.significance import undecided
+from ...profiles.timing.measure import Call
+from ...profiles.timing.taking_turns import Opener
 
-NotingTick = Callable[[float, str], None]
-
-
-def quiet(share: float, note: str) -> None:
-    """Show nobody."""
+Tick = Callable[[float], None]
 
 
 def measure_in_turn(
-    arms: Mapping[str, Arm],
-    undecided_pairs: Collection[tuple[str, str]] = (),
-    tick: NotingTick = quiet,
+    engines: Mapping[str, Engine],
+    feed: Feed,
+    place: Place,
+    threads: int,
+    tick: Tick = lambda share: None,
     beside: Mapping[str, Call] | None = None,
 ) -> Timed:
     """Latencies by arm.
 
     Args:
-        arms: at least one.
-        undecided_pairs: whose comparison is worth a longer look where a first one does not decide it.
-        beside: arms that are looked at once, and of which nothing is to be decided.
+        engines: at least one, by arm.
+        feed: one inference.
+        beside: calls of this process, of which nothing is to be decided.
+
+    Raises:
+        EngineFailedError: an engine does not open, or crashed.
     """
-    timed = time_in_turn({**arms, **(beside or {})}, lambda share: tick(share, ""))
-    if any(_is_open(timed.latency, pair) for pair in undecided_pairs):
-        # So that a machine that is busy does not decide what is shipped.
-        timed = timed.and_then(time_in_turn(arms, lambda share: tick(share, "once more")))
-    return timed
-
-
-def _is_open(latency: Mapping[str, Measurement], pair: tuple[str, str]) -> bool:
-    """Whether it is still open if one of the two is faster."""
-    first, second = (latency[arm] for arm in pair)
-    return undecided(speedup(first, second))
+    with tempfile.TemporaryDirectory(prefix="edgepress-") as name:
+        openers: dict[str, Opener] = {}
+        for arm, engine in engines.items():
+            scratch = Path(name) / arm
+            scratch.mkdir()
+            openers[arm] = place.opener(engine, feed, threads, scratch)
+        return time_in_turn(openers, tick, beside)
 
 
 def disturbed(timed: Timed) -> tuple[Gap, ...]:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...backends.base import Feed
+from ...backends.base import Engine, Feed
 from ...backends.registry import load_backend
 from ...profiles.device.precision import GIVEN, PrecisionName, load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.gap import Gap
-from ...profiles.timing.measure import Arm, Call
+from ...profiles.timing.measure import Call
 from ..capture.captured import Captured
 from ..progress import Advance
 from ..recipe import Recipe, choose_precision
@@ -88,9 +88,9 @@ def measure(
     if reason := reason or ("" if leading.engine is not None else "the engine is not built here"):
         return {"timed": None, "missing": (Gap(about="latency", why=f"Latency was not measured: {reason}."),)}
     feed = captured.golden.feeds[0]
-    arms: dict[str, Arm] = {entry.precision: _arm(entry, feed, workshop) for entry in (leading, *rivals)}
-    pairs = [(rival.precision, leading.precision) for rival in rivals] if recipe.precision == "auto" else []
-    timed = measure_in_turn(arms, pairs, advance, _given(original or source, feed, workshop))
+    engines = {entry.precision: _timed(entry) for entry in (leading, *rivals)}
+    beside = _given(original or source, feed, workshop)
+    timed = measure_in_turn(engines, feed, workshop.place, workshop.threads, lambda share: advance(share, ""), beside)
     return {"timed": timed, "missing": disturbed(timed)}
 
 
@@ -130,9 +130,9 @@ def _best_float(target: Target) -> PrecisionName:
     return target.halves[0] if target.halves else load_backend(target.backend).native_float(target)
 
 
-def _arm(candidate: Candidate, feed: Feed, workshop: Workshop) -> Arm:
+def _timed(candidate: Candidate) -> Engine:
     assert candidate.runs is not None
-    return workshop.open(candidate.runs).arm(feed)
+    return candidate.runs
 
 
 def _given(source: Source, feed: Feed, workshop: Workshop) -> dict[str, Call]:

@@ -13,7 +13,7 @@ from ...profiles.budget.verdict import Verdict, verdict
 from ...profiles.device.precision import SHIPPED
 from ...profiles.findings.circumstances import Circumstances, differences
 from ...profiles.findings.report import Report
-from ...profiles.timing.measurement import Ratio
+from ...profiles.timing.ratio import Ratio
 from ...profiles.timing.significance import claim
 from ...profiles.timing.turns import LatencyComparison
 from ..bundle.manifest import Bundle, sha256

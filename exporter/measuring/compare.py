@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ...backends.base import Feed
-from ...backends.places.remote import TIMEOUT, EngineFailedError, Remote
+from ...backends.places.remote import TIMEOUT, EngineFailedError
 from ...errors import InputError
 from ...profiles.findings.comparison import Comparison, Side, incomparable
 from ...profiles.findings.parity import worst
@@ -19,34 +17,14 @@ from ...profiles.machine.conditions import Conditions, disturbances, read_condit
 from ...profiles.machine.environment import now
 from ...profiles.timing.measure import Settings, is_steady
 from ...profiles.timing.measurement import Latency, Measurement
-from ...profiles.timing.turns import (
-    LEAST_PAIRS,
-    LatencyComparison,
-    Turn,
-    Turns,
-    compare_apart,
-    compare_turns,
-    half_width,
-    standard_error,
-)
+from ...profiles.timing.taking_turns import Limits, take_turns
+from ...profiles.timing.turns import LatencyComparison, Turn, Turns, compare_apart, compare_turns
 from .profile import ProfilePlan, Step, profile
 from .scenarios import Start, Tick, starter
 from .subject import Subject
 
 SECONDS = 50.0
 PRECISION = 0.01  # half of the interval's width at which more pairs are not worth their time
-# A turn is long enough that waking up does not count, and short enough that the next one meets the same machine.
-_TURN_SECONDS = 0.004
-_BLOCK = 8  # turns between two looks at the clock
-# A pair of processes lasts until its own ratio is known to this standard error.
-_PAIR_ERROR, _LEAST_PAIR, _LONGEST_PAIR = 0.006, 1.0, 4.0  # and seconds
-_SHORTEST_PAIR = 0.5  # seconds, where there is no time for more
-# Of three inferences the median is rarely one that had to wait for the core. A wait is as long for A as for B, and so
-# would hide a part of what they differ by. Inferences that are slow in themselves stand alone: all of them wait.
-_SHORTEST_TURN, _LONGEST_TURN = 3, 32
-_SLOW = 0.02  # seconds; cold caches do not show any more either
-_WARM = Settings(warmup_seconds=0.3, warmup_count=10, cap=1.0)
-_PROBE = Settings(slice_seconds=0.05)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +49,6 @@ class _Run:
     """What was taken so far; it is there when an engine fails on the way."""
 
     pairs: list[Turns]
-    longest: float = 0.0
     unfinished: str = ""
 
 
@@ -89,8 +66,8 @@ def compare(a: Subject, b: Subject, setup: Setup, rules: Rules, command: str, ti
     with TemporaryDirectory(prefix="edgepress-") as scratch:
         starts = [_starter(subject, name, setup, Path(scratch), rules) for name, subject in (("A", a), ("B", b))]
         try:
-            for pair in _pairs(starts, rules, begun, run, tick):
-                run.pairs.append(pair)
+            for one in take_turns(starts, Limits(seconds=rules.seconds, precision=rules.precision), tick):
+                run.pairs.append(Turns(a=one.turns[0], b=one.turns[1]))
         except EngineFailedError as error:
             if len(run.pairs) < 2:
                 raise
@@ -154,67 +131,6 @@ def _weaker(first: Profile, second: Profile, *, both: bool) -> LatencyComparison
         return found
     why += f"; {' and '.join(unsteady)} reached no steady state"
     return replace(found, verdict="no difference shown", weaker=why)
-
-
-def _pairs(starts: list[Start], rules: Rules, begun: float, run: _Run, tick: Tick) -> Iterator[Turns]:
-    """Pairs of fresh processes until the interval is narrow or the time is over."""
-    while True:
-        started = time.monotonic()
-        yield _pair(starts, rules.seconds / LEAST_PAIRS, swapped=len(run.pairs) % 2 == 1)
-        ended = time.monotonic()
-        run.longest = max(run.longest, ended - started)
-        tick(min(1.0, max((ended - begun) / rules.seconds, 0.0)))
-        if len(run.pairs) < LEAST_PAIRS:
-            continue
-        if ended - begun + run.longest > rules.seconds or half_width(run.pairs) <= rules.precision:
-            return
-
-
-def _pair(starts: list[Start], seconds: float, *, swapped: bool) -> Turns:
-    """One fresh process an arm, started at the same time, for `seconds` if they can; B goes first where `swapped`."""
-    begun = time.monotonic()
-    with ExitStack() as stack:
-        order = (1, 0) if swapped else (0, 1)
-        engines = [stack.enter_context(starts[index]()) for index in order]
-        for engine in engines:
-            engine.ready()
-        for engine in engines:
-            engine.warm(_WARM)
-        undisturbed = max(min(engine.slice(_PROBE)) for engine in engines) / 1e9
-        left = seconds - (time.monotonic() - begun)
-        first, second = _turns(engines, undisturbed, min(max(left, _SHORTEST_PAIR), _LONGEST_PAIR))
-    return Turns(a=second, b=first) if swapped else Turns(a=first, b=second)
-
-
-def _turns(engines: list[Remote], seconds: float, longest: float) -> tuple[tuple[Turn, ...], tuple[Turn, ...]]:
-    """Turns of both engines in ABBA order, until the ratio is known or `longest` seconds are over.
-
-    Args:
-        seconds: what one inference takes where nothing disturbs it.
-    """
-    settle, count = 1, min(max(round(_TURN_SECONDS / seconds), _SHORTEST_TURN), _LONGEST_TURN)
-    if seconds > _SLOW:
-        settle, count = 0, 1
-    taken: tuple[list[Turn], list[Turn]] = ([], [])
-    begun = time.monotonic()
-    while (spent := time.monotonic() - begun) < longest or len(taken[0]) < _BLOCK:
-        if spent > _LEAST_PAIR and len(taken[0]) >= _BLOCK and standard_error(*taken) <= _PAIR_ERROR:
-            break
-        for turn in range(_BLOCK):
-            for index in (0, 1) if turn % 2 == 0 else (1, 0):
-                taken[index].append(_told(engines[index].turn(settle, count)))
-    return tuple(taken[0]), tuple(taken[1])
-
-
-def _told(samples: list[int]) -> tuple[int, ...]:
-    """The samples of a turn.
-
-    Raises:
-        EngineFailedError: the clock went backwards, so that nothing it says can be trusted.
-    """
-    if min(samples) <= 0:
-        raise EngineFailedError("The clock of this machine went backwards.", hint="Compare again.")
-    return tuple(samples)
 
 
 def _fed_alike(a: Subject, b: Subject) -> tuple[Subject, Subject]:

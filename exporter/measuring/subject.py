@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from ...errors import InputError, UnservedError
 from ...profiles.device.target import Target, load_target
 from ...profiles.findings.profile import Measured, Setup, SizeSplit
 from ...profiles.findings.report import Report
-from ...profiles.machine.environment import this_machine
+from ...profiles.machine.environment import last_cores, this_machine, usable_cores
 from ..bundle.manifest import check_files, load_bundle, sha256
 from ..bundle.seal import load_report
 from ..bundle.sizes import size_split
@@ -102,13 +101,11 @@ def this_setup(threads: int | None) -> Setup:
     Raises:
         InputError: more threads than cores.
     """
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    most = len(cores) or os.cpu_count() or 1
+    most = usable_cores()
     count = most if threads is None else threads
     if count > most:
         raise InputError(f"{count} threads on {most} usable cores: they would wait for each other.")
-    # The last cores: the first one serves most interrupts.
-    return Setup(machine=this_machine(), threads=count, affinity=tuple(cores[-count:]), tools=tool_versions())
+    return Setup(machine=this_machine(), threads=count, affinity=last_cores(count), tools=tool_versions())
 
 
 def _of_bundle(path: Path) -> Subject:

@@ -14,7 +14,7 @@ from ...profiles.budget.limits import SizeLimit
 from ...profiles.device.precision import load_precision
 from ...profiles.findings.parity import worst
 from ...profiles.timing.measure import Settings, measure
-from ...profiles.timing.measurement import speedup
+from ...profiles.timing.ratio import speedup
 from ..candidates.candidate import Candidate
 from ..capture.capture import capture
 from ..draft import Draft

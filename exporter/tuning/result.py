@@ -11,7 +11,8 @@ from pydantic import TypeAdapter
 from ...profiles.budget.budget import Budget
 from ...profiles.findings.files import jsonable
 from ...profiles.findings.point import Value
-from ...profiles.timing.measurement import Interval, Ratio
+from ...profiles.timing.measurement import Interval
+from ...profiles.timing.ratio import Ratio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from ...profiles.device.precision import SHIPPED
 from ...profiles.findings.point import SearchPoint
 from ...profiles.machine.environment import this_machine, usable_cores
 from ...profiles.timing.measure import Settings, measure
-from ...profiles.timing.measurement import speedup
+from ...profiles.timing.ratio import speedup
 from ..bundle.manifest import Bundle
 from ..pipeline import PLAN, axis_ranges, export_bundle
 from ..progress import Progress

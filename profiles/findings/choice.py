@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..device.precision import PrecisionName, most_exact_first
-from ..timing.measurement import Measurement, Ratio, speedup
+from ..timing.measurement import Measurement
+from ..timing.ratio import Ratio, speedup
 from ..timing.significance import claimed, undecided
 
 

@@ -12,7 +12,8 @@ from ..budget.verdict import Verdict
 from ..device.precision import GIVEN, SHIPPED, PrecisionName, load_precision
 from ..machine.conditions import Conditions
 from ..machine.environment import Machine
-from ..timing.measurement import Latency, Ratio
+from ..timing.measurement import Latency
+from ..timing.ratio import Ratio
 from .choice import Choice
 from .evidence import Evidence
 from .gap import About, Gap, of_schema_1, why_missing

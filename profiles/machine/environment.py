@@ -53,6 +53,15 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def last_cores(count: int) -> tuple[int, ...]:
+    """The cores that so many threads are bound to: the last ones, since the first one serves most interrupts.
+
+    Empty where the system does not tell.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return tuple(cores[-count:])
+
+
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """Version of each of the packages that is installed, in their order."""
     return {package: version for package in packages if (version := installed(package))}

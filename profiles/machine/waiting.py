@@ -1,4 +1,4 @@
-"""How long this process waited for a core: what tells a busy machine from a slow engine."""
+"""How long a process waited for a core: what tells a busy machine from a slow engine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 TASKS = Path("/proc/self/task")
+
+
+def tasks_of(pid: int) -> Path:
+    """Where the kernel tells of the threads of a process."""
+    return Path(f"/proc/{pid}/task")
 
 
 @dataclass(slots=True)
@@ -19,7 +24,8 @@ class Waiting:
     """
 
     tasks: Path = TASKS
-    share: float | None = None
+    ran: int = 0
+    waited: int = 0
     _before: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def __enter__(self) -> Waiting:
@@ -28,10 +34,14 @@ class Waiting:
 
     def __exit__(self, *_: object) -> None:
         after = _read(self.tasks)
-        ran, waited = (
+        self.ran, self.waited = (
             sum(now[part] - self._before.get(name, (0, 0))[part] for name, now in after.items()) for part in (0, 1)
         )
-        self.share = waited / (ran + waited) if ran + waited > 0 else None
+
+    @property
+    def share(self) -> float | None:
+        """The part of their time that the threads waited; None where the kernel does not tell."""
+        return self.waited / (self.ran + self.waited) if self.ran + self.waited > 0 else None
 
 
 def _read(tasks: Path) -> dict[str, tuple[int, int]]:

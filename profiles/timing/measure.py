@@ -7,6 +7,7 @@ otherwise it is extended up to a cap and marked unstable.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -44,11 +45,21 @@ SLOW = 3.0  # times the seconds after which the sample count is not waited for
 class Arm(Protocol):
     """One of several things that are measured in turn."""
 
+    @property
+    def pid(self) -> int:
+        """The process that it runs in."""
+
+    def ready(self) -> object:
+        """Wait until it can be asked."""
+
     def warm(self, settings: Settings) -> None:
         """Run without taking times until it is warm."""
 
     def slice(self, settings: Settings) -> list[int]:
         """Nanoseconds of each inference of one slice, in order; negative where the clock went backwards."""
+
+    def turn(self, settle: int, count: int) -> list[int]:
+        """Nanoseconds of `count` inferences, after `settle` that only bring back caches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,14 @@ class CallArm:
 
     call: Call
     clock: Clock = time.perf_counter_ns
+
+    @property
+    def pid(self) -> int:
+        """This process."""
+        return os.getpid()
+
+    def ready(self) -> None:
+        """At once."""
 
     def warm(self, settings: Settings) -> None:
         """At least the seconds and the count; then until it is steady, or `cap` times the seconds are over."""
@@ -75,6 +94,12 @@ class CallArm:
         for _ in range(settings.settle_count):
             self.call()
         return timed(self.call, self.clock, nanoseconds=int(settings.slice_seconds * 1e9))
+
+    def turn(self, settle: int, count: int) -> list[int]:
+        """As `Arm`."""
+        for _ in range(settle):
+            self.call()
+        return timed(self.call, self.clock, count=count)
 
 
 def timed(call: Call, clock: Clock, *, nanoseconds: int | None = None, count: int | None = None) -> list[int]:

@@ -23,7 +23,9 @@ class Measurement:
     """Raw latencies of one arm, in nanoseconds, in the order taken.
 
     Attributes:
-        rounds: for each sample the round of the interleaving it was taken in.
+        rounds: for each sample the round of the interleaving it was taken in, in ascending order; samples of one round
+            touch in time, whatever the arm.
+        processes: for each sample the fresh process it was taken in; empty where all are of one process.
         stable: the arm reached a steady state before the cap.
         clock_faults: inferences without a time, as the clock went backwards during them.
         waited: share of their time that the threads waited for a core; None where that is not known.
@@ -34,6 +36,7 @@ class Measurement:
     stable: bool
     clock_faults: int = 0
     waited: float | None = None
+    processes: tuple[int, ...] = ()
 
     def percentile(self, p: float) -> float | None:
         """Latency percentile in milliseconds; None where there are too few samples to carry it."""
@@ -48,12 +51,14 @@ class Measurement:
     def intervals(self, percentiles: Sequence[float], seed: int = 0) -> dict[float, Interval]:
         """The percentiles with their 95 % intervals, of those that the samples carry.
 
-        A percentile bootstrap over rounds, not over samples, as neighbours in time are alike (Künsch 1989). Where no
-        steady state was reached, an interval reaches at least over the percentiles of every round.
+        A percentile bootstrap over processes, or over rounds where there is one process, and not over samples, as
+        neighbours in time are alike (Künsch 1989). Where no steady state was reached, an interval reaches at least over
+        the percentiles of every process or round.
         """
         values = {p: value for p in percentiles if (value := self.percentile(p)) is not None}
         order = np.argsort(self.samples, kind="stable")
-        found, rounds = np.asarray(self.samples)[order], np.unique(self.rounds, return_inverse=True)[1][order]
+        blocks = np.unique(self.processes or self.rounds, return_inverse=True)[1]
+        found, rounds = np.asarray(self.samples)[order], blocks[order]
         count = int(rounds.max()) + 1
         rng = np.random.default_rng(seed)
         drawn = [
@@ -68,18 +73,6 @@ class Measurement:
                 low, high = min(low, *each), max(high, *each)
             made[p] = Interval(value=value, low=min(value, low / 1e6), high=max(value, high / 1e6))
         return made
-
-    def and_then(self, later: Measurement) -> Measurement:
-        """Both together, the rounds of `later` after these."""
-        offset = max(self.rounds) + 1
-        rounds = (*self.rounds, *(offset + r for r in later.rounds))
-        return Measurement(
-            samples=(*self.samples, *later.samples),
-            rounds=rounds,
-            stable=later.stable,
-            clock_faults=self.clock_faults + later.clock_faults,
-            waited=max((one.waited for one in (self, later) if one.waited is not None), default=None),
-        )
 
     def having_waited(self, share: float | None) -> Measurement:
         """Told how long the threads waited for a core; a machine that busy is not steady."""
@@ -123,8 +116,13 @@ class Measurement:
 
     def round_medians(self) -> dict[int, float]:
         """Median latency in nanoseconds of each round."""
-        data, rounds = np.asarray(self.samples), np.asarray(self.rounds)
-        return {int(r): float(np.median(data[rounds == r])) for r in np.unique(rounds)}
+        numbers, starts = np.unique(self.rounds, return_index=True)
+        parts = np.split(np.asarray(self.samples), starts[1:])
+        return {int(number): float(np.median(part)) for number, part in zip(numbers, parts, strict=True)}
+
+    def process_of_round(self) -> dict[int, int]:
+        """The fresh process of each round; empty where all are of one process."""
+        return dict(zip(self.rounds, self.processes, strict=True)) if self.processes else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,28 +163,6 @@ class Interval:
 
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ratio:
-    """How many times faster one arm is than another, with its 95 % bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.2f}x [{self.low:.2f}, {self.high:.2f}]"
-
-
-def speedup(slow: Measurement, fast: Measurement, seed: int = 0) -> Ratio:
-    """Median over rounds of slow/fast, with a percentile bootstrap over rounds (Efron 1979, 2000 resamples)."""
-    a, b = slow.round_medians(), fast.round_medians()
-    ratios = np.asarray([a[r] / b[r] for r in a.keys() & b.keys()])
-    rng = np.random.default_rng(seed)
-    resampled = np.median(rng.choice(ratios, size=(2000, len(ratios))), axis=1)
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    return Ratio(value=float(np.median(ratios)), low=float(low), high=float(high))
 
 
 def _weighted(found: Samples, weights: Samples, percentiles: Sequence[float]) -> npt.NDArray[np.int64]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .measurement import Ratio
+from .ratio import Ratio
 
 CLAIM = 1.02
 Claim = Literal["faster", "slower", "no difference shown"]

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .measurement import Measurement, Ratio
+from .measurement import Measurement
+from .ratio import RESAMPLES, Ratio, over_processes
 from .significance import Claim, claim
 
 LEAST_PAIRS = 5
-RESAMPLES = 10_000
 Turn = tuple[int, ...]
 
 
@@ -92,8 +92,7 @@ def compare_turns(pairs: Sequence[Turns], *, unfinished: str = "", seed: int = 0
         pairs: at least two pairs of processes; fewer than LEAST_PAIRS carry no claim.
         unfinished: why there are not more.
     """
-    centers = np.asarray([pair.center() for pair in pairs])
-    ratio = _ratio(centers, seed)
+    ratio = over_processes([pair.center() for pair in pairs], seed)
     sure = not unfinished and len(pairs) >= LEAST_PAIRS
     return LatencyComparison(
         ratio=ratio,
@@ -119,37 +118,8 @@ def compare_apart(a: Sequence[Measurement], b: Sequence[Measurement], weaker: st
 
 def half_width(pairs: Sequence[Turns], seed: int = 0) -> float:
     """Half the width of the interval as a share, 0.01 for 1 %: what more pairs would narrow."""
-    ratio = _ratio(np.asarray([pair.center() for pair in pairs]), seed)
+    ratio = over_processes([pair.center() for pair in pairs], seed)
     return math.log(ratio.high / ratio.low) / 2
-
-
-def _ratio(centers: npt.NDArray[np.float64], seed: int) -> Ratio:
-    """The mean over pairs of processes, and a bootstrap over them.
-
-    A percentile bootstrap of few values is too narrow, by the factor sqrt((n-1)/n) for the spread and by normal over
-    Student's quantiles for not knowing it (Hesterberg 2015, "What Teachers Should Know About the Bootstrap"); the
-    interval is widened by both.
-    """
-    count, value = len(centers), float(centers.mean())
-    rng = np.random.default_rng(seed)
-    drawn = rng.choice(centers, (RESAMPLES, count)).mean(axis=1) - value
-    low, high = np.percentile(drawn, [2.5, 97.5]) * _student(count - 1) / _NORMAL * np.sqrt(count / (count - 1))
-    return Ratio(value=float(np.exp(value)), low=float(np.exp(value + low)), high=float(np.exp(value + high)))
-
-
-_NORMAL = 1.959964
-
-
-def _student(freedom: int) -> float:
-    """97.5 % quantile of Student's t (Abramowitz and Stegun 26.7.5, four terms); within 0.3 % from 4 degrees on."""
-    z = _NORMAL
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + math.fsum(term / freedom ** (power + 1) for power, term in enumerate(terms))
 
 
 def _level(runs: Sequence[Measurement]) -> float:

@@ -30,8 +30,8 @@ from edgepress.backends.places import load_place
 from edgepress.exporter.measuring.compare import Rules, compare
 from edgepress.exporter.measuring.subject import open_subject, this_setup
 from edgepress.profiles.machine.environment import this_machine
-from edgepress.profiles.timing.in_turn import time_in_turn
-from edgepress.profiles.timing.measurement import speedup
+from edgepress.profiles.timing.measure import measure
+from edgepress.profiles.timing.ratio import speedup
 from edgepress.profiles.timing.significance import claim
 
 WORK = HOME / "instrument"
@@ -93,7 +93,7 @@ def _one(instrument: str, first: str, second: str) -> dict[str, Any]:
             return {"ratio": [found.ratio.value, found.ratio.low, found.ratio.high], "claim": found.verdict}
         place = load_place(instrument)
         sessions = [opened.enter_context(place.open(subject.engine, 1)) for subject in (a, b)]
-        timed = time_in_turn({"a": sessions[0].arm(a.feed), "b": sessions[1].arm(a.feed)}).latency
+        timed = measure({"a": sessions[0].arm(a.feed), "b": sessions[1].arm(a.feed)})
         ratio = speedup(timed["a"], timed["b"])
     return {"ratio": [ratio.value, ratio.low, ratio.high], "claim": claim(ratio)}
 
@@ -110,7 +110,7 @@ def _section() -> list[str]:
     rows = [_row(kind, instrument) for kind in KINDS for instrument in INSTRUMENTS]
     head = ["", "instrument", "n", "claimed", "wrong", "ratio, 5 to 95 %", "seconds", "load"]
     machines = "; ".join(sorted({line["machine"] for line in load("instrument")}))
-    return [*lines, table(head, rows), f"On {machines}.", "", "    python scripts/bench/instrument.py run --count 20"]
+    return [*lines, table(head, rows), f"On {machines}.", "", "    python scripts/bench/instrument.py run --count 5"]
 
 
 def _row(kind: str, instrument: str) -> list[str]:

@@ -20,7 +20,7 @@ from edgepress.exporter.graphs.files import read_graph
 from edgepress.profiles.device.target import load_target
 from edgepress.profiles.findings.layers import coverage
 from edgepress.profiles.timing.measure import Settings, measure
-from edgepress.profiles.timing.measurement import speedup
+from edgepress.profiles.timing.ratio import speedup
 
 OURS = {"onnxruntime": "edgepress", "openvino": "edgepress-openvino"}
 

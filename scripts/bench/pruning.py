@@ -23,7 +23,7 @@ from edgepress.exporter.capture.golden import Golden
 from edgepress.profiles.findings.report import Report
 from edgepress.profiles.machine.environment import this_machine, usable_cores
 from edgepress.profiles.timing.measure import Settings, measure
-from edgepress.profiles.timing.measurement import speedup
+from edgepress.profiles.timing.ratio import speedup
 
 # One inference of mobilenet is calls of small layers: at 0.5 it loses one block of them, at 0.6 two.
 CASES = {

@@ -22,8 +22,7 @@ from edgepress.exporter.gate.run import Gate
 from edgepress.profiles.budget.budget import parse_limit
 from edgepress.profiles.findings.report import TaskMetric
 from edgepress.profiles.timing import in_turn as timing
-from edgepress.profiles.timing.measure import Settings, measure
-from edgepress.profiles.timing.measurement import Measurement
+from edgepress.profiles.timing.taking_turns import TurnsOfSet, take_turns
 
 from ._flow import SMALL, Cli, read
 from ._judged import JUDGED, copied, steady
@@ -197,13 +196,13 @@ def test_a_machine_under_load_is_unstable_and_not_a_false_failure(
     judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A real measurement with two busy processes a core, under a limit that it cannot keep."""
-    short = Settings(warmup_seconds=0.1, warmup_count=5, seconds=1.0, samples=50, slice_seconds=0.1, cap=1.0)
 
-    def loaded(*arms: Any, **options: Any) -> dict[str, Measurement]:
+    def loaded(*words: Any) -> Iterator[TurnsOfSet]:
         with busy(2 * len(os.sched_getaffinity(0))):
-            return measure(*arms, settings=short, **options)
+            yield from take_turns(*words)
 
-    monkeypatch.setattr(timing, "measure", loaded)
+    monkeypatch.setattr(timing, "take_turns", loaded)
+    monkeypatch.setattr(timing, "SECONDS", 1.0)
     limits = {"latency_p50": "0.001ms"}
     made = edgepress.export(
         str(judged), target="server-cpu", precision="int8", budget=limits, threads=1, output=tmp_path / "loaded"

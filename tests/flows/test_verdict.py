@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,22 @@ from torch import nn
 import edgepress
 from edgepress.exporter.bundle.seal import load_report
 from edgepress.profiles.timing import in_turn as timing
-from edgepress.profiles.timing.measure import Settings, measure
+from edgepress.profiles.timing import taking_turns
+from edgepress.profiles.timing.measure import Settings
 
 from ._flow import Cli, read
 
-# Long enough to tell apart what differs by a third, short enough for a test.
-SHORT = Settings(warmup_seconds=0.1, warmup_count=5, seconds=0.6, samples=50, slice_seconds=0.05, cap=1.0)
+# Of what stands beside the engines, and decides nothing.
+BRIEF = Settings(warmup_seconds=0.1, warmup_count=5, seconds=0.6, samples=50, slice_seconds=0.05, cap=1.0)
 Exporter = Callable[..., edgepress.Bundle]
 
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real measurements, but of a second."""
-    monkeypatch.setattr(timing, "measure", partial(measure, settings=SHORT))
+    """Real turns in fresh processes, but no more of them than there must be."""
+    monkeypatch.setattr(timing, "SECONDS", 1.0)
+    monkeypatch.setattr(taking_turns, "_LEAST_SET", 0.2)
+    monkeypatch.setattr(timing, "BESIDE", BRIEF)
 
 
 def target(path: Path, scheme: str, precisions: tuple[str, ...] = ("int8", "fp32"), **more: str) -> edgepress.Target:

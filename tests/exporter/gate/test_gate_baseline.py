@@ -14,7 +14,8 @@ import edgepress
 from edgepress.exporter.bundle.seal import load_report
 from edgepress.exporter.gate.against import Against, judged_latency, stored_outcome
 from edgepress.profiles.budget.limits import Allowance
-from edgepress.profiles.timing.measurement import Latency, Measurement, Ratio
+from edgepress.profiles.timing.measurement import Latency, Measurement
+from edgepress.profiles.timing.ratio import Ratio
 from edgepress.profiles.timing.turns import LatencyComparison
 
 NONE = Allowance(share=0.0)

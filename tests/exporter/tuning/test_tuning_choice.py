@@ -19,7 +19,8 @@ from edgepress.exporter.tuning.space import KEPT, space_of
 from edgepress.profiles.budget.budget import Budget
 from edgepress.profiles.device.target import load_target
 from edgepress.profiles.findings.point import SearchPoint, in_words
-from edgepress.profiles.timing.measurement import Interval, Ratio
+from edgepress.profiles.timing.measurement import Interval
+from edgepress.profiles.timing.ratio import Ratio
 
 BUDGET = Budget.parse({"latency_p50": "1ms", "size": "1kB", "accuracy_drop": "1%"})
 

@@ -78,7 +78,7 @@ def test_a_file_gives_back_every_sample(profile: Profile, tmp_path: Path) -> Non
 def test_no_percentile_is_stored(profile: Profile, tmp_path: Path) -> None:
     save_profile(profile, tmp_path / "p.json")
     data = json.loads((tmp_path / "p.json").read_text())
-    assert set(data["single_stream"][0]) == {"samples", "rounds", "stable", "clock_faults", "waited"}
+    assert set(data["single_stream"][0]) == {"samples", "rounds", "processes", "stable", "clock_faults", "waited"}
 
 
 def test_the_published_schema_is_that_of_the_code() -> None:

@@ -25,7 +25,8 @@ from edgepress.profiles.machine.environment import Machine
 from edgepress.profiles.machine.memory import Memory
 from edgepress.profiles.reporting.reportable import BundleFindings, Search, Tried
 from edgepress.profiles.timing.measure import Settings, measure
-from edgepress.profiles.timing.measurement import Interval, Measurement, speedup
+from edgepress.profiles.timing.measurement import Interval, Measurement
+from edgepress.profiles.timing.ratio import speedup
 from edgepress.profiles.timing.turns import Turns, compare_turns
 
 BRIEF = Settings(warmup_seconds=0.02, warmup_count=5, seconds=0.3, samples=300, slice_seconds=0.02)

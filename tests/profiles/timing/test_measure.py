@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from edgepress.profiles.timing.measure import CallArm, Record, Settings, interleave, is_steady, measure
-from edgepress.profiles.timing.measurement import Measurement, speedup
+from edgepress.profiles.timing.measurement import Measurement
+from edgepress.profiles.timing.ratio import speedup
 
 MS = 1_000_000
 QUICKER = Settings(warmup_seconds=0.1, warmup_count=3, seconds=1.0, samples=50, slice_seconds=0.1, settle_count=2)

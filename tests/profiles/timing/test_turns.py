@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from edgepress.profiles.timing.measurement import Measurement
+from edgepress.profiles.timing.ratio import _student
 from edgepress.profiles.timing.turns import (
     LEAST_PAIRS,
     Turns,
-    _student,
     compare_apart,
     compare_turns,
     half_width,

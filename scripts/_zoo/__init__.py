@@ -1,0 +1,1 @@
+"""Models of public libraries, exported and judged by what their engines compute."""

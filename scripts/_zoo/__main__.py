@@ -1,0 +1,34 @@
+"""`scripts/zoo run` and `scripts/zoo render`."""
+
+from __future__ import annotations
+
+import argparse
+
+from .run import run
+from .zoo import TARGETS
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="scripts/zoo", description="Models that nobody here chose, exported.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    running = commands.add_parser("run", help="export and judge what has no result yet")
+    running.add_argument("patterns", nargs="*", help="of names, or libraries; default all")
+    running.add_argument("--targets", default=",".join(TARGETS))
+    running.add_argument("--kinds", default="int8,float")
+    running.add_argument("--again", action="store_true", help="also what did not work")
+    running.add_argument("--limit", type=float, default=180, help="seconds a target, default 180")
+    running.add_argument("--workers", type=int, default=1)
+    commands.add_parser("render", help="write docs/zoo.md")
+    asked = parser.parse_args()
+    if asked.command == "render":
+        from .render import write
+
+        return write()
+    targets, kinds = tuple(asked.targets.split(",")), tuple(asked.kinds.split(","))
+    run(tuple(asked.patterns), targets, kinds, asked.again, asked.limit, asked.workers)
+    return None
+
+
+if __name__ == "__main__":
+    main()

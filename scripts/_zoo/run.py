@@ -1,0 +1,129 @@
+"""Hand the jobs to processes, which may hang or die, and keep a line of each result."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any, TypeAlias
+
+from .work import serve
+from .zoo import FLOAT, TARGETS, chosen
+
+HOME = Path(os.environ.get("EDGEPRESS_ZOO", ".zoo"))
+RESULTS = HOME / "results.jsonl"
+Job: TypeAlias = tuple[str, str, tuple[str, ...]]
+Line: TypeAlias = dict[str, Any]
+# After so many jobs a process is replaced: what runtimes leave in memory is not ours to find.
+_JOBS = 12
+
+
+def results() -> dict[tuple[str, str, str], Line]:
+    """The last line of each model, target and precision."""
+    lines = map(json.loads, RESULTS.read_text().splitlines()) if RESULTS.exists() else ()
+    return {(line["model"], line["target"], line["precision"]): line for line in lines}
+
+
+def run(patterns: tuple[str, ...], targets: tuple[str, ...], kinds: tuple[str, ...], again: bool, limit: float,
+        workers: int) -> None:  # fmt: skip
+    """Export what has no result; `again`: also what did not work.
+
+    Args:
+        kinds: `int8`, `float`.
+        limit: seconds for one target.
+    """
+    HOME.mkdir(parents=True, exist_ok=True)
+    queue: Queue[Job] = Queue()
+    for job in _jobs(patterns, targets, kinds, again):
+        queue.put(job)
+    threads = [threading.Thread(target=_drain, args=(queue, limit, index)) for index in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _jobs(patterns: tuple[str, ...], targets: tuple[str, ...], kinds: tuple[str, ...], again: bool) -> Iterator[Job]:
+    known = results()
+    for model in chosen(patterns):
+        for precision, of in _precisions(targets, kinds):
+            done = {t for t in of if (line := known.get((model.name, t, precision))) and not (again and _bad(line))}
+            if left := tuple(t for t in of if t not in done):
+                yield model.name, precision, left
+
+
+def _bad(line: Line) -> bool:
+    return bool(line["verdict"] != "works")
+
+
+def _precisions(targets: Iterable[str], kinds: Iterable[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    asked = tuple(target for target in TARGETS if target in targets)
+    if "int8" in kinds:
+        yield "int8", asked
+    for precision in ("fp32", "fp16") if "float" in kinds else ():
+        if of := tuple(target for target in asked if FLOAT[target] == precision):
+            yield precision, of
+
+
+class _Worker:
+    """A process with a pipe to it."""
+
+    def __init__(self, index: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, other = context.Pipe()
+        self.process = context.Process(target=serve, args=(other, str(HOME / f"worker-{index}.log")), daemon=True)
+        self.process.start()
+        other.close()
+
+    def end(self) -> None:
+        self.pipe.close()
+        self.process.kill()
+        self.process.join()
+
+
+def _drain(queue: Queue[Job], limit: float, index: int) -> None:
+    worker, jobs = _Worker(index), 0
+    while True:
+        try:
+            job = queue.get_nowait()
+        except Empty:
+            return worker.end()
+        if not _done(worker, job, limit) or (jobs := jobs + 1) % _JOBS == 0:
+            worker.end()
+            worker = _Worker(index)
+
+
+def _done(worker: _Worker, job: Job, limit: float) -> bool:
+    """The job's lines are kept; False where the process hung or died, and what it still owed is said to have."""
+    model, precision, targets = job
+    left, verdict = list(targets), "hang"
+    deadline = time.monotonic() + limit * len(targets)
+    worker.pipe.send(job)
+    while worker.pipe.poll(max(0.0, deadline - time.monotonic())):
+        try:
+            line = worker.pipe.recv()
+        except EOFError:
+            verdict = "crash"
+            break
+        if line is None:
+            return True
+        left.remove(line["target"])
+        _keep(line)
+    for target in left:
+        _keep({"model": model, "precision": precision, "target": target, "verdict": verdict, "message": verdict})
+    return False
+
+
+_WRITING = threading.Lock()
+
+
+def _keep(line: Line) -> None:
+    with _WRITING, RESULTS.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    figure = f"{line['sqnr_db']} dB" if "sqnr_db" in line else str(line.get("message", ""))[:110].replace("\n", " ")
+    print(f"{line['model']:<36} {line['target']:<11} {line['precision']:<5} {line['verdict']:<9} {figure}", flush=True)

@@ -1,0 +1,145 @@
+"""One process of the zoo: it builds a model, exports it, judges the bundles, and says what came out."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .judge import Judgement, flattened, judge
+from .model import Feed, ZooModel, axes
+from .zoo import models
+
+# Seeds, and numbers of batches: what ranges come from, and what nothing has seen.
+_WEIGHTS, _CALIBRATION, _HELD_OUT = 0, 1, 2
+_BATCHES, _BATCH, _HELD_BATCHES, _HELD_BATCH = 16, 8, 4, 5
+
+
+def serve(pipe: Connection, log: str) -> None:
+    """Answer jobs `(model, precision, targets)` with a line a target, then None, until the pipe is closed."""
+    with open(log, "a") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    while True:
+        try:
+            name, precision, targets = pipe.recv()
+        except EOFError:
+            return
+        for line in lines(models()[name], precision, targets):
+            pipe.send({"model": name, "precision": precision, **line})
+        pipe.send(None)
+
+
+def lines(model: ZooModel, precision: str, targets: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """What came out for each target: one that fails does not end the others."""
+    from edgepress.exporter import api
+
+    try:
+        module, inputs, calibration, held = _made(model)
+        wanted = [flattened(_forward(module, feed)) for feed in held]
+    except Exception as error:  # whatever a foreign model raises, edgepress was not asked yet
+        for target in targets:
+            yield {"target": target, "verdict": "no model", "message": _last(error), "seconds": 0.0}
+        return
+    left = list(targets)
+    while left:
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="zoo-") as output:
+            failure: dict[str, Any] | None = None
+            try:
+                api.export_all(
+                    module, inputs, targets=left, name="zoo", dynamic=axes(model), output=output, precision=precision,
+                    calibration=calibration if precision == "int8" else None, measure=False,
+                )  # fmt: skip
+            except Exception as error:  # what it is, is the question
+                failure = _failure(error)
+            each = (time.monotonic() - began) / len(left)
+            for target in tuple(left):
+                bundle = Path(output) / f"zoo-{_full(target)}"
+                if (bundle / "manifest.json").exists():
+                    left.remove(target)
+                    yield {"target": target, "seconds": round(each, 1), **_judged(bundle, precision, held, wanted)}
+            if failure is not None:
+                target = next((t for t in left if _full(t) == failure["at"]), left[0])
+                left.remove(target)
+                yield {"target": target, "seconds": round(each, 1), **failure}
+
+
+def _full(target: str) -> str:
+    from edgepress.profiles.device.target import load_target
+
+    return load_target(target).name
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    """A refusal with its reason, or a traceback."""
+    from edgepress.errors import EdgepressError
+
+    at = getattr(error, "target", None)
+    if isinstance(error, EdgepressError):
+        return {"at": at, "verdict": "refused", "code": error.exit_code, "message": error.message, "hint": error.hint}
+    return {"at": at, "verdict": "traceback", "message": _last(error), "traceback": traceback.format_exc()[-4000:]}
+
+
+def _last(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:600]
+
+
+def _judged(bundle: Path, precision: str, held: list[Feed], wanted: list[Any]) -> dict[str, Any]:
+    import json
+
+    try:
+        found: Judgement = judge(bundle, precision, held, wanted)
+    except Exception as error:  # a bundle that does not run is a result
+        return {"verdict": "does not run", "message": _last(error)}
+    report = json.loads((bundle / "report.json").read_text())
+    weights = report["sizes"]["weights"], report["sizes"]["weights_fp32"]
+    coverage = report.get("coverage") or {}
+    return {
+        "verdict": found.verdict(precision), **found.line(), "weights": weights[0], "weights_fp32": weights[1],
+        "integer": coverage.get("integer"), "layers": coverage.get("total"),
+    }  # fmt: skip
+
+
+def _made(model: ZooModel) -> tuple[Any, Feed, list[Feed], list[Feed]]:
+    """The module with sane statistics, an example, calibration data, and held-out batches of another size."""
+    import torch
+
+    torch.manual_seed(_WEIGHTS)
+    module = model.build().eval()
+    calibrating, held = (np.random.default_rng(seed) for seed in (_CALIBRATION, _HELD_OUT))
+    calibration = [model.inputs(calibrating, _BATCH) for _ in range(_BATCHES)]
+    if not model.trained:
+        _settle(module, calibration[:4])
+    example = model.inputs(np.random.default_rng(3), 2)
+    tensors = {name: torch.from_numpy(array) for name, array in example.items()}
+    return module, tensors, calibration, [model.inputs(held, _HELD_BATCH) for _ in range(_HELD_BATCHES)]
+
+
+def _settle(module: Any, feeds: list[Feed]) -> None:
+    """Statistics of batch norms as training would leave them: random weights blow activations up without."""
+    import torch
+
+    norms = [m for m in module.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    for feed in feeds if norms else ():
+        _forward(module, feed)
+    module.eval()
+
+
+def _forward(module: Any, feed: Feed) -> Any:
+    import torch
+
+    with torch.no_grad():
+        return module(**{name: torch.from_numpy(array) for name, array in feed.items()})

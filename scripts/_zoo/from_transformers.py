@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from typing import Any
 
 from .model import Inputs, ZooModel, clips, images, normal, together, tokens, waves
@@ -147,17 +148,23 @@ _SOUNDS: tuple[_Row, ...] = (
 
 
 def models() -> Iterator[ZooModel]:
-    """All of them, the smallest kinds first."""
+    """All of them; kinds in turn, so that a run that is cut short has seen some of each."""
+    kinds = [*(list(kind) for kind in _rows()), list(_others())]
+    for row in zip_longest(*kinds):
+        yield from (model for model in row if model is not None)
+
+
+def _rows() -> Iterator[Iterator[ZooModel]]:
     for rows, inputs, free in (
         (_PICTURES, images(), {}),
         (_ENCODERS, tokens(), {"input_ids": _SEQUENCE, "attention_mask": _SEQUENCE}),
         (_DECODERS, tokens(mask=False), {"input_ids": _SEQUENCE}),
         (_SOUNDS, waves(), {}),
     ):
-        for config, model, small in rows:
-            yield ZooModel(name=model, library="transformers", build=_built(config, model, small), inputs=inputs,
-                           free=free)  # fmt: skip
-    yield from _others()
+        yield (
+            ZooModel(name=model, library="transformers", build=_built(config, model, small), inputs=inputs, free=free)
+            for config, model, small in rows
+        )
 
 
 def _built(config: str, model: str, small: dict[str, Any], part: str = "") -> Callable[[], Any]:

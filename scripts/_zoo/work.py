@@ -118,10 +118,28 @@ def _made(model: ZooModel) -> tuple[Any, Feed, list[Feed], list[Feed]]:
     calibrating, held = (np.random.default_rng(seed) for seed in (_CALIBRATION, _HELD_OUT))
     calibration = [model.inputs(calibrating, _BATCH) for _ in range(_BATCHES)]
     if not model.trained:
+        _trained(module)
         _settle(module, calibration[:4])
     example = model.inputs(np.random.default_rng(3), 2)
     tensors = {name: torch.from_numpy(array) for name, array in example.items()}
     return module, tensors, calibration, [model.inputs(held, _HELD_BATCH) for _ in range(_HELD_BATCHES)]
+
+
+def _trained(module: Any) -> None:
+    """What training would leave, roughly: scales of 1 or 0, alike everywhere, switch branches off or hide a mix-up.
+
+    They get noise; and weights of a tiny network that were drawn for a wide one are raised to a variance of 1/fan-in:
+    nothing of the input would be left at the output.
+    """
+    import torch
+
+    with torch.no_grad():
+        for parameter in (p for p in module.parameters() if p.is_floating_point() and p.numel() > 1):
+            least = (parameter.numel() / len(parameter)) ** -0.5 / 2
+            if bool((parameter == parameter.ravel()[0]).all()):
+                parameter += 0.1 * torch.randn_like(parameter)
+            elif parameter.dim() > 1 and 0 < parameter.std() < least:
+                parameter *= 2 * least / parameter.std()
 
 
 def _settle(module: Any, feeds: list[Feed]) -> None:

@@ -1,0 +1,92 @@
+"""The zoo's judge believes no report: it sees an engine that computes something else."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ._pages import ROOT
+
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from _zoo.judge import Judgement, flattened, judge
+from _zoo.model import ZooModel, axes, images, tokens
+
+
+class Net:
+    """A classifier as a model of the zoo, its bundle, and what torch makes of held-out pictures."""
+
+    def __init__(self, output: Path) -> None:
+        import torch
+        from torch import nn
+
+        from edgepress import export
+
+        torch.manual_seed(0)
+        self.module = nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 5)
+        )
+        inputs = images(16, "input")
+        model = ZooModel(name="net", library="none", build=lambda: self.module.eval(), inputs=inputs)
+        rng = np.random.default_rng(1)
+        example = {"input": torch.from_numpy(inputs(rng, 2)["input"])}
+        free = {"dynamic": axes(model), "output": output, "measure": False}
+        self.bundle = export(model.build(), example, target="server-cpu", precision="fp32", name="net", **free).path
+        self.feeds = [inputs(rng, 5) for _ in range(2)]
+        with torch.no_grad():
+            self.wanted = [flattened(self.module(torch.from_numpy(feed["input"]))) for feed in self.feeds]
+
+    def judged(self) -> Judgement:
+        return judge(self.bundle, "fp32", self.feeds, self.wanted)
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Net:
+    return Net(tmp_path_factory.mktemp("zoo"))
+
+
+def test_an_engine_that_computes_what_torch_computes_works(net: Net) -> None:
+    found = net.judged()
+    assert found.sqnr_db > 90
+    assert found.judged == "engine/model.onnx"
+    assert found.verdict("fp32") == "works"
+
+
+def test_an_engine_with_one_changed_weight_is_wrong(net: Net) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    path = net.bundle / "engine" / "model.onnx"
+    kept = path.read_bytes()
+    model = onnx.load(path)
+    weight = next(w for w in model.graph.initializer if len(w.dims) == 2)
+    values = numpy_helper.to_array(weight).copy()
+    values.flat[0] += 1
+    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+    onnx.save(model, path)
+    try:
+        found = net.judged()
+    finally:
+        path.write_bytes(kept)
+    assert found.verdict("fp32") == "wrong"
+    assert found.graph_db > 90, "the graph beside it was not touched"
+
+
+def test_integers_are_judged_by_agreement_and_another_shape_is_wrong(net: Net) -> None:
+    right = net.wanted
+    net.wanted = [{"output": values["output"][:, :4]} for values in right]
+    try:
+        assert net.judged().verdict("fp32") == "wrong"
+        net.wanted = [{"output": values["output"].astype(np.int64)} for values in right]
+        assert net.judged().sqnr_db == -100
+    finally:
+        net.wanted = right
+
+
+def test_token_inputs_are_padded_at_the_end_and_other_for_another_seed() -> None:
+    one, other = (tokens()(np.random.default_rng(seed), 4) for seed in (1, 2))
+    assert (np.diff(one["attention_mask"]) <= 0).all()
+    assert not np.array_equal(one["input_ids"], other["input_ids"])

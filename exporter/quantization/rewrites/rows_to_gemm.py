@@ -96,7 +96,7 @@ def _rewrite(graph: ir.Graph, nodes: list[ir.Node]) -> int:
     exits = [v for node in nodes for v in node.outputs if _leaves(v, inside)]
     # A reshape for what enters, unless it was reshaped before, and for what leaves, whose shape has to be computed.
     added = sum(not _is_reshape(v, inside) for v in entries) + (len(exits) + 2 if exits else 0)
-    if len(biased) <= added or (exits and not entries):
+    if len(biased) <= added or (exits and not entries) or _known_twice(nodes, entries):
         return 0
     if exits:
         sizes = _leading_sizes(graph, entries[0])
@@ -109,6 +109,16 @@ def _rewrite(graph: ir.Graph, nodes: list[ir.Node]) -> int:
     for product, add in biased:
         _merge(graph, product, add)
     return len(biased)
+
+
+def _known_twice(nodes: list[ir.Node], entries: list[ir.Value]) -> bool:
+    """Whether an output of the graph is read by these nodes: as rows it would need the name that the output keeps.
+
+    The user knows the one by that name, and the statistics the other.
+    """
+    inside = set(nodes)
+    read = [value for node in nodes for value in node.outputs if any(use.node in inside for use in value.uses())]
+    return any(value.is_graph_output() for value in (*entries, *read))
 
 
 def _unique(values: Iterable[ir.Value]) -> list[ir.Value]:

@@ -124,6 +124,38 @@ def test_the_rewritten_graph_observes_tensors_of_the_captured_one(encoder):
     assert set(Quantizer.of(graph, ROWS).placement.observed()) <= known
 
 
+def test_an_output_that_is_read_again_keeps_its_name_and_its_statistics(tmp_path):
+    """The hidden states of an encoder that are returned beside what a decoder makes of them."""
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.LayerNorm(24)
+            self.first = nn.ModuleList(nn.Linear(24, 24) for _ in range(5))
+            self.second = nn.ModuleList(nn.Linear(24, 24) for _ in range(5))
+
+        def forward(self, x):
+            for layer in self.first:
+                x = x + torch.relu(layer(x))
+            states = x = self.norm(x)
+            for layer in self.second:
+                x = x + torch.relu(layer(x))
+            return states, x
+
+    torch.manual_seed(0)
+    data = [{"x": np.random.default_rng(i).standard_normal((4, 7, 24), np.float32)} for i in range(2)]
+    source = source_from_object(
+        Twice().eval(), {"x": torch.randn(2, 6, 24)}, name="twice", dynamic={"x": {0: "batch", 1: "length"}},
+        calibration=lambda: iter(data),
+    )  # fmt: skip
+    graph = capture(source, OPSET, tmp_path / "model.onnx", {})
+    quantizer = Quantizer.of(graph, ROWS)
+    quantizer.write(statistics_of(source, graph, quantizer), tmp_path / "int8.onnx")
+    assert [o.name for o in onnx.load(tmp_path / "int8.onnx").graph.output] == [o.name for o in graph.outputs]
+    for wanted, found in zip(run(graph.path, data[0]), run(tmp_path / "int8.onnx", data[0]), strict=True):
+        assert 10 * np.log10((wanted**2).sum() / ((found - wanted) ** 2).sum()) > 25
+
+
 def test_a_lone_linear_layer_is_not_worth_the_reshapes(tmp_path):
     source = source_from_object(
         nn.Sequential(nn.Softmax(-1), nn.Linear(4, 4), nn.Softmax(1)), {"input": torch.randn(2, 3, 4)}, name="lone"

@@ -68,8 +68,8 @@ def optimized(model: ir.Model) -> ir.Model:
 def _register_lost(model: ir.Model) -> None:
     """Constants that nodes read and no graph holds are its initializers again.
 
-    onnxscript's rules name the sizes of a Reshape after its input; of two Reshapes of one input in one pass the second's
-    take the place of the first's in the graph.
+    onnxscript's rules name the sizes of a Reshape after its input; where one pass makes two of one input, the sizes of
+    the second take the place of the first's in the graph.
     """
     for graph in model.graphs():
         for value in dict.fromkeys(value for node in graph for value in node.inputs if value is not None):

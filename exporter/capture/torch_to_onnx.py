@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 DYNAMO_OPSET = 18
 # The last one that the legacy exporter writes.
 TRACING_OPSET = 20
-_BRANCH = "Compute both and choose with torch.where, or decide outside of forward; only shapes may be branched on."
+_BRANCH = (
+    "Compute both and choose with torch.where, or decide outside of forward; only shapes may be branched on, and sizes "
+    "come of shapes in whole numbers (x.shape[1] // 2, without tensors in between)."
+)
 _REPLACE = "Replace it in forward by operators that ONNX has, or move it out of the model."
 
 
@@ -225,7 +228,9 @@ def _refusal(source: Source, error: BaseException) -> InputError:
     where = _line(chain, text)
     if "Could not guard on data-dependent" in text or "Could not extract specialized integer" in text:
         return NoGraphError(
-            f"{source.name} cannot be exported: its forward branches on a value of a tensor.{where}", hint=_BRANCH
+            f"{source.name} cannot be exported: its forward branches on a value of a tensor, or makes a size of one."
+            f"{where}",
+            hint=_BRANCH,
         )
     if (fixed := fixed_by_torch(source, text)) is not None:
         return fixed

@@ -76,7 +76,7 @@ PLAN = (
         needs=("source", "original", "recipe", "restore", "workshop"),
         adds=("source", "original", "training", "missing"),
     ),
-    Stage(title="capture", run=capture.run, needs=MODEL, adds=("captured",)),
+    Stage(title="capture", run=capture.run, needs=MODEL, adds=("captured", "missing")),
     Stage(title="candidates", run=stages.make, needs=MAKING, adds=("candidates", "missing"), watched=True),
     Stage(title="measure", run=stages.measure, needs=(*MAKING, "candidates"), adds=("timed", "missing")),
     Stage(title="choose", run=choose.choose, needs=(*MAKING, "candidates", "timed"), adds=("decision", "missing")),

@@ -115,20 +115,20 @@ def baseline(
             engine=bundle.engine,
             feed=captured.golden.feeds[0],
             metric=None if task is None else task.before,
-            ranking=_ranking(source, target, base, captured, directory) if has_int8 else (),
+            ranking=_ranking(source, target, base, captured, memo) if has_int8 else (),
             untimed=untimed(target, recipe),
         )
 
 
-def _ranking(source: Source, target: Target, base: Recipe, captured: Captured, scratch: Path) -> tuple[str, ...]:
+def _ranking(source: Source, target: Target, base: Recipe, captured: Captured, memo: Memo) -> tuple[str, ...]:
     """Layers by what rounding each alone does to the outputs, worst first, on one batch."""
     assert target.scheme is not None
     quantizer = Quantizer.of(captured.graph, target.scheme, base.exclude, base.ranges)
     if not quantizer.placement.weights:
         return ()
-    statistics = gather(source, captured.graph, quantizer, base, lambda samples: None)
+    statistics = gather(source, captured.graph, quantizer, base, lambda samples: None, memo)
     feeds = captured.golden.feeds
     if base.statistics is None:
         feeds = (next(iter(calibration_feeds(source, base.calibration, captured.graph)())),)
     fresh = Quantizer.of(captured.graph, target.scheme, base.exclude, base.ranges)
-    return tuple(measure_noise(fresh, captured.graph, statistics, feeds[0], base.exclude, scratch).ranking())
+    return tuple(measure_noise(fresh, captured.graph, statistics, feeds[0], base.exclude, memo.directory).ranking())

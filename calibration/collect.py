@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +17,7 @@ from ..backends.base import Array, Feed, Graph
 from ..backends.places import Reference
 from ..errors import InputError
 from ..profiles.machine.environment import usable_cores
+from ..profiles.machine.held import temporary
 from .feeds import Feeds, samples_in
 from .portions import LIMIT, Portions, Shape
 from .statistics import NO_DATA, Channels, Statistics, Tally, TensorStatistics, add_digests, digest, narrowed
@@ -237,8 +237,8 @@ class Exposed:
 def exposed(graph: Graph, observed: Observed) -> Iterator[Exposed]:
     """Write the file, which is gone at the end."""
     names = sorted(set(observed) - {spec.name for spec in graph.inputs})
-    with tempfile.TemporaryDirectory(prefix="edgepress-") as scratch:
-        path = Path(scratch) / "observed.onnx"
+    with temporary() as scratch:
+        path = scratch / "observed.onnx"
         shapes = _write_exposed(graph, names, path)
         # In proportion to the model, whose copies are what most of the memory goes to.
         limit = max(LIMIT, sum(file.stat().st_size for file in path.parent.iterdir()) // 4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from ..errors import EdgepressError, InputError, TargetsError
 from ..profiles.device.target import Target
 from ..profiles.machine import processes
 from ..profiles.machine.environment import usable_cores
+from ..profiles.machine.held import temporary
 from .bundle import pack
 from .bundle.directory import check_destination, new_directory
 from .bundle.manifest import Bundle, load_bundle
@@ -123,8 +123,8 @@ def export_bundles(
     if able:
         source = with_example(source, recipe, able[0])
     axes = axis_ranges(source, recipe)
-    with tempfile.TemporaryDirectory(prefix="edgepress-") as directory:
-        memo = Memo(directory=Path(directory), checkpoint=checkpoint)
+    with temporary() as directory:
+        memo = Memo(directory=directory, checkpoint=checkpoint)
         for target in able:
             with _kept(target, errors):
                 bundles[target.name] = export_bundle(
@@ -203,12 +203,12 @@ def export_bundle(
     """
     with (
         new_directory(destination, force=force) as directory,
-        tempfile.TemporaryDirectory(prefix="edgepress-") as scratch,
+        temporary() as scratch,
         OpenSessions() as sessions,
     ):
         workshop = Workshop(
             directory=directory,
-            scratch=Path(scratch),
+            scratch=scratch,
             memo=memo,
             sessions=sessions,
             threads=recipe.threads or usable_cores(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from ...calibration.storage import load_statistics
 from ...calibration.workers import gathered_in_processes
 from ...errors import InputError
 from ...profiles.device.target import Target, schemes
+from ...profiles.machine.held import temporary
 from ..capture.capture import capture
 from ..recipe import Recipe
 from ..sources import Source
@@ -36,10 +36,10 @@ def calibrate(
     """
     if target.scheme is None:
         raise InputError(f"Target {target.name} has no int8, so there is nothing to calibrate.")
-    with tempfile.TemporaryDirectory(prefix="edgepress-") as scratch:
-        graph = capture(source, target.opset, Path(scratch) / "model.onnx", axes)
+    with temporary() as scratch:
+        graph = capture(source, target.opset, scratch / "model.onnx", axes)
         quantizer = Quantizer.of(graph, target.scheme, recipe.exclude, recipe.ranges)
-        return gather(source, graph, quantizer, recipe, seen, Memo(directory=Path(scratch)))
+        return gather(source, graph, quantizer, recipe, seen, Memo(directory=scratch))
 
 
 def gather(

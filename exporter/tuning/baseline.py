@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from ...backends.places import place_for
 from ...profiles.budget.budget import Budget
 from ...profiles.device.target import Target
 from ...profiles.machine.environment import usable_cores
+from ...profiles.machine.held import temporary
 from ..bundle.seal import load_report
 from ..capture.captured import Captured
 from ..pipeline import axis_ranges, export_bundle
@@ -98,8 +98,7 @@ def baseline(
     """
     base = replace(recipe, budget=Budget())
     plain = replace(base, precision="fp32", prune=None, sparse=False, distill=False, measure=False)
-    with tempfile.TemporaryDirectory(prefix="edgepress-tune-") as name:
-        directory = Path(name)
+    with temporary() as directory:
         memo = Memo(directory=directory, checkpoint=checkpoint)
         axes = axis_ranges(source, base)
         place = directory / "fp32"

@@ -34,7 +34,7 @@ def begun(tmp_path: Path, temporary: Path, environment: dict[str, str]) -> Itera
 
     def start(moment: str, name: str = "net") -> subprocess.Popen[str]:
         work = tmp_path / "work"
-        (work / f"{name}.py").write_text(REACHED + SMALL.replace(*MOMENTS[moment], 1))
+        (work / f"{name}.py").write_text(REACHED.replace("60", "600") + SMALL.replace(*MOMENTS[moment], 1))
         (work / "reached").unlink(missing_ok=True)
         words = [EDGEPRESS, "export", f"{name}.py", "-t", "server-cpu", "-o", "out"]
         env = {**environment, "TMPDIR": str(temporary)}

@@ -24,7 +24,7 @@ from ..profiles.machine.energy import Meter, find_meter
 from . import _cuda
 from ._inspector import layers_from_json
 from ._trtexec import build_script, sizes, workspace_mib
-from ._vendor import refusal
+from ._vendor import last_words, refusal
 from .base import Availability, Backend, Engine, Feed, Graph, Rejection
 
 PLAN = "model.plan"
@@ -41,6 +41,7 @@ class _Shared(Backend):
     """
 
     deterministic = False
+    fragile = True
     module: str
     title: str
     remedy: str
@@ -330,7 +331,10 @@ def _log(trt: Any) -> Any:
         self.lines = []
 
     def log(self: Any, severity: Any, message: str) -> None:
-        if severity.name not in ("INFO", "VERBOSE") or message.startswith("Parsing node: "):
+        parsing = message.startswith("Parsing node: ")
+        if parsing:
+            last_words(message)
+        if parsing or severity.name not in ("INFO", "VERBOSE"):
             self.lines.append((severity.name, message))
 
     def errors(self: Any) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from pydantic import TypeAdapter
-from pydantic_core import to_jsonable_python
 
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
@@ -15,6 +13,7 @@ from ...profiles.findings.layers import Layer
 from ...profiles.machine.held import temporary
 from ...profiles.timing.measure import Arm
 from ..base import Array, Engine, Feed, Graph, Rejection, Session
+from .apart import check_apart, compile_apart
 from .job import Job, load_arrays, save_arrays
 from .local import Local
 from .remote import TIMEOUT, Remote
@@ -37,25 +36,12 @@ class Worker(Local):
         return WorkerSession(engine, threads, self.timeout)
 
     def check(self, graph: Graph, target: Target) -> tuple[Rejection, ...]:
-        """Let the compiler judge a graph that nobody has tried.
-
-        Raises:
-            EngineFailedError: the compiler crashed on it.
-        """
-        with self._alone(graph) as remote:
-            said = remote.ask("check", graph=to_jsonable_python(graph), target=to_jsonable_python(target))
-        return TypeAdapter(tuple[Rejection, ...]).validate_python(said)
+        """Let the compiler judge a graph there, whatever backend it is of."""
+        return check_apart(graph, target, self.timeout)
 
     def compile(self, graph: Graph, target: Target, directory: Path, precision: PrecisionName) -> Engine:
-        """Compile there.
-
-        Raises:
-            EngineFailedError: the compiler crashed.
-        """
-        words = {"graph": to_jsonable_python(graph), "target": to_jsonable_python(target)}
-        with self._alone(graph) as remote:
-            said = remote.ask("compile", **words, directory=str(directory), precision=precision)
-        return TypeAdapter(Engine).validate_python(said)
+        """Compile there."""
+        return compile_apart(graph, target, directory, precision, self.timeout)
 
     def inspect(self, engine: Engine, feed: Feed) -> tuple[Layer, ...]:
         """Read the layers there.
@@ -69,14 +55,6 @@ class Worker(Local):
             with Remote(job, engine.path.name, self.timeout) as remote:
                 said = remote.ready().ask("layers", inputs=str(scratch / "inputs.npz"))
         return TypeAdapter(tuple[Layer, ...]).validate_python(said)
-
-    @contextmanager
-    def _alone(self, graph: Graph) -> Iterator[Remote]:
-        """A process without an engine."""
-        with temporary() as scratch:
-            job = Job(engine=None).save(scratch)
-            with Remote(job, graph.path.name, self.timeout, doing="compiled") as remote:
-                yield remote.ready()
 
 
 class WorkerSession(Session):

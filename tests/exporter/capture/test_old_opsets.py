@@ -65,6 +65,15 @@ def test_what_flattened_from_an_axis_still_does(operator: str, opset: int, axis:
     proven(write(tmp_path / "old.onnx", nodes, opset, [2, 3, 6, 5], {"w": WEIGHT}))
 
 
+@pytest.mark.parametrize("operators", [("Softmax", "LogSoftmax"), ("Softmax", "Hardmax", "Softmax")])
+def test_several_that_flattened_one_tensor(operators: tuple[str, ...], tmp_path: Path) -> None:
+    """Sizes that are all named after that tensor are kept apart."""
+    axes = range(1, 1 + len(operators))
+    nodes = [helper.make_node(kind, ["c"], [f"y{axis}"], axis=axis) for kind, axis in zip(operators, axes, strict=True)]
+    outputs = [f"y{axis}" for axis in axes]
+    proven(write(tmp_path / "old.onnx", [CONVOLUTION, *nodes], 11, [2, 3, 6, 5], {"w": WEIGHT}, outputs))
+
+
 @pytest.mark.parametrize("mode", ["nearest", "linear"])
 @pytest.mark.parametrize(("operator", "opset"), [("Resize", 10), ("Upsample", 9)])
 def test_what_sampled_asymmetrically_still_does(operator: str, opset: int, mode: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -151,3 +152,13 @@ for turn in range(150):
     run = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(3)]
     assert [process.wait(60) for process in run] == [0, 0, 0]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_directory_in_the_temporary_one_is_held() -> None:
+    """Others lie inside of one that is."""
+    package = Path(held.__file__).parents[2]
+    files = [
+        file for room in ("backends", "calibration", "exporter", "profiles") for file in (package / room).rglob("*.py")
+    ]
+    made = re.compile(r"(?:TemporaryDirectory|mkdtemp)\((?![^)]*dir=)")
+    assert [file for file in files if made.search(file.read_text(encoding="utf-8"))] == []

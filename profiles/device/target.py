@@ -218,6 +218,12 @@ def target_names() -> tuple[str, ...]:
 
 
 @cache
+def schemes() -> tuple[Scheme, ...]:
+    """The built-in schemes, by name."""
+    return tuple(_named(Scheme, "schemes", "scheme", name) for name in stems("schemes"))
+
+
+@cache
 def target_aliases() -> dict[str, str]:
     """Alias to name, over the built-in targets."""
     return {alias: name for name in target_names() for alias in read("targets", name).get("aliases", ())}

@@ -213,7 +213,7 @@ def _made_in(shape: tuple[int, ...], name: str) -> tuple[int, ...]:
         return shape
     raise InputError(
         f"Input {name!r} has shape {shape}: {math.prod(shape):.3g} values in one feed, of {LARGEST:.3g} at most.",
-        hint="Give free axes other sizes with --axis NAME=SMALLEST:USUAL:LARGEST; a fixed axis of that size may be damage.",
+        hint="Give free axes other sizes with --axis NAME=SMALLEST:USUAL:LARGEST; a fixed one may be damaged.",
     )
 
 

@@ -105,10 +105,15 @@ class Graph:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """Why a target's compiler refuses a node."""
+    """Why a target's compiler refuses a node.
+
+    Attributes:
+        operator: of the node; empty where the compiler does not say.
+    """
 
     node: str
     reason: str
+    operator: str = ""
 
     def __str__(self) -> str:
         return f"{self.node}: {self.reason}"

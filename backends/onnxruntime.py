@@ -12,7 +12,6 @@ import json
 import logging
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from ..errors import InputError
 from ..profiles.device.precision import PrecisionName, load_precision
 from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
+from ..profiles.machine.held import temporary
 from ._onnxfile import external_files, read_nodes
 from ._ortformat import stable
 from ._vendor import availability, fit, import_or_explain, refusal, unwritten
@@ -129,7 +129,7 @@ class OnnxRuntime(Backend):
 
     def _inspect(self, engine: Engine, feed: Feed) -> tuple[Layer, ...]:
         fit(engine.inputs, feed)
-        with tempfile.TemporaryDirectory() as scratch:
+        with temporary() as scratch:
             options = _options(None)
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(scratch, "profile"))

@@ -246,17 +246,19 @@ def _errors(parsed: _Parsed, graph: Graph) -> Iterator[Rejection]:
         error = parsed.parser.get_error(index)
         # Before 10 an error knows the number of its node only, and -1 where it concerns the whole file.
         name = error.node_name() if hasattr(error, "node_name") else ""
-        yield Rejection(node=name or (f"node {error.node()}" if error.node() >= 0 else file), reason=_reason(error))
+        operator = error.node_operator() if hasattr(error, "node_operator") else ""
+        node = name or (f"node {error.node()}" if error.node() >= 0 else file)
+        yield Rejection(node=node, reason=_reason(error, operator or "of this node"), operator=operator)
     if not parsed.accepted and not parsed.parser.num_errors:
         yield Rejection(node=file, reason=parsed.log.errors())
     if parsed.accepted and not parsed.network.num_outputs:
         yield Rejection(node=file, reason="it holds no graph")
 
 
-def _reason(error: Any) -> str:
+def _reason(error: Any, operator: str) -> str:
     text = error.desc()
-    operator = error.node_operator() if hasattr(error, "node_operator") else "of this node"
-    if "Plugin not found" in text:
+    # What a parser does not know it takes for a plugin.
+    if "Plugin not found" in text or "not found in plugin registry" in text:
         return f"TensorRT has no operator {operator}"
     if text.strip() == "false":  # an assertion of the parser's that says no more than that it does not hold
         return f"TensorRT's parser cannot build operator {operator}"

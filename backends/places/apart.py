@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
+from ...profiles.machine.held import temporary
 from ..base import Engine, Graph, Rejection
 from .job import Job
 from .remote import TIMEOUT, Remote
@@ -54,7 +54,7 @@ def compile_apart(
 @contextmanager
 def _alone(graph: Graph, timeout: float) -> Iterator[Remote]:
     """A process without an engine."""
-    with tempfile.TemporaryDirectory(prefix="edgepress-") as scratch:
-        job = Job(engine=None).save(Path(scratch))
+    with temporary() as scratch:
+        job = Job(engine=None).save(scratch)
         with Remote(job, graph.path.name, timeout, doing="compiled") as remote:
             yield remote.ready()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
 from ...profiles.findings.layers import Layer
+from ...profiles.machine.held import temporary
 from ...profiles.timing.measure import Arm
 from ..base import Array, Engine, Feed, Graph, Rejection, Session
 from .apart import check_apart, compile_apart
@@ -48,11 +49,11 @@ class Worker(Local):
         Raises:
             EngineFailedError: the runtime crashed.
         """
-        with tempfile.TemporaryDirectory(prefix="edgepress-") as scratch:
-            save_arrays(Path(scratch) / "inputs.npz", feed)
-            job = Job(engine=engine).save(Path(scratch))
+        with temporary() as scratch:
+            save_arrays(scratch / "inputs.npz", feed)
+            job = Job(engine=engine).save(scratch)
             with Remote(job, engine.path.name, self.timeout) as remote:
-                said = remote.ready().ask("layers", inputs=str(Path(scratch) / "inputs.npz"))
+                said = remote.ready().ask("layers", inputs=str(scratch / "inputs.npz"))
         return TypeAdapter(tuple[Layer, ...]).validate_python(said)
 
 
@@ -60,8 +61,9 @@ class WorkerSession(Session):
     """An engine in another process; arrays go there and back through files."""
 
     def __init__(self, engine: Engine, threads: int | None, timeout: float) -> None:
-        self._scratch = tempfile.TemporaryDirectory(prefix="edgepress-")
-        job = Job(engine=engine, threads=threads).save(Path(self._scratch.name))
+        self._held = ExitStack()
+        self._scratch = self._held.enter_context(temporary())
+        job = Job(engine=engine, threads=threads).save(self._scratch)
         self._remote = Remote(job, engine.path.name, timeout)
         try:
             self._remote.ready()
@@ -71,14 +73,14 @@ class WorkerSession(Session):
 
     def __call__(self, feed: Feed) -> dict[str, Array]:
         """Run one feed there."""
-        inputs, outputs = (Path(self._scratch.name) / name for name in ("inputs.npz", "outputs.npz"))
+        inputs, outputs = (self._scratch / name for name in ("inputs.npz", "outputs.npz"))
         save_arrays(inputs, feed)
         self._remote.ask("run", inputs=str(inputs), outputs=str(outputs))
         return dict(load_arrays(outputs))
 
     def arm(self, feed: Feed) -> Arm:
         """Inferences of this feed, timed in the process itself."""
-        inputs = Path(self._scratch.name) / "bound.npz"
+        inputs = self._scratch / "bound.npz"
         save_arrays(inputs, feed)
         self._remote.ask("bind", inputs=str(inputs))
         return self._remote
@@ -86,4 +88,4 @@ class WorkerSession(Session):
     def close(self) -> None:
         """End the process."""
         self._remote.close()
-        self._scratch.cleanup()
+        self._held.close()

@@ -58,7 +58,7 @@ def cli() -> None:
     """Turn a trained PyTorch model into a bundle that an edge device runs, and that proves it.
 
     Exit codes: 0 done, 1 a fault in the input, 2 usage, 3 a budget was not met, 4 verification failed, 5 the target
-    cannot be served on this machine.
+    cannot be served on this machine. Of several targets the worst: 4, else 1, 5, 3.
     """
 
 

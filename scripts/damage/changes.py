@@ -144,7 +144,8 @@ def of_arrays(chance: random.Random, data: bytes) -> tuple[str, bytes]:
     elif kind == "lost":
         del arrays[name]
     else:
-        arrays[name] = np.full_like(array, chance.choice((0, 1e30, np.nan, np.inf)), dtype=array.dtype)
+        with np.errstate(invalid="ignore"):  # integers have none of these
+            arrays[name] = np.asarray(chance.choice((0, 1e30, np.nan, np.inf))).astype(array.dtype) + 0 * array
     out = io.BytesIO()
     np.savez(out, **arrays)
     return f"{kind} of {name}", out.getvalue()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ...backends.base import Array, Feed, Graph, Session
+from ...backends.base import Array, Feed, Graph, Rejection, Session
 from ...backends.places import Local, Place, Reference
 from ...backends.registry import load_backend
 from ...errors import RefusedError, VerificationError
@@ -259,7 +259,7 @@ class Maker:
             recipe=self.recipe,
             captured=self.captured,
             samples=self._samples(),
-            scratch=self.workshop.scratch,
+            memo=self.workshop.memo,
             threads=self.workshop.threads,
             score=partial(self._score, precision) if asked else None,
             before=self.baseline,
@@ -302,7 +302,7 @@ def stood_in(candidate: Candidate, target: Target) -> Candidate:
     """Let a related parser judge the graph where the target's own is not here.
 
     Raises:
-        RefusedError: it does not take the graph.
+        RefusedError: it does not take the graph, for another reason than an operator that only the target's own has.
     """
     name = target.toolchain.stand_in
     if not name:
@@ -310,7 +310,14 @@ def stood_in(candidate: Candidate, target: Target) -> Candidate:
     stand_in, place = replace(target, backend=name), Local()
     if place.why_not_built(stand_in):
         return candidate.without("parser", f"No parser judged the graph: {name} is not installed here.")
-    refuse(place.check(candidate.graph, stand_in), target.name, by=f" (by the parser of {name})")
+    rejections = place.check(candidate.graph, stand_in)
+    lacking = [one for one in rejections if one.operator in target.toolchain.stand_in_lacks]
+    refuse([one for one in rejections if one not in lacking], target.name, by=f" (by the parser of {name})")
+    if lacking:
+        why = (
+            f"No parser judged the whole graph: {name}, which stands in, has no {' and no '.join(_operators(lacking))}"
+        )
+        return candidate.without("parser", f"{why}; {target.toolchain.name} has.")
     accepted = Evidence(
         about="graph",
         claim=f"The parser of {name} accepts model.onnx, as a stand-in for {target.backend} on the device",
@@ -319,6 +326,10 @@ def stood_in(candidate: Candidate, target: Target) -> Candidate:
         machine=str(place.machine),
     )
     return replace(candidate, evidence=(*candidate.evidence, accepted))
+
+
+def _operators(rejections: Sequence[Rejection]) -> list[str]:
+    return sorted({rejection.operator for rejection in rejections})
 
 
 def _counting(predict: Predict, advance: Advance, label: str) -> Predict:

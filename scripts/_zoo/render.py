@@ -24,21 +24,21 @@ def write() -> None:
     DOCUMENT.write_text(f"{head}{MARKER}\n\n" + "\n".join(parts).rstrip() + "\n")
 
 
-def _columns() -> Iterator[tuple[str, str]]:
-    for target in TARGETS:
-        yield from ((target, "int8"), (target, FLOAT[target]))
+def _columns(known: _Results) -> list[tuple[str, str]]:
+    """Targets and precisions that have a result."""
+    every = [(target, precision) for target in TARGETS for precision in ("int8", FLOAT[target])]
+    return [column for column in every if any(key[1:] == column for key in known)]
 
 
 def _counts(known: _Results) -> Iterator[str]:
     ran = len({name for name, _, _ in known})
     yield f"## Counts\n\n{ran} of {len(models())} models have a result, {len(known)} exports in all.\n"
     found = {column: Counter(line["verdict"] for key, line in known.items() if key[1:] == column)
-             for column in _columns()}  # fmt: skip
+             for column in _columns(known)}  # fmt: skip
     rows = [
         [f"`{target}`", precision, sum(count.values()), *(count[verdict] for verdict in VERDICTS),
          f"{100 * count['works'] / sum(count.values()):.0f} %"]
         for (target, precision), count in found.items()
-        if count
     ]  # fmt: skip
     yield _table(("target", "precision", "exports", *VERDICTS, "work"), rows)
 
@@ -70,11 +70,11 @@ def _models(known: _Results) -> Iterator[str]:
                 if any(key[0] == name for key in known)]  # fmt: skip
         if rows:
             yield f"## {library}\n"
-            yield _table(("", *(f"{target} {precision}" for target, precision in _columns())), rows)
+            yield _table(("", *(f"{target} {precision}" for target, precision in _columns(known))), rows)
 
 
 def _figures(known: _Results, name: str) -> Iterator[str]:
-    for column in _columns():
+    for column in _columns(known):
         line = known.get((name, *column))
         yield "" if line is None else _figure(line)
 

@@ -67,7 +67,7 @@ def lenient(least_db: float, seen: Mapping[str, Parity]) -> float:
 
     6 dB is noise of twice the amplitude: another CPU's kernels round differently, a wrong graph is much further off.
     """
-    return max(least_db, min(worst(seen).sqnr_db - 6.0, 40.0))
+    return max(least_db, min(worst(seen).weakest_db - 6.0, 40.0))
 
 
 def golden_evidence(parity: Mapping[str, Parity], place: Place, target: Target) -> Evidence:

@@ -6,7 +6,7 @@ may fuse wrongly, or read a graph otherwise than ONNX means it: then both links 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ...backends.base import Session
@@ -52,8 +52,8 @@ def linked(
     _refuse_straying(candidate, engine, own, samples, asked_db)
     seen, ours = worst(engine), worst(own)
     claim = (
-        f"The engine computes what model.onnx does: worst output {seen.sqnr_db:.1f} dB of SQNR against FP32 on "
-        f"{samples}, the graph itself {ours.sqnr_db:.1f} dB"
+        f"The engine computes what model.onnx does: worst output {seen.weakest_db:.1f} dB of SQNR against FP32 on "
+        f"{samples}, the graph itself {ours.weakest_db:.1f} dB"
     )
     proof = Evidence(
         about="engine",
@@ -72,12 +72,10 @@ def _refuse_straying(
     samples: JudgingSamples,
     asked_db: float,
 ) -> None:
-    least = {name: least_db(candidate, agreement.sqnr_db, asked_db) for name, agreement in own.items()}
     strays = [
-        f"output {name!r} has {agreement.sqnr_db:.1f} dB of SQNR against FP32, its graph {own[name].sqnr_db:.1f} dB "
-        f"({least[name]:.1f} dB needed)"
-        for name, agreement in engine.items()
-        if agreement.sqnr_db < least[name]
+        f"{part} has {seen_db:.1f} dB of SQNR against FP32, its graph {graph_db:.1f} dB ({least:.1f} dB needed)"
+        for part, seen_db, graph_db in _parts(engine, own)
+        if seen_db < (least := least_db(candidate, graph_db, asked_db))
     ]
     if strays:
         raise StrayingError(
@@ -85,6 +83,15 @@ def _refuse_straying(
             f"{'; '.join(strays)}. The compiler read or fused the graph wrongly.",
             hint="Ship another precision with --precision, or leave layers near that output in float with --exclude.",
         )
+
+
+def _parts(engine: Mapping[str, Parity], own: Mapping[str, Parity]) -> Iterator[tuple[str, float, float]]:
+    """Each output and each group of its channels: its name, and what engine and graph reach, in dB."""
+    for name, seen in engine.items():
+        yield f"output {name!r}", seen.sqnr_db, own[name].sqnr_db
+        # The groups are those of the expected values, and so the same.
+        for group, graphs in zip(seen.groups, own[name].groups, strict=True):
+            yield f"output {name!r}, {group},", group.sqnr_db, graphs.sqnr_db
 
 
 def least_db(candidate: Candidate, graph_db: float, asked_db: float) -> float:

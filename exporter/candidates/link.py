@@ -24,8 +24,24 @@ from .samples import JudgingSamples
 EXPLAINED_DB, ENOUGH_DB = 6.0, 40.0
 
 
+HINT = "Ship another precision with --precision, or leave layers near that output in float with --exclude."
+HINT_FLOAT = "Ship another precision with --precision."
+# What is known of the cause, by whether the runtime is asked for arithmetic that its graph does not say.
+MISREAD = "The compiler read or fused the graph wrongly."
+COARSE = "In {} the runtime rounds where the graph does not say: the model may not bear that, or the compiler erred."
+
+
 class StrayingError(VerificationError):
-    """An engine computes something else than its graph."""
+    """An engine computes something else than its graph.
+
+    Attributes:
+        candidate: whose engine it is.
+    """
+
+    def __init__(self, candidate: Candidate, message: str, *, hint: str | None = None) -> None:
+        """Keep the candidate, for who looks for the cause."""
+        super().__init__(message, hint=hint)
+        self.candidate = candidate
 
 
 def linked(
@@ -78,10 +94,12 @@ def _refuse_straying(
         if seen_db < (least := least_db(candidate, graph_db, asked_db))
     ]
     if strays:
+        cause = COARSE.format(candidate.precision) if _rounds_by_itself(candidate) else MISREAD
         raise StrayingError(
+            candidate,
             f"The {candidate.precision} engine does not compute what its own graph does, on {samples}: "
-            f"{'; '.join(strays)}. The compiler read or fused the graph wrongly.",
-            hint="Ship another precision with --precision, or leave layers near that output in float with --exclude.",
+            f"{'; '.join(strays)}. {cause}",
+            hint=HINT if load_precision(candidate.precision).integer else HINT_FLOAT,
         )
 
 
@@ -101,8 +119,13 @@ def least_db(candidate: Candidate, graph_db: float, asked_db: float) -> float:
     those the graph says nothing. Of integers never less than was asked of the graph itself.
     """
     precision = load_precision(candidate.precision)
-    runtimes_own = not precision.integer and not precision.exact
-    if runtimes_own:
+    if _rounds_by_itself(candidate):
         return candidate.least_db
     explained = min(graph_db - EXPLAINED_DB, ENOUGH_DB)
     return max(explained, asked_db) if precision.integer else explained
+
+
+def _rounds_by_itself(candidate: Candidate) -> bool:
+    """Whether the runtime rounds more than the graph tells it to, as in bf16."""
+    precision = load_precision(candidate.precision)
+    return not precision.integer and not precision.exact

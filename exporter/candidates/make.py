@@ -11,7 +11,6 @@ from pathlib import Path
 from ...backends.base import Array, Feed, Graph, Session
 from ...backends.places import Local, Place, Reference
 from ...backends.registry import load_backend
-from ...errors import RefusedError, VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
@@ -29,11 +28,11 @@ from ..workshop import Workshop
 from .candidate import Candidate, Refused
 from .judge import built_evidence, check_golden, directory_bytes, judged, looked_into
 from .link import StrayingError, linked
-from .lower import Lowering, NothingToQuantizeError, float_candidate
+from .lower import Lowering, float_candidate
+from .parting import Parting, parting
+from .remedies import FAILURES, Remedies
 from .samples import JudgingSamples, judging_samples
 
-# What a precision may fail with where another one may still get through.
-FAILURES = (VerificationError, NothingToQuantizeError, RefusedError)
 Watch = Callable[[Candidate], None]
 
 
@@ -64,20 +63,19 @@ class Maker:
         try:
             return self._through(precision)
         except StrayingError as error:
-            if not load_precision(precision).integer or self.recipe.lifts is not None:
-                return Refused(precision=precision, error=error)
-            return self._plain(precision, error)
+            again = Remedies(recipe=self.recipe, made=partial(self._by, precision), parting=self._parting)
+            return again.of(error)
         except FAILURES as error:
             return Refused(precision=precision, error=error)
 
-    def _plain(self, precision: PrecisionName, strayed: StrayingError) -> Candidate | Refused:
-        """Once more without lifts: what they write into a graph is what compilers see least, and so confuse."""
-        maker = replace(self, recipe=replace(self.recipe, lifts=()))
-        try:
-            candidate = maker._through(precision)
-        except FAILURES:
-            return Refused(precision=precision, error=strayed)
-        return replace(candidate, notes=(*candidate.notes, f"No lifts: with them, {strayed.message}"))
+    def _by(self, precision: PrecisionName, recipe: Recipe) -> Candidate:
+        """The precision by another recipe."""
+        return replace(self, recipe=recipe)._through(precision)
+
+    def _parting(self, candidate: Candidate) -> Parting | None:
+        """Where a straying engine parts from its graph, on the first batch of samples."""
+        self.advance(None, f"{candidate.precision}, where the engine strays")
+        return parting(candidate, self.workshop.place, self.target, self._samples().feeds[0], self.workshop.threads)
 
     def _through(self, precision: PrecisionName) -> Candidate:
         """Every step, in order."""

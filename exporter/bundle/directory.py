@@ -7,8 +7,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
+from ...backends.base import Engine
+from ...backends.registry import load_backend
 from ...errors import InputError
 from .manifest import MANIFEST
 
@@ -67,3 +70,12 @@ def _move_into_place(work: Path, destination: Path) -> None:
         if old.exists() and not destination.exists():
             old.rename(destination)
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def engine_laid_in(directory: Path, engine: Engine) -> Engine:
+    """The engine in its place in a bundle, with what opens it there as it was proven."""
+    place = directory / "engine"
+    shutil.copytree(engine.path.parent, place)
+    for name, text in load_backend(engine.backend).loader(engine).items():
+        (place / name).write_text(text, encoding="utf-8")
+    return replace(engine, path=place / engine.path.name)

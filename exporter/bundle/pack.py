@@ -32,6 +32,7 @@ from ..recipe import Recipe
 from ..recipe_file import EXCLUSIVE, dump_recipe, overridden, recipe_data
 from ..sources import Source
 from ..workshop import Workshop
+from .directory import engine_laid_in
 from .manifest import FALLBACK, EngineEntry, FallbackEntry, ModelEntry
 from .seal import seal
 from .sizes import size_split
@@ -136,8 +137,7 @@ class _Packing:
             place.mkdir()
             copied(fallback.graph, place)
         if winner.engine is not None:
-            shutil.copytree(winner.engine.path.parent, directory / "engine")
-            return graph, directory / "engine" / winner.engine.path.name
+            return graph, engine_laid_in(directory, winner.engine).path
         (directory / "engine").mkdir()
         files = load_backend(self.target.backend).recipe_files(graph, self.target, winner.precision)
         for name, text in files.items():

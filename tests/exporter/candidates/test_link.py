@@ -37,7 +37,9 @@ def test_rounding_explains_some_and_what_was_asked_stays(
 @pytest.mark.parametrize(("precision", "wrongly"), [("int8", True), ("fp32", True), ("bf16", False)])
 def test_an_engine_that_rounds_by_itself_is_not_said_to_be_wrong(precision: str, wrongly: bool) -> None:
     expected = {"y": np.arange(1, 9, dtype=np.float32).reshape(2, 4)}
-    samples = JudgingSamples(feeds=[{}], kind="calibration samples", expected=[expected])
+    samples = JudgingSamples(
+        feeds=[{"x": np.zeros((2, 1), np.float32)}], kind="calibration samples", expected=[expected]
+    )
     file = Graph(path=Path("model.onnx"), inputs=(), outputs=(), opset=20, digest="")
     exact = parity([expected], [expected])
     candidate = Candidate(precision=precision, graph=file, least_db=25, on_samples=exact)

@@ -24,7 +24,7 @@ from ...profiles.timing.measurement import Measurement
 from ...profiles.timing.ratio import speedup
 from ..candidates.candidate import Candidate
 from ..candidates.choose import Decision
-from ..candidates.judge import lenient
+from ..candidates.judge import least_graph_db, lenient
 from ..candidates.stages import Entries
 from ..capture.captured import Captured
 from ..graphs.files import weight_bytes
@@ -121,7 +121,8 @@ class _Packing:
         """Everything, the manifest last."""
         directory = self.workshop.directory
         graph, engine = self._laid_out()
-        self.captured.golden.save(directory / "golden")
+        own = self.winner.own_golden
+        replace(self.captured.golden, graph=() if own is None else own.outputs).save(directory / "golden")
         (directory / RECIPE).write_text(dump_recipe(_portable(self.recipe)), encoding="utf-8")
         latency = self._latency()
         report = self._report(size_split(graph.path, engine), latency, seconds, command)
@@ -245,6 +246,7 @@ class _Packing:
                 backend=self.target.backend, precision=winner.precision, path=path, why=winner.not_built
             ),
             "minimum_sqnr_db": round(lenient(winner.least_db, winner.parity), 2),
+            "minimum_graph_db": None if winner.own_golden is None else round(least_graph_db(winner.own_golden), 2),
             "fallback": self._fallback_entry(),
             "tools": tool_versions(),
         }

@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 
 from ...backends.base import Array, Feed, Graph, Session
-from ...backends.places import Local, Place, Reference
+from ...backends.places import Place, Reference
 from ...backends.registry import load_backend
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
-from ...profiles.findings.parity import Parity, parity
+from ...profiles.findings.parity import Parity, parity, worst
 from ...profiles.findings.report import TaskMetric
 from ..capture.captured import Captured
 from ..capture.stage import refuse
@@ -25,13 +25,14 @@ from ..recipe import Recipe
 from ..sources import Predict, Source, torch_predict
 from ..sources.score import score
 from ..workshop import Workshop
-from .candidate import Candidate, Refused
+from .candidate import Candidate, OwnGolden, Refused
 from .judge import built_evidence, check_golden, directory_bytes, judged, looked_into
 from .link import StrayingError, linked
 from .lower import Lowering, float_candidate
 from .parting import Parting, parting
 from .remedies import FAILURES, Remedies
 from .samples import JudgingSamples, judging_samples
+from .stand_in import stood_in
 
 Watch = Callable[[Candidate], None]
 
@@ -179,7 +180,16 @@ class Maker:
         if not candidate.on_samples:
             candidate = replace(candidate, on_samples=self._on_samples(candidate.graph, samples))
         asked = self.recipe.least_sqnr_db(candidate.precision)
-        return linked(candidate, session, samples, place, self.target, asked)
+        candidate = linked(candidate, session, samples, place, self.target, asked)
+        return self._with_own_golden(candidate, session) if load_precision(candidate.precision).integer else candidate
+
+    def _with_own_golden(self, candidate: Candidate, session: Session) -> Candidate:
+        """What a device is held to beside FP32, from which clipping may take the graph itself far."""
+        place, feeds = Reference(), self.captured.golden.feeds
+        graph = self.workshop.open(place.runs(candidate.graph, self.target, "fp32", None), place)
+        outputs = tuple(graph(feed) for feed in feeds)
+        engine_db = worst(parity(outputs, [session(feed) for feed in feeds])).weakest_db
+        return replace(candidate, own_golden=OwnGolden(outputs=outputs, engine_db=engine_db))
 
     def _on_samples(self, graph: Graph, samples: JudgingSamples) -> Mapping[str, Parity]:
         """Parity of a graph on the reference place; that of the captured one, which answers for FP32, is known."""
@@ -294,29 +304,6 @@ class Maker:
         todo = f"The engine is {why}. Copy the bundle to the device and run there: edgepress build {name}"
         unbuilt = replace(candidate, not_built=why, evidence=(*candidate.evidence, absent)).without("engine", todo)
         return stood_in(unbuilt, target)
-
-
-def stood_in(candidate: Candidate, target: Target) -> Candidate:
-    """Let a related parser judge the graph where the target's own is not here.
-
-    Raises:
-        RefusedError: it does not take the graph.
-    """
-    name = target.toolchain.stand_in
-    if not name:
-        return candidate.without("parser", "No parser judged the graph: a stand-in is not installed here.")
-    stand_in, place = replace(target, backend=name), Local()
-    if place.why_not_built(stand_in):
-        return candidate.without("parser", f"No parser judged the graph: {name} is not installed here.")
-    refuse(place.check(candidate.graph, stand_in), target.name, by=f" (by the parser of {name})")
-    accepted = Evidence(
-        about="graph",
-        claim=f"The parser of {name} accepts model.onnx, as a stand-in for {target.backend} on the device",
-        kind="emulated",
-        tool=load_backend(name).available().version,
-        machine=str(place.machine),
-    )
-    return replace(candidate, evidence=(*candidate.evidence, accepted))
 
 
 def _counting(predict: Predict, advance: Advance, label: str) -> Predict:

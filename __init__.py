@@ -18,7 +18,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from .backends.base import AxisRange
-    from .errors import EdgepressError, InputError, UnservedError, VerificationError
+    from .errors import EdgepressError, InputError, TargetsError, UnservedError, VerificationError
     from .exporter.api import export, export_all
     from .exporter.bundle.build import build_bundle
     from .exporter.bundle.manifest import Bundle, load_bundle
@@ -36,6 +36,7 @@ _HOME = {
     "InputError": ".errors",
     "Recipe": ".exporter.recipe",
     "Target": ".profiles.device.target",
+    "TargetsError": ".errors",
     "TrainingSettings": ".exporter.recipe",
     "UnservedError": ".errors",
     "VerificationError": ".errors",
@@ -56,6 +57,7 @@ __all__ = [
     "InputError",
     "Recipe",
     "Target",
+    "TargetsError",
     "TrainingSettings",
     "UnservedError",
     "VerificationError",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
 
 class EdgepressError(Exception):
     """What was given, what was expected and what to do next, in one message.
@@ -50,3 +53,36 @@ class UnservedError(EdgepressError):
     """The target cannot be served on this machine: a runtime, a device or a toolchain is missing."""
 
     exit_code = 5
+
+
+# Of several errors the worst one's code ends the process. Worst first: something is wrong; something has to be given
+# otherwise; another machine may do it; and least, since the bundle is there, a budget.
+WORST_FIRST = (VerificationError.exit_code, InputError.exit_code, UnservedError.exit_code, BudgetError.exit_code)
+
+
+def worst_code(errors: Iterable[EdgepressError]) -> int:
+    """The exit code of several errors."""
+    return min((error.exit_code for error in errors), key=WORST_FIRST.index)
+
+
+class TargetsError(EdgepressError):
+    """Of several targets some could not be exported; the others were.
+
+    Attributes:
+        errors: what ended the export, by the target's name.
+        made: the bundle, by the target's name.
+    """
+
+    def __init__(self, errors: Mapping[str, EdgepressError], made: Mapping[str, Path]) -> None:
+        """Say each reason once, with all targets that it is of.
+
+        Args:
+            errors: at least one.
+            made: where the bundles of the others are.
+        """
+        reasons: dict[str, list[str]] = {}
+        for target, error in errors.items():
+            reasons.setdefault(str(error), []).append(target)
+        told = [f"{', '.join(targets)}: {reason}" for reason, targets in reasons.items()]
+        super().__init__("\n".join([f"{len(errors)} of {len(errors) + len(made)} targets failed.", *told]))
+        self.errors, self.made, self.exit_code = dict(errors), dict(made), worst_code(errors.values())

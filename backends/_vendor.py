@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -11,6 +13,9 @@ from types import ModuleType
 
 from ..errors import InputError, RefusedError, UnservedError
 from .base import Availability, Feed, Graph, Rejection, TensorSpec
+
+# Set in the environment of child processes.
+CHILD = "EDGEPRESS_CHILD"
 
 
 def availability(module: str, distributions: Sequence[str], extra: str) -> Availability:
@@ -42,6 +47,12 @@ def import_or_explain(module: str) -> ModuleType:
     except ImportError as error:
         hint = f"Try `python -c 'import {module}'` and reinstall it."
         raise UnservedError(f"{module} is installed but does not import: {error}.", hint=hint) from error
+
+
+def last_words(text: str) -> None:
+    """Say what comes next, where this process is one that may crash on it; who started it reads the last line."""
+    if CHILD in os.environ:
+        sys.stderr.write(f"{text}\n")
 
 
 def refusal(runtime: str, graph: Graph, rejections: Sequence[Rejection]) -> RefusedError:

@@ -105,10 +105,15 @@ class Graph:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """Why a target's compiler refuses a node."""
+    """Why a target's compiler refuses a node.
+
+    Attributes:
+        operator: of the node; empty where the compiler does not say.
+    """
 
     node: str
     reason: str
+    operator: str = ""
 
     def __str__(self) -> str:
         return f"{self.node}: {self.reason}"
@@ -192,12 +197,14 @@ class Backend(abc.ABC):
         packages: distributions whose versions decide its engines and figures.
         finishes_on_device: where this machine cannot compile, `recipe_files` lets the device do it.
         deterministic: compiling the same graph twice gives the same bytes.
+        fragile: its parser or compiler has crashed on graphs; places let it judge and compile in a process of its own.
     """
 
     name: str
     modules: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     deterministic: bool = True
+    fragile: bool = False
     finishes_on_device: bool = False
 
     @abc.abstractmethod

@@ -12,7 +12,6 @@ import json
 import logging
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..profiles.device.precision import PrecisionName
+from ..profiles.device.precision import PrecisionName, load_precision
 from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
+from ..profiles.machine.held import temporary
 from ._onnxfile import external_files, read_nodes
 from ._ortformat import stable
 from ._vendor import availability, fit, import_or_explain, refusal, unwritten
@@ -106,7 +106,8 @@ class OnnxRuntime(Backend):
             if kind == "ort":
                 notes = _convert(graph.path, path, platform)
             else:
-                _session(graph.path, _options(None))  # onnxruntime's own word that it takes the graph
+                # onnxruntime's own word that it takes the graph
+                _session(graph.path, _options(None), _crashing(precision))
         except _errors() as error:
             if _UNWRITTEN in str(error):
                 raise unwritten(path.name, error) from error
@@ -128,7 +129,7 @@ class OnnxRuntime(Backend):
 
     def _inspect(self, engine: Engine, feed: Feed) -> tuple[Layer, ...]:
         fit(engine.inputs, feed)
-        with tempfile.TemporaryDirectory() as scratch:
+        with temporary() as scratch:
             options = _options(None)
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(scratch, "profile"))
@@ -203,9 +204,17 @@ def _session(path: Path, options: Any, disabled: Sequence[str] = ()) -> Any:
     return session(path, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(disabled))
 
 
+def _crashing(precision: PrecisionName) -> Sequence[str]:
+    """Optimizers that crash the process: onnxruntime 1.31's layouts for x86, on a float16 GRU behind an LSTM.
+
+    Of float16 nothing is lost with them: x86 has no such kernels, and other processors not these layouts.
+    """
+    return ("NchwcTransformer",) if load_precision(precision).storage == "float16" else ()
+
+
 def _opened(engine: Engine, options: Any) -> Any:
     try:
-        return _session(engine.path, options)
+        return _session(engine.path, options, _crashing(engine.precision))
     except _errors() as error:
         message = f"onnxruntime does not open {engine.path.name}: {_first_line(str(error))}"
         raise InputError(message, hint="Export it again with the onnxruntime that runs it.") from error

@@ -24,7 +24,7 @@ from ..profiles.machine.energy import Meter, find_meter
 from . import _cuda
 from ._inspector import layers_from_json
 from ._trtexec import build_script, sizes, workspace_mib
-from ._vendor import refusal
+from ._vendor import last_words, refusal
 from .base import Availability, Backend, Engine, Feed, Graph, Rejection
 
 PLAN = "model.plan"
@@ -41,6 +41,7 @@ class _Shared(Backend):
     """
 
     deterministic = False
+    fragile = True
     module: str
     title: str
     remedy: str
@@ -245,17 +246,19 @@ def _errors(parsed: _Parsed, graph: Graph) -> Iterator[Rejection]:
         error = parsed.parser.get_error(index)
         # Before 10 an error knows the number of its node only, and -1 where it concerns the whole file.
         name = error.node_name() if hasattr(error, "node_name") else ""
-        yield Rejection(node=name or (f"node {error.node()}" if error.node() >= 0 else file), reason=_reason(error))
+        operator = error.node_operator() if hasattr(error, "node_operator") else ""
+        node = name or (f"node {error.node()}" if error.node() >= 0 else file)
+        yield Rejection(node=node, reason=_reason(error, operator or "of this node"), operator=operator)
     if not parsed.accepted and not parsed.parser.num_errors:
         yield Rejection(node=file, reason=parsed.log.errors())
     if parsed.accepted and not parsed.network.num_outputs:
         yield Rejection(node=file, reason="it holds no graph")
 
 
-def _reason(error: Any) -> str:
+def _reason(error: Any, operator: str) -> str:
     text = error.desc()
-    operator = error.node_operator() if hasattr(error, "node_operator") else "of this node"
-    if "Plugin not found" in text:
+    # What a parser does not know it takes for a plugin.
+    if "Plugin not found" in text or "not found in plugin registry" in text:
         return f"TensorRT has no operator {operator}"
     if text.strip() == "false":  # an assertion of the parser's that says no more than that it does not hold
         return f"TensorRT's parser cannot build operator {operator}"
@@ -330,7 +333,10 @@ def _log(trt: Any) -> Any:
         self.lines = []
 
     def log(self: Any, severity: Any, message: str) -> None:
-        if severity.name not in ("INFO", "VERBOSE") or message.startswith("Parsing node: "):
+        parsing = message.startswith("Parsing node: ")
+        if parsing:
+            last_words(message)
+        if parsing or severity.name not in ("INFO", "VERBOSE"):
             self.lines.append((severity.name, message))
 
     def errors(self: Any) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import chain
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +17,10 @@ from ..backends.base import Array, Feed, Graph
 from ..backends.places import Reference
 from ..errors import InputError
 from ..profiles.machine.environment import usable_cores
+from ..profiles.machine.held import temporary
 from .feeds import Feeds, samples_in
 from .portions import LIMIT, Portions, Shape
-from .statistics import NO_DATA, Channels, Statistics, Tally, TensorStatistics, add_digests, digest
+from .statistics import NO_DATA, Channels, Statistics, Tally, TensorStatistics, add_digests, digest, narrowed
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -31,18 +31,75 @@ RUNS = 4
 Observed = Mapping[str, Channels | None]
 
 
+# Whether enough is known is asked whenever the sample count has doubled, from here on: fewer samples agree by chance.
+FIRST = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What was seen so far; it merges as `Statistics` do.
+
+    Attributes:
+        tensors: states of those that had values, all of them finite.
+        unusable: why the others have none.
+    """
+
+    samples: int
+    data: str
+    tensors: Mapping[str, TensorStatistics]
+    unusable: Mapping[str, InputError]
+
+    def merge(self, other: Collected) -> Collected:
+        """What both saw together."""
+        unusable = {**other.unusable, **self.unusable}
+        tensors = dict(self.tensors)
+        for name, state in other.tensors.items():
+            tensors[name] = tensors[name].merge(state) if name in tensors else state
+        return Collected(
+            samples=self.samples + other.samples,
+            data=add_digests(self.data, other.data),
+            tensors={name: state for name, state in tensors.items() if name not in unusable},
+            unusable=unusable,
+        )
+
+    def only(self, asked: Observed) -> Collected:
+        """What there is of these tensors, and no more of it than was asked for.
+
+        Raises:
+            InputError: one of them became NaN or Inf.
+        """
+        _require(self.unusable, asked)
+        tensors = {name: narrowed(self.tensors[name], keep) for name, keep in asked.items() if name in self.tensors}
+        return replace(self, tensors=tensors, unusable={})
+
+    def statistics(self, graph: Graph, asked: Observed, *, converged: bool = False) -> Statistics:
+        """The statistics of these tensors.
+
+        Raises:
+            InputError: one of them became NaN or Inf, or no batch held any element of it.
+        """
+        mine = self.only(asked)
+        if missing := [name for name in asked if name not in mine.tensors]:
+            raise InputError(f"Calibration never produced a value of {missing[0]!r}: the data set is empty there.")
+        return Statistics(
+            graph=graph.digest, samples=mine.samples, data=mine.data, tensors=mine.tensors, converged=converged
+        )
+
+
 @dataclass(slots=True)
 class Collector:
     """Statistics in the making.
 
     Attributes:
         first: index of the first sample, for messages of a shard that starts in the middle.
+        unusable: tensors that became NaN or Inf, which are not counted any more.
     """
 
     observed: Observed
     first: int = 0
     samples: int = 0
     data: str = NO_DATA
+    unusable: dict[str, InputError] = field(default_factory=dict)
     _tallies: dict[str, Tally] = field(default_factory=dict)
 
     @property
@@ -51,18 +108,21 @@ class Collector:
         return {name: tally.state() for name, tally in self._tallies.items()}
 
     def add(self, feed: Feed, values: dict[str, Array]) -> None:
-        """Take in one portion: the feed and the values of the tensors inside the graph, which are used up.
-
-        Raises:
-            InputError: a tensor of the model is NaN or Inf.
-        """
+        """Take in one portion: the feed and the values of the tensors inside the graph, which are used up."""
         for name, keep in self.observed.items():
             # Taken out, so that a tensor's memory is free for the next run as soon as it is counted.
             array = values.pop(name) if name in values else feed[name]
-            if array.size and not self._tallies.setdefault(name, Tally(keep)).add(array):
-                raise self._unusable(name, array)
+            if name in self.unusable or not array.size:
+                continue
+            if not self._tallies.setdefault(name, Tally(keep)).add(array):
+                self.unusable[name] = self._unusable(name, array)
+                del self._tallies[name]
         self.samples += samples_in(feed)
         self.data = add_digests(self.data, digest(feed))
+
+    def collected(self) -> Collected:
+        """What was seen so far; what is added later does not change it."""
+        return Collected(samples=self.samples, data=self.data, tensors=self.tensors, unusable=dict(self.unusable))
 
     def _unusable(self, name: str, array: Array) -> InputError:
         bad = int(np.argwhere(~np.isfinite(array))[0][0]) if array.ndim else 0
@@ -71,18 +131,11 @@ class Collector:
             hint="Look at that sample, or exclude the layer from int8 with --exclude.",
         )
 
-    def statistics(self, graph: Graph, *, converged: bool = False) -> Statistics:
-        """What was collected.
 
-        Raises:
-            InputError: no batch held any element of some tensor.
-        """
-        missing = [name for name in self.observed if name not in self._tallies]
-        if missing:
-            raise InputError(f"Calibration never produced a value of {missing[0]!r}: the data set is empty there.")
-        return Statistics(
-            graph=graph.digest, samples=self.samples, data=self.data, tensors=self.tensors, converged=converged
-        )
+def _require(unusable: Mapping[str, InputError], asked: Observed) -> None:
+    for name in asked:
+        if name in unusable:
+            raise unusable[name]
 
 
 def collect(
@@ -90,28 +143,80 @@ def collect(
     observed: Observed,
     feeds: Feeds,
     seen: Callable[[int], None] = lambda samples: None,
-    settled: Callable[[Collector], bool] = lambda collector: False,
+    settled: Callable[[Collected], bool] = lambda collected: False,
 ) -> Statistics:
-    """One pass over the feeds.
+    """One pass over the feeds for one who asks; see `Gathering.statistics`.
 
     Args:
         graph: the float graph.
         observed: the values to observe, graph inputs among them.
         feeds: checked calibration data.
-        seen: called after each portion of a batch with the number of samples so far.
-        settled: asked after each portion whether the rest need not be read.
-
-    Raises:
-        InputError: no data, or a tensor of the model became NaN or Inf (which one, and by which sample).
     """
-    with exposed(graph, observed) as outputs, Runner(outputs) as run:
-        collector = Collector(observed)
-        for feed, values in run.all(feeds()):
-            collector.add(feed, values)
-            seen(collector.samples)
-            if settled(collector):
-                return collector.statistics(graph, converged=True)
-    return collector.statistics(graph)
+    return Gathering(graph, observed, feeds).statistics(observed, seen, settled)
+
+
+class Gathering:
+    """One pass over feeds that several use, each as far as it needs; it goes on where the last one left it.
+
+    What one of them gets does not depend on the others: which values a run exposes decides how the runtime fuses, and
+    so their last bits, and is the same for all.
+    """
+
+    def __init__(self, graph: Graph, observed: Observed, feeds: Feeds) -> None:
+        """Prepare.
+
+        Args:
+            observed: what anybody may ask for.
+            feeds: checked calibration data, the same at each call.
+        """
+        self._graph, self._observed, self._feeds = graph, observed, feeds
+        self._collector = Collector(observed)
+        self._portions = 0
+        self._marks: list[Collected] = []
+        self._ended = False
+
+    def statistics(
+        self,
+        asked: Observed,
+        seen: Callable[[int], None] = lambda samples: None,
+        settled: Callable[[Collected], bool] = lambda collected: False,
+    ) -> Statistics:
+        """The statistics of these tensors.
+
+        Args:
+            asked: some of those observed.
+            seen: called after each portion of a batch with the number of samples so far.
+            settled: asked whenever the sample count has doubled whether the rest need not be read.
+
+        Raises:
+            InputError: no data, or one of these tensors became NaN or Inf (which one, and by which sample).
+        """
+        with closing(self._all(asked, seen)) as marks:
+            for mark in marks:
+                if settled(mark.only(asked)):
+                    return mark.statistics(self._graph, asked, converged=True)
+        return self._collector.collected().statistics(self._graph, asked)
+
+    def _all(self, asked: Observed, seen: Callable[[int], None]) -> Generator[Collected, None, None]:
+        """What had been collected at each doubling: what is known of former passes, and then new ones."""
+        yield from tuple(self._marks)
+        if self._ended:
+            return
+        _require(self._collector.unusable, asked)
+        with exposed(self._graph, self._observed) as outputs, Runner(outputs) as run:
+            for feed, values in run.all(self._feeds(), skip=self._portions):
+                self._collector.add(feed, values)
+                self._portions += 1
+                if due := self._collector.samples >= self._next():
+                    self._marks.append(self._collector.collected())
+                _require(self._collector.unusable, asked)
+                seen(self._collector.samples)
+                if due:
+                    yield self._marks[-1]
+        self._ended = True
+
+    def _next(self) -> int:
+        return 2 * self._marks[-1].samples if self._marks else FIRST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,8 +237,8 @@ class Exposed:
 def exposed(graph: Graph, observed: Observed) -> Iterator[Exposed]:
     """Write the file, which is gone at the end."""
     names = sorted(set(observed) - {spec.name for spec in graph.inputs})
-    with tempfile.TemporaryDirectory(prefix="edgepress-") as scratch:
-        path = Path(scratch) / "observed.onnx"
+    with temporary() as scratch:
+        path = scratch / "observed.onnx"
         shapes = _write_exposed(graph, names, path)
         # In proportion to the model, whose copies are what most of the memory goes to.
         limit = max(LIMIT, sum(file.stat().st_size for file in path.parent.iterdir()) // 4)
@@ -162,10 +267,14 @@ class Runner:
         self._ahead.shutdown(cancel_futures=True)
         self._values.close()
 
-    def all(self, feeds: Iterator[Feed]) -> Iterator[tuple[Feed, dict[str, Array]]]:
-        """Each feed, in portions, with the values of the tensors inside the graph."""
+    def all(self, feeds: Iterator[Feed], skip: int = 0) -> Iterator[tuple[Feed, dict[str, Array]]]:
+        """Each feed, in portions, with the values of the tensors inside the graph.
+
+        Args:
+            skip: portions to leave out at the beginning.
+        """
         waiting: deque[tuple[Feed, Future[dict[str, Array]]]] = deque()
-        for portion in chain.from_iterable(map(self._outputs.portions.of, feeds)):
+        for portion in islice(chain.from_iterable(map(self._outputs.portions.of, feeds)), skip, None):
             waiting.append((portion, self._ahead.submit(self._run, portion)))
             if len(waiting) >= self._runs:
                 feed, values = waiting.popleft()

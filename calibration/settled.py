@@ -6,19 +6,17 @@ from collections.abc import Callable, Mapping
 
 from ..profiles.device.grid import Grid
 from .affine import Affine, represented
-from .collect import Collector
+from .collect import Collected
 from .ranges import mse
 from .statistics import TensorStatistics
 
 Ranges = Callable[[Mapping[str, TensorStatistics]], Mapping[str, Affine]]
-# Looked at whenever the sample count has doubled, from 128 on: fewer samples can agree by chance.
-FIRST = 128
 # 5 % more quantization noise is 0.2 dB in one tensor, less than the choice of the samples makes.
 TOLERANCE = 0.05
 
 
 class Settled:
-    """Asked after each portion of the data; true once the ranges of half the samples serve all of them as well.
+    """Asked whenever the sample count has doubled; true once the ranges of half the samples serve all of them as well.
 
     As well: no tensor, quantized in the ranges that half the samples gave, has more than 5 % more expected noise on
     all samples so far than in its newest ranges.
@@ -28,15 +26,11 @@ class Settled:
         """`ranges` gives scale and zero point of every tensor from the states so far."""
         self._ranges, self._grid = ranges, grid
         self._before: Mapping[str, Affine] = {}
-        self._next = FIRST
 
-    def __call__(self, collector: Collector) -> bool:
+    def __call__(self, collected: Collected) -> bool:
         """Whether the rest of the data need not be read."""
-        if collector.samples < self._next:
-            return False
-        tensors = collector.tensors
+        tensors = collected.tensors
         before, self._before = self._before, self._ranges(tensors)
-        self._next = 2 * collector.samples
         return bool(before) and all(
             self._noise(state, before[name]) <= (1 + TOLERANCE) * self._noise(state, self._before[name])
             for name, state in tensors.items()

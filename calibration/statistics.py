@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,21 @@ class Channels:
     axis: int
     spread: bool
     squares: bool = True
+
+    def covers(self, other: Channels) -> bool:
+        """Whether what this keeps has all that the other one keeps."""
+        mine, asked = self._extent(), other._extent()
+        return self.axis == other.axis and all(m or not a for m, a in zip(mine, asked, strict=True))
+
+    def joined(self, other: Channels) -> Channels:
+        """What keeps both, where they are of one axis; else this."""
+        if self.axis != other.axis:
+            return self
+        (spread, squares), (more, most) = self._extent(), other._extent()
+        return Channels(axis=self.axis, spread=spread or more, squares=squares or most)
+
+    def _extent(self) -> tuple[bool, bool]:
+        return self.spread, self.spread and self.squares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -169,6 +184,25 @@ class Tally:
     def _nothing(self, channels: int) -> Seen:
         squares = self._keep is not None and self._keep.spread and self._keep.squares
         return Seen.nothing(channels, sums=self._keep is not None, squares=squares, spread=True)
+
+
+def narrowed(state: TensorStatistics, keep: Channels | None) -> TensorStatistics:
+    """The state without what `keep` does not ask for: what a tally of that alone would have given.
+
+    Args:
+        keep: covered by what the state was made with.
+    """
+    found = state.channels
+    if keep is None or found is None:
+        return replace(state, channels=None)
+    spread, squares = keep.spread, keep.spread and keep.squares
+    kept = replace(
+        found,
+        minimum=found.minimum if spread else NONE,
+        maximum=found.maximum if spread else NONE,
+        square=found.square if squares else NO_SQUARES,
+    )
+    return replace(state, channels=kept)
 
 
 def _by_channel(array: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:

@@ -12,7 +12,7 @@ from itertools import islice
 from ..backends.base import Feed, Graph
 from ..errors import InputError
 from ..profiles.machine.environment import usable_cores
-from .collect import Collector, Exposed, Observed, Runner, exposed
+from .collect import Collected, Collector, Exposed, Observed, Runner, exposed
 from .feeds import Feeds, samples_in
 from .statistics import Statistics
 
@@ -26,13 +26,32 @@ def collect_in_processes(
 ) -> Statistics:
     """As `collect`, over all the data, in `workers` processes; who got which batch does not change the result.
 
-    A script that calls this needs the usual `if __name__ == "__main__":` guard, since processes are spawned.
-
     Raises:
         InputError: as `collect`, or a worker died.
     """
-    total: Statistics | None = None
-    waiting: deque[Future[Statistics]] = deque()
+    return gathered_in_processes(graph, observed, observed, feeds, workers, seen).statistics(graph, observed)
+
+
+def gathered_in_processes(
+    graph: Graph,
+    observed: Observed,
+    asked: Observed,
+    feeds: Feeds,
+    workers: int,
+    seen: Callable[[int], None] = lambda samples: None,
+) -> Collected:
+    """What can be asked for by several, in `workers` processes.
+
+    A script that calls this needs the usual `if __name__ == "__main__":` guard, since processes are spawned.
+
+    Args:
+        asked: those of the observed tensors that must be finite.
+
+    Raises:
+        InputError: one of those is not, or a worker died.
+    """
+    total = Collector(observed).collected()
+    waiting: deque[Future[Collected]] = deque()
     threads = max(1, usable_cores() // workers)
     context = multiprocessing.get_context("spawn")
     with (
@@ -42,23 +61,19 @@ def collect_in_processes(
         try:
             batches, first = feeds(), 0
             while chunk := list(islice(batches, BATCHES)):
-                waiting.append(pool.submit(_collect, graph, first, chunk))
+                waiting.append(pool.submit(_collect, first, chunk))
                 first += sum(samples_in(feed) for feed in chunk)
                 if len(waiting) > 2 * workers:
-                    total = _merged(total, waiting.popleft().result())
-                    seen(total.samples)
+                    total = total.merge(waiting.popleft().result())
+                    seen(total.only(asked).samples)
             while waiting:
-                total = _merged(total, waiting.popleft().result())
-                seen(total.samples)
+                total = total.merge(waiting.popleft().result())
+                seen(total.only(asked).samples)
         except BrokenProcessPool as error:
             raise InputError("A calibration worker died.", hint="Use fewer --workers, or smaller batches.") from error
         finally:
             pool.shutdown(cancel_futures=True)
-    return total if total is not None else Collector(observed).statistics(graph)
-
-
-def _merged(total: Statistics | None, part: Statistics) -> Statistics:
-    return part if total is None else total.merge(part)
+    return total
 
 
 def _open(outputs: Exposed, observed: Observed, threads: int) -> None:
@@ -67,11 +82,11 @@ def _open(outputs: Exposed, observed: Observed, threads: int) -> None:
     _state = (Runner(outputs, threads).__enter__(), observed)
 
 
-def _collect(graph: Graph, first: int, chunk: list[Feed]) -> Statistics:
-    """In a worker: the statistics of a few batches, the first sample of which has this index."""
+def _collect(first: int, chunk: list[Feed]) -> Collected:
+    """In a worker: what is seen in a few batches, the first sample of which has this index."""
     assert _state is not None
     run, observed = _state
     collector = Collector(observed, first=first)
     for feed, values in run.all(iter(chunk)):
         collector.add(feed, values)
-    return collector.statistics(graph)
+    return collector.collected()

@@ -140,6 +140,10 @@ def export_all(
 
     Returns:
         A bundle for each target, in their order.
+
+    Raises:
+        TargetsError: some targets failed and the others were made; `error.errors` and `error.made` say which. What
+            concerns all of them, and the error of an only target, is raised as by `export`.
     """
     from .pipeline import export_bundles
     from .progress import progress

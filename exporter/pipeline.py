@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,10 +11,11 @@ from typing import Any
 from ..backends.base import AxisRange
 from ..backends.places import place_for
 from ..backends.registry import load_backend
-from ..errors import EdgepressError, InputError
+from ..errors import EdgepressError, InputError, TargetsError
 from ..profiles.device.target import Target
 from ..profiles.machine import processes
 from ..profiles.machine.environment import usable_cores
+from ..profiles.machine.held import temporary
 from .bundle import pack
 from .bundle.directory import check_destination, new_directory
 from .bundle.manifest import Bundle, load_bundle
@@ -76,7 +76,7 @@ PLAN = (
         needs=("source", "original", "recipe", "restore", "workshop"),
         adds=("source", "original", "training", "missing"),
     ),
-    Stage(title="capture", run=capture.run, needs=MODEL, adds=("captured",)),
+    Stage(title="capture", run=capture.run, needs=MODEL, adds=("captured", "missing")),
     Stage(title="candidates", run=stages.make, needs=MAKING, adds=("candidates", "missing"), watched=True),
     Stage(title="measure", run=stages.measure, needs=(*MAKING, "candidates"), adds=("timed", "missing")),
     Stage(title="choose", run=choose.choose, needs=(*MAKING, "candidates", "timed"), adds=("decision", "missing")),
@@ -97,6 +97,8 @@ def export_bundles(
 ) -> list[Bundle]:
     """Export a source to each target, in order; each bundle exists whole or not at all.
 
+    A target that fails does not end the others; what concerns all of them does, and so does an interrupt.
+
     Args:
         destination: where a target's bundle goes.
         made: told of each bundle when it is finished.
@@ -104,39 +106,58 @@ def export_bundles(
         checkpoint: directory in which training runs are kept, so that a killed one goes on.
 
     Raises:
-        InputError, VerificationError, UnservedError: as the stages say, with the target; bundles finished before stay.
+        InputError, VerificationError, UnservedError: as the stages say, of the one target or of what concerns all.
+        TargetsError: some of several targets failed; the bundles of the others are there. So they are where a target
+            met a bug, whose own error is raised at the end.
     """
     if processes.count() > 1 and len(targets) > 1:
         raise InputError(f"{processes.count()} processes train for one target at a time; {len(targets)} were given.")
+    prune.refuse(source, targets, recipe)
+    errors: dict[str, Exception] = {}
     for target in targets:
-        with _naming(target):
+        with _kept(target, errors):
             check_destination(destination(target), force=force)
             load_backend(target.backend).require(target)
-    prune.refuse(source, targets, recipe)
-    if targets:
-        source = with_example(source, recipe, targets[0])
+    bundles: dict[str, Bundle] = {}
+    able = [target for target in targets if target.name not in errors]
+    if able:
+        source = with_example(source, recipe, able[0])
     axes = axis_ranges(source, recipe)
-    with tempfile.TemporaryDirectory(prefix="edgepress-") as directory:
-        memo = Memo(directory=Path(directory), checkpoint=checkpoint)
-        bundles = []
-        for target in targets:
-            with _naming(target):
-                bundle = export_bundle(
+    with temporary() as directory:
+        memo = Memo(directory=directory, checkpoint=checkpoint)
+        for target in able:
+            with _kept(target, errors):
+                bundles[target.name] = export_bundle(
                     source, target, recipe, axes, destination(target), memo, progress, force=force, command=command
                 )
-            made(target, bundle)
-            bundles.append(bundle)
-        return bundles
+            if target.name in bundles:
+                made(target, bundles[target.name])
+    if errors:
+        raise _together(targets, errors, bundles)
+    return list(bundles.values())
 
 
 @contextmanager
-def _naming(target: Target) -> Iterator[None]:
-    """An error says whose export it ended."""
+def _kept(target: Target, errors: dict[str, Exception]) -> Iterator[None]:
+    """An error of the block is noted under the target that it is of."""
     try:
         yield
-    except EdgepressError as error:
-        error.target = target.name
-        raise
+    except Exception as error:
+        if isinstance(error, EdgepressError):
+            error.target = target.name
+        errors[target.name] = error
+
+
+def _together(targets: Sequence[Target], errors: Mapping[str, Exception], bundles: Mapping[str, Bundle]) -> Exception:
+    """What is raised at the end: a bug, which keeps its traceback, and the error itself where there was one target."""
+    expected = {
+        target.name: error for target in targets if isinstance(error := errors.get(target.name), EdgepressError)
+    }
+    if bugs := [error for error in errors.values() if not isinstance(error, EdgepressError)]:
+        return bugs[0]
+    if len(targets) == 1:
+        return expected[targets[0].name]
+    return TargetsError(expected, {name: bundle.path for name, bundle in bundles.items()})
 
 
 def axis_ranges(source: Source, recipe: Recipe) -> dict[str, AxisRange]:
@@ -182,12 +203,12 @@ def export_bundle(
     """
     with (
         new_directory(destination, force=force) as directory,
-        tempfile.TemporaryDirectory(prefix="edgepress-") as scratch,
+        temporary() as scratch,
         OpenSessions() as sessions,
     ):
         workshop = Workshop(
             directory=directory,
-            scratch=Path(scratch),
+            scratch=scratch,
             memo=memo,
             sessions=sessions,
             threads=recipe.threads or usable_cores(),

@@ -23,6 +23,7 @@ from ...profiles.timing.measure import Arm
 from ...profiles.timing.taking_turns import Opener
 from ..base import Engine, Feed, Graph, Rejection, Session
 from ..registry import load_backend
+from .apart import check_apart, compile_apart
 
 Fidelity = Literal["measured", "emulated"]
 
@@ -95,12 +96,22 @@ class Place(abc.ABC):
         return load_backend(target.backend).meter()
 
     def check(self, graph: Graph, target: Target) -> tuple[Rejection, ...]:
-        """Nodes that the target's compiler would refuse, as `Backend.check`."""
-        return load_backend(target.backend).check(graph, target)
+        """Nodes that the target's compiler would refuse, as `Backend.check`; apart, where the parser may crash.
+
+        Raises:
+            EngineFailedError: it crashed.
+        """
+        backend = load_backend(target.backend)
+        return check_apart(graph, target) if backend.fragile else backend.check(graph, target)
 
     def compile(self, graph: Graph, target: Target, directory: Path, precision: PrecisionName) -> Engine:
-        """Compile there, as `Backend.compile`."""
-        return load_backend(target.backend).compile(graph, target, directory, precision)
+        """Compile there, as `Backend.compile`; in a process of its own where the compiler may crash.
+
+        Raises:
+            EngineFailedError: it crashed.
+        """
+        backend = load_backend(target.backend)
+        return (compile_apart if backend.fragile else backend.compile)(graph, target, directory, precision)
 
     def inspect(self, engine: Engine, feed: Feed) -> tuple[Layer, ...]:
         """The layers that run there, as `Backend.inspect`."""

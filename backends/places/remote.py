@@ -19,6 +19,7 @@ from typing import Any
 from ... import errors
 from ...errors import EdgepressError, VerificationError
 from ...profiles.timing.measure import Settings
+from .._vendor import CHILD
 
 MODULE = "edgepress.backends.places.child"
 TIMEOUT = 120.0  # seconds that a process may be silent beyond what it was asked to take
@@ -53,7 +54,7 @@ class Remote:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
         self.events = {"spawned": time.monotonic_ns()}
         # The folder that the user stands in must not shadow modules of the process.
-        environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+        environment = {**os.environ, "PYTHONSAFEPATH": "1", CHILD: "1"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", MODULE, str(job)],
             stdin=subprocess.PIPE,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from pydantic import TypeAdapter
-from pydantic_core import to_jsonable_python
 
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
 from ...profiles.findings.layers import Layer
+from ...profiles.machine.held import temporary
 from ...profiles.timing.measure import Arm
 from ..base import Array, Engine, Feed, Graph, Rejection, Session
+from .apart import check_apart, compile_apart
 from .job import Job, load_arrays, save_arrays
 from .local import Local
 from .remote import TIMEOUT, Remote
@@ -37,25 +36,12 @@ class Worker(Local):
         return WorkerSession(engine, threads, self.timeout)
 
     def check(self, graph: Graph, target: Target) -> tuple[Rejection, ...]:
-        """Let the compiler judge a graph that nobody has tried.
-
-        Raises:
-            EngineFailedError: the compiler crashed on it.
-        """
-        with self._alone(graph) as remote:
-            said = remote.ask("check", graph=to_jsonable_python(graph), target=to_jsonable_python(target))
-        return TypeAdapter(tuple[Rejection, ...]).validate_python(said)
+        """Let the compiler judge a graph there, whatever backend it is of."""
+        return check_apart(graph, target, self.timeout)
 
     def compile(self, graph: Graph, target: Target, directory: Path, precision: PrecisionName) -> Engine:
-        """Compile there.
-
-        Raises:
-            EngineFailedError: the compiler crashed.
-        """
-        words = {"graph": to_jsonable_python(graph), "target": to_jsonable_python(target)}
-        with self._alone(graph) as remote:
-            said = remote.ask("compile", **words, directory=str(directory), precision=precision)
-        return TypeAdapter(Engine).validate_python(said)
+        """Compile there."""
+        return compile_apart(graph, target, directory, precision, self.timeout)
 
     def inspect(self, engine: Engine, feed: Feed) -> tuple[Layer, ...]:
         """Read the layers there.
@@ -63,28 +49,21 @@ class Worker(Local):
         Raises:
             EngineFailedError: the runtime crashed.
         """
-        with tempfile.TemporaryDirectory(prefix="edgepress-") as scratch:
-            save_arrays(Path(scratch) / "inputs.npz", feed)
-            job = Job(engine=engine).save(Path(scratch))
+        with temporary() as scratch:
+            save_arrays(scratch / "inputs.npz", feed)
+            job = Job(engine=engine).save(scratch)
             with Remote(job, engine.path.name, self.timeout) as remote:
-                said = remote.ready().ask("layers", inputs=str(Path(scratch) / "inputs.npz"))
+                said = remote.ready().ask("layers", inputs=str(scratch / "inputs.npz"))
         return TypeAdapter(tuple[Layer, ...]).validate_python(said)
-
-    @contextmanager
-    def _alone(self, graph: Graph) -> Iterator[Remote]:
-        """A process without an engine."""
-        with tempfile.TemporaryDirectory(prefix="edgepress-") as scratch:
-            job = Job(engine=None).save(Path(scratch))
-            with Remote(job, graph.path.name, self.timeout, doing="compiled") as remote:
-                yield remote.ready()
 
 
 class WorkerSession(Session):
     """An engine in another process; arrays go there and back through files."""
 
     def __init__(self, engine: Engine, threads: int | None, timeout: float) -> None:
-        self._scratch = tempfile.TemporaryDirectory(prefix="edgepress-")
-        job = Job(engine=engine, threads=threads).save(Path(self._scratch.name))
+        self._held = ExitStack()
+        self._scratch = self._held.enter_context(temporary())
+        job = Job(engine=engine, threads=threads).save(self._scratch)
         self._remote = Remote(job, engine.path.name, timeout)
         try:
             self._remote.ready()
@@ -94,14 +73,14 @@ class WorkerSession(Session):
 
     def __call__(self, feed: Feed) -> dict[str, Array]:
         """Run one feed there."""
-        inputs, outputs = (Path(self._scratch.name) / name for name in ("inputs.npz", "outputs.npz"))
+        inputs, outputs = (self._scratch / name for name in ("inputs.npz", "outputs.npz"))
         save_arrays(inputs, feed)
         self._remote.ask("run", inputs=str(inputs), outputs=str(outputs))
         return dict(load_arrays(outputs))
 
     def arm(self, feed: Feed) -> Arm:
         """Inferences of this feed, timed in the process itself."""
-        inputs = Path(self._scratch.name) / "bound.npz"
+        inputs = self._scratch / "bound.npz"
         save_arrays(inputs, feed)
         self._remote.ask("bind", inputs=str(inputs))
         return self._remote
@@ -109,4 +88,4 @@ class WorkerSession(Session):
     def close(self) -> None:
         """End the process."""
         self._remote.close()
-        self._scratch.cleanup()
+        self._held.close()

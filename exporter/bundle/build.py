@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from ...backends.base import Engine, Graph
 from ...backends.places import Place, place_for
@@ -20,6 +19,7 @@ from ...profiles.findings.choice import Choice, Contender
 from ...profiles.findings.gap import About, Gap
 from ...profiles.findings.report import Report
 from ...profiles.machine.environment import now, usable_cores
+from ...profiles.machine.held import temporary
 from ...profiles.timing.in_turn import Timed
 from ...profiles.timing.measurement import Measurement
 from ...profiles.timing.ratio import speedup
@@ -52,8 +52,8 @@ def build_bundle(path: Path) -> Bundle:
     bundle = load_bundle(path)
     check_files(bundle)
     golden = Golden.load(path / "golden")
-    with new_directory(path, force=True) as work, TemporaryDirectory(prefix="edgepress-") as scratch:
-        build = _Build.of(bundle, golden, place_for(bundle.manifest.target), Path(scratch))
+    with new_directory(path, force=True) as work, temporary() as scratch:
+        build = _Build.of(bundle, golden, place_for(bundle.manifest.target), scratch)
         engine = build.laid_out(work)
         fields = {
             "model": replace(bundle.manifest.model, graph_digest=build.winner.graph.digest),

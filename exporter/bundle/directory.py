@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -13,6 +12,7 @@ from pathlib import Path
 from ...backends.base import Engine
 from ...backends.registry import load_backend
 from ...errors import InputError
+from ...profiles.machine.held import ASIDE, clean, held
 from .manifest import MANIFEST
 
 
@@ -20,19 +20,23 @@ from .manifest import MANIFEST
 def new_directory(destination: Path, *, force: bool) -> Iterator[Path]:
     """A temporary directory beside the destination that becomes it when the block ends well, and vanishes otherwise.
 
+    What dead processes left beside it goes first, and a bundle that one had set aside comes back.
+
     Raises:
         InputError: the destination exists and `force` is not set, or its parent is not writable.
     """
+    clean(destination.parent)
     check_destination(destination, force=force)
     made = [parent for parent in destination.absolute().parents if not parent.exists()]
     destination.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
     try:
-        work.chmod(0o755)
-        yield work
-        _move_into_place(work, destination)
+        with held(destination.parent, f".{destination.name}.", aside_of=destination.name) as place:
+            work = place / "bundle"
+            work.mkdir()
+            work.chmod(0o755)
+            yield work
+            _move_into_place(work, place / ASIDE, destination)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
         for parent in made:
             with suppress(OSError):  # not empty: the bundle, or another process's, is in it
                 parent.rmdir()
@@ -56,20 +60,17 @@ def check_destination(destination: Path, *, force: bool) -> None:
         raise InputError(f"{parent} is not a writable directory.", hint="Choose another --output.")
 
 
-def _move_into_place(work: Path, destination: Path) -> None:
+def _move_into_place(work: Path, aside: Path, destination: Path) -> None:
     """Rename; an old bundle is set aside first and put back if the rename fails or is interrupted."""
     if not destination.exists():
         work.rename(destination)
         return
-    aside = Path(tempfile.mkdtemp(prefix=f".{destination.name}.old.", dir=destination.parent))
-    old = aside / "bundle"
     try:
-        destination.rename(old)
+        destination.rename(aside)
         work.rename(destination)
     finally:
-        if old.exists() and not destination.exists():
-            old.rename(destination)
-        shutil.rmtree(aside, ignore_errors=True)
+        if aside.exists() and not destination.exists():
+            aside.rename(destination)
 
 
 def engine_laid_in(directory: Path, engine: Engine) -> Engine:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from ..quantization.quantizer import Quantizer
 from ..quantization.rewrites.to_float16 import to_float16
 from ..recipe import Recipe
 from ..sources import Source
+from ..workshop import Memo
 from .candidate import Candidate
 from .samples import JudgingSamples
 
@@ -89,7 +90,7 @@ class Lowering:
     Attributes:
         precision: one of integers.
         samples: what lifts and layers in float are judged on.
-        scratch: a directory; the graph is written into one of its own in it.
+        memo: what the targets of one run share; the graph is written into a directory of its own in its directory.
         threads: intra-op threads of the reference place.
         score: asks for the metric of layers in float; None where nothing asks for it.
         before: the metric of the model as given.
@@ -101,13 +102,32 @@ class Lowering:
     recipe: Recipe
     captured: Captured
     samples: JudgingSamples
-    scratch: Path
+    memo: Memo
     threads: int
     score: Score | None
     before: Callable[[], float]
     advance: Advance
 
     def candidate(self) -> Candidate:
+        """The int8 candidate, made once for all targets where the same decides it.
+
+        Raises:
+            NothingToQuantizeError: the model has no layer that int8 kernels exist for.
+            VerificationError: int8 does not reach the least agreement on the samples.
+        """
+        # The user's metric may be that of an engine, which is the target's own.
+        engine = None if self.score is None else self.target
+        return self.memo.once("quantized", (*self._key, engine and engine.name), self._made)
+
+    @property
+    def _key(self) -> tuple[Hashable, ...]:
+        """What decides lifts and layers in float, where no engine is asked."""
+        recipe = self.recipe
+        data = (recipe.calibration, recipe.statistics, recipe.workers, recipe.all_samples)
+        asked = (recipe.exclude, recipe.ranges, recipe.lifts, recipe.minimum_sqnr_db)
+        return self.source.digest, self.captured.graph.digest, self.precision, self._scheme, data, asked
+
+    def _made(self) -> Candidate:
         """The int8 candidate.
 
         Raises:
@@ -121,15 +141,23 @@ class Lowering:
                 f"Nothing in {self.source.name!r} can be int8: {_why_nothing(quantizer.placement)}.",
                 hint="Export with --precision fp32, or look at --exclude.",
             )
-        statistics = gather(self.source, reference, quantizer, recipe, counted(self.advance))
+        statistics = gather(self.source, reference, quantizer, recipe, counted(self.advance), self.memo)
         self.advance(None, "lifts")
         samples = self.samples
         # Lifts and ranges are judged on data that they were not fitted to, where there are enough; all of them ship.
-        others = beyond(self.source, reference, quantizer, recipe, samples.count)
+        others = beyond(self.source, reference, quantizer, recipe, samples.count, self.memo)
         judged = statistics if others is None else others
-        gains = worthwhile(
-            reference, self.target, recipe, judged, samples.feeds, samples.expected, samples.kind, self.scratch
+        given = (
+            reference,
+            self.target,
+            recipe,
+            judged,
+            samples.feeds,
+            samples.expected,
+            samples.kind,
+            self.memo.directory,
         )
+        gains = self.memo.once("gains", self._key, lambda: worthwhile(*given))
         candidate, fitted_db = self._relaxed(statistics, gains)
         # Where there were no others, the gains themselves were found on what they were fitted to.
         for about, why in doubts(statistics.samples, None if others is None else fitted_db, gains.sqnr_db).items():
@@ -151,7 +179,7 @@ class Lowering:
             lifts=gains.lifts,
             feeds=self.samples.feeds,
             expected=self.samples.expected,
-            scratch=self.scratch,
+            scratch=self.memo.directory,
             threads=self.threads,
             score=self.score,
             before=self.before,
@@ -162,7 +190,7 @@ class Lowering:
         least = self.recipe.least_sqnr_db(self.precision)
         reached = gains.sqnr_db if sensitivity is None else sensitivity.reached_db
         _judge(reached, gains.samples, least, self.precision)
-        directory = Path(tempfile.mkdtemp(prefix=f"{self.precision}-", dir=self.scratch))
+        directory = Path(tempfile.mkdtemp(prefix=f"{self.precision}-", dir=self.memo.directory))
         graph, kept = mixed.write(left, directory / "model.onnx")
         on_samples = mixed.parity(graph)
         candidate = Candidate(

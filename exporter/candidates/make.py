@@ -267,7 +267,7 @@ class Maker:
             recipe=self.recipe,
             captured=self.captured,
             samples=self._samples(),
-            scratch=self.workshop.scratch,
+            memo=self.workshop.memo,
             threads=self.workshop.threads,
             score=partial(self._score, precision) if asked else None,
             before=self.baseline,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from ...backends.base import Engine, Feed
 from ...backends.places import Place
 from ...profiles.findings.gap import Gap
+from ...profiles.machine.held import temporary
 from ...profiles.timing.in_turn import Timed, time_in_turn
 from ...profiles.timing.measure import Call
 from ...profiles.timing.taking_turns import Opener
@@ -34,10 +33,10 @@ def measure_in_turn(
     Raises:
         EngineFailedError: an engine does not open, or crashed.
     """
-    with tempfile.TemporaryDirectory(prefix="edgepress-") as name:
+    with temporary() as directory:
         openers: dict[str, Opener] = {}
         for arm, engine in engines.items():
-            scratch = Path(name) / arm
+            scratch = directory / arm
             scratch.mkdir()
             openers[arm] = place.opener(engine, feed, threads, scratch)
         return time_in_turn(openers, tick, beside)

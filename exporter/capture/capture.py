@@ -21,6 +21,7 @@ from ..graphs.synthesis import synthesize
 from ..sources import Predict, Source, torch_predict
 from ..sources.traceback import user_traceback
 from .clean_metadata import clean_metadata
+from .fixed_size import fixed_size
 from .mean_to_pool import mean_to_pool
 from .onnx_to_opset import LOWEST_OPSET, converted
 from .torch_to_onnx import exported
@@ -121,7 +122,7 @@ def _name_axes(model: ir.Model, source: Source) -> None:
         for axis, wanted in source.dynamic.get(str(value.name), {}).items():
             size = _named_size(value, axis, wanted)
             if isinstance(size, int):
-                raise _fixed(wanted, str(value.name), axis, size)
+                raise fixed_size(wanted, str(value.name), axis, size)
             if names.setdefault(size, wanted) != wanted:
                 raise InputError(
                     f"The axes {names[size]!r} and {wanted!r} of {source.name} always have the same size.",
@@ -176,13 +177,6 @@ def _label(first: int, second: int, usual: Mapping[str, int], other: Mapping[str
     if first == second:
         return first
     return next((name for name in usual if (usual[name], other[name]) == (first, second)), fallback)
-
-
-def _fixed(name: str, tensor: str, axis: int, size: int) -> InputError:
-    return InputError(
-        f"Axis {name!r} (axis {axis} of {tensor!r}) cannot stay free: the model fixes it to {size}.",
-        hint=f"Write forward without that number (use {tensor}.shape[{axis}]), or do not declare the axis free.",
-    )
 
 
 def _rename_sizes(model: ir.Model, names: Mapping[str, str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
@@ -14,6 +13,7 @@ from ...backends.places.remote import EngineFailedError
 from ...calibration.feeds import checked, feeds_from_object, feeds_from_path
 from ...calibration.storage import load_statistics
 from ...profiles.device.target import Target
+from ...profiles.machine.held import temporary
 from ..graphs.files import free_axes, read_graph
 from ..graphs.names import with_names_of_its_own
 from ..graphs.synthesis import Look, default_sizes, synthesize_from_specs
@@ -115,8 +115,8 @@ def _tried(
     def feed(of: Mapping[str, int]) -> dict[str, Array]:
         return synthesize_from_specs(graph.inputs, 0, of, looks)
 
-    with tempfile.TemporaryDirectory(prefix="edgepress-") as directory:
-        values = Reference().values(with_names_of_its_own(graph.path, Path(directory)))
+    with temporary() as directory:
+        values = Reference().values(with_names_of_its_own(graph.path, directory))
 
         def runs(of: Mapping[str, int]) -> bool:
             try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import InputError
 from ..graphs.files import read_model, says_nothing
+from ..graphs.names import first_ir_version, free_name
 from ..sources.quiet import quiet
 
 if TYPE_CHECKING:
@@ -27,17 +28,19 @@ def converted(path: Path, opset: int) -> ir.Model:
     Raises:
         InputError: the converter cannot bring it there.
     """
+    from onnx import helper
     from onnx_ir.passes import common
 
     model = read_model(path)
     common.RemoveInitializersFromInputsPass()(model)
-    model.ir_version = max(model.ir_version, _LOWEST_IR)
     given = model.opset_imports.get("", 0)
     wanted = min(max(given, LOWEST_OPSET), opset)
     _free_what_is_unknown(model)
     if wanted != given:
         _convert(model, path, given, wanted)
     model = optimized(model)
+    newest = first_ir_version([helper.make_opsetid("", wanted)])
+    model.ir_version = max(min(model.ir_version, newest), _LOWEST_IR)
     if wanted < _ALLOWZERO_OPSET:
         _without_allowzero(model)
     return model
@@ -59,8 +62,22 @@ def optimized(model: ir.Model) -> ir.Model:
         lift(model)
         model = rewriter.rewrite(model, pattern_rewrite_rules=fuse)
         model = optimizer.optimize(model)
+        _register_lost(model)
         lift(model)
     return model
+
+
+def _register_lost(model: ir.Model) -> None:
+    """Constants that nodes read and no graph holds are its initializers again.
+
+    onnxscript's rules name the sizes of a Reshape after its input; where one pass makes two of one input, the sizes of
+    the second take the place of the first's in the graph.
+    """
+    for graph in model.graphs():
+        for value in dict.fromkeys(value for node in graph for value in node.inputs if value is not None):
+            if value.const_value is not None and value.producer() is None and value.graph is None:
+                value.name = free_name(str(value.name), graph.initializers)
+                graph.initializers[value.name] = value
 
 
 def _convert(model: ir.Model, path: Path, given: int, wanted: int) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ...backends.base import AxisRange, Feed, Graph, Rejection
 from ...backends.places import Local, Reference, Worker
@@ -19,6 +20,7 @@ from ..workshop import Workshop
 from .capture import capture, prove_capture
 from .captured import Captured
 from .golden import Golden
+from .oddities import oddities
 from .state import NoGraphError
 from .torch_to_onnx import may_trace
 
@@ -48,11 +50,11 @@ Axes = Mapping[str, AxisRange]
 
 def run(
     *, source: Source, target: Target, recipe: Recipe, axes: Axes, workshop: Workshop, advance: Advance
-) -> dict[str, Captured]:
+) -> dict[str, Any]:
     """Capture at the target's opset, once for all targets that share it.
 
     Returns:
-        `captured`.
+        `captured` and `missing`.
 
     Raises:
         InputError: the model cannot be exported, or is quantized already.
@@ -60,7 +62,7 @@ def run(
     """
     key = target.opset, source.digest
     made = workshop.memo.once("captured", key, lambda: _captured(source, target, recipe.seed, axes, workshop, advance))
-    return {"captured": made}
+    return {"captured": made, "missing": oddities(source, made.golden)}
 
 
 def _captured(source: Source, target: Target, seed: int, axes: Axes, workshop: Workshop, advance: Advance) -> Captured:
@@ -141,7 +143,7 @@ def single_sizes(source: Source, axes: Axes) -> dict[str, int]:
     return {name: reach.smallest if name in firsts else reach.usual for name, reach in axes.items()}
 
 
-def refuse(rejections: tuple[Rejection, ...], target: str, by: str = "") -> None:
+def refuse(rejections: Sequence[Rejection], target: str, by: str = "") -> None:
     """Raise when the target's compiler refuses nodes.
 
     Args:

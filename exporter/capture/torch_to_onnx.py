@@ -21,6 +21,7 @@ from ..sources.quiet import quiet
 from ..sources.torch_module import by_keyword, output_tensors
 from ..sources.traceback import is_user_file, user_traceback
 from ..sources.undisturbed import undisturbed
+from .fixed_size import fixed_by_torch
 from .legacy_symbolics import legacy_corrected
 from .onnx_to_opset import optimized
 from .state import NoGraphError, refuse_state
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 DYNAMO_OPSET = 18
 # The last one that the legacy exporter writes.
 TRACING_OPSET = 20
-_BRANCH = "Compute both and choose with torch.where, or decide outside of forward; only shapes may be branched on."
+_BRANCH = (
+    "Compute both and choose with torch.where, or decide outside of forward; only shapes may be branched on, and sizes "
+    "come of shapes in whole numbers (x.shape[1] // 2, without tensors in between)."
+)
 _REPLACE = "Replace it in forward by operators that ONNX has, or move it out of the model."
 
 
@@ -224,13 +228,12 @@ def _refusal(source: Source, error: BaseException) -> InputError:
     where = _line(chain, text)
     if "Could not guard on data-dependent" in text or "Could not extract specialized integer" in text:
         return NoGraphError(
-            f"{source.name} cannot be exported: its forward branches on a value of a tensor.{where}", hint=_BRANCH
+            f"{source.name} cannot be exported: its forward branches on a value of a tensor, or makes a size of one."
+            f"{where}",
+            hint=_BRANCH,
         )
-    if fixed := re.search(r"inferred a static shape of (\d+) for dimension (\S+?)\.?$", text, re.MULTILINE):
-        return InputError(
-            f"{source.name} cannot be exported with its free axes: the model fixes {fixed[2]} to {fixed[1]}.",
-            hint="Write forward without that number (use x.shape[0]), or do not declare the axis free.",
-        )
+    if (fixed := fixed_by_torch(source, text)) is not None:
+        return fixed
     if operator := re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)'|operator '([\w:]+)'", text):
         name = (operator[1] or operator[2]).replace("::", ".")
         where = where or _line_of_operator(source, name)

@@ -58,7 +58,7 @@ def cli() -> None:
     """Turn a trained PyTorch model into a bundle that an edge device runs, and that proves it.
 
     Exit codes: 0 done, 1 a fault in the input, 2 usage, 3 a budget was not met, 4 verification failed, 5 the target
-    cannot be served on this machine.
+    cannot be served on this machine. Of several targets the worst: 4, else 1, 5, 3.
     """
 
 
@@ -76,6 +76,11 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         _fail("Interrupted; nothing half-written is left behind.", None)
         sys.exit(INTERRUPTED)
+    except MemoryError as error:
+        _fail(
+            f"This machine has not enough memory: {error or 'an allocation failed'}.", "Give smaller inputs or batches."
+        )
+        sys.exit(1)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

@@ -20,6 +20,6 @@ def command(bundle: Path, quiet: bool, as_json: bool) -> None:
 
     built = build_bundle(bundle)
     if as_json:
-        print_json([built])
+        print_json([built], {})
     elif not quiet:
         print_summary([built])

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from .options import json_option
 
 
 @click.command()
+@click.argument("directories", metavar="[DIRECTORY]...", nargs=-1, type=click.Path(file_okay=False, path_type=Path))
+@click.option("--clean", "cleaning", is_flag=True, help="Remove what killed processes left, and say how much it was.")
 @json_option
-def command(as_json: bool) -> None:
-    """Say, for each backend, whether this machine can compile and run with it, and what to do where it cannot."""
+def command(directories: tuple[Path, ...], cleaning: bool, as_json: bool) -> None:
+    """Say, for each backend, whether this machine can compile and run with it, and what to do where it cannot.
+
+    It also says what processes that were killed left in the temporary directory and in each DIRECTORY of bundles, by
+    default dist; what a living process uses, or another user, is not among it.
+    """
     import json
+    import tempfile
 
     from pydantic_core import to_jsonable_python
 
     from ...backends.registry import backend_names, load_backend, tool_versions
+    from ...profiles.machine import held
     from ...profiles.machine.environment import this_machine
 
+    places = (Path(tempfile.gettempdir()), *(directories or (Path("dist"),)))
+    left = [one for place in places for one in (held.clean if cleaning else held.leftovers)(place)]
     found = {name: load_backend(name).available() for name in backend_names()}
     if as_json:
-        data = {"machine": this_machine(), "tools": tool_versions(), "backends": found}
+        amount = {"removed": cleaning, "directories": len(left), "bytes": sum(one.bytes for one in left)}
+        data = {"machine": this_machine(), "tools": tool_versions(), "backends": found, "leftovers": amount}
         click.echo(json.dumps(to_jsonable_python(data), indent=2))
         return
     click.echo(f"{this_machine()}; {this_machine().system}")
@@ -30,3 +43,13 @@ def command(as_json: bool) -> None:
         click.echo(f"{here.version or 'not installed':28} {' and '.join(able) or 'neither compile nor run'}")
         if here.reason:
             click.echo(f"{'':14}{here.reason}{'. ' + here.remedy if here.remedy else ''}")
+    if left or cleaning:
+        click.echo(_said(len(left), sum(one.bytes for one in left), cleaning=cleaning))
+
+
+def _said(count: int, size: int, *, cleaning: bool) -> str:
+    """How much killed processes left, one sentence."""
+    what = f"{count} director{'y' if count == 1 else 'ies'}, {size} bytes"
+    if cleaning:
+        return f"Removed what killed processes had left: {what}."
+    return f"Processes that were killed left {what}; `edgepress doctor --clean` removes them, and so does the next run."

@@ -124,7 +124,7 @@ def command(
     from ..api import resolve
     from ..progress import progress
     from .host import load, require_host
-    from .summary import command_line, print_json, print_summary
+    from .summary import command_line, summarized
 
     if depends and not if_changed:
         raise InputError("--depends goes with --if-changed.", hint="Add --if-changed, or leave out --depends.")
@@ -142,22 +142,18 @@ def command(
                 loaded = load(source, trust=trust_source)
                 from ..pipeline import export_bundles
             work = _Work(loaded, recipe, output, gate, depends if if_changed else None)
-            export_bundles(
-                loaded,
-                work.changed(resolved),
-                recipe,
-                work.destination,
-                shown,
-                force=force or if_changed,
-                command=command_line(),
-                checkpoint=checkpoint,
-                made=work.made,
-            )
-        bundles = [gate.made[target.name] for target in resolved]
-        if as_json:
-            print_json(bundles)
-        elif not quiet:
-            print_summary(bundles)
+            with summarized([target.name for target in resolved], gate.made, as_json=as_json, quiet=quiet):
+                export_bundles(
+                    loaded,
+                    work.changed(resolved),
+                    recipe,
+                    work.destination,
+                    shown,
+                    force=force or if_changed,
+                    command=command_line(),
+                    checkpoint=checkpoint,
+                    made=work.made,
+                )
 
 
 class _Work:

@@ -6,13 +6,15 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ...errors import EdgepressError, TargetsError
 from ...profiles.findings.report import Report, rows
 from ..bundle.manifest import Bundle
 from ..bundle.seal import load_report
@@ -21,6 +23,32 @@ from ..bundle.seal import load_report
 def command_line() -> str:
     """How to do it again: the command as typed, with the names of files but not where they lie."""
     return shlex.join(["edgepress", *(_relative(word) for word in sys.argv[1:])])
+
+
+@contextmanager
+def summarized(targets: Sequence[str], made: Mapping[str, Bundle], *, as_json: bool, quiet: bool) -> Iterator[None]:
+    """Say at the end of the block what became of each target, however it ends.
+
+    Args:
+        targets: their names, in order.
+        made: bundles by target, filled by the block.
+    """
+    errors: Mapping[str, EdgepressError] = {}
+    done = False
+    try:
+        yield
+        done = True
+    except TargetsError as error:
+        errors, done = error.errors, True
+        raise
+    finally:
+        bundles = [made[name] for name in targets if name in made]
+        if as_json and done:
+            print_json(bundles, errors)
+        elif not quiet and not as_json:
+            print_summary(bundles)
+            if len(targets) > 1:
+                _print_targets(targets, made, errors)
 
 
 def print_summary(bundles: Sequence[Bundle]) -> None:
@@ -37,10 +65,26 @@ def print_summary(bundles: Sequence[Bundle]) -> None:
         console.print()
 
 
-def print_json(bundles: Sequence[Bundle]) -> None:
-    """Paths and manifests of the bundles as one JSON document on standard output."""
+def _print_targets(targets: Sequence[str], made: Mapping[str, Bundle], errors: Mapping[str, EdgepressError]) -> None:
+    """A line a target: its bundle, or why there is none."""
+    console = Console(soft_wrap=True)
+    for name in targets:
+        if name in made:
+            console.print(f"{escape(name)}: [bold green]made[/], {escape(str(made[name].path))}")
+        elif name in errors:
+            console.print(f"{escape(name)}: [bold red]failed[/], {escape(errors[name].message.splitlines()[0])}")
+        else:
+            console.print(f"{escape(name)}: [yellow]not tried[/], or not to the end")
+
+
+def print_json(bundles: Sequence[Bundle], errors: Mapping[str, EdgepressError]) -> None:
+    """Paths and manifests of the bundles, and what ended the others, as one JSON document on standard output."""
     data = [{"path": str(bundle.path), "manifest": to_jsonable_python(bundle.manifest)} for bundle in bundles]
-    print(json.dumps({"bundles": data}, indent=2, sort_keys=True))
+    failed = [
+        {"target": name, "message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+        for name, error in errors.items()
+    ]
+    print(json.dumps({"bundles": data, "failed": failed}, indent=2, sort_keys=True))
 
 
 def _table(report: Report) -> Table:

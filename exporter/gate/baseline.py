@@ -46,7 +46,9 @@ class Baselines:
             InputError: there is none, there are several, or it is broken.
         """
         manifests = [self.path / MANIFEST, *sorted(self.path.glob(f"*/{MANIFEST}"))]
-        there = [file.parent for file in manifests if file.is_file()]
+        # What is hidden is being made, or was left by a process that was killed.
+        hidden = [file for file in manifests[1:] if file.parent.name.startswith(".")]
+        there = [file.parent for file in manifests if file.is_file() and file not in hidden]
         bundles = [_intact(path) for path in there]
         fitting = [bundle for bundle in bundles if bundle.manifest.target.name == target]
         if len(fitting) > 1:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ...errors import BudgetError, EdgepressError
+from ...errors import BudgetError, EdgepressError, TargetsError
 from ...profiles.budget.budget import REGRESSION
 from ...profiles.budget.limits import Allowance, Limit
 from ...profiles.budget.verdict import Verdict, verdict
@@ -61,6 +61,8 @@ class Gate:
             yield self
         except EdgepressError as error:
             self._conclude(error)
+            for outcome, one in self._failures():
+                self.warn(f"{outcome.path}: {one.what}: {one.said}.")
             raise
         trouble = self._conclude(None)
         self._require()
@@ -75,7 +77,8 @@ class Gate:
     def _conclude(self, error: EdgepressError | None) -> EdgepressError | None:
         """Judge and write; what a tracking server did not take comes after a budget that was missed."""
         left = [name for name in self.targets if name not in self.made]
-        failed = (error.target if error is not None and error.target in left else None) or next(iter(left), None)
+        errors = _by_target(error, left)
+        failed = next(iter(errors), None)
         # A file that was checked has its outcome already.
         judged = {outcome.name for outcome in self.outcomes}
         for name in self.targets:
@@ -83,8 +86,8 @@ class Gate:
                 continue
             if name in self.made:
                 self.judge(name, self.limits)
-            elif name == failed and error is not None:
-                self.outcomes.append(Outcome(name=name, failure=error))
+            elif name in errors:
+                self.outcomes.append(Outcome(name=name, failure=errors[name]))
             else:
                 self.outcomes.append(Outcome(name=name, skipped=f"the run ended at {failed}"))
         self.outlets.write(self.outcomes, self._problem(error), self.failing)
@@ -137,3 +140,12 @@ class Gate:
                 "\n".join([self.failed, *failed]),
                 hint="`edgepress tune` with the same budget searches for a recipe that meets it.",
             )
+
+
+def _by_target(error: EdgepressError | None, left: Sequence[str]) -> Mapping[str, EdgepressError]:
+    """What ended which export; an error that is of no target in particular is told of the first."""
+    if error is None or not left:
+        return {}
+    if isinstance(error, TargetsError):
+        return {name: one for name, one in error.errors.items() if name in left}
+    return {error.target if error.target is not None and error.target in left else left[0]: error}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from ...backends.base import Feed
 from ...backends.places.remote import TIMEOUT, EngineFailedError
@@ -15,6 +14,7 @@ from ...profiles.findings.parity import worst
 from ...profiles.findings.profile import Profile, Setup
 from ...profiles.machine.conditions import Conditions, disturbances, read_conditions
 from ...profiles.machine.environment import now
+from ...profiles.machine.held import temporary
 from ...profiles.timing.measure import Settings, is_steady
 from ...profiles.timing.measurement import Latency, Measurement
 from ...profiles.timing.taking_turns import Limits, take_turns
@@ -63,8 +63,8 @@ def compare(a: Subject, b: Subject, setup: Setup, rules: Rules, command: str, ti
     forced = _allowed(incomparable(a.measured, b.measured, setup, setup), rules)
     begun, before = time.monotonic(), read_conditions()
     run = _Run([])
-    with TemporaryDirectory(prefix="edgepress-") as scratch:
-        starts = [_starter(subject, name, setup, Path(scratch), rules) for name, subject in (("A", a), ("B", b))]
+    with temporary() as scratch:
+        starts = [_starter(subject, name, setup, scratch, rules) for name, subject in (("A", a), ("B", b))]
         try:
             for one in take_turns(starts, Limits(seconds=rules.seconds, precision=rules.precision), tick):
                 run.pairs.append(Turns(a=one.turns[0], b=one.turns[1]))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from ...backends.base import AxisRange
@@ -17,6 +15,7 @@ from ...profiles.findings.profile import Profile, Setup
 from ...profiles.machine.conditions import disturbances
 from ...profiles.machine.energy import Meter
 from ...profiles.machine.environment import now
+from ...profiles.machine.held import temporary
 from ...profiles.timing.measure import MODES
 from .scenarios import (
     SCENARIOS,
@@ -68,8 +67,8 @@ def profile(subject: Subject, setup: Setup, plan: ProfilePlan, command: str, ste
     _check(subject, plan)
     found: dict[str, Any] = {}
     missing = {name: "it was not asked for" for name in SCENARIOS if name not in plan.scenarios}
-    with TemporaryDirectory(prefix="edgepress-") as scratch:
-        start = starter(subject.job(setup).save(Path(scratch), subject.feed), subject.name, plan.timeout)
+    with temporary() as scratch:
+        start = starter(subject.job(setup).save(scratch, subject.feed), subject.name, plan.timeout)
         try:
             for part in _parts(start, subject, setup, plan, missing, step):
                 found |= part

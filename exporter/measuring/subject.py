@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from ...backends.base import AxisRange, Engine, Feed, TensorSpec
 from ...backends.places import engine_place, place_for
@@ -18,6 +17,7 @@ from ...profiles.device.target import Target, load_target
 from ...profiles.findings.profile import Measured, Setup, SizeSplit
 from ...profiles.findings.report import Report
 from ...profiles.machine.environment import last_cores, this_machine, usable_cores
+from ...profiles.machine.held import temporary
 from ..bundle.manifest import check_files, load_bundle, sha256
 from ..bundle.seal import load_report
 from ..bundle.sizes import size_split
@@ -84,8 +84,8 @@ def open_subject(path: Path, target: str | None = None) -> Iterator[Subject]:
         UnservedError: the engine is not built, or does not run on this machine.
     """
     if path.suffix.lower() == ".onnx" and not path.is_dir():
-        with TemporaryDirectory(prefix="edgepress-") as scratch:
-            yield _of_onnx(path, load_target(target or ONNX_TARGET), Path(scratch))
+        with temporary() as scratch:
+            yield _of_onnx(path, load_target(target or ONNX_TARGET), scratch)
         return
     if target is not None:
         raise InputError(f"{path} is a bundle, which has a target.", hint="Leave out --target; it is for .onnx files.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from ...backends.places import Place
 from ...calibration.collect import collect
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Target
+from ...profiles.machine.held import temporary
 from ...profiles.timing.measure import Settings, measure
 from ..capture.capture import capture
 from ..graphs.files import read_graph
@@ -77,12 +77,12 @@ class Bench:
         first = {signature: name for name, signature in reversed(signatures.items())}
         candidates = {name: {name: tuple(order[name][: gone[name]])} for name in first.values()}
         saved: dict[str, float] = {}
-        with tempfile.TemporaryDirectory(prefix="edgepress-") as scratch:
+        with temporary() as scratch:
             most = ARMS - len(WHOLES)
             for start in range(0, len(candidates), most):
                 some = dict(list(candidates.items())[start : start + most])
                 tick(start / len(candidates), f"{len(some)} narrower engines")
-                saved.update(self._saved(groups, some, Path(scratch) / str(start)))
+                saved.update(self._saved(groups, some, scratch / str(start)))
         by_unit = {name: milliseconds / gone[name] for name, milliseconds in saved.items()}
         return {name: by_unit[first[signature]] for name, signature in signatures.items()}
 

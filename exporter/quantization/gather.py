@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 
 from ...backends.base import AxisRange, Feed, Graph
-from ...calibration.collect import collect
+from ...calibration.collect import Collected, Gathering, Observed
 from ...calibration.feeds import Feeds, checked, feeds_from_object, feeds_from_path, samples_in
 from ...calibration.settled import Settled
-from ...calibration.statistics import Statistics
+from ...calibration.statistics import Channels, Statistics
 from ...calibration.storage import load_statistics
-from ...calibration.workers import collect_in_processes
+from ...calibration.workers import gathered_in_processes
 from ...errors import InputError
-from ...profiles.device.target import Target
+from ...profiles.device.target import Target, schemes
+from ...profiles.machine.held import temporary
 from ..capture.capture import capture
 from ..recipe import Recipe
 from ..sources import Source
+from ..workshop import Memo
 from .quantizer import Quantizer
 
 # Ranges that are judged on other data than they were fitted to come of so many samples: with fewer there is nothing to
@@ -35,32 +36,39 @@ def calibrate(
     """
     if target.scheme is None:
         raise InputError(f"Target {target.name} has no int8, so there is nothing to calibrate.")
-    with tempfile.TemporaryDirectory(prefix="edgepress-") as scratch:
-        graph = capture(source, target.opset, Path(scratch) / "model.onnx", axes)
+    with temporary() as scratch:
+        graph = capture(source, target.opset, scratch / "model.onnx", axes)
         quantizer = Quantizer.of(graph, target.scheme, recipe.exclude, recipe.ranges)
-        return gather(source, graph, quantizer, recipe, seen)
+        return gather(source, graph, quantizer, recipe, seen, Memo(directory=scratch))
 
 
 def gather(
-    source: Source, graph: Graph, quantizer: Quantizer, recipe: Recipe, seen: Callable[[int], None]
+    source: Source, graph: Graph, quantizer: Quantizer, recipe: Recipe, seen: Callable[[int], None], memo: Memo
 ) -> Statistics:
-    """The statistics that the recipe names, or else those of its data.
+    """The statistics that the recipe names, or else those of its data, which are read once for all schemes.
 
     Raises:
         InputError: statistics of another model or target, or faults of the data.
     """
-    observed = quantizer.placement.observed()
+    asked = quantizer.placement.observed()
     if recipe.statistics is not None:
-        return _fitting(load_statistics(Path(recipe.statistics)), recipe.statistics, graph, set(observed))
-    feeds = calibration_feeds(source, recipe.calibration, graph)
+        return _fitting(load_statistics(Path(recipe.statistics)), recipe.statistics, graph, set(asked))
+    feeds, observed = calibration_feeds(source, recipe.calibration, graph), observed_together(graph, asked, memo)
+    key = _key(source, graph, recipe, observed)
     if recipe.workers > 1:
-        return collect_in_processes(graph, observed, feeds, recipe.workers, seen)
-    if recipe.all_samples:
-        return collect(graph, observed, feeds, seen)
-    return collect(graph, observed, feeds, seen, Settled(quantizer.ranges, quantizer.scheme.activation))
+
+        def gathered() -> Collected:
+            return gathered_in_processes(graph, observed, asked, feeds, recipe.workers, seen)
+
+        return memo.once("gathered", key, gathered).statistics(graph, asked)
+    settled = _never if recipe.all_samples else Settled(quantizer.ranges, quantizer.scheme.activation)
+    gathering = memo.once("gathering", key, lambda: Gathering(graph, observed, feeds))
+    return gathering.statistics(asked, seen, settled)
 
 
-def beyond(source: Source, graph: Graph, quantizer: Quantizer, recipe: Recipe, first: int) -> Statistics | None:
+def beyond(
+    source: Source, graph: Graph, quantizer: Quantizer, recipe: Recipe, first: int, memo: Memo
+) -> Statistics | None:
     """Statistics of the calibration data behind the first batches, which have so many samples and are judged on.
 
     Returns:
@@ -83,10 +91,49 @@ def beyond(source: Source, graph: Graph, quantizer: Quantizer, recipe: Recipe, f
             else:
                 return
 
-    if next(rest(), None) is None:
-        return None
-    statistics = collect(graph, quantizer.placement.observed(), rest)
-    return statistics if statistics.samples >= FEWEST_BEYOND else None
+    asked = quantizer.placement.observed()
+    observed = observed_together(graph, asked, memo)
+    key = (*_key(source, graph, recipe, observed), first)
+    gathering = memo.once(
+        "beyond", key, lambda: None if next(rest(), None) is None else Gathering(graph, observed, rest)
+    )
+    statistics = None if gathering is None else gathering.statistics(asked)
+    return statistics if statistics is not None and statistics.samples >= FEWEST_BEYOND else None
+
+
+def observed_together(graph: Graph, asked: Observed, memo: Memo) -> Observed:
+    """What a pass observes: what all built-in schemes ask for, so that any of them can use it.
+
+    It is the same whichever targets share a run, as the values that a pass exposes decide their last bits. What that
+    does not cover is observed for itself.
+    """
+    everything = memo.once("observed", graph.digest, lambda: _asked_by_any(graph))
+    covered = all(
+        name in everything and (keep is None or ((kept := everything[name]) is not None and kept.covers(keep)))
+        for name, keep in asked.items()
+    )
+    return everything if covered else asked
+
+
+def _asked_by_any(graph: Graph) -> Observed:
+    found: dict[str, Channels | None] = {}
+    for scheme in schemes():
+        if scheme.opset > graph.opset:
+            continue
+        for name, keep in Quantizer.of(graph, scheme).placement.observed().items():
+            kept = found.get(name)
+            found[name] = keep if kept is None else kept if keep is None else kept.joined(keep)
+    return found
+
+
+def _never(collected: Collected) -> bool:
+    """All data are read."""
+    return False
+
+
+def _key(source: Source, graph: Graph, recipe: Recipe, observed: Observed) -> tuple[Hashable, ...]:
+    """What decides a pass."""
+    return source.digest, graph.digest, recipe.calibration, frozenset(observed.items())
 
 
 def calibration_feeds(source: Source, path: str | None, graph: Graph) -> Feeds:

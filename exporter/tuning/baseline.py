@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from ...backends.places import place_for
 from ...profiles.budget.budget import Budget
 from ...profiles.device.target import Target
 from ...profiles.machine.environment import usable_cores
+from ...profiles.machine.held import temporary
 from ..bundle.seal import load_report
 from ..capture.captured import Captured
 from ..pipeline import axis_ranges, export_bundle
@@ -98,8 +98,7 @@ def baseline(
     """
     base = replace(recipe, budget=Budget())
     plain = replace(base, precision="fp32", prune=None, sparse=False, distill=False, measure=False)
-    with tempfile.TemporaryDirectory(prefix="edgepress-tune-") as name:
-        directory = Path(name)
+    with temporary() as directory:
         memo = Memo(directory=directory, checkpoint=checkpoint)
         axes = axis_ranges(source, base)
         place = directory / "fp32"
@@ -115,20 +114,20 @@ def baseline(
             engine=bundle.engine,
             feed=captured.golden.feeds[0],
             metric=None if task is None else task.before,
-            ranking=_ranking(source, target, base, captured, directory) if has_int8 else (),
+            ranking=_ranking(source, target, base, captured, memo) if has_int8 else (),
             untimed=untimed(target, recipe),
         )
 
 
-def _ranking(source: Source, target: Target, base: Recipe, captured: Captured, scratch: Path) -> tuple[str, ...]:
+def _ranking(source: Source, target: Target, base: Recipe, captured: Captured, memo: Memo) -> tuple[str, ...]:
     """Layers by what rounding each alone does to the outputs, worst first, on one batch."""
     assert target.scheme is not None
     quantizer = Quantizer.of(captured.graph, target.scheme, base.exclude, base.ranges)
     if not quantizer.placement.weights:
         return ()
-    statistics = gather(source, captured.graph, quantizer, base, lambda samples: None)
+    statistics = gather(source, captured.graph, quantizer, base, lambda samples: None, memo)
     feeds = captured.golden.feeds
     if base.statistics is None:
         feeds = (next(iter(calibration_feeds(source, base.calibration, captured.graph)())),)
     fresh = Quantizer.of(captured.graph, target.scheme, base.exclude, base.ranges)
-    return tuple(measure_noise(fresh, captured.graph, statistics, feeds[0], base.exclude, scratch).ranking())
+    return tuple(measure_noise(fresh, captured.graph, statistics, feeds[0], base.exclude, memo.directory).ranking())

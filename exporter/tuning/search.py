@@ -20,6 +20,7 @@ from ...profiles.budget.limits import Drop
 from ...profiles.machine.environment import usable_cores
 from ..bundle.directory import check_destination
 from ..bundle.manifest import sha256
+from ..capture.example import with_example
 from ..progress import Progress
 from ..recipe import Recipe
 from ..recipe_file import dump_recipe
@@ -47,6 +48,7 @@ def tune(plan: Plan, progress: Progress, tell: Console, command: str) -> Tuned:
         BudgetError: no point keeps the budget; the nearest ones are named.
     """
     plan = _checked(plan, tell)
+    plan = replace(plan, source=with_example(plan.source, plan.recipe, plan.target))
     has_data = any(d is not None for d in (plan.recipe.calibration, plan.recipe.statistics, plan.source.calibration))
     has_int8 = has_data and any(plan.recipe.precision in ("auto", name) for name in plan.target.integers)
     # One that exists is checked before the work; a new one is not made before the model is known to export.

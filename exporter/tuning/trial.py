@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from ...profiles.budget.budget import Budget
 from ...profiles.device.precision import SHIPPED
 from ...profiles.findings.point import SearchPoint
 from ...profiles.machine.environment import this_machine, usable_cores
+from ...profiles.machine.held import temporary
 from ...profiles.timing.measure import Settings, measure
 from ...profiles.timing.ratio import speedup
 from ..bundle.manifest import Bundle
@@ -90,14 +90,14 @@ class Trials:
     def _export(self, number: int, point: SearchPoint, watch: TrialWatch) -> Bundle:
         one = self.baseline
         recipe, place = self.recipe(point), self.bundle(number)
-        with tempfile.TemporaryDirectory(prefix="edgepress-trial-") as scratch:
+        with temporary() as scratch:
             return export_bundle(
                 one.source,
                 one.target,
                 recipe,
                 axis_ranges(one.source, recipe),
                 place,
-                one.fresh(Path(scratch)),
+                one.fresh(scratch),
                 Progress(),
                 force=True,
                 command="edgepress tune",

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ...errors import EdgepressError
+
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Failed:
+    """What stands for a value that could not be made."""
+
+    error: EdgepressError
+
+
 Keep = Callable[[Hashable], bool]
 
 
@@ -25,11 +37,17 @@ class Memo:
     _kinds: dict[str, dict[Hashable, Any]] = field(default_factory=dict)
 
     def once(self, kind: str, key: Hashable, make: Callable[[], T]) -> T:
-        """The value, made at the first call."""
+        """The value, made at the first call.
+
+        Raises:
+            EdgepressError: as `make` did, at that call and at each later one.
+        """
         values = self._kinds.setdefault(kind, {})
         if key not in values:
-            values[key] = make()
-        value: T = values[key]
+            values[key] = _tried(make)
+        value: T | _Failed = values[key]
+        if isinstance(value, _Failed):
+            raise copy(value.error)
         return value
 
     def known(self, kind: str, key: Hashable) -> Any:
@@ -47,3 +65,10 @@ class Memo:
         mine = {kind: {k: v for k, v in self._kinds.get(kind, {}).items() if keep(k)} for kind, keep in only.items()}
         both = {kind: self._kinds.setdefault(kind, {}) for kind in shared}
         return replace(self, directory=directory, _kinds={**mine, **both})
+
+
+def _tried(make: Callable[[], T]) -> T | _Failed:
+    try:
+        return make()
+    except EdgepressError as error:
+        return _Failed(error=error)

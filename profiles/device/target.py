@@ -135,6 +135,7 @@ class Toolchain:
         versions: component to version.
         build_flags: flags of the vendor's own build command for each precision, empty where it has none.
         stand_in: a backend whose parser checks the graph where the target's own is not installed.
+        stand_in_lacks: operators that this software has and the stand-in does not.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -144,6 +145,7 @@ class Toolchain:
     versions: dict[str, str]
     build_flags: dict[PrecisionName, tuple[str, ...]] = field(default_factory=dict)
     stand_in: str | None = None
+    stand_in_lacks: tuple[str, ...] = ()
     source: str
 
 
@@ -213,6 +215,12 @@ class Target:
 def target_names() -> tuple[str, ...]:
     """Names of the built-in targets, sorted."""
     return stems("targets")
+
+
+@cache
+def schemes() -> tuple[Scheme, ...]:
+    """The built-in schemes, by name."""
+    return tuple(_named(Scheme, "schemes", "scheme", name) for name in stems("schemes"))
 
 
 @cache

@@ -28,6 +28,7 @@ from edgepress.exporter.quantization.quantizer import Quantizer
 from edgepress.exporter.quantization.relax import Requirement, relax
 from edgepress.exporter.recipe import Recipe
 from edgepress.exporter.sources import load_source
+from edgepress.exporter.workshop import Memo
 from edgepress.profiles.device.target import load_target
 from edgepress.profiles.findings.parity import parity, worst
 from edgepress.profiles.machine.environment import this_machine
@@ -48,7 +49,9 @@ class Bench:
         axes = axis_ranges(self.source, self.recipe)
         self.graph = capture(self.source, self.target.opset, scratch / "model.onnx", axes)
         placed = Quantizer.of(self.graph, self.scheme)
-        self.statistics = gather(self.source, self.graph, placed, self.recipe, lambda samples: None)
+        self.statistics = gather(
+            self.source, self.graph, placed, self.recipe, lambda samples: None, Memo(directory=scratch)
+        )
         self.judging = list(islice(calibration_feeds(self.source, None, self.graph)(), 2))
         self.held_out = held_out()[:HELD_OUT]
         self.expected = self.outputs(self.graph, self.held_out)

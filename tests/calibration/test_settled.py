@@ -3,7 +3,7 @@
 import numpy as np
 
 from edgepress.calibration.affine import affine
-from edgepress.calibration.collect import Collector
+from edgepress.calibration.collect import FIRST, Collector
 from edgepress.calibration.ranges.distribution import find_range
 from edgepress.calibration.settled import Settled
 from edgepress.profiles.device.target import load_target
@@ -17,11 +17,13 @@ def samples_read(batches):
     def ranges(tensors):
         return {name: affine(*find_range([state], "mse", GRID), GRID) for name, state in tensors.items()}
 
-    collector, settled = Collector({"x": None}), Settled(ranges, GRID)
+    collector, settled, asked_next = Collector({"x": None}), Settled(ranges, GRID), FIRST
     for batch in batches:
         collector.add({"x": batch}, {})
-        if settled(collector):
-            break
+        if collector.samples >= asked_next:
+            asked_next = 2 * collector.samples
+            if settled(collector.collected()):
+                break
     return collector.samples
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edgepress.backends.base import Engine, Graph
-from edgepress.backends.places import Worker
+from edgepress.backends.places import Local, Place, Worker
 from edgepress.backends.places.remote import EngineFailedError
+from edgepress.backends.registry import BACKENDS
 from edgepress.errors import InputError, VerificationError
 from edgepress.profiles.device.target import Target, load_target
 
@@ -26,11 +27,14 @@ Failing = Callable[..., Target]
 
 
 @pytest.fixture
-def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Failing:
+def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Failing]:
     """A target of onnxruntime that crashes; `then` says in what, `after` after how many inferences."""
     site = install_failing(tmp_path)
+    monkeypatch.syspath_prepend(str(site))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
-    return lambda then, after=1 << 40: load_target(str(failing_target(tmp_path, then, after)))
+    BACKENDS.__dict__.pop("_points", None)
+    yield lambda then, after=1 << 40: load_target(str(failing_target(tmp_path, then, after)))
+    BACKENDS.__dict__.pop("_points", None)
 
 
 @pytest.fixture
@@ -38,14 +42,15 @@ def broken(engine: Engine, failing: Failing) -> Callable[..., Engine]:
     return lambda then, after=1 << 40: replace(engine, backend="failing", target=failing(then, after))
 
 
+@pytest.mark.parametrize("place", [Worker(), Local()], ids=["worker", "local, of a backend that is fragile"])
 @pytest.mark.parametrize("what", ["check", "compile"])
 def test_a_compiler_that_crashes_is_one_message(
-    failing: Failing, graph: Graph, case: Case, tmp_path: Path, what: str
+    failing: Failing, graph: Graph, case: Case, tmp_path: Path, what: str, place: Place
 ) -> None:
-    worker, target, out = Worker(), failing(f"crash-in-{what}"), made(tmp_path / "out")
+    target, out = failing(f"crash-in-{what}"), made(tmp_path / "out")
     attempts: dict[str, Callable[[], object]] = {
-        "check": lambda: worker.check(graph, target),
-        "compile": lambda: worker.compile(graph, target, out, case.precision),
+        "check": lambda: place.check(graph, target),
+        "compile": lambda: place.compile(graph, target, out, case.precision),
     }
     with pytest.raises(EngineFailedError, match=r"compiled net\.onnx was ended by SIGABRT") as error:
         attempts[what]()

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import edgepress
+from edgepress.errors import InputError
 from edgepress.exporter.graphs.synthesis import synthesize
 
 
@@ -82,3 +83,29 @@ def test_the_longest_of_made_up_lengths_fills_the_axis() -> None:
         assert lengths.max() == longest
         assert lengths.min() >= 1
         assert (np.diff(lengths) <= 0).all(), "packed sequences must stay sorted"
+
+
+class Pair(nn.Module):
+    """A loop over the second input, which a graph can only unroll."""
+
+    def forward(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        return torch.stack([left.mean(0) * row for row in right])
+
+
+class PairByAnyName(Pair):
+    def forward(self, **features: torch.Tensor) -> torch.Tensor:
+        return super().forward(features["left"], features["right"])
+
+
+class PairByPosition(Pair):
+    def forward(self, one: torch.Tensor, other: torch.Tensor, /) -> torch.Tensor:
+        return super().forward(one, other)
+
+
+@pytest.mark.parametrize("kind", [Pair, PairByAnyName, PairByPosition])
+def test_a_size_that_forward_fixes_is_called_as_the_user_calls_it(kind: type[nn.Module], tmp_path: Path) -> None:
+    inputs = {"left": torch.rand(2, 3), "right": torch.rand(2, 3)}
+    dynamic = {"left": {}, "right": {0: "pairs"}}
+    with pytest.raises(InputError, match=r"'pairs' \(axis 0 of 'right'\) cannot stay free.*fixes it to 2") as refused:
+        edgepress.export(kind(), inputs, target="server-cpu", name="m", dynamic=dynamic, measure=False, output=tmp_path)
+    assert "right.shape[0]" in str(refused.value.hint)

@@ -19,6 +19,7 @@ from edgepress.errors import InputError
 
 class Failing(OnnxRuntime):
     name = "failing"
+    fragile = True
 
     def _check(self, graph, target):
         self._may_crash(target, "check")

@@ -26,6 +26,7 @@ from edgepress.exporter.quantization.quantizer import Quantizer
 from edgepress.exporter.quantization.relax import EVALUATIONS, Requirement, fewest, relax
 from edgepress.exporter.quantization.switches import switches
 from edgepress.exporter.sources import Source, source_from_object
+from edgepress.exporter.workshop import Memo
 from edgepress.profiles.budget.limits import Drop
 from edgepress.profiles.device.target import Scheme, load_target
 from edgepress.profiles.findings.parity import parity, worst
@@ -273,7 +274,9 @@ def test_three_of_36_products_of_minilm_hold_most_of_its_noise(examples: Path, t
     source, target, recipe = load_source(str(examples / "minilm.py")), load_target("server-cpu"), Recipe()
     graph = capture(source, target.opset, tmp_path / "model.onnx", axis_ranges(source, recipe))
     chosen = scheme("server-cpu")
-    statistics = gather(source, graph, Quantizer.of(graph, chosen), recipe, lambda samples: None)
+    statistics = gather(
+        source, graph, Quantizer.of(graph, chosen), recipe, lambda samples: None, Memo(directory=tmp_path)
+    )
     judging = list(islice(calibration_feeds(source, None, graph)(), 4))
 
     def outputs(of: Graph, feeds: list[Any]) -> list[dict[str, Any]]:

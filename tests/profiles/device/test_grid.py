@@ -79,7 +79,10 @@ def test_the_target_in_a_manifest_of_before_grids_is_read_and_written_with_them(
     target = target_from_data(data)
     assert target.scheme.activation == Grid(bits=8, signed=True, symmetric=True)
     assert target.scheme.weight == WEIGHT
-    assert target == load_target("jetson")
+    today = load_target("jetson")
+    # What is known of the stand-in since then is no part of an old manifest.
+    toolchain = dataclasses.replace(today.toolchain, stand_in_lacks=())
+    assert target == dataclasses.replace(today, toolchain=toolchain)
     written = dataclasses.asdict(target)
     assert "symmetric" not in written["scheme"]
     assert target_from_data(json.loads(json.dumps(written))) == target

@@ -1,0 +1,206 @@
+"""Directories that a process holds while it works in them, and what dead processes left of theirs.
+
+Each has a file in it that its process keeps locked. The kernel drops the lock when the process ends, however it ends: a
+lock that nobody holds says dead, whatever numbers processes have been given since. What has no such file was not made
+here, and is left alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+MARK = ".edgepress-held"
+# In a held directory: what was moved aside, and goes back to its place where nothing has come there.
+ASIDE = "aside"
+_PREFIX = "edgepress-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """A directory of a dead process, and the bytes of the files in it."""
+
+    path: Path
+    bytes: int
+
+
+@contextmanager
+def temporary() -> Iterator[Path]:
+    """A directory in the temporary directory, which goes with the block."""
+    parent = Path(tempfile.gettempdir())
+    _clean_once(parent)
+    with held(parent, _PREFIX) as directory:
+        yield directory
+
+
+@contextmanager
+def held(parent: Path, prefix: str, aside_of: str = "") -> Iterator[Path]:
+    """A directory of a name that begins so, which goes with the block.
+
+    Args:
+        aside_of: name beside the directory of what the block may move to ASIDE in it.
+
+    Raises:
+        OSError: none can be made there.
+    """
+    directory, lock = _made(parent, prefix, aside_of)
+    try:
+        yield directory
+    finally:
+        _remove(directory)
+        os.close(lock)
+
+
+def leftovers(parent: Path) -> list[Leftover]:
+    """What dead processes of this user left there."""
+    found = []
+    for directory in _marked(parent):
+        with _dead(directory) as dead:
+            if dead:
+                found.append(Leftover(path=directory, bytes=_bytes(directory)))
+    return found
+
+
+def clean(parent: Path) -> list[Leftover]:
+    """Remove what dead processes of this user left there; what one had moved aside goes back to its place first.
+
+    Returns:
+        What is gone.
+    """
+    gone = []
+    for directory in _marked(parent):
+        with _dead(directory) as dead:
+            if dead:
+                found = Leftover(path=directory, bytes=_bytes(directory))
+                _give_back(directory)
+                _remove(directory)
+                gone += [] if directory.exists() else [found]
+    return gone
+
+
+@cache
+def _clean_once(parent: Path) -> None:
+    """The first time that this process asks."""
+    clean(parent)
+
+
+def _made(parent: Path, prefix: str, aside_of: str) -> tuple[Path, int]:
+    """A directory and its lock, which was not taken for dead between the making and the locking."""
+    while True:
+        directory = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        try:
+            lock = os.open(directory / MARK, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue
+        os.write(lock, f"{_boot()}\n{aside_of}\n".encode())
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.stat(directory / MARK), os.fstat(lock)):
+                return directory, lock
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EIO):
+                raise
+            # A file system without locks cannot tell the dead from the living: nobody takes it for ours.
+            (directory / MARK).unlink()
+            return directory, lock
+        os.close(lock)
+
+
+def _marked(parent: Path) -> list[Path]:
+    """Directories there that this user's processes made, dead or alive."""
+    with suppress(OSError):
+        entries = sorted(entry.path for entry in os.scandir(parent) if entry.name.startswith((_PREFIX, ".")))
+        return [path for path in map(Path, entries) if _mine(path)]
+    return []
+
+
+def _mine(directory: Path) -> bool:
+    with suppress(OSError):
+        return (
+            not directory.is_symlink() and (directory / MARK).lstat().st_uid == directory.lstat().st_uid == os.geteuid()
+        )
+    return False
+
+
+@contextmanager
+def _dead(directory: Path) -> Iterator[bool]:
+    """Whether the process that held it is dead; for the block nobody else can find so."""
+    try:
+        lock = os.open(directory / MARK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        yield False
+        return
+    try:
+        yield _free(lock) and _known(directory, os.fstat(lock).st_dev)
+    finally:
+        os.close(lock)
+
+
+def _free(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _known(directory: Path, device: int) -> bool:
+    """Whether the lock would be seen here if it were held.
+
+    A network file system may keep locks to each machine. Then only those are known that this kernel gave, since it was
+    started; a disk, which has a device number of its own, is this machine's alone.
+    """
+    boot = _words(directory)[0]
+    return bool(boot) and (boot == _boot() or os.major(device) != 0)
+
+
+def _words(directory: Path) -> tuple[str, str]:
+    """When the machine of the process was started, and what it may have moved aside."""
+    boot, _, rest = (directory / MARK).read_text(encoding="utf-8", errors="replace").partition("\n")
+    return boot, rest.removesuffix("\n")
+
+
+@cache
+def _boot() -> str:
+    """An identity that the kernel gives itself at each start."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""
+
+
+def _give_back(directory: Path) -> None:
+    name = _words(directory)[1]
+    if name and (directory / ASIDE).exists() and not os.path.lexists(directory.parent / name):
+        (directory / ASIDE).rename(directory.parent / name)
+
+
+def _remove(directory: Path) -> None:
+    """The mark last: what is left where this is cut short is still known for what it is."""
+    with suppress(OSError):
+        for entry in directory.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry.name != MARK:
+                entry.unlink()
+        if [entry.name for entry in directory.iterdir()] == [MARK]:
+            (directory / MARK).unlink()
+        directory.rmdir()
+
+
+def _bytes(directory: Path) -> int:
+    total = 0
+    for place, _, files in os.walk(directory):
+        for name in files:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(place, name)).st_size
+    return total

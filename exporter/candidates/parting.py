@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # Two runtimes that compute the same integers differ by far less inside.
 PARTED_DB = 25.0
 _ROUNDING = frozenset({"QuantizeLinear", "DequantizeLinear"})
-Seen = Literal["agrees", "strays", "cured"]
+_Seen = Literal["agrees", "strays", "cured"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ def parting(candidate: Candidate, place: Place, target: Target, feed: Feed, thre
     return Parting(node=str(node.name), operator=node.op_type, cured=cured, regions=tuple(_regions(node)))
 
 
-def _first(shown: list[tuple[ir.Node, str]], seen: Callable[[str], Seen]) -> tuple[ir.Node | None, bool]:
+def _first(shown: list[tuple[ir.Node, str]], seen: Callable[[str], _Seen]) -> tuple[ir.Node | None, bool]:
     """The first node in order that strays, and whether to show its result cures it."""
     low, high = 0, len(shown) - 1
     while low < high:
@@ -93,7 +93,7 @@ class _Probe:
         self._candidate, self._place, self._target = candidate, place, target
         self._feed, self._threads, self._scratch = feed, threads, scratch
 
-    def __call__(self, name: str) -> Seen:
+    def __call__(self, name: str) -> _Seen:
         """What is seen where the value is shown; one that the compiler does not show agrees."""
         graph = self._candidate.graph
         path = graph.path.with_name(f"{self._scratch.name}.onnx")

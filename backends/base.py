@@ -295,6 +295,10 @@ class Backend(abc.ABC):
         """Name to text of the files that let a device finish the build; empty where there is nothing to finish."""
         return {}
 
+    def loader(self, engine: Engine) -> dict[str, str]:
+        """Name to text of the files that open an engine as it was proven; empty where opening it plainly does."""
+        return {}
+
     def _need_compiler(self, target: Target) -> None:
         if why := self.obstacle(target):
             hint = self.available().remedy or None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,25 @@ _NOISE = re.compile(
 _UNKNOWN = re.compile(r"No conversion rule found for operations: (.+)")
 _FAILED = re.compile(r"^-- (\S+) with a message:\n(.*?)(?=\n\n|\n-- |\Z)", re.DOTALL | re.MULTILINE)
 _FAILED_NODE = re.compile(r"ONNX node '<Node\((?P<operator>\w+)\): (?P<output>.*?)>'")
+
+# OpenVINO 2026.4.1 does not read INFERENCE_PRECISION_HINT from <runtime_options> of a model, and its mark `precise` of
+# single layers is lost in some fusions and breaks a convolution whose bias is not marked: both were tried.
+PLAINLY = (
+    "engine/load.py opens the engine as it was proven. OpenVINO reads no precision from model.xml: opened without "
+    "INFERENCE_PRECISION_HINT, a processor that has bf16 computes in bf16 whatever is float."
+)
+LOADER = '''"""Opens the engine as it was proven: what is float is computed in float32, on a processor with bf16 too."""
+
+from pathlib import Path
+
+import openvino
+
+
+def load(core=None):
+    """The compiled model."""
+    settings = {{"INFERENCE_PRECISION_HINT": "f32"}}
+    return (core or openvino.Core()).compile_model(Path(__file__).with_name("{file}"), "{device}", settings)
+'''
 
 
 class OpenVino(Backend):
@@ -61,16 +81,22 @@ class OpenVino(Backend):
             import_or_explain("openvino").serialize(model, path, path.with_suffix(".bin"))
         except RuntimeError as error:
             raise unwritten(path.name, error) from error
-        return Engine(
+        engine = Engine(
             path=path, backend=self.name, target=target, precision=precision, inputs=graph.inputs, outputs=graph.outputs
         )
+        return replace(engine, notes=(PLAINLY,)) if self.loader(engine) else engine
+
+    def loader(self, engine: Engine) -> dict[str, str]:
+        """The precision is a property of a compiled model, which a processor with bf16 chooses itself."""
+        device, exact = _device(engine.target), load_precision(engine.precision).exact
+        return {"load.py": LOADER.format(file=engine.path.name, device=device)} if exact and device == "CPU" else {}
 
     def _open(self, engine: Engine, threads: int | None) -> Session:
         return OpenVinoSession(engine, _compiled(engine, threads))
 
     def native_float(self, target: Target) -> PrecisionName:
         """bf16 with AMX or AVX-512 BF16; an engine of precision `bf16` is opened that way, one of `fp32` in float32."""
-        device = str(target.options.get("device", "CPU"))
+        device = _device(target)
         return _native_float(device) if self.available().run and device == "CPU" else "fp32"
 
     def _inspect(self, engine: Engine, feed: Feed) -> tuple[Layer, ...]:
@@ -142,8 +168,12 @@ def _native_float(device: str) -> PrecisionName:
     return known.get(chosen, "fp32")
 
 
+def _device(target: Target) -> str:
+    return str(target.options.get("device", "CPU"))
+
+
 def _compiled(engine: Engine, threads: int | None, **settings: object) -> Any:
-    device = str(engine.target.options.get("device", "CPU"))
+    device = _device(engine.target)
     _need_device(device)
     settings["PERFORMANCE_HINT"] = "LATENCY"
     if load_precision(engine.precision).exact:

@@ -109,7 +109,7 @@ class GraphValues:
             options.intra_op_num_threads = threads
         model: Any = str(path)
         if inner:
-            model = path.read_bytes() + _outputs(inner)
+            model = with_inner_outputs(path, inner)
             options.add_session_config_entry(
                 "session.model_external_initializers_file_folder_path", str(path.parent.resolve())
             )
@@ -137,9 +137,10 @@ class GraphValues:
         self.close()
 
 
-def _outputs(names: Sequence[str]) -> bytes:
-    """A model that has nothing but these outputs, to be written behind another one."""
-    return _field(_GRAPH, b"".join(_field(_OUTPUT, _field(_NAME, name.encode())) for name in names))
+def with_inner_outputs(path: Path, names: Sequence[str]) -> bytes:
+    """The graph of a file with values inside it as more outputs, to lie beside it, where its external data are."""
+    more = _field(_GRAPH, b"".join(_field(_OUTPUT, _field(_NAME, name.encode())) for name in names))
+    return path.read_bytes() + more
 
 
 def _field(number: int, data: bytes) -> bytes:

@@ -28,7 +28,7 @@ from ..candidates.contest import Contest, Standing
 from ..candidates.judge import built_evidence, directory_bytes, judged, looked_into
 from ..candidates.measure import disturbed, measure_in_turn
 from ..capture.golden import Golden
-from .directory import new_directory
+from .directory import engine_laid_in, new_directory
 from .manifest import FALLBACK, LATENCY, MANIFEST, Bundle, check_files, load_bundle
 from .seal import load_report, seal
 from .sizes import size_split
@@ -141,8 +141,7 @@ class _Build:
         if graph != self.bundle.graph.path:
             for file in graph.parent.glob("model.onnx*"):
                 shutil.copyfile(file, work / file.name)
-        shutil.copytree(engine.path.parent, work / "engine")
-        return replace(engine, path=work / "engine" / engine.path.name)
+        return engine_laid_in(work, engine)
 
     def latency(self) -> dict[str, Measurement]:
         """Latencies by the names that a report gives them."""

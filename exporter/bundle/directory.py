@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
+from ...backends.base import Engine
+from ...backends.registry import load_backend
 from ...errors import InputError
 from ...profiles.machine.held import ASIDE, clean, held
 from .manifest import MANIFEST
@@ -67,3 +71,12 @@ def _move_into_place(work: Path, aside: Path, destination: Path) -> None:
     finally:
         if aside.exists() and not destination.exists():
             aside.rename(destination)
+
+
+def engine_laid_in(directory: Path, engine: Engine) -> Engine:
+    """The engine in its place in a bundle, with what opens it there as it was proven."""
+    place = directory / "engine"
+    shutil.copytree(engine.path.parent, place)
+    for name, text in load_backend(engine.backend).loader(engine).items():
+        (place / name).write_text(text, encoding="utf-8")
+    return replace(engine, path=place / engine.path.name)

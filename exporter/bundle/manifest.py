@@ -87,6 +87,7 @@ class Manifest:
 
     Attributes:
         minimum_sqnr_db: what an engine must reach on the golden inputs, in dB, on every output.
+        minimum_graph_db: the same against what its own graph gives for them; None where that is not told.
         fallback: None where the choice of the precision is settled.
         files: every file of the bundle but the manifest and those under `measured`.
     """
@@ -97,6 +98,7 @@ class Manifest:
     recipe: Mapping[str, Any]
     engine: EngineEntry
     minimum_sqnr_db: float
+    minimum_graph_db: float | None = None
     fallback: FallbackEntry | None = None
     files: Mapping[str, FileEntry] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)

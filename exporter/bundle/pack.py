@@ -24,7 +24,7 @@ from ...profiles.timing.measurement import Measurement
 from ...profiles.timing.ratio import speedup
 from ..candidates.candidate import Candidate
 from ..candidates.choose import Decision
-from ..candidates.judge import lenient
+from ..candidates.judge import least_graph_db, lenient
 from ..candidates.stages import Entries
 from ..capture.captured import Captured
 from ..graphs.files import weight_bytes
@@ -32,6 +32,7 @@ from ..recipe import Recipe
 from ..recipe_file import EXCLUSIVE, dump_recipe, overridden, recipe_data
 from ..sources import Source
 from ..workshop import Workshop
+from .directory import engine_laid_in
 from .manifest import FALLBACK, EngineEntry, FallbackEntry, ModelEntry
 from .seal import seal
 from .sizes import size_split
@@ -120,7 +121,8 @@ class _Packing:
         """Everything, the manifest last."""
         directory = self.workshop.directory
         graph, engine = self._laid_out()
-        self.captured.golden.save(directory / "golden")
+        own = self.winner.own_golden
+        replace(self.captured.golden, graph=() if own is None else own.outputs).save(directory / "golden")
         (directory / RECIPE).write_text(dump_recipe(_portable(self.recipe)), encoding="utf-8")
         latency = self._latency()
         report = self._report(size_split(graph.path, engine), latency, seconds, command)
@@ -136,8 +138,7 @@ class _Packing:
             place.mkdir()
             copied(fallback.graph, place)
         if winner.engine is not None:
-            shutil.copytree(winner.engine.path.parent, directory / "engine")
-            return graph, directory / "engine" / winner.engine.path.name
+            return graph, engine_laid_in(directory, winner.engine).path
         (directory / "engine").mkdir()
         files = load_backend(self.target.backend).recipe_files(graph, self.target, winner.precision)
         for name, text in files.items():
@@ -245,6 +246,7 @@ class _Packing:
                 backend=self.target.backend, precision=winner.precision, path=path, why=winner.not_built
             ),
             "minimum_sqnr_db": round(lenient(winner.least_db, winner.parity), 2),
+            "minimum_graph_db": None if winner.own_golden is None else round(least_graph_db(winner.own_golden), 2),
             "fallback": self._fallback_entry(),
             "tools": tool_versions(),
         }

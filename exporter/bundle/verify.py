@@ -12,7 +12,7 @@ from ...backends.places import engine_place
 from ...errors import UnservedError
 from ...profiles.findings.parity import Parity
 from ...profiles.machine.environment import usable_cores
-from ..candidates.judge import check_golden
+from ..candidates.judge import check_golden, check_graph_golden
 from ..capture.golden import Golden
 from .manifest import check_files, load_bundle
 
@@ -41,8 +41,11 @@ def verify_bundle(path: Path) -> Verification:
             f"{path}: {files} files are intact, but the engine is {bundle.manifest.engine.why}.",
             hint=f"On the device, run: edgepress build {path}",
         )
+    golden, least_graph_db = Golden.load(path / "golden"), bundle.manifest.minimum_graph_db
     place = engine_place(target, f"{path}: {files} files are intact, but ")
     with place.open(engine, usable_cores()) as session:
-        parity = check_golden(Golden.load(path / "golden"), session, bundle.manifest.minimum_sqnr_db)
+        parity = check_golden(golden, session, bundle.manifest.minimum_sqnr_db)
+        if least_graph_db is not None:
+            check_graph_golden(golden, session, least_graph_db)
     on_device = place.evidence(target) == "measured"
     return Verification(files=files, parity=parity, tool=place.tool(target), on_device=on_device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ...backends.base import Engine, Graph
+from ...backends.base import Array, Engine, Graph
 from ...errors import EdgepressError
 from ...profiles.device.precision import PrecisionName
 from ...profiles.findings.evidence import Evidence
@@ -15,6 +15,19 @@ from ...profiles.findings.parity import Parity
 from ...profiles.findings.pruning import Sparsity
 from ...profiles.findings.report import TaskMetric
 from ...profiles.findings.sensitivity import ParityByLayer, Sensitivity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnGolden:
+    """What a candidate's own graph gives for the golden inputs, where that is not what FP32 gives.
+
+    Attributes:
+        outputs: of each feed, on the reference place.
+        engine_db: how close the engine comes to them, in dB of SQNR.
+    """
+
+    outputs: tuple[Mapping[str, Array], ...]
+    engine_db: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +44,7 @@ class Candidate:
         runs: what answers for it where it is judged: the engine, or the graph itself.
         size: bytes of the engine and what belongs to it.
         parity: with the FP32 model on the golden inputs, by output; empty where it was not judged.
+        own_golden: of integers, where the engine ran here.
         how: what was run for that, in words.
         task: the user's own metric, None where there is none or nobody asked.
         layers: of the opened engine; with times where it ran on the architecture it is for.
@@ -50,6 +64,7 @@ class Candidate:
     runs: Engine | None = None
     size: int | None = None
     parity: Mapping[str, Parity] = field(default_factory=dict)
+    own_golden: OwnGolden | None = None
     how: str = ""
     task: TaskMetric | None = None
     layers: tuple[Layer, ...] = ()

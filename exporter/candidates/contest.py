@@ -38,7 +38,7 @@ class Standing:
         """
         if isinstance(entry, Refused):
             return cls(accuracy=entry.reason, kept=False)
-        seen = f"{worst(entry.parity).sqnr_db:.1f} dB on golden inputs" if entry.parity else ""
+        seen = f"{worst(entry.parity).weakest_db:.1f} dB on golden inputs" if entry.parity else ""
         return cls(accuracy=accuracy or seen, size=entry.size)
 
 

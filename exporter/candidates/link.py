@@ -6,7 +6,7 @@ may fuse wrongly, or read a graph otherwise than ONNX means it: then both links 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ...backends.base import Session
@@ -24,8 +24,24 @@ from .samples import JudgingSamples
 EXPLAINED_DB, ENOUGH_DB = 6.0, 40.0
 
 
+HINT = "Ship another precision with --precision, or leave layers near that output in float with --exclude."
+HINT_FLOAT = "Ship another precision with --precision."
+# What is known of the cause, by whether the runtime is asked for arithmetic that its graph does not say.
+MISREAD = "The compiler read or fused the graph wrongly."
+COARSE = "In {} the runtime rounds where the graph does not say: the model may not bear that, or the compiler erred."
+
+
 class StrayingError(VerificationError):
-    """An engine computes something else than its graph."""
+    """An engine computes something else than its graph.
+
+    Attributes:
+        candidate: whose engine it is.
+    """
+
+    def __init__(self, candidate: Candidate, message: str, *, hint: str | None = None) -> None:
+        """Keep the candidate, for who looks for the cause."""
+        super().__init__(message, hint=hint)
+        self.candidate = candidate
 
 
 def linked(
@@ -52,8 +68,8 @@ def linked(
     _refuse_straying(candidate, engine, own, samples, asked_db)
     seen, ours = worst(engine), worst(own)
     claim = (
-        f"The engine computes what model.onnx does: worst output {seen.sqnr_db:.1f} dB of SQNR against FP32 on "
-        f"{samples}, the graph itself {ours.sqnr_db:.1f} dB"
+        f"The engine computes what model.onnx does: worst output {seen.weakest_db:.1f} dB of SQNR against FP32 on "
+        f"{samples}, the graph itself {ours.weakest_db:.1f} dB"
     )
     proof = Evidence(
         about="engine",
@@ -72,19 +88,28 @@ def _refuse_straying(
     samples: JudgingSamples,
     asked_db: float,
 ) -> None:
-    least = {name: least_db(candidate, agreement.sqnr_db, asked_db) for name, agreement in own.items()}
     strays = [
-        f"output {name!r} has {agreement.sqnr_db:.1f} dB of SQNR against FP32, its graph {own[name].sqnr_db:.1f} dB "
-        f"({least[name]:.1f} dB needed)"
-        for name, agreement in engine.items()
-        if agreement.sqnr_db < least[name]
+        f"{part} has {seen_db:.1f} dB of SQNR against FP32, its graph {graph_db:.1f} dB ({least:.1f} dB needed)"
+        for part, seen_db, graph_db in _parts(engine, own)
+        if seen_db < (least := least_db(candidate, graph_db, asked_db))
     ]
     if strays:
+        cause = COARSE.format(candidate.precision) if _rounds_by_itself(candidate) else MISREAD
         raise StrayingError(
+            candidate,
             f"The {candidate.precision} engine does not compute what its own graph does, on {samples}: "
-            f"{'; '.join(strays)}. The compiler read or fused the graph wrongly.",
-            hint="Ship another precision with --precision, or leave layers near that output in float with --exclude.",
+            f"{'; '.join(strays)}. {cause}",
+            hint=HINT if load_precision(candidate.precision).integer else HINT_FLOAT,
         )
+
+
+def _parts(engine: Mapping[str, Parity], own: Mapping[str, Parity]) -> Iterator[tuple[str, float, float]]:
+    """Each output and each group of its channels: its name, and what engine and graph reach, in dB."""
+    for name, seen in engine.items():
+        yield f"output {name!r}", seen.sqnr_db, own[name].sqnr_db
+        # The groups are those of the expected values, and so the same.
+        for group, graphs in zip(seen.groups, own[name].groups, strict=True):
+            yield f"output {name!r}, {group},", group.sqnr_db, graphs.sqnr_db
 
 
 def least_db(candidate: Candidate, graph_db: float, asked_db: float) -> float:
@@ -94,8 +119,13 @@ def least_db(candidate: Candidate, graph_db: float, asked_db: float) -> float:
     those the graph says nothing. Of integers never less than was asked of the graph itself.
     """
     precision = load_precision(candidate.precision)
-    runtimes_own = not precision.integer and not precision.exact
-    if runtimes_own:
+    if _rounds_by_itself(candidate):
         return candidate.least_db
     explained = min(graph_db - EXPLAINED_DB, ENOUGH_DB)
     return max(explained, asked_db) if precision.integer else explained
+
+
+def _rounds_by_itself(candidate: Candidate) -> bool:
+    """Whether the runtime rounds more than the graph tells it to, as in bf16."""
+    precision = load_precision(candidate.precision)
+    return not precision.integer and not precision.exact

@@ -203,7 +203,7 @@ class Lowering:
             by_layer=mixed.by_layer(left),
             notes=(_origin(statistics, self._scheme), *gains.sentences),
         )
-        return candidate, worst(on_samples).sqnr_db if sensitivity is None else sensitivity.trials[0].sqnr_db
+        return candidate, worst(on_samples).weakest_db if sensitivity is None else sensitivity.trials[0].sqnr_db
 
     @property
     def _scheme(self) -> Scheme:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ...backends.base import Array, Feed, Graph, Rejection, Session
-from ...backends.places import Local, Place, Reference
+from ...backends.base import Array, Feed, Graph, Session
+from ...backends.places import Place, Reference
 from ...backends.registry import load_backend
-from ...errors import RefusedError, VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
-from ...profiles.findings.parity import Parity, parity
+from ...profiles.findings.parity import Parity, parity, worst
 from ...profiles.findings.report import TaskMetric
 from ..capture.captured import Captured
 from ..capture.stage import refuse
@@ -26,14 +25,15 @@ from ..recipe import Recipe
 from ..sources import Predict, Source, torch_predict
 from ..sources.score import score
 from ..workshop import Workshop
-from .candidate import Candidate, Refused
+from .candidate import Candidate, OwnGolden, Refused
 from .judge import built_evidence, check_golden, directory_bytes, judged, looked_into
 from .link import StrayingError, linked
-from .lower import Lowering, NothingToQuantizeError, float_candidate
+from .lower import Lowering, float_candidate
+from .parting import Parting, parting
+from .remedies import FAILURES, Remedies
 from .samples import JudgingSamples, judging_samples
+from .stand_in import stood_in
 
-# What a precision may fail with where another one may still get through.
-FAILURES = (VerificationError, NothingToQuantizeError, RefusedError)
 Watch = Callable[[Candidate], None]
 
 
@@ -64,20 +64,19 @@ class Maker:
         try:
             return self._through(precision)
         except StrayingError as error:
-            if not load_precision(precision).integer or self.recipe.lifts is not None:
-                return Refused(precision=precision, error=error)
-            return self._plain(precision, error)
+            again = Remedies(recipe=self.recipe, made=partial(self._by, precision), parting=self._parting)
+            return again.of(error)
         except FAILURES as error:
             return Refused(precision=precision, error=error)
 
-    def _plain(self, precision: PrecisionName, strayed: StrayingError) -> Candidate | Refused:
-        """Once more without lifts: what they write into a graph is what compilers see least, and so confuse."""
-        maker = replace(self, recipe=replace(self.recipe, lifts=()))
-        try:
-            candidate = maker._through(precision)
-        except FAILURES:
-            return Refused(precision=precision, error=strayed)
-        return replace(candidate, notes=(*candidate.notes, f"No lifts: with them, {strayed.message}"))
+    def _by(self, precision: PrecisionName, recipe: Recipe) -> Candidate:
+        """The precision by another recipe."""
+        return replace(self, recipe=recipe)._through(precision)
+
+    def _parting(self, candidate: Candidate) -> Parting | None:
+        """Where a straying engine parts from its graph, on the first batch of samples."""
+        self.advance(None, f"{candidate.precision}, where the engine strays")
+        return parting(candidate, self.workshop.place, self.target, self._samples().feeds[0], self.workshop.threads)
 
     def _through(self, precision: PrecisionName) -> Candidate:
         """Every step, in order."""
@@ -160,8 +159,11 @@ class Maker:
         runs = place.runs(candidate.graph, self.target, candidate.precision, candidate.engine)
         assert runs is not None
         session = self.workshop.open(runs, place)
-        candidate = judged(replace(candidate, runs=runs), self.captured.golden, session, place, self.target)
-        return self._linked(candidate, session, place) if place.itself else candidate
+        candidate = replace(candidate, runs=runs)
+        # First against its own graph: an engine that strays misses the golden outputs too, and those do not say why.
+        if place.itself:
+            candidate = self._linked(candidate, session, place)
+        return judged(candidate, self.captured.golden, session, place, self.target)
 
     def proven(self, candidate: Candidate) -> Candidate:
         """The candidate, held against what it must compute, with its layers and its int8 coverage.
@@ -181,7 +183,16 @@ class Maker:
         if not candidate.on_samples:
             candidate = replace(candidate, on_samples=self._on_samples(candidate.graph, samples))
         asked = self.recipe.least_sqnr_db(candidate.precision)
-        return linked(candidate, session, samples, place, self.target, asked)
+        candidate = linked(candidate, session, samples, place, self.target, asked)
+        return self._with_own_golden(candidate, session) if load_precision(candidate.precision).integer else candidate
+
+    def _with_own_golden(self, candidate: Candidate, session: Session) -> Candidate:
+        """What a device is held to beside FP32, from which clipping may take the graph itself far."""
+        place, feeds = Reference(), self.captured.golden.feeds
+        graph = self.workshop.open(place.runs(candidate.graph, self.target, "fp32", None), place)
+        outputs = tuple(graph(feed) for feed in feeds)
+        engine_db = worst(parity(outputs, [session(feed) for feed in feeds])).weakest_db
+        return replace(candidate, own_golden=OwnGolden(outputs=outputs, engine_db=engine_db))
 
     def _on_samples(self, graph: Graph, samples: JudgingSamples) -> Mapping[str, Parity]:
         """Parity of a graph on the reference place; that of the captured one, which answers for FP32, is known."""
@@ -296,40 +307,6 @@ class Maker:
         todo = f"The engine is {why}. Copy the bundle to the device and run there: edgepress build {name}"
         unbuilt = replace(candidate, not_built=why, evidence=(*candidate.evidence, absent)).without("engine", todo)
         return stood_in(unbuilt, target)
-
-
-def stood_in(candidate: Candidate, target: Target) -> Candidate:
-    """Let a related parser judge the graph where the target's own is not here.
-
-    Raises:
-        RefusedError: it does not take the graph, for another reason than an operator that only the target's own has.
-    """
-    name = target.toolchain.stand_in
-    if not name:
-        return candidate.without("parser", "No parser judged the graph: a stand-in is not installed here.")
-    stand_in, place = replace(target, backend=name), Local()
-    if place.why_not_built(stand_in):
-        return candidate.without("parser", f"No parser judged the graph: {name} is not installed here.")
-    rejections = place.check(candidate.graph, stand_in)
-    lacking = [one for one in rejections if one.operator in target.toolchain.stand_in_lacks]
-    refuse([one for one in rejections if one not in lacking], target.name, by=f" (by the parser of {name})")
-    if lacking:
-        why = (
-            f"No parser judged the whole graph: {name}, which stands in, has no {' and no '.join(_operators(lacking))}"
-        )
-        return candidate.without("parser", f"{why}; {target.toolchain.name} has.")
-    accepted = Evidence(
-        about="graph",
-        claim=f"The parser of {name} accepts model.onnx, as a stand-in for {target.backend} on the device",
-        kind="emulated",
-        tool=load_backend(name).available().version,
-        machine=str(place.machine),
-    )
-    return replace(candidate, evidence=(*candidate.evidence, accepted))
-
-
-def _operators(rejections: Sequence[Rejection]) -> list[str]:
-    return sorted({rejection.operator for rejection in rejections})
 
 
 def _counting(predict: Predict, advance: Advance, label: str) -> Predict:

@@ -208,7 +208,7 @@ def _judge(name: str, agreement: Parity, references: list[Array]) -> None:
         )
     largest = max((float(r[np.isfinite(r)].max(initial=0.0)) for r in wide), default=0.0)
     allowed = TOLERANCE * max(1.0, largest)
-    exact = agreement.sqnr_db >= LEAST_SQNR_DB or agreement.max_abs <= ROUNDING
+    exact = agreement.weakest_db >= LEAST_SQNR_DB or agreement.max_abs <= ROUNDING
     if agreement.max_abs <= allowed and agreement.cosine >= LEAST_COSINE and exact:
         return
     raise VerificationError(

@@ -13,21 +13,29 @@ from ...calibration.arrays import read_arrays
 from ...errors import InputError, VerificationError
 from ...profiles.findings.parity import Parity, parity
 
-INPUTS, OUTPUTS = "inputs.npz", "outputs.npz"
+INPUTS, OUTPUTS, GRAPH_OUTPUTS = "inputs.npz", "outputs.npz", "graph.npz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Golden:
-    """Feeds and, for each, the outputs of the FP32 model. The first feed is a single inference."""
+    """Feeds and, for each, the outputs of the FP32 model. The first feed is a single inference.
+
+    Attributes:
+        graph: what the graph that the engine was compiled from gives, on the reference place; empty where that is not
+            told.
+    """
 
     feeds: tuple[Feed, ...]
     outputs: tuple[Mapping[str, Array], ...]
+    graph: tuple[Mapping[str, Array], ...] = ()
 
     def save(self, directory: Path) -> None:
-        """Write `inputs.npz` and `outputs.npz`; the arrays of feed i are named `i.NAME`."""
+        """Write `inputs.npz`, `outputs.npz` and, if known, `graph.npz`; arrays of feed i are named `i.NAME`."""
         directory.mkdir(parents=True, exist_ok=True)
         np.savez(directory / INPUTS, **_flatten(self.feeds))  # type: ignore[arg-type]
         np.savez(directory / OUTPUTS, **_flatten(self.outputs))  # type: ignore[arg-type]
+        if self.graph:
+            np.savez(directory / GRAPH_OUTPUTS, **_flatten(self.graph))  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, directory: Path) -> Golden:
@@ -36,7 +44,12 @@ class Golden:
         Raises:
             VerificationError: a file is missing or damaged.
         """
-        return cls(feeds=_read(directory / INPUTS), outputs=_read(directory / OUTPUTS))
+        graph = directory / GRAPH_OUTPUTS
+        return cls(
+            feeds=_read(directory / INPUTS),
+            outputs=_read(directory / OUTPUTS),
+            graph=_read(graph) if graph.exists() else (),
+        )
 
     def compare(self, run: Callable[[Feed], dict[str, Array]]) -> dict[str, Parity]:
         """Run every feed and compare with the FP32 outputs, by output name.

@@ -97,6 +97,6 @@ def _correctness(bundle: Bundle, report: Report) -> Verdict:
     if not found:
         why = report.why_no("run", "no outputs were compared").rstrip(".")
         return Verdict(what="correctness", limit=least, found=why, status="unmeasured")
-    text = f"worst output {worst(found).sqnr_db:.1f} dB of SQNR against FP32"
+    text = f"worst output {worst(found).weakest_db:.1f} dB of SQNR against FP32"
     reason = f"proven with {report.parity_how}"
     return Verdict(what="correctness", limit=least, found=text, status="met", reason=reason)

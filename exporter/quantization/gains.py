@@ -58,7 +58,7 @@ def worthwhile(
         return replace(reference, path=path), notes
 
     def score(graph: Graph) -> float:
-        return worst(parity(expected, _run(graph, target, feeds))).sqnr_db
+        return worst(parity(expected, _run(graph, target, feeds))).weakest_db
 
     kept: tuple[str, ...] = ()
     before = score(write(kept)[0])

@@ -96,5 +96,5 @@ class MixedPrecision:
         self.advance(None, f"{len(left)} layers in float")
         with tempfile.TemporaryDirectory(dir=self.scratch) as directory:
             graph, _ = self.write(left, Path(directory) / "model.onnx")
-            sqnr_db = worst(self.parity(graph)).sqnr_db
+            sqnr_db = worst(self.parity(graph)).weakest_db
             return sqnr_db, None if self.score is None else self.score(graph, Path(directory) / "engine")

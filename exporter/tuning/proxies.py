@@ -156,7 +156,7 @@ def _with_figures(result: Result, candidate: Candidate, baseline: Baseline) -> R
     """The result with what the candidate has by now."""
     result = replace(result, size=candidate.weights if candidate.size is None else candidate.size)
     if candidate.parity:
-        sqnr = worst(candidate.parity).sqnr_db
+        sqnr = worst(candidate.parity).weakest_db
         result = replace(result, sqnr_db=sqnr, loss=-sqnr if baseline.metric is None else result.loss)
     if candidate.task is not None and baseline.metric is not None:
         result = replace(result, metric=candidate.task.after, loss=baseline.metric - candidate.task.after)

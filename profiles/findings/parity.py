@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import VerificationError
+from .channels import ROUNDING, ChannelGroup, ChannelScales, sqnr
 
 _ROWS = (
     "Where the number of rows depends on data, as behind a threshold or non-maximum suppression, rounding changes it. "
@@ -17,8 +17,6 @@ _ROWS = (
 )
 # Bytes of the integers that classes and places come in.
 _CODES = (4, 8)
-# Four units in the last place of float32 at 1: what a sigmoid that is all but 0 differs by between two runtimes.
-ROUNDING = 5e-7
 
 Array = npt.NDArray[np.generic]
 
@@ -34,20 +32,29 @@ class Parity:
         max_abs: largest absolute difference.
         cosine: mean over samples of the cosine of the flattened output with its reference.
         argmax: share of samples whose largest element along the last axis is the same one.
+        groups: channels of the output by scale, where its scales are far apart.
     """
 
     sqnr_db: float
     max_abs: float
     cosine: float
     argmax: float
+    groups: tuple[ChannelGroup, ...] = ()
+
+    @property
+    def weakest_db(self) -> float:
+        """SQNR of the whole or of a group of its channels, whichever is least: what an output is judged by."""
+        return min([self.sqnr_db, *(group.sqnr_db for group in self.groups)])
 
     def reaches(self, least_db: float) -> bool:
         """Whether it is as close as that; what differs by the rounding of float32 at 1 is, however small the output."""
-        return self.sqnr_db >= least_db or self.max_abs <= ROUNDING
+        return self.weakest_db >= least_db or self.max_abs <= ROUNDING
 
     def __str__(self) -> str:
+        weakest = min(self.groups, key=lambda group: group.sqnr_db, default=None)
+        part = "" if weakest is None else f"{weakest}: {weakest.sqnr_db:.1f} dB, "
         return (
-            f"SQNR {self.sqnr_db:.1f} dB, largest difference {self.max_abs:.3g}, "
+            f"SQNR {self.sqnr_db:.1f} dB, {part}largest difference {self.max_abs:.3g}, "
             f"cosine {self.cosine:.5f}, argmax agreement {self.argmax:.1%}"
         )
 
@@ -67,8 +74,8 @@ def parity(references: Sequence[Mapping[str, Array]], outputs: Sequence[Mapping[
 
 
 def worst(parities: Mapping[str, Parity]) -> Parity:
-    """The parity of the output with the lowest SQNR."""
-    return min(parities.values(), key=lambda p: p.sqnr_db)
+    """The parity of the output that is furthest off, in whole or in a group of its channels."""
+    return min(parities.values(), key=lambda p: p.weakest_db)
 
 
 def _get(outputs: Mapping[str, Array], name: str) -> Array:
@@ -81,6 +88,7 @@ def _one(name: str, references: list[Array], outputs: list[Array]) -> Parity:
     signal = noise = largest = 0.0
     cosines: list[float] = []
     agree: list[float] = []
+    channels = ChannelScales()
     for reference, output in zip(references, outputs, strict=True):
         if reference.shape != output.shape:
             raise VerificationError(
@@ -97,14 +105,17 @@ def _one(name: str, references: list[Array], outputs: list[Array]) -> Parity:
             signal, noise = signal + float(r.size), noise + float((difference != 0).sum())
         else:
             signal, noise = signal + float((r * r).sum()), noise + float((difference * difference).sum())
+            if np.isfinite(difference).all():
+                channels.add(r, x)
         largest = max(largest, float(np.abs(difference).max()))
         cosines.extend(_cosines(r, x))
         agree.append(float(np.mean(np.atleast_1d(r).argmax(-1) == np.atleast_1d(x).argmax(-1))))
     return Parity(
-        sqnr_db=_decibel(signal, noise),
+        sqnr_db=sqnr(signal, noise),
         max_abs=largest,
         cosine=float(np.mean(cosines)) if cosines else 1.0,
         argmax=float(np.mean(agree)) if agree else 1.0,
+        groups=channels.groups(),
     )
 
 
@@ -123,12 +134,6 @@ def _without_equal_infinities(
     """Both with zeros where they hold the same infinity, as masked scores do: that is agreement."""
     same = np.isinf(r) & (r == x)
     return (np.where(same, 0.0, r), np.where(same, 0.0, x)) if same.any() else (r, x)
-
-
-def _decibel(signal: float, noise: float) -> float:
-    if noise == 0:
-        return math.inf
-    return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
 
 
 def _cosines(r: npt.NDArray[np.float64], x: npt.NDArray[np.float64]) -> list[float]:

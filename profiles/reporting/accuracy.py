@@ -16,9 +16,11 @@ STAGES = {"capture": "captured graph, against the model", "engine": "what is shi
 def parity_blocks(found: Mapping[str, Mapping[str, Parity]], how: str) -> Iterator[Block]:
     """One row for each comparison and output."""
     rows = tuple(
-        (STAGES.get(stage, stage), f"`{name}`", decibels(one.sqnr_db), f"{one.max_abs:.3g}", f"{one.cosine:.5f}",
-         f"{one.argmax:.1%}") for stage, outputs in found.items() for name, one in outputs.items()
-    )  # fmt: skip
+        row
+        for stage, outputs in found.items()
+        for name, one in outputs.items()
+        for row in _parity_rows(STAGES.get(stage, stage), name, one)
+    )
     if not rows:
         yield Sentences(items=("No outputs were compared.",), points=False)
         return
@@ -26,6 +28,13 @@ def parity_blocks(found: Mapping[str, Mapping[str, Parity]], how: str) -> Iterat
     yield Table(title="Parity by output, on synthetic golden inputs", head=head, rows=rows, numbers=(2, 3, 4, 5))
     if how:
         yield Sentences(items=(f"What is shipped was run as: {how}.",), points=False)
+
+
+def _parity_rows(stage: str, name: str, one: Parity) -> Iterator[tuple[str, ...]]:
+    """The whole output, then its channels by scale."""
+    yield stage, f"`{name}`", decibels(one.sqnr_db), f"{one.max_abs:.3g}", f"{one.cosine:.5f}", f"{one.argmax:.1%}"
+    for group in one.groups:
+        yield stage, f"`{name}`, {group}", decibels(group.sqnr_db), "", "", ""
 
 
 def by_layer_blocks(found: ParityByLayer) -> Iterator[Block]:

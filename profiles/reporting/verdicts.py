@@ -50,7 +50,7 @@ def _correctness(report: Report) -> Tile:
         return Tile(topic="Correctness", status="absent", label="not checked", found="no outputs compared")
     status: Tone = "good" if strongest(report.evidence) == "measured" else "open"
     least = worst(found)
-    figure = "outputs equal" if least.sqnr_db == float("inf") else f"{decibels(least.sqnr_db)} SQNR"
+    figure = "outputs equal" if least.weakest_db == float("inf") else f"{decibels(least.weakest_db)} SQNR"
     agreement = f"argmax agreement {least.argmax:.1%}, largest difference {least.max_abs:.3g}"
     return Tile(
         topic="Correctness",

@@ -63,7 +63,7 @@ class Bench:
     def sqnr(self, left: tuple[str, ...], lifts: tuple[str, ...]) -> float:
         path = self.scratch / "int8.onnx"
         Quantizer.of(self.graph, self.scheme, literal(left), lifts=lifts).write(self.statistics, path)
-        return worst(parity(self.expected, self.outputs(replace(self.graph, path=path), self.held_out))).sqnr_db
+        return worst(parity(self.expected, self.outputs(replace(self.graph, path=path), self.held_out))).weakest_db
 
     def lifts(self) -> tuple[str, ...]:
         feeds, expected = self.judging, self.outputs(self.graph, self.judging)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from edgepress.backends.base import Graph
+from edgepress.backends.base import Array, Feed, Graph, Session
+from edgepress.backends.places import Reference
 from edgepress.exporter.candidates.candidate import Candidate
-from edgepress.exporter.candidates.link import least_db
+from edgepress.exporter.candidates.link import StrayingError, least_db, linked
+from edgepress.exporter.candidates.samples import JudgingSamples
+from edgepress.profiles.device.target import load_target
+from edgepress.profiles.findings.parity import parity
 
 
 @pytest.mark.parametrize(
@@ -27,3 +32,26 @@ def test_rounding_explains_some_and_what_was_asked_stays(
     file = Graph(path=Path("model.onnx"), inputs=(), outputs=(), opset=20, digest="")
     candidate = Candidate(precision=precision, graph=file, least_db=asked)
     assert least_db(candidate, graph, asked) == least
+
+
+@pytest.mark.parametrize(("precision", "wrongly"), [("int8", True), ("fp32", True), ("bf16", False)])
+def test_an_engine_that_rounds_by_itself_is_not_said_to_be_wrong(precision: str, wrongly: bool) -> None:
+    expected = {"y": np.arange(1, 9, dtype=np.float32).reshape(2, 4)}
+    samples = JudgingSamples(
+        feeds=[{"x": np.zeros((2, 1), np.float32)}], kind="calibration samples", expected=[expected]
+    )
+    file = Graph(path=Path("model.onnx"), inputs=(), outputs=(), opset=20, digest="")
+    exact = parity([expected], [expected])
+    candidate = Candidate(precision=precision, graph=file, least_db=25, on_samples=exact)
+    target = load_target("cpu")
+    with pytest.raises(StrayingError, match=r"output 'y' has 14\.0 dB") as caught:
+        linked(candidate, Off(), samples, Reference(), target, 25)
+    assert ("read or fused the graph wrongly" in caught.value.message) == wrongly
+    assert caught.value.candidate is candidate
+
+
+class Off(Session):
+    """What is a fifth too much."""
+
+    def __call__(self, feed: Feed) -> dict[str, Array]:
+        return {"y": 1.2 * np.arange(1, 9, dtype=np.float32).reshape(2, 4)}

@@ -1,0 +1,61 @@
+"""What is tried where an engine strays from its graph, in order: no lifts, then the layers where they part in float."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ...errors import RefusedError, VerificationError
+from ...profiles.device.precision import load_precision
+from ..quantization.noise import literal
+from ..recipe import Recipe
+from .candidate import Candidate, Refused
+from .link import StrayingError
+from .lower import NothingToQuantizeError
+from .parting import Parting
+
+# What a precision may fail with where another one may still get through.
+FAILURES = (VerificationError, NothingToQuantizeError, RefusedError)
+IN_FLOAT = "left in float: the engine strays from its graph there"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedies:
+    """The ways out for one candidate.
+
+    Attributes:
+        made: makes the precision by another recipe; raises as that fails.
+        parting: where an engine parts from its graph, None where that is not found.
+    """
+
+    recipe: Recipe
+    made: Callable[[Recipe], Candidate]
+    parting: Callable[[Candidate], Parting | None]
+
+    def of(self, strayed: StrayingError) -> Candidate | Refused:
+        """The first remedy that holds; refused with the place of the fault where none does."""
+        precision = strayed.candidate.precision
+        if load_precision(precision).integer and self.recipe.lifts is None:
+            # What lifts write into a graph is what compilers see least, and so confuse.
+            candidate = self._tried(replace(self.recipe, lifts=()))
+            if candidate is not None:
+                return _noted(candidate, f"No lifts. With them: {strayed.message}")
+        where = self.parting(strayed.candidate)
+        for layers in () if where is None else where.regions:
+            candidate = self._tried(replace(self.recipe, exclude=(*self.recipe.exclude, *literal(layers))))
+            if candidate is not None:
+                left = {**candidate.left, **dict.fromkeys(layers, IN_FLOAT)}
+                note = f"{', '.join(layers)} {IN_FLOAT}. {where}. In {precision}: {strayed.message}"
+                return _noted(replace(candidate, left=left), note)
+        told = strayed.message if where is None else f"{strayed.message} {where}."
+        return Refused(precision=precision, error=StrayingError(strayed.candidate, told, hint=strayed.hint))
+
+    def _tried(self, recipe: Recipe) -> Candidate | None:
+        try:
+            return self.made(recipe)
+        except FAILURES:
+            return None
+
+
+def _noted(candidate: Candidate, note: str) -> Candidate:
+    return replace(candidate, notes=(*candidate.notes, note))

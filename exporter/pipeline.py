@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any
 
 from ..backends.base import AxisRange
@@ -145,6 +146,8 @@ def _kept(target: Target, errors: dict[str, Exception]) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, EdgepressError):
             error.target = target.name
+        # Its frames hold the target's model, data and sessions, and the next target needs the memory.
+        clear_frames(error.__traceback__)
         errors[target.name] = error
 
 

@@ -113,12 +113,13 @@ def export_bundles(
     """
     if processes.count() > 1 and len(targets) > 1:
         raise InputError(f"{processes.count()} processes train for one target at a time; {len(targets)} were given.")
-    prune.refuse(source, targets, recipe)
+    prune.refuse(source, recipe)
     errors: dict[str, Exception] = {}
     for target in targets:
         with _kept(target, errors):
             check_destination(destination(target), force=force)
             load_backend(target.backend).require(target)
+            prune.refuse_dense(target, recipe)
     bundles: dict[str, Bundle] = {}
     able = [target for target in targets if target.name not in errors]
     if able:

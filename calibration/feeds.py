@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from ..backends.base import Array, Feed, TensorSpec
 from ..errors import InputError
+from .arrays import read_arrays
 
 Feeds = Callable[[], Iterator[Feed]]
 
@@ -115,13 +115,10 @@ def _check(array: Array, spec: TensorSpec, where: str, first_sample: int) -> Non
 def _read(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
     """All arrays of one file by input name; pickled objects are refused."""
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {_only(specs, path): loaded}
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        found = read_arrays(path)
+    except InputError as error:
         raise InputError(f"Calibration file {path} cannot be read: {error}") from error
+    return found if isinstance(found, dict) else {_only(specs, path): found}
 
 
 def _only(specs: Sequence[TensorSpec], path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ...backends.base import Array, Feed
-from ...errors import VerificationError
+from ...calibration.arrays import read_arrays
+from ...errors import InputError, VerificationError
 from ...profiles.findings.parity import Parity, parity
 
 INPUTS, OUTPUTS = "inputs.npz", "outputs.npz"
@@ -52,13 +52,14 @@ def _flatten(feeds: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
 
 
 def _read(path: Path) -> tuple[dict[str, Array], ...]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise VerificationError(f"Golden file {path.name} cannot be read: {error}.") from error
     feeds: dict[int, dict[str, Array]] = {}
-    for key, array in arrays.items():
-        index, _, name = key.partition(".")
-        feeds.setdefault(int(index), {})[name] = array
+    try:
+        arrays = read_arrays(path)
+        if not isinstance(arrays, dict):
+            raise VerificationError(f"Golden file {path.name} holds one array without a name.")
+        for key, array in arrays.items():
+            index, _, name = key.partition(".")
+            feeds.setdefault(int(index), {})[name] = array
+    except (InputError, ValueError) as error:
+        raise VerificationError(f"Golden file {path.name} cannot be read: {error}.") from error
     return tuple(feeds[index] for index in sorted(feeds))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import InputError
 from ..graphs.files import read_model, says_nothing
-from ..graphs.names import free_name
+from ..graphs.names import first_ir_version, free_name
 from ..sources.quiet import quiet
 
 if TYPE_CHECKING:
@@ -28,17 +28,19 @@ def converted(path: Path, opset: int) -> ir.Model:
     Raises:
         InputError: the converter cannot bring it there.
     """
+    from onnx import helper
     from onnx_ir.passes import common
 
     model = read_model(path)
     common.RemoveInitializersFromInputsPass()(model)
-    model.ir_version = max(model.ir_version, _LOWEST_IR)
     given = model.opset_imports.get("", 0)
     wanted = min(max(given, LOWEST_OPSET), opset)
     _free_what_is_unknown(model)
     if wanted != given:
         _convert(model, path, given, wanted)
     model = optimized(model)
+    newest = first_ir_version([helper.make_opsetid("", wanted)])
+    model.ir_version = max(min(model.ir_version, newest), _LOWEST_IR)
     if wanted < _ALLOWZERO_OPSET:
         _without_allowzero(model)
     return model

@@ -76,6 +76,11 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         _fail("Interrupted; nothing half-written is left behind.", None)
         sys.exit(INTERRUPTED)
+    except MemoryError as error:
+        _fail(
+            f"This machine has not enough memory: {error or 'an allocation failed'}.", "Give smaller inputs or batches."
+        )
+        sys.exit(1)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

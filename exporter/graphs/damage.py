@@ -9,6 +9,8 @@ from pathlib import Path
 
 from ...errors import EdgepressError, InputError
 
+# What is told of a library's own message.
+LINE = 200
 _OURS = Path(__file__).resolve().parents[2]
 
 
@@ -45,4 +47,4 @@ def _words(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {first[:200]}".rstrip(": ")
+    return f"{type(error).__name__}: {first[:LINE]}".rstrip(": ")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...backends.base import AxisRange, Graph, TensorSpec
 from ...errors import InputError
-from .damage import damage_explained
+from .damage import LINE, damage_explained
 from .names import tell_values_apart
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _check(path: Path) -> None:
         onnx.checker.check_model(str(path))
     except (onnx.checker.ValidationError, RuntimeError) as error:
         first = next((line for line in str(error).splitlines() if line.strip()), "")
-        raise InputError(f"{path} is not a valid ONNX model: {first}", hint="Export it again.") from error
+        raise InputError(f"{path} is not a valid ONNX model: {first[:LINE]}", hint="Export it again.") from error
 
 
 def _opset(proto: Any, path: Path) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import onnx
     import onnx_ir as ir
 
 
@@ -27,6 +28,13 @@ def value_names(graph: ir.Graph) -> set[str]:
     return names
 
 
+def first_ir_version(imports: Iterable[onnx.OperatorSetIdProto]) -> int:
+    """The first IR version whose files may hold these opsets; a runtime refuses those that came after it."""
+    from onnx import helper
+
+    return int(helper.find_min_ir_version_for(list(imports), ignore_unknown=True))
+
+
 def tell_values_apart(model: ir.Model) -> None:
     """Rename values that have the name of another one that they can see; inputs and outputs keep theirs.
 
@@ -36,12 +44,17 @@ def tell_values_apart(model: ir.Model) -> None:
 
 
 def with_names_of_its_own(path: Path, directory: Path) -> Path:
-    """The file, or a copy in the directory where two of its nodes have one name, which onnxruntime refuses."""
+    """The file, or a copy in the directory where onnxruntime refuses it for what means nothing.
+
+    That is one name for two nodes, and an IR version later than the file's opset asks for.
+    """
     import onnx
 
     model = onnx.load(path, load_external_data=False)
     seen: set[str] = set()
-    changed = False
+    least = first_ir_version(model.opset_import)
+    changed = model.ir_version > least
+    model.ir_version = min(model.ir_version, least)
     for node in _nodes(model.graph):
         if node.name:
             name = free_name(node.name, seen)

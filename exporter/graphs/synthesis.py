@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from ...errors import InputError
 _USUAL_BATCH, _USUAL_SIZE = 2, 16
 # Amplitude of the pixel noise beside the smooth one, and how much coarser the smooth one's grid is.
 _FINE, _COARSER = 0.3, 4
+# Values in one feed of an input: 1 GiB of float32.
+LARGEST = 1 << 28
 # Whole numbers that are a code (a class, a flag) and not an amount.
 _FEW = 16
 
@@ -36,11 +39,12 @@ def synthesize(
         sizes: sizes of free axes by name; those not named keep the example's.
 
     Raises:
-        InputError: an input that is neither a number nor a boolean.
+        InputError: an input that is neither a number nor a boolean, or too large.
     """
     made = {}
     for index, (name, array) in enumerate(example.items()):
-        shape, rng = _resized(array, dynamic.get(name, {}), sizes or {}), np.random.default_rng([seed, index])
+        shape = _made_in(_resized(array, dynamic.get(name, {}), sizes or {}), name)
+        rng = np.random.default_rng([seed, index])
         made[name] = np.asarray(_like(array, shape, rng, name))  # numpy's random numbers of no axis are no arrays
     for name, array in example.items():
         if array.ndim == 1 and array.size and array.dtype.kind in "iu" and array.min() < array.max():
@@ -159,7 +163,7 @@ def synthesize_from_specs(
         looks: what the data look like, by input, where that is known.
 
     Raises:
-        InputError: an input that is neither a number nor a boolean.
+        InputError: an input that is neither a number nor a boolean, or too large.
     """
     all_sizes = {**default_sizes(specs), **(sizes or {})}
     return {
@@ -180,7 +184,7 @@ def default_sizes(specs: Sequence[TensorSpec]) -> dict[str, int]:
 
 
 def _of_spec(spec: TensorSpec, rng: np.random.Generator, sizes: Mapping[str, int], look: Look | None) -> Array:
-    shape = tuple(size if isinstance(size, int) else sizes[size] for size in spec.shape)
+    shape = _made_in(tuple(size if isinstance(size, int) else sizes[size] for size in spec.shape), spec.name)
     dtype = _dtype(spec.dtype, spec.name)
     if look is not None:
         return np.asarray(look.sample(shape, dtype, rng))
@@ -201,6 +205,16 @@ def _dtype(name: str, tensor: str) -> np.dtype[np.generic]:
     if dtype.kind not in "fiub":
         raise InputError(f"Input {tensor!r} is {name}; expected a float, integer or boolean tensor.")
     return dtype
+
+
+def _made_in(shape: tuple[int, ...], name: str) -> tuple[int, ...]:
+    """The shape, which one feed must not fill the memory with."""
+    if math.prod(shape) <= LARGEST:
+        return shape
+    raise InputError(
+        f"Input {name!r} has shape {shape}: {math.prod(shape):.3g} values in one feed, of {LARGEST:.3g} at most.",
+        hint="Give free axes other sizes with --axis NAME=SMALLEST:USUAL:LARGEST; a fixed one may be damaged.",
+    )
 
 
 def _resized(array: Array, axes: Mapping[int, str], sizes: Mapping[str, int]) -> tuple[int, ...]:

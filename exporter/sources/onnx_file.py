@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ...errors import InputError
 from ..graphs.files import free_axes, read_graph
 from ..graphs.synthesis import synthesize_from_specs
 from .base import Source, missing, safe_name
@@ -21,12 +22,17 @@ def load(spec: str, trust: bool) -> Source:
         trust: not needed: an ONNX file holds no code.
 
     Raises:
-        InputError: not a complete ONNX file, or external data that are missing or lie elsewhere.
+        InputError: not a complete ONNX file, one without inputs, or external data that are missing or lie elsewhere.
     """
     path = Path(spec)
     if not path.is_file():
         raise missing(spec)
     graph = read_graph(path)
+    if not graph.inputs:
+        raise InputError(
+            f"{path} takes no inputs: what it gives is constant, and there is nothing to run on a device.",
+            hint="Export the model with its inputs as inputs of the graph.",
+        )
     return Source(
         name=safe_name(path.stem),
         kind="onnx",

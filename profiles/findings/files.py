@@ -54,7 +54,7 @@ def parsed(path: Path, data: Any, schema: int, adapter: TypeAdapter[T], *, oldes
     Raises:
         InputError: the file has another schema, or something in it is not as the schema says.
     """
-    least, given = schema if oldest is None else oldest, data.get("schema")
+    least, given = schema if oldest is None else oldest, data.get("schema") if isinstance(data, dict) else None
     if given not in range(least, schema + 1):
         hint = "Write it anew with this edgepress, or read it with the one that wrote it."
         reads = f"{schema}" if least == schema else f"{least} to {schema}"

@@ -134,3 +134,24 @@ def test_a_graph_that_capture_broke_is_called_by_the_users_file(
     with pytest.raises(InputError, match=r"mine\.onnx became a graph that is not valid") as raised:
         capture(load_source(str(path)), 20, tmp_path / "hidden.onnx", {})
     assert "hidden.onnx" not in str(raised.value)
+
+
+def test_a_file_of_a_later_ir_version_than_its_opset_needs_is_read_by_older_runtimes(tmp_path: Path) -> None:
+    path = write(tmp_path / "net.onnx", RECTIFIED, 17, ["batch", 3, 8, 8], {"w": WEIGHT})
+    model = onnx.load(path)
+    model.ir_version = 14  # onnxruntime 1.31 refuses it by the number alone
+    onnx.save(model, path)
+    proven(path)
+    assert onnx.load(tmp_path / "model.onnx").ir_version == 8
+
+
+def test_a_file_without_inputs_is_refused(tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Constant", [], ["y"], value=numpy_helper.from_array(np.ones(3, np.float32)))],
+        "still",
+        [],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [3])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "still.onnx")
+    with pytest.raises(InputError, match="takes no inputs"):
+        load_source(str(tmp_path / "still.onnx"))

@@ -80,3 +80,12 @@ def test_strings_are_refused() -> None:
         synthesize({"text": np.array(["a"])}, {}, None, 0)
     with pytest.raises(InputError, match="'text' is object"):
         synthesize_from_specs([TensorSpec(name="text", dtype="object", shape=(1,))], 0)
+
+
+@pytest.mark.parametrize("size", [2**31, 2**40, 2**63 - 1])
+def test_a_feed_that_would_fill_the_memory_is_refused(size: int) -> None:
+    spec = TensorSpec(name="image", dtype="float32", shape=("batch", size))
+    with pytest.raises(InputError, match=r"'image' has shape \(2, \d+\): .* values in one feed"):
+        synthesize_from_specs([spec], 0)
+    with pytest.raises(InputError, match="values in one feed"):
+        synthesize({"image": np.zeros((2, 2), np.float32)}, {"image": {1: "width"}}, {"width": size}, 0)

@@ -1,0 +1,1 @@
+"""Damaged files, and what the commands do with them."""

@@ -1,0 +1,61 @@
+"""Trials: one seed, one damaged file, one command that reads it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import tempfile
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from forked import Job, edgepress_main, fork, outcomes, prepare
+
+from damage.subjects import Subject, subjects
+
+TOLD = frozenset({0, 1, 2, 3, 4, 5})
+
+
+def run(seeds: Iterable[int], results: Path, processes: int) -> None:
+    """Run these seeds, and append a line each to the file; those in it already are not run again."""
+    results.parent.mkdir(parents=True, exist_ok=True)
+    known = {json.loads(line)["seed"] for line in results.read_text().splitlines()} if results.exists() else set()
+    with tempfile.TemporaryDirectory(prefix="damage-") as scratch, results.open("a") as out:
+        prepare(Path(scratch))
+        kinds = subjects(Path(scratch) / "sound", edgepress)
+        jobs = (trial(kinds, seed, Path(scratch)) for seed in seeds if seed not in known)
+        for found in outcomes(jobs, processes):
+            out.write(json.dumps(judged(found)) + "\n")
+            out.flush()
+
+
+def edgepress(words: Sequence[str], directory: Path) -> int:
+    """Run one command there, and return its exit code."""
+    _, status = os.waitpid(fork(partial(edgepress_main, *words), directory), 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def trial(kinds: Sequence[Subject], seed: int, scratch: Path) -> Job:
+    """Damage a file as the seed says, for a command that reads it."""
+    chance = random.Random(seed)
+    subject = chance.choice(list(kinds))
+    directory = scratch / f"trial{seed}"
+    said, command = subject.damage(chance, directory)
+    record = {"seed": seed, "subject": subject.name, "change": said, "command": list(command)[:2]}
+    return Job(record=record, directory=directory, work=partial(edgepress_main, *command))
+
+
+def judged(found: dict[str, Any]) -> dict[str, Any]:
+    """How a trial ended; whole words where it should not have ended so."""
+    words = found.pop("words")
+    ended = found["ended"] or _ended(found["code"], words)
+    said = next((line for line in words.splitlines() if line.startswith("error: ")), "")
+    return {**found, "ended": ended, "said": said[:300] if ended in ("made", "refused") else words[-3000:]}
+
+
+def _ended(code: int, words: str) -> str:
+    if "Traceback" in words or code not in TOLD or (code and "rror: " not in words):
+        return "traceback"
+    return "refused" if code else "made"

@@ -1,0 +1,1 @@
+"""The operator tests of the onnx package, through an export."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any
 
 from ..backends.base import AxisRange
@@ -112,12 +113,13 @@ def export_bundles(
     """
     if processes.count() > 1 and len(targets) > 1:
         raise InputError(f"{processes.count()} processes train for one target at a time; {len(targets)} were given.")
-    prune.refuse(source, targets, recipe)
+    prune.refuse(source, recipe)
     errors: dict[str, Exception] = {}
     for target in targets:
         with _kept(target, errors):
             check_destination(destination(target), force=force)
             load_backend(target.backend).require(target)
+            prune.refuse_dense(target, recipe)
     bundles: dict[str, Bundle] = {}
     able = [target for target in targets if target.name not in errors]
     if able:
@@ -145,6 +147,8 @@ def _kept(target: Target, errors: dict[str, Exception]) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, EdgepressError):
             error.target = target.name
+        # Its frames hold the target's model, data and sessions, and the next target needs the memory.
+        clear_frames(error.__traceback__)
         errors[target.name] = error
 
 

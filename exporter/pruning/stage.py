@@ -46,12 +46,12 @@ JUDGING_BATCHES = 4
 SPARSE_FACTOR = 2
 
 
-def refuse(source: Source, targets: Sequence[Target], recipe: Recipe) -> None:
-    """Refuse what cannot be pruned or made sparse, before any work.
+def refuse(source: Source, recipe: Recipe) -> None:
+    """Refuse what cannot be pruned or made sparse for any target, before any work.
 
     Raises:
-        InputError: a ratio outside of 0..1, a source without a torch module, patterns that match nothing, an importance
-            that the source has no data for, or a target that does not run 2:4 weights.
+        InputError: a ratio outside of 0..1, a source without a torch module, patterns that match nothing, or an
+            importance that the source has no data for.
     """
     if recipe.prune is None and not recipe.sparse:
         return
@@ -65,12 +65,17 @@ def refuse(source: Source, targets: Sequence[Target], recipe: Recipe) -> None:
         )
     check_patterns(source.module, recipe.keep)
     choose_importance(recipe.importance, source)
-    dense = [target.name for target in targets if recipe.sparse and not target.sparse_weights]
-    if dense:
+
+
+def refuse_dense(target: Target, recipe: Recipe) -> None:
+    """Refuse sparse weights for a target that has no use for them, before any work.
+
+    Raises:
+        InputError: it does not run 2:4 weights any faster.
+    """
+    if recipe.sparse and not target.sparse_weights:
         able = ", ".join(name for name in target_names() if load_target(name).sparse_weights)
-        raise InputError(
-            f"Target {', '.join(dense)} does not run 2:4 sparse weights any faster.", hint=f"These do: {able}."
-        )
+        raise InputError(f"Target {target.name} does not run 2:4 sparse weights any faster.", hint=f"These do: {able}.")
 
 
 def run(

@@ -71,4 +71,5 @@ def _tried(make: Callable[[], T]) -> T | _Failed:
     try:
         return make()
     except EdgepressError as error:
-        return _Failed(error=error)
+        # Without its frames, which hold what was at hand when it was raised.
+        return _Failed(error=error.with_traceback(None))

@@ -22,6 +22,8 @@ MARK = ".edgepress-held"
 # In a held directory: what was moved aside, and goes back to its place where nothing has come there.
 ASIDE = "aside"
 _PREFIX = "edgepress-"
+# File systems without a device number of their own that one kernel has to itself, whenever it was started.
+_LOCAL = frozenset({"btrfs", "overlay", "tmpfs", "zfs"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,10 +160,21 @@ def _known(directory: Path, device: int) -> bool:
     """Whether the lock would be seen here if it were held.
 
     A network file system may keep locks to each machine. Then only those are known that this kernel gave, since it was
-    started; a disk, which has a device number of its own, is this machine's alone.
+    started; a disk, which has a device number of its own, is this machine's alone, and so are some systems without one.
     """
     boot = _words(directory)[0]
-    return bool(boot) and (boot == _boot() or os.major(device) != 0)
+    return bool(boot) and (boot == _boot() or os.major(device) != 0 or _file_system(device) in _LOCAL)
+
+
+def _file_system(device: int) -> str:
+    """The type of the file system of a device number; empty where that is not known."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    with suppress(OSError), open("/proc/self/mountinfo", encoding="utf-8") as mounts:
+        for line in mounts:
+            before, _, after = line.partition(" - ")
+            if before.split()[2] == number:
+                return after.split()[0]
+    return ""
 
 
 def _words(directory: Path) -> tuple[str, str]:

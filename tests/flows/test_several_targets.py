@@ -118,3 +118,12 @@ def test_an_interrupt_ends_all_targets_and_keeps_what_was_made(tmp_path: Path, e
 def test_the_worst_code_is_that_of_something_wrong_and_the_least_that_of_a_budget() -> None:
     errors = [BudgetError("b"), UnservedError("u"), InputError("i"), VerificationError("v")]
     assert [worst_code(errors[:count]) for count in (1, 2, 3, 4)] == [3, 5, 1, 4]
+
+
+def test_sparse_weights_that_one_target_has_no_use_for_end_its_own_export_alone(
+    cli: Cli, small: Path, tmp_path: Path
+) -> None:
+    small.write_text(small.read_text().replace("nn.Conv2d(1, 4, 3)", "nn.Conv2d(1, 16, 3)").replace("4 * 6 * 6", "576"))
+    ran = cli("export", small, "-t", f"server-cpu,{JETSON}", *FAST, "--precision", "fp16", "--sparse")
+    ran.failed(1, "1 of 2 targets failed", "server-cpu: Target server-cpu does not run 2:4 sparse weights any faster.")
+    assert made(tmp_path / "out") == [f"small-{JETSON}"]

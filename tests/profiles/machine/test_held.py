@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -114,9 +115,26 @@ def test_a_lock_of_another_machine_on_a_shared_file_system_is_not_taken_for_dead
     killed(process)
     (directory / MARK).write_text("another-machine\nnet-cpu\n")
     monkeypatch.setattr(held.os, "major", lambda device: 0)
+    monkeypatch.setattr(held, "_file_system", lambda device: "nfs4")
+
     assert clean(tmp_path / "out") == []
     monkeypatch.setattr(held.os, "major", lambda device: 8)
     assert len(clean(tmp_path / "out")) == 1
+
+
+def test_what_was_left_before_a_restart_is_dead_where_the_file_system_is_this_machines_alone(tmp_path: Path) -> None:
+    """As on the layers of a container, which have no device number of their own and outlive the kernel's identity."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or os.major(memory.stat().st_dev) != 0:
+        pytest.skip("there is no file system in memory here")
+    parent = Path(tempfile.mkdtemp(dir=memory))
+    try:
+        (parent / ".net-cpu.abcd1234").mkdir()
+        (parent / ".net-cpu.abcd1234" / MARK).write_text("before-the-restart\nnet-cpu\n")
+        assert len(leftovers(parent)) == len(clean(parent)) == 1
+        assert list(parent.iterdir()) == []
+    finally:
+        shutil.rmtree(parent)
 
 
 def test_a_cleaning_that_is_cut_short_is_gone_on_with(

@@ -12,9 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-# Amplitudes of neighbours in order of size that are further apart than this are two scales. Within it noise as large
-# as the smaller channels still takes the ratio of the whole below 20 dB.
-APART = 10.0
+# Channels belong to two scales where every peak and every deviation of the ones is so much larger than any of the
+# others. Within it noise as large as the smaller ones still takes the ratio of the whole below 24 dB.
+APART = 16.0
+# Channels that hardly ever fire lie below the others as well, a few of them; what somebody put there is a larger share.
+LEAST_SHARE = 0.05
+# Of a few values it may be chance that they are small.
+LEAST_VALUES = 4
+# What varies by less, beside its own size, is a constant in float32, which says nothing of a scale.
+CONSTANT = 1e-5
 # A group counts as having at least this amplitude, of 1 or of the output where that is smaller: what a rare class, a
 # pruned channel or the tail of a softmax holds means nothing beside the others, and every rounding of it is all noise.
 UNHEARD = 2.0**-6
@@ -66,9 +72,9 @@ class ChannelScales:
 
     def groups(self) -> tuple[ChannelGroup, ...]:
         """The groups over all samples, the largest scale first; none where the channels are of one scale."""
-        divided = [(*_parts(along.heard), axis) for axis, along in (self._axes or {}).items() if not along.is_shared]
+        divided = [(*_parts(along), axis) for axis, along in (self._axes or {}).items() if not along.is_shared]
         _, parts, axis = max(divided, key=lambda one: one[0], default=(1.0, [], 0))
-        if len(parts) < 2 or self._axes is None:
+        if not parts or self._axes is None:
             return ()
         along = self._axes[axis]
         noise = np.where(np.sqrt(along.noise / along.count) <= ROUNDING * self._largest, 0.0, along.noise)
@@ -85,6 +91,8 @@ class _Axis:
 
     Attributes:
         signal, noise: sums of squares by index.
+        total: sums by index.
+        peak: the largest absolute value by index.
         count: elements of each index.
         least: the smallest value.
         sums: the smallest and the largest sum along the axis.
@@ -92,6 +100,8 @@ class _Axis:
 
     signal: Values
     noise: Values
+    total: Values
+    peak: Values
     count: int
     least: float
     sums: tuple[float, float]
@@ -103,6 +113,8 @@ class _Axis:
         return cls(
             signal=np.square(reference).sum(axis=others),
             noise=noise.sum(axis=others),
+            total=reference.sum(axis=others),
+            peak=np.abs(reference).max(axis=others, initial=0.0),
             count=reference.size // max(1, reference.shape[axis]),
             least=float(reference.min(initial=np.inf)),
             sums=(float(along.min(initial=np.inf)), float(along.max(initial=-np.inf))),
@@ -113,6 +125,8 @@ class _Axis:
         return _Axis(
             signal=self.signal + other.signal,
             noise=self.noise + other.noise,
+            total=self.total + other.total,
+            peak=np.maximum(self.peak, other.peak),
             count=self.count + other.count,
             least=min(self.least, other.least),
             sums=(min(self.sums[0], other.sums[0]), max(self.sums[1], other.sums[1])),
@@ -125,8 +139,13 @@ class _Axis:
     @property
     def heard(self) -> Values:
         """Amplitude by index, at least what counts at all."""
-        amplitude: Values = np.sqrt(self.signal / max(1, self.count))
-        return np.maximum(amplitude, UNHEARD * min(1.0, float(amplitude.max(initial=0.0))))
+        return _heard(np.sqrt(self.signal / max(1, self.count)))
+
+    @property
+    def deviation(self) -> Values:
+        """Standard deviation by index."""
+        count = max(1, self.count)
+        return np.sqrt(np.maximum(self.signal / count - np.square(self.total / count), 0.0))
 
     @property
     def is_shared(self) -> bool:
@@ -135,11 +154,36 @@ class _Axis:
         return self.least >= 0 and low > 0 and high - low <= SAME_SUM * high
 
 
-def _parts(amplitude: Values) -> tuple[float, list[npt.NDArray[np.intp]]]:
-    """Indices by scale, the largest scale first, and the widest gap between two of them."""
-    order = np.argsort(-amplitude, kind="stable")
-    steps = amplitude[order][:-1] / np.maximum(amplitude[order][1:], np.finfo(np.float64).tiny)
-    return float(steps.max(initial=1.0)), np.split(order, np.flatnonzero(steps > APART) + 1)
+def _parts(along: _Axis) -> tuple[float, list[npt.NDArray[np.intp]]]:
+    """How far apart scales are, and the indices of each, the largest first; none where all are of one scale."""
+    varying = np.flatnonzero(along.deviation > CONSTANT * along.peak)
+    if along.count < LEAST_VALUES or not len(varying):
+        return 1.0, []
+    peak, spread = _heard(along.peak), _heard(along.deviation)
+    order = varying[np.argsort(-peak[varying], kind="stable")]
+    found = np.split(order, _cuts(peak[order], spread[order], LEAST_SHARE * along.length))
+    # A constant, as a mask of -10000, hides all the others as well as a scale does.
+    hidden = np.delete(peak, varying).max(initial=0.0) > APART * peak[order[0]]
+    return float(peak.max() / peak[found[-1]].max()), found if len(found) > 1 or hidden else []
+
+
+def _cuts(peak: Values, spread: Values, least: float) -> list[int]:
+    """Where a scale begins, in channels by descending peak: below it every peak and every deviation is far smaller.
+
+    Both, since a channel may be near 0 by chance, or vary little on the few inputs that were seen.
+    """
+    above, below = np.minimum.accumulate(spread), np.maximum.accumulate(spread[::-1])[::-1]
+    apart = (peak[:-1] > APART * peak[1:]) & (above[:-1] > APART * below[1:])
+    cuts, end = list[int](), len(peak)
+    for cut in map(int, np.flatnonzero(apart)[::-1] + 1):
+        if end - cut >= least:
+            cuts, end = [cut, *cuts], cut
+    return cuts
+
+
+def _heard(amplitude: Values) -> Values:
+    """At least what counts at all, beside the largest."""
+    return np.maximum(amplitude, UNHEARD * min(1.0, float(amplitude.max(initial=0.0))))
 
 
 def _runs(part: npt.NDArray[np.intp]) -> tuple[tuple[int, int], ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -78,3 +80,41 @@ def test_rounding_of_large_neighbours_is_no_fault(detections: Array) -> None:
 def test_classes_and_places_have_no_scales() -> None:
     places = np.array([[1, 10_000], [2, 20_000]])
     assert of(places, places).groups == ()
+
+
+def _noisy(array: Any, share: float) -> Any:
+    return array + share * np.random.default_rng(7).normal(size=array.shape)
+
+
+def _hardly_firing() -> Any:
+    rare = np.where(np.arange(512) < 10, 1e-3, 1.0)
+    return np.maximum(np.random.default_rng(0).normal(size=(32, 512)) * rare - (rare < 1) * 1e-3, 0)
+
+
+def _with_constant(value: float) -> Any:
+    features = np.random.default_rng(1).normal(size=(16, 16, 8, 8))
+    features[:, :2] = value
+    return features
+
+
+def _near_zero_by_chance(shape: tuple[int, ...]) -> Any:
+    spread = np.array([0.02, 0.1]).reshape(1, 2, *[1] * (len(shape) - 2))
+    middle = np.array([0.05, -3.0]).reshape(spread.shape)
+    return middle + spread * np.random.default_rng(2).normal(size=shape)
+
+
+@pytest.mark.parametrize(
+    ("reference", "output"),
+    [
+        (_hardly_firing(), np.maximum(_noisy(_hardly_firing(), 0.05), 0)),
+        (_with_constant(0.0), _noisy(_with_constant(0.0), 0.03)),
+        (_with_constant(1e-3), _noisy(_with_constant(1e-3), 0.03)),
+        (_near_zero_by_chance((3, 2)), _noisy(_near_zero_by_chance((3, 2)), 0.15)),
+        (_near_zero_by_chance((3, 2, 16, 16)), _noisy(_near_zero_by_chance((3, 2, 16, 16)), 0.15)),
+    ],
+    ids=["features that hardly fire", "dead channels", "constant channels", "two logits", "a map of two classes"],
+)
+def test_channels_that_are_small_by_nature_or_chance_are_no_scale_of_their_own(reference: Any, output: Any) -> None:
+    found = parity([{"y": reference.astype(np.float32)}], [{"y": output.astype(np.float32)}])["y"]
+    assert not found.groups
+    assert found.weakest_db == found.sqnr_db > 15

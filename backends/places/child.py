@@ -46,6 +46,8 @@ def _answered(server: Server, request: dict[str, Any]) -> dict[str, Any]:
         return {"answer": server.answer(request.pop("do"), request)}
     except EdgepressError as error:
         return _told(error)
+    except OSError as error:  # a full disk is no fault of what it works on
+        return {"error": error.strerror, "number": error.errno, "file": error.filename, "kind": "OSError"}
 
 
 def _told(error: EdgepressError) -> dict[str, Any]:

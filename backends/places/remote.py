@@ -179,8 +179,10 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
-def _rebuilt(said: dict[str, Any]) -> EdgepressError:
+def _rebuilt(said: dict[str, Any]) -> EdgepressError | OSError:
     """The error that the process raised, of the same class."""
+    if said["kind"] == "OSError":
+        return OSError(said["number"], said["error"], said["file"])
     kind = getattr(errors, said["kind"], EdgepressError)
     error: EdgepressError = kind(said["error"], hint=said["hint"])
     return error

@@ -192,6 +192,7 @@ def busy(processes: int) -> Iterator[None]:
             process.wait()
 
 
+@pytest.mark.slow
 def test_a_machine_under_load_is_unstable_and_not_a_false_failure(
     judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

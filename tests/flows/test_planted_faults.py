@@ -48,8 +48,13 @@ WIDE = SMALL.replace(
     "return nn.Sequential(nn.Conv2d(1, 4, 3),",
     "first = nn.Conv2d(1, 4, 3)\n    first.weight.data.mul_(1e6)\n    return nn.Sequential(first,",
 )
-CASES = [("wrong_fusion", "int8"), ("another_graph", "int8"), ("one_weight", "int8"), ("one_weight", "fp32"),
-         ("clamp", "fp32")]  # fmt: skip
+CASES = [
+    ("wrong_fusion", "int8"),
+    pytest.param("another_graph", "int8", marks=pytest.mark.slow),
+    ("one_weight", "int8"),
+    pytest.param("one_weight", "fp32", marks=pytest.mark.slow),
+    pytest.param("clamp", "fp32", marks=pytest.mark.slow),
+]
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def test_a_bundle_does_not_depend_on_the_targets_beside_it(cli: Cli, tmp_path: P
     assert graphs(tmp_path / "together") == graphs(tmp_path / "alone") == graphs(tmp_path / "reversed")
 
 
-@pytest.mark.parametrize("more", [(), ("--all-samples",)], ids=["settled", "all"])
+@pytest.mark.parametrize("more", [(), pytest.param(("--all-samples",), marks=pytest.mark.slow)], ids=["settled", "all"])
 def test_another_target_does_not_read_the_data_again(cli: Cli, tmp_path: Path, more: tuple[str, ...]) -> None:
     (tmp_path / "net.py").write_text(MODEL)
     reads = []

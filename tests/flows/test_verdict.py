@@ -216,7 +216,9 @@ def test_a_float_graph_goes_along_to_a_device_that_is_to_choose(cli: Cli, small:
     assert not list(tmp_path.glob("dist/*/fallback"))
 
 
-@pytest.mark.parametrize(("scheme", "winner"), [("tensorrt", "fp32"), ("onnxruntime-x86", "int8")])
+@pytest.mark.parametrize(
+    ("scheme", "winner"), [pytest.param("tensorrt", "fp32", marks=pytest.mark.slow), ("onnxruntime-x86", "int8")]
+)
 def test_build_on_the_device_repeats_the_verdict_with_measurements(
     export: Exporter, tmp_path: Path, scheme: str, winner: str
 ) -> None:

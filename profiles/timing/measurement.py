@@ -74,9 +74,9 @@ class Measurement:
             made[p] = Interval(value=value, low=min(value, low / 1e6), high=max(value, high / 1e6))
         return made
 
-    def having_waited(self, share: float | None) -> Measurement:
-        """Told how long the threads waited for a core; a machine that busy is not steady."""
-        return replace(self, waited=share, stable=self.stable and (share is None or share <= BUSY))
+    def having_waited(self, share: float | None, most: float = BUSY) -> Measurement:
+        """Told how long the threads waited for a core; a machine on which it is more than `most` is not steady."""
+        return replace(self, waited=share, stable=self.stable and (share is None or share <= most))
 
     @property
     def outliers(self) -> int:

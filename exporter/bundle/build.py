@@ -25,9 +25,9 @@ from ...profiles.timing.measurement import Measurement
 from ...profiles.timing.ratio import speedup
 from ..candidates.candidate import Candidate, Refused
 from ..candidates.contest import Contest, Standing
-from ..candidates.judge import built_evidence, directory_bytes, judged, looked_into
+from ..candidates.judge import built_evidence, check_graph_golden, directory_bytes, judged, looked_into
 from ..candidates.measure import disturbed, measure_in_turn
-from ..capture.golden import Golden
+from ..capture.golden import GRAPH_OUTPUTS, Golden
 from .directory import engine_laid_in, new_directory
 from .manifest import FALLBACK, LATENCY, MANIFEST, Bundle, check_files, load_bundle
 from .seal import load_report, seal
@@ -60,6 +60,7 @@ def build_bundle(path: Path) -> Bundle:
             "target": bundle.manifest.target,
             "recipe": bundle.manifest.recipe,
             "minimum_sqnr_db": build.winner.least_db,
+            "minimum_graph_db": None if build.replaced else bundle.manifest.minimum_graph_db,
             "fallback": None if build.contest.settled else bundle.manifest.fallback,
             "engine": replace(
                 bundle.manifest.engine,
@@ -128,19 +129,24 @@ class _Build:
         """What is shipped."""
         return self.candidates[self.shipped]
 
+    @property
+    def replaced(self) -> bool:
+        """Whether the graph that travelled along won."""
+        return self.winner.graph.path != self.bundle.graph.path
+
     def laid_out(self, work: Path) -> Engine:
         """Fill the new directory: what stays, the graph and the engine that won."""
-        replaced = {"engine", MANIFEST, LATENCY}
+        gone = {"engine", MANIFEST, LATENCY}
         if self.contest.settled:
-            replaced.add(Path(FALLBACK).parent.name)
-        graph, engine = self.winner.graph.path, self.winner.engine
-        assert engine is not None
-        if graph != self.bundle.graph.path:
-            replaced.update(file.name for file in self.bundle.path.glob("model.onnx*"))
-        shutil.copytree(self.bundle.path, work, dirs_exist_ok=True, ignore=lambda _, names: replaced & set(names))
-        if graph != self.bundle.graph.path:
-            for file in graph.parent.glob("model.onnx*"):
+            gone.add(Path(FALLBACK).parent.name)
+        if self.replaced:
+            gone.update((GRAPH_OUTPUTS, *(file.name for file in self.bundle.path.glob("model.onnx*"))))
+        shutil.copytree(self.bundle.path, work, dirs_exist_ok=True, ignore=lambda _, names: gone & set(names))
+        if self.replaced:
+            for file in self.winner.graph.path.parent.glob("model.onnx*"):
                 shutil.copyfile(file, work / file.name)
+        engine = self.winner.engine
+        assert engine is not None
         return engine_laid_in(work, engine)
 
     def latency(self) -> dict[str, Measurement]:
@@ -216,17 +222,23 @@ class _Build:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Offer:
-    """A precision that the bundle carries, and what its engine must reach."""
+    """A precision that the bundle carries, and what its engine must reach against FP32 and against its own graph."""
 
     precision: PrecisionName
     graph: Graph
     least_db: float
+    least_graph_db: float | None = None
 
 
 def _offers(bundle: Bundle, place: Place) -> Iterator[_Offer]:
     """The engine in the bundle, then those to measure it against."""
     manifest = bundle.manifest
-    yield _Offer(precision=manifest.engine.precision, graph=bundle.graph, least_db=manifest.minimum_sqnr_db)
+    yield _Offer(
+        precision=manifest.engine.precision,
+        graph=bundle.graph,
+        least_db=manifest.minimum_sqnr_db,
+        least_graph_db=manifest.minimum_graph_db,
+    )
     entry, graph = manifest.fallback, bundle.fallback
     if entry is None or graph is None or not place.itself or place.why_not(manifest.target):
         return
@@ -256,6 +268,8 @@ def _made(offer: _Offer, bundle: Bundle, golden: Golden, place: Place, scratch: 
     if not place.itself or place.why_not(target):
         return candidate
     with place.open(engine, usable_cores()) as session:
+        if offer.least_graph_db is not None:
+            check_graph_golden(golden, session, offer.least_graph_db)
         return judged(candidate, golden, session, place, target)
 
 

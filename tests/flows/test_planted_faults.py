@@ -126,6 +126,12 @@ def test_where_clipping_takes_int8_far_from_fp32_the_graph_still_tells(cli: Cli,
     plant("wrong_scale", bundle / "engine" / "model.onnx")
     renew(bundle, "engine/model.onnx")
     cli("verify", bundle).failed(4, "does not compute what model.onnx does", "'output'")
+    assert cli("build", bundle).code == 0  # from the sound graph
+    assert cli("verify", bundle).code == 0
+    assert read(bundle, "manifest.json")["minimum_graph_db"] == manifest["minimum_graph_db"]
+    plant("wrong_scale", bundle / "model.onnx")
+    renew(bundle, "model.onnx")
+    cli("build", bundle).failed(4, "does not compute what model.onnx does", "'output'")
 
 
 def renew(bundle: Path, name: str) -> None:

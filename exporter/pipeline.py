@@ -157,11 +157,15 @@ def _together(targets: Sequence[Target], errors: Mapping[str, Exception], bundle
     expected = {
         target.name: error for target in targets if isinstance(error := errors.get(target.name), EdgepressError)
     }
-    if bugs := [error for error in errors.values() if not isinstance(error, EdgepressError)]:
-        return bugs[0]
-    if len(targets) == 1:
-        return expected[targets[0].name]
-    return TargetsError(expected, {name: bundle.path for name, bundle in bundles.items()})
+    bug = next((error for error in errors.values() if not isinstance(error, EdgepressError)), None)
+    if len(targets) == 1 or not expected:
+        return bug or expected[targets[0].name]
+    together = TargetsError(expected, {name: bundle.path for name, bundle in bundles.items()})
+    if bug is None:
+        return together
+    if bug.__cause__ is None:
+        bug.__cause__ = together  # the traceback shows what the others failed with
+    return bug
 
 
 def axis_ranges(source: Source, recipe: Recipe) -> dict[str, AxisRange]:

@@ -86,10 +86,15 @@ def test_a_bug_at_one_target_keeps_its_traceback_and_the_others(
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(OpenVino, "_compile", broken)
+    (tmp_path / "linear-android-arm64").mkdir()
+    (tmp_path / "linear-android-arm64" / "mine").write_text("")
     given: dict[str, Any] = {"inputs": {"input": torch.rand(2, 4)}, "output": tmp_path, "measure": False}
-    with pytest.raises(ZeroDivisionError, match="a bug"):
-        edgepress.export_all(torch.nn.Linear(4, 3), targets=("cpu", "server-cpu"), **given)
-    assert made(tmp_path) == ["linear-server-cpu"]
+    with pytest.raises(ZeroDivisionError, match="a bug") as raised:
+        edgepress.export_all(torch.nn.Linear(4, 3), targets=("cpu", "server-cpu", "mobile"), **given)
+    assert made(tmp_path) == ["linear-android-arm64", "linear-server-cpu"]
+    cause = raised.value.__cause__
+    assert isinstance(cause, edgepress.TargetsError)
+    assert list(cause.errors) == ["android-arm64"]
 
 
 def test_an_interrupt_ends_all_targets_and_keeps_what_was_made(tmp_path: Path, environment: dict[str, str]) -> None:

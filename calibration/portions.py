@@ -32,7 +32,8 @@ class Portions:
     def of(self, feed: Feed) -> Iterator[Feed]:
         """The feed in portions of whole samples, at least one each; whole where it cannot be cut."""
         samples = samples_in(feed)
-        runs = math.ceil(self._bytes(feed) / self._limit) if self._cuttable else 1
+        observed = sum(bytes_of(self._inputs, self._observed, feed))
+        runs = math.ceil(observed / self._limit) if self._cuttable else 1
         if runs < 2:
             yield feed
             return
@@ -40,15 +41,15 @@ class Portions:
         for start in range(0, samples, step):
             yield {name: array[start : start + step] for name, array in feed.items()}
 
-    def _bytes(self, feed: Feed) -> int:
-        """Bytes of the observed tensors that this feed gives; a size that is not known counts as 1."""
-        sizes: Mapping[str, int] = {
-            axis: size
-            for spec in self._inputs
-            for axis, size in zip(spec.shape, feed[spec.name].shape, strict=True)
-            if isinstance(axis, str)
-        }
-        return 4 * sum(
-            math.prod(size if isinstance(size, int) else sizes.get(size or "", 1) for size in shape)
-            for shape in self._observed
-        )
+
+def bytes_of(inputs: Sequence[TensorSpec], shapes: Sequence[Shape], feed: Feed) -> list[int]:
+    """Bytes of each float32 tensor of these shapes that a feed gives; a size that is not known counts as 1."""
+    sizes: Mapping[str, int] = {
+        axis: size
+        for spec in inputs
+        for axis, size in zip(spec.shape, feed[spec.name].shape, strict=True)
+        if isinstance(axis, str)
+    }
+    return [
+        4 * math.prod(size if isinstance(size, int) else sizes.get(size or "", 1) for size in shape) for shape in shapes
+    ]

@@ -256,7 +256,8 @@ def _made(offer: _Offer, bundle: Bundle, golden: Golden, place: Place, scratch: 
     if not place.itself or place.why_not(target):
         return candidate
     with place.open(engine, usable_cores()) as session:
-        return judged(candidate, golden, session, place, target)
+        answers = golden.answers(session)
+    return judged(candidate, golden, answers, place, target)
 
 
 def _merged(before: tuple[Contender, ...], contest: Contest) -> tuple[Contender, ...]:

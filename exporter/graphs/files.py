@@ -55,6 +55,30 @@ def read_model(path: Path) -> ir.Model:
         return ir.load(path)
 
 
+def read_whole(path: Path) -> ir.Model:
+    """The file's model with the weights that are embedded in it as arrays, which clones of it share.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    import onnx_ir as ir
+
+    model = read_model(path)
+    with damage_explained(path):
+        for value in (value for graph in model.graphs() for value in graph.initializers.values()):
+            tensor = value.const_value
+            # Left in the file's message, it would be copied out of there whenever somebody asks for the array.
+            if isinstance(tensor, ir.TensorProtoTensor) and tensor.dtype != ir.DataType.STRING:
+                value.const_value = ir.Tensor(
+                    tensor.numpy(),
+                    tensor.dtype,
+                    name=tensor.name,
+                    doc_string=tensor.doc_string,
+                    metadata_props=dict(tensor.metadata_props),
+                )
+    return model
+
+
 def weight_bytes(path: Path) -> int:
     """Bytes of all initializers of an ONNX file, embedded and external."""
     import onnx_ir as ir

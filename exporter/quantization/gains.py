@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...backends.base import Array, Feed, Graph
 from ...backends.places import Reference
@@ -15,6 +16,9 @@ from ...profiles.findings.parity import parity, worst
 from ..recipe import Recipe
 from .lifts import LIFTS
 from .quantizer import Quantizer
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 # A lift that costs more than this, in dB of SQNR, is left out; less is noise of the few samples it is tried on.
 HARM_DB = 0.1
@@ -41,10 +45,12 @@ def worthwhile(
     expected: Sequence[Mapping[str, Array]],
     kind: str,
     scratch: Path,
+    model: ir.Model | None = None,
 ) -> Gains:
     """Try the lifts one after the other on top of those kept.
 
     Args:
+        model: the reference, where it has been read.
         feeds: batches to judge on; the graphs run on the reference place.
         expected: what FP32 answers to them.
         kind: what the samples in them are, for the report.
@@ -54,8 +60,8 @@ def worthwhile(
 
     def write(lifts: tuple[str, ...]) -> tuple[Graph, dict[str, str]]:
         path = scratch / f"lifts-{len(lifts)}.onnx"
-        notes = Quantizer.of(reference, scheme, recipe.exclude, recipe.ranges, lifts).write(statistics, path)
-        return replace(reference, path=path), notes
+        quantizer = Quantizer.of(reference, scheme, recipe.exclude, recipe.ranges, lifts, model=model)
+        return replace(reference, path=path), quantizer.write(statistics, path)
 
     def score(graph: Graph) -> float:
         return worst(parity(expected, _run(graph, target, feeds))).weakest_db

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from ...backends.base import Array, Feed, Graph
 from ...backends.places import Reference
 from ...calibration.feeds import samples_in
+from ...calibration.runner import shape_of
 from ...calibration.statistics import Statistics
 from ...profiles.device.target import Scheme
 from ..graphs.files import write_model
@@ -162,6 +163,7 @@ class Board:
         self.outputs = [spec.name for spec in graph.outputs]
         self.layers = {name: site.node.op_type for name, site in sites.items()}
         self.tensors = {name: Weight.of(site, quantizer.scheme.weight) for name, site in sites.items()}
+        self.shapes = {name: shape_of(site.node.outputs[0]) for name, site in sites.items()}
         self.switches = insert_switches(model.graph, placement, quantizer.scheme, quantizer.affines, quantizer.biases)
         self.data = {name: str(value.name) for name, value in read.items() if value is not None}
         self.results = {name: str(site.node.outputs[0].name) for name, site in sites.items()}

@@ -11,6 +11,8 @@ from .feeds import samples_in
 # Bytes of observed tensors a run; several runs are in memory at once. Less saves little, as the sessions stay, and
 # costs the fixed time of one more run a batch.
 LIMIT = 3 << 20
+# Bytes of values that are fetched at a time where they are not counted at once: memory does not grow with the depth.
+HELD = 128 << 20
 Shape = Sequence[int | str | None]
 
 
@@ -53,3 +55,17 @@ def bytes_of(inputs: Sequence[TensorSpec], shapes: Sequence[Shape], feed: Feed) 
     return [
         4 * math.prod(size if isinstance(size, int) else sizes.get(size or "", 1) for size in shape) for shape in shapes
     ]
+
+
+def grouped(sizes: Mapping[str, int], limit: int) -> Iterator[list[str]]:
+    """The names in order, in groups whose sizes add up to no more than the limit, or of one."""
+    group: list[str] = []
+    held = 0
+    for name, size in sizes.items():
+        if group and held + size > limit:
+            yield group
+            group, held = [], 0
+        group.append(name)
+        held += size
+    if group:
+        yield group

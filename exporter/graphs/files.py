@@ -7,6 +7,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # A protobuf message ends at 2 GiB; above this, weights go into a file beside the model.
 EMBEDDED_LIMIT = 1_800_000_000
+# The limit that puts all weights there, which takes the least time: for a file that is run once and not shipped.
+BESIDE = 0
 _NAMELESS = frozenset({"none", "unk", "unknown", "nan"})
 
 
@@ -81,6 +84,13 @@ def read_whole(path: Path) -> ir.Model:
 
 def weight_bytes(path: Path) -> int:
     """Bytes of all initializers of an ONNX file, embedded and external."""
+    state = path.stat()
+    return _weight_bytes(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache
+def _weight_bytes(path: Path, written: int, size: int) -> int:
+    """Of the file as it is; the FP32 graph is asked for by each of its candidates and reports."""
     import onnx_ir as ir
 
     model = ir.load(path)

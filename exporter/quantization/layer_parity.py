@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ...backends.base import Feed, Graph
 from ...calibration.feeds import samples_in
-from ...calibration.portions import bytes_of
+from ...calibration.portions import HELD, bytes_of, grouped
 from ...calibration.statistics import Statistics
 from ...profiles.findings.sensitivity import LayerParity, ParityByLayer
 from .noise import FEWEST_SAMPLES, Board, decibel, fewer, noise_ratio
 from .quantizer import Quantizer
-
-# Bytes of layers' outputs that are held at a time, so that memory does not grow with the model's depth.
-HELD = 128 << 20
 
 
 def layer_parity(
@@ -29,24 +25,10 @@ def layer_parity(
     feed, found = fewer(feed, graph, FEWEST_SAMPLES), []
     with Board(quantizer, graph, statistics, scratch) as board:
         sizes = bytes_of(graph.inputs, list(board.shapes.values()), feed)
-        for together in _together(dict(zip(board.shapes, sizes, strict=True))):
+        for together in grouped(dict(zip(board.shapes, sizes, strict=True)), HELD):
             fetch = [board.results[name] for name in together]
             exact, rounded = board.run((), feed, fetch), board.run(board.switches, feed, fetch)
             for name, result in zip(together, fetch, strict=True):
                 sqnr_db = decibel(noise_ratio(exact[result], rounded[result]))
                 found.append(LayerParity(layer=name, operator=board.layers[name], sqnr_db=sqnr_db))
     return ParityByLayer(layers=tuple(found), samples=samples_in(feed))
-
-
-def _together(sizes: Mapping[str, int]) -> Iterator[list[str]]:
-    """The names in groups whose sizes add up to no more than HELD, or of one."""
-    together: list[str] = []
-    held = 0
-    for name, size in sizes.items():
-        if together and held + size > HELD:
-            yield together
-            together, held = [], 0
-        together.append(name)
-        held += size
-    if together:
-        yield together

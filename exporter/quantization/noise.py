@@ -23,7 +23,7 @@ from ...calibration.feeds import samples_in
 from ...calibration.runner import shape_of
 from ...calibration.statistics import Statistics
 from ...profiles.device.target import Scheme
-from ..graphs.files import write_model
+from ..graphs.files import BESIDE, write_model
 from .analysis.placement import place
 from .analysis.reasons import Weight, reason
 from .analysis.weight_site import CONVOLUTIONS
@@ -169,7 +169,7 @@ class Board:
         self.results = {name: str(site.node.outputs[0].name) for name, site in sites.items()}
         self._path = scratch / "switches.onnx"
         _expose(model.graph, [*self.results.values(), *self.data.values()])
-        write_model(model, self._path)
+        write_model(model, self._path, BESIDE)
 
     def __enter__(self) -> Board:
         # What is judged is the rounding and not a kernel: weights are dequantized once, when the session is opened.
@@ -180,7 +180,8 @@ class Board:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._values.close()
-        self._path.unlink()
+        for file in self._path.parent.glob(f"{self._path.name}*"):
+            file.unlink()
 
     def run(self, on: Collection[Switch], feed: Feed, fetch: Sequence[str]) -> dict[str, Array]:
         """Round these places only; returns the values asked for."""

@@ -21,7 +21,7 @@ from ...calibration.ranges.distribution import find_range
 from ...calibration.statistics import Statistics, TensorStatistics
 from ...errors import InputError
 from ...profiles.device.target import Scheme
-from ..graphs.files import read_model, write_model
+from ..graphs.files import EMBEDDED_LIMIT, read_model, write_model
 from ..graphs.values import constant
 from .analysis.placement import Placement, excluded, place
 from .emitter import QdqEmitter
@@ -98,11 +98,15 @@ class Quantizer:
         quantizer._run(BEFORE_DATA)
         return quantizer
 
-    def write(self, statistics: Statistics, path: Path) -> dict[str, str]:
-        """Rewrite the model in integers to `path`, once; returns what each lift did, of those that did anything."""
+    def write(self, statistics: Statistics, path: Path, limit: int = EMBEDDED_LIMIT) -> dict[str, str]:
+        """Rewrite the model in integers to `path`, once; returns what each lift did, of those that did anything.
+
+        Args:
+            limit: as of `write_model`.
+        """
         self.tensors = dict(statistics.tensors)
         self._run((*ON_FLOATS, *TO_INTEGERS))
-        write_model(self.model, path)
+        write_model(self.model, path, limit)
         return self.notes
 
     def lift(self, statistics: Statistics) -> None:

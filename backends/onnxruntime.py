@@ -23,6 +23,7 @@ from ..errors import InputError
 from ..profiles.device.precision import PrecisionName, load_precision
 from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
+from ..profiles.machine.environment import this_machine
 from ..profiles.machine.held import temporary
 from ._onnxfile import external_files, read_nodes
 from ._ortformat import stable
@@ -134,14 +135,16 @@ class OnnxRuntime(Backend):
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(scratch, "profile"))
             session = _opened(engine, options)
-            for _ in range(1 + _RUNS):
+            # Of an engine for another architecture the times say nothing, and may be long.
+            runs = 1 + (_RUNS if engine.target.arch in ("any", this_machine().arch) else 0)
+            for _ in range(runs):
                 session.run(None, dict(feed))
             text = Path(session.end_profiling()).read_text(encoding="utf-8")
         try:
             events = json.loads(text)
         except json.JSONDecodeError as error:  # onnxruntime does not notice that a write failed
             raise unwritten("onnxruntime's profile of the engine", error) from error
-        return tuple(_layers(events))
+        return tuple(_layers(events, runs))
 
 
 class OnnxRuntimeSession(Session):
@@ -305,14 +308,14 @@ def _first_line(message: str) -> str:
     return _PREFIX.sub("", message).strip().partition("\n")[0]
 
 
-def _layers(events: list[dict[str, Any]]) -> Iterator[Layer]:
+def _layers(events: list[dict[str, Any]], times: int) -> Iterator[Layer]:
     """The nodes that ran, in order; the first run, which still allocates, is left out of the times."""
     runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for event in events:
         if event["cat"] == "Node" and event["name"].endswith(_EVENT):
             runs.setdefault((event["name"], event["args"].get("node_index", "")), []).append(event)
     for (name, _), seen in runs.items():
-        later = seen[len(seen) // (1 + _RUNS) :]
+        later = seen[len(seen) // times :] or seen
         yield _layer(name.removesuffix(_EVENT), seen[0]["args"], sum(e["dur"] for e in later) / len(later))
 
 

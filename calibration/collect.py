@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..backends.base import Array, Feed, Graph
-from ..backends.places import Reference
 from ..errors import InputError
-from ..profiles.machine.environment import usable_cores
-from ..profiles.machine.held import temporary
 from .feeds import Feeds, samples_in
-from .portions import LIMIT, Portions, Shape
+from .runner import Runner, exposed
 from .statistics import NO_DATA, Channels, Statistics, Tally, TensorStatistics, add_digests, digest, narrowed
 
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
-# Portions computed at once, each by its share of the threads: small ones leave several threads waiting for each other.
-RUNS = 4
 # Name of a tensor to observe, and the per-channel state to keep of it (None: none).
 Observed = Mapping[str, Channels | None]
 
@@ -159,20 +146,27 @@ class Gathering:
     """One pass over feeds that several use, each as far as it needs; it goes on where the last one left it.
 
     What one of them gets does not depend on the others: which values a run exposes decides how the runtime fuses, and
-    so their last bits, and is the same for all.
+    so their last bits, and is the same for all. What the first batches hold is kept apart, so that the statistics of
+    all others are known as well.
     """
 
-    def __init__(self, graph: Graph, observed: Observed, feeds: Feeds) -> None:
+    def __init__(self, graph: Graph, observed: Observed, feeds: Feeds, apart: int = 0, most: int = 0) -> None:
         """Prepare.
 
         Args:
             observed: what anybody may ask for.
             feeds: checked calibration data, the same at each call.
+            apart: of the first batches, which together have at least so many samples, `beyond` knows nothing; 0 keeps
+                nothing for it.
+            most: the batches behind those count for `beyond` until together they have at least so many samples.
         """
         self._graph, self._observed, self._feeds = graph, observed, feeds
-        self._collector = Collector(observed)
+        self._apart, self._most = apart, most
+        self._first = self._rest = Collector(observed)
         self._portions = 0
+        self._ends: set[int] = set()
         self._marks: list[Collected] = []
+        self._beyond: Collected | None = None
         self._ended = False
 
     def statistics(
@@ -191,114 +185,84 @@ class Gathering:
         Raises:
             InputError: no data, or one of these tensors became NaN or Inf (which one, and by which sample).
         """
-        with closing(self._all(asked, seen)) as marks:
+        with closing(self._doublings(asked, seen)) as marks:
             for mark in marks:
                 if settled(mark.only(asked)):
                     return mark.statistics(self._graph, asked, converged=True)
-        return self._collector.collected().statistics(self._graph, asked)
+        return self._collected().statistics(self._graph, asked)
 
-    def _all(self, asked: Observed, seen: Callable[[int], None]) -> Generator[Collected, None, None]:
+    def beyond(self, asked: Observed) -> Statistics | None:
+        """The statistics of these tensors on the data behind the first batches; None where there are none.
+
+        Raises:
+            InputError: one of these tensors became NaN or Inf.
+        """
+        if self._beyond is None:
+            with closing(self._going_on(asked)) as portions:
+                for _ in portions:
+                    if self._beyond is not None:
+                        break
+        found = self._beyond
+        return None if found is None or not found.samples else found.statistics(self._graph, asked)
+
+    def _doublings(self, asked: Observed, seen: Callable[[int], None]) -> Generator[Collected, None, None]:
         """What had been collected at each doubling: what is known of former passes, and then new ones."""
+        told = len(self._marks)
         yield from tuple(self._marks)
+        with closing(self._going_on(asked)) as portions:
+            for samples in portions:
+                seen(samples)
+                if len(self._marks) > told:
+                    told += 1
+                    yield self._marks[-1]
+
+    def _going_on(self, asked: Observed) -> Generator[int, None, None]:
+        """The pass from where it is; how many samples there are after each portion."""
         if self._ended:
             return
-        _require(self._collector.unusable, asked)
+        self._require(asked)
         with exposed(self._graph, self._observed) as outputs, Runner(outputs) as run:
-            for feed, values in run.all(self._feeds(), skip=self._portions):
-                self._collector.add(feed, values)
-                self._portions += 1
-                if due := self._collector.samples >= self._next():
-                    self._marks.append(self._collector.collected())
-                _require(self._collector.unusable, asked)
-                seen(self._collector.samples)
-                if due:
-                    yield self._marks[-1]
+            for feed, values in run.all(self._noted(self._feeds()), skip=self._portions):
+                self._add(feed, values)
+                self._require(asked)
+                yield self._samples
+        if self._beyond is None and self._parted:
+            self._beyond = self._rest.collected()
         self._ended = True
 
-    def _next(self) -> int:
-        return 2 * self._marks[-1].samples if self._marks else FIRST
+    def _noted(self, feeds: Iterator[Feed]) -> Iterator[Feed]:
+        """The feeds; at how many samples each of them ends is kept, as portions do not tell."""
+        samples = 0
+        for feed in feeds:
+            samples += samples_in(feed)
+            self._ends.add(samples)
+            yield feed
 
+    def _add(self, feed: Feed, values: dict[str, Array]) -> None:
+        self._rest.add(feed, values)
+        self._portions += 1
+        samples = self._samples
+        if samples >= (2 * self._marks[-1].samples if self._marks else FIRST):
+            self._marks.append(self._collected())
+        if samples not in self._ends:
+            return
+        if not self._parted and 0 < self._apart <= samples:
+            self._rest = Collector(self._observed, first=samples)
+        elif self._beyond is None and self._parted and self._rest.samples >= self._most:
+            self._beyond = self._rest.collected()
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exposed:
-    """A file of the graph whose outputs are the observed tensors.
+    @property
+    def _parted(self) -> bool:
+        return self._rest is not self._first
 
-    Attributes:
-        names: those of them that are computed, and not inputs of the graph.
-        portions: how feeds are cut for it.
-    """
+    @property
+    def _samples(self) -> int:
+        return self._rest.first + self._rest.samples
 
-    path: Path
-    names: Sequence[str]
-    portions: Portions
+    def _collected(self) -> Collected:
+        rest = self._rest.collected()
+        return self._first.collected().merge(rest) if self._parted else rest
 
-
-@contextmanager
-def exposed(graph: Graph, observed: Observed) -> Iterator[Exposed]:
-    """Write the file, which is gone at the end."""
-    names = sorted(set(observed) - {spec.name for spec in graph.inputs})
-    with temporary() as scratch:
-        path = scratch / "observed.onnx"
-        shapes = _write_exposed(graph, names, path)
-        # In proportion to the model, whose copies are what most of the memory goes to.
-        limit = max(LIMIT, sum(file.stat().st_size for file in path.parent.iterdir()) // 4)
-        yield Exposed(path=path, names=names, portions=Portions(graph.inputs, shapes, limit))
-
-
-class Runner:
-    """Runs a graph and hands out the observed tensors; the next portions are computed while the last one is counted."""
-
-    def __init__(self, outputs: Exposed, threads: int | None = None) -> None:
-        """Prepare; the session is opened on entering.
-
-        Args:
-            threads: of all runs together; None is the cores this process may use.
-        """
-        threads = threads or usable_cores()
-        self._outputs, self._runs = outputs, min(threads, RUNS)
-        self._threads = threads // self._runs
-
-    def __enter__(self) -> Runner:
-        self._values = Reference().values(self._outputs.path, threads=self._threads)
-        self._ahead = ThreadPoolExecutor(self._runs)
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self._ahead.shutdown(cancel_futures=True)
-        self._values.close()
-
-    def all(self, feeds: Iterator[Feed], skip: int = 0) -> Iterator[tuple[Feed, dict[str, Array]]]:
-        """Each feed, in portions, with the values of the tensors inside the graph.
-
-        Args:
-            skip: portions to leave out at the beginning.
-        """
-        waiting: deque[tuple[Feed, Future[dict[str, Array]]]] = deque()
-        for portion in islice(chain.from_iterable(map(self._outputs.portions.of, feeds)), skip, None):
-            waiting.append((portion, self._ahead.submit(self._run, portion)))
-            if len(waiting) >= self._runs:
-                feed, values = waiting.popleft()
-                yield feed, values.result()
-        for feed, values in waiting:
-            yield feed, values.result()
-
-    def _run(self, feed: Feed) -> dict[str, Array]:
-        return self._values(feed, self._outputs.names)
-
-
-def _write_exposed(graph: Graph, tensors: Sequence[str], path: Path) -> list[Shape]:
-    """Write the graph with these tensors as its outputs; returns their shapes as far as the graph tells them."""
-    import onnx_ir as ir
-
-    model = ir.load(graph.path)
-    by_name = {value.name: value for node in model.graph for value in node.outputs}
-    model.graph.outputs.clear()
-    model.graph.outputs.extend(by_name[name] for name in tensors)
-    if not tensors:  # a model whose only quantized tensors are its inputs still needs one output to be valid
-        model.graph.outputs.append(next(iter(reversed(list(model.graph)))).outputs[0])
-    ir.save(model, path, external_data="observed.data")
-    return [_shape(by_name[name]) for name in tensors]
-
-
-def _shape(value: ir.Value) -> Shape:
-    return () if value.shape is None else [d if isinstance(d, int) else d.value for d in value.shape]
+    def _require(self, asked: Observed) -> None:
+        for collector in (self._first, self._rest):
+            _require(collector.unusable, asked)

@@ -11,6 +11,8 @@ from .feeds import samples_in
 # Bytes of observed tensors a run; several runs are in memory at once. Less saves little, as the sessions stay, and
 # costs the fixed time of one more run a batch.
 LIMIT = 3 << 20
+# Bytes of values that are fetched at a time where they are not counted at once: memory does not grow with the depth.
+HELD = 128 << 20
 Shape = Sequence[int | str | None]
 
 
@@ -32,7 +34,8 @@ class Portions:
     def of(self, feed: Feed) -> Iterator[Feed]:
         """The feed in portions of whole samples, at least one each; whole where it cannot be cut."""
         samples = samples_in(feed)
-        runs = math.ceil(self._bytes(feed) / self._limit) if self._cuttable else 1
+        observed = sum(bytes_of(self._inputs, self._observed, feed))
+        runs = math.ceil(observed / self._limit) if self._cuttable else 1
         if runs < 2:
             yield feed
             return
@@ -40,15 +43,29 @@ class Portions:
         for start in range(0, samples, step):
             yield {name: array[start : start + step] for name, array in feed.items()}
 
-    def _bytes(self, feed: Feed) -> int:
-        """Bytes of the observed tensors that this feed gives; a size that is not known counts as 1."""
-        sizes: Mapping[str, int] = {
-            axis: size
-            for spec in self._inputs
-            for axis, size in zip(spec.shape, feed[spec.name].shape, strict=True)
-            if isinstance(axis, str)
-        }
-        return 4 * sum(
-            math.prod(size if isinstance(size, int) else sizes.get(size or "", 1) for size in shape)
-            for shape in self._observed
-        )
+
+def bytes_of(inputs: Sequence[TensorSpec], shapes: Sequence[Shape], feed: Feed) -> list[int]:
+    """Bytes of each float32 tensor of these shapes that a feed gives; a size that is not known counts as 1."""
+    sizes: Mapping[str, int] = {
+        axis: size
+        for spec in inputs
+        for axis, size in zip(spec.shape, feed[spec.name].shape, strict=True)
+        if isinstance(axis, str)
+    }
+    return [
+        4 * math.prod(size if isinstance(size, int) else sizes.get(size or "", 1) for size in shape) for shape in shapes
+    ]
+
+
+def grouped(sizes: Mapping[str, int], limit: int) -> Iterator[list[str]]:
+    """The names in order, in groups whose sizes add up to no more than the limit, or of one."""
+    group: list[str] = []
+    held = 0
+    for name, size in sizes.items():
+        if group and held + size > limit:
+            yield group
+            group, held = [], 0
+        group.append(name)
+        held += size
+    if group:
+        yield group

@@ -12,8 +12,9 @@ from itertools import islice
 from ..backends.base import Feed, Graph
 from ..errors import InputError
 from ..profiles.machine.environment import usable_cores
-from .collect import Collected, Collector, Exposed, Observed, Runner, exposed
+from .collect import Collected, Collector, Observed
 from .feeds import Feeds, samples_in
+from .runner import Exposed, Runner, exposed
 from .statistics import Statistics
 
 # Batches a task: enough that sending its result costs little, few enough that memory stays small.

@@ -268,9 +268,11 @@ def _made(offer: _Offer, bundle: Bundle, golden: Golden, place: Place, scratch: 
     if not place.itself or place.why_not(target):
         return candidate
     with place.open(engine, usable_cores()) as session:
-        if offer.least_graph_db is not None:
-            check_graph_golden(golden, session, offer.least_graph_db)
-        return judged(candidate, golden, session, place, target)
+    with place.open(engine, usable_cores()) as session:
+        answers = golden.answers(session)
+    if offer.least_graph_db is not None:
+        check_graph_golden(golden, answers, offer.least_graph_db)
+    return judged(candidate, golden, answers, place, target)
 
 
 def _merged(before: tuple[Contender, ...], contest: Contest) -> tuple[Contender, ...]:

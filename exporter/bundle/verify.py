@@ -44,8 +44,9 @@ def verify_bundle(path: Path) -> Verification:
     golden, least_graph_db = Golden.load(path / "golden"), bundle.manifest.minimum_graph_db
     place = engine_place(target, f"{path}: {files} files are intact, but ")
     with place.open(engine, usable_cores()) as session:
-        parity = check_golden(golden, session, bundle.manifest.minimum_sqnr_db)
-        if least_graph_db is not None:
-            check_graph_golden(golden, session, least_graph_db)
+        answers = golden.answers(session)
+    parity = check_golden(golden, answers, bundle.manifest.minimum_sqnr_db)
+    if least_graph_db is not None:
+        check_graph_golden(golden, answers, least_graph_db)
     on_device = place.evidence(target) == "measured"
     return Verification(files=files, parity=parity, tool=place.tool(target), on_device=on_device)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ...backends.base import Engine, Session
+from ...backends.base import Engine
 from ...backends.places import Place
 from ...backends.registry import load_backend
 from ...errors import VerificationError
@@ -15,20 +15,20 @@ from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.layers import Coverage, Layer, coverage, untimed
 from ...profiles.findings.parity import Parity, parity, worst
-from ..capture.golden import Golden
+from ..capture.golden import Answers, Golden
 from .candidate import Candidate, OwnGolden
 
 
-def judged(candidate: Candidate, golden: Golden, session: Session, place: Place, target: Target) -> Candidate:
+def judged(candidate: Candidate, golden: Golden, answers: Answers, place: Place, target: Target) -> Candidate:
     """The candidate with its agreement with FP32 on the golden inputs.
 
     Args:
-        session: of what runs for it at the place.
+        answers: of what runs for it at the place.
 
     Raises:
         VerificationError: it does not reach the least agreement.
     """
-    found = check_golden(golden, session, candidate.least_db)
+    found = check_golden(golden, answers, candidate.least_db)
     evidence = (*candidate.evidence, golden_evidence(found, place, target))
     return replace(candidate, parity=found, how=place.how(target), evidence=evidence)
 
@@ -45,13 +45,13 @@ def looked_into(candidate: Candidate, golden: Golden, place: Place, target: Targ
     return replace(candidate, layers=shown, coverage=covered)
 
 
-def check_golden(golden: Golden, session: Session, least_db: float) -> dict[str, Parity]:
-    """Run the golden inputs and compare with the FP32 outputs.
+def check_golden(golden: Golden, answers: Answers, least_db: float) -> dict[str, Parity]:
+    """Compare what was answered to the golden inputs with the FP32 outputs.
 
     Raises:
         VerificationError: an output does not reach `least_db` of SQNR; its figures are given.
     """
-    seen = golden.compare(session)
+    seen = golden.compare(answers)
     bad = [f"output {name!r}: {found}" for name, found in seen.items() if not found.reaches(least_db)]
     if bad:
         raise VerificationError(
@@ -78,7 +78,7 @@ def least_graph_db(own: OwnGolden) -> float:
     return max(0.0, min(own.engine_db - 6.0, 30.0))
 
 
-def check_graph_golden(golden: Golden, session: Session, least_db: float) -> None:
+def check_graph_golden(golden: Golden, answers: Answers, least_db: float) -> None:
     """Compare what an engine gives for the golden inputs with what its own graph does.
 
     Raises:
@@ -88,7 +88,7 @@ def check_graph_golden(golden: Golden, session: Session, least_db: float) -> Non
         raise VerificationError(
             "golden/graph.npz is missing.", hint="Copy the bundle again, whole, or export it again."
         )
-    seen = parity(golden.graph, [session(feed) for feed in golden.feeds])
+    seen = parity(golden.graph, answers)
     bad = [f"output {name!r}: {found}" for name, found in seen.items() if not found.reaches(least_db)]
     if bad:
         raise VerificationError(

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...backends.base import Feed, Graph
 from ...calibration.statistics import Statistics
@@ -14,7 +15,7 @@ from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Scheme, Target
 from ...profiles.findings.parity import worst
 from ..capture.captured import Captured
-from ..graphs.files import read_graph
+from ..graphs.files import read_graph, read_whole
 from ..progress import Advance, counted
 from ..quantization.analysis.fp16_exceptions import fp16_exceptions, holds_no_product
 from ..quantization.analysis.placement import Placement
@@ -28,6 +29,9 @@ from ..sources import Source
 from ..workshop import Memo
 from .candidate import Candidate
 from .samples import JudgingSamples
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 # Operators that a sentence names; a model may have hundreds.
 NAMED = 5
@@ -135,7 +139,8 @@ class Lowering:
             VerificationError: int8 does not reach the least agreement on the samples.
         """
         reference, recipe = self.captured.graph, self.recipe
-        quantizer = Quantizer.of(reference, self._scheme, recipe.exclude, recipe.ranges)
+        model = read_whole(reference.path)
+        quantizer = Quantizer.of(reference, self._scheme, recipe.exclude, recipe.ranges, model=model)
         if not quantizer.placement.weights:
             raise NothingToQuantizeError(
                 f"Nothing in {self.source.name!r} can be int8: {_why_nothing(quantizer.placement)}.",
@@ -145,7 +150,7 @@ class Lowering:
         self.advance(None, "lifts")
         samples = self.samples
         # Lifts and ranges are judged on data that they were not fitted to, where there are enough; all of them ship.
-        others = beyond(self.source, reference, quantizer, recipe, samples.count, self.memo)
+        others = beyond(self.source, reference, quantizer, recipe, self.memo)
         judged = statistics if others is None else others
         given = (
             reference,
@@ -156,16 +161,20 @@ class Lowering:
             samples.expected,
             samples.kind,
             self.memo.directory,
+            model,
         )
         gains = self.memo.once("gains", self._key, lambda: worthwhile(*given))
-        candidate, fitted_db = self._relaxed(statistics, gains)
+        candidate, fitted_db = self._relaxed(model, statistics, gains)
         # Where there were no others, the gains themselves were found on what they were fitted to.
         for about, why in doubts(statistics.samples, None if others is None else fitted_db, gains.sqnr_db).items():
             candidate = candidate.without("other", why, about)
         return candidate
 
-    def _relaxed(self, statistics: Statistics, gains: Gains) -> tuple[Candidate, float]:
+    def _relaxed(self, model: ir.Model, statistics: Statistics, gains: Gains) -> tuple[Candidate, float]:
         """Leave layers in float where that is needed, and write.
+
+        Args:
+            model: the captured graph, read.
 
         Returns:
             The candidate, and the SQNR in dB on the samples before layers were left in float.
@@ -173,6 +182,7 @@ class Lowering:
         mixed = MixedPrecision(
             precision=self.precision,
             reference=self.captured.graph,
+            model=model,
             target=self.target,
             recipe=self.recipe,
             statistics=statistics,

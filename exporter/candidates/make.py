@@ -17,6 +17,7 @@ from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.parity import Parity, parity, worst
 from ...profiles.findings.report import TaskMetric
 from ..capture.captured import Captured
+from ..capture.golden import Answers
 from ..capture.stage import refuse
 from ..graphs.files import weight_bytes
 from ..graphs.sparsity import found_sparsity
@@ -159,11 +160,14 @@ class Maker:
         runs = place.runs(candidate.graph, self.target, candidate.precision, candidate.engine)
         assert runs is not None
         session = self.workshop.open(runs, place)
-        candidate = replace(candidate, runs=runs)
+        candidate, golden = replace(candidate, runs=runs), self.captured.golden
         # First against its own graph: an engine that strays misses the golden outputs too, and those do not say why.
         if place.itself:
             candidate = self._linked(candidate, session, place)
-        return judged(candidate, self.captured.golden, session, place, self.target)
+        answers = golden.answers(session)
+        if place.itself and load_precision(candidate.precision).integer:
+            candidate = self._with_own_golden(candidate, answers)
+        return judged(candidate, golden, answers, place, self.target)
 
     def proven(self, candidate: Candidate) -> Candidate:
         """The candidate, held against what it must compute, with its layers and its int8 coverage.
@@ -183,15 +187,18 @@ class Maker:
         if not candidate.on_samples:
             candidate = replace(candidate, on_samples=self._on_samples(candidate.graph, samples))
         asked = self.recipe.least_sqnr_db(candidate.precision)
-        candidate = linked(candidate, session, samples, place, self.target, asked)
-        return self._with_own_golden(candidate, session) if load_precision(candidate.precision).integer else candidate
+        return linked(candidate, session, samples, place, self.target, asked)
 
-    def _with_own_golden(self, candidate: Candidate, session: Session) -> Candidate:
-        """What a device is held to beside FP32, from which clipping may take the graph itself far."""
-        place, feeds = Reference(), self.captured.golden.feeds
+    def _with_own_golden(self, candidate: Candidate, answers: Answers) -> Candidate:
+        """What a device is held to beside FP32, from which clipping may take the graph itself far.
+
+        Args:
+            answers: the engine's to the golden inputs.
+        """
+        place = Reference()
         graph = self.workshop.open(place.runs(candidate.graph, self.target, "fp32", None), place)
-        outputs = tuple(graph(feed) for feed in feeds)
-        engine_db = worst(parity(outputs, [session(feed) for feed in feeds])).weakest_db
+        outputs = self.captured.golden.answers(graph)
+        engine_db = worst(parity(outputs, answers)).weakest_db
         return replace(candidate, own_golden=OwnGolden(outputs=outputs, engine_db=engine_db))
 
     def _on_samples(self, graph: Graph, samples: JudgingSamples) -> Mapping[str, Parity]:
@@ -233,7 +240,7 @@ class Maker:
         """
         place, golden = Reference(), self.captured.golden
         session = self.workshop.open(place.runs(candidate.graph, self.target, candidate.precision, None), place)
-        return replace(candidate, parity=check_golden(golden, session, candidate.least_db))
+        return replace(candidate, parity=check_golden(golden, golden.answers(session), candidate.least_db))
 
     def baseline(self) -> float:
         """The metric of the model as given, asked for once in a run."""

@@ -10,14 +10,10 @@ from ...backends.places import Reference
 from ...calibration.feeds import samples_in
 from ...profiles.device.target import Target
 from ..capture.captured import Captured
-from ..quantization.gather import calibration_feeds
+from ..quantization.gather import JUDGED_ON, calibration_feeds
 from ..recipe import Recipe
 from ..sources import Source
 from ..workshop import Workshop
-
-# Enough samples to tell which lift helps; each is run once for every lift. Not a number of batches, so that the batch
-# size decides nothing.
-ENOUGH = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +53,7 @@ def _drawn(source: Source, target: Target, recipe: Recipe, captured: Captured, w
     golden = captured.golden
     if recipe.statistics is not None or (recipe.calibration is None and source.calibration is None):
         return JudgingSamples(feeds=golden.feeds, kind="synthetic samples", expected=golden.outputs)
-    feeds = _first(calibration_feeds(source, recipe.calibration, captured.graph)(), ENOUGH)
+    feeds = _first(calibration_feeds(source, recipe.calibration, captured.graph)(), JUDGED_ON)
     place = Reference()
     session = workshop.open(place.runs(captured.graph, target, "fp32", None), place)
     return JudgingSamples(feeds=feeds, kind="calibration samples", expected=[session(feed) for feed in feeds])

@@ -13,6 +13,7 @@ from ...calibration.arrays import read_arrays
 from ...errors import InputError, VerificationError
 from ...profiles.findings.parity import Parity, parity
 
+Answers = tuple[Mapping[str, Array], ...]
 INPUTS, OUTPUTS, GRAPH_OUTPUTS = "inputs.npz", "outputs.npz", "graph.npz"
 
 
@@ -26,8 +27,8 @@ class Golden:
     """
 
     feeds: tuple[Feed, ...]
-    outputs: tuple[Mapping[str, Array], ...]
-    graph: tuple[Mapping[str, Array], ...] = ()
+    outputs: Answers
+    graph: Answers = ()
 
     def save(self, directory: Path) -> None:
         """Write `inputs.npz`, `outputs.npz` and, if known, `graph.npz`; arrays of feed i are named `i.NAME`."""
@@ -51,13 +52,17 @@ class Golden:
             graph=_read(graph) if graph.exists() else (),
         )
 
-    def compare(self, run: Callable[[Feed], dict[str, Array]]) -> dict[str, Parity]:
-        """Run every feed and compare with the FP32 outputs, by output name.
+    def answers(self, run: Callable[[Feed], dict[str, Array]]) -> Answers:
+        """What is answered to each feed, for whatever it is to be compared with."""
+        return tuple(run(feed) for feed in self.feeds)
+
+    def compare(self, answers: Answers) -> dict[str, Parity]:
+        """Compare with the FP32 outputs, by output name.
 
         Raises:
             VerificationError: an output is missing, has another shape, or is not finite.
         """
-        return parity(self.outputs, [run(feed) for feed in self.feeds])
+        return parity(self.outputs, answers)
 
 
 def _flatten(feeds: Sequence[Mapping[str, Array]]) -> dict[str, Array]:

@@ -7,6 +7,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # A protobuf message ends at 2 GiB; above this, weights go into a file beside the model.
 EMBEDDED_LIMIT = 1_800_000_000
+# The limit that puts all weights there, which takes the least time: for a file that is run once and not shipped.
+BESIDE = 0
 _NAMELESS = frozenset({"none", "unk", "unknown", "nan"})
 
 
@@ -55,8 +58,39 @@ def read_model(path: Path) -> ir.Model:
         return ir.load(path)
 
 
+def read_whole(path: Path) -> ir.Model:
+    """The file's model with the weights that are embedded in it as arrays, which clones of it share.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    import onnx_ir as ir
+
+    model = read_model(path)
+    with damage_explained(path):
+        for value in (value for graph in model.graphs() for value in graph.initializers.values()):
+            tensor = value.const_value
+            # Left in the file's message, it would be copied out of there whenever somebody asks for the array.
+            if isinstance(tensor, ir.TensorProtoTensor) and tensor.dtype != ir.DataType.STRING:
+                value.const_value = ir.Tensor(
+                    tensor.numpy(),
+                    tensor.dtype,
+                    name=tensor.name,
+                    doc_string=tensor.doc_string,
+                    metadata_props=dict(tensor.metadata_props),
+                )
+    return model
+
+
 def weight_bytes(path: Path) -> int:
     """Bytes of all initializers of an ONNX file, embedded and external."""
+    state = path.stat()
+    return _weight_bytes(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache
+def _weight_bytes(path: Path, written: int, size: int) -> int:
+    """Of the file as it is; the FP32 graph is asked for by each of its candidates and reports."""
     import onnx_ir as ir
 
     model = ir.load(path)

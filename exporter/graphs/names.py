@@ -88,11 +88,13 @@ def _own(graph: ir.Graph) -> Iterator[ir.Value]:
 
 
 def _bodies(graph: ir.Graph) -> Iterator[ir.Graph]:
+    import onnx_ir as ir
+
     for node in graph:
         for attribute in node.attributes.values():
-            if attribute.type.name == "GRAPH":
+            if attribute.type is ir.AttributeType.GRAPH:
                 yield attribute.value
-            elif attribute.type.name == "GRAPHS":
+            elif attribute.type is ir.AttributeType.GRAPHS:
                 yield from attribute.value
 
 

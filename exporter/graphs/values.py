@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,15 +37,17 @@ def number(node: ir.Node, name: str, default: float) -> float:
     return default if attribute is None else float(attribute.value)
 
 
-def add_constant(graph: ir.Graph, name: str, array: npt.NDArray[Any], taken: Container[str] | None = None) -> ir.Value:
+def add_constant(graph: ir.Graph, name: str, array: npt.NDArray[Any], taken: set[str] | None = None) -> ir.Value:
     """A new initializer, under the name or one derived from it that is still free.
 
     Args:
-        taken: every name of the graph, where the caller knows them.
+        taken: every name of the graph, for one who adds many; the new one is noted there.
     """
     import onnx_ir as ir
 
-    name = free_name(name, value_names(graph) if taken is None else taken)
+    taken = value_names(graph) if taken is None else taken
+    name = free_name(name, taken)
+    taken.add(name)
     value = ir.Value(name=name, const_value=ir.Tensor(array, name=name))
     value.shape, value.type = ir.Shape(array.shape), ir.TensorType(ir.DataType.from_numpy(array.dtype))
     graph.register_initializer(value)

@@ -189,7 +189,7 @@ class QdqEmitter:
         return result
 
     def _constant(self, name: str, array: npt.NDArray[Any]) -> ir.Value:
-        return add_constant(self.graph, self._unique(name), array, taken=())
+        return add_constant(self.graph, name, array, self._taken)
 
     def _unique(self, name: str) -> str:
         found = free_name(name, self._taken)

@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...backends.base import Array, Feed, Graph
 from ...backends.places import Reference
 from ...calibration.feeds import samples_in
 from ...calibration.statistics import Statistics
-from ...profiles.device.target import Target
+from ...profiles.device.target import Scheme, Target
 from ...profiles.findings.parity import parity, worst
+from ...profiles.machine.environment import this_machine
+from ..graphs.files import BESIDE
 from ..recipe import Recipe
 from .lifts import LIFTS
 from .quantizer import Quantizer
 
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
 # A lift that costs more than this, in dB of SQNR, is left out; less is noise of the few samples it is tried on.
 HARM_DB = 0.1
+# Of integers that have kernels of either sign, and the instructions that those for unsigned ones need to be exact.
+WIDTH, VNNI = 8, frozenset({"avx512_vnni", "avx_vnni"})
 # Fewer samples than these, or a larger difference in dB between fitted and other samples, is said.
 FEW, GAP_DB = 100, 3.0
 
@@ -41,21 +49,23 @@ def worthwhile(
     expected: Sequence[Mapping[str, Array]],
     kind: str,
     scratch: Path,
+    model: ir.Model | None = None,
 ) -> Gains:
     """Try the lifts one after the other on top of those kept.
 
     Args:
+        model: the reference, where it has been read.
         feeds: batches to judge on; the graphs run on the reference place.
         expected: what FP32 answers to them.
         kind: what the samples in them are, for the report.
     """
     assert target.scheme is not None
-    scheme = target.scheme
+    scheme = _as_tried(target.scheme)
 
     def write(lifts: tuple[str, ...]) -> tuple[Graph, dict[str, str]]:
         path = scratch / f"lifts-{len(lifts)}.onnx"
-        notes = Quantizer.of(reference, scheme, recipe.exclude, recipe.ranges, lifts).write(statistics, path)
-        return replace(reference, path=path), notes
+        quantizer = Quantizer.of(reference, scheme, recipe.exclude, recipe.ranges, lifts, model=model)
+        return replace(reference, path=path), quantizer.write(statistics, path, BESIDE)
 
     def score(graph: Graph) -> float:
         return worst(parity(expected, _run(graph, target, feeds))).weakest_db
@@ -94,6 +104,18 @@ def doubts(samples: int, fitted_db: float | None, other_db: float) -> dict[str, 
             "where they were not among those: give more calibration data, or more varied ones."
         )
     return found
+
+
+def _as_tried(scheme: Scheme) -> Scheme:
+    """The scheme with unsigned activations for signed ones, where this processor's kernels are several times as fast.
+
+    The integers are the same but for 128 in each and in their zero point, and so is what they stand for. On processors
+    without VNNI the kernels for unsigned ones saturate.
+    """
+    grid = scheme.activation
+    if grid.bits != WIDTH or not grid.signed or grid.symmetric or not VNNI.intersection(this_machine().isa):
+        return scheme
+    return replace(scheme, activation=replace(grid, signed=False))
 
 
 def _run(graph: Graph, target: Target, feeds: Sequence[Feed]) -> list[dict[str, Array]]:

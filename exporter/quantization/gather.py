@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from pathlib import Path
 
-from ...backends.base import AxisRange, Feed, Graph
+from ...backends.base import AxisRange, Graph
 from ...calibration.collect import Collected, Gathering, Observed
-from ...calibration.feeds import Feeds, checked, feeds_from_object, feeds_from_path, samples_in
+from ...calibration.feeds import Feeds, checked, feeds_from_object, feeds_from_path
 from ...calibration.settled import Settled
 from ...calibration.statistics import Channels, Statistics
 from ...calibration.storage import load_statistics
@@ -16,11 +16,15 @@ from ...errors import InputError
 from ...profiles.device.target import Target, schemes
 from ...profiles.machine.held import temporary
 from ..capture.capture import capture
+from ..graphs.files import read_whole
 from ..recipe import Recipe
 from ..sources import Source
 from ..workshop import Memo
 from .quantizer import Quantizer
 
+# The first batches that hold so many samples are what candidates are judged on: enough to tell which lift helps, and
+# each is run once for every lift. Not a number of batches, so that the batch size decides nothing.
+JUDGED_ON = 32
 # Ranges that are judged on other data than they were fitted to come of so many samples: with fewer there is nothing to
 # compare, and more would not change them enough to be worth the time.
 FEWEST_BEYOND, MOST_BEYOND = 64, 256
@@ -53,23 +57,14 @@ def gather(
     asked = quantizer.placement.observed()
     if recipe.statistics is not None:
         return _fitting(load_statistics(Path(recipe.statistics)), recipe.statistics, graph, set(asked))
-    feeds, observed = calibration_feeds(source, recipe.calibration, graph), observed_together(graph, asked, memo)
-    key = _key(source, graph, recipe, observed)
     if recipe.workers > 1:
-
-        def gathered() -> Collected:
-            return gathered_in_processes(graph, observed, asked, feeds, recipe.workers, seen)
-
-        return memo.once("gathered", key, gathered).statistics(graph, asked)
+        return _in_processes(source, graph, asked, recipe, seen, memo).statistics(graph, asked)
     settled = _never if recipe.all_samples else Settled(quantizer.ranges, quantizer.scheme.activation)
-    gathering = memo.once("gathering", key, lambda: Gathering(graph, observed, feeds))
-    return gathering.statistics(asked, seen, settled)
+    return _gathering(source, graph, asked, recipe, memo).statistics(asked, seen, settled)
 
 
-def beyond(
-    source: Source, graph: Graph, quantizer: Quantizer, recipe: Recipe, first: int, memo: Memo
-) -> Statistics | None:
-    """Statistics of the calibration data behind the first batches, which have so many samples and are judged on.
+def beyond(source: Source, graph: Graph, quantizer: Quantizer, recipe: Recipe, memo: Memo) -> Statistics | None:
+    """Statistics of the calibration data behind the first batches, which are judged on; of the same pass over them.
 
     Returns:
         None where there are only statistics, or where too few samples are left.
@@ -79,26 +74,27 @@ def beyond(
     """
     if recipe.statistics is not None:
         return None
-
-    def rest() -> Iterator[Feed]:
-        skipped = taken = 0
-        for feed in calibration_feeds(source, recipe.calibration, graph)():
-            if skipped < first:
-                skipped += samples_in(feed)
-            elif taken < MOST_BEYOND:
-                taken += samples_in(feed)
-                yield feed
-            else:
-                return
-
     asked = quantizer.placement.observed()
-    observed = observed_together(graph, asked, memo)
-    key = (*_key(source, graph, recipe, observed), first)
-    gathering = memo.once(
-        "beyond", key, lambda: None if next(rest(), None) is None else Gathering(graph, observed, rest)
-    )
-    statistics = None if gathering is None else gathering.statistics(asked)
+    statistics = _gathering(source, graph, asked, recipe, memo).beyond(asked)
     return statistics if statistics is not None and statistics.samples >= FEWEST_BEYOND else None
+
+
+def _gathering(source: Source, graph: Graph, asked: Observed, recipe: Recipe, memo: Memo) -> Gathering:
+    """The pass over the data that all schemes share."""
+    feeds, observed = calibration_feeds(source, recipe.calibration, graph), observed_together(graph, asked, memo)
+    key = _key(source, graph, recipe, observed)
+    return memo.once("gathering", key, lambda: Gathering(graph, observed, feeds, JUDGED_ON, MOST_BEYOND))
+
+
+def _in_processes(
+    source: Source, graph: Graph, asked: Observed, recipe: Recipe, seen: Callable[[int], None], memo: Memo
+) -> Collected:
+    feeds, observed = calibration_feeds(source, recipe.calibration, graph), observed_together(graph, asked, memo)
+
+    def gathered() -> Collected:
+        return gathered_in_processes(graph, observed, asked, feeds, recipe.workers, seen)
+
+    return memo.once("gathered", _key(source, graph, recipe, observed), gathered)
 
 
 def observed_together(graph: Graph, asked: Observed, memo: Memo) -> Observed:
@@ -117,10 +113,11 @@ def observed_together(graph: Graph, asked: Observed, memo: Memo) -> Observed:
 
 def _asked_by_any(graph: Graph) -> Observed:
     found: dict[str, Channels | None] = {}
+    model = read_whole(graph.path)
     for scheme in schemes():
         if scheme.opset > graph.opset:
             continue
-        for name, keep in Quantizer.of(graph, scheme).placement.observed().items():
+        for name, keep in Quantizer.of(graph, scheme, model=model).placement.observed().items():
             kept = found.get(name)
             found[name] = keep if kept is None else kept if keep is None else kept.joined(keep)
     return found

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 
 from ...backends.base import Feed, Graph
 from ...calibration.feeds import samples_in
+from ...calibration.portions import HELD, bytes_of, grouped
 from ...calibration.statistics import Statistics
 from ...profiles.findings.sensitivity import LayerParity, ParityByLayer
 from .noise import FEWEST_SAMPLES, Board, decibel, fewer, noise_ratio
 from .quantizer import Quantizer
-
-# Layers whose outputs are held at a time, so that memory does not grow with the model's depth.
-TOGETHER = 16
 
 
 def layer_parity(
@@ -27,8 +24,8 @@ def layer_parity(
     """
     feed, found = fewer(feed, graph, FEWEST_SAMPLES), []
     with Board(quantizer, graph, statistics, scratch) as board:
-        names = iter(board.results)
-        while together := list(islice(names, TOGETHER)):
+        sizes = bytes_of(graph.inputs, list(board.shapes.values()), feed)
+        for together in grouped(dict(zip(board.shapes, sizes, strict=True)), HELD):
             fetch = [board.results[name] for name in together]
             exact, rounded = board.run((), feed, fetch), board.run(board.switches, feed, fetch)
             for name, result in zip(together, fetch, strict=True):

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...backends.base import Array, Feed, Graph
 from ...backends.places import Reference
@@ -22,6 +23,9 @@ from .noise import literal, measure_noise
 from .quantizer import Quantizer
 from .relax import Requirement, relax
 
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixedPrecision:
@@ -29,6 +33,7 @@ class MixedPrecision:
 
     Attributes:
         precision: one of integers.
+        model: the reference, read.
         lifts: those that are applied.
         feeds: batches on which SQNR is judged, on the reference place.
         expected: what FP32 answers to them.
@@ -39,6 +44,7 @@ class MixedPrecision:
 
     precision: PrecisionName
     reference: Graph
+    model: ir.Model
     target: Target
     recipe: Recipe
     statistics: Statistics
@@ -89,7 +95,8 @@ class MixedPrecision:
     def _quantizer(self, left: Collection[str]) -> Quantizer:
         recipe, scheme = self.recipe, self.target.scheme
         assert scheme is not None
-        return Quantizer.of(self.reference, scheme, (*recipe.exclude, *literal(left)), recipe.ranges, self.lifts)
+        exclude = (*recipe.exclude, *literal(left))
+        return Quantizer.of(self.reference, scheme, exclude, recipe.ranges, self.lifts, model=self.model)
 
     def _evaluate(self, left: tuple[str, ...]) -> tuple[float, float | None]:
         """SQNR on the reference place, and the metric."""

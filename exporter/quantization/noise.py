@@ -20,9 +20,10 @@ import numpy.typing as npt
 from ...backends.base import Array, Feed, Graph
 from ...backends.places import Reference
 from ...calibration.feeds import samples_in
+from ...calibration.runner import shape_of
 from ...calibration.statistics import Statistics
 from ...profiles.device.target import Scheme
-from ..graphs.files import write_model
+from ..graphs.files import BESIDE, write_model
 from .analysis.placement import place
 from .analysis.reasons import Weight, reason
 from .analysis.weight_site import CONVOLUTIONS
@@ -162,12 +163,13 @@ class Board:
         self.outputs = [spec.name for spec in graph.outputs]
         self.layers = {name: site.node.op_type for name, site in sites.items()}
         self.tensors = {name: Weight.of(site, quantizer.scheme.weight) for name, site in sites.items()}
+        self.shapes = {name: shape_of(site.node.outputs[0]) for name, site in sites.items()}
         self.switches = insert_switches(model.graph, placement, quantizer.scheme, quantizer.affines, quantizer.biases)
         self.data = {name: str(value.name) for name, value in read.items() if value is not None}
         self.results = {name: str(site.node.outputs[0].name) for name, site in sites.items()}
         self._path = scratch / "switches.onnx"
         _expose(model.graph, [*self.results.values(), *self.data.values()])
-        write_model(model, self._path)
+        write_model(model, self._path, BESIDE)
 
     def __enter__(self) -> Board:
         # What is judged is the rounding and not a kernel: weights are dequantized once, when the session is opened.
@@ -178,7 +180,8 @@ class Board:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._values.close()
-        self._path.unlink()
+        for file in self._path.parent.glob(f"{self._path.name}*"):
+            file.unlink()
 
     def run(self, on: Collection[Switch], feed: Feed, fetch: Sequence[str]) -> dict[str, Array]:
         """Round these places only; returns the values asked for."""

@@ -21,7 +21,7 @@ from ...calibration.ranges.distribution import find_range
 from ...calibration.statistics import Statistics, TensorStatistics
 from ...errors import InputError
 from ...profiles.device.target import Scheme
-from ..graphs.files import write_model
+from ..graphs.files import EMBEDDED_LIMIT, read_model, write_model
 from ..graphs.values import constant
 from .analysis.placement import Placement, excluded, place
 from .emitter import QdqEmitter
@@ -75,18 +75,19 @@ class Quantizer:
         exclude: tuple[str, ...] = (),
         method: str = AUTO,
         lifts: tuple[str, ...] | None = None,
+        *,
+        model: ir.Model | None = None,
     ) -> Quantizer:
-        """Load the graph and decide what is quantized.
+        """Decide what of the graph is quantized.
 
         Args:
             lifts: those to apply; None is all that are registered.
+            model: the graph, for one who has read it and quantizes it several times; it is left as it is.
 
         Raises:
             InputError: the graph's opset cannot say what the scheme wants.
         """
-        import onnx_ir as ir
-
-        model = ir.load(graph.path)
+        model = read_model(graph.path) if model is None else model.clone()
         if (opset := model.opset_imports.get("", 0)) < scheme.opset:
             raise InputError(
                 f"The scheme {scheme.name} ({scheme.activation}, {scheme.weight}) needs ONNX opset {scheme.opset}; "
@@ -97,11 +98,15 @@ class Quantizer:
         quantizer._run(BEFORE_DATA)
         return quantizer
 
-    def write(self, statistics: Statistics, path: Path) -> dict[str, str]:
-        """Rewrite the model in integers to `path`, once; returns what each lift did, of those that did anything."""
+    def write(self, statistics: Statistics, path: Path, limit: int = EMBEDDED_LIMIT) -> dict[str, str]:
+        """Rewrite the model in integers to `path`, once; returns what each lift did, of those that did anything.
+
+        Args:
+            limit: as of `write_model`.
+        """
         self.tensors = dict(statistics.tensors)
         self._run((*ON_FLOATS, *TO_INTEGERS))
-        write_model(self.model, path)
+        write_model(self.model, path, limit)
         return self.notes
 
     def lift(self, statistics: Statistics) -> None:

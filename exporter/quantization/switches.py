@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ...calibration.affine import Affine
 from ...profiles.device.target import Scheme
+from ..graphs.names import value_names
 from ..graphs.values import add_constant, constant
 from .analysis.placement import Placement
 from .emitter import BIAS_INPUT, QdqEmitter, output_index, readers_in
@@ -68,7 +69,7 @@ class _Wiring:
         import onnx_ir as ir
 
         self.vector = ir.Value(name=SWITCHES, type=ir.TensorType(ir.DataType.BOOL), shape=ir.Shape([len(places)]))
-        self._graph, self._biases = graph, biases
+        self._graph, self._biases, self._taken = graph, biases, value_names(graph)
         self._weighted = {site.node for site in placement.weights}
         self._conditions = {switch: self._condition(index) for index, switch in enumerate(places)}
 
@@ -95,12 +96,13 @@ class _Wiring:
             return present
         before, array = self._biases[name], constant(present)
         assert array is not None
-        return add_constant(self._graph, f"{present.name}_before", np.zeros_like(array) if before is None else before)
+        old = np.zeros_like(array) if before is None else before
+        return add_constant(self._graph, f"{present.name}_before", old, self._taken)
 
     def _condition(self, index: int) -> ir.Value:
         import onnx_ir as ir
 
-        place = add_constant(self._graph, f"{SWITCHES}_{index}", np.asarray(index, np.int64))
+        place = add_constant(self._graph, f"{SWITCHES}_{index}", np.asarray(index, np.int64), self._taken)
         node = ir.node("Gather", [self.vector, place], name=f"{SWITCHES}/{index}")
         self._graph.insert_before(self._graph[0], node)
         return node.outputs[0]

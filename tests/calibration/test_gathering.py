@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,34 @@ def test_who_asks_first_changes_nothing(graph: Graph, first: int, then: int) -> 
     alone = Gathering(graph, EVERYTHING, data).statistics(EVERYTHING, settled=after(then, []))
     assert same(found, alone)
     assert counts == [count for count in (128, 256, 512) if count / 2 < then]
+
+
+@pytest.mark.parametrize("settled", [128, 512, 10**6])
+@pytest.mark.parametrize(("apart", "most", "batches"), [(32, 256, (2, 18)), (20, 250, (2, 18)), (32, 10**6, (2, 40))])
+def test_what_lies_behind_the_first_batches_is_of_the_same_pass(
+    graph: Graph, apart: int, most: int, batches: tuple[int, int], settled: int
+) -> None:
+    begun = 0
+
+    def counted() -> Iterator[Feed]:
+        nonlocal begun
+        begun += 1
+        return data()
+
+    asked: Observed = {"a": NARROW, "x": None}
+    shared = Gathering(graph, EVERYTHING, counted, apart, most)
+    whole = shared.statistics(EVERYTHING, settled=after(settled, []))
+    behind = shared.beyond(asked)
+    assert behind is not None
+    assert same(behind, collect(graph, asked, lambda: islice(data(), *batches)))
+    assert same(whole, collect(graph, EVERYTHING, data, settled=after(settled, [])))
+    later = shared.statistics(EVERYTHING, settled=after(512, []))
+    assert same(later, collect(graph, EVERYTHING, data, settled=after(512, [])))
+    assert begun == 1 if settled == 10**6 else begun <= 3
+
+
+def test_behind_all_the_data_there_is_nothing(graph: Graph) -> None:
+    assert Gathering(graph, EVERYTHING, lambda: islice(data(), 2), 32, 256).beyond(EVERYTHING) is None
 
 
 def test_less_is_what_a_pass_for_less_gives(graph: Graph) -> None:

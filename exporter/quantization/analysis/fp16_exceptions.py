@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ....backends.base import Feed, Graph
+from ....backends.base import Array, Feed, Graph
 from ....backends.places import Reference
+from ....calibration.portions import HELD, Portions, bytes_of, grouped
+from ....calibration.runner import shape_of
 from ...graphs.values import constant
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 LARGEST, SMALLEST_NORMAL = 65504.0, 2.0**-14
 # The largest value seen on some samples may be exceeded on others.
 ROOM = 2.0
-# Values exposed in one run: all at once would hold every activation of the model.
+# Values exposed in one run where nothing is known of their sizes: all would hold every activation of the model.
 AT_ONCE = 64
 # Between a mask of large negative numbers and the softmax that makes nothing of them; saturated they do the same.
 MASKING = frozenset(
@@ -73,13 +75,13 @@ def fp16_exceptions(graph: Graph, feeds: Iterable[Feed]) -> dict[str, str]:
 
     Args:
         graph: in float32.
-        feeds: real inputs, as many as is worth the time; the graph runs on the reference place.
+        feeds: real inputs, one or more, as many as is worth the time; the graph runs on the reference place.
     """
     import onnx_ir as ir
 
     model = ir.load(graph.path)
     values = {str(value.name): value for node in model.graph for value in node.outputs if _is_float(value)}
-    extremes = _seen(graph, list(values), feeds)
+    extremes = _seen(graph, values, list(feeds))
     found: dict[str, str] = {}
     for node in model.graph:
         if node.name and node.op_type not in WITHOUT_ARITHMETIC and (why := _why(node, extremes)):
@@ -111,23 +113,36 @@ def _why(node: ir.Node, extremes: Mapping[str, Extremes]) -> str:
     return ""
 
 
-def _seen(graph: Graph, names: Sequence[str], feeds: Iterable[Feed]) -> dict[str, Extremes]:
+def _seen(graph: Graph, values: Mapping[str, ir.Value], feeds: Sequence[Feed]) -> dict[str, Extremes]:
     """The extremes of these values and of the inputs over all feeds."""
     extremes: dict[str, Extremes] = {}
-    given = {spec.name for spec in graph.inputs}
-    for feed in (feeds := list(feeds)):
-        for name, array in feed.items():
-            if _is_plain(array):
-                extremes.setdefault(name, Extremes()).see(array)
-    for start in range(0, len(names), AT_ONCE):
-        inner = [name for name in names[start : start + AT_ONCE] if name not in given]
-        outputs = {spec.name for spec in graph.outputs}
+    for feed in feeds:
+        _see(extremes, feed)
+    shapes = [shape_of(value) for value in values.values()]
+    portions = [portion for feed in feeds for portion in Portions(graph.inputs, shapes, HELD).of(feed)]
+    outputs = {spec.name for spec in graph.outputs}
+    for inner in grouped(_sizes(graph, values, portions), HELD):
         with Reference().values(graph.path, [name for name in inner if name not in outputs]) as run:
-            for feed in feeds:
-                for name, array in run(feed, inner).items():
-                    if _is_plain(array):
-                        extremes.setdefault(name, Extremes()).see(array)
+            for portion in portions:
+                _see(extremes, run(portion, inner))
     return extremes
+
+
+def _see(extremes: dict[str, Extremes], arrays: Mapping[str, Array]) -> None:
+    for name, array in arrays.items():
+        if _is_plain(array):
+            extremes.setdefault(name, Extremes()).see(array)
+
+
+def _sizes(graph: Graph, values: Mapping[str, ir.Value], portions: Sequence[Feed]) -> dict[str, int]:
+    """The most bytes that each value has in a portion."""
+    shapes = [shape_of(value) for value in values.values()]
+    each = [bytes_of(graph.inputs, shapes, portion) for portion in portions]
+    most = [max(sizes) for sizes in zip(*each, strict=True)]
+    unknown = HELD // AT_ONCE
+    return {
+        name: unknown if value.shape is None else size for (name, value), size in zip(values.items(), most, strict=True)
+    }
 
 
 def _of(array: npt.NDArray[np.generic]) -> Extremes:

@@ -18,32 +18,52 @@ from ....profiles.device.grid import Grid
 Values = npt.NDArray[np.float64]
 
 
-def product_noise(steps: Sequence[float], power: Values, weight: Values, grid: Grid) -> float:
-    """Expected squared error of a product, a position, summed over its outputs.
+class ProductNoise:
+    """Expected squared error of a product, a position, summed over its outputs, however its inputs are rescaled.
 
-    Args:
-        steps: of the activations that reach it.
-        power: E[x^2] of each input channel, shape (groups * inputs of a group,).
-        weight: (groups, outputs of a group, inputs of a group, taps).
-        grid: of the weight.
+    What does not depend on the scales is computed once: weights are large, and many scales are tried.
+
+    Attributes:
+        largest: |w| by group, output and input, shape (groups, outputs of a group, inputs of a group).
     """
-    groups, _, inputs, taps = weight.shape
-    of_activations = float(np.square(steps).sum()) / 12 * float((weight**2).sum())
-    squares = _weight_steps(weight, grid) ** 2
-    # Where a step holds for all taps it is there once.
-    times = taps // squares.shape[3]
-    of_weights = float((squares * power.reshape(groups, 1, inputs, 1)).sum()) * times / 12
-    return float(of_activations + of_weights)
 
+    def __init__(self, weight: npt.NDArray[np.float32], grid: Grid) -> None:
+        """Prepare.
 
-def _weight_steps(weight: Values, grid: Grid) -> Values:
-    """The step of each weight, in a shape that broadcasts to (groups, outputs, inputs, 1 or taps)."""
-    if grid.block is None:
-        shared = (2, 3) if grid.granularity == "channel" else None
-        largest: Values = np.abs(weight).max(axis=shared, keepdims=True)
-        return np.broadcast_to(largest, (*weight.shape[:2], 1, 1)) / grid.largest
-    scales = weight_scales(weight.astype(np.float32), 2, grid)
-    return along(scales, weight.shape, 2, grid).astype(np.float64)
+        Args:
+            weight: (groups, outputs of a group, inputs of a group, taps).
+            grid: of the weight.
+        """
+        self.largest: Values = np.abs(weight).max(axis=3).astype(np.float64)
+        self._energy: Values = np.einsum("goit,goit->gi", weight, weight, dtype=np.float64)
+        self._weight, self._grid = weight, grid
+
+    def __call__(self, steps: Sequence[float], power: Values, scales: Values) -> float:
+        """The error with each input channel of the activation divided, and of the weight multiplied, by its scale.
+
+        Args:
+            steps: of the activations that reach it, divided.
+            power: E[x^2] of each input channel, divided, shape (groups * inputs of a group,).
+            scales: of each input channel, of that shape.
+        """
+        groups, _, inputs = self.largest.shape
+        by_input = scales.reshape(groups, inputs)
+        of_activations = float(np.square(steps).sum()) / 12 * float((self._energy * by_input**2).sum())
+        squares = self._steps(by_input[:, None, :]) ** 2
+        # Where a step holds for all taps it is there once.
+        times = self._weight.shape[3] // squares.shape[3]
+        of_weights = float((squares * power.reshape(groups, 1, inputs, 1)).sum()) * float(times) / 12
+        return float(of_activations + of_weights)
+
+    def _steps(self, scales: Values) -> Values:
+        """The step of each weight, in a shape that broadcasts to (groups, outputs, inputs, 1 or taps)."""
+        grid = self._grid
+        if grid.block is None:
+            shared = 2 if grid.granularity == "channel" else None
+            largest: Values = (self.largest * scales).max(axis=shared, keepdims=True)
+            return np.broadcast_to(largest, (*self.largest.shape[:2], 1))[..., None] / grid.largest
+        weight = (self._weight * scales[..., None]).astype(np.float32)
+        return along(weight_scales(weight, 2, grid), weight.shape, 2, grid).astype(np.float64)
 
 
 def rescaling(

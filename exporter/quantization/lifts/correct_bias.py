@@ -16,6 +16,7 @@ from ....calibration.affine import dequantized_weight, weight_scales
 from ....calibration.statistics import TensorStatistics
 from ....profiles.device.grid import Grid
 from ....profiles.device.target import Scheme
+from ...graphs.names import value_names
 from ...graphs.values import add_constant, constant, number
 from ..analysis.placement import Placement
 from ..analysis.weight_site import WeightSite
@@ -31,19 +32,25 @@ CORRECTED = ("Conv", "Gemm")
 def lift(graph: ir.Graph, placement: Placement, statistics: Mapping[str, TensorStatistics], scheme: Scheme) -> Lifted:
     """Rewrite in place the bias of every quantized Conv and Gemm."""
     before: dict[str, npt.NDArray[np.float32] | None] = {}
+    taken = value_names(graph)
     for site in placement.weights:
         value = site.node.inputs[site.data]
         state = statistics.get(str(value.name)) if value is not None else None
         if site.node.op_type in CORRECTED and state is not None and state.channels is not None:
             bias = bias_of(site.node)
             if bias is None or bias.ndim == 1:
-                _correct(graph, site, scheme.weight, bias, state.channels.mean())
+                _correct(graph, taken, site, scheme.weight, bias, state.channels.mean())
                 before[str(site.node.name)] = bias
     return Lifted(note=f"{len(before)} layers", biases=before) if before else Lifted()
 
 
 def _correct(
-    graph: ir.Graph, site: WeightSite, grid: Grid, bias: npt.NDArray[np.float32] | None, mean: npt.NDArray[np.float64]
+    graph: ir.Graph,
+    taken: set[str],
+    site: WeightSite,
+    grid: Grid,
+    bias: npt.NDArray[np.float32] | None,
+    mean: npt.NDArray[np.float64],
 ) -> None:
     weight = constant(site.node.inputs[site.weight])
     assert weight is not None
@@ -52,7 +59,7 @@ def _correct(
     error = rounded.astype(np.float64) - weight
     shift = _mean_of_output(site.node, error, mean)
     new = (-shift if bias is None else bias - shift).astype(np.float32)
-    value = add_constant(graph, f"{site.node.inputs[site.weight].name}_bias", new)  # type: ignore[union-attr]
+    value = add_constant(graph, f"{site.node.inputs[site.weight].name}_bias", new, taken)  # type: ignore[union-attr]
     if len(site.node.inputs) <= BIAS_INPUT:
         site.node.resize_inputs(BIAS_INPUT + 1)
     old = site.node.inputs[BIAS_INPUT]

@@ -19,10 +19,11 @@ import numpy.typing as npt
 from ....calibration.affine import step
 from ....calibration.statistics import ChannelStatistics, TensorStatistics
 from ....profiles.device.target import Scheme
+from ...graphs.names import value_names
 from ...graphs.values import add_constant, constant, drop_unused, number
 from ..analysis.channel_domains import BIAS, WEIGHT, Domain, find_domains
 from ..analysis.placement import Placement
-from ..analysis.rounding_noise import geometric_mean, product_noise, rescaling
+from ..analysis.rounding_noise import ProductNoise, geometric_mean, rescaling
 from .lifted import Lifted
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def lift(graph: ir.Graph, placement: Placement, statistics: Mapping[str, TensorS
     """
     ranges: dict[str, tuple[float, float]] = {}
     factors: dict[str, Values] = {}
-    domains = 0
+    domains, taken = 0, value_names(graph)
     quantized = {site.node for site in placement.weights}
     for domain in find_domains(graph):
         states = _states(domain, placement, statistics)
@@ -54,7 +55,7 @@ def lift(graph: ir.Graph, placement: Placement, statistics: Mapping[str, TensorS
         scales = _best_scales(domain, states, sinks, scheme) if states and sinks else None
         if scales is None:
             continue
-        _rescale(graph, domain, scales)
+        _rescale(graph, taken, domain, scales)
         domains += 1
         found = _ranges(domain, states, scales)
         for members in _groups(states, placement):
@@ -89,12 +90,13 @@ def _states(domain: Domain, placement: Placement, statistics: Mapping[str, Tenso
 
 def _best_scales(domain: Domain, states: States, sinks: list[ir.Node], scheme: Scheme) -> Values | None:
     activation = np.max([state.largest() for state in states.values()], axis=0)
-    weight = np.max([np.abs(_columns(node)).max(axis=(1, 3)).reshape(-1) for node in sinks], axis=0)
+    products = [ProductNoise(_columns(node), scheme.weight) for node in sinks]
+    weight = np.max([product.largest.max(axis=1).reshape(-1) for product in products], axis=0)
     return rescaling(
         activation,
         weight,
         ALPHAS,
-        lambda scales: _noise(domain, states, sinks, scales, scheme),
+        lambda scales: _noise(domain, states, products, scales, scheme),
         GAIN,
         level=(lambda scales: float(scales.max())) if domain.bounds else geometric_mean,
         within=lambda scales: _within_bounds(domain, states, scales),
@@ -109,15 +111,11 @@ def _within_bounds(domain: Domain, states: States, scales: Values) -> Values:
     return scales
 
 
-def _noise(domain: Domain, states: States, sinks: list[ir.Node], scales: Values, scheme: Scheme) -> float:
+def _noise(domain: Domain, states: States, products: list[ProductNoise], scales: Values, scheme: Scheme) -> float:
     """Of what the sinks compute. Every quantized value is taken to reach every sink, as along a residual stream."""
     steps = [step(low, high, scheme.activation) for low, high in _ranges(domain, states, scales).values()]
     power = np.max([_power(state) for state in states.values()], axis=0) / scales**2
-    weights = ((columns, len(columns)) for columns in map(_columns, sinks))
-    return sum(
-        product_noise(steps, power, columns * scales.reshape(groups, 1, -1, 1), scheme.weight)
-        for columns, groups in weights
-    )
+    return sum(product(steps, power, scales) for product in products)
 
 
 def _power(state: ChannelStatistics) -> Values:
@@ -140,14 +138,14 @@ def _ranges(domain: Domain, states: States, scales: Values) -> dict[ir.Value, tu
     }
 
 
-def _columns(node: ir.Node) -> Values:
+def _columns(node: ir.Node) -> npt.NDArray[np.float32]:
     """The weight as (groups, outputs of a group, inputs of a group, taps)."""
     weight = constant(node.inputs[WEIGHT])
     assert weight is not None
     if _inputs_first(node):
         weight = weight.T
     groups = int(number(node, "group", 1))
-    return weight.astype(np.float64).reshape(groups, len(weight) // groups, weight.shape[1], -1)
+    return weight.reshape(groups, len(weight) // groups, weight.shape[1], -1)
 
 
 def _inputs_first(node: ir.Node) -> bool:
@@ -155,26 +153,28 @@ def _inputs_first(node: ir.Node) -> bool:
     return node.op_type == "Gemm" and not number(node, "transB", 0)
 
 
-def _rescale(graph: ir.Graph, domain: Domain, scales: Values) -> None:
+def _rescale(graph: ir.Graph, taken: set[str], domain: Domain, scales: Values) -> None:
     """Divide what makes the channels, multiply what reads them."""
     for node in domain.sources:
         weight = constant(node.inputs[WEIGHT])
         assert weight is not None
         divisors = scales if _inputs_first(node) else scales.reshape(-1, *[1] * (weight.ndim - 1))
-        _replace(graph, node, WEIGHT, weight / divisors)
+        _replace(graph, taken, node, WEIGHT, weight / divisors)
         if len(node.inputs) > BIAS and (bias := constant(node.inputs[BIAS])) is not None:
-            _replace(graph, node, BIAS, bias / scales)
+            _replace(graph, taken, node, BIAS, bias / scales)
     for node in domain.sinks:
         weight = constant(node.inputs[WEIGHT])
         assert weight is not None
         columns = _columns(node)
         scaled = columns * scales.reshape(len(columns), 1, -1, 1)
         shape = weight.shape
-        _replace(graph, node, WEIGHT, scaled.reshape(shape[::-1]).T if _inputs_first(node) else scaled.reshape(shape))
+        scaled = scaled.reshape(shape[::-1]).T if _inputs_first(node) else scaled.reshape(shape)
+        _replace(graph, taken, node, WEIGHT, scaled)
 
 
-def _replace(graph: ir.Graph, node: ir.Node, index: int, array: Values) -> None:
+def _replace(graph: ir.Graph, taken: set[str], node: ir.Node, index: int, array: Values) -> None:
     old = node.inputs[index]
     assert old is not None
-    node.replace_input_with(index, add_constant(graph, f"{old.name}_equalized", array.astype(np.float32)))
+    new = add_constant(graph, f"{old.name}_equalized", array.astype(np.float32), taken)
+    node.replace_input_with(index, new)
     drop_unused(graph, old)

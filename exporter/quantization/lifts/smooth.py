@@ -18,7 +18,7 @@ from ....calibration.statistics import ChannelStatistics, TensorStatistics
 from ....profiles.device.target import Scheme
 from ...graphs.values import add_constant, constant, drop_unused
 from ..analysis.placement import Placement
-from ..analysis.rounding_noise import geometric_mean, product_noise, rescaling
+from ..analysis.rounding_noise import ProductNoise, geometric_mean, rescaling
 from ..analysis.weight_site import WeightSite
 from .fold_scales import fold_of
 from .lifted import Lifted
@@ -80,22 +80,22 @@ def _groups(placement: Placement) -> dict[ir.Value, list[WeightSite]]:
     }
 
 
-def _by_input(site: WeightSite) -> Values:
+def _by_input(site: WeightSite) -> npt.NDArray[np.float32]:
     """The weight as (1, output channels, input channels, 1)."""
     weight = constant(site.node.inputs[site.weight])
     assert weight is not None
-    return (weight if site.axis == 0 else weight.T).astype(np.float64)[None, :, :, None]
+    return (weight if site.axis == 0 else weight.T)[None, :, :, None]
 
 
 def _best_scales(channels: ChannelStatistics, sites: list[WeightSite], scheme: Scheme, gain: float) -> Values | None:
-    weights, square = [_by_input(site) for site in sites], channels.mean_square()
-    if any(weight.shape[2] != len(channels.minimum) for weight in weights):
+    products, square = [ProductNoise(_by_input(site), scheme.weight) for site in sites], channels.mean_square()
+    if any(product.largest.shape[2] != len(channels.minimum) for product in products):
         return None
-    largest = np.max([np.abs(weight).max(axis=(0, 1, 3)) for weight in weights], axis=0)
+    largest = np.max([product.largest.max(axis=(0, 1)) for product in products], axis=0)
 
     def noise(scales: Values) -> float:
         power, steps = square / scales**2, [step(*_range(channels, scales), scheme.activation)]
-        return sum(product_noise(steps, power, w * scales[:, None], scheme.weight) for w in weights)
+        return sum(product(steps, power, scales) for product in products)
 
     return rescaling(channels.largest(), largest, ALPHAS, noise, gain, level=geometric_mean)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -15,6 +16,7 @@ from forked import Job, edgepress_main, fork, outcomes, prepare
 
 from damage.subjects import Subject, subjects
 
+WRONG = "\nWRONG: "
 TOLD = frozenset({0, 1, 2, 3, 4, 5})
 
 
@@ -44,7 +46,19 @@ def trial(kinds: Sequence[Subject], seed: int, scratch: Path) -> Job:
     directory = scratch / f"trial{seed}"
     said, command = subject.damage(chance, directory)
     record = {"seed": seed, "subject": subject.name, "change": said, "command": list(command)[:2]}
-    return Job(record=record, directory=directory, work=partial(edgepress_main, *command))
+    return Job(record=record, directory=directory, work=partial(command_judged, *command))
+
+
+def command_judged(*command: str) -> int:
+    """One command; where it exports, what it made is held against the file that it was given."""
+    code = edgepress_main(*command)
+    if code == 0 and command[0] == "export":
+        from damage.truth import falsehood
+
+        for manifest in sorted(Path("out").glob("*/manifest.json")):
+            if fault := falsehood(Path(command[1]), manifest.parent):
+                print(f"{WRONG}{fault}", file=sys.stderr)
+    return code
 
 
 def judged(found: dict[str, Any]) -> dict[str, Any]:
@@ -56,6 +70,8 @@ def judged(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ended(code: int, words: str) -> str:
+    if WRONG in words:
+        return "wrong"
     if "Traceback" in words or code not in TOLD or (code and "rror: " not in words):
         return "traceback"
     return "refused" if code else "made"

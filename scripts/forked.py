@@ -65,15 +65,19 @@ class Running:
 def prepare(scratch: Path) -> None:
     """Import what every job needs, once; no runtime, whose threads would not survive a fork."""
     import gc
+    import pkgutil
+    from importlib import import_module
 
     import onnx
     import onnxscript  # noqa: F401
     import torch.export  # noqa: F401
     from onnx import TensorProto, helper
 
-    import edgepress.exporter.pipeline
-    import edgepress.exporter.sources  # noqa: F401
+    import edgepress
     from edgepress.exporter.capture.onnx_to_opset import converted
+
+    for module in pkgutil.walk_packages(edgepress.__path__, "edgepress."):
+        import_module(module.name)
 
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"], "relu")], "first", ends[:1], ends[1:])

@@ -86,6 +86,10 @@ def _differs(found: np.ndarray, wanted: np.ndarray, exact: bool) -> str:
         if exact:
             largest = float(np.abs(b[np.isfinite(b)]).max(initial=0.0))
             close = np.isclose(a, b, rtol=NOISE, atol=NOISE * largest, equal_nan=True)
-            return "" if close.all() else f"{np.mean(~close):.0%} of the values differ, by up to {np.nanmax(abs(a - b)):.2g}"
+            return (
+                ""
+                if close.all()
+                else f"{np.mean(~close):.0%} of the values differ, by up to {np.nanmax(abs(a - b)):.2g}"
+            )
         decibels = 10 * np.log10(np.sum(b * b) / np.sum((a - b) ** 2))
     return f"{decibels:.1f} dB" if not decibels >= LEAST_DB and (a != b).any() else ""

@@ -140,10 +140,15 @@ def _most(found: np.ndarray, wanted: np.ndarray) -> float:
 def _parts(test: Any) -> tuple[onnx.ModelProto, list[Any]]:
     """The model and its data, in memory or from the package's files."""
     if test.model is not None:
-        return test.model, test.data_sets
+        return test.model, [([_array(a) for a in inputs], [_array(a) for a in out]) for inputs, out in test.data_sets]
     folder = Path(test.model_dir)
     sets = [(_arrays(place, "input"), _arrays(place, "output")) for place in sorted(folder.glob("test_data_set_*"))]
     return onnx.load(folder / "model.onnx"), sets
+
+
+def _array(value: Any) -> Any:
+    """Tensors of types that numpy lacks are kept as messages in the package."""
+    return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
 
 
 def _arrays(place: Path, what: str) -> list[Any]:

@@ -27,9 +27,8 @@ def write(path: Path, operators: Mapping[str, Mapping[str, object]], opset: int)
         for at, (operator, given) in enumerate(operators.items())
     ]
     nodes[-1].output[0] = "y"
-    ends = [
-        helper.make_tensor_value_info(name, kind, shape) for name, shape in (("x", [2, 4, 6, 6]), ("y", [None] * 4))
-    ]
+    value = helper.make_tensor_value_info
+    ends = [value("x", TensorProto.FLOAT, [2, 4, 6, 6]), value("y", TensorProto.FLOAT, [None] * 4)]
     graph = helper.make_graph(nodes, "new", ends[:1], ends[1:])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]), path)
     return path

@@ -58,7 +58,7 @@ def _plain(model: Path) -> Any:
     options.log_severity_level = 4
     session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return lambda feed: dict(zip(names, session.run(names, feed), strict=True))
+    return lambda feed: list(zip(names, session.run(names, feed), strict=True))
 
 
 def _feeds(made: Bundle, spreads: tuple[float, ...]) -> Iterator[dict[str, np.ndarray]]:
@@ -76,10 +76,13 @@ def _feeds(made: Bundle, spreads: tuple[float, ...]) -> Iterator[dict[str, np.nd
             }
 
 
-def _parts(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray], *, exact: bool) -> str:
-    if list(found) != list(wanted):
-        return f"outputs {list(found)}, expected {list(wanted)}"
-    return next((f"{name}: {fault}" for name in wanted if (fault := _differs(found[name], wanted[name], exact))), "")
+def _parts(found: dict[str, np.ndarray], wanted: list[tuple[str, np.ndarray]], *, exact: bool) -> str:
+    """By place, since a damaged file may list one output twice."""
+    names = [name for name, _ in wanted]
+    if len(found) != len(names) or not set(names) <= found.keys():
+        return f"outputs {list(found)}, expected {names}"
+    pairs = zip(names, found.values(), (array for _, array in wanted), strict=True)
+    return next((f"{name}: {fault}" for name, one, other in pairs if (fault := _differs(one, other, exact))), "")
 
 
 def _differs(found: np.ndarray, wanted: np.ndarray, exact: bool) -> str:

@@ -64,6 +64,11 @@ def refusal(runtime: str, graph: Graph, rejections: Sequence[Rejection]) -> Refu
     )
 
 
+def said(error: Exception) -> str:
+    """What a runtime says; where it quotes bytes of a damaged file that are no text, its binding says only that."""
+    return error.object.decode(errors="replace") if isinstance(error, UnicodeDecodeError) else str(error)
+
+
 def unwritten(what: str, error: Exception) -> InputError:
     """The error for a file that a runtime failed to write; runtimes seldom say why."""
     return InputError(f"{what} could not be written: {error}.", hint="Check the disk's space and permissions.")

@@ -27,7 +27,7 @@ from ..profiles.machine.environment import this_machine
 from ..profiles.machine.held import temporary
 from ._onnxfile import external_files, read_nodes
 from ._ortformat import stable
-from ._vendor import availability, fit, import_or_explain, refusal, unwritten
+from ._vendor import availability, fit, import_or_explain, refusal, said, unwritten
 from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, Session
 
 # Operators of onnxruntime/docs/OperatorKernels.md (CPU provider) and fusions that multiply matrices: of integers...
@@ -95,7 +95,7 @@ class OnnxRuntime(Backend):
         try:
             _session(graph.path, _options(None))
         except _errors() as error:
-            return _rejections(graph.path, str(error))
+            return _rejections(graph.path, said(error))
         return ()
 
     def _compile(self, graph: Graph, target: Target, directory: Path, precision: PrecisionName) -> Engine:
@@ -112,7 +112,7 @@ class OnnxRuntime(Backend):
         except _errors() as error:
             if _UNWRITTEN in str(error):
                 raise unwritten(path.name, error) from error
-            raise refusal(self.name, graph, _rejections(graph.path, str(error))) from error
+            raise refusal(self.name, graph, _rejections(graph.path, said(error))) from error
         if kind == "onnx":
             _copy(graph.path, path)
         return Engine(
@@ -187,7 +187,7 @@ class OnnxRuntimeSession(Session):
         self._session = None
 
     def _failed(self, error: Exception) -> InputError:
-        return InputError(f"onnxruntime failed to run {self._engine.path.name}: {_first_line(str(error))}")
+        return InputError(f"onnxruntime failed to run {self._engine.path.name}: {_first_line(said(error))}")
 
 
 def _options(threads: int | None) -> Any:
@@ -219,7 +219,7 @@ def _opened(engine: Engine, options: Any) -> Any:
     try:
         return _session(engine.path, options, _crashing(engine.precision))
     except _errors() as error:
-        message = f"onnxruntime does not open {engine.path.name}: {_first_line(str(error))}"
+        message = f"onnxruntime does not open {engine.path.name}: {_first_line(said(error))}"
         raise InputError(message, hint="Export it again with the onnxruntime that runs it.") from error
 
 
@@ -236,7 +236,8 @@ def _errors() -> tuple[type[Exception], ...]:
         "NotImplemented",
         "RuntimeException",
     )
-    return tuple(getattr(state, name) for name in names)
+    # The last is what becomes of a message that quotes bytes of a damaged file.
+    return *(getattr(state, name) for name in names), UnicodeDecodeError
 
 
 def _choice(target: Target, option: str, allowed: tuple[str, ...], default: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from ...errors import InputError
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
-from .._vendor import import_or_explain
+from .._vendor import import_or_explain, said
 from ..base import Array, Engine, Feed, Graph, Session
 from ..registry import load_backend
 from .base import Fidelity, Place
@@ -117,7 +117,8 @@ class GraphValues:
             self._session: Any = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions have no base of their own
             raise InputError(
-                f"onnxruntime does not load {path.name}: {error}", hint="Replace the operator it names in the model."
+                f"onnxruntime does not load {path.name}: {said(error)}",
+                hint="Replace the operator it names in the model.",
             ) from error
         self.outputs = [output.name for output in self._session.get_outputs()]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...calibration.arrays import read_arrays
 from ...errors import InputError
 from ...profiles.timing.measurement import Latency, Measurement
 from .manifest import LATENCY
@@ -39,11 +39,7 @@ def load_samples(directory: Path, latency: Mapping[str, Latency]) -> dict[str, M
     file = directory / LATENCY
     if not file.exists():
         return {}
-    try:
-        with zipfile.ZipFile(file), np.load(file) as held:
-            arrays = {name: held[name] for name in held.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{file} cannot be read: {error}.", hint="Copy the bundle again, whole.") from error
+    arrays = _arrays(file)
     return {
         arm: Measurement(
             samples=tuple(arrays[arm].tolist()),
@@ -54,6 +50,18 @@ def load_samples(directory: Path, latency: Mapping[str, Latency]) -> dict[str, M
         for arm, one in latency.items()
         if arm in arrays
     }
+
+
+def _arrays(file: Path) -> dict[str, NDArray[Any]]:
+    """Whole numbers along one axis, by name."""
+    hint = "Copy the bundle again, whole."
+    try:
+        arrays = read_arrays(file)
+    except InputError as error:
+        raise InputError(f"{file} cannot be read: {error}.", hint=hint) from error
+    if not isinstance(arrays, dict) or any(a.ndim != 1 or a.dtype.kind not in "iu" for a in arrays.values()):
+        raise InputError(f"{file} cannot be read: latencies are whole numbers along one axis.", hint=hint)
+    return arrays
 
 
 def _told(arrays: Mapping[str, NDArray[Any]], prefix: str, arm: str) -> tuple[int, ...]:

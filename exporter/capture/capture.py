@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...backends.base import Array, AxisRange, Feed, Graph
-from ...backends.places import Reference
+from ...backends.places import GraphValues, Reference
 from ...errors import InputError, UnservedError, VerificationError
 from ...profiles.findings.parity import Parity, parity
 from ..graphs.damage import damage_explained
 from ..graphs.files import read_graph, write_model
-from ..graphs.names import with_names_of_its_own
 from ..graphs.synthesis import synthesize
 from ..sources import Predict, Source, torch_predict
 from ..sources.traceback import user_traceback
+from .as_given import as_given
 from .clean_metadata import clean_metadata
 from .fixed_size import fixed_size
 from .mean_to_pool import mean_to_pool
@@ -91,7 +91,7 @@ def prove_capture(source: Source, graph: Graph, seed: int) -> dict[str, Parity]:
         VerificationError: they disagree, or the model gives NaN or Inf.
         InputError: the model itself fails at a size that its free axes are said to have.
     """
-    run = _onnx_predict(graph.path)
+    run = _onnx_predict(Reference().values(graph.path))
     original = _original(source, graph.path.parent)
     feeds = _proof_feeds(source, graph, seed)
     references = [_reference(original, feed, graph) for feed in feeds]
@@ -195,7 +195,7 @@ def _rename_sizes(model: ir.Model, names: Mapping[str, str]) -> None:
 def _original(source: Source, scratch: Path) -> Predict:
     if source.onnx is None:
         return torch_predict(source)
-    return _onnx_predict(with_names_of_its_own(source.onnx, scratch))
+    return _onnx_predict(as_given(source.onnx, scratch))
 
 
 def _judge(name: str, agreement: Parity, references: list[Array]) -> None:
@@ -256,9 +256,7 @@ def _reference(original: Predict, feed: Feed, graph: Graph) -> dict[str, Array]:
         ) from error
 
 
-def _onnx_predict(path: Path) -> Predict:
-    values = Reference().values(path)
-
+def _onnx_predict(values: GraphValues) -> Predict:
     def predict(feed: Feed) -> dict[str, Array]:
         try:
             return values(feed)

@@ -15,10 +15,10 @@ from ...calibration.storage import load_statistics
 from ...profiles.device.target import Target
 from ...profiles.machine.held import temporary
 from ..graphs.files import free_axes, read_graph
-from ..graphs.names import with_names_of_its_own
 from ..graphs.synthesis import Look, default_sizes, synthesize_from_specs
 from ..recipe import Recipe
 from ..sources import Source
+from .as_given import as_given
 
 Runs = Callable[[Mapping[str, int]], bool]
 # Sizes that networks with a fixed sum of strides want are multiples of a power of two; images of 224 are the exception.
@@ -116,7 +116,7 @@ def _tried(
         return synthesize_from_specs(graph.inputs, 0, of, looks)
 
     with temporary() as directory:
-        values = Reference().values(with_names_of_its_own(graph.path, directory))
+        values = as_given(graph.path, directory)
 
         def runs(of: Mapping[str, int]) -> bool:
             try:

@@ -45,12 +45,13 @@ class Golden:
         Raises:
             VerificationError: a file is missing or damaged.
         """
-        graph = directory / GRAPH_OUTPUTS
-        return cls(
-            feeds=_read(directory / INPUTS),
-            outputs=_read(directory / OUTPUTS),
-            graph=_read(graph) if graph.exists() else (),
-        )
+        feeds, outputs = _read(directory / INPUTS), _read(directory / OUTPUTS)
+        _need(len(outputs) == len(feeds), OUTPUTS)
+        graph: tuple[dict[str, Array], ...] = ()
+        if (directory / GRAPH_OUTPUTS).exists():
+            graph = _read(directory / GRAPH_OUTPUTS)
+            _need(len(graph) == len(feeds), GRAPH_OUTPUTS)
+        return cls(feeds=feeds, outputs=outputs, graph=graph)
 
     def answers(self, run: Callable[[Feed], dict[str, Array]]) -> Answers:
         """What is answered to each feed, for whatever it is to be compared with."""
@@ -80,4 +81,15 @@ def _read(path: Path) -> tuple[dict[str, Array], ...]:
             feeds.setdefault(int(index), {})[name] = array
     except (InputError, ValueError) as error:
         raise VerificationError(f"Golden file {path.name} cannot be read: {error}.") from error
+    _need(
+        sorted(feeds) == list(range(len(feeds))) and len({frozenset(feed) for feed in feeds.values()}) == 1, path.name
+    )
     return tuple(feeds[index] for index in sorted(feeds))
+
+
+def _need(whole: bool, name: str) -> None:
+    if not whole:
+        raise VerificationError(
+            f"Golden file {name} does not have the same arrays for each golden input: some are missing or renamed.",
+            hint="Copy the bundle again, whole.",
+        )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ...errors import InputError
 from ..graphs.files import read_model, says_nothing
 from ..graphs.names import first_ir_version, free_name
+from ..graphs.opsets import is_onnx, means_the_same, parted
 from ..sources.quiet import quiet
 
 if TYPE_CHECKING:
@@ -83,6 +84,9 @@ def _register_lost(model: ir.Model) -> None:
 def _convert(model: ir.Model, path: Path, given: int, wanted: int) -> None:
     from onnxscript import version_converter
 
+    if wanted < given and _means_the_same(model, given, wanted):
+        model.opset_imports[""] = wanted
+        return
     with quiet():
         version_converter.convert_version(model, target_version=wanted, fallback=True)
     # The converter may put the nodes that it adds behind their readers.
@@ -95,9 +99,14 @@ def _convert(model: ir.Model, path: Path, given: int, wanted: int) -> None:
     # A converter that fails leaves the model as it was, and only logs.
     if model.opset_imports.get("") != wanted:
         raise InputError(
-            f"{path} is at ONNX opset {given}, the target needs {wanted}, and the converter cannot bring it there.",
+            f"{path} is at ONNX opset {given}, the target needs {wanted}, {parted(model, given, wanted)}.",
             hint=f"Export the file at opset {wanted}, or choose a target with other software (TARGET@TOOLCHAIN).",
         )
+
+
+def _means_the_same(model: ir.Model, given: int, wanted: int) -> bool:
+    operators = {node.op_type for node in model.graph.all_nodes() if is_onnx(node.domain)}
+    return not model.functions and all(means_the_same(operator, given, wanted) for operator in operators)
 
 
 def _free_what_is_unknown(model: ir.Model) -> None:

@@ -6,11 +6,13 @@ import contextlib
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ...errors import EdgepressError, InputError
 
 # What is told of a library's own message.
 LINE = 200
+_FOR_PEOPLE = frozenset({"doc_string", "producer_name", "producer_version", "metadata_props"})
 _OURS = Path(__file__).resolve().parents[2]
 
 
@@ -34,6 +36,21 @@ def damage_explained(path: Path) -> Iterator[None]:
             f"{path} is not a valid ONNX model: {_words(error)}",
             hint="It may be damaged. Copy or export the file again, and compare its size with the original's.",
         ) from error
+
+
+def no_text(message: Any) -> str | None:
+    """The first name in a protocol buffer that is not UTF-8, as Python writes such bytes; None where all are text.
+
+    What only people read, as a description, may be of any encoding.
+    """
+    for field, value in message.ListFields():
+        if field.name in _FOR_PEOPLE or field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
+            continue
+        for one in (value,) if isinstance(value, str | bytes) or hasattr(value, "ListFields") else value:
+            found = no_text(one) if field.type == field.TYPE_MESSAGE else repr(one) if isinstance(one, bytes) else None
+            if found is not None:
+                return found
+    return None
 
 
 def _is_ours(error: Exception) -> bool:

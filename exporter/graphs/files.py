@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...backends.base import AxisRange, Graph, TensorSpec
 from ...errors import InputError
-from .damage import LINE, damage_explained
+from .damage import LINE, damage_explained, no_text
 from .names import tell_values_apart
 
 if TYPE_CHECKING:
@@ -149,6 +149,11 @@ def _parsed(path: Path) -> Any:
         raise InputError(
             f"{path} ({path.stat().st_size} bytes) is not a complete ONNX model: it has no graph or no opset.",
             hint="Copy or export the file again, and compare its size with the original's.",
+        )
+    if name := no_text(proto):
+        raise InputError(
+            f"{path} is not a valid ONNX model: {name[:LINE]} is a name in it, and not UTF-8.",
+            hint="It may be damaged. Copy or export the file again, and compare its size with the original's.",
         )
     return proto
 

@@ -55,7 +55,7 @@ def with_names_of_its_own(path: Path, directory: Path) -> Path:
     least = first_ir_version(model.opset_import)
     changed = model.ir_version > least
     model.ir_version = min(model.ir_version, least)
-    for node in _nodes(model.graph):
+    for node in proto_nodes(model.graph):
         if node.name:
             name = free_name(node.name, seen)
             changed |= name != node.name
@@ -63,8 +63,14 @@ def with_names_of_its_own(path: Path, directory: Path) -> Path:
             seen.add(name)
     if not changed:
         return path
+    return saved_copy(model, path, directory / f"{path.stem}-names.onnx")
+
+
+def saved_copy(model: onnx.ModelProto, path: Path, copy: Path) -> Path:
+    """Write a model that was read from `path` without its external data, whole, to `copy`."""
+    import onnx
+
     onnx.load_external_data_for_model(model, str(path.parent))
-    copy = directory / f"{path.stem}-names.onnx"
     onnx.save(model, copy, save_as_external_data=model.ByteSize() > _EMBEDDED, location=f"{copy.name}.data")
     return copy
 
@@ -72,12 +78,13 @@ def with_names_of_its_own(path: Path, directory: Path) -> Path:
 _EMBEDDED = 1_800_000_000
 
 
-def _nodes(graph: Any) -> Iterator[Any]:
+def proto_nodes(graph: Any) -> Iterator[Any]:
+    """Every node of a GraphProto, in bodies of If, Loop and Scan too."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
             for body in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _nodes(body)
+                yield from proto_nodes(body)
 
 
 def _own(graph: ir.Graph) -> Iterator[ir.Value]:

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-ENDS = ("made", "refused", "traceback", "crash", "hang", "memory")
+ENDS = ("made", "refused", "wrong", "traceback", "crash", "hang", "memory")
 
 
 def render(file: Path) -> str:

@@ -14,13 +14,15 @@ from typing import Any
 
 import numpy as np
 import onnx
-from forked import Job, outcomes, prepare
+from forked import Job, outcomes, prepare, unguarded
 from onnx import numpy_helper
 from onnx.backend.test.loader import load_model_tests
 
 TARGETS = ("cpu", "server-cpu")
 # Beside a test's own tolerance, which asks more near 0 than sums in float32 hold: a share of the largest value.
 NOISE = 1e-4
+# Tests that one process does: importing the runtimes takes longer than a test.
+TOGETHER = 12
 KINDS = ("simple", "pytorch-operator", "pytorch-converted")
 
 
@@ -31,7 +33,7 @@ def run(results: Path, processes: int) -> None:
     known = {(found["test"], found["target"]) for found in map(json.loads, lines)}
     with tempfile.TemporaryDirectory(prefix="operators-") as scratch, results.open("a") as out:
         prepare(Path(scratch))
-        for found in outcomes(jobs(Path(scratch), known), processes):
+        for found in outcomes(jobs(Path(scratch), known), processes, TOGETHER):
             out.write(json.dumps(judged(found)) + "\n")
             out.flush()
 
@@ -70,11 +72,10 @@ def trial(target: str, model: onnx.ModelProto, data: list[Any], rtol: float, ato
     What crashes ends this process only, so the export need not try the file in another.
     """
     from edgepress import export
-    from edgepress.backends.places import Local, engine_place
+    from edgepress.backends.places import engine_place
     from edgepress.errors import EdgepressError
-    from edgepress.exporter.capture import example, stage
 
-    stage.Worker = example.Worker = Local  # type: ignore[assignment, misc]
+    unguarded()
     feeds = _feeds(model, data)
     try:
         bundle = export(
@@ -140,10 +141,15 @@ def _most(found: np.ndarray, wanted: np.ndarray) -> float:
 def _parts(test: Any) -> tuple[onnx.ModelProto, list[Any]]:
     """The model and its data, in memory or from the package's files."""
     if test.model is not None:
-        return test.model, test.data_sets
+        return test.model, [([_array(a) for a in inputs], [_array(a) for a in out]) for inputs, out in test.data_sets]
     folder = Path(test.model_dir)
     sets = [(_arrays(place, "input"), _arrays(place, "output")) for place in sorted(folder.glob("test_data_set_*"))]
     return onnx.load(folder / "model.onnx"), sets
+
+
+def _array(value: Any) -> Any:
+    """Tensors of types that numpy lacks are kept as messages in the package."""
+    return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
 
 
 def _arrays(place: Path, what: str) -> list[Any]:

@@ -196,3 +196,12 @@ def test_what_is_timed_computes_the_same(tmp_path: Path) -> None:
     with OnnxRuntime().open(engine) as session:
         seen: Any = session.bind(feed)()
         np.testing.assert_array_equal(seen.copy_outputs_to_cpu()[0], session(feed)["logits"])
+
+
+def test_a_damaged_engine_whose_fault_quotes_no_text_is_refused_in_words(tmp_path: Path) -> None:
+    """The message of onnxruntime holds the damaged name, and does not become a string."""
+    graph = residual(tmp_path / "sound.onnx")
+    engine = OnnxRuntime().compile(graph, target(), fresh(tmp_path / "engine"), "fp32")
+    engine.path.write_bytes(engine.path.read_bytes().replace(b"Gemm", b"G\xe1mm"))
+    with pytest.raises(InputError, match=r"does not open model\.onnx: .*G.mm"):
+        OnnxRuntime().open(engine)

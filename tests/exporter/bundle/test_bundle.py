@@ -259,3 +259,28 @@ def test_golden_data_that_cannot_be_read(tmp_path: Path, text: bytes | None) -> 
         (tmp_path / "outputs.npz").write_bytes(text)
     with pytest.raises(VerificationError, match=r"outputs\.npz cannot be read"):
         Golden.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["inputs.npz", "outputs.npz", "graph.npz"])
+@pytest.mark.parametrize("at", [0, 2])
+@pytest.mark.parametrize("other", [None, "1.x", "7.a"])
+def test_golden_data_of_which_an_array_is_lost_or_renamed(
+    tmp_path: Path, name: str, at: int, other: str | None
+) -> None:
+    each = tuple({"a": np.zeros(1), "b": np.ones(1)} for _ in range(3))
+    Golden(feeds=each, outputs=each, graph=each).save(tmp_path)
+    with np.load(tmp_path / name) as file:
+        arrays = dict(file)
+    lost = arrays.pop(f"{at}.a")
+    np.savez(tmp_path / name, **arrays, **({} if other is None else {other: lost}))
+    with pytest.raises(VerificationError, match=name):
+        Golden.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["inputs.npz", "outputs.npz", "graph.npz"])
+def test_golden_data_of_which_a_whole_feed_is_lost(tmp_path: Path, name: str) -> None:
+    each = tuple({"a": np.zeros(1)} for _ in range(3))
+    Golden(feeds=each, outputs=each, graph=each).save(tmp_path)
+    np.savez(tmp_path / name, **{"0.a": np.zeros(1), "1.a": np.zeros(1)})
+    with pytest.raises(VerificationError, match="some are missing"):
+        Golden.load(tmp_path)

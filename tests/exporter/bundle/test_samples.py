@@ -37,3 +37,10 @@ def test_a_damaged_file_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "latency.npz").write_bytes(data)
     with pytest.raises(InputError, match=r"latency\.npz cannot be read"):
         load_samples(tmp_path, {"engine": FOUND.latency()})
+
+
+@pytest.mark.parametrize("samples", [np.asarray(["a"]), np.asarray([1.5]), np.asarray(3), np.zeros((2, 2), np.int64)])
+def test_what_are_no_latencies_is_refused(tmp_path: Path, samples: np.ndarray) -> None:
+    np.savez(tmp_path / "latency.npz", engine=samples)
+    with pytest.raises(InputError, match=r"whole numbers along one axis"):
+        load_samples(tmp_path, {"engine": FOUND.latency()})

@@ -85,6 +85,32 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
         capture(load_source(str(path)), 20, tmp_path / "model.onnx", {})
 
 
+def test_a_name_inside_a_branch_that_is_no_text(tmp_path: Path) -> None:
+    """Where names are told apart, before anything else reads them."""
+    value = helper.make_tensor_value_info
+    arm = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["z"], "inside")], "arm", [], [value("z", TensorProto.FLOAT, [1])]
+    )
+    nodes = [
+        helper.make_node("Cast", ["x"], ["is"], to=TensorProto.BOOL),
+        helper.make_node("If", ["is"], ["y"], then_branch=arm, else_branch=arm),
+    ]
+    ends = [value("x", TensorProto.FLOAT, [1])], [value("y", TensorProto.FLOAT, [1])]
+    model = helper.make_model(helper.make_graph(nodes, "branches", *ends), opset_imports=[helper.make_opsetid("", 17)])
+    path = tmp_path / "name.onnx"
+    path.write_bytes(model.SerializeToString().replace(b"inside", b"ins\xf2de"))
+    with pytest.raises(InputError, match=r"b'ins.xf2de' is a name in it, and not UTF-8"):
+        load_source(str(path))
+
+
+def test_what_only_people_read_may_be_no_text(tmp_path: Path) -> None:
+    model = onnx.load_from_string(small(17))
+    model.doc_string = model.graph.doc_string = model.graph.node[0].doc_string = model.producer_name = "Gerat"
+    path = tmp_path / "described.onnx"
+    path.write_bytes(model.SerializeToString().replace(b"Gerat", b"Ger\xe4t"))
+    capture(load_source(str(path)), 20, tmp_path / "model.onnx", {})
+
+
 def test_a_fault_of_ours_keeps_its_traceback(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a valid ONNX model"), damage_explained(tmp_path / "model.onnx"):
         onnx.load_model_from_string(b"no")

@@ -135,8 +135,8 @@ def _weighted(node: ir.Node, scheme: Scheme, exclude: Sequence[str], placement: 
     if isinstance(site, str):
         placement.left[name] = site
         return
-    if excluded(node, exclude):
-        placement.left[name] = "excluded by the user"
+    if why := "excluded by the user" if excluded(node, exclude) else _why_left(site, scheme):
+        placement.left[name] = why
         return
     result = _after_activation(node.outputs[0], scheme)
     quantize_result = node.op_type in scheme.outputs and not feeds_stream(result)
@@ -149,6 +149,12 @@ def _weighted(node: ir.Node, scheme: Scheme, exclude: Sequence[str], placement: 
     placement.read(node, site.data)
     if quantize_result:
         placement.whole(result)
+
+
+def _why_left(site: WeightSite, scheme: Scheme) -> str:
+    weight = constant(site.node.inputs[site.weight])
+    assert weight is not None
+    return scheme.why_left(site.node.op_type, weight.shape)
 
 
 def _after_activation(value: ir.Value, scheme: Scheme) -> ir.Value:

@@ -70,7 +70,8 @@ class Scheme:
         rows: a transformer's linear layers are written as Gemms over rows of rank 2, and so is a convolution that makes
             its tokens, since the runtime is faster with them or has no other integer kernel with a float result.
         keep_reduced: reductions that keep their axes, which a Squeeze drops, before arithmetic and a quantization.
-        left: what stays float although it is `weighted`.
+        dynamic: operators with an integer kernel of their own, which rounds activations by itself, in place of Q/DQ.
+        left: what stays float, and why.
         source: where these rules come from.
     """
 
@@ -91,6 +92,7 @@ class Scheme:
     shared: tuple[str, ...] = ()
     rows: bool = False
     keep_reduced: tuple[str, ...] = ()
+    dynamic: tuple[Literal["LSTM"], ...] = ()
     left: tuple[Left, ...] = ()
     source: str
 

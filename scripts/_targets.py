@@ -86,6 +86,7 @@ def _scheme(scheme: Scheme) -> tuple[tuple[str, str], ...]:
         ("a residual sum", residual[scheme.residual]),
         ("on both sides, a scale each", ", ".join(scheme.around) or "none"),
         ("one scale for all inputs and the output", ", ".join(scheme.shared) or "none"),
+        ("integer kernels that round by themselves", ", ".join(scheme.dynamic) or "none"),
         ("left in float in any case", "; ".join(_left(left) for left in scheme.left) or "none"),
     )
 

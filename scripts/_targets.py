@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jinja2
 
+from edgepress.profiles.device.left import Left
 from edgepress.profiles.device.target import Fact, Scheme, Target, load_target, target_names
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "targets"
@@ -85,7 +86,14 @@ def _scheme(scheme: Scheme) -> tuple[tuple[str, str], ...]:
         ("a residual sum", residual[scheme.residual]),
         ("on both sides, a scale each", ", ".join(scheme.around) or "none"),
         ("one scale for all inputs and the output", ", ".join(scheme.shared) or "none"),
+        ("integer kernels that round by themselves", ", ".join(scheme.dynamic) or "none"),
+        ("left in float in any case", "; ".join(_left(left) for left in scheme.left) or "none"),
     )
+
+
+def _left(left: Left) -> str:
+    """What stays float, and why."""
+    return f"{', '.join(left.operators)}: {left.reason}"
 
 
 def _index(targets: list[Target]) -> str:

@@ -141,7 +141,7 @@ class Lowering:
         reference, recipe = self.captured.graph, self.recipe
         model = read_whole(reference.path)
         quantizer = Quantizer.of(reference, self._scheme, recipe.exclude, recipe.ranges, model=model)
-        if not quantizer.placement.weights:
+        if not quantizer.placement.layers:
             raise NothingToQuantizeError(
                 f"Nothing in {self.source.name!r} can be int8: {_why_nothing(quantizer.placement)}.",
                 hint="Export with --precision fp32, or look at --exclude.",
@@ -237,4 +237,4 @@ def _origin(statistics: Statistics, scheme: Scheme) -> str:
 
 def _why_nothing(placement: Placement) -> str:
     reasons = sorted(set(placement.left.values()))
-    return "; ".join(reasons) if reasons else "it has no convolution, matrix product or GEMM"
+    return "; ".join(reasons) if reasons else "it has no convolution, matrix product, GEMM or recurrent layer"

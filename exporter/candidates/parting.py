@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from ...backends.base import Array, Feed, Graph, TensorSpec
 from ...backends.places import GraphValues, Place
 from ...backends.places.reference import with_inner_outputs
@@ -188,4 +190,8 @@ def _has_integer_weight(node: ir.Node) -> bool:
     if node.op_type in _ROUNDING:
         return False
     makers = (maker for maker in _producers(node) if maker.op_type == "DequantizeLinear")
-    return any(constant(maker.inputs[0]) is not None for maker in makers)
+    if any(constant(maker.inputs[0]) is not None for maker in makers):
+        return True
+    # A kernel that rounds what it reads by itself has its weights as they are.
+    arrays = (constant(value) for value in node.inputs)
+    return any(array is not None and array.dtype == np.int8 for array in arrays)

@@ -28,6 +28,7 @@ from .analysis.placement import place
 from .analysis.reasons import Weight, reason
 from .analysis.weight_site import CONVOLUTIONS
 from .quantizer import Quantizer
+from .rewrites.dynamic_lstm import rows_of
 from .switches import SWITCHES, WEIGHT, Switch, insert_switches, switches
 
 if TYPE_CHECKING:
@@ -158,15 +159,21 @@ class Board:
         """Write the graph; the session is opened on entering."""
         quantizer.lift(statistics)
         model, placement = quantizer.model, quantizer.placement
-        sites = {str(site.node.name): site for site in placement.weights}
-        read = {name: site.node.inputs[site.data] for name, site in sites.items()}
         self.outputs = [spec.name for spec in graph.outputs]
-        self.layers = {name: site.node.op_type for name, site in sites.items()}
-        self.tensors = {name: Weight.of(site, quantizer.scheme.weight) for name, site in sites.items()}
-        self.shapes = {name: shape_of(site.node.outputs[0]) for name, site in sites.items()}
+        self.layers = {name: node.op_type for name, node in placement.layers.items()}
+        grid = quantizer.scheme.weight
+        self.tensors = {
+            **{str(site.node.name): Weight.of(site, grid) for site in placement.weights},
+            **{str(node.name): Weight.of_rows(rows_of(node), grid) for node in placement.dynamic},
+        }
+        sites = [(site.node, site.data) for site in placement.weights] + [(node, 0) for node in placement.dynamic]
+        read = {str(node.name): node.inputs[data] for node, data in sites}
+        results = {str(site.node.name): site.node.outputs[0] for site in placement.weights}
+        results |= {str(node.name): _first_result(node) for node in placement.dynamic}
+        self.shapes = {name: shape_of(value) for name, value in results.items()}
         self.switches = insert_switches(model.graph, placement, quantizer.scheme, quantizer.affines, quantizer.biases)
         self.data = {name: str(value.name) for name, value in read.items() if value is not None}
-        self.results = {name: str(site.node.outputs[0].name) for name, site in sites.items()}
+        self.results = {name: str(value.name) for name, value in results.items()}
         self._path = scratch / "switches.onnx"
         _expose(model.graph, [*self.results.values(), *self.data.values()])
         write_model(model, self._path, BESIDE)
@@ -197,6 +204,11 @@ class Board:
             output=np.array([noise_ratio(values[name], found[name]) for name in self.outputs]),
             own=None if result is None else noise_ratio(values[result], found[result]),
         )
+
+
+def _first_result(node: ir.Node) -> ir.Value:
+    """The first result that is read; an LSTM may give its last state only."""
+    return next(value for value in node.outputs if value.uses() or value.is_graph_output())
 
 
 def _expose(graph: ir.Graph, names: Collection[str]) -> None:

@@ -27,6 +27,7 @@ from .analysis.placement import Placement, excluded, place
 from .emitter import QdqEmitter
 from .lifts import LIFTS
 from .lifts.lifted import Lift
+from .rewrites.dynamic_lstm import to_integer_lstms
 from .rewrites.fold_weights import fold_weights
 from .rewrites.keep_reduced import keep_reduced
 from .rewrites.patches_to_gemm import patches_to_gemm
@@ -143,7 +144,7 @@ class Quantizer:
 
 
 def _weights_folded(quantizer: Quantizer) -> None:
-    fold_weights(quantizer.model, quantizer.scheme.weighted)
+    fold_weights(quantizer.model, (*quantizer.scheme.weighted, *quantizer.scheme.dynamic))
 
 
 def _products_over_rows(quantizer: Quantizer) -> None:
@@ -188,11 +189,15 @@ def _patches_as_products(quantizer: Quantizer) -> None:
     patches_to_gemm(quantizer.model.graph, quantizer.placement.patches)
 
 
+def _dynamic_in_integers(quantizer: Quantizer) -> None:
+    to_integer_lstms(quantizer.model.graph, quantizer.placement.dynamic, quantizer.scheme.weight)
+
+
 # A pass changes the quantizer it is given. All of them, in order:
 Pass = Callable[[Quantizer], None]
 BEFORE_DATA: tuple[Pass, ...] = (_weights_folded, _products_over_rows, _placed)
 ON_FLOATS: tuple[Pass, ...] = (_placed_by_range, _lifted, _ranged)
-TO_INTEGERS: tuple[Pass, ...] = (_rounded, _reductions_kept, _patches_as_products)
+TO_INTEGERS: tuple[Pass, ...] = (_rounded, _reductions_kept, _patches_as_products, _dynamic_in_integers)
 
 
 def _state(value: ir.Value, tensors: Mapping[str, TensorStatistics]) -> TensorStatistics:

@@ -1,8 +1,9 @@
 """Make every rounding of a quantized graph a switch, so that one session answers for any choice of layers.
 
 The graph gets a boolean input with one element for each place where it rounds: a node that reads an activation
-quantized, or a quantized weight, with the bias that belongs to it. Where it is false, the float value goes in. What a
-placement quantizes is then a vector, and trying another placement costs a run, not a new graph and session.
+quantized, or a quantized weight, with the bias that belongs to it. Where it is false, the float value goes in. A layer
+that rounds what it reads by itself is one place: it is computed both ways. What a placement quantizes is then a vector,
+and trying another placement costs a run, not a new graph and session.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import numpy.typing as npt
 
 from ...calibration.affine import Affine
 from ...profiles.device.target import Scheme
-from ..graphs.names import value_names
+from ..graphs.names import free_name, value_names
 from ..graphs.values import add_constant, constant
 from .analysis.placement import Placement
 from .emitter import BIAS_INPUT, QdqEmitter, output_index, readers_in
+from .rewrites.dynamic_lstm import IntegerLstms
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -33,7 +35,7 @@ Biases = Mapping[str, "npt.NDArray[np.float32] | None"]
 
 def switches(placement: Placement) -> list[Switch]:
     """Every place where the placement rounds, in the order of the graph's own lists."""
-    places = [(str(site.node.name), WEIGHT) for site in placement.weights]
+    places = [(name, WEIGHT) for name in placement.layers]
     for value in placement.edges:
         places += [(str(node.name), index) for node, index in _readers(placement, value)]
         if value in placement.everywhere and value.is_graph_output():
@@ -58,6 +60,9 @@ def insert_switches(
     places = switches(placement)
     wiring = _Wiring(graph, placement, places, biases)
     QdqEmitter(graph, scheme, ranges, wiring.wire).run(placement)
+    lstms = IntegerLstms(graph, scheme.weight)
+    for node in placement.dynamic:
+        wiring.choose(node, lstms.twin(node))
     graph.inputs.append(wiring.vector)
     return places
 
@@ -89,6 +94,23 @@ class _Wiring:
         else:
             self._graph.insert_after(on.producer(), node)  # type: ignore[arg-type]
         return node.outputs[0]
+
+    def choose(self, node: ir.Node, integers: ir.Node) -> None:
+        """Give who reads results of a layer, under their names, those of its integer form where the switch is on."""
+        import onnx_ir as ir
+
+        integers.name = f"{node.name}/integers"
+        taken = value_names(self._graph)
+        for off, on in zip(node.outputs, integers.outputs, strict=True):
+            if not off.name:
+                continue
+            result = ir.node("Where", [self._conditions[str(node.name), WEIGHT], on, on])
+            self._graph.insert_after(integers, result)
+            name, (chosen,) = off.name, result.outputs
+            ir.convenience.replace_all_uses_with(off, chosen, replace_graph_outputs=True)
+            result.replace_input_with(2, off)
+            chosen.type, chosen.shape = off.type, off.shape
+            off.name, chosen.name = free_name(f"{name}_float", taken), name
 
     def _bias_before(self, name: str, present: ir.Value) -> ir.Value:
         """The bias that goes with the float weight."""

@@ -123,7 +123,7 @@ def _ranking(source: Source, target: Target, base: Recipe, captured: Captured, m
     """Layers by what rounding each alone does to the outputs, worst first, on one batch."""
     assert target.scheme is not None
     quantizer = Quantizer.of(captured.graph, target.scheme, base.exclude, base.ranges)
-    if not quantizer.placement.weights:
+    if not quantizer.placement.layers:
         return ()
     statistics = gather(source, captured.graph, quantizer, base, lambda samples: None, memo)
     feeds = captured.golden.feeds

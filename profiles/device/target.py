@@ -21,6 +21,7 @@ from ...errors import InputError
 from ..registry import unknown_name
 from .files import read, stems, validate
 from .grid import Grid
+from .left import Left
 from .precision import PrecisionName, load_precision
 
 if sys.version_info >= (3, 11):
@@ -69,6 +70,8 @@ class Scheme:
         rows: a transformer's linear layers are written as Gemms over rows of rank 2, and so is a convolution that makes
             its tokens, since the runtime is faster with them or has no other integer kernel with a float result.
         keep_reduced: reductions that keep their axes, which a Squeeze drops, before arithmetic and a quantization.
+        dynamic: operators with an integer kernel of their own, which rounds activations by itself, in place of Q/DQ.
+        left: what stays float, and why.
         source: where these rules come from.
     """
 
@@ -89,6 +92,8 @@ class Scheme:
     shared: tuple[str, ...] = ()
     rows: bool = False
     keep_reduced: tuple[str, ...] = ()
+    dynamic: tuple[Literal["LSTM"], ...] = ()
+    left: tuple[Left, ...] = ()
     source: str
 
     def __post_init__(self) -> None:
@@ -104,6 +109,10 @@ class Scheme:
             raise ValueError("weights are symmetric")
         if self.bias == "int32" and self.weight.block is not None:
             raise ValueError("an int32 bias needs one weight scale an output channel, and blocks have more")
+
+    def why_left(self, operator: str, kernel: tuple[int, ...]) -> str:
+        """Why an operator with a weight of this shape stays float; empty where it need not."""
+        return next((left.reason for left in self.left if left.takes(operator, kernel)), "")
 
     @property
     def opset(self) -> int:

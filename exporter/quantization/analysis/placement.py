@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ....calibration.statistics import Channels, TensorStatistics
 from ....profiles.device.target import Scheme
 from ...graphs.values import constant, passes_scale, single_consumer
+from ..rewrites.dynamic_lstm import why_not_integer
 from ..rewrites.patches_to_gemm import cuts_patches
 from .channel_domains import find_domains
 from .one_scale import fits_channels, fits_parts
@@ -36,6 +37,7 @@ class Placement:
 
     Attributes:
         weights: weighted operators that become int8.
+        dynamic: layers that become the runtime's own integer kernel, which rounds what it reads by itself.
         edges: for each quantized value the consumers (node, input index) that read it quantized.
         everywhere: values that all consumers read quantized, graph outputs included.
         left: weighted operators that stay float, by node name, with the reason.
@@ -46,6 +48,7 @@ class Placement:
     """
 
     weights: list[WeightSite] = field(default_factory=list)
+    dynamic: list[ir.Node] = field(default_factory=list)
     edges: dict[ir.Value, list[tuple[ir.Node, int]]] = field(default_factory=dict)
     everywhere: set[ir.Value] = field(default_factory=set)
     left: dict[str, str] = field(default_factory=dict)
@@ -53,6 +56,11 @@ class Placement:
     rescalable: set[ir.Value] = field(default_factory=set)
     heads: dict[ir.Value, WeightSite] = field(default_factory=dict)
     _parent: dict[ir.Value, ir.Value] = field(default_factory=dict)
+
+    @property
+    def layers(self) -> dict[str, ir.Node]:
+        """The layers that become int8, by node name."""
+        return {str(node.name): node for node in (*(site.node for site in self.weights), *self.dynamic)}
 
     def read(self, node: ir.Node, index: int) -> None:
         """Quantize one input of a node."""
@@ -115,7 +123,7 @@ def place(
         if node.domain == "" and node.op_type in scheme.weighted:
             _weighted(node, scheme, exclude, placement)
         elif node.domain == "" and node.op_type in RECURRENT:
-            placement.left[str(node.name or node.op_type)] = f"{node.op_type} has no int8 form in Q/DQ"
+            _recurrent(node, scheme, exclude, placement)
     for rule in (_residuals, _around):
         rule(graph, scheme, placement)
     _heads(scheme, placement, seen or {})
@@ -135,8 +143,8 @@ def _weighted(node: ir.Node, scheme: Scheme, exclude: Sequence[str], placement: 
     if isinstance(site, str):
         placement.left[name] = site
         return
-    if excluded(node, exclude):
-        placement.left[name] = "excluded by the user"
+    if why := "excluded by the user" if excluded(node, exclude) else _why_left(site, scheme):
+        placement.left[name] = why
         return
     result = _after_activation(node.outputs[0], scheme)
     quantize_result = node.op_type in scheme.outputs and not feeds_stream(result)
@@ -149,6 +157,23 @@ def _weighted(node: ir.Node, scheme: Scheme, exclude: Sequence[str], placement: 
     placement.read(node, site.data)
     if quantize_result:
         placement.whole(result)
+
+
+def _recurrent(node: ir.Node, scheme: Scheme, exclude: Sequence[str], placement: Placement) -> None:
+    """A layer of the scheme's `dynamic`, or one that stays float."""
+    why = scheme.why_left(node.op_type, ()) or f"{node.op_type} has no int8 form in Q/DQ"
+    if node.op_type in scheme.dynamic:
+        why = "excluded by the user" if excluded(node, exclude) else why_not_integer(node, scheme.weight)
+    if why:
+        placement.left[str(node.name or node.op_type)] = why
+    else:
+        placement.dynamic.append(node)
+
+
+def _why_left(site: WeightSite, scheme: Scheme) -> str:
+    weight = constant(site.node.inputs[site.weight])
+    assert weight is not None
+    return scheme.why_left(site.node.op_type, weight.shape)
 
 
 def _after_activation(value: ir.Value, scheme: Scheme) -> ir.Value:

@@ -52,6 +52,11 @@ class Weight:
             depthwise=bool(grouped and weight.shape[1] == 1),
         )
 
+    @classmethod
+    def of_rows(cls, rows: npt.NDArray[np.float32], grid: Grid) -> Weight:
+        """A weight of one scale a row, (output channels, inputs)."""
+        return cls(grid=grid, rows=rows, sharing=rows, depthwise=False)
+
 
 def reason(weight: Weight, data: Array, axis: int, grid: Grid, tensor: str, own_db: float, output_db: float) -> str:
     """What makes a layer noisy, one clause.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +17,9 @@ from .torch_module import call
 
 if TYPE_CHECKING:
     from torch import nn
+
+# Where torch keeps modules that hold integers.
+_INTEGERS = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
 
 
 def unwrapped(module: nn.Module, origin: str) -> nn.Module:
@@ -35,9 +39,18 @@ def unwrapped(module: nn.Module, origin: str) -> nn.Module:
     for name, child in module.named_modules():
         if isinstance(child, jit.ScriptModule):
             raise _script(name, origin)
+        if type(child).__module__.startswith(_INTEGERS):
+            raise _quantized(name, child, origin)
         if child._compiled_call_impl is not None:
             # What `module.compile()` leaves behind; capture reads forward itself.
             child._compiled_call_impl = None
+    return module
+
+
+def evaluating(module: nn.Module) -> nn.Module:
+    """The module in evaluation mode; that of an exported program knows no other and says so."""
+    with contextlib.suppress(NotImplementedError):
+        module.eval()
     return module
 
 
@@ -57,6 +70,14 @@ def _script(name: str, origin: str) -> InputError:
         "forward in Python, and cannot be captured.",
         hint="Give the Python module that it was made from, with its weights "
         "(module.load_state_dict(script.state_dict())), or an .onnx file of it.",
+    )
+
+
+def _quantized(name: str, module: nn.Module, origin: str) -> InputError:
+    return InputError(
+        f"{origin}: the module {name!r} inside the model is {type(module).__module__}.{type(module).__name__}: it is "
+        "quantized already, in torch's own form, which ONNX does not have.",
+        hint="Give the float model; edgepress quantizes it as the target wants.",
     )
 
 
@@ -148,6 +169,25 @@ def by_position(module: nn.Module, names: Sequence[str]) -> nn.Module:
     positional: nn.Module = object.__new__(Positional)  # without __init__, which the module's own has run
     vars(positional).update({name: value for name, value in vars(module).items() if name != "forward"})
     return positional
+
+
+def with_plain_weights(module: nn.Module) -> nn.Module:
+    """A module whose weights are what its parametrizations make of them; the module itself where it has none.
+
+    They are the same at every call, and some are computed by operators that ONNX does not have.
+    """
+    from torch.nn.utils import parametrize
+
+    if not any(parametrize.is_parametrized(child) for child in module.modules()):
+        return module
+    try:
+        plain = copy.deepcopy(module)
+    except RuntimeError:  # a weight that the older weight_norm computed is no leaf
+        return module
+    for child in plain.modules():
+        for name in list(getattr(child, "parametrizations", ())):
+            parametrize.remove_parametrizations(child, name, leave_parametrized=True)
+    return plain
 
 
 def takes_anything(module: nn.Module) -> bool:

@@ -71,7 +71,7 @@ def source_from_object(
         raise InputError(f"The model is a {type(model).__name__}; expected a torch.nn.Module.")
     name = name or type(model).__name__
     origin = f"Model {name}"
-    model = evaluating(unwrapped(model, origin))
+    model = evaluating(unwrapped(model, origin), origin)
     given = arrays(_named(model, inputs, origin), f"{origin}: inputs")
     model, feed = float_inputs(model, in_forward_order(model, given, f"{origin}: inputs"))
     axes = checked_dynamic(dynamic or {}, feed, f"{origin}: dynamic")

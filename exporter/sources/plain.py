@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -47,11 +46,19 @@ def unwrapped(module: nn.Module, origin: str) -> nn.Module:
     return module
 
 
-def evaluating(module: nn.Module) -> nn.Module:
-    """The module in evaluation mode; that of an exported program knows no other and says so."""
-    with contextlib.suppress(NotImplementedError):
-        module.eval()
-    return module
+def evaluating(module: nn.Module, origin: str) -> nn.Module:
+    """The module in evaluation mode.
+
+    Raises:
+        InputError: it is what is inside an exported program, which torch neither switches nor exports again.
+    """
+    try:
+        return module.eval()
+    except NotImplementedError as error:
+        raise InputError(
+            f"{origin}: the model is the module of an exported program (torch.export.export(...).module()).",
+            hint="Write the program with torch.export.save and give the .pt2 file, or give the module it was made of.",
+        ) from error
 
 
 def _inner(module: nn.Module) -> nn.Module | None:
@@ -174,19 +181,36 @@ def by_position(module: nn.Module, names: Sequence[str]) -> nn.Module:
 def with_plain_weights(module: nn.Module) -> nn.Module:
     """A module whose weights are what its parametrizations make of them; the module itself where it has none.
 
-    They are the same at every call, and some are computed by operators that ONNX does not have.
+    They are the same at every call, and some are computed by operators that ONNX does not have. Tensors are shared.
     """
     from torch.nn.utils import parametrize
 
     if not any(parametrize.is_parametrized(child) for child in module.modules()):
         return module
-    try:
-        plain = copy.deepcopy(module)
-    except RuntimeError:  # a weight that the older weight_norm computed is no leaf
-        return module
-    for child in plain.modules():
-        for name in list(getattr(child, "parametrizations", ())):
-            parametrize.remove_parametrizations(child, name, leave_parametrized=True)
+    return _plain(module, {})
+
+
+def _plain(module: nn.Module, made: dict[nn.Module, nn.Module]) -> nn.Module:
+    """A copy of a module and of those inside; removing parametrizations would change the class that copies share."""
+    from torch import nn
+    from torch.nn.utils import parametrize
+
+    if module in made:
+        return made[module]
+    parametrized = parametrize.is_parametrized(module)
+    plain: nn.Module = object.__new__(type(module).__bases__[0] if parametrized else type(module))
+    made[module] = plain
+    children = {name: child for name, child in module._modules.items() if name != "parametrizations"}
+    vars(plain).update(
+        vars(module)
+        | {
+            "_parameters": dict(module._parameters),
+            "_buffers": dict(module._buffers),
+            "_modules": {name: child and _plain(child, made) for name, child in children.items()},
+        }
+    )
+    for name in cast("nn.ModuleDict", module.parametrizations) if parametrized else ():
+        plain._parameters[name] = nn.Parameter(getattr(module, name).detach(), requires_grad=False)
     return plain
 
 

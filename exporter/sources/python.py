@@ -118,7 +118,7 @@ def _module(user: _User, function: str) -> nn.Module:
     module = user.call(function)
     if not isinstance(module, nn.Module):
         raise InputError(f"{user.origin}: {function}() gives a {type(module).__name__}; expected a torch.nn.Module.")
-    return evaluating(unwrapped(module, user.origin))
+    return evaluating(unwrapped(module, user.origin), user.origin)
 
 
 def _run_file(path: Path) -> ModuleType:

@@ -59,7 +59,7 @@ def _looks(source: Source, recipe: Recipe, graph: Graph) -> tuple[dict[str, Look
     looks: dict[str, Look] = {}
     sizes: dict[str, int] = {}
     for feed in islice(_feeds(source, recipe, graph), LOOKED_AT):
-        for name, array in feed.items():
+        for name, array in ((name, array) for name, array in feed.items() if array.size):
             looks[name] = looks[name].with_more(array) if name in looks else Look.of(array)
         for name, size in _sizes(graph, feed).items():
             sizes.setdefault(name, size)

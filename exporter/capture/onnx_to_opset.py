@@ -21,6 +21,9 @@ _LOWEST_IR = 7
 # Resize has its modes since 11; before, it was what 11 calls asymmetric and floor.
 _MODES_OPSET = 11
 _ALLOWZERO_OPSET = 14
+# From here on the axes of these are an input; OpenVINO 2026.4 overlooks the attribute, and reduces all axes.
+_AXES_OPSET = 18
+_OVERLOOKED = frozenset({"ReduceL1", "ReduceLogSum", "ReduceLogSumExp"})
 
 
 def converted(path: Path, opset: int) -> ir.Model:
@@ -35,7 +38,7 @@ def converted(path: Path, opset: int) -> ir.Model:
     model = read_model(path)
     common.RemoveInitializersFromInputsPass()(model)
     given = model.opset_imports.get("", 0)
-    wanted = min(max(given, LOWEST_OPSET), opset)
+    wanted = min(max(given, LOWEST_OPSET if _reads_axes(model) else _AXES_OPSET), opset)
     _free_what_is_unknown(model)
     if wanted != given:
         _convert(model, path, given, wanted)
@@ -79,6 +82,11 @@ def _register_lost(model: ir.Model) -> None:
             if value.const_value is not None and value.producer() is None and value.graph is None:
                 value.name = free_name(str(value.name), graph.initializers)
                 graph.initializers[value.name] = value
+
+
+def _reads_axes(model: ir.Model) -> bool:
+    """Whether every runtime reads the axes of all reductions at the opset that the model has."""
+    return not any(node.op_type in _OVERLOOKED and "axes" in node.attributes for node in model.graph.all_nodes())
 
 
 def _convert(model: ir.Model, path: Path, given: int, wanted: int) -> None:

@@ -43,6 +43,11 @@ CONTRIBUTED = (
     "DequantizeWithOrder",
     "QuantizeWithOrder",
 )
+_REPLACE = "Replace the operator in the model, or choose a target that has it."
+_HALF = (
+    "The model itself computes in bfloat16 there, by torch.autocast or a cast in forward. Take that out, and give the "
+    "weights in float32: the target decides in what precision a model runs."
+)
 # Feeds of the usual size beside the single inference: enough for a stable SQNR, small enough to ship.
 USUAL_FEEDS = 3
 Axes = Mapping[str, AxisRange]
@@ -157,5 +162,5 @@ def refuse(rejections: Sequence[Rejection], target: str, by: str = "") -> None:
         more = f"\n  and {len(rejections) - 10} more" if len(rejections) > 10 else ""
         raise RefusedError(
             f"Target {target} refuses {len(rejections)} node(s) of the graph{by}:\n{listed}{more}",
-            hint="Replace the operator in the model, or choose a target that has it.",
+            hint=_HALF if any("bfloat16" in str(rejection) for rejection in rejections) else _REPLACE,
         )

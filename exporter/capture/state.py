@@ -16,6 +16,10 @@ class NoGraphError(InputError):
 
 
 _OVERWRITING = ("aten.copy.", "aten.fill.", "aten.zeros_like.", "aten.ones_like.", "aten.full_like.")
+# What a norm keeps of the batches it is trained with.
+_RUNNING = ("running_mean", "running_var", "num_batches_tracked")
+_TRAINING = "That norm is in training mode: leave out .train() in forward, so that it stays in evaluation mode."
+_PASS_ON = "Make it an input and an output of forward, and pass it on from call to call."
 
 
 def refuse_state(program: ExportedProgram, name: str) -> None:
@@ -50,7 +54,7 @@ def refuse_state(program: ExportedProgram, name: str) -> None:
         )
         raise NoGraphError(
             f"{name} keeps state: its forward changes {what} in place, and an engine keeps nothing between calls.",
-            hint="Make it an input and an output of forward, and pass it on from call to call.",
+            hint=_TRAINING if not inputs and all(b.endswith(_RUNNING) for b in buffers) else _PASS_ON,
         )
 
 

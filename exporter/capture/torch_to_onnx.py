@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import EdgepressError, InputError
 from ..graphs.names import free_name, value_names
 from ..sources.base import Source
-from ..sources.plain import by_position, takes_anything
+from ..sources.plain import by_position, takes_anything, with_plain_weights
 from ..sources.quiet import quiet
 from ..sources.torch_module import by_keyword, output_tensors
 from ..sources.traceback import is_user_file, user_traceback
@@ -69,10 +69,11 @@ def exported(source: Source, opset: int, directory: Path, *, tracing: bool = Fal
 
 
 def _explicit(source: Source) -> Source:
-    """The source with a module that names what it takes, where its own takes anything."""
-    if source.program is not None or source.module is None or not takes_anything(source.module):
+    """The source with a module that names what it takes and holds its weights, where its own does not."""
+    if source.program is not None or source.module is None:
         return source
-    return replace(source, module=by_position(source.module, list(source.inputs)))
+    module = with_plain_weights(source.module)
+    return replace(source, module=by_position(module, list(source.inputs)) if takes_anything(module) else module)
 
 
 def _dynamo(source: Source, opset: int) -> ir.Model:

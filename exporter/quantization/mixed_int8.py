@@ -90,7 +90,8 @@ class MixedPrecision:
     def by_layer(self, left: Collection[str]) -> ParityByLayer:
         """Parity of each layer of the int8 graph with these layers in float."""
         self.advance(None, "parity by layer")
-        return layer_parity(self._quantizer(left), self.reference, self.statistics, self.feeds[0], self.scratch)
+        feed = next((feed for feed in self.feeds if all(array.size for array in feed.values())), self.feeds[0])
+        return layer_parity(self._quantizer(left), self.reference, self.statistics, feed, self.scratch)
 
     def _quantizer(self, left: Collection[str]) -> Quantizer:
         recipe, scheme = self.recipe, self.target.scheme

@@ -32,6 +32,7 @@ from .rewrites.fold_weights import fold_weights
 from .rewrites.keep_reduced import keep_reduced
 from .rewrites.patches_to_gemm import patches_to_gemm
 from .rewrites.rows_to_gemm import rows_to_gemm
+from .rewrites.share_tables import share_tables
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -185,6 +186,10 @@ def _reductions_kept(quantizer: Quantizer) -> None:
     keep_reduced(quantizer.model.graph, quantizer.scheme.keep_reduced)
 
 
+def _tables_shared(quantizer: Quantizer) -> None:
+    share_tables(quantizer.model.graph)
+
+
 def _patches_as_products(quantizer: Quantizer) -> None:
     patches_to_gemm(quantizer.model.graph, quantizer.placement.patches)
 
@@ -197,7 +202,13 @@ def _dynamic_in_integers(quantizer: Quantizer) -> None:
 Pass = Callable[[Quantizer], None]
 BEFORE_DATA: tuple[Pass, ...] = (_weights_folded, _products_over_rows, _placed)
 ON_FLOATS: tuple[Pass, ...] = (_placed_by_range, _lifted, _ranged)
-TO_INTEGERS: tuple[Pass, ...] = (_rounded, _reductions_kept, _patches_as_products, _dynamic_in_integers)
+TO_INTEGERS: tuple[Pass, ...] = (
+    _rounded,
+    _reductions_kept,
+    _patches_as_products,
+    _dynamic_in_integers,
+    _tables_shared,
+)
 
 
 def _state(value: ir.Value, tensors: Mapping[str, TensorStatistics]) -> TensorStatistics:

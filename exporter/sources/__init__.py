@@ -10,7 +10,7 @@ from ...backends.base import Feed
 from ...errors import InputError
 from . import huggingface, onnx_file, pt2, python, weights_file
 from .base import Predict, Source, SourceKind, checked_dynamic, missing, numbered, safe_name
-from .plain import evaluate_taken, feeds_taken, float_inputs, unwrapped
+from .plain import evaluate_taken, evaluating, feeds_taken, float_inputs, unwrapped
 from .torch_module import arrays, check_forward, in_forward_order, module_digest, torch_predict
 from .traceback import user_errors, user_traceback
 
@@ -71,7 +71,7 @@ def source_from_object(
         raise InputError(f"The model is a {type(model).__name__}; expected a torch.nn.Module.")
     name = name or type(model).__name__
     origin = f"Model {name}"
-    model = unwrapped(model, origin).eval()
+    model = evaluating(unwrapped(model, origin), origin)
     given = arrays(_named(model, inputs, origin), f"{origin}: inputs")
     model, feed = float_inputs(model, in_forward_order(model, given, f"{origin}: inputs"))
     axes = checked_dynamic(dynamic or {}, feed, f"{origin}: dynamic")

@@ -33,6 +33,11 @@ def load(spec: str, trust: bool) -> Source:
             f"{path} takes no inputs: what it gives is constant, and there is nothing to run on a device.",
             hint="Export the model with its inputs as inputs of the graph.",
         )
+    if passed := {spec.name for spec in graph.inputs} & {spec.name for spec in graph.outputs}:
+        raise InputError(
+            f"{path} gives back its input {', '.join(sorted(passed))} as an output, as it is.",
+            hint="Remove it from the outputs of the graph: who runs the model has it already.",
+        )
     return Source(
         name=safe_name(path.stem),
         kind="onnx",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from .torch_module import call
 
 if TYPE_CHECKING:
     from torch import nn
+
+# Where torch keeps modules that hold integers.
+_INTEGERS = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
 
 
 def unwrapped(module: nn.Module, origin: str) -> nn.Module:
@@ -35,10 +38,27 @@ def unwrapped(module: nn.Module, origin: str) -> nn.Module:
     for name, child in module.named_modules():
         if isinstance(child, jit.ScriptModule):
             raise _script(name, origin)
+        if type(child).__module__.startswith(_INTEGERS):
+            raise _quantized(name, child, origin)
         if child._compiled_call_impl is not None:
             # What `module.compile()` leaves behind; capture reads forward itself.
             child._compiled_call_impl = None
     return module
+
+
+def evaluating(module: nn.Module, origin: str) -> nn.Module:
+    """The module in evaluation mode.
+
+    Raises:
+        InputError: it is what is inside an exported program, which torch neither switches nor exports again.
+    """
+    try:
+        return module.eval()
+    except NotImplementedError as error:
+        raise InputError(
+            f"{origin}: the model is the module of an exported program (torch.export.export(...).module()).",
+            hint="Write the program with torch.export.save and give the .pt2 file, or give the module it was made of.",
+        ) from error
 
 
 def _inner(module: nn.Module) -> nn.Module | None:
@@ -57,6 +77,14 @@ def _script(name: str, origin: str) -> InputError:
         "forward in Python, and cannot be captured.",
         hint="Give the Python module that it was made from, with its weights "
         "(module.load_state_dict(script.state_dict())), or an .onnx file of it.",
+    )
+
+
+def _quantized(name: str, module: nn.Module, origin: str) -> InputError:
+    return InputError(
+        f"{origin}: the module {name!r} inside the model is {type(module).__module__}.{type(module).__name__}: it is "
+        "quantized already, in torch's own form, which ONNX does not have.",
+        hint="Give the float model; edgepress quantizes it as the target wants.",
     )
 
 
@@ -148,6 +176,42 @@ def by_position(module: nn.Module, names: Sequence[str]) -> nn.Module:
     positional: nn.Module = object.__new__(Positional)  # without __init__, which the module's own has run
     vars(positional).update({name: value for name, value in vars(module).items() if name != "forward"})
     return positional
+
+
+def with_plain_weights(module: nn.Module) -> nn.Module:
+    """A module whose weights are what its parametrizations make of them; the module itself where it has none.
+
+    They are the same at every call, and some are computed by operators that ONNX does not have. Tensors are shared.
+    """
+    from torch.nn.utils import parametrize
+
+    if not any(parametrize.is_parametrized(child) for child in module.modules()):
+        return module
+    return _plain(module, {})
+
+
+def _plain(module: nn.Module, made: dict[nn.Module, nn.Module]) -> nn.Module:
+    """A copy of a module and of those inside; removing parametrizations would change the class that copies share."""
+    from torch import nn
+    from torch.nn.utils import parametrize
+
+    if module in made:
+        return made[module]
+    parametrized = parametrize.is_parametrized(module)
+    plain: nn.Module = object.__new__(type(module).__bases__[0] if parametrized else type(module))
+    made[module] = plain
+    children = {name: child for name, child in module._modules.items() if name != "parametrizations"}
+    vars(plain).update(
+        vars(module)
+        | {
+            "_parameters": dict(module._parameters),
+            "_buffers": dict(module._buffers),
+            "_modules": {name: child and _plain(child, made) for name, child in children.items()},
+        }
+    )
+    for name in cast("nn.ModuleDict", module.parametrizations) if parametrized else ():
+        plain._parameters[name] = nn.Parameter(getattr(module, name).detach(), requires_grad=False)
+    return plain
 
 
 def takes_anything(module: nn.Module) -> bool:

@@ -27,7 +27,7 @@ def arrays(feed: Mapping[str, Any], origin: str) -> dict[str, Array]:
     """Tensors or arrays by name as arrays; those on the CPU share their memory.
 
     Raises:
-        InputError: no mapping of names to tensors, or a dtype that numpy lacks.
+        InputError: no mapping of names to tensors.
     """
     import torch
 
@@ -40,7 +40,7 @@ def arrays(feed: Mapping[str, Any], origin: str) -> dict[str, Array]:
                 f"{origin} gives {name!r}: {type(value).__name__}; expected a dict of input name to tensor."
             )
         if isinstance(value, torch.Tensor) and value.dtype == torch.bfloat16:
-            raise InputError(f"{origin}: input {name!r} is bfloat16; give float32 or float16.")
+            value = value.float()  # which numpy lacks, and every value of which float32 has
         array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
         result[name] = np.asarray(array, order="C")  # np.ascontiguousarray gives a number an axis
     return result

@@ -15,6 +15,15 @@ _ROWS = (
     "Where the number of rows depends on data, as behind a threshold or non-maximum suppression, rounding changes it. "
     "Return what is selected from (all scores and boxes) and select outside of the model."
 )
+_RANK = (
+    "The number of axes is no matter of rounding: the runtime reads an operator near that output in another way. Write "
+    "it with other operators, or choose another target."
+)
+_INFINITE = (
+    "Where an infinity marks what data select, as a mask behind a threshold, rounding changes what is selected. Mark "
+    "it with a large finite number, or select outside of the model."
+)
+_KINDS = {"O": "text", "U": "text", "S": "text"}
 # Bytes of the integers that classes and places come in.
 _CODES = (4, 8)
 
@@ -90,14 +99,16 @@ def _one(name: str, references: list[Array], outputs: list[Array]) -> Parity:
     agree: list[float] = []
     channels = ChannelScales()
     for reference, output in zip(references, outputs, strict=True):
-        if reference.shape != output.shape:
+        r, x = _comparable(name, reference), _comparable(name, output)
+        if r.shape != x.shape:
             raise VerificationError(
-                f"Output {name!r} has shape {output.shape}, the reference {reference.shape}.",
-                hint=_ROWS if reference.ndim == output.ndim else None,
+                f"Output {name!r} has shape {x.shape}, the reference {r.shape}.",
+                hint=_ROWS if r.ndim == x.ndim else _RANK,
             )
-        r, x = _without_equal_infinities(_comparable(name, reference), _comparable(name, output))
+        r, x = _without_equal_infinities(r, x)
         if (np.isfinite(r) & ~np.isfinite(x)).any():
-            raise VerificationError(f"Output {name!r} holds NaN or Inf where the reference is finite.")
+            said = f"Output {name!r} holds NaN or Inf where the reference is finite."
+            raise VerificationError(said, hint=None if np.isnan(x).any() else _INFINITE)
         if r.size == 0:
             continue
         difference = r - x
@@ -121,9 +132,12 @@ def _one(name: str, references: list[Array], outputs: list[Array]) -> Parity:
 
 def _comparable(name: str, array: Array) -> npt.NDArray[np.float64]:
     if array.dtype.kind not in "fiub":
+        what = _KINDS.get(array.dtype.kind, array.dtype.name)
         raise VerificationError(
-            f"Output {name!r} is {array.dtype.name}, and only real numbers can be compared.",
-            hint="Return the real and the imaginary part as outputs of their own (torch.view_as_real).",
+            f"Output {name!r} is {what}, and only real numbers can be compared.",
+            hint="Return the real and the imaginary part as outputs of their own (torch.view_as_real)."
+            if array.dtype.kind == "c"
+            else "Return the numbers that it is made of (an index, a code), and look it up outside of the model.",
         )
     return array.astype(np.float64)
 

@@ -40,7 +40,7 @@ def _parity_rows(stage: str, name: str, one: Parity) -> Iterator[tuple[str, ...]
 def by_layer_blocks(found: ParityByLayer) -> Iterator[Block]:
     """Parity along the graph, first layer first."""
     worst = min(found.layers, key=lambda layer: layer.sqnr_db, default=None)
-    if worst is None:
+    if worst is None or worst.sqnr_db == float("inf"):
         return
     shown = found.layers if len(found.layers) <= DRAWN else sorted(found.layers, key=lambda o: o.sqnr_db)[:DRAWN]
     order = "in the order of the graph" if shown is found.layers else f"the worst {DRAWN}"

@@ -45,6 +45,7 @@ class Placement:
         rescalable: values whose channels a lift may rescale, along axis 1.
         heads: quantized results that leave the model with no weighted operator in between, so that each of their
             channels counts by itself.
+        leaving: other quantized values that leave the model so.
     """
 
     weights: list[WeightSite] = field(default_factory=list)
@@ -55,6 +56,7 @@ class Placement:
     patches: list[ir.Node] = field(default_factory=list)
     rescalable: set[ir.Value] = field(default_factory=set)
     heads: dict[ir.Value, WeightSite] = field(default_factory=dict)
+    leaving: set[ir.Value] = field(default_factory=set)
     _parent: dict[ir.Value, ir.Value] = field(default_factory=dict)
 
     @property
@@ -86,7 +88,7 @@ class Placement:
     def observed(self) -> dict[str, Channels | None]:
         """The quantized values by name, with the per-channel state to keep of those that a weighted operator reads."""
         keep = {site.node.inputs[site.data]: site.channels for site in self.weights}
-        for value in (*self.rescalable, *self.heads):
+        for value in (*self.rescalable, *self.heads, *self.leaving):
             if value not in keep or not keep[value].spread:
                 keep[value] = Channels(axis=1, spread=True, squares=False)
         return {str(value.name): keep.get(value) for value in self.edges if constant(value) is None}
@@ -124,11 +126,8 @@ def place(
             _weighted(node, scheme, exclude, placement)
         elif node.domain == "" and node.op_type in RECURRENT:
             _recurrent(node, scheme, exclude, placement)
-    for rule in (_residuals, _around):
-        rule(graph, scheme, placement)
-    _heads(scheme, placement, seen or {})
-    for tie in (_shared, _keep_scale):
-        tie(graph, scheme, placement, seen or {})
+    for rule in (_residuals, _around, _heads, _shared, _keep_scale):
+        rule(graph, scheme, placement, seen or {})
     placement.rescalable.update(value for domain in find_domains(graph) for value in domain.values)
     return placement
 
@@ -205,7 +204,7 @@ def _nodes(graph: ir.Graph, operators: Sequence[str], scheme: Scheme) -> Iterato
             yield node
 
 
-def _residuals(graph: ir.Graph, scheme: Scheme, placement: Placement) -> None:
+def _residuals(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Mapping[str, TensorStatistics]) -> None:
     order = {node: index for index, node in enumerate(graph)}
     for node in graph:
         if scheme.residual == "none" or node.domain != "" or node.op_type != "Add":
@@ -213,11 +212,25 @@ def _residuals(graph: ir.Graph, scheme: Scheme, placement: Placement) -> None:
         if any(constant(v) is not None for v in node.inputs) or not any(_in_region(v, scheme) for v in node.inputs):
             continue
         if scheme.residual == "both":
-            placement.read(node, 0)
-            placement.read(node, 1)
-            placement.whole(_after_activation(node.outputs[0], scheme))
-        elif (skip := _skip_branch(node, order)) is not None:
+            result = _after_activation(node.outputs[0], scheme)
+            if _keeps_channels(result, scheme, placement, seen) or _read_in_integers(result, scheme, placement):
+                placement.read(node, 0)
+                placement.read(node, 1)
+                placement.whole(result)
+        elif (skip := _skip_branch(node, order)) is not None and _keeps_channels(
+            node.inputs[skip], scheme, placement, seen
+        ):
             placement.read(node, skip)
+
+
+def _keeps_channels(
+    value: ir.Value | None, scheme: Scheme, placement: Placement, seen: Mapping[str, TensorStatistics]
+) -> bool:
+    """Whether one scale keeps what the user sees of a value; inside the model, weights make up for small channels."""
+    if value is None or not leaves_unweighted(value, scheme.weighted):
+        return True
+    placement.leaving.add(value)
+    return fits_channels(seen.get(str(value.name)))
 
 
 def _skip_branch(node: ir.Node, order: dict[ir.Node, int]) -> int | None:
@@ -232,13 +245,15 @@ def _skip_branch(node: ir.Node, order: dict[ir.Node, int]) -> int | None:
     return 1 - max(fusable, key=lambda i: order[producers[i]])  # type: ignore[index]
 
 
-def _around(graph: ir.Graph, scheme: Scheme, placement: Placement) -> None:
+def _around(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Mapping[str, TensorStatistics]) -> None:
     for node in _nodes(graph, scheme.around, scheme):
-        placement.read(node, 0)
-        placement.whole(node.outputs[0])
+        result = node.outputs[0]
+        if _keeps_channels(result, scheme, placement, seen) or _read_in_integers(result, scheme, placement):
+            placement.read(node, 0)
+            placement.whole(result)
 
 
-def _heads(scheme: Scheme, placement: Placement, seen: Mapping[str, TensorStatistics]) -> None:
+def _heads(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Mapping[str, TensorStatistics]) -> None:
     """Results that no integer kernel reads: float where the kernel can give floats, and where one scale is too coarse.
 
     Where the kernel gives integers only, a result that leaves the model stays quantized unless its channels (boxes
@@ -246,13 +261,17 @@ def _heads(scheme: Scheme, placement: Placement, seen: Mapping[str, TensorStatis
     """
     for site in list(placement.weights):
         result = _after_activation(site.node.outputs[0], scheme)
-        if result not in placement.everywhere or _read_in_integers(result, scheme, placement):
+        if result not in placement.everywhere:
+            continue
+        # Seen by channel in any case: an operator that reads it in integers may turn out not to.
+        kept = _keeps_channels(result, scheme, placement, seen)
+        if _read_in_integers(result, scheme, placement):
             continue
         if not scheme.result_needed:
             placement.release(result)
-        elif leaves_unweighted(result, scheme.weighted):
+        elif result in placement.leaving:
             placement.heads[result] = site
-            if not fits_channels(seen.get(str(result.name))):
+            if not kept:
                 _float_result(site, result, scheme, placement)
 
 

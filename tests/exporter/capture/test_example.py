@@ -133,3 +133,12 @@ def test_one_size_a_name(tmp_path: Path) -> None:
     inputs = {"a": (TensorProto.FLOAT, ["steps", "batch"]), "b": (TensorProto.FLOAT, ["batch", "steps"])}
     path = write(tmp_path / "names.onnx", nodes, inputs, {}, 2)
     assert {name: array.shape for name, array in load_source(str(path)).inputs.items()} == {"a": (16, 2), "b": (2, 16)}
+
+
+def test_a_batch_without_elements_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for index, length in enumerate([0, 5]):
+        array = np.full((2, length), 200)
+        np.savez(tmp_path / "data" / f"{index}.npz", ids=array, gain=np.float32(1))
+    source, _ = shaped(table(tmp_path / "net.onnx"), calibration=str(tmp_path / "data"))
+    assert set(source.inputs["ids"].reshape(-1)) == {200}

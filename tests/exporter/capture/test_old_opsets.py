@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepress.backends.base import AxisRange
-from edgepress.errors import InputError
+from edgepress.errors import InputError, VerificationError
 from edgepress.exporter.capture import capture as capturing
 from edgepress.exporter.capture.capture import capture, prove_capture
 from edgepress.exporter.sources import load_source
@@ -155,3 +156,47 @@ def test_a_file_without_inputs_is_refused(tmp_path: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "still.onnx")
     with pytest.raises(InputError, match="takes no inputs"):
         load_source(str(tmp_path / "still.onnx"))
+
+
+@pytest.mark.parametrize("operator", ["ReduceL1", "ReduceLogSum", "ReduceLogSumExp"])
+@pytest.mark.parametrize("opset", [11, 17])
+def test_axes_that_openvino_overlooks_become_an_input(operator: str, opset: int, tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    nodes = [
+        CONVOLUTION,
+        helper.make_node("Exp", ["c"], ["e"]),
+        helper.make_node(operator, ["e"], ["n"], axes=[1], keepdims=1),
+        helper.make_node("Div", ["e", "n"], ["y"]),
+    ]
+    proven(write(tmp_path / "net.onnx", nodes, opset, [2, 3, 8, 8], {"w": WEIGHT / 8}))
+    batch = RNG.random((2, 3, 8, 8)).astype(np.float32)
+    engine = openvino.Core().compile_model(tmp_path / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    assert np.allclose(engine({"x": batch})[0], session.run(None, {"x": batch})[0], rtol=1e-4)
+
+
+def test_an_output_that_is_an_input_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "net.onnx", RECTIFIED, 17, [2, 3, 8, 8], {"w": WEIGHT}, outputs=["y", "x"])
+    with pytest.raises(InputError, match="gives back its input x"):
+        load_source(str(path))
+
+
+def test_a_file_that_fails_by_itself_is_not_called_ours(tmp_path: Path) -> None:
+    nodes = [CONVOLUTION, helper.make_node("Reshape", ["c", "sizes"], ["y"])]
+    path = write(tmp_path / "net.onnx", nodes, 17, ["batch", 3, 8, 8], {"w": WEIGHT, "sizes": np.array([2, 8, 8, 8])})
+    with pytest.raises(InputError, match="The model fails on inputs of the shapes x") as refused:
+        proven(path)
+    assert "captured graph" not in refused.value.message and "edgepress.errors" not in refused.value.message
+    assert "--axis" in str(refused.value.hint)
+
+
+def test_a_file_whose_meaning_the_converter_changes_is_not_told_of_a_forward(tmp_path: Path) -> None:
+    """Outside of training the mask of Dropout was all zeros once, and is all ones now."""
+    nodes = [CONVOLUTION, helper.make_node("Dropout", ["c"], ["d", "mask"]), helper.make_node("Relu", ["d"], ["y"])]
+    path = write(tmp_path / "net.onnx", nodes, 10, [2, 3, 8, 8], {"w": WEIGHT}, outputs=["y", "mask"])
+    model = onnx.load(path)
+    model.graph.output[1].type.tensor_type.elem_type = TensorProto.BOOL
+    onnx.save(model, path)
+    with pytest.raises(VerificationError, match="'mask'") as refused:
+        proven(path)
+    assert "export it at another opset" in str(refused.value.hint) and "forward" not in str(refused.value.hint)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import edgepress
-from edgepress.errors import InputError
+from edgepress.errors import EdgepressError, InputError
 from edgepress.exporter.graphs.synthesis import synthesize
 
 
@@ -109,3 +109,21 @@ def test_a_size_that_forward_fixes_is_called_as_the_user_calls_it(kind: type[nn.
     with pytest.raises(InputError, match=r"'pairs' \(axis 0 of 'right'\) cannot stay free.*fixes it to 2") as refused:
         edgepress.export(kind(), inputs, target="server-cpu", name="m", dynamic=dynamic, measure=False, output=tmp_path)
     assert "right.shape[0]" in str(refused.value.hint)
+
+
+class Automatic(nn.Module):
+    """Computes in bfloat16 by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.layer(x).float()
+
+
+def test_a_forward_that_chooses_its_own_precision_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(EdgepressError) as refused:
+        edgepress.export(Automatic().eval(), {"x": IMAGES}, target="server-cpu", measure=False, output=tmp_path)
+    assert "torch.autocast" in str(refused.value.hint)

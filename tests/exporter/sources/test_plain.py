@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -133,6 +134,55 @@ def test_a_predictor_takes_tensors() -> None:
     assert source.evaluate is not None
     source.evaluate(lambda feed: dict(feed))
     assert isinstance(seen[0]["input"], np.ndarray)
+
+
+def test_the_module_of_a_program_is_called_one() -> None:
+    program = torch.export.export(network(), (X,)).module()
+    with pytest.raises(InputError, match="the module of an exported program") as refused:
+        source_from_object(program, {"input": X})
+    assert "torch.export.save" in str(refused.value.hint)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_modules_that_torch_has_quantized_are_called_so() -> None:
+    module = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
+    quantized = torch.ao.quantization.quantize_dynamic(module, {nn.Linear}, torch.qint8)
+    with pytest.raises(InputError, match=r"module '0' inside the model is .* quantized already"):
+        source_from_object(quantized, {"input": torch.rand(2, 6)})
+
+
+class Squashed(nn.Module):
+    """A weight's parametrization."""
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(weight) + weight.mean()
+
+
+def parametrized() -> nn.Module:
+    """Weights that are computed at each call, one by an operator that ONNX lacks, and one read by two layers."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 6))
+    module[1] = module[3]
+    nn.utils.parametrizations.orthogonal(module[0])
+    nn.utils.parametrizations.weight_norm(module[2])
+    nn.utils.parametrize.register_parametrization(module[3], "weight", Squashed())
+    return module.eval()
+
+
+@pytest.mark.parametrize("opset", [17, 20])
+def test_computed_weights_are_weights(opset: int, tmp_path: Path) -> None:
+    module = parametrized()
+    expected = module(X)
+    graph = _prove(source_from_object(module, {"input": X}, dynamic={"input": {0: "batch"}}), opset, tmp_path)
+    operators = {node.op_type for node in onnx.load(graph.path).graph.node}
+    assert operators <= {"MatMul", "Add", "Gemm", "Reshape", "Transpose"}
+    assert nn.utils.parametrize.is_parametrized(module[0]) and torch.equal(module(X), expected)
+
+
+def test_example_inputs_in_bfloat16_are_those_numbers(tmp_path: Path) -> None:
+    source = source_from_object(network().bfloat16(), {"input": X.bfloat16()}, dynamic={"input": {0: "batch"}})
+    assert np.array_equal(source.inputs["input"], X.bfloat16().float().numpy())
+    _prove(source, 20, tmp_path)
 
 
 def _prove(source: Source, opset: int, directory: Path) -> Any:

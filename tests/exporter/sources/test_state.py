@@ -110,11 +110,29 @@ class Normalizing(nn.Module):
         return self.layer(x.sub_(0.5))
 
 
+class StillTraining(nn.Module):
+    """A norm that forward puts into training mode, as copied code does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm.train()(x)
+
+
 @pytest.mark.parametrize("module", [Running(), Attribute(), Listed()], ids=lambda module: type(module).__name__)
 def test_what_keeps_state_is_refused(module: nn.Module) -> None:
     with pytest.raises(InputError, match="keeps state between calls") as refused:
         source_from_object(module.eval(), {"x": X})
     assert "an input and an output" in str(refused.value.hint)
+
+
+def test_a_norm_in_training_mode_is_told_as_one(tmp_path: Path) -> None:
+    source = source_from_object(StillTraining().eval(), {"x": X})
+    with pytest.raises(InputError, match=r"norm\.running_mean, norm\.running_var") as refused:
+        capture(source, 20, tmp_path / "model.onnx", {})
+    assert "training mode" in str(refused.value.hint)
 
 
 def test_what_writes_into_its_input_is_refused() -> None:

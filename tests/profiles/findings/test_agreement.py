@@ -44,9 +44,33 @@ def test_rows_that_depend_on_data_are_called_so() -> None:
         of(np.zeros((33, 5)), np.zeros((32, 5)))
 
 
-def test_complex_numbers_are_refused() -> None:
-    with pytest.raises(VerificationError, match="only real numbers can be compared"):
-        of(np.zeros(2, np.complex64), np.zeros(2, np.complex64))
+def test_another_number_of_axes_is_no_matter_of_rows() -> None:
+    with pytest.raises(VerificationError, match="has shape") as refused:
+        of(np.zeros((3, 5)), np.zeros((3, 5, 1)))
+    assert "reads an operator near that output in another way" in str(refused.value)
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 2)])
+def test_complex_numbers_are_refused(shape: tuple[int, ...]) -> None:
+    """Also where the real and the imaginary part came out as two columns."""
+    with pytest.raises(VerificationError, match="only real numbers can be compared") as refused:
+        of(np.zeros(2, np.complex64), np.zeros(shape))
+    assert "view_as_real" in str(refused.value)
+
+
+def test_text_is_refused_as_text() -> None:
+    with pytest.raises(VerificationError, match="is text") as refused:
+        of(np.array(["a"], object), np.array(["a"], object))
+    assert "imaginary" not in str(refused.value)
+
+
+def test_infinities_at_other_places_are_told_with_a_way_out() -> None:
+    scores = np.array([[1.0, -np.inf, 3.0]], np.float32)
+    with pytest.raises(VerificationError, match="large finite number"):
+        of(scores, np.array([[-np.inf, -np.inf, 3.0]], np.float32))
+    with pytest.raises(VerificationError) as refused:
+        of(scores, np.array([[np.nan, -np.inf, 3.0]], np.float32))
+    assert "large finite number" not in str(refused.value)
 
 
 def test_what_is_all_but_zero_has_a_floor() -> None:

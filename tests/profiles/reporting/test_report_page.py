@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -14,6 +15,8 @@ import pytest
 from edgepress.profiles.findings.files import json_text
 from edgepress.profiles.findings.gap import Gap
 from edgepress.profiles.findings.report import Report
+from edgepress.profiles.findings.sensitivity import LayerParity, ParityByLayer
+from edgepress.profiles.reporting.accuracy import by_layer_blocks
 from edgepress.profiles.reporting.content import Bars, Course, Distribution, Page, Scatter, Table
 from edgepress.profiles.reporting.html import html
 from edgepress.profiles.reporting.markdown import figures, markdown
@@ -289,3 +292,9 @@ def test_an_empty_report_is_still_a_page() -> None:
     text = html(page_of([BundleFindings(name="net", report=least)], DATE))
     assert "No outputs were compared." in text
     assert "<svg" not in text
+
+
+def test_layers_that_are_all_exact_are_not_drawn() -> None:
+    """As on a batch without elements."""
+    exact = LayerParity(layer="stem", operator="Conv", sqnr_db=math.inf)
+    assert not list(by_layer_blocks(ParityByLayer(layers=(exact,), samples=0)))

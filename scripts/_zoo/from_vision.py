@@ -27,7 +27,11 @@ _CLASSES = (
 )  # fmt: skip
 _SEGMENTS = ("lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large")
 _VIDEOS = (("r3d_18", 8), ("mc3_18", 8), ("r2plus1d_18", 8))
-_DETECTORS = ("ssdlite320_mobilenet_v3_large", "fasterrcnn_mobilenet_v3_large_320_fpn")
+# Detectors, and size of the picture. What comes after the heads needs operators that are missing here.
+_DETECTORS = (
+    ("ssdlite320_mobilenet_v3_large", 320), ("retinanet_resnet50_fpn", 96), ("fcos_resnet50_fpn", 96),
+    ("fasterrcnn_mobilenet_v3_large_320_fpn", 128),
+)  # fmt: skip
 
 
 def models() -> Iterator[ZooModel]:
@@ -40,8 +44,8 @@ def models() -> Iterator[ZooModel]:
         yield _torchvision(name, "segmentation", images(64, "input"))
     for name, frames in _VIDEOS:
         yield _torchvision(name, "video", clips(frames, 32, "x"))
-    for name in _DETECTORS:
-        yield _torchvision(name, "detection", images(320, "images"))
+    for name, size in _DETECTORS:
+        yield _torchvision(name, "detection", images(size, "images"))
 
 
 def _timm(name: str) -> Callable[[], Any]:
@@ -65,6 +69,23 @@ def _torchvision(name: str, part: str, inputs: Inputs) -> ZooModel:
             settings["weights_backbone"] = None
         if name in ("googlenet", "inception_v3"):
             settings |= {"aux_logits": False, "init_weights": False}
-        return getattr(room, name)(**settings)
+        made = getattr(room, name)(**settings)
+        return _heads(made) if part == "detection" else made
 
     return ZooModel(name=f"torchvision-{name}", library="torchvision", build=build, inputs=inputs)
+
+
+def _heads(detector: Any) -> Any:
+    """What a detector computes before boxes are chosen; of a Faster R-CNN, before they are proposed."""
+    import torch
+
+    class Heads(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone = detector.backbone
+            self.head = detector.head if hasattr(detector, "head") else detector.rpn.head
+
+        def forward(self, images: Any) -> Any:
+            return self.head(list(self.backbone(images).values()))
+
+    return Heads()

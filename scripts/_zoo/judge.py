@@ -1,8 +1,12 @@
-"""What an engine computes, held against torch; the runtimes are opened as their manuals say, without edgepress."""
+"""What an engine computes, held against torch, without edgepress.
+
+The runtimes are opened as their manuals say, or by the loader that lies beside an engine.
+"""
 
 from __future__ import annotations
 
 import json
+import runpy
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -84,7 +88,8 @@ def _opened(path: Path, names: list[str]) -> Run:
         return _onnxruntime(path, names, optimized=True)
     import openvino
 
-    compiled = openvino.Core().compile_model(path, "CPU")
+    loader = path.with_name("load.py")
+    compiled = runpy.run_path(str(loader))["load"]() if loader.exists() else openvino.Core().compile_model(path, "CPU")
 
     def run(feed: Feed) -> Values:
         results = compiled(feed)

@@ -14,12 +14,15 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from _zoo.judge import Judgement, flattened, judge
 from _zoo.model import ZooModel, axes, images, tokens
+from _zoo.work import _failures, _trained
+
+from edgepress.errors import InputError, TargetsError, VerificationError
 
 
 class Net:
     """A classifier as a model of the zoo, its bundle, and what torch makes of held-out pictures."""
 
-    def __init__(self, output: Path) -> None:
+    def __init__(self, output: Path, target: str = "server-cpu") -> None:
         import torch
         from torch import nn
 
@@ -34,7 +37,7 @@ class Net:
         rng = np.random.default_rng(1)
         example = {"input": torch.from_numpy(inputs(rng, 2)["input"])}
         free = {"dynamic": axes(model), "output": output, "measure": False}
-        self.bundle = export(model.build(), example, target="server-cpu", precision="fp32", name="net", **free).path
+        self.bundle = export(model.build(), example, target=target, precision="fp32", name="net", **free).path
         self.feeds = [inputs(rng, 5) for _ in range(2)]
         with torch.no_grad():
             self.wanted = [flattened(self.module(torch.from_numpy(feed["input"]))) for feed in self.feeds]
@@ -90,3 +93,32 @@ def test_token_inputs_are_padded_at_the_end_and_other_for_another_seed() -> None
     one, other = (tokens()(np.random.default_rng(seed), 4) for seed in (1, 2))
     assert (np.diff(one["attention_mask"]) <= 0).all()
     assert not np.array_equal(one["input_ids"], other["input_ids"])
+
+
+def test_an_engine_is_opened_by_the_loader_beside_it(tmp_path: Path) -> None:
+    net = Net(tmp_path, "cpu")
+    assert net.judged().sqnr_db > 90, "in float32, on a processor with bf16 too"
+    (net.bundle / "engine" / "load.py").write_text("def load():\n    raise RuntimeError('asked')\n")
+    with pytest.raises(RuntimeError, match="asked"):
+        net.judged()
+
+
+def test_each_of_several_targets_that_fail_keeps_its_own_reason() -> None:
+    errors = {"a": InputError("one thing.", hint="do this"), "b": VerificationError("another.")}
+    found = _failures(TargetsError(errors, {}))
+    assert {target: (line["verdict"], line["message"]) for target, line in found.items()} == {
+        "a": ("refused", "one thing."),
+        "b": ("refused", "another."),
+    }
+    assert _failures(KeyError("gone"))[None]["verdict"] == "traceback"
+
+
+def test_depthwise_kernels_let_a_smooth_picture_pass() -> None:
+    import torch
+
+    torch.manual_seed(0)
+    depthwise, grouped = torch.nn.Conv2d(32, 32, 3, groups=32), torch.nn.Conv2d(32, 32, 3, groups=16)
+    before = [layer.weight.detach().clone() for layer in (depthwise, grouped)]
+    _trained(torch.nn.Sequential(depthwise, grouped))
+    assert abs(float((depthwise.weight.detach() - before[0]).mean() / before[0].std()) - 1) < 0.01
+    assert torch.equal(grouped.weight, before[1])

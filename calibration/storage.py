@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 
 from ..backends.base import Array
 from ..errors import InputError
+from ..profiles.machine.writing import whole
 from .statistics import ChannelStatistics, Statistics, TensorStatistics
 
 FORMAT = "edgepress-statistics"
@@ -43,13 +42,8 @@ def save_statistics(statistics: Statistics, path: Path) -> None:
         "converged": str(statistics.converged),
         "tensors": json.dumps(tensors, sort_keys=True),
     }
-    handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
+    with whole(path) as scratch:
         save_file(arrays, scratch, metadata=header)
-        os.replace(scratch, path)
-    finally:
-        Path(scratch).unlink(missing_ok=True)
 
 
 def load_statistics(path: Path) -> Statistics:

@@ -33,12 +33,17 @@ def build_script(graph: Graph, target: Target, precision: PrecisionName) -> str:
     """
     arguments = " \\\n    ".join(shlex.quote(argument) for argument in _arguments(graph, target, precision))
     return _SCRIPT.format(
-        target=target.name,
-        toolchain=target.toolchain.name,
-        version=target.toolchain.versions["tensorrt"],
+        target=_visible(target.name),
+        toolchain=_visible(target.toolchain.name),
+        version=_visible(target.toolchain.versions["tensorrt"]),
         precision=precision,
         arguments=arguments,
     )
+
+
+def _visible(text: str) -> str:
+    """For a comment, which a line break would end; files with one are refused when they are read."""
+    return "".join(letter for letter in text if letter.isprintable())
 
 
 def workspace_mib(target: Target) -> int:

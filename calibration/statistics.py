@@ -62,6 +62,11 @@ class ChannelStatistics:
     maximum: npt.NDArray[np.float32]
     square: exact.Limbs
 
+    @property
+    def kept(self) -> Channels:
+        """What this state was asked to keep."""
+        return Channels(axis=self.axis, spread=bool(self.minimum.size), squares=bool(self.square.size))
+
     def merge(self, other: ChannelStatistics) -> ChannelStatistics:
         """The state of both data sets together."""
         return ChannelStatistics(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,13 @@ import numpy as np
 
 from ..backends.base import Array
 from ..errors import InputError
+from ..profiles.machine.writing import whole
+from .soundness import fault
 from .statistics import ChannelStatistics, Statistics, TensorStatistics
 
 FORMAT = "edgepress-statistics"
 VERSION = 1
+_AGAIN = "Copy the file again, or calibrate again."
 
 
 def save_statistics(statistics: Statistics, path: Path) -> None:
@@ -43,13 +45,8 @@ def save_statistics(statistics: Statistics, path: Path) -> None:
         "converged": str(statistics.converged),
         "tensors": json.dumps(tensors, sort_keys=True),
     }
-    handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
-        save_file(arrays, scratch, metadata=header)
-        os.replace(scratch, path)
-    finally:
-        Path(scratch).unlink(missing_ok=True)
+    with whole(path) as scratch:
+        save_file(arrays, scratch, metadata={**header, "checksum": _checksum(header, arrays)})
 
 
 def load_statistics(path: Path) -> Statistics:
@@ -71,17 +68,32 @@ def load_statistics(path: Path) -> Statistics:
     if header.get("format") != FORMAT or header.get("version") != str(VERSION):
         found = f"{header.get('format', 'no format')} version {header.get('version', 'unknown')}"
         raise InputError(f"{path} is {found}; this edgepress reads {FORMAT} version {VERSION}.")
+    # Files of earlier versions have none.
+    if header.pop("checksum", None) not in (None, _checksum(header, arrays)):
+        raise InputError(f"{path} is damaged: its checksum is of other content.", hint=_AGAIN)
     try:
         tensors = {name: _tensor(entry, arrays) for name, entry in json.loads(header["tensors"]).items()}
-        return Statistics(
+        statistics = Statistics(
             graph=header["graph"],
             samples=int(header["samples"]),
             data=header["data"],
             tensors=tensors,
             converged=header["converged"] == "True",
         )
-    except (KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path} is damaged: {error!r}.") from error
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{path} is damaged: {error!r}.", hint=_AGAIN) from error
+    if faults := [f"of {name!r} {why}" for name, state in tensors.items() if (why := fault(state))]:
+        raise InputError(f"{path} holds what cannot be: {faults[0]}.", hint=_AGAIN)
+    return statistics
+
+
+def _checksum(header: Mapping[str, str], arrays: Mapping[str, Array]) -> str:
+    """Of everything in the file: it shows damage, not forgery."""
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def _tensor(entry: Mapping[str, Any], arrays: Mapping[str, Array]) -> TensorStatistics:

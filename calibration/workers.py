@@ -12,6 +12,7 @@ from itertools import islice
 from ..backends.base import Feed, Graph
 from ..errors import InputError
 from ..profiles.machine.environment import usable_cores
+from ..profiles.machine.fresh import safe_workers
 from .collect import Collected, Collector, Observed
 from .feeds import Feeds, samples_in
 from .runner import Exposed, Runner, exposed
@@ -57,6 +58,7 @@ def gathered_in_processes(
     context = multiprocessing.get_context("spawn")
     with (
         exposed(graph, observed) as outputs,
+        safe_workers(),
         ProcessPoolExecutor(workers, context, initializer=_open, initargs=(outputs, dict(observed), threads)) as pool,
     ):
         try:

@@ -14,7 +14,7 @@ from ..backends.places import place_for
 from ..backends.registry import load_backend
 from ..errors import EdgepressError, InputError, TargetsError
 from ..profiles.device.target import Target
-from ..profiles.machine import processes
+from ..profiles.machine import interrupts, processes
 from ..profiles.machine.environment import usable_cores
 from ..profiles.machine.held import temporary
 from .bundle import pack
@@ -145,6 +145,8 @@ def _kept(target: Target, errors: dict[str, Exception]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if interrupts.heard():
+            raise KeyboardInterrupt from error
         if isinstance(error, EdgepressError):
             error.target = target.name
         # Its frames hold the target's model, data and sessions, and the next target needs the memory.

@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -18,6 +17,7 @@ from typing import Any
 
 from ... import errors
 from ...errors import EdgepressError, VerificationError
+from ...profiles.machine.fresh import module_command
 from ...profiles.timing.measure import Settings
 from .._vendor import CHILD
 
@@ -53,14 +53,12 @@ class Remote:
         self._rest = b""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
         self.events = {"spawned": time.monotonic_ns()}
-        # The folder that the user stands in must not shadow modules of the process.
-        environment = {**os.environ, "PYTHONSAFEPATH": "1", CHILD: "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", MODULE, str(job)],
+            module_command(MODULE, str(job)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=environment,
+            env={**os.environ, CHILD: "1"},
         )
         self.pid = self._process.pid
 

@@ -268,7 +268,6 @@ def _made(offer: _Offer, bundle: Bundle, golden: Golden, place: Place, scratch: 
     if not place.itself or place.why_not(target):
         return candidate
     with place.open(engine, usable_cores()) as session:
-    with place.open(engine, usable_cores()) as session:
         answers = golden.answers(session)
     if offer.least_graph_db is not None:
         check_graph_golden(golden, answers, offer.least_graph_db)

@@ -12,7 +12,8 @@ from pathlib import Path
 from ...backends.base import Engine
 from ...backends.registry import load_backend
 from ...errors import InputError
-from ...profiles.machine.held import ASIDE, clean, held
+from ...profiles.machine.held import ASIDE, clean, held, in_use
+from ...profiles.machine.renames import exchanged, rename_new
 from .manifest import MANIFEST
 
 
@@ -23,19 +24,24 @@ def new_directory(destination: Path, *, force: bool) -> Iterator[Path]:
     What dead processes left beside it goes first, and a bundle that one had set aside comes back.
 
     Raises:
-        InputError: the destination exists and `force` is not set, or its parent is not writable.
+        InputError: the destination exists and `force` is not set, another process is writing to it, or its parent is
+            not writable.
     """
     clean(destination.parent)
     check_destination(destination, force=force)
+    if not force and in_use(destination.parent, destination.name):
+        raise InputError(
+            f"Another process is writing {destination}.",
+            hint="Wait for it, or choose another --output. With --force this one goes on, and the last one stays.",
+        )
     made = [parent for parent in destination.absolute().parents if not parent.exists()]
     destination.parent.mkdir(parents=True, exist_ok=True)
     try:
         with held(destination.parent, f".{destination.name}.", aside_of=destination.name) as place:
             work = place / "bundle"
             work.mkdir()
-            work.chmod(0o755)
             yield work
-            _move_into_place(work, place / ASIDE, destination)
+            _move_into_place(work, place / ASIDE, destination, force=force)
     finally:
         for parent in made:
             with suppress(OSError):  # not empty: the bundle, or another process's, is in it
@@ -60,10 +66,28 @@ def check_destination(destination: Path, *, force: bool) -> None:
         raise InputError(f"{parent} is not a writable directory.", hint="Choose another --output.")
 
 
-def _move_into_place(work: Path, aside: Path, destination: Path) -> None:
-    """Rename; an old bundle is set aside first and put back if the rename fails or is interrupted."""
-    if not destination.exists():
-        work.rename(destination)
+def _move_into_place(work: Path, aside: Path, destination: Path, *, force: bool) -> None:
+    """Rename; an old bundle that may be replaced changes places with the new one, and goes with what is left.
+
+    Where the system has no such step, the old one is set aside first, and put back if the rename fails or is
+    interrupted, by the next run where this one is killed.
+
+    Raises:
+        InputError: something has come there since this began.
+    """
+    try:
+        rename_new(work, destination)
+    except FileExistsError as error:
+        if not force:
+            raise InputError(
+                f"{destination} exists: it came while this export ran.", hint="Replace it with --force."
+            ) from error
+        check_destination(destination, force=True)
+        _replace(work, aside, destination)
+
+
+def _replace(work: Path, aside: Path, destination: Path) -> None:
+    if exchanged(work, destination):
         return
     try:
         destination.rename(aside)
@@ -77,6 +101,7 @@ def engine_laid_in(directory: Path, engine: Engine) -> Engine:
     """The engine in its place in a bundle, with what opens it there as it was proven."""
     place = directory / "engine"
     shutil.copytree(engine.path.parent, place)
+    shutil.copymode(directory, place)  # it was made where only this process may look
     for name, text in load_backend(engine.backend).loader(engine).items():
         (place / name).write_text(text, encoding="utf-8")
     return replace(engine, path=place / engine.path.name)

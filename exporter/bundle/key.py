@@ -20,8 +20,8 @@ from pydantic_core import to_jsonable_python
 from ...backends.registry import tool_versions
 from ...errors import EdgepressError, InputError
 from ...profiles.device.target import Target
-from ...profiles.findings.profile import write_whole
 from ...profiles.machine.environment import this_machine
+from ...profiles.machine.writing import write_whole
 from ..recipe import Recipe
 from ..recipe_file import EXCLUSIVE, recipe_data
 from ..sources import Source

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import signal
 import sys
-from types import FrameType
 from typing import NoReturn
 
 import click
 
 from ...errors import EdgepressError
+from ...profiles.machine import interrupts
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -64,35 +63,34 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Entry point: run the command and turn expected errors into one message and an exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupts.listen()
     try:
         sys.exit(cli(prog_name="edgepress", standalone_mode=False) or 0)
-    except EdgepressError as error:
-        _fail(error.message, error.hint)
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except (Exception, KeyboardInterrupt) as error:
+        sys.exit(_told(error))
+
+
+def _told(error: BaseException) -> int:
+    """Say what ended the command; returns the exit code. A bug is raised again, with its traceback."""
+    if interrupts.heard() or isinstance(error, (click.Abort, KeyboardInterrupt)):
         _fail("Interrupted; nothing half-written is left behind.", None)
-        sys.exit(INTERRUPTED)
-    except MemoryError as error:
-        _fail(
-            f"This machine has not enough memory: {error or 'an allocation failed'}.", "Give smaller inputs or batches."
-        )
-        sys.exit(1)
-    except BrokenPipeError:
+        return INTERRUPTED
+    if isinstance(error, EdgepressError):
+        _fail(error.message, error.hint)
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):
         sys.stderr.close()
-        sys.exit(1)
-    except OSError as error:
-        if error.filename is None and error.errno is None:
-            raise
+    elif isinstance(error, MemoryError):
+        said = str(error) or "an allocation failed"
+        _fail(f"This machine has not enough memory: {said}.", "Give smaller inputs or batches.")
+    elif isinstance(error, OSError) and (error.filename or error.errno) is not None:
         _fail(f"{error.strerror}: {error.filename or 'while writing'}.", "Check the disk's space and permissions.")
-        sys.exit(1)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+    else:
+        raise error
+    return 1
 
 
 def _fail(message: str, hint: str | None) -> None:

@@ -94,6 +94,6 @@ def _given(path: Path, target: str | None, stack: ExitStack) -> Subject | Profil
 
 def _save(path: Path, found: object) -> None:
     from ...profiles.findings.files import json_text
-    from ...profiles.findings.profile import write_whole
+    from ...profiles.machine.writing import write_whole
 
     write_whole(path, json_text(found))

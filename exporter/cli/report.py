@@ -63,8 +63,8 @@ def command(
       edgepress report dist/digits-cpu dist/digits-rpi5 -o digits.html
     """  # noqa: D301
     from ...errors import InputError
-    from ...profiles.findings.profile import write_whole
     from ...profiles.machine.environment import now
+    from ...profiles.machine.writing import write_whole
     from ...profiles.reporting.render import rendered
     from ..bundle.reportables import load_reportable, load_trends
 

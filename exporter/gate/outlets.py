@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import InputError
-from ...profiles.findings.profile import write_whole
 from ...profiles.machine.environment import now
+from ...profiles.machine.writing import write_whole
 from .junit import junit
 from .outcome import Outcome
 from .summary import markdown

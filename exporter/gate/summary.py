@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ...profiles.budget.verdict import Verdict
+from ...profiles.reporting.text import code, in_markdown
 from .outcome import Outcome
 
 WORDS = {
@@ -29,7 +30,7 @@ def markdown(outcomes: Sequence[Outcome], problem: str) -> str:
 
 def _sections(outcomes: Sequence[Outcome]) -> Iterator[str]:
     for outcome in outcomes:
-        yield f"## {outcome.title or outcome.name}"
+        yield f"## {_cell(outcome.title or outcome.name)}"
         yield ""
         yield from _body(outcome)
         yield ""
@@ -42,7 +43,7 @@ def _body(outcome: Outcome) -> Iterator[str]:
             yield ""
             yield _cell(outcome.failure.hint)
     if outcome.skipped:
-        yield f"Not done: {outcome.skipped}"
+        yield f"Not done: {_cell(outcome.skipped)}"
     if outcome.verdicts:
         yield "| | verdict | found | limit | |"
         yield "|---|---|---|---|---|"
@@ -50,13 +51,13 @@ def _body(outcome: Outcome) -> Iterator[str]:
     if outcome.report is not None:
         report = outcome.report
         yield ""
-        yield f"{report.machine}, {report.machine.system}; {report.date}; `{report.command}`"
+        yield _cell(f"{report.machine}, {report.machine.system}; {report.date}; {code(report.command)}")
 
 
 def _row(one: Verdict) -> str:
-    cells = (one.what, WORDS[one.status], one.found, one.limit, one.reason)
-    return f"| {' | '.join(map(_cell, cells))} |"
+    what, found, limit, reason = map(_cell, (one.what, one.found, one.limit, one.reason))
+    return f"| {what} | {WORDS[one.status]} | {found} | {limit} | {reason} |"
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", "<br>")
+    return "<br>".join(map(in_markdown, text.splitlines()))

@@ -56,7 +56,7 @@ def gather(
     """
     asked = quantizer.placement.observed()
     if recipe.statistics is not None:
-        return _fitting(load_statistics(Path(recipe.statistics)), recipe.statistics, graph, set(asked))
+        return _fitting(load_statistics(Path(recipe.statistics)), recipe.statistics, graph, asked)
     if recipe.workers > 1:
         return _in_processes(source, graph, asked, recipe, seen, memo).statistics(graph, asked)
     settled = _never if recipe.all_samples else Settled(quantizer.ranges, quantizer.scheme.activation)
@@ -150,15 +150,20 @@ def calibration_feeds(source: Source, path: str | None, graph: Graph) -> Feeds:
     return checked(feeds_from_object(source.calibration), graph.inputs, "calibration()")
 
 
-def _fitting(statistics: Statistics, path: str, graph: Graph, needed: set[str]) -> Statistics:
+def _fitting(statistics: Statistics, path: str, graph: Graph, asked: Observed) -> Statistics:
     if statistics.graph != graph.digest:
         raise InputError(
             f"{path} was collected on another model ({statistics.graph[:12]}, this one is {graph.digest[:12]}).",
             hint="Calibrate again: weights, model code, opset and exporter versions must be the same.",
         )
-    if missing := sorted(needed - statistics.tensors.keys()):
+    hint = "Calibrate with --target of the target that is exported."
+    if missing := sorted(asked.keys() - statistics.tensors.keys()):
         raise InputError(
             f"{path} does not observe {missing[0]!r} and {len(missing) - 1} more tensors that this target quantizes.",
-            hint="Calibrate with --target of the target that is exported.",
+            hint=hint,
         )
+    for name, keep in sorted(asked.items()):
+        channels = statistics.tensors[name].channels
+        if keep is not None and (channels is None or not channels.kept.covers(keep)):
+            raise InputError(f"{path} does not tell apart the channels of {name!r} along axis {keep.axis}.", hint=hint)
     return statistics

@@ -93,9 +93,9 @@ def _model(directory: Path, architecture: str, trust: bool) -> nn.Module:
             hint="pip install 'edgepress[huggingface]'.",
         ) from error
     kind = getattr(transformers, architecture, None)
-    if kind is None:
+    if not (isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)):
         raise InputError(
-            f"{directory} is a {architecture}, which transformers {transformers.__version__} does not have.",
+            f"{directory} is a {architecture}, which transformers {transformers.__version__} does not have as a model.",
             hint=f"Code in a model directory is never run. {_OWN}",
         )
     return _pretrained(kind, directory, use_safetensors=None if trust else True)
@@ -107,7 +107,9 @@ def _pretrained(kind: Any, directory: Path, **options: Any) -> nn.Module:
 
     try:
         with quiet():
-            module = kind.from_pretrained(directory, local_files_only=True, dtype=torch.float32, **options)
+            module = kind.from_pretrained(
+                directory, local_files_only=True, trust_remote_code=False, dtype=torch.float32, **options
+            )
     except Exception as error:
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise InputError(f"{directory} cannot be loaded as {kind.__name__}: {first}") from error

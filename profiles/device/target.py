@@ -7,7 +7,6 @@ by path.
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -23,13 +22,14 @@ from .files import read, stems, validate
 from .grid import Grid
 from .left import Left
 from .precision import PrecisionName, load_precision
+from .texts import Flag, Line, Name, Prose
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-Option = str | int | bool | list[str]
+Option = Line | int | bool | list[Line]
 T = TypeVar("T")
 
 
@@ -42,10 +42,10 @@ class Fact:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    value: float | str
-    unit: str = ""
+    value: float | Line
+    unit: Line = ""
     mark: Literal["measured", "documented", "second-hand", "unverified"]
-    source: str
+    source: Prose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ class Scheme:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    name: str
+    name: Name
     activation: Grid
     weight: Grid
     weight_storage: Literal["integer", "float"]
@@ -94,7 +94,7 @@ class Scheme:
     keep_reduced: tuple[str, ...] = ()
     dynamic: tuple[Literal["LSTM"], ...] = ()
     left: tuple[Left, ...] = ()
-    source: str
+    source: Prose
 
     def __post_init__(self) -> None:
         """Refuse grids that no runtime has kernels for.
@@ -149,13 +149,13 @@ class Toolchain:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    name: str
+    name: Name
     opset: int
-    versions: dict[str, str]
-    build_flags: dict[PrecisionName, tuple[str, ...]] = field(default_factory=dict)
-    stand_in: str | None = None
-    stand_in_lacks: tuple[str, ...] = ()
-    source: str
+    versions: dict[Name, Name]
+    build_flags: dict[PrecisionName, tuple[Flag, ...]] = field(default_factory=dict)
+    stand_in: Name | None = None
+    stand_in_lacks: tuple[Name, ...] = ()
+    source: Prose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,20 +177,20 @@ class Target:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    name: str
-    title: str
+    name: Name
+    title: Line
     arch: Literal["x86_64", "aarch64", "any"]
-    backend: str
+    backend: Name
     precisions: tuple[PrecisionName, ...]
     toolchain: Toolchain
     scheme: Scheme | None = None
-    aliases: tuple[str, ...] = ()
+    aliases: tuple[Name, ...] = ()
     options: dict[str, Option] = field(default_factory=dict)
     channel_multiple: int = 8
     sparse_weights: bool = False
     fastest: Fact | None = None
     figures: dict[str, Fact] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Prose, ...] = ()
 
     @property
     def opset(self) -> int:
@@ -286,8 +286,6 @@ def _target(data: dict[str, Any], origin: str, beside: Path | None = None) -> Ta
 def _checked(target: Target, origin: str) -> Target:
     if not target.precisions:
         raise InputError(f"Target {origin}: `precisions` is empty; give at least fp32.")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", target.name):
-        raise InputError(f"{origin}: the name {target.name!r} is not letters, digits, dots and dashes.")
     if target.fastest is not None and target.fastest.value not in target.precisions:
         raise InputError(f"Target {origin}: `fastest` is {target.fastest.value!r}, which is none of its `precisions`.")
     if target.channel_multiple < 1:

@@ -7,8 +7,6 @@ The file's schema is `docs/profile.schema.json`.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +21,7 @@ from ..machine.conditions import Conditions
 from ..machine.energy import Energy
 from ..machine.environment import Machine
 from ..machine.memory import Memory
+from ..machine.writing import write_whole
 from ..timing.measure import Settings
 from ..timing.measurement import Measurement
 from .files import parsed, read_json
@@ -182,19 +181,6 @@ def save_profile(profile: Profile, path: Path) -> None:
     """Write the file, whole or not at all."""
     text = json.dumps(to_jsonable_python(profile), sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_whole(path, text + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that exists whole or not at all; one that is there is replaced."""
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".writing-", delete=False) as file:
-        try:
-            file.write(text)
-            file.flush()
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
 
 
 def load_profile(path: Path) -> Profile:

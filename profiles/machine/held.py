@@ -88,6 +88,15 @@ def clean(parent: Path) -> list[Leftover]:
     return gone
 
 
+def in_use(parent: Path, name: str) -> bool:
+    """Whether a living process of this user holds a directory there to make or replace what has this name."""
+    for directory in _marked(parent):
+        with _dead(directory) as dead, suppress(OSError):
+            if not dead and _words(directory)[1] == name:
+                return True
+    return False
+
+
 @cache
 def _clean_once(parent: Path) -> None:
     """The first time that this process asks."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from ..findings.parity import Parity
 from ..findings.sensitivity import LayerNoise, ParityByLayer, Sensitivity
 from .content import Bar, Bars, Block, Sentences, Table
-from .text import counted, decibels
+from .text import code, counted, decibels
 
 DRAWN = 30  # layers of a plot
 STAGES = {"capture": "captured graph, against the model", "engine": "what is shipped, against FP32"}
@@ -32,9 +32,9 @@ def parity_blocks(found: Mapping[str, Mapping[str, Parity]], how: str) -> Iterat
 
 def _parity_rows(stage: str, name: str, one: Parity) -> Iterator[tuple[str, ...]]:
     """The whole output, then its channels by scale."""
-    yield stage, f"`{name}`", decibels(one.sqnr_db), f"{one.max_abs:.3g}", f"{one.cosine:.5f}", f"{one.argmax:.1%}"
+    yield stage, code(name), decibels(one.sqnr_db), f"{one.max_abs:.3g}", f"{one.cosine:.5f}", f"{one.argmax:.1%}"
     for group in one.groups:
-        yield stage, f"`{name}`, {group}", decibels(group.sqnr_db), "", "", ""
+        yield stage, f"{code(name)}, {group}", decibels(group.sqnr_db), "", "", ""
 
 
 def by_layer_blocks(found: ParityByLayer) -> Iterator[Block]:
@@ -82,7 +82,7 @@ def _bar(layer: LayerNoise) -> Bar:
 def _row(layer: LayerNoise) -> tuple[str, ...]:
     figures = (decibels(layer.own_db), decibels(layer.output_db), f"{layer.share:.1%}")
     kept = "float" if layer.left else "int8"
-    return (f"`{layer.layer}`", layer.operator, layer.tensor, *figures, layer.why, kept)
+    return (code(layer.layer), layer.operator, layer.tensor, *figures, layer.why, kept)
 
 
 def _trial(left: int, predicted: float, found: float, metric: float | None, holds: bool) -> tuple[str, ...]:

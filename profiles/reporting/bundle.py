@@ -13,7 +13,7 @@ from .grounds import conditions_blocks, evidence_table, evidence_words, machine_
 from .latencies import TimedArm, latency_blocks
 from .layers import coverage_blocks, layer_blocks
 from .reportable import BundleFindings
-from .text import sentence
+from .text import code, sentence
 from .trials import choice_blocks, search_blocks
 from .verdicts import headline, overall, tiles
 
@@ -25,7 +25,7 @@ def bundle_part(found: BundleFindings) -> Part:
     report, judged = found.report, tiles(found.report)
     return Part(
         title=f"{report.model} for {report.target}",
-        about=f"{report.target_title}; {report.precision} with {report.backend}; bundle `{found.name}`",
+        about=f"{report.target_title}; {report.precision} with {report.backend}; bundle {code(found.name)}",
         verdict=headline(report),
         status=overall(judged),
         tiles=judged,

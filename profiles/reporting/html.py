@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from .content import Block, Command, Page, Sentences, Table
 from .markdown import figures
 from .svg import draw
+from .text import CODE
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-_CODE = re.compile(r"`([^`]*)`")
 # An interval, and a number with its unit: a line never breaks within.
 _TOGETHER = re.compile(r"\[[^\[\]]{3,40}\]|\d (?:ms|µs|MB|kB|dB|s|%)(?!\w)")
 KINDS = {Sentences: "sentences", Command: "command", Table: "table"}
@@ -42,7 +42,7 @@ def _code(text: str) -> Markup:
     """What stands in backticks as code; long names may break at their separators."""
     from markupsafe import Markup, escape
 
-    pieces = _CODE.split(text)
+    pieces = CODE.split(text)
     return Markup("").join(
         Markup("<code>{}</code>").format(_breakable(piece)) if index % 2 else escape(_together(piece))
         for index, piece in enumerate(pieces)

@@ -8,7 +8,7 @@ from ..findings.layers import Coverage, Layer
 from ..findings.profile import SizeSplit
 from ..findings.report import megabytes
 from .content import Bar, Bars, Block, Hue, Sentences, Table
-from .text import counted, microseconds
+from .text import code, counted, microseconds
 
 # The most of them that are shown; what the others come to is said.
 SHOWN = 12
@@ -34,7 +34,7 @@ def layer_blocks(size: SizeSplit | None, layers: Sequence[Layer], untimed: str) 
 
 
 def _files(size: SizeSplit) -> Table:
-    rows = [(f"`{name}`", megabytes(held)) for name, held in size.files.items()]
+    rows = [(code(name), megabytes(held)) for name, held in size.files.items()]
     if rows:
         rows.append(("all files of the engine", megabytes(size.total)))
     rows.append(("weights in the graph it is compiled from", megabytes(size.weights)))
@@ -83,7 +83,7 @@ def _timetable(timed: Sequence[Layer]) -> Table:
     total = sum(map(_time, timed))
     ordered = sorted(timed, key=_time, reverse=True)
     rows = [
-        (f"`{o.name}`", o.operator, f"`{o.kernel}`" if o.kernel else "not told", _kind(o), microseconds(_time(o)),
+        (code(o.name), o.operator, code(o.kernel) if o.kernel else "not told", _kind(o), microseconds(_time(o)),
          f"{_time(o) / total:.1%}") for o in ordered[:LISTED]
     ]  # fmt: skip
     if rest := ordered[LISTED:]:
@@ -119,7 +119,7 @@ def coverage_blocks(found: Coverage | None, left: Mapping[str, str], why_not: st
     if found is None:
         yield Sentences(items=(why_not,), points=False)
         if left:
-            rows = tuple((f"`{name}`", reason) for name, reason in left.items())
+            rows = tuple((code(name), reason) for name, reason in left.items())
             yield Table(title="Left in float by the quantizer", head=("layer", "why"), rows=rows)
         return
     yield Bars(
@@ -131,7 +131,7 @@ def coverage_blocks(found: Coverage | None, left: Mapping[str, str], why_not: st
         ),
     )
     if found.left:
-        layers = tuple((f"`{o.name}`", o.operator, o.reason or "the runtime does not tell why") for o in found.left)
+        layers = tuple((code(o.name), o.operator, o.reason or "the runtime does not tell why") for o in found.left)
         yield Table(title="Layers that do not run in int8", head=("layer", "operator", "why"), rows=layers)
     else:
         yield Sentences(items=("No layer was left out.",), points=False)

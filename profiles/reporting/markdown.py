@@ -19,7 +19,7 @@ from .content import (
     Table,
     Trend,
 )
-from .text import milliseconds
+from .text import in_markdown, milliseconds
 
 MARKS = {"good": "✓", "bad": "✗", "open": "?", "absent": "–", "plain": "·"}  # noqa: RUF001
 COURSE_ROWS = 10
@@ -27,7 +27,7 @@ COURSE_ROWS = 10
 
 def markdown(page: Page) -> str:
     """The same content as on the HTML page; a plot is its words and its figures."""
-    lines = [f"# {page.title}", ""]
+    lines = [f"# {in_markdown(page.title)}", ""]
     for section in page.overview:
         lines += _section(section, 2)
     for part in page.parts:
@@ -37,8 +37,8 @@ def markdown(page: Page) -> str:
 
 def _part(part: Part, *, titled: bool) -> Iterator[str]:
     if titled:
-        yield from (f"## {part.title}", "")
-    yield from (f"**{part.verdict}**", "", part.about, "")
+        yield from (f"## {in_markdown(part.title)}", "")
+    yield from (f"**{in_markdown(part.verdict)}**", "", in_markdown(part.about), "")
     tiles = tuple((t.topic, f"{MARKS[t.status]} {t.label}", t.found, "; ".join(t.details)) for t in part.tiles)
     yield from _table(Table(title="", head=("verdict on", "", "found", "details"), rows=tiles))
     for section in part.sections:
@@ -46,7 +46,7 @@ def _part(part: Part, *, titled: bool) -> Iterator[str]:
 
 
 def _section(section: Section, level: int) -> Iterator[str]:
-    yield from (f"{'#' * level} {section.title}", "")
+    yield from (f"{'#' * level} {in_markdown(section.title)}", "")
     for block in section.blocks:
         yield from _block(block)
 
@@ -54,14 +54,15 @@ def _section(section: Section, level: int) -> Iterator[str]:
 def _block(block: Block) -> Iterator[str]:
     match block:
         case Sentences():
-            yield from ((f"- {text}" if block.points else f"{text}\n") for text in block.items)
+            texts = map(in_markdown, block.items)
+            yield from ((f"- {text}" if block.points else f"{text}\n") for text in texts)
             yield from [""] if block.points else []
         case Command():
-            yield from (f"    {block.text}", "")
+            yield from (f"    {' '.join(block.text.splitlines())}", "")
         case Table():
             yield from _table(block)
         case _:
-            yield from (f"**{block.title}.** {block.says}", "")
+            yield from (f"**{in_markdown(block.title)}.** {in_markdown(block.says)}", "")
             yield from _table(figures(block))
 
 
@@ -112,12 +113,8 @@ def _course(plot: Course) -> Table:
 
 def _table(table: Table) -> Iterator[str]:
     if table.title:
-        yield from (f"**{table.title}**", "")
-    yield f"| {' | '.join(map(_cell, table.head))} |"
+        yield from (f"**{in_markdown(table.title)}**", "")
+    yield f"| {' | '.join(map(in_markdown, table.head))} |"
     yield f"|{'|'.join('---:' if column in table.numbers else '---' for column in range(len(table.head)))}|"
-    yield from (f"| {' | '.join(map(_cell, row))} |" for row in table.rows)
+    yield from (f"| {' | '.join(map(in_markdown, row))} |" for row in table.rows)
     yield ""
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())

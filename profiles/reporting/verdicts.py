@@ -10,7 +10,7 @@ from ..findings.parity import worst
 from ..findings.report import Report, latency_text, megabytes
 from .content import Tile, Tone
 from .grounds import strongest
-from .text import decibels
+from .text import code, decibels
 
 # How the status of a limit looks, and what it is called.
 LOOKS: dict[str, tuple[Tone, str]] = {
@@ -128,7 +128,7 @@ def _judged(tile: Tile, limits: tuple[Verdict, ...]) -> Tile:
         return tile
     looks = [LOOKS.get(verdict.status, ("open", str(verdict.status))) for verdict in limits]
     status, label = min(looks, key=lambda look: _ORDER.index(look[0]))
-    said = tuple(f"`{verdict.what}`: {verdict.said}" for verdict in limits)
+    said = tuple(f"{code(verdict.what)}: {verdict.said}" for verdict in limits)
     return Tile(topic=tile.topic, status=status, label=label, found=tile.found, details=(*said, *tile.details))
 
 

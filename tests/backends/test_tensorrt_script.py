@@ -124,6 +124,22 @@ def test_the_script_hands_trtexec_its_arguments_from_anywhere(tmp_path: Path) ->
     assert all(argument.startswith("--") for argument in arguments)
 
 
+def test_no_text_of_a_target_becomes_a_command(tmp_path: Path) -> None:
+    """Such files are refused when they are read; the script does not rely on it."""
+    evil = f"6\n\rtouch {tmp_path}/ran #$(touch {tmp_path}/ran)`touch {tmp_path}/ran`'\";touch {tmp_path}/ran\x85\u2028"
+    target = TOOLCHAINS["jetpack-6.2"]
+    toolchain = replace(
+        target.toolchain, name=evil, versions={"tensorrt": "10.3." + evil}, build_flags={"int8": (evil,)}
+    )
+    graph = replace(DYNAMIC, inputs=(replace(DYNAMIC.inputs[0], name=evil),))
+    files = TensorRt().recipe_files(graph, replace(target, name=evil, toolchain=toolchain), "int8")
+    (tmp_path / "trtexec").write_text("#!/bin/sh\nexit 0\n")
+    (tmp_path / "trtexec").chmod(0o755)
+    (tmp_path / "build.sh").write_text(files["build.sh"])
+    subprocess.run(["sh", "build.sh"], cwd=tmp_path, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=True)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_the_script_says_where_trtexec_should_be(tmp_path: Path) -> None:
     (tmp_path / "build.sh").write_text(script("jetpack-6.2"))
     done = subprocess.run(

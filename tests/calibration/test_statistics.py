@@ -1,9 +1,12 @@
+import json
 import random
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from edgepress.calibration import exact, loggrid
 from edgepress.calibration.statistics import NO_DATA, Channels, Statistics, TensorStatistics, add_digests, digest
@@ -89,6 +92,45 @@ def test_a_file_gives_back_every_bit_and_holds_no_sample(tmp_path):
     assert {n: bits(s) for n, s in after.tensors.items()} == {n: bits(s) for n, s in before.tensors.items()}
     content = (tmp_path / "site.stats").read_bytes()
     assert not any(row.tobytes() in content for row in array)
+
+
+EDITS = {
+    "its checksum is of other content": lambda arrays, tensors: arrays["0.extremes"].__imul__(2),
+    "its values reach from nan": lambda arrays, tensors: arrays["0.extremes"].fill(np.nan),
+    "its values reach from 1 to -1": lambda arrays, tensors: arrays["0.extremes"].__setitem__(slice(None), (1, -1)),
+    "counts 0 elements, it has 512": lambda arrays, tensors: arrays["0.histogram"].fill(0),
+    "is empty where its extremes are": lambda arrays, tensors: arrays["0.extremes"].__imul__(1000),
+    "it counts 0 elements": lambda arrays, tensors: tensors["a"].update(count=0),
+    "it counts '512' elements": lambda arrays, tensors: tensors["a"].update(count="512"),
+    "its channels are of axis '1'": lambda arrays, tensors: tensors["a"].update(axis="1"),
+    "its 8 channels of 3 elements": lambda arrays, tensors: tensors["a"].update(channel_count=3),
+    "the extremes of its channels": lambda arrays, tensors: arrays["0.channel_extremes"].__imul__(0),
+    "KeyError": lambda arrays, tensors: arrays.pop("0.channel_total"),
+}
+
+
+@pytest.mark.parametrize("said", EDITS)
+def test_what_no_array_leaves_is_not_read(tmp_path, said):
+    path = tmp_path / "x.stats"
+    array = np.random.default_rng(1).normal(size=(64, 8)).astype(np.float32)
+    save_statistics(statistics({"a": TensorStatistics.of(array, LAST)}, 64), path)
+    with safe_open(path, framework="numpy") as file:
+        header, arrays = file.metadata(), {name: file.get_tensor(name).copy() for name in file.keys()}  # noqa: SIM118
+    tensors = json.loads(header["tensors"])
+    EDITS[said](arrays, tensors)
+    header["tensors"] = json.dumps(tensors)
+    if "checksum" not in said:
+        del header["checksum"]  # as an earlier version wrote it, or somebody who means it
+    save_file(arrays, path, metadata=header)
+    with pytest.raises(InputError, match=said):
+        load_statistics(path)
+
+
+def test_zeros_of_either_sign_are_sound(tmp_path):
+    for index, value in enumerate((0.0, -0.0)):
+        path = tmp_path / f"{index}.stats"
+        save_statistics(statistics({"a": TensorStatistics.of(np.full((4, 2), value, np.float32), LAST)}), path)
+        load_statistics(path)
 
 
 def test_what_does_not_belong_together_does_not_merge():

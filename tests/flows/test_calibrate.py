@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from edgepress.calibration.statistics import Statistics
-from edgepress.calibration.storage import load_statistics
+from edgepress.calibration.statistics import Statistics, TensorStatistics
+from edgepress.calibration.storage import load_statistics, save_statistics
 
 from ._flow import SMALL, Cli, read
 
@@ -75,6 +76,10 @@ def test_worker_processes_find_the_same(cli: Cli, sites: list[Path], tmp_path: P
     assert same(one, two)
 
 
+def along(axis: int, state: TensorStatistics) -> TensorStatistics:
+    return state if state.channels is None else replace(state, channels=replace(state.channels, axis=axis))
+
+
 def test_what_does_not_belong_together_is_refused(cli: Cli, sites: list[Path], tmp_path: Path) -> None:
     calibrate(cli, sites[0], tmp_path / "a.stats")
     cli("calibrate", "merge", "a.stats", "a.stats", "-o", "b.stats").failed(1, "same data")
@@ -84,6 +89,9 @@ def test_what_does_not_belong_together_is_refused(cli: Cli, sites: list[Path], t
     cli("calibrate", "merge", "a.stats", "other.stats", "-o", "b.stats").failed(1, "different models")
     cli("export", other, "-t", "server-cpu", "--statistics", "a.stats").failed(1, "another model")
     cli("calibrate", sites[0], "-t", "ios", "-o", "b.stats").failed(1, "no int8")
+    found = load_statistics(tmp_path / "a.stats")
+    save_statistics(replace(found, tensors={n: along(99, state) for n, state in found.tensors.items()}), tmp_path / "c")
+    cli("export", sites[0], "-t", "server-cpu", "--statistics", "c").failed(1, "does not tell apart the channels of")
     assert not (tmp_path / "b.stats").exists()
     assert not (tmp_path / "dist").exists()
 

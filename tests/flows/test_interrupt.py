@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM at any moment: exit code 130, and nothing half-written anywhere."""
+"""Ctrl-C, SIGTERM and a lost terminal at any moment: exit code 130, and nothing half-written anywhere."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from ._flow import EDGEPRESS, SMALL
 # In each, the model file itself marks the moment by a file, and then takes longer than the test waits.
 MOMENTS = {
     "load": ("def model():\n", "def model():\n    reached()\n"),
+    # As numpy's import in C does.
+    "import": (
+        "import torch\n",
+        "import torch\ntry:\n    reached()\nexcept KeyboardInterrupt:\n    raise ImportError('x failed to import')\n",
+    ),
     "capture": (
         "return nn.Sequential(",
         """
@@ -56,6 +61,8 @@ def reached():
 @pytest.mark.parametrize(
     ("moment", "number"),
     [
+        ("load", signal.SIGHUP),
+        ("import", signal.SIGINT),
         ("capture", signal.SIGINT),
         ("calibration", signal.SIGTERM),
         ("measure", signal.SIGINT),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -145,3 +146,10 @@ def test_a_fresh_environment_with_the_wheel_and_openvino_verifies(
     assert installed.isdisjoint({"torch", "onnx", "onnx-ir", "onnxscript", "transformers"})
     assert "golden outputs reproduced by openvino" in run(binaries / "edgepress", "verify", digits["cpu"])
     assert "openvino" in run(binaries / "edgepress", "doctor")
+
+
+def test_others_may_read_a_bundle_as_far_as_the_umask_says(digits: dict[str, Path]) -> None:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    for path in (digits["cpu"], *digits["cpu"].rglob("*")):
+        assert path.stat().st_mode & 0o777 == (0o777 if path.is_dir() else 0o666) & ~mask, path

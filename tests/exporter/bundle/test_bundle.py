@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from edgepress.backends.base import AxisRange, TensorSpec
 from edgepress.errors import InputError, VerificationError
+from edgepress.exporter.bundle import directory
 from edgepress.exporter.bundle.directory import new_directory
 from edgepress.exporter.bundle.manifest import (
     MANIFEST,
@@ -154,7 +156,6 @@ def test_a_directory_appears_when_it_is_whole(tmp_path: Path) -> None:
         (work / "file").write_text("new")
         assert not destination.exists()
     assert listed(tmp_path) == ["out", "out/net-cpu", "out/net-cpu/file"]
-    assert destination.stat().st_mode & 0o777 == 0o755
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
@@ -188,11 +189,67 @@ def test_a_replaced_bundle_keeps_nothing_of_the_old_one(bundle: Bundle, replaced
     assert listed(bundle.path.parent) == ["bundle", "bundle/file"]
 
 
+def test_at_no_moment_is_there_no_bundle(bundle: Bundle) -> None:
+    missed, ended = [], Event()
+
+    def look() -> None:
+        while not ended.is_set():
+            missed.extend([] if bundle.path.exists() else [1])
+
+    looking = Thread(target=look)
+    looking.start()
+    for _ in range(200):
+        with new_directory(bundle.path, force=True) as work:
+            (work / "manifest.json").write_text("{}")
+    ended.set()
+    looking.join()
+    assert missed == []
+
+
+def test_what_came_meanwhile_is_not_replaced_unasked(tmp_path: Path) -> None:
+    destination = tmp_path / "net-cpu"
+    with pytest.raises(InputError, match="came while"), new_directory(destination, force=False) as work:
+        (work / "file").write_text("second")
+        destination.mkdir()
+        (destination / "file").write_text("first")
+    assert (destination / "file").read_text() == "first"
+    assert listed(tmp_path) == ["net-cpu", "net-cpu/file"]
+
+
+def test_of_two_that_write_to_one_place_the_second_is_refused_unless_forced(tmp_path: Path) -> None:
+    destination = tmp_path / "net-cpu"
+    with new_directory(destination, force=False) as first:
+        with pytest.raises(InputError, match="Another process is writing"), new_directory(destination, force=False):
+            pass
+        with new_directory(tmp_path / "net-rtx", force=False):
+            pass
+        (first / "manifest.json").write_text("first")
+    with new_directory(destination, force=True) as first, new_directory(destination, force=True) as second:
+        for work in (first, second):
+            (work / "manifest.json").write_text(work.parent.name)
+        last = first.parent.name
+    assert (destination / "manifest.json").read_text() == last
+    assert listed(tmp_path) == ["net-cpu", "net-cpu/manifest.json", "net-rtx"]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_a_directory_is_as_open_as_the_umask_says(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        with new_directory(tmp_path / "net-cpu", force=False):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "net-cpu").stat().st_mode & 0o777 == 0o777 & ~mask
+
+
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 @pytest.mark.parametrize("at", [1, 2])
 def test_the_old_bundle_is_back_whatever_rename_fails(
     bundle: Bundle, replaced: Callable[[], None], monkeypatch: pytest.MonkeyPatch, error: type[BaseException], at: int
 ) -> None:
+    """Where the file system cannot let two directories change places."""
+    monkeypatch.setattr(directory, "exchanged", lambda first, second: False)
     calls, rename = [], Path.rename
 
     def failing(self: Path, target: Path) -> Path:

@@ -1,0 +1,38 @@
+"""What asks a command to end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+ASKED = """
+import os, signal
+from edgepress.profiles.machine import interrupts
+
+{before}
+interrupts.listen()
+try:
+    os.kill(os.getpid(), signal.{name})
+    print("goes on", interrupts.heard())
+except KeyboardInterrupt:
+    print("interrupted", interrupts.heard())
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_each_signal_interrupts(name: str) -> None:
+    assert said(ASKED.format(before="signal.signal(signal.SIGINT, signal.default_int_handler)", name=name)) == (
+        "interrupted True"
+    )
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
+def test_one_that_is_ignored_stays_so(name: str) -> None:
+    """As under nohup, or for a job that a shell put in the background."""
+    assert said(ASKED.format(before=f"signal.signal(signal.{name}, signal.SIG_IGN)", name=name)) == "goes on False"
+
+
+def said(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()

@@ -13,7 +13,8 @@ from ...calibration.statistics import Statistics
 from ...errors import InputError, VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Scheme, Target
-from ...profiles.findings.parity import worst
+from ...profiles.findings.parity import Parity, figure, worst
+from ...profiles.findings.sensitivity import ParityByLayer
 from ..capture.captured import Captured
 from ..graphs.files import read_graph, read_whole
 from ..progress import Advance, counted
@@ -197,12 +198,10 @@ class Lowering:
         )
         sensitivity = mixed.search(gains.sqnr_db)
         left = () if sensitivity is None else sensitivity.left
-        least = self.recipe.least_sqnr_db(self.precision)
-        reached = gains.sqnr_db if sensitivity is None else sensitivity.reached_db
-        _judge(reached, gains.samples, least, self.precision)
         directory = Path(tempfile.mkdtemp(prefix=f"{self.precision}-", dir=self.memo.directory))
         graph, kept = mixed.write(left, directory / "model.onnx")
-        on_samples = mixed.parity(graph)
+        on_samples, by_layer = mixed.parity(graph), mixed.by_layer(left)
+        self._judge(on_samples, by_layer, gains.samples)
         candidate = Candidate(
             precision=self.precision,
             graph=graph,
@@ -210,24 +209,31 @@ class Lowering:
             on_samples=on_samples,
             left=kept,
             sensitivity=sensitivity,
-            by_layer=mixed.by_layer(left),
+            by_layer=by_layer,
             notes=(_origin(statistics, self._scheme), *gains.sentences),
         )
         return candidate, worst(on_samples).weakest_db if sensitivity is None else sensitivity.trials[0].sqnr_db
+
+    def _judge(self, on_samples: Mapping[str, Parity], by_layer: ParityByLayer, samples: str) -> None:
+        asked_db = self.recipe.least_sqnr_db(self.precision)
+        short = {name: found.weakest_db for name, found in on_samples.items() if not found.reaches(asked_db)}
+        if not short:
+            return
+        name = min(short, key=short.__getitem__)
+        array = self.samples.expected[0][name]
+        first = next((layer for layer in by_layer.layers if layer.sqnr_db < asked_db), None)
+        where = "" if first is None else f" The first layer below that is {first.layer!r} ({first.sqnr_db:.1f} dB)."
+        raise VerificationError(
+            f"{self.precision} collapses: output {name!r} has {figure(short[name], array)} against FP32 on {samples}, "
+            f"{figure(asked_db, array)} needed.{where}",
+            hint="Give more calibration data, leave layers in float with --exclude, or lower --min-sqnr.",
+        )
 
     @property
     def _scheme(self) -> Scheme:
         scheme = self.target.scheme
         assert scheme is not None  # choose_precision gave int8, and a target has int8 only with a scheme
         return scheme
-
-
-def _judge(sqnr_db: float, samples: str, least_db: float, precision: PrecisionName) -> None:
-    if sqnr_db < least_db:
-        raise VerificationError(
-            f"{precision} collapses: {sqnr_db:.1f} dB of SQNR against FP32 on {samples}, {least_db:g} dB needed.",
-            hint="Give more calibration data, leave layers in float with --exclude, or lower --min-sqnr.",
-        )
 
 
 def _origin(statistics: Statistics, scheme: Scheme) -> str:

@@ -87,6 +87,16 @@ def worst(parities: Mapping[str, Parity]) -> Parity:
     return min(parities.values(), key=lambda p: p.weakest_db)
 
 
+def is_codes(array: Array) -> bool:
+    """Whether these are classes or places, which agree or do not, and no amounts."""
+    return array.dtype.kind == "b" or (array.dtype.kind in "iu" and array.dtype.itemsize in _CODES)
+
+
+def figure(sqnr_db: float, array: Array) -> str:
+    """What an output like the array reaches, as people read it: `12.3 dB of SQNR`, `85.2% agreement` of codes."""
+    return f"{1 - 10 ** (-sqnr_db / 10):.1%} agreement" if is_codes(array) else f"{sqnr_db:.1f} dB of SQNR"
+
+
 def _get(outputs: Mapping[str, Array], name: str) -> Array:
     if name not in outputs:
         raise VerificationError(f"Output {name!r} is missing; the engine gave {', '.join(sorted(outputs))}.")
@@ -112,7 +122,7 @@ def _one(name: str, references: list[Array], outputs: list[Array]) -> Parity:
         if r.size == 0:
             continue
         difference = r - x
-        if reference.dtype.kind == "b" or (reference.dtype.kind in "iu" and reference.dtype.itemsize in _CODES):
+        if is_codes(reference):
             signal, noise = signal + float(r.size), noise + float((difference != 0).sum())
         else:
             signal, noise = signal + float((r * r).sum()), noise + float((difference * difference).sum())

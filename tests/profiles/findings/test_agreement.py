@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgepress.errors import VerificationError
-from edgepress.profiles.findings.parity import Array, Parity, parity
+from edgepress.profiles.findings.parity import Array, Parity, figure, parity
 
 
 def of(reference: Array, output: Array) -> Parity:
@@ -77,3 +77,9 @@ def test_what_is_all_but_zero_has_a_floor() -> None:
     tiny = np.full((1, 4), 1e-7, np.float32)
     assert of(tiny, tiny * 2).reaches(60)
     assert not of(tiny * 100, tiny * 200).reaches(60)
+
+
+def test_a_figure_says_what_it_is() -> None:
+    assert figure(10, np.zeros(3, np.int64)) == "90.0% agreement"
+    assert figure(float("inf"), np.zeros(3, np.bool_)) == "100.0% agreement"
+    assert figure(10, np.zeros(3, np.float32)) == figure(10, np.zeros(3, np.uint8)) == "10.0 dB of SQNR"

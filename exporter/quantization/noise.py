@@ -57,7 +57,7 @@ class Noise:
     """What every place does alone, and which places a choice of layers leaves.
 
     Attributes:
-        graph: the float graph.
+        graph: the float graph, as it is placed.
         exclude: what the user leaves in float.
         layers: operator of each layer, by name, in the order of the graph.
         places: of full int8.
@@ -134,16 +134,16 @@ def measure_noise(
         quantizer: of the float graph, fresh, with the lifts that are applied.
         exclude: what the user leaves in float.
     """
-    import onnx_ir as ir
-
+    # Placed once more as it is shipped: with its weights folded, and its products over rows.
+    placed = Quantizer.of(graph, quantizer.scheme, exclude)
     with Board(quantizer, graph, statistics, scratch) as board:
         wanted = max(FEWEST_SAMPLES, INFERENCES // max(1, len(board.switches)))
         feed = fewer(feed, graph, min(MOST_SAMPLES, wanted))
         values = {**board.run((), feed, [*board.outputs, *board.results.values(), *board.data.values()]), **feed}
         noise = Noise(
-            graph=ir.load(graph.path).graph,
+            graph=placed.model.graph,
             scheme=quantizer.scheme,
-            exclude=exclude,
+            exclude=placed.exclude,
             layers=board.layers,
             places={switch: board.alone(switch, feed, values) for switch in board.switches},
             why={},

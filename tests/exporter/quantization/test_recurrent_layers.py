@@ -238,8 +238,8 @@ def test_other_integers_than_the_kernel_takes_leave_it_float(tmp_path):
     assert "takes int8 weights" in Quantizer.of(graph, scheme).placement.left["l"]
 
 
-def test_weights_that_are_computed_from_constants_are_weights(tmp_path):
-    """As an exporter joins those of both directions."""
+def joined():
+    """Weights joined of constants, as an exporter writes those of both directions."""
     model = one(directions=2)
     names = [model.graph.node[0].input[index] for index in (1, 2)]
     for index, name in zip((1, 2), names, strict=True):
@@ -249,8 +249,17 @@ def test_weights_that_are_computed_from_constants_are_weights(tmp_path):
         model.graph.initializer.extend(numpy_helper.from_array(h, f"{name}{i}") for i, h in enumerate(halves))
         model.graph.node.insert(0, helper.make_node("Concat", [f"{name}0", f"{name}1"], [f"{name}_j"], axis=0))
         model.graph.node[-1].input[index] = f"{name}_j"
-    _, placement, _ = to_int8(model, "server-cpu", tmp_path)
+    return model
+
+
+def test_weights_that_are_computed_from_constants_are_weights(tmp_path):
+    model = joined()
+    graph, placement, statistics = to_int8(model, "server-cpu", tmp_path)
     assert not placement.left and len(placement.dynamic) == 1
+    fresh, given = Quantizer.of(graph, load_target("server-cpu").scheme), feed(model, seed=5)
+    noise = measure_noise(fresh, graph, statistics, given, (), tmp_path)
+    found = ratio(run(graph.path, given)["l_Y"], run(tmp_path / "int8.onnx", given)["l_Y"])
+    np.testing.assert_allclose(noise.predicted_db(), found, atol=0.1)
 
 
 @pytest.mark.parametrize("kind", ["stacked", "states"])

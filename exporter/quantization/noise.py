@@ -169,11 +169,15 @@ class Board:
         sites = [(site.node, site.data) for site in placement.weights] + [(node, 0) for node in placement.dynamic]
         read = {str(node.name): node.inputs[data] for node, data in sites}
         results = {str(site.node.name): site.node.outputs[0] for site in placement.weights}
-        results |= {str(node.name): _first_result(node) for node in placement.dynamic}
-        self.shapes = {name: shape_of(value) for name, value in results.items()}
-        self.switches = insert_switches(model.graph, placement, quantizer.scheme, quantizer.affines, quantizer.biases)
+        chosen = {str(node.name): _first_result(node) for node in placement.dynamic}
+        self.shapes = {name: shape_of(value) for name, value in (results | chosen).items()}
+        # A result that is chosen between has its name from then on, one that is rounded keeps its own.
+        names = {name: str(value.name) for name, value in chosen.items()}
+        self.switches = insert_switches(
+            model.graph, placement, quantizer.scheme, quantizer.affines, quantizer.biases, quantizer.tensors
+        )
         self.data = {name: str(value.name) for name, value in read.items() if value is not None}
-        self.results = {name: str(value.name) for name, value in results.items()}
+        self.results = {name: str(value.name) for name, value in results.items()} | names
         self._path = scratch / "switches.onnx"
         _expose(model.graph, [*self.results.values(), *self.data.values()])
         write_model(model, self._path, BESIDE)

@@ -195,7 +195,8 @@ def _patches_as_products(quantizer: Quantizer) -> None:
 
 
 def _dynamic_in_integers(quantizer: Quantizer) -> None:
-    to_integer_lstms(quantizer.model.graph, quantizer.placement.dynamic, quantizer.scheme.weight)
+    placed = quantizer.placement.dynamic
+    to_integer_lstms(quantizer.model.graph, placed, quantizer.scheme.weight, quantizer.tensors)
 
 
 # A pass changes the quantizer it is given. All of them, in order:

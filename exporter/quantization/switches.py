@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...calibration.affine import Affine
+from ...calibration.statistics import TensorStatistics
 from ...profiles.device.target import Scheme
 from ..graphs.names import free_name, value_names
 from ..graphs.values import add_constant, constant
@@ -44,7 +45,12 @@ def switches(placement: Placement) -> list[Switch]:
 
 
 def insert_switches(
-    graph: ir.Graph, placement: Placement, scheme: Scheme, ranges: Mapping[str, Affine], biases: Biases
+    graph: ir.Graph,
+    placement: Placement,
+    scheme: Scheme,
+    ranges: Mapping[str, Affine],
+    biases: Biases,
+    seen: Mapping[str, TensorStatistics],
 ) -> list[Switch]:
     """Quantize a graph in place as it would be shipped, with a switch at each place.
 
@@ -53,6 +59,7 @@ def insert_switches(
         ranges: scale and zero point of each quantized value, by name.
         biases: the bias before, of each node whose present one makes up for the rounding of its weight: it must go with
             that.
+        seen: what was observed of the values that layers read which round by themselves, by name.
 
     Returns:
         Which element of the input is which.
@@ -60,7 +67,7 @@ def insert_switches(
     places = switches(placement)
     wiring = _Wiring(graph, placement, places, biases)
     QdqEmitter(graph, scheme, ranges, wiring.wire).run(placement)
-    lstms = IntegerLstms(graph, scheme.weight)
+    lstms = IntegerLstms(graph, scheme.weight, seen)
     for node in placement.dynamic:
         wiring.choose(node, lstms.twin(node))
     graph.inputs.append(wiring.vector)

@@ -86,12 +86,16 @@ class Placement:
         self._parent[self.root(first)] = self.root(second)
 
     def observed(self) -> dict[str, Channels | None]:
-        """The quantized values by name, with the per-channel state to keep of those that a weighted operator reads."""
+        """The values to observe by name, with the per-channel state to keep of those that a weighted operator reads.
+
+        They are the quantized ones, and those that layers read which round them by themselves.
+        """
         keep = {site.node.inputs[site.data]: site.channels for site in self.weights}
         for value in (*self.rescalable, *self.heads, *self.leaving):
             if value not in keep or not keep[value].spread:
                 keep[value] = Channels(axis=1, spread=True, squares=False)
-        return {str(value.name): keep.get(value) for value in self.edges if constant(value) is None}
+        read = dict.fromkeys([*self.edges, *(node.inputs[0] for node in self.dynamic)])
+        return {str(value.name): keep.get(value) for value in read if value is not None and constant(value) is None}
 
     def root(self, value: ir.Value) -> ir.Value:
         """The representative of all values that share a range with this one."""

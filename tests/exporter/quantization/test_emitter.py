@@ -235,7 +235,7 @@ def test_a_quantizer_with_switches_writes_the_nodes_that_are_shipped(biased, tmp
     graph, statistics = write(biased, X86, tmp_path / "int8.onnx", opset=20)
     quantizer = Quantizer.of(graph, X86, lifts=())
     quantizer.lift(statistics)
-    insert_switches(quantizer.model.graph, quantizer.placement, X86, quantizer.affines, quantizer.biases)
+    insert_switches(quantizer.model.graph, quantizer.placement, X86, quantizer.affines, quantizer.biases, {})
     shipped = [node.name for node in onnx.load(tmp_path / "int8.onnx").graph.node]
     switched = [node.name for node in quantizer.model.graph if node.op_type not in ("Gather", "Where")]
     assert switched == shipped

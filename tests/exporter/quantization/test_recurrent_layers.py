@@ -172,6 +172,17 @@ def size(model):
     return sum(numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer)
 
 
+@pytest.mark.parametrize("kind", ["plain", "bidirectional", "states", "shared"])
+def test_a_sample_far_beyond_what_was_seen_does_not_take_the_others_along(kind, tmp_path):
+    model = MODELS[kind]()
+    graph, _, _ = to_int8(model, "server-cpu", tmp_path)
+    given = feed(model, time=9, seed=4, batch=5)
+    given["x"][3, 1, 2] = 1e4
+    expected, found = run(graph.path, given), run(tmp_path / "int8.onnx", given)
+    others = [0, 2, 3, 4]
+    assert all(ratio(v.take(others, -2), found[name].take(others, -2)) > 25 for name, v in expected.items())
+
+
 def test_a_weight_of_two_layers_is_stored_once(tmp_path):
     to_int8(shared(), "server-cpu", tmp_path)
     tensors = onnx.load(tmp_path / "int8.onnx").graph.initializer

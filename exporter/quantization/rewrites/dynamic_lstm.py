@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 DOMAIN, VERSION, OPERATOR = "com.microsoft", 1, "DynamicQuantizeLSTM"
 # Inputs of an LSTM, those not given included: X, W, R, B, sequence_lens, initial_h, initial_c, P.
 INPUTS = 8
+# How the kernel takes weights.
+GRID = Grid(bits=8, signed=True, symmetric=True, granularity="channel")
 # What is beyond so many times the calibrated range is clipped: up to there the scale follows, at the price of one bit.
 ROOM = 2.0
 # Input indices of the weights of an ONNX LSTM, both (directions, 4 * hidden, inputs): of what comes in, of the state.
@@ -40,8 +42,8 @@ def why_not_integer(node: ir.Node, grid: Grid) -> str:
         return f"its weights are {wrong[0]}, not float32"
     if number(node, "layout", 0):
         return "its batch is the first axis (layout 1), which the integer kernel does not take"
-    if (grid.dtype, grid.granularity) != ("int8", "channel"):
-        return f"its integer kernel takes int8 weights with a scale a channel, not {grid}"
+    if grid != GRID:
+        return f"its integer kernel takes weights of {GRID}, not of {grid}"
     return ""
 
 

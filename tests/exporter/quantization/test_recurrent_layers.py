@@ -246,7 +246,7 @@ def test_other_integers_than_the_kernel_takes_leave_it_float(tmp_path):
     model = onnx.load(graph.path)
     model.opset_import[0].version = 21
     onnx.save(model, graph.path)
-    assert "takes int8 weights" in Quantizer.of(graph, scheme).placement.left["l"]
+    assert "its integer kernel takes weights of int8" in Quantizer.of(graph, scheme).placement.left["l"]
 
 
 def joined():

@@ -9,6 +9,7 @@ from ...errors import InputError
 from ..graphs.files import read_model, says_nothing
 from ..graphs.names import first_ir_version, free_name
 from ..graphs.opsets import is_onnx, means_the_same, parted
+from ..graphs.single_precision import in_single_precision
 from ..sources.quiet import quiet
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _OVERLOOKED = frozenset({"ReduceL1", "ReduceLogSum", "ReduceLogSumExp"})
 
 
 def converted(path: Path, opset: int) -> ir.Model:
-    """The model of the file, at its own opset where that lies between 13 and `opset`, else brought there.
+    """The model of the file in float32, at its own opset where that lies between 13 and `opset`, else brought there.
 
     Raises:
         InputError: the converter cannot bring it there.
@@ -37,6 +38,7 @@ def converted(path: Path, opset: int) -> ir.Model:
 
     model = read_model(path)
     common.RemoveInitializersFromInputsPass()(model)
+    in_single_precision(model)
     given = model.opset_imports.get("", 0)
     wanted = min(max(given, LOWEST_OPSET if _reads_axes(model) else _AXES_OPSET), opset)
     _free_what_is_unknown(model)

@@ -23,7 +23,7 @@ from .clean_metadata import clean_metadata
 from .fixed_size import fixed_size
 from .mean_to_pool import mean_to_pool
 from .onnx_to_opset import LOWEST_OPSET, converted
-from .original import original_values, prove_single_precision
+from .original import original_values, prove_float32
 from .torch_to_onnx import exported
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def prove_capture(source: Source, graph: Graph, seed: int) -> dict[str, Parity]:
     feeds = _proof_feeds(source, graph, seed)
     references = [_reference(original, feed, graph) for feed in feeds]
     if source.onnx is not None:
-        prove_single_precision(source.onnx, graph.path.parent, feeds[0])
+        prove_float32(source.onnx, graph.path.parent, feeds[0])
     found = parity(references, [run(feed) for feed in feeds])
     for name, agreement in found.items():
         _judge(name, agreement, [reference[name] for reference in references], _STATE if source.onnx is None else _OURS)

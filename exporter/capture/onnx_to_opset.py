@@ -9,8 +9,8 @@ from ...errors import InputError
 from ..graphs.files import read_model, says_nothing
 from ..graphs.names import first_ir_version, free_name
 from ..graphs.opsets import is_onnx, means_the_same, parted
-from ..graphs.single_precision import in_single_precision
 from ..sources.quiet import quiet
+from .original import in_float32
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -38,7 +38,7 @@ def converted(path: Path, opset: int) -> ir.Model:
 
     model = read_model(path)
     common.RemoveInitializersFromInputsPass()(model)
-    in_single_precision(model)
+    in_float32(model)
     given = model.opset_imports.get("", 0)
     wanted = min(max(given, LOWEST_OPSET if _reads_axes(model) else _AXES_OPSET), opset)
     _free_what_is_unknown(model)

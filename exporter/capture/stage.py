@@ -140,9 +140,10 @@ def _refuse_quantized(graph: Graph, name: str) -> None:
     import onnx_ir as ir
 
     nodes = ir.load(graph.path).graph.all_nodes()
-    if any(node.op_type in QUANTIZED or node.op_type.startswith(CONTRIBUTED) for node in nodes):
+    if found := [node for node in nodes if node.op_type in QUANTIZED or node.op_type.startswith(CONTRIBUTED)]:
         raise InputError(
-            f"{name} is already quantized: it has QuantizeLinear or integer operators.",
+            f"{name} is already quantized: {len(found)} of its operators are of integers, the first of them "
+            f"{found[0].op_type} ({found[0].name!r}).",
             hint="Give the float model; edgepress quantizes it as the target wants.",
         )
 

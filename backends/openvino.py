@@ -74,6 +74,7 @@ class OpenVino(Backend):
             model = _core().read_model(graph.path)
         except RuntimeError as error:
             raise refusal(self.name, graph, _rejections(graph.path, str(error))) from error
+        model = _without_doubles(model)
         _name_by_position(model)
         path = directory / "model.xml"
         # Not `save_model`: that one stores float weights as fp16 unless told otherwise.
@@ -132,7 +133,8 @@ class OpenVinoSession(Session):
         """A request of its own, with the arrays as its input tensors; outputs are seen, not copied."""
         fit(self._engine.inputs, feed)
         request, tensor = self._compiled.create_infer_request(), import_or_explain("openvino").Tensor
-        arrays = {name: np.asarray(array, order="C") for name, array in feed.items()}
+        types = {name: port.get_element_type().to_dtype() for port in self._compiled.inputs for name in port.names}
+        arrays = {name: np.asarray(array, types[name], order="C") for name, array in feed.items()}
         for name, array in arrays.items():
             request.set_tensor(name, tensor(array, shared_memory=True))
         return partial(self._again, request, arrays)
@@ -205,6 +207,22 @@ def _need_device(device: str) -> None:
     ):
         hint = f"Install the driver of the {device}, or set the target's `device` to one of them."
         raise UnservedError(f"OpenVINO finds no {device} on this machine; it finds {', '.join(found)}.", hint=hint)
+
+
+def _without_doubles(model: Any) -> Any:
+    """The model with single precision where it takes or gives double precision, which no CPU kernel does.
+
+    Arrays in double precision may be fed all the same: OpenVINO converts them.
+    """
+    ov = import_or_explain("openvino")
+    steps = ov.preprocess.PrePostProcessor(model)
+    inputs = [i for i, port in enumerate(model.inputs) if port.get_element_type() == ov.Type.f64]
+    outputs = [i for i, port in enumerate(model.outputs) if port.get_element_type() == ov.Type.f64]
+    for index in inputs:
+        steps.input(index).tensor().set_element_type(ov.Type.f32)
+    for index in outputs:
+        steps.output(index).tensor().set_element_type(ov.Type.f32)
+    return steps.build() if inputs or outputs else model
 
 
 def _name_by_position(model: Any) -> None:

@@ -40,6 +40,13 @@ NAMED = 5
 Score = Callable[[Graph, Path], float]
 
 
+_MORE = "Give more calibration data, leave layers in float with --exclude, or lower --min-sqnr."
+_PLACES = (
+    "It holds classes, places or a mask, of which 10 dB is 90 % that are the same. Give more calibration data, leave "
+    "layers in float with --exclude, or return the scores that it is chosen by and choose outside of the model."
+)
+
+
 class NothingToQuantizeError(InputError):
     """The model has nothing that can be int8."""
 
@@ -226,7 +233,7 @@ class Lowering:
         raise VerificationError(
             f"{self.precision} collapses: output {name!r} has {figure(short[name], array)} against FP32 on {samples}, "
             f"{figure(asked_db, array)} needed.{where}",
-            hint="Give more calibration data, leave layers in float with --exclude, or lower --min-sqnr.",
+            hint=_PLACES if array.dtype.kind in "iub" else _MORE,
         )
 
     @property

@@ -16,6 +16,7 @@ from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.parity import Parity, parity, worst
 from ...profiles.findings.report import TaskMetric
+from ..capture.amounts import with_amounts
 from ..capture.captured import Captured
 from ..capture.golden import Answers
 from ..capture.stage import refuse
@@ -197,7 +198,7 @@ class Maker:
         """
         place = Reference()
         graph = self.workshop.open(place.runs(candidate.graph, self.target, "fp32", None), place)
-        outputs = self.captured.golden.answers(graph)
+        outputs = tuple(with_amounts(o, self.captured.amounts) for o in self.captured.golden.answers(graph))
         engine_db = worst(parity(outputs, answers)).weakest_db
         return replace(candidate, own_golden=OwnGolden(outputs=outputs, engine_db=engine_db))
 

@@ -9,6 +9,7 @@ from ...backends.base import Array, Feed
 from ...backends.places import Reference
 from ...calibration.feeds import samples_in
 from ...profiles.device.target import Target
+from ..capture.amounts import with_amounts
 from ..capture.captured import Captured
 from ..quantization.gather import JUDGED_ON, calibration_feeds
 from ..recipe import Recipe
@@ -56,7 +57,8 @@ def _drawn(source: Source, target: Target, recipe: Recipe, captured: Captured, w
     feeds = _first(calibration_feeds(source, recipe.calibration, captured.graph)(), JUDGED_ON)
     place = Reference()
     session = workshop.open(place.runs(captured.graph, target, "fp32", None), place)
-    return JudgingSamples(feeds=feeds, kind="calibration samples", expected=[session(feed) for feed in feeds])
+    expected = [with_amounts(session(feed), captured.amounts) for feed in feeds]
+    return JudgingSamples(feeds=feeds, kind="calibration samples", expected=expected)
 
 
 def _first(feeds: Iterator[Feed], samples: int) -> list[Feed]:

@@ -19,11 +19,11 @@ from ..graphs.files import read_graph, write_model
 from ..graphs.synthesis import synthesize
 from ..sources import Predict, Source, torch_predict
 from ..sources.traceback import user_traceback
-from .as_given import as_given
 from .clean_metadata import clean_metadata
 from .fixed_size import fixed_size
 from .mean_to_pool import mean_to_pool
 from .onnx_to_opset import LOWEST_OPSET, converted
+from .original import original_values, prove_float32
 from .torch_to_onnx import exported
 
 if TYPE_CHECKING:
@@ -100,6 +100,8 @@ def prove_capture(source: Source, graph: Graph, seed: int) -> dict[str, Parity]:
     original = _original(source, graph.path.parent)
     feeds = _proof_feeds(source, graph, seed)
     references = [_reference(original, feed, graph) for feed in feeds]
+    if source.onnx is not None:
+        prove_float32(source.onnx, graph.path.parent, feeds[0])
     found = parity(references, [run(feed) for feed in feeds])
     for name, agreement in found.items():
         _judge(name, agreement, [reference[name] for reference in references], _STATE if source.onnx is None else _OURS)
@@ -200,7 +202,7 @@ def _rename_sizes(model: ir.Model, names: Mapping[str, str]) -> None:
 def _original(source: Source, scratch: Path) -> Predict:
     if source.onnx is None:
         return torch_predict(source)
-    return as_given(source.onnx, scratch)
+    return original_values(source.onnx, scratch)
 
 
 def _judge(name: str, agreement: Parity, references: list[Array], hint: str) -> None:

@@ -12,8 +12,13 @@ from .golden import Golden
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Captured:
-    """The FP32 graph, its parity with the model by output, and golden data made with it."""
+    """The FP32 graph, its parity with the model by output, and golden data made with it.
+
+    Attributes:
+        amounts: integer outputs that are judged by how far off they are; references hold them as floating point.
+    """
 
     graph: Graph
     parity: Mapping[str, Parity]
     golden: Golden
+    amounts: frozenset[str] = frozenset()

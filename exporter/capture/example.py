@@ -18,7 +18,7 @@ from ..graphs.files import free_axes, read_graph
 from ..graphs.synthesis import Look, default_sizes, synthesize_from_specs
 from ..recipe import Recipe
 from ..sources import Source
-from .as_given import as_given
+from .original import original_values
 
 Runs = Callable[[Mapping[str, int]], bool]
 # Sizes that networks with a fixed sum of strides want are multiples of a power of two; images of 224 are the exception.
@@ -116,7 +116,7 @@ def _tried(
         return synthesize_from_specs(graph.inputs, 0, of, looks)
 
     with temporary() as directory:
-        values = as_given(graph.path, directory)
+        values = original_values(graph.path, directory)
 
         def runs(of: Mapping[str, int]) -> bool:
             try:

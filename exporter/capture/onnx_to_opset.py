@@ -10,6 +10,7 @@ from ..graphs.files import read_model, says_nothing
 from ..graphs.names import first_ir_version, free_name
 from ..graphs.opsets import is_onnx, means_the_same, parted
 from ..sources.quiet import quiet
+from .original import in_float32
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -27,7 +28,7 @@ _OVERLOOKED = frozenset({"ReduceL1", "ReduceLogSum", "ReduceLogSumExp"})
 
 
 def converted(path: Path, opset: int) -> ir.Model:
-    """The model of the file, at its own opset where that lies between 13 and `opset`, else brought there.
+    """The model of the file in float32, at its own opset where that lies between 13 and `opset`, else brought there.
 
     Raises:
         InputError: the converter cannot bring it there.
@@ -37,6 +38,7 @@ def converted(path: Path, opset: int) -> ir.Model:
 
     model = read_model(path)
     common.RemoveInitializersFromInputsPass()(model)
+    in_float32(model)
     given = model.opset_imports.get("", 0)
     wanted = min(max(given, LOWEST_OPSET if _reads_axes(model) else _AXES_OPSET), opset)
     _free_what_is_unknown(model)

@@ -17,6 +17,7 @@ from ..progress import Advance
 from ..recipe import Recipe
 from ..sources import Source
 from ..workshop import Workshop
+from .amounts import amounts, with_amounts
 from .capture import capture, prove_capture
 from .captured import Captured
 from .golden import Golden
@@ -84,7 +85,9 @@ def _captured(source: Source, target: Target, seed: int, axes: Axes, workshop: W
         except EdgepressError:
             raise error from None
     advance(None, "golden outputs")
-    return Captured(graph=graph, parity=parity, golden=_golden(source, graph, axes, seed, target, workshop))
+    counted = amounts(graph.path)
+    golden = _golden(source, graph, axes, seed, target, workshop, counted)
+    return Captured(graph=graph, parity=parity, golden=golden, amounts=counted)
 
 
 def _proven(
@@ -119,7 +122,9 @@ def _try_apart(graph: Graph, target: Target) -> None:
     refuse(rejections, target.name, by=", not even onnxruntime has them")
 
 
-def _golden(source: Source, graph: Graph, axes: Axes, seed: int, target: Target, workshop: Workshop) -> Golden:
+def _golden(
+    source: Source, graph: Graph, axes: Axes, seed: int, target: Target, workshop: Workshop, counted: frozenset[str]
+) -> Golden:
     """Synthetic feeds and what the FP32 graph answers: a single inference first, then batches of the usual size."""
     usual = {name: reach.usual for name, reach in axes.items()}
     sizes = [single_sizes(source, axes), *[usual] * USUAL_FEEDS]
@@ -128,16 +133,17 @@ def _golden(source: Source, graph: Graph, axes: Axes, seed: int, target: Target,
     ]
     place = Reference()
     session = workshop.open(place.runs(graph, target, "fp32", None), place)
-    return Golden(feeds=tuple(feeds), outputs=tuple(session(feed) for feed in feeds))
+    return Golden(feeds=tuple(feeds), outputs=tuple(with_amounts(session(feed), counted) for feed in feeds))
 
 
 def _refuse_quantized(graph: Graph, name: str) -> None:
     import onnx_ir as ir
 
     nodes = ir.load(graph.path).graph.all_nodes()
-    if any(node.op_type in QUANTIZED or node.op_type.startswith(CONTRIBUTED) for node in nodes):
+    if found := [node for node in nodes if node.op_type in QUANTIZED or node.op_type.startswith(CONTRIBUTED)]:
         raise InputError(
-            f"{name} is already quantized: it has QuantizeLinear or integer operators.",
+            f"{name} is already quantized: {len(found)} of its operators are of integers, the first of them "
+            f"{found[0].op_type} ({found[0].name!r}).",
             hint="Give the float model; edgepress quantizes it as the target wants.",
         )
 

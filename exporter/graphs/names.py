@@ -46,7 +46,7 @@ def tell_values_apart(model: ir.Model) -> None:
 def with_names_of_its_own(path: Path, directory: Path) -> Path:
     """The file, or a copy in the directory where onnxruntime refuses it for what means nothing.
 
-    That is one name for two nodes, and an IR version later than the file's opset asks for.
+    That is one name for two nodes, a size below 1, and an IR version later than the file's opset asks for.
     """
     import onnx
 
@@ -61,6 +61,11 @@ def with_names_of_its_own(path: Path, directory: Path) -> Path:
             changed |= name != node.name
             node.name = name
             seen.add(name)
+    for value in (*model.graph.input, *model.graph.output):
+        for size in value.type.tensor_type.shape.dim:
+            if size.HasField("dim_value") and size.dim_value < 1:
+                size.Clear()
+                changed = True
     if not changed:
         return path
     return saved_copy(model, path, directory / f"{path.stem}-names.onnx")

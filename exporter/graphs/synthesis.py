@@ -203,7 +203,10 @@ def _dtype(name: str, tensor: str) -> np.dtype[np.generic]:
     except TypeError:
         dtype = np.dtype(object)
     if dtype.kind not in "fiub":
-        raise InputError(f"Input {tensor!r} is {name}; expected a float, integer or boolean tensor.")
+        raise InputError(
+            f"Input {tensor!r} is {name}; expected float16, float32, float64, an integer or a boolean tensor.",
+            hint="Export the model with such an input, and convert it inside.",
+        )
     return dtype
 
 

@@ -15,7 +15,7 @@ from .base import Predict
 from .torch_module import call
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 # Where torch keeps modules that hold integers.
 _INTEGERS = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
@@ -141,9 +141,27 @@ def evaluate_taken(
     other = any(given[name].dtype != array.dtype for name, array in inputs.items())
 
     def scored(predict: Predict) -> float:
-        return evaluate(lambda feed: predict(_as_taken(feed, inputs) if other else _as_arrays(feed)))
+        return evaluate(lambda feed: predict(_fed(_as_taken(feed, inputs) if other else _as_arrays(feed), inputs)))
 
     return scored
+
+
+def _fed(batch: Any, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """What `predict` was given, as arrays by name.
+
+    Raises:
+        InputError: it is no mapping, or holds something else than tensors and arrays.
+    """
+    what = type(batch).__name__
+    if isinstance(batch, Mapping):
+        wrong = [(name, value) for name, value in batch.items() if not isinstance(value, np.ndarray | np.generic)]
+        if not wrong:
+            return {name: np.asarray(value) for name, value in batch.items()}
+        what = f"{wrong[0][0]!r}: {type(wrong[0][1]).__name__}"
+    example = ", ".join(f"{name!r}: {array.dtype.name} {array.shape}" for name, array in inputs.items())
+    raise InputError(
+        f"predict() was given {what}; expected a dict of arrays or tensors by input name, as {{{example}}}."
+    )
 
 
 def _as_taken(batch: Any, inputs: Mapping[str, Array]) -> Any:
@@ -159,7 +177,14 @@ def _as_arrays(batch: Any) -> Any:
 
     if not isinstance(batch, Mapping):
         return batch
-    return {n: v.detach().cpu().numpy() if isinstance(v, torch.Tensor) else v for n, v in batch.items()}
+    return {n: _as_array(v) if isinstance(v, torch.Tensor) else v for n, v in batch.items()}
+
+
+def _as_array(tensor: Tensor) -> Array:
+    import torch
+
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 def by_position(module: nn.Module, names: Sequence[str]) -> nn.Module:

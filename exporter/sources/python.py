@@ -88,8 +88,17 @@ class _User:
             return found()
 
     def feeds(self) -> Callable[[], Iterable[Feed]] | None:
-        """`calibration`, read only when it is iterated."""
+        """`calibration`, read only when it is iterated.
+
+        Raises:
+            InputError: that name is something else than a function.
+        """
         if self.find("calibration") is None:
+            if (found := getattr(self.code, "calibration", None)) is not None:
+                raise InputError(
+                    f"{self.origin}: calibration is a {type(found).__name__}; expected a function of that name.",
+                    hint="Write `def calibration(): yield {input: array}`, which is read anew each time.",
+                )
             return None
 
         def feeds() -> Iterator[Feed]:

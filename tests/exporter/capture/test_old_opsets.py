@@ -106,7 +106,7 @@ def test_a_reshape_to_sizes_read_off_a_tensor(opset: int, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "shape", [[-1, 3, 16, 16], ["?", 3, "?", "?"], ["unk", 3, "None", "None"], [None, 3, 16, None]]
+    "shape", [[-1, 3, 16, 16], [0, 3, 16, 16], ["?", 3, "?", "?"], ["unk", 3, "None", "None"], [None, 3, 16, None]]
 )
 def test_an_axis_without_a_name_is_free(shape: list[int | str | None], tmp_path: Path) -> None:
     path = write(

@@ -185,6 +185,27 @@ def test_example_inputs_in_bfloat16_are_those_numbers(tmp_path: Path) -> None:
     _prove(source, 20, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("given", "says"), [(X, "was given Tensor"), ({"input": X.tolist()}, "'input': list"), ((X,), "was given tuple")]
+)
+def test_a_predictor_that_is_called_in_another_way_says_how(given: Any, says: str) -> None:
+    source = source_from_object(network(), {"input": X}, evaluate=lambda predict: predict(given) and 1.0)
+    assert source.evaluate is not None
+    with pytest.raises(InputError, match=says) as refused:
+        source.evaluate(lambda feed: dict(feed))
+    assert "'input': float32 (2, 3, 6, 6)" in refused.value.message
+
+
+def test_a_predictor_takes_bfloat16() -> None:
+    seen = []
+    source = source_from_object(
+        network(), {"input": X}, evaluate=lambda p: seen.append(p({"input": X.bfloat16()})) or 1
+    )
+    assert source.evaluate is not None
+    source.evaluate(lambda feed: dict(feed))
+    assert seen[0]["input"].dtype == np.float32
+
+
 def _prove(source: Source, opset: int, directory: Path) -> Any:
     graph = capture(source, opset, directory / "model.onnx", FREE if source.dynamic else {})
     for agreement in prove_capture(source, graph, seed=0).values():

@@ -118,6 +118,17 @@ def test_calibration_is_not_read_before_it_is_iterated_and_blames_the_user(good:
         assert "in calibration\n" in str(caught.value)
 
 
+def test_calibration_that_is_no_function_is_told_so(good: str, tmp_path: Path) -> None:
+    text = (
+        GOOD
+        + """
+    calibration = [inputs()]
+"""
+    )
+    with pytest.raises(InputError, match="calibration is a list; expected a function"):
+        load_source(write(tmp_path, text))
+
+
 def test_training_loss_and_student_are_found_and_blame_the_user(good: str, tmp_path: Path) -> None:
     text = (
         GOOD

@@ -39,6 +39,12 @@ _SUFFIX = re.compile(r"/(WithoutBiases|DequantizationMultiply|DequantizationSubt
 _RUNS = 10
 
 
+def input_ports(compiled: Any) -> dict[str, Any]:
+    """The port of each input by name; one that is an output as well keeps its name on its node alone."""
+    ports = {port.get_node().get_friendly_name(): port for port in compiled.inputs}
+    return ports | {name: port for port in compiled.inputs for name in port.get_names()}
+
+
 def observed(compiled: Any, model: Any, feed: Feed) -> tuple[Layer, ...]:
     """The layers that ran.
 
@@ -48,12 +54,13 @@ def observed(compiled: Any, model: Any, feed: Feed) -> tuple[Layer, ...]:
         feed: `{input: array}`, run eleven times.
     """
     products = frozenset(op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in PRODUCTS)
-    request = compiled.create_infer_request()
+    request, ports = compiled.create_infer_request(), input_ports(compiled)
+    placed = {ports[name]: array for name, array in feed.items()}
     # OpenVINO gives the mean over all runs so far; the first one still prepares weights and is taken out again.
-    request.infer(dict(feed))
+    request.infer(placed)
     first = {entry.name: entry.time for entry in _entries(compiled)}
     for _ in range(_RUNS):
-        request.infer(dict(feed))
+        request.infer(placed)
     return tuple(
         _layer(entry, products, (entry.time * (_RUNS + 1) - first.get(entry.name, 0)) / _RUNS)
         for entry in _entries(compiled)

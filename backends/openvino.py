@@ -20,7 +20,7 @@ from ..profiles.device.precision import PrecisionName, load_precision
 from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
 from ._onnxfile import Node, read_nodes
-from ._openvino_layers import observed
+from ._openvino_layers import input_ports, observed
 from ._vendor import availability, fit, import_or_explain, refusal, unwritten
 from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, Session
 
@@ -113,6 +113,7 @@ class OpenVinoSession(Session):
         # Results come in the order of the ports; to look them up by port takes microseconds each time.
         known = {name: index for index, port in enumerate(compiled.outputs) for name in port.get_names()}
         self._position = {spec.name: known[spec.name] for spec in engine.outputs}
+        self._inputs = input_ports(compiled)
         self._compiled: Any = compiled
         self._request: Any = None
 
@@ -122,7 +123,8 @@ class OpenVinoSession(Session):
         try:
             self._request = self._request or self._compiled.create_infer_request()
             # Inputs are read in place, outputs are copied: the request reuses its buffers.
-            results = self._request.infer(feed, share_inputs=True, share_outputs=False)
+            placed = {self._inputs[name]: array for name, array in feed.items()}
+            results = self._request.infer(placed, share_inputs=True, share_outputs=False)
         except RuntimeError as error:
             raise self._failed(error) from error
         values = list(results.values())
@@ -134,7 +136,7 @@ class OpenVinoSession(Session):
         request, tensor = self._compiled.create_infer_request(), import_or_explain("openvino").Tensor
         arrays = {name: np.asarray(array, order="C") for name, array in feed.items()}
         for name, array in arrays.items():
-            request.set_tensor(name, tensor(array, shared_memory=True))
+            request.set_tensor(self._inputs[name], tensor(array, shared_memory=True))
         return partial(self._again, request, arrays)
 
     def _again(self, request: Any, arrays: Feed) -> object:

@@ -124,7 +124,7 @@ def _golden(source: Source, graph: Graph, axes: Axes, seed: int, target: Target,
     usual = {name: reach.usual for name, reach in axes.items()}
     sizes = [single_sizes(source, axes), *[usual] * USUAL_FEEDS]
     feeds: list[Feed] = [
-        synthesize(source.inputs, source.dynamic, size, seed + index) for index, size in enumerate(sizes)
+        synthesize(source.inputs, source.dynamic, size, seed + index, source.held) for index, size in enumerate(sizes)
     ]
     place = Reference()
     session = workshop.open(place.runs(graph, target, "fp32", None), place)

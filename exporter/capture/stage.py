@@ -135,9 +135,12 @@ def _refuse_quantized(graph: Graph, name: str) -> None:
     import onnx_ir as ir
 
     nodes = ir.load(graph.path).graph.all_nodes()
-    if any(node.op_type in QUANTIZED or node.op_type.startswith(CONTRIBUTED) for node in nodes):
+    found = [n for n in nodes if n.op_type in QUANTIZED or n.op_type.startswith(CONTRIBUTED)]
+    if found:
+        listed = ", ".join(f"{n.name or n.op_type} ({n.op_type})" for n in found[:3])
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise InputError(
-            f"{name} is already quantized: it has QuantizeLinear or integer operators.",
+            f"{name} is already quantized: it has QuantizeLinear or integer operators, {listed}{more}.",
             hint="Give the float model; edgepress quantizes it as the target wants.",
         )
 

@@ -218,7 +218,11 @@ def _dtype(name: str, tensor: str) -> np.dtype[np.generic]:
     except TypeError:
         dtype = np.dtype(object)
     if dtype.kind not in "fiub":
-        raise InputError(f"Input {tensor!r} is {name}; expected a float, integer or boolean tensor.")
+        what = "text" if name == "object" else name
+        raise InputError(
+            f"Input {tensor!r} is {what}; expected a float, integer or boolean tensor of 8 bits or more.",
+            hint="Convert it outside of the model, and give the model numbers.",
+        )
     return dtype
 
 

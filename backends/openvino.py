@@ -84,7 +84,8 @@ class OpenVino(Backend):
         engine = Engine(
             path=path, backend=self.name, target=target, precision=precision, inputs=graph.inputs, outputs=graph.outputs
         )
-        return replace(engine, notes=(PLAINLY,)) if self.loader(engine) else engine
+        notes = (*((PLAINLY,) if self.loader(engine) else ()), *_finite(model, precision))
+        return replace(engine, notes=notes)
 
     def loader(self, engine: Engine) -> dict[str, str]:
         """The precision is a property of a compiled model, which a processor with bf16 chooses itself."""
@@ -207,6 +208,23 @@ def _need_device(device: str) -> None:
     ):
         hint = f"Install the driver of the {device}, or set the target's `device` to one of them."
         raise UnservedError(f"OpenVINO finds no {device} on this machine; it finds {', '.join(found)}.", hint=hint)
+
+
+def _finite(model: Any, precision: PrecisionName) -> Iterator[str]:
+    """What to know of an engine in float32 that converts computed values between types of floats."""
+    if not load_precision(precision).exact:
+        return
+    types = (
+        (op, op.get_input_element_type(0), op.get_output_element_type(0))
+        for op in model.get_ordered_ops()
+        if op.get_type_name() == "Convert" and op.input_value(0).get_node().get_type_name() != "Constant"
+    )
+    names = [
+        op.get_friendly_name() for op, given, made in types if given.is_real() and made.is_real() and given != made
+    ]
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        yield f"OpenVINO makes the largest number of an infinity that {', '.join(names[:3])}{more} converts (Cast)."
 
 
 def _name_by_position(model: Any) -> None:

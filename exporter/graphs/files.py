@@ -263,8 +263,8 @@ def _spec(value: Any, path: Path) -> TensorSpec:
     if not value.type.HasField("tensor_type") or not tensor.HasField("shape"):
         raise InputError(
             f"{path}: {value.name!r} is not a tensor of known rank, but {_kind(value.type)}.",
-            hint="Inputs and outputs must be tensors. Where the rank is not known, run onnx.shape_inference on the model, "
-            "or export it with the shapes of its inputs and outputs.",
+            hint="Inputs and outputs must be tensors. Where only the rank is not known, run onnx.shape_inference on "
+            "the model, or export it with the shapes of its inputs and outputs.",
         )
     shape = tuple(_size(size, f"{value.name}_axis{axis}") for axis, size in enumerate(tensor.shape.dim))
     return TensorSpec(name=value.name, dtype=_dtype(tensor.elem_type, value.name, path), shape=shape)

@@ -23,6 +23,8 @@ TARGETS = ("cpu", "server-cpu")
 NOISE = 1e-4
 # Tests that one process does: importing the runtimes takes longer than a test.
 TOGETHER = 12
+# What a report says of an engine that is not exact on such data.
+KNOWN = "makes the largest number of an infinity"
 KINDS = ("simple", "pytorch-operator", "pytorch-converted")
 
 
@@ -90,6 +92,8 @@ def trial(target: str, model: onnx.ModelProto, data: list[Any], rtol: float, ato
         return _say("right", "")
     if _plainly(model, data, rtol, atol) == fault:
         return _say("unlike", f"onnxruntime runs the file so as well: {fault}")
+    if KNOWN in (bundle.path / "report.md").read_text():
+        return _say("told", f"the report says of it: {KNOWN}; {fault}")
     return _say("wrong", fault)
 
 

@@ -196,3 +196,12 @@ def test_an_input_that_is_an_output_as_well_is_fed_by_its_name(tmp_path: Path) -
     assert found["y"].tolist() == [1, -2, 3]
     assert found["z"].tolist() == [0, 5, 0]
     assert OpenVino().inspect(engine, feed)
+
+
+@pytest.mark.parametrize(("kind", "told"), [(TensorProto.DOUBLE, True), (TensorProto.INT32, False)])
+def test_that_infinities_are_not_kept_is_told(tmp_path: Path, kind: int, told: bool) -> None:
+    ends = [helper.make_tensor_value_info(name, of, [3]) for name, of in (("x", TensorProto.FLOAT), ("y", kind))]
+    graph = helper.make_graph([helper.make_node("Cast", ["x"], ["y"], "cast", to=kind)], "cast", ends[:1], ends[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "cast.onnx")
+    engine = OpenVino().compile(read_graph(tmp_path / "cast.onnx"), target(), fresh(tmp_path / "engine"), "fp32")
+    assert any("an infinity that y converts" in note for note in engine.notes) is told

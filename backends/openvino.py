@@ -103,7 +103,9 @@ class OpenVino(Backend):
     def _inspect(self, engine: Engine, feed: Feed) -> tuple[Layer, ...]:
         fit(engine.inputs, feed)
         compiled = _compiled(engine, None, PERF_COUNT=True)
-        return observed(compiled, _core().read_model(engine.path), feed)
+        return observed(
+            compiled, _core().read_model(engine.path), {spec.name: feed[spec.name] for spec in engine.inputs}
+        )
 
 
 class OpenVinoSession(Session):
@@ -114,7 +116,7 @@ class OpenVinoSession(Session):
         # Results come in the order of the ports; to look them up by port takes microseconds each time.
         known = {name: index for index, port in enumerate(compiled.outputs) for name in port.get_names()}
         self._position = {spec.name: known[spec.name] for spec in engine.outputs}
-        self._inputs = input_ports(compiled)
+        self._inputs = input_ports(compiled, [spec.name for spec in engine.inputs])
         self._compiled: Any = compiled
         self._request: Any = None
 

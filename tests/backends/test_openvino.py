@@ -205,3 +205,24 @@ def test_that_infinities_are_not_kept_is_told(tmp_path: Path, kind: int, told: b
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "cast.onnx")
     engine = OpenVino().compile(read_graph(tmp_path / "cast.onnx"), target(), fresh(tmp_path / "engine"), "fp32")
     assert any("an infinity that y converts" in note for note in engine.notes) is told
+
+
+def test_inputs_whose_names_are_lost_are_fed_by_their_places(tmp_path: Path) -> None:
+    """A sequence that is taken apart hands them on under its own."""
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [3]) for name in "aby"]
+    first = helper.make_tensor("first", TensorProto.INT64, [], [0])
+    nodes = [
+        helper.make_node("SequenceConstruct", ["a", "b"], ["both"]),
+        helper.make_node("SequenceAt", ["both", "first"], ["one"]),
+        helper.make_node("Neg", ["one"], ["y"]),
+    ]
+    model = helper.make_model(
+        helper.make_graph(nodes, "sequence", ends[:2], ends[2:], [first]), opset_imports=[helper.make_opsetid("", 17)]
+    )
+    onnx.save(model, tmp_path / "sequence.onnx")
+    engine = OpenVino().compile(read_graph(tmp_path / "sequence.onnx"), target(), fresh(tmp_path / "engine"), "fp32")
+    feed = {"a": np.float32([1, 2, 3]), "b": np.float32([4, 5, 6])}
+    with OpenVino().open(engine) as session:
+        assert session(feed)["y"].tolist() == [-1, -2, -3]
+        session.bind(feed)()
+    OpenVino().inspect(engine, feed)

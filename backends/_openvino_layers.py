@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import InputError
 from ..profiles.findings.layers import Layer
 from .base import Feed
 
@@ -39,6 +41,25 @@ _SUFFIX = re.compile(r"/(WithoutBiases|DequantizationMultiply|DequantizationSubt
 _RUNS = 10
 
 
+def input_ports(compiled: Any, names: Sequence[str]) -> dict[str, Any]:
+    """The port of each input by name; one whose value is handed on as it is may have lost its name, not its place.
+
+    Args:
+        names: of all inputs, in the graph's order, which OpenVINO keeps.
+
+    Raises:
+        InputError: a name is gone, and so is its port.
+    """
+    named = {name: port for port in compiled.inputs for name in port.get_names() if name in names}
+    if len(named) == len(names):
+        return named
+    placed = dict(zip(names, compiled.inputs, strict=False))
+    if len(compiled.inputs) != len(names) or any(placed[name] != port for name, port in named.items()):
+        lost = ", ".join(repr(name) for name in names if name not in named)
+        raise InputError(f"OpenVINO lost the input {lost} of the model.", hint="Choose a target of another runtime.")
+    return placed
+
+
 def observed(compiled: Any, model: Any, feed: Feed) -> tuple[Layer, ...]:
     """The layers that ran.
 
@@ -48,12 +69,13 @@ def observed(compiled: Any, model: Any, feed: Feed) -> tuple[Layer, ...]:
         feed: `{input: array}`, run eleven times.
     """
     products = frozenset(op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in PRODUCTS)
-    request = compiled.create_infer_request()
+    request, ports = compiled.create_infer_request(), input_ports(compiled, list(feed))
+    inputs = {ports[name]: array for name, array in feed.items()}
     # OpenVINO gives the mean over all runs so far; the first one still prepares weights and is taken out again.
-    request.infer(dict(feed))
+    request.infer(inputs)
     first = {entry.name: entry.time for entry in _entries(compiled)}
     for _ in range(_RUNS):
-        request.infer(dict(feed))
+        request.infer(inputs)
     return tuple(
         _layer(entry, products, (entry.time * (_RUNS + 1) - first.get(entry.name, 0)) / _RUNS)
         for entry in _entries(compiled)

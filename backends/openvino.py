@@ -20,7 +20,7 @@ from ..profiles.device.precision import PrecisionName, load_precision
 from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
 from ._onnxfile import Node, read_nodes
-from ._openvino_layers import observed
+from ._openvino_layers import input_ports, observed
 from ._vendor import availability, fit, import_or_explain, refusal, unwritten
 from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, Session
 
@@ -85,7 +85,8 @@ class OpenVino(Backend):
         engine = Engine(
             path=path, backend=self.name, target=target, precision=precision, inputs=graph.inputs, outputs=graph.outputs
         )
-        return replace(engine, notes=(PLAINLY,)) if self.loader(engine) else engine
+        notes = (*((PLAINLY,) if self.loader(engine) else ()), *_finite(model, precision))
+        return replace(engine, notes=notes)
 
     def loader(self, engine: Engine) -> dict[str, str]:
         """The precision is a property of a compiled model, which a processor with bf16 chooses itself."""
@@ -103,7 +104,9 @@ class OpenVino(Backend):
     def _inspect(self, engine: Engine, feed: Feed) -> tuple[Layer, ...]:
         fit(engine.inputs, feed)
         compiled = _compiled(engine, None, PERF_COUNT=True)
-        return observed(compiled, _core().read_model(engine.path), feed)
+        return observed(
+            compiled, _core().read_model(engine.path), {spec.name: feed[spec.name] for spec in engine.inputs}
+        )
 
 
 class OpenVinoSession(Session):
@@ -114,6 +117,7 @@ class OpenVinoSession(Session):
         # Results come in the order of the ports; to look them up by port takes microseconds each time.
         known = {name: index for index, port in enumerate(compiled.outputs) for name in port.get_names()}
         self._position = {spec.name: known[spec.name] for spec in engine.outputs}
+        self._inputs = input_ports(compiled, [spec.name for spec in engine.inputs])
         self._compiled: Any = compiled
         self._request: Any = None
 
@@ -123,7 +127,8 @@ class OpenVinoSession(Session):
         try:
             self._request = self._request or self._compiled.create_infer_request()
             # Inputs are read in place, outputs are copied: the request reuses its buffers.
-            results = self._request.infer(feed, share_inputs=True, share_outputs=False)
+            placed = {self._inputs[name]: array for name, array in feed.items()}
+            results = self._request.infer(placed, share_inputs=True, share_outputs=False)
         except RuntimeError as error:
             raise self._failed(error) from error
         values = list(results.values())
@@ -133,10 +138,10 @@ class OpenVinoSession(Session):
         """A request of its own, with the arrays as its input tensors; outputs are seen, not copied."""
         fit(self._engine.inputs, feed)
         request, tensor = self._compiled.create_infer_request(), import_or_explain("openvino").Tensor
-        types = {name: port.get_element_type().to_dtype() for port in self._compiled.inputs for name in port.names}
+        types = {name: port.get_element_type().to_dtype() for name, port in self._inputs.items()}
         arrays = {name: np.asarray(array, types[name], order="C") for name, array in feed.items()}
         for name, array in arrays.items():
-            request.set_tensor(name, tensor(array, shared_memory=True))
+            request.set_tensor(self._inputs[name], tensor(array, shared_memory=True))
         return partial(self._again, request, arrays)
 
     def _again(self, request: Any, arrays: Feed) -> object:
@@ -223,6 +228,23 @@ def _without_doubles(model: Any) -> Any:
     for index in outputs:
         steps.output(index).tensor().set_element_type(ov.Type.f32)
     return steps.build() if inputs or outputs else model
+
+
+def _finite(model: Any, precision: PrecisionName) -> Iterator[str]:
+    """What to know of an engine in float32 that converts computed values between types of floats."""
+    if not load_precision(precision).exact:
+        return
+    types = (
+        (op, op.get_input_element_type(0), op.get_output_element_type(0))
+        for op in model.get_ordered_ops()
+        if op.get_type_name() == "Convert" and op.input_value(0).get_node().get_type_name() != "Constant"
+    )
+    names = [
+        op.get_friendly_name() for op, given, made in types if given.is_real() and made.is_real() and given != made
+    ]
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        yield f"OpenVINO makes the largest number of an infinity that {', '.join(names[:3])}{more} converts (Cast)."
 
 
 def _name_by_position(model: Any) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
 from ..backends.base import AxisRange
 from ..errors import InputError
 from ..profiles.budget.budget import REGRESSION, Budget
 from ..profiles.device.precision import PrecisionName, load_precision
 from ..profiles.device.target import Target
+from ..profiles.machine.environment import MOST_THREADS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +76,7 @@ class Recipe:
         calibration: path of calibration data; None leaves it to the model file's `calibration()`.
         statistics: path of calibration statistics, instead of data.
         all_samples: read all data even when the ranges have settled before.
-        workers: processes that calibrate.
+        workers: processes that calibrate, 1..1024.
         ranges: range method, or `auto`.
         lifts: accuracy lifts to try; None is all of them.
         exclude: node names, operator types or shell patterns of either that stay float.
@@ -92,7 +93,7 @@ class Recipe:
         distill: ship `student()` of the model file, trained against `model()`.
         training: how a student, or a model that was pruned, is trained.
         measure: measure latency where the engine runs on this machine.
-        threads: intra-op threads of every runtime; None is the cores this process may use.
+        threads: intra-op threads of every runtime, 1..1024; None is the cores this process may use.
         seed: of all synthetic inputs, and of training.
     """
 
@@ -100,7 +101,7 @@ class Recipe:
     calibration: str | None = None
     statistics: str | None = None
     all_samples: bool = False
-    workers: Annotated[int, Ge(1)] = 1
+    workers: Annotated[int, Ge(1), Le(MOST_THREADS)] = 1
     ranges: str = "auto"
     lifts: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
@@ -115,7 +116,7 @@ class Recipe:
     distill: bool = False
     training: TrainingSettings = field(default_factory=TrainingSettings)
     measure: bool = True
-    threads: Annotated[int, Ge(1)] | None = None
+    threads: Annotated[int, Ge(1), Le(MOST_THREADS)] | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ fields appended (Protocol Buffers, "Encoding", Last One Wins), so that a few byt
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,10 @@ from .local import Local
 RUNTIME = "onnxruntime"
 # Field numbers of onnx.proto: ModelProto.graph, GraphProto.output, ValueInfoProto.name.
 _GRAPH, _OUTPUT, _NAME = 7, 12, 1
+_WHERE = re.compile(
+    r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed: ?)?(/\S+\.(cc|h):\d+ [^\n]*\) )?"
+)
+_TOO_NEW = ("Unsupported model IR version", "is under development")
 
 
 class Reference(Place):
@@ -116,10 +121,7 @@ class GraphValues:
         try:
             self._session: Any = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions have no base of their own
-            raise InputError(
-                f"onnxruntime does not load {path.name}: {said(error)}",
-                hint="Replace the operator it names in the model.",
-            ) from error
+            raise _unloaded(path, said(error)) from error
         self.outputs = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, feed: Feed, names: Sequence[str] | None = None) -> dict[str, Array]:
@@ -136,6 +138,15 @@ class GraphValues:
 
     def __exit__(self, *details: object) -> None:
         self.close()
+
+
+def _unloaded(path: Path, message: str) -> InputError:
+    """Of onnxruntime's own words, those behind its code and the place in its sources."""
+    new = any(words in message for words in _TOO_NEW)
+    return InputError(
+        f"onnxruntime does not load {path.name}: {_WHERE.sub('', message).strip()}",
+        hint="Export the model at an older opset." if new else "Replace the operator it names in the model.",
+    )
 
 
 def with_inner_outputs(path: Path, names: Sequence[str]) -> bytes:

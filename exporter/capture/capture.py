@@ -235,7 +235,7 @@ def _proof_feeds(source: Source, graph: Graph, seed: int) -> list[Feed]:
     ]
     distinct = [size for i, size in enumerate(sizes) if size not in sizes[:i]]
     synthetic: list[Feed] = [
-        synthesize(source.inputs, source.dynamic, size, seed + i) for i, size in enumerate(distinct)
+        synthesize(source.inputs, source.dynamic, size, seed + i, source.held) for i, size in enumerate(distinct)
     ]
     return [source.inputs, *synthetic] if _allowed(source, graph) else synthetic
 

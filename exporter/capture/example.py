@@ -7,6 +7,8 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from ...backends.base import Array, AxisRange, Feed, Graph
 from ...backends.places import Reference, Worker
 from ...backends.places.remote import EngineFailedError
@@ -15,7 +17,7 @@ from ...calibration.storage import load_statistics
 from ...profiles.device.target import Target
 from ...profiles.machine.held import temporary
 from ..graphs.files import free_axes, read_graph
-from ..graphs.synthesis import Look, default_sizes, synthesize_from_specs
+from ..graphs.synthesis import Look, default_sizes, synthesize, synthesize_from_specs
 from ..recipe import Recipe
 from ..sources import Source
 from .original import original_values
@@ -25,6 +27,8 @@ Runs = Callable[[Mapping[str, int]], bool]
 TRIED = (16, 32, 64, 128, 224, 256, 512)
 # Enough batches to know ranges by; they are read from the start and none is kept.
 LOOKED_AT = 64
+# Values of an input that may be a parameter, and made-up feeds at which a file must run where there is such an input.
+MOST_HELD, OTHERS = 16, 4
 
 
 def with_example(source: Source, recipe: Recipe, target: Target) -> Source:
@@ -32,6 +36,7 @@ def with_example(source: Source, recipe: Recipe, target: Target) -> Source:
 
     Ranges, means and integer values are those of the calibration data or statistics, and never a sample of them. Free
     axes have the sizes of the data, or the recipe's; where neither says, those that the file runs at, found by trying.
+    Where it runs at no made-up values, what never varied in the data and has few values is held: a shape, axes.
 
     Args:
         target: any; the file is tried on this machine's reference runtime.
@@ -42,28 +47,45 @@ def with_example(source: Source, recipe: Recipe, target: Target) -> Source:
     if source.onnx is None:
         return source
     graph = read_graph(source.onnx)
-    looks, seen = _looks(source, recipe, graph)
+    looks, seen, still = _looks(source, recipe, graph)
     sizes = {**default_sizes(graph.inputs), **seen, **{name: reach.usual for name, reach in recipe.axes.items()}}
     shaped = replace(source, inputs=synthesize_from_specs(graph.inputs, 0, sizes, looks))
-    if not _free(graph):
+    if not _free(graph) and not still:
         return shaped
-    return _tried(shaped, graph, sizes, looks, _unsaid(graph, {*seen, *recipe.axes}), set(recipe.axes), target)
+    unsaid = _unsaid(graph, {*seen, *recipe.axes})
+    return _tried(shaped, graph, sizes, looks, still, unsaid, set(recipe.axes), target)
 
 
-def _looks(source: Source, recipe: Recipe, graph: Graph) -> tuple[dict[str, Look], dict[str, int]]:
-    """What the data look like by input, and the sizes that its free axes have there."""
+def _looks(source: Source, recipe: Recipe, graph: Graph) -> tuple[dict[str, Look], dict[str, int], dict[str, Array]]:
+    """What the data look like by input, the sizes that its free axes have there, and what may be a parameter."""
     if recipe.statistics is not None:
         tensors = load_statistics(Path(recipe.statistics)).tensors
         known = {spec.name: tensors[spec.name] for spec in graph.inputs if spec.name in tensors}
-        return {name: Look.between(state.minimum, state.maximum) for name, state in known.items()}, {}
+        return {name: Look.between(state.minimum, state.maximum) for name, state in known.items()}, {}, {}
     looks: dict[str, Look] = {}
     sizes: dict[str, int] = {}
+    still: dict[str, Array] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    free = free_axes(graph.inputs)
     for feed in islice(_feeds(source, recipe, graph), LOOKED_AT):
+        still = {
+            name: array
+            for name, array in feed.items()
+            if (np.array_equal(still[name], array) if name in still else not looks and _may_hold(array, name in free))
+        }
         for name, array in ((name, array) for name, array in feed.items() if array.size):
             looks[name] = looks[name].with_more(array) if name in looks else Look.of(array)
         for name, size in _sizes(graph, feed).items():
             sizes.setdefault(name, size)
-    return looks, sizes
+        shapes |= {name: array.shape for name, array in feed.items()}
+    never = {name: axes for name, axes in free.items() if name in shapes and name not in looks}
+    sizes |= {size: 0 for name, axes in never.items() for axis, size in axes.items() if not shapes[name][axis]}
+    return looks, sizes, still
+
+
+def _may_hold(array: Array, free: bool) -> bool:
+    """A parameter of an operator and no sample: a few values along one fixed axis, which are not all the same."""
+    return not free and array.ndim == 1 and array.size <= MOST_HELD and bool((array != array[:1]).any())
 
 
 def _feeds(source: Source, recipe: Recipe, graph: Graph) -> Iterator[Feed]:
@@ -102,43 +124,49 @@ def _tried(
     graph: Graph,
     sizes: Mapping[str, int],
     looks: Mapping[str, Look],
+    still: Mapping[str, Array],
     unsaid: list[str],
     given: set[str],
     target: Target,
 ) -> Source:
-    """The source at the first sizes that the file runs at, and the ranges that it runs in."""
+    """The source at the first sizes that the file runs at, and the ranges that it runs in; parameters are held last."""
     try:
         Worker().check(graph, Reference().stand_in(target))
     except EngineFailedError:
         return source  # it crashes the runtime; capture says so
 
-    def feed(of: Mapping[str, int]) -> dict[str, Array]:
-        return synthesize_from_specs(graph.inputs, 0, of, looks)
+    def feed(of: Mapping[str, int], held: Mapping[str, Array]) -> dict[str, Array]:
+        return {**synthesize_from_specs(graph.inputs, 0, of, looks), **held}
 
     with temporary() as directory:
         values = original_values(graph.path, directory)
 
-        def runs(of: Mapping[str, int]) -> bool:
+        def runs(of: Mapping[str, int], held: Mapping[str, Array]) -> bool:
+            example = feed(of, held)
+            others = (synthesize(example, source.dynamic, of, seed, held) for seed in range(OTHERS if still else 0))
             try:
-                values(feed(of))
+                for one in (example, *others):
+                    values(one)
             except Exception:  # whatever the runtime raises
                 return False
             return True
 
         tries = [dict(sizes), *({**sizes, **dict.fromkeys(unsaid, size)} for size in (TRIED if unsaid else ()))]
-        usual = next((one for one in tries if runs(one)), None)
-        if usual is None:
+        holding = ({}, still) if still else ({},)
+        found = next(((one, held) for held in holding for one in tries if runs(one, held)), None)
+        if found is None:
             return source
+        usual, held = found
         names = [name for name in _free(graph) if name not in given]
-        small = _reached(usual, dict.fromkeys(names, 1), runs)
-        large = _reached(usual, {name: 2 * usual[name] for name in names}, runs)
+        small = _reached(usual, dict.fromkeys(names, 1), lambda of: runs(of, held))
+        large = _reached(usual, {name: 2 * usual[name] for name in names}, lambda of: runs(of, held))
     ranges = {
         name: AxisRange(
             smallest=small[name], usual=usual[name], largest=usual[name] * (8 if large[name] > usual[name] else 1)
         )
         for name in names
     }
-    return replace(source, inputs=feed(usual), ranges=ranges)
+    return replace(source, inputs=feed(usual, held), ranges=ranges, held=frozenset(held))
 
 
 def _reached(usual: Mapping[str, int], wanted: Mapping[str, int], runs: Runs) -> dict[str, int]:

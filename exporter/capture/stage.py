@@ -129,7 +129,7 @@ def _golden(
     usual = {name: reach.usual for name, reach in axes.items()}
     sizes = [single_sizes(source, axes), *[usual] * USUAL_FEEDS]
     feeds: list[Feed] = [
-        synthesize(source.inputs, source.dynamic, size, seed + index) for index, size in enumerate(sizes)
+        synthesize(source.inputs, source.dynamic, size, seed + index, source.held) for index, size in enumerate(sizes)
     ]
     place = Reference()
     session = workshop.open(place.runs(graph, target, "fp32", None), place)
@@ -140,10 +140,12 @@ def _refuse_quantized(graph: Graph, name: str) -> None:
     import onnx_ir as ir
 
     nodes = ir.load(graph.path).graph.all_nodes()
-    if found := [node for node in nodes if node.op_type in QUANTIZED or node.op_type.startswith(CONTRIBUTED)]:
+    found = [n for n in nodes if n.op_type in QUANTIZED or n.op_type.startswith(CONTRIBUTED)]
+    if found:
+        listed = ", ".join(f"{n.name or n.op_type} ({n.op_type})" for n in found[:3])
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise InputError(
-            f"{name} is already quantized: {len(found)} of its operators are of integers, the first of them "
-            f"{found[0].op_type} ({found[0].name!r}).",
+            f"{name} is already quantized: {len(found)} of its operators are of integers: {listed}{more}.",
             hint="Give the float model; edgepress quantizes it as the target wants.",
         )
 

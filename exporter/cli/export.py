@@ -9,7 +9,7 @@ import click
 
 from .gate_options import asked_gate, gate_options
 from .names import LIFTS, PRECISIONS
-from .option_types import Decibel, TargetList
+from .option_types import THREADS, Decibel, TargetList
 from .options import (
     asked,
     calibration_options,
@@ -93,7 +93,7 @@ if TYPE_CHECKING:
 @click.option(
     "--measure/--no-measure", default=True, show_default=True, help="Measure latency where the engine runs here."
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of every runtime; default all usable cores.")
+@click.option("--threads", type=THREADS, help="Threads of every runtime; default all usable cores.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the synthetic inputs and of training.")
 @source_options
 @quiet_option

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...profiles.machine.environment import MOST_THREADS
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from ...backends.base import AxisRange
+
+THREADS = click.IntRange(1, MOST_THREADS)
 
 
 class TargetList(click.ParamType[list[str]]):

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from .names import IMPORTANCES, RANGES
-from .option_types import AxisOption, BudgetOption, Duration, ShortLimit
+from .option_types import THREADS, AxisOption, BudgetOption, Duration, ShortLimit
 
 if TYPE_CHECKING:
     from ...profiles.budget.budget import Budget
@@ -182,9 +182,7 @@ def measuring_options(command: Command) -> Command:
         show_default="120s",
         help="How long the engine may be silent, as in 90s; then it is stopped.",
     )(command)
-    return click.option("--threads", type=click.IntRange(min=1), help="Threads, each on a core; default all cores.")(
-        command
-    )
+    return click.option("--threads", type=THREADS, help="Threads, each on a core; default all cores.")(command)
 
 
 def source_options(command: Command) -> Command:
@@ -205,7 +203,7 @@ def source_options(command: Command) -> Command:
 def calibration_options(command: Command) -> Command:
     """What is calibrated and how: data, ranges, exclusions, processes."""
     for option in (
-        click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes."),
+        click.option("--workers", type=THREADS, default=1, show_default=True, help="Processes."),
         click.option("--all-samples", is_flag=True, help="Read all data, even when the ranges have settled before."),
         click.option(
             "--range",

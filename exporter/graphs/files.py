@@ -233,7 +233,11 @@ def _opset(proto: Any, path: Path) -> int:
     for entry in proto.opset_import:
         if entry.domain in ("", "ai.onnx"):
             return int(entry.version)
-    raise InputError(f"{path} imports no opset of the ONNX operators.")
+    domains = ", ".join(entry.domain for entry in proto.opset_import)
+    raise InputError(
+        f"{path} imports no opset of the ONNX operators, only of {domains}; such a graph is not captured.",
+        hint="Give the model that it is a part of, or add the opset of ONNX that its values are made with.",
+    )
 
 
 def _digest(*files: Path) -> str:
@@ -258,11 +262,18 @@ def _spec(value: Any, path: Path) -> TensorSpec:
     tensor = value.type.tensor_type
     if not value.type.HasField("tensor_type") or not tensor.HasField("shape"):
         raise InputError(
-            f"{path}: {value.name!r} is not a tensor of known rank.",
-            hint="Run onnx.shape_inference on the model, or export it with the shapes of its inputs and outputs.",
+            f"{path}: {value.name!r} is not a tensor of known rank, but {_kind(value.type)}.",
+            hint="Inputs and outputs must be tensors. Where only the rank is not known, run onnx.shape_inference on "
+            "the model, or export it with the shapes of its inputs and outputs.",
         )
     shape = tuple(_size(size, f"{value.name}_axis{axis}") for axis, size in enumerate(tensor.shape.dim))
     return TensorSpec(name=value.name, dtype=_dtype(tensor.elem_type, value.name, path), shape=shape)
+
+
+def _kind(found: Any) -> str:
+    """What a value is that has no known rank, in words."""
+    said = {"sequence_type": "a sequence", "optional_type": "optional", "map_type": "a map"}
+    return said.get(found.WhichOneof("value") or "", "a tensor of any rank")
 
 
 def _dtype(number: int, name: str, path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ def synthesize(
     dynamic: Mapping[str, Mapping[int, str]],
     sizes: Mapping[str, int] | None,
     seed: int,
+    held: Collection[str] = (),
 ) -> dict[str, Array]:
     """A feed of the example's names and dtypes; the same arguments give the same feed.
 
@@ -37,6 +38,7 @@ def synthesize(
     Args:
         dynamic: name of each free axis, by input and axis.
         sizes: sizes of free axes by name; those not named keep the example's.
+        held: inputs that stay the example's.
 
     Raises:
         InputError: an input that is neither a number nor a boolean, or too large.
@@ -46,8 +48,15 @@ def synthesize(
         shape = _made_in(_resized(array, dynamic.get(name, {}), sizes or {}), name)
         rng = np.random.default_rng([seed, index])
         made[name] = np.asarray(_like(array, shape, rng, name))  # numpy's random numbers of no axis are no arrays
+    made |= {name: example[name] for name in held}
     for name, array in example.items():
-        if array.ndim == 1 and array.size and array.dtype.kind in "iu" and array.min() < array.max():
+        if (
+            name not in held
+            and array.ndim == 1
+            and array.size
+            and array.dtype.kind in "iu"
+            and array.min() < array.max()
+        ):
             made[name] = _as_lengths(array, made[name], _measured(name, array, example, made))
     return made
 
@@ -101,11 +110,13 @@ class Look:
         """The look of one batch, which is not empty."""
         wide = array.astype(np.float64)
         whole = np.unique(array) if array.dtype.kind in "iu" else ()
+        with np.errstate(over="ignore"):
+            square = float((wide * wide).mean())
         return cls(
             low=float(wide.min()),
             high=float(wide.max()),
             mean=float(wide.mean()),
-            square=float((wide * wide).mean()),
+            square=square,
             count=array.size,
             values=frozenset(map(int, whole)) if 0 < len(whole) <= _FEW else None,
             prefix=_is_prefix_mask(array),
@@ -132,6 +143,11 @@ class Look:
             prefix=self.prefix and new.prefix,
         )
 
+    def _deviation(self) -> float:
+        """Of all values seen; where their squares are beyond float64, what a wide distribution has."""
+        variance = self.square - self.mean * self.mean
+        return math.sqrt(max(variance, 0.0)) if math.isfinite(variance) else self.high / 4 - self.low / 4
+
     def sample(self, shape: tuple[int, ...], dtype: np.dtype[np.generic], rng: np.random.Generator) -> Array:
         """Made-up data of this look."""
         if self.prefix:
@@ -141,8 +157,7 @@ class Look:
         if self.values is not None:
             return np.asarray(rng.choice(sorted(self.values), shape)).astype(dtype)
         if dtype.kind == "f" or (dtype == np.uint8 and len(shape) > 2):
-            deviation = float(np.sqrt(max(self.square - self.mean**2, 0.0)))
-            noise = (self.mean + deviation * _smooth(shape, rng)).clip(self.low, self.high)
+            noise = (self.mean + self._deviation() * _smooth(shape, rng)).clip(self.low, self.high)
             return (noise.round() if dtype.kind in "iu" else noise).astype(dtype)
         integers = rng.integers(int(self.low), int(self.high), shape, dtype=_wide(dtype), endpoint=True)
         return np.asarray(integers).astype(dtype)
@@ -203,9 +218,10 @@ def _dtype(name: str, tensor: str) -> np.dtype[np.generic]:
     except TypeError:
         dtype = np.dtype(object)
     if dtype.kind not in "fiub":
+        what = "text" if name == "object" else name
         raise InputError(
-            f"Input {tensor!r} is {name}; expected float16, float32, float64, an integer or a boolean tensor.",
-            hint="Export the model with such an input, and convert it inside.",
+            f"Input {tensor!r} is {what}; expected a float, integer or boolean tensor of 8 bits or more.",
+            hint="Convert it outside of the model, and give the model numbers.",
         )
     return dtype
 

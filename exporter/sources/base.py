@@ -46,6 +46,7 @@ class Source:
         student: makes another network for the same inputs and outputs, to be trained against this one.
         program: the exported program of a `.pt2` file.
         ranges: of free axes by name, where they were found by trying.
+        held: inputs that are parameters of the model, as a shape is: they stay as in `inputs` wherever others are made.
         digest: sha256 of what decides the model: weights, structure and source text, or the bytes of the file.
     """
 
@@ -62,6 +63,7 @@ class Source:
     student: Callable[[], nn.Module] | None = None
     program: ExportedProgram | None = None
     ranges: Mapping[str, AxisRange] = field(default_factory=dict)
+    held: frozenset[str] = frozenset()
     digest: str
 
 

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ TARGETS = ("cpu", "server-cpu")
 NOISE = 1e-4
 # Tests that one process does: importing the runtimes takes longer than a test.
 TOGETHER = 12
+# What a report says of an engine that is not exact on such data.
+KNOWN = "makes the largest number of an infinity"
 KINDS = ("simple", "pytorch-operator", "pytorch-converted")
 
 
@@ -86,7 +88,32 @@ def trial(target: str, model: onnx.ModelProto, data: list[Any], rtol: float, ato
             fault = _fault(model, data, session, rtol, atol)
     except EdgepressError as error:
         return _say("refused", str(error))
-    return _say("wrong", fault) if fault else _say("right", "")
+    if not fault:
+        return _say("right", "")
+    if _plainly(model, data, rtol, atol) == fault:
+        return _say("unlike", f"onnxruntime runs the file so as well: {fault}")
+    if KNOWN in (bundle.path / "report.md").read_text():
+        return _say("told", f"the report says of it: {KNOWN}; {fault}")
+    return _say("wrong", fault)
+
+
+def _plainly(model: onnx.ModelProto, data: list[Any], rtol: float, atol: float) -> str:
+    """The same, of onnxruntime without optimization; "" where that does not run the file."""
+    try:
+        return _fault(model, data, _plain(Path("model.onnx")), rtol, atol)
+    except Exception:  # whatever the runtime raises
+        return ""
+
+
+def _plain(path: Path) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
+    """The file, run by onnxruntime without optimization."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda feed: dict(zip(names, session.run(names, feed), strict=True))
 
 
 def _say(ended: str, why: str) -> int:
@@ -123,6 +150,8 @@ def _fault(model: onnx.ModelProto, data: list[Any], session: Any, rtol: float, a
 def _differs(found: np.ndarray, wanted: np.ndarray, rtol: float, atol: float) -> str:
     if found.shape != wanted.shape:
         return f"shape {found.shape}, expected {wanted.shape}"
+    if found.dtype == np.uint8 and wanted.dtype.kind == "V":  # onnxruntime gives the bytes of a float8
+        wanted = wanted.view(np.uint8)
     if found.dtype != wanted.dtype:
         return f"type {found.dtype}, expected {wanted.dtype}"
     if wanted.dtype.kind not in "fc":
@@ -148,8 +177,9 @@ def _parts(test: Any) -> tuple[onnx.ModelProto, list[Any]]:
 
 
 def _array(value: Any) -> Any:
-    """Tensors of types that numpy lacks are kept as messages in the package."""
-    return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
+    """Tensors of types that numpy lacks are kept as messages in the package, and some scalars are no arrays."""
+    whole = numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
+    return np.asarray(whole) if isinstance(whole, np.generic) else whole
 
 
 def _arrays(place: Path, what: str) -> list[Any]:

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from edgepress.backends.base import Feed
 from edgepress.backends.openvino import OpenVino
 from edgepress.errors import InputError, UnservedError
+from edgepress.exporter.graphs.files import read_graph
 from edgepress.profiles.findings.layers import Layer, coverage
 
 from ._residual import (
@@ -174,3 +177,52 @@ def test_what_is_timed_computes_the_same(tmp_path: Path) -> None:
     with OpenVino().open(engine) as session:
         seen: Any = session.bind(feed)()
         np.testing.assert_array_equal(seen["logits"], session(feed)["logits"])
+
+
+def test_an_input_that_is_an_output_as_well_is_fed_by_its_name(tmp_path: Path) -> None:
+    """OpenVINO merges the two tensors, and keeps one name."""
+    value = helper.make_tensor_value_info
+    ends = [value(name, TensorProto.FLOAT, [3]) for name in ("a", "b", "y", "z")]
+    nodes = [helper.make_node("Max", ["a"], ["y"], "same"), helper.make_node("Relu", ["b"], ["z"], "relu")]
+    model = helper.make_model(
+        helper.make_graph(nodes, "through", ends[:2], ends[2:]), opset_imports=[helper.make_opsetid("", 17)]
+    )
+    onnx.save(model, tmp_path / "through.onnx")
+    engine = OpenVino().compile(read_graph(tmp_path / "through.onnx"), target(), fresh(tmp_path / "engine"), "fp32")
+    feed = {"a": np.float32([1, -2, 3]), "b": np.float32([-4, 5, -6])}
+    with OpenVino().open(engine) as session:
+        found = session(feed)
+        session.bind(feed)()
+    assert found["y"].tolist() == [1, -2, 3]
+    assert found["z"].tolist() == [0, 5, 0]
+    assert OpenVino().inspect(engine, feed)
+
+
+@pytest.mark.parametrize(("kind", "told"), [(TensorProto.DOUBLE, True), (TensorProto.INT32, False)])
+def test_that_infinities_are_not_kept_is_told(tmp_path: Path, kind: int, told: bool) -> None:
+    ends = [helper.make_tensor_value_info(name, of, [3]) for name, of in (("x", TensorProto.FLOAT), ("y", kind))]
+    graph = helper.make_graph([helper.make_node("Cast", ["x"], ["y"], "cast", to=kind)], "cast", ends[:1], ends[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "cast.onnx")
+    engine = OpenVino().compile(read_graph(tmp_path / "cast.onnx"), target(), fresh(tmp_path / "engine"), "fp32")
+    assert any("an infinity that y converts" in note for note in engine.notes) is told
+
+
+def test_inputs_whose_names_are_lost_are_fed_by_their_places(tmp_path: Path) -> None:
+    """A sequence that is taken apart hands them on under its own."""
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [3]) for name in "aby"]
+    first = helper.make_tensor("first", TensorProto.INT64, [], [0])
+    nodes = [
+        helper.make_node("SequenceConstruct", ["a", "b"], ["both"]),
+        helper.make_node("SequenceAt", ["both", "first"], ["one"]),
+        helper.make_node("Neg", ["one"], ["y"]),
+    ]
+    model = helper.make_model(
+        helper.make_graph(nodes, "sequence", ends[:2], ends[2:], [first]), opset_imports=[helper.make_opsetid("", 17)]
+    )
+    onnx.save(model, tmp_path / "sequence.onnx")
+    engine = OpenVino().compile(read_graph(tmp_path / "sequence.onnx"), target(), fresh(tmp_path / "engine"), "fp32")
+    feed = {"a": np.float32([1, 2, 3]), "b": np.float32([4, 5, 6])}
+    with OpenVino().open(engine) as session:
+        assert session(feed)["y"].tolist() == [-1, -2, -3]
+        session.bind(feed)()
+    OpenVino().inspect(engine, feed)

@@ -107,6 +107,8 @@ def test_what_a_file_leaves_out_is_the_default(tmp_path: Path) -> None:
         ('measure = "yes"', ("`measure` is 'yes'", "boolean")),
         ("threads = 2.5", ("`threads` is 2.5", "integer")),
         ("workers = 0", ("`workers` is 0", "greater than or equal to 1")),
+        ("workers = 99999999999999999999", ("`workers` is 99999999999999999999", "less than or equal to 1024")),
+        ("threads = 2147483648", ("`threads` is 2147483648", "less than or equal to 1024")),
         ("exclude = [3]", ("`exclude.0` is 3", "string")),
         ('max_drop = "-1%"', ("`max_drop`", "-1%", "0 or more")),
         ('max_drop = "1pt"', ("`max_drop`", "'pt' is unknown", "%")),

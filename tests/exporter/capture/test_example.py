@@ -142,3 +142,62 @@ def test_a_batch_without_elements_says_nothing(tmp_path: Path) -> None:
         np.savez(tmp_path / "data" / f"{index}.npz", ids=array, gain=np.float32(1))
     source, _ = shaped(table(tmp_path / "net.onnx"), calibration=str(tmp_path / "data"))
     assert set(source.inputs["ids"].reshape(-1)) == {200}
+
+
+def expanded(path: Path) -> Path:
+    """A shape is an input, and fits the others at few values."""
+    nodes = [helper.make_node("Expand", ["x", "sizes"], ["e"]), helper.make_node("Mul", ["e", "gain"], ["y"])]
+    inputs = {"x": (TensorProto.FLOAT, [3, 1]), "sizes": (TensorProto.INT64, [3])}
+    return write(path, nodes, inputs, {"gain": np.float32([2.0])}, 3)
+
+
+def test_a_shape_that_never_varies_is_held_where_no_other_runs(tmp_path: Path) -> None:
+    path, rng = expanded(tmp_path / "expanded.onnx"), np.random.default_rng(0)
+    (tmp_path / "data").mkdir()
+    samples = [rng.standard_normal((3, 1)).astype(np.float32) for _ in range(3)]
+    for index, x in enumerate(samples):
+        np.savez(tmp_path / "data" / f"{index}.npz", x=x, sizes=np.array([5, 3, 4]))
+    source, axes = shaped(path, calibration=str(tmp_path / "data"))
+    assert source.held == {"sizes"}
+    assert source.inputs["sizes"].tolist() == [5, 3, 4]
+    assert not any(np.array_equal(source.inputs["x"], x) for x in samples)
+    prove(source, axes, tmp_path / "model.onnx")
+
+
+def test_what_varies_is_never_held(tmp_path: Path) -> None:
+    path = expanded(tmp_path / "expanded.onnx")
+    (tmp_path / "data").mkdir()
+    for index in range(3):
+        np.savez(tmp_path / "data" / f"{index}.npz", x=np.ones((3, 1), np.float32), sizes=np.array([5 + index, 3, 4]))
+    source, _ = shaped(path, calibration=str(tmp_path / "data"))
+    assert source.held == frozenset()
+
+
+def test_a_shape_at_which_others_run_as_well_is_made_up(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Tile", ["x", "sizes"], ["y"])]
+    inputs = {"x": (TensorProto.FLOAT, [3, 2]), "sizes": (TensorProto.INT64, [2])}
+    path = write(tmp_path / "tiled.onnx", nodes, inputs, {}, 2)
+    np.savez(tmp_path / "data.npz", x=np.ones((3, 2), np.float32), sizes=np.array([2, 3]))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data.npz").rename(tmp_path / "data" / "0.npz")
+    source, _ = shaped(path, calibration=str(tmp_path / "data"))
+    assert source.held == frozenset()
+
+
+def test_an_input_without_any_values_has_none_in_the_proof(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Concat", ["x", "more"], ["y"], axis=0)]
+    inputs = {"x": (TensorProto.FLOAT, [3]), "more": (TensorProto.FLOAT, [0])}
+    path = write(tmp_path / "empty.onnx", nodes, inputs, {}, 1)
+    (tmp_path / "data").mkdir()
+    np.savez(tmp_path / "data" / "0.npz", x=np.ones(3, np.float32), more=np.ones(0, np.float32))
+    source, _ = shaped(path, calibration=str(tmp_path / "data"))
+    assert source.inputs["more"].shape == (0,)
+
+
+def test_values_whose_squares_are_no_numbers(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)]
+    path = write(tmp_path / "wide.onnx", nodes, {"x": (TensorProto.DOUBLE, [2, 4])}, {}, 2)
+    np.savez(tmp_path / "data.npz", x=np.linspace(-1e200, 2e200, 24).reshape(6, 4))
+    source, _ = shaped(path, calibration=str(tmp_path / "data.npz"))
+    assert np.isfinite(source.inputs["x"]).all()
+    assert -1e200 <= source.inputs["x"].min() < source.inputs["x"].max() <= 2e200

@@ -1,0 +1,69 @@
+"""What is refused is refused for its true reason, with what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from edgepress.backends.places import Reference
+from edgepress.errors import EdgepressError
+from edgepress.exporter.graphs.files import read_graph
+from edgepress.exporter.sources import load_source
+
+VALUE = helper.make_tensor_value_info
+ENDS = [VALUE("x", TensorProto.FLOAT, [3]), VALUE("y", TensorProto.FLOAT, [3])]
+
+
+def written(
+    path: Path, node: onnx.NodeProto, ends: list[onnx.ValueInfoProto], domain: str = "", opset: int = 17
+) -> Path:
+    graph = helper.make_graph([node], "refused", ends[:-1], ends[-1:])
+    opsets = [helper.make_opsetid(domain, opset)]
+    path.write_bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
+    return path
+
+
+def test_what_is_no_tensor_is_said(tmp_path: Path) -> None:
+    parts = helper.make_value_info("s", helper.make_sequence_type_proto(helper.make_tensor_type_proto(1, [3])))
+    path = written(tmp_path / "m.onnx", helper.make_node("ConcatFromSequence", ["s"], ["y"], axis=0), [parts, ENDS[1]])
+    with pytest.raises(EdgepressError, match="'s' is not a tensor of known rank, but a sequence"):
+        read_graph(path)
+
+
+def test_text_is_called_so(tmp_path: Path) -> None:
+    ends = [VALUE("x", TensorProto.STRING, [3]), VALUE("y", TensorProto.STRING, [3])]
+    path = written(tmp_path / "m.onnx", helper.make_node("Identity", ["x"], ["y"]), ends)
+    with pytest.raises(EdgepressError, match="Input 'x' is text; expected a float, integer or boolean tensor"):
+        load_source(str(path))
+
+
+def test_a_graph_of_another_domain_alone_names_it(tmp_path: Path) -> None:
+    node = helper.make_node("Binarizer", ["x"], ["y"], threshold=0.5, domain="ai.onnx.ml")
+    path = written(tmp_path / "m.onnx", node, ENDS, "ai.onnx.ml", 3)
+    with pytest.raises(EdgepressError, match=r"no opset of the ONNX operators, only of ai\.onnx\.ml"):
+        load_source(str(path))
+
+
+def test_a_runtime_too_old_for_the_file_asks_for_an_older_opset(tmp_path: Path) -> None:
+    path = written(tmp_path / "m.onnx", helper.make_node("Relu", ["x"], ["y"]), ENDS)
+    model = onnx.load(path)
+    model.ir_version = 99
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(EdgepressError, match=r"does not load m\.onnx: Unsupported model IR version: 99") as raised:
+        Reference().values(path)
+    assert raised.value.hint == "Export the model at an older opset."
+
+
+def test_a_kernel_that_is_not_there_is_told_without_sources_and_codes(tmp_path: Path) -> None:
+    ends = [VALUE(name, TensorProto.UINT16, [3]) for name in ("x", "n", "y")]
+    path = written(
+        tmp_path / "m.onnx", helper.make_node("BitShift", ["x", "n"], ["y"], "shift", direction="LEFT"), ends
+    )
+    with pytest.raises(EdgepressError) as raised:
+        Reference().values(path)
+    assert str(raised.value).startswith(
+        "onnxruntime does not load m.onnx: Could not find an implementation for BitShift(11) node with name 'shift'"
+    )

@@ -23,6 +23,7 @@ from ...profiles.findings.evidence import Evidence
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+SIGNATURE = "model.sig"  # signs the manifest too, so it is in none of its lists
 # These carry dates and measurements, so they are hashed apart from what the same inputs reproduce.
 LATENCY = "latency.npz"
 FALLBACK = "fallback/model.onnx"
@@ -181,11 +182,11 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
 
 
 def hash_files(directory: Path) -> tuple[dict[str, FileEntry], dict[str, FileEntry]]:
-    """Entries of all files below the directory but the manifest: (reproducible, measured)."""
+    """Entries of all files below the directory but the manifest and the signature: (reproducible, measured)."""
     entries = {
         path.relative_to(directory).as_posix(): FileEntry(sha256=sha256(path), size=path.stat().st_size)
         for path in sorted(directory.rglob("*"))
-        if path.is_file() and path != directory / MANIFEST
+        if path.is_file() and path not in (directory / MANIFEST, directory / SIGNATURE)
     }
     measured = {name: entry for name, entry in entries.items() if name in MEASURED_FILES}
     return {name: entry for name, entry in entries.items() if name not in measured}, measured

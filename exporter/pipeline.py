@@ -62,7 +62,7 @@ class Stage:
         found = self.run(**given, **more, advance=advance)
         if sly := found.keys() - set(self.adds):
             raise LookupError(f"Stage {self.title} adds {', '.join(sorted(sly))}, which it does not say.")
-        return draft.having(found)
+        return draft.having(found).since(draft, self.title)
 
 
 # Fields that a stage must have filled before another one can need them; the others may stay empty.

@@ -17,6 +17,7 @@ from ...errors import RefusedError, VerificationError
 from ...profiles.device.precision import SHIPPED, PrecisionName, load_precision, most_exact_first
 from ...profiles.findings.choice import Choice, Contender
 from ...profiles.findings.gap import About, Gap
+from ...profiles.findings.lineage import Step
 from ...profiles.findings.report import Report
 from ...profiles.machine.environment import now, usable_cores
 from ...profiles.machine.held import temporary
@@ -29,6 +30,7 @@ from ..candidates.judge import built_evidence, check_graph_golden, directory_byt
 from ..candidates.measure import disturbed, measure_in_turn
 from ..capture.golden import GRAPH_OUTPUTS, Golden
 from .directory import engine_laid_in, new_directory
+from .lineage import shipped_lineage, with_engine
 from .manifest import FALLBACK, LATENCY, MANIFEST, SIGNATURE, Bundle, check_files, load_bundle
 from .seal import load_report, seal
 from .signature import check_signature, write_signature
@@ -77,6 +79,7 @@ def build_bundle(path: Path, key: PublicKey | None = None, sign: PrivateKey | No
                 path=engine.path.relative_to(work).as_posix(),
                 why="",
             ),
+            "lineage": build.lineage(work),
             "tools": tool_versions(),
         }
         seal(work, path.name, fields, build.report(load_report(path), engine), build.latency())
@@ -159,6 +162,15 @@ class _Build:
         engine = self.winner.engine
         assert engine is not None
         return engine_laid_in(work, engine)
+
+    def lineage(self, work: Path) -> tuple[Step, ...]:
+        """The export's, to the engine that was laid out; of a bundle without one there is none to go on with."""
+        before, graph, fallback = self.bundle.manifest.lineage, self.winner.graph.digest, self.bundle.manifest.fallback
+        if not before:
+            return ()
+        steps = with_engine(before, graph, self.bundle.manifest.engine.backend, work)
+        others = () if self.contest.settled or fallback is None else (fallback.graph_digest,)
+        return shipped_lineage(steps, graph, others)
 
     def latency(self) -> dict[str, Measurement]:
         """Latencies by the names that a report gives them."""

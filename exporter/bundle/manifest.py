@@ -20,13 +20,15 @@ from ...errors import InputError, VerificationError
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
+from ...profiles.findings.lineage import Step
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
 SIGNATURE = "model.sig"  # signs the manifest too, so it is in none of its lists
-# These carry dates and measurements, so they are hashed apart from what the same inputs reproduce.
-LATENCY = "latency.npz"
+BOM = "bom.cdx.json"
 FALLBACK = "fallback/model.onnx"
+LATENCY = "latency.npz"
+# These carry dates and measurements, so they are hashed apart from what the same inputs reproduce.
 MEASURED_FILES = ("report.html", "report.json", "report.md", LATENCY)
 
 
@@ -40,7 +42,12 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
-    """The graph in the bundle and the model it came from."""
+    """The graph in the bundle and the model it came from.
+
+    Attributes:
+        source_digest: of the model that was captured; where it was pruned or trained before, `lineage` has the first.
+        licence: of the model, where its source states one.
+    """
 
     name: str
     source_kind: str
@@ -50,6 +57,7 @@ class ModelEntry:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     axes: Mapping[str, AxisRange] = field(default_factory=dict)
+    licence: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +98,7 @@ class Manifest:
         minimum_sqnr_db: what an engine must reach on the golden inputs, in dB, on every output.
         minimum_graph_db: the same against what its own graph gives for them; None where that is not told.
         fallback: None where the choice of the precision is settled.
+        lineage: from the source to the engine; empty in bundles of earlier revisions.
         files: every file of the bundle but the manifest and those under `measured`.
     """
 
@@ -101,6 +110,7 @@ class Manifest:
     minimum_sqnr_db: float
     minimum_graph_db: float | None = None
     fallback: FallbackEntry | None = None
+    lineage: tuple[Step, ...] = ()
     files: Mapping[str, FileEntry] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)
     measured: MeasuredEntry

@@ -15,6 +15,7 @@ from ...profiles.findings.parity import Parity
 from ...profiles.machine.environment import usable_cores
 from ..candidates.judge import check_golden, check_graph_golden
 from ..capture.golden import Golden
+from .lineage import check_lineage
 from .manifest import SIGNATURE, check_files, load_bundle
 from .signature import check_signature
 from .signing_keys import PublicKey
@@ -43,14 +44,15 @@ def verify_bundle(path: Path, key: PublicKey | None = None) -> Verification:
     Hashes show damage, not forgery: who changes a file can enter its new hash. A signature shows both.
 
     Raises:
-        VerificationError: it is not signed by the key, a file differs, or the outputs do not agree with those of the
-            FP32 model.
+        VerificationError: it is not signed by the key, a file differs, the lineage is of another engine, or the outputs
+            do not agree with those of the FP32 model.
         UnservedError: the engine is not built yet, or its runtime is not on this machine.
     """
     if key is not None:
         check_signature(path, key)
     bundle = load_bundle(path)
     files, engine, target = check_files(bundle), bundle.engine, bundle.manifest.target
+    check_lineage(bundle)
     intact = f"{path}: {files} files are intact{'' if key is None else f' and signed by {key.path}'}, but "
     if engine is None:
         raise UnservedError(

@@ -46,6 +46,7 @@ class Source:
         student: makes another network for the same inputs and outputs, to be trained against this one.
         program: the exported program of a `.pt2` file.
         ranges: of free axes by name, where they were found by trying.
+        licence: of the model, in the words of its source; empty where it states none.
         digest: sha256 of what decides the model: weights, structure and source text, or the bytes of the file.
     """
 
@@ -62,6 +63,7 @@ class Source:
     student: Callable[[], nn.Module] | None = None
     program: ExportedProgram | None = None
     ranges: Mapping[str, AxisRange] = field(default_factory=dict)
+    licence: str = ""
     digest: str
 
 

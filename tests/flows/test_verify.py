@@ -114,6 +114,14 @@ def test_what_is_no_bundle_is_refused(cli: Cli, tmp_path: Path) -> None:
     cli("verify", tmp_path).failed(1, "`model`")
 
 
+def test_a_lineage_of_another_engine_is_seen(bundle: Path, cli: Cli) -> None:
+    manifest = read(bundle, "manifest.json")
+    assert manifest["lineage"][-1]["what"] == "compile"
+    manifest["lineage"][-1]["after"] = "0" * 64
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    cli("verify", bundle).failed(4, "its engine is not the one that was compiled of its graph")
+
+
 @pytest.mark.parametrize("target", ["cpu", "server-cpu", "mobile"])
 def test_a_device_needs_neither_torch_nor_onnx(
     digits: dict[str, Path], environment: dict[str, str], target: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import random
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from edgepress.errors import InputError, VerificationError
 from edgepress.exporter.bundle.manifest import MANIFEST, SIGNATURE, check_files, hash_files, load_bundle, sha256
-from edgepress.exporter.bundle.signature import check_signature, sign_bundle, signed_files
+from edgepress.exporter.bundle.signature import check_signature, sign_bundle, signed_files, write_signature
 from edgepress.exporter.bundle.signing_keys import load_private_key, load_public_key
 
 from .test_bundle import filled
@@ -126,6 +127,24 @@ def test_every_byte_around_the_payload_counts(signed: Path, keys: Path, bits: in
         file.write_bytes(data)
         with pytest.raises(VerificationError):
             signed_files(signed, key)
+
+
+@pytest.mark.parametrize("spare", [2, 4])
+def test_bits_that_base64_does_not_use_are_seen(bundle: Path, keys: Path, spare: int) -> None:
+    """The last character before the padding carries some that decode to nothing."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    private, file = load_private_key(keys / "p256.pem"), bundle / SIGNATURE
+    for name in ("a", "ab", "abc"):  # one of them makes a payload of such a length
+        write_signature(bundle, name, private, file)
+        envelope = json.loads(file.read_text())
+        payload = envelope["dsseEnvelope"]["payload"]
+        if payload.count("=") == spare // 2:
+            break
+    at = payload.index("=") - 1
+    other = payload[:at] + alphabet[alphabet.index(payload[at]) ^ 1] + payload[at + 1 :]
+    assert base64.b64decode(other, validate=True) == base64.b64decode(payload)
+    file.write_text(file.read_text().replace(payload, other))
+    assert "its base64 is not as it is written" in fault(bundle, keys / "p256.pub")
 
 
 def test_a_manifest_that_was_rewritten_to_fit_is_seen(signed: Path, keys: Path) -> None:

@@ -125,7 +125,7 @@ def _answer(passphrase: Ask, path: Path) -> bytes:
             f"{path} is encrypted, and no passphrase was given.",
             hint=f"Set {PASSPHRASE}, or run the command in a terminal, where it asks.",
         )
-    return said.encode()
+    return os.fsencode(said)  # as it came from the environment, whatever bytes it has
 
 
 def _decoded(text: bytes, path: Path, passphrase: bytes | None) -> ec.EllipticCurvePrivateKey:
@@ -168,8 +168,8 @@ def _algorithm(key: ec.EllipticCurvePublicKey) -> ec.ECDSA:
 
 def _read(path: Path) -> tuple[bytes, list[str]]:
     """A key's file, and what its PEM blocks say they are."""
-    if not path.is_file():
-        what = "is not a file" if path.exists() else "does not exist"
+    if not path.exists() or path.is_dir():  # a pipe is read: a key need not lie on a disk
+        what = "is a directory" if path.is_dir() else "does not exist"
         raise InputError(f"The key {path} {what}.", hint=MAKE)
     with path.open("rb") as file:
         text = file.read(LARGEST + 1)

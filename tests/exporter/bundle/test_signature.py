@@ -276,7 +276,7 @@ def test_a_changed_bundle_is_not_signed(bundle: Path, keys: Path) -> None:
         ("torn.pem", "The file is damaged"),
         ("locked.pem", "is encrypted, and no passphrase was given"),
         ("nowhere.pem", "does not exist"),
-        (".", "is not a file"),
+        (".", "is a directory"),
     ],
 )
 def test_what_is_no_private_key_is_said(keys: Path, name: str, said: str) -> None:
@@ -306,7 +306,21 @@ def test_what_is_no_public_key_is_said(keys: Path, name: str, said: str) -> None
     assert raised.value.hint
 
 
-def test_an_encrypted_key_is_opened_by_its_passphrase(bundle: Path, keys: Path) -> None:
+def test_a_key_may_come_from_a_pipe(bundle: Path, keys: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, (keys / "p256.pem").read_bytes())
+    os.close(writing)
+    sign_bundle(bundle, load_private_key(Path(f"/dev/fd/{reading}")))
+    os.close(reading)
+    check_signature(bundle, load_public_key(keys / "p256.pub"))
+
+
+def test_an_encrypted_key_is_opened_by_its_passphrase(
+    bundle: Path, keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEPRESS_PASSPHRASE", os.fsdecode(b"\xff"))
+    with pytest.raises(InputError, match="passphrase is wrong"):
+        load_private_key(keys / "locked.pem")
     with pytest.raises(InputError, match="passphrase is wrong"):
         load_private_key(keys / "locked.pem", lambda: "open barley")
     sign_bundle(bundle, load_private_key(keys / "locked.pem", lambda: "open sesame"))

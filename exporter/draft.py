@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..backends.base import AxisRange
 from ..profiles.device.target import Target
 from ..profiles.findings.gap import Gap, joined
-from ..profiles.findings.lineage import Step
+from ..profiles.findings.lineage import LineageStep
 from ..profiles.findings.pruning import Pruning
 from ..profiles.findings.training import TrainingRun
 from ..profiles.machine.environment import installed
@@ -59,7 +59,7 @@ class Draft:
     candidates: Entries = ()
     timed: Timed | None = None
     decision: Decision | None = None
-    lineage: tuple[Step, ...] = ()
+    lineage: tuple[LineageStep, ...] = ()
     missing: tuple[Gap, ...] = ()
 
     @property
@@ -80,5 +80,5 @@ class Draft:
     def since(self, before: Draft, what: str) -> Draft:
         """The draft with a step of its lineage, where its source is another one than before."""
         given, made = before.source.digest, self.source.digest
-        step = Step(what=what, before=given, after=made, by=f"torch {installed('torch')}")
+        step = LineageStep(what=what, before=given, after=made, by=f"torch {installed('torch')}")
         return self if given == made else replace(self, lineage=(*self.lineage, step))

@@ -18,7 +18,7 @@ from ...backends.registry import load_backend
 from ...errors import InputError
 from ...profiles.device.target import Target
 from ...profiles.findings.files import read_json
-from ...profiles.findings.lineage import Step
+from ...profiles.findings.lineage import LineageStep
 from ...profiles.machine.environment import installed
 from ...profiles.machine.licences import licences
 from .manifest import BOM, FALLBACK, EngineEntry, FileEntry, ModelEntry, hash_files
@@ -74,7 +74,7 @@ class _Bill:
     model: ModelEntry
     target: Target
     engine: EngineEntry
-    lineage: tuple[Step, ...]
+    lineage: tuple[LineageStep, ...]
     tools: Mapping[str, str]
     before: list[Json]
     files: Mapping[str, FileEntry]
@@ -215,6 +215,6 @@ def _formats(specs: Iterable[TensorSpec]) -> list[Json]:
     return [{"format": f"{spec.name} {spec.dtype} [{', '.join(map(str, spec.shape))}]"} for spec in specs]
 
 
-def _told(step: Step) -> str:
+def _told(step: LineageStep) -> str:
     beside = "".join(f", with {what} {digest}" for what, digest in step.beside.items())
     return f"{step.what}: {step.before} to {step.after}{beside}, by {step.by or 'a tool that is not told'}"

@@ -17,7 +17,7 @@ from ...errors import RefusedError, VerificationError
 from ...profiles.device.precision import SHIPPED, PrecisionName, load_precision, most_exact_first
 from ...profiles.findings.choice import Choice, Contender
 from ...profiles.findings.gap import About, Gap
-from ...profiles.findings.lineage import Step
+from ...profiles.findings.lineage import LineageStep
 from ...profiles.findings.report import Report
 from ...profiles.machine.environment import now, usable_cores
 from ...profiles.machine.held import temporary
@@ -163,7 +163,7 @@ class _Build:
         assert engine is not None
         return engine_laid_in(work, engine)
 
-    def lineage(self, work: Path) -> tuple[Step, ...]:
+    def lineage(self, work: Path) -> tuple[LineageStep, ...]:
         """The export's, to the engine that was laid out; of a bundle without one there is none to go on with."""
         before, graph, fallback = self.bundle.manifest.lineage, self.winner.graph.digest, self.bundle.manifest.fallback
         if not before:

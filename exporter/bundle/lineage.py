@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...backends.registry import load_backend
 from ...errors import VerificationError
-from ...profiles.findings.lineage import Step, ancestry, breaks
+from ...profiles.findings.lineage import LineageStep, ancestry, breaks
 from ...profiles.machine.environment import installed
 from ..candidates.candidate import Candidate
 from .manifest import Bundle, FileEntry, Manifest, hash_files
@@ -16,32 +16,34 @@ from .manifest import Bundle, FileEntry, Manifest, hash_files
 ENGINE = "engine/"
 
 
-def captured_step(source: str, graph: str, kind: str) -> Step:
+def captured_step(source: str, graph: str, kind: str) -> LineageStep:
     """From a source's digest to that of its graph."""
-    return Step(what="capture", before=source, after=graph, by=_tool("onnx" if kind == "onnx" else "torch"))
+    return LineageStep(what="capture", before=source, after=graph, by=_tool("onnx" if kind == "onnx" else "torch"))
 
 
-def lowered_steps(reference: str, candidate: Candidate) -> Iterator[Step]:
+def lowered_steps(reference: str, candidate: Candidate) -> Iterator[LineageStep]:
     """From the captured graph's digest to that of a candidate; nothing where it is the same graph."""
     if candidate.graph.digest == reference:
         return
     beside = {}
     if (found := candidate.calibrated) is not None:
         data = {"calibration data": found.data}
-        yield Step(what="calibrate", before=reference, after=found.statistics, beside=data, by=_tool("onnxruntime"))
+        yield LineageStep(
+            what="calibrate", before=reference, after=found.statistics, beside=data, by=_tool("onnxruntime")
+        )
         beside = {"statistics": found.statistics}
     after = candidate.graph.digest
-    yield Step(what=candidate.precision, before=reference, after=after, beside=beside, by=_tool("edgepress"))
+    yield LineageStep(what=candidate.precision, before=reference, after=after, beside=beside, by=_tool("edgepress"))
 
 
-def with_engine(steps: Sequence[Step], graph: str, backend: str, directory: Path) -> tuple[Step, ...]:
+def with_engine(steps: Sequence[LineageStep], graph: str, backend: str, directory: Path) -> tuple[LineageStep, ...]:
     """The steps with the one that compiled the engine that lies in a bundle's directory."""
     by = load_backend(backend).available().version
     kept = tuple(step for step in steps if step.what != "compile")
-    return (*kept, Step(what="compile", before=graph, after=engine_digest(hash_files(directory)[0]), by=by))
+    return (*kept, LineageStep(what="compile", before=graph, after=engine_digest(hash_files(directory)[0]), by=by))
 
 
-def shipped_lineage(steps: Sequence[Step], graph: str, others: Sequence[str] = ()) -> tuple[Step, ...]:
+def shipped_lineage(steps: Sequence[LineageStep], graph: str, others: Sequence[str] = ()) -> tuple[LineageStep, ...]:
     """The steps that lead to a bundle's engine and to the graphs that lie in it."""
     ends = (step.after for step in steps if step.what == "compile")
     wanted = {step for end in (graph, *others, *ends) for step in map(_key, ancestry(steps, end))}
@@ -82,7 +84,7 @@ def _faults(manifest: Manifest) -> Iterator[str]:
         yield "its engine is not the one that was compiled of its graph"
 
 
-def _key(step: Step) -> tuple[str, str, str]:
+def _key(step: LineageStep) -> tuple[str, str, str]:
     return step.what, step.before, step.after
 
 

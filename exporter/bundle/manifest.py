@@ -20,7 +20,7 @@ from ...errors import InputError, VerificationError
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
-from ...profiles.findings.lineage import Step
+from ...profiles.findings.lineage import LineageStep
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -110,7 +110,7 @@ class Manifest:
     minimum_sqnr_db: float
     minimum_graph_db: float | None = None
     fallback: FallbackEntry | None = None
-    lineage: tuple[Step, ...] = ()
+    lineage: tuple[LineageStep, ...] = ()
     files: Mapping[str, FileEntry] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)
     measured: MeasuredEntry

@@ -14,7 +14,7 @@ from ...backends.registry import load_backend, tool_versions
 from ...profiles.device.precision import SHIPPED, load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.gap import Gap, joined
-from ...profiles.findings.lineage import Step
+from ...profiles.findings.lineage import LineageStep
 from ...profiles.findings.profile import SizeSplit
 from ...profiles.findings.pruning import Pruning
 from ...profiles.findings.report import Report, Sizes
@@ -70,7 +70,7 @@ def run(
     candidates: Entries,
     timed: Timed | None,
     decision: Decision | None,
-    lineage: tuple[Step, ...],
+    lineage: tuple[LineageStep, ...],
     missing: tuple[Gap, ...],
     name: str,
     seconds: Mapping[str, float],
@@ -115,7 +115,7 @@ class _Packing:
     candidates: tuple[Candidate, ...]
     timed: Timed | None
     decision: Decision | None
-    lineage: tuple[Step, ...]
+    lineage: tuple[LineageStep, ...]
     missing: tuple[Gap, ...]
 
     @property
@@ -259,7 +259,7 @@ class _Packing:
             "tools": tool_versions(),
         }
 
-    def _lineage(self, engine: Path | None) -> tuple[Step, ...]:
+    def _lineage(self, engine: Path | None) -> tuple[LineageStep, ...]:
         """How the source that was given became what is shipped."""
         source, reference = self.source, self.captured.graph.digest
         steps = [*self.lineage, captured_step(source.digest, reference, source.kind)]

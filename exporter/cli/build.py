@@ -16,7 +16,7 @@ from .signing import key_option, private_key, public_key, sign_option
 @sign_option
 @quiet_option
 @json_option
-def command(bundle: Path, public: Path | None, private: Path | None, quiet: bool, as_json: bool) -> None:
+def command(bundle: Path, public: Path | None, sign: Path | None, quiet: bool, as_json: bool) -> None:
     """Compile the engine of BUNDLE on this machine, prove and measure it, and write both into the bundle.
 
     A signature covers the bundle as it was, so the built one has none, unless --sign makes one.
@@ -26,8 +26,8 @@ def command(bundle: Path, public: Path | None, private: Path | None, quiet: bool
     from .summary import print_json, print_summary
 
     was_signed = (bundle / SIGNATURE).exists()
-    built = build_bundle(bundle, public_key(public), None if private is None else private_key(private))
-    if was_signed and private is None:
+    built = build_bundle(bundle, public_key(public), None if sign is None else private_key(sign))
+    if was_signed and sign is None:
         click.echo(f"{bundle} was signed as it was exported; as it was built it is not: edgepress sign.", err=True)
     if as_json:
         print_json([built], {})

@@ -112,7 +112,7 @@ def command(
     checkpoint: Path | None,
     if_changed: bool,
     depends: tuple[Path, ...],
-    private: Path | None,
+    sign: Path | None,
     **_settings: Any,
 ) -> None:
     """Export SOURCE to each target: capture, compress, compile, verify, measure, bundle.
@@ -135,7 +135,7 @@ def command(
 
     # Names first: a typing error must not wait for torch.
     resolved = resolve([name for group in targets for name in group])
-    sign = None if private is None else private_key(private)
+    key = None if sign is None else private_key(sign)
     recipe = asked()
     gate = asked_gate({target.name: target.name for target in resolved}, measure=recipe.measure)
     gate.limits = {**recipe.budget.limits, **gate.limits}
@@ -146,7 +146,7 @@ def command(
             with shown.step("load", {}):
                 loaded = load(source, trust=trust_source)
                 from ..pipeline import export_bundles
-            work = _Work(loaded, recipe, output, gate, depends if if_changed else None, sign)
+            work = _Work(loaded, recipe, output, gate, depends if if_changed else None, key)
             with summarized([target.name for target in resolved], gate.made, as_json=as_json, quiet=quiet):
                 export_bundles(
                     loaded,
@@ -158,7 +158,7 @@ def command(
                     command=command_line(),
                     checkpoint=checkpoint,
                     made=work.made,
-                    sign=sign,
+                    sign=key,
                 )
 
 

@@ -17,7 +17,6 @@ _FILE = click.Path(path_type=Path)
 
 sign_option = click.option(
     "--sign",
-    "private",
     type=_FILE,
     metavar="KEY",
     help="Sign the bundle with this private key: PEM, of the curve P-256, P-384 or P-521. The passphrase of an "

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class LineageStep:
     """One step; a digest is sha256 in hex, but for data, whose is the sum of its samples' BLAKE2b.
 
     Attributes:
@@ -25,9 +25,9 @@ class Step:
     by: str = ""
 
 
-def ancestry(steps: Iterable[Step], digest: str) -> tuple[Step, ...]:
+def ancestry(steps: Iterable[LineageStep], digest: str) -> tuple[LineageStep, ...]:
     """The steps that lead to what has this digest, in their order."""
-    kept: list[Step] = []
+    kept: list[LineageStep] = []
     wanted = {digest}
     for step in reversed(tuple(steps)):
         if step.after in wanted:
@@ -36,7 +36,7 @@ def ancestry(steps: Iterable[Step], digest: str) -> tuple[Step, ...]:
     return tuple(reversed(kept))
 
 
-def breaks(steps: Iterable[Step]) -> Iterator[str]:
+def breaks(steps: Iterable[LineageStep]) -> Iterator[str]:
     """Where a lineage does not hang together, a clause each: a step takes what no step before it gave."""
     known: set[str] = set()
     for step in steps:

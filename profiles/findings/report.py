@@ -18,7 +18,7 @@ from .choice import Choice
 from .evidence import Evidence
 from .gap import About, Gap, of_schema_1, why_missing
 from .layers import Coverage, Layer
-from .lineage import Step
+from .lineage import LineageStep
 from .parity import Parity
 from .profile import SizeSplit
 from .pruning import Pruning, Sparsity, millions
@@ -99,7 +99,7 @@ class Report:
     pruning: Pruning | None = None
     sparsity: Sparsity | None = None
     training: TrainingRun | None = None
-    lineage: tuple[Step, ...] = ()
+    lineage: tuple[LineageStep, ...] = ()
     sensitivity: Sensitivity | None = None
     by_layer: ParityByLayer | None = None
     latency: Mapping[str, Latency] = field(default_factory=dict)

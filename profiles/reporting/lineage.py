@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..findings.lineage import Step
+from ..findings.lineage import LineageStep
 from .content import Sentences, Table
 
 SHOWN = 12  # digits of a digest; report.json has all 64
 
 
-def lineage_table(steps: Iterable[Step]) -> Table:
+def lineage_table(steps: Iterable[LineageStep]) -> Table:
     """A row a step."""
     rows = tuple(
         (step.what, step.before[:SHOWN], step.after[:SHOWN], _beside(step), step.by or "not told") for step in steps
@@ -27,5 +27,5 @@ def lineage_words() -> Sentences:
     return Sentences(items=(text,), points=False)
 
 
-def _beside(step: Step) -> str:
+def _beside(step: LineageStep) -> str:
     return ", ".join(f"{what} {digest[:SHOWN]}" for what, digest in step.beside.items())

@@ -14,7 +14,7 @@ from edgepress.calibration.storage import load_statistics, save_statistics
 from edgepress.errors import VerificationError
 from edgepress.exporter.bundle.lineage import check_lineage, engine_digest, shipped_lineage
 from edgepress.exporter.bundle.manifest import Bundle, FallbackEntry
-from edgepress.profiles.findings.lineage import Step, ancestry
+from edgepress.profiles.findings.lineage import LineageStep, ancestry
 
 from .test_bundle import filled
 
@@ -22,14 +22,14 @@ GIVEN, PRUNED, CAPTURED, STATISTICS, INT8, FLOAT = (letter * 64 for letter in "a
 GRAPH = "1" * 64  # of `filled`
 
 
-def steps(engine: str) -> tuple[Step, ...]:
+def steps(engine: str) -> tuple[LineageStep, ...]:
     return (
-        Step(what="prune", before=GIVEN, after=PRUNED),
-        Step(what="capture", before=PRUNED, after=CAPTURED),
-        Step(what="calibrate", before=CAPTURED, after=STATISTICS, beside={"calibration data": "9" * 64}),
-        Step(what="int8", before=CAPTURED, after=GRAPH, beside={"statistics": STATISTICS}),
-        Step(what="fp16", before=CAPTURED, after=FLOAT),
-        Step(what="compile", before=GRAPH, after=engine),
+        LineageStep(what="prune", before=GIVEN, after=PRUNED),
+        LineageStep(what="capture", before=PRUNED, after=CAPTURED),
+        LineageStep(what="calibrate", before=CAPTURED, after=STATISTICS, beside={"calibration data": "9" * 64}),
+        LineageStep(what="int8", before=CAPTURED, after=GRAPH, beside={"statistics": STATISTICS}),
+        LineageStep(what="fp16", before=CAPTURED, after=FLOAT),
+        LineageStep(what="compile", before=GRAPH, after=engine),
     )
 
 
@@ -39,7 +39,7 @@ def bundle(tmp_path: Path) -> Bundle:
     return having(bundle, *steps(engine_digest(bundle.manifest.files)))
 
 
-def having(bundle: Bundle, *lineage: Step) -> Bundle:
+def having(bundle: Bundle, *lineage: LineageStep) -> Bundle:
     return replace(bundle, manifest=replace(bundle.manifest, lineage=lineage))
 
 
@@ -86,7 +86,7 @@ def test_any_file_of_the_engine_counts(bundle: Bundle) -> None:
 
 def test_what_is_not_shipped_is_no_ancestor() -> None:
     """Where a device chose the float graph, int8 and its statistics are not in the lineage of what it built."""
-    chosen = (*steps("")[:5], Step(what="compile", before=FLOAT, after="e" * 64))
+    chosen = (*steps("")[:5], LineageStep(what="compile", before=FLOAT, after="e" * 64))
     assert [step.what for step in shipped_lineage(chosen, FLOAT)] == ["prune", "capture", "fp16", "compile"]
     assert [step.what for step in ancestry(chosen, GRAPH)] == ["prune", "capture", "calibrate", "int8"]
     both = shipped_lineage(chosen, FLOAT, (GRAPH,))

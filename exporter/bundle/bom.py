@@ -21,7 +21,7 @@ from ...profiles.findings.files import read_json
 from ...profiles.findings.lineage import LineageStep
 from ...profiles.machine.environment import installed
 from ...profiles.machine.licences import licences
-from .manifest import BOM, FALLBACK, EngineEntry, FileEntry, ModelEntry, hash_files
+from .manifest import BOM, FALLBACK, EngineEntry, FileEntry, ModelEntry
 
 SPECIFICATION = "1.6"
 # What makes a model's serial number the same wherever it is made (RFC 4122, version 5).
@@ -31,12 +31,13 @@ UNSTATED = "not stated"
 Json = dict[str, Any]
 
 
-def write_bom(directory: Path, name: str, fields: Mapping[str, Any]) -> None:
+def write_bom(directory: Path, name: str, fields: Mapping[str, Any], files: Mapping[str, FileEntry]) -> None:
     """Write the bill of what lies in a bundle's directory.
 
     Args:
         name: that the directory will have.
         fields: of the manifest, as `seal` takes them.
+        files: what lies in the directory, by name.
     """
     bill = _Bill(
         name=name,
@@ -46,7 +47,7 @@ def write_bom(directory: Path, name: str, fields: Mapping[str, Any]) -> None:
         lineage=fields["lineage"],
         tools=fields["tools"],
         before=_tools_before(directory / BOM),
-        files=hash_files(directory)[0],
+        files=files,
     )
     text = json.dumps(bill.document(), indent=2, sort_keys=True, ensure_ascii=False)
     (directory / BOM).write_text(text + "\n", encoding="utf-8")

@@ -39,8 +39,9 @@ def lowered_steps(reference: str, candidate: Candidate) -> Iterator[LineageStep]
 def with_engine(steps: Sequence[LineageStep], graph: str, backend: str, directory: Path) -> tuple[LineageStep, ...]:
     """The steps with the one that compiled the engine that lies in a bundle's directory."""
     by = load_backend(backend).available().version
+    files = {f"{ENGINE}{name}": entry for name, entry in hash_files(directory / ENGINE)[0].items()}
     kept = tuple(step for step in steps if step.what != "compile")
-    return (*kept, LineageStep(what="compile", before=graph, after=engine_digest(hash_files(directory)[0]), by=by))
+    return (*kept, LineageStep(what="compile", before=graph, after=engine_digest(files), by=by))
 
 
 def shipped_lineage(steps: Sequence[LineageStep], graph: str, others: Sequence[str] = ()) -> tuple[LineageStep, ...]:

@@ -194,12 +194,17 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
 def hash_files(directory: Path) -> tuple[dict[str, FileEntry], dict[str, FileEntry]]:
     """Entries of all files below the directory but the manifest and the signature: (reproducible, measured)."""
     entries = {
-        path.relative_to(directory).as_posix(): FileEntry(sha256=sha256(path), size=path.stat().st_size)
+        path.relative_to(directory).as_posix(): file_entry(path)
         for path in sorted(directory.rglob("*"))
         if path.is_file() and path not in (directory / MANIFEST, directory / SIGNATURE)
     }
     measured = {name: entry for name, entry in entries.items() if name in MEASURED_FILES}
     return {name: entry for name, entry in entries.items() if name not in measured}, measured
+
+
+def file_entry(path: Path) -> FileEntry:
+    """The entry of one file."""
+    return FileEntry(sha256=sha256(path), size=path.stat().st_size)
 
 
 def check_files(bundle: Bundle) -> int:

@@ -20,7 +20,7 @@ from ...profiles.reporting.page import page_of
 from ...profiles.reporting.reportable import BundleFindings
 from ...profiles.timing.measurement import Measurement
 from .bom import write_bom
-from .manifest import Manifest, MeasuredEntry, hash_files, write_manifest
+from .manifest import BOM, Manifest, MeasuredEntry, file_entry, hash_files, write_manifest
 from .samples import save_samples
 
 
@@ -39,8 +39,9 @@ def seal(
     for file, text in (("report.json", json_text(report)), ("report.md", markdown(page)), ("report.html", html(page))):
         (directory / file).write_text(text, encoding="utf-8")
     save_samples(directory, latency)
-    write_bom(directory, name, fields)
     reproducible, measured_files = hash_files(directory)
+    write_bom(directory, name, fields, reproducible)
+    reproducible[BOM] = file_entry(directory / BOM)
     measured = MeasuredEntry(
         date=report.date,
         evidence=report.evidence,

@@ -12,7 +12,7 @@ import pytest
 
 from edgepress.errors import InputError
 from edgepress.exporter.bundle.bom import write_bom
-from edgepress.exporter.bundle.manifest import BOM, Bundle, hash_files
+from edgepress.exporter.bundle.manifest import BOM, Bundle
 from edgepress.profiles.machine.licences import Licences, licences
 
 from .test_bundle import filled
@@ -33,7 +33,7 @@ def bundle(tmp_path: Path) -> Bundle:
 
 
 def written(bundle: Bundle, **changes: Any) -> dict[str, Any]:
-    write_bom(bundle.path, "bundle", fields(bundle, **changes))
+    write_bom(bundle.path, "bundle", fields(bundle, **changes), bundle.manifest.files)
     data: dict[str, Any] = json.loads((bundle.path / BOM).read_text(encoding="utf-8"))
     return data
 
@@ -59,7 +59,7 @@ def test_it_names_what_went_in_with_its_digest(bundle: Bundle) -> None:
     ancestors = [one["properties"][0]["value"] for one in parts["graph"]["pedigree"]["ancestors"]]
     assert ancestors[:2] == [GIVEN, PRUNED]
     (file,) = parts["engine"]["components"]
-    assert file["hashes"] == [{"alg": "SHA-256", "content": hash_files(bundle.path)[0]["engine/model.bin"].sha256}]
+    assert file["hashes"] == [{"alg": "SHA-256", "content": bundle.manifest.files["engine/model.bin"].sha256}]
     refs = [part["ref"] for part in data["dependencies"]]
     assert refs == ["bundle", "engine", "graph"]
     known = {"bundle", *parts}

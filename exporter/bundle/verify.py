@@ -53,14 +53,14 @@ def verify_bundle(path: Path, key: PublicKey | None = None) -> Verification:
     bundle = load_bundle(path)
     files, engine, target = check_files(bundle), bundle.engine, bundle.manifest.target
     check_lineage(bundle)
-    intact = f"{path}: {files} files are intact{'' if key is None else f' and signed by {key.path}'}, but "
+    vouched = f"{path}: {'' if key is None else f'signed by {key.path}, '}{files}"
     if engine is None:
         raise UnservedError(
-            f"{intact}the engine is {bundle.manifest.engine.why}.",
+            f"{vouched} files are intact, but the engine is {bundle.manifest.engine.why}.",
             hint=f"On the device, run: edgepress build {path}",
         )
     golden, least_graph_db = Golden.load(path / "golden"), bundle.manifest.minimum_graph_db
-    place = engine_place(target, intact)
+    place = engine_place(target, f"{vouched} files are intact, but ")
     with place.open(engine, usable_cores()) as session:
         answers = golden.answers(session)
     parity = check_golden(golden, answers, bundle.manifest.minimum_sqnr_db)

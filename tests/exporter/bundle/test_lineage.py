@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgepress.calibration.content import content_digest
 from edgepress.calibration.statistics import Statistics, TensorStatistics
-from edgepress.calibration.storage import load_statistics, save_statistics
+from edgepress.calibration.storage import content_digest, load_statistics, save_statistics
 from edgepress.errors import VerificationError
 from edgepress.exporter.bundle.lineage import check_lineage, engine_digest, shipped_lineage
 from edgepress.exporter.bundle.manifest import Bundle, FallbackEntry
@@ -94,10 +93,11 @@ def test_what_is_not_shipped_is_no_ancestor() -> None:
 
 
 def test_the_digest_of_statistics_is_that_of_their_content(tmp_path: Path) -> None:
-    state = TensorStatistics(count=4, minimum=-1.0, maximum=2.0, histogram=np.arange(6, dtype=np.int64), channels=None)
+    state = TensorStatistics.of(np.float32([-1.0, 0.5, 1.0, 2.0]))
     statistics = Statistics(graph=GIVEN, samples=4, data=PRUNED, tensors={"x": state, "y": state})
     save_statistics(statistics, tmp_path / "s")
     assert content_digest(load_statistics(tmp_path / "s")) == content_digest(statistics)
+    assert content_digest(statistics).encode() in (tmp_path / "s").read_bytes(), "it is the checksum of the file"
     more = state.histogram.copy()
     more[0] += 1
     for other in (replace(state, histogram=more), replace(state, maximum=2.5), replace(state, count=5)):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .exporter.api import export, export_all
     from .exporter.bundle.build import build_bundle
     from .exporter.bundle.manifest import Bundle, load_bundle
+    from .exporter.bundle.signature import sign_bundle
+    from .exporter.bundle.signing_keys import load_private_key, load_public_key
     from .exporter.bundle.verify import verify_bundle
     from .exporter.recipe import Recipe, TrainingSettings
     from .exporter.recipe_file import load_recipe
@@ -44,8 +46,11 @@ _HOME = {
     "export": ".exporter.api",
     "export_all": ".exporter.api",
     "load_bundle": ".exporter.bundle.manifest",
+    "load_private_key": ".exporter.bundle.signing_keys",
+    "load_public_key": ".exporter.bundle.signing_keys",
     "load_recipe": ".exporter.recipe_file",
     "load_target": ".profiles.device.target",
+    "sign_bundle": ".exporter.bundle.signature",
     "verify_bundle": ".exporter.bundle.verify",
 }
 
@@ -65,8 +70,11 @@ __all__ = [
     "export",
     "export_all",
     "load_bundle",
+    "load_private_key",
+    "load_public_key",
     "load_recipe",
     "load_target",
+    "sign_bundle",
     "verify_bundle",
 ]
 

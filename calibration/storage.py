@@ -25,6 +25,18 @@ def save_statistics(statistics: Statistics, path: Path) -> None:
     """Write one safetensors file; no sample is in it, only counts, extremes and sums."""
     from safetensors.numpy import save_file
 
+    header, arrays = _laid_out(statistics)
+    with whole(path) as scratch:
+        save_file(arrays, scratch, metadata={**header, "checksum": _checksum(header, arrays)})
+
+
+def content_digest(statistics: Statistics) -> str:
+    """Sha256 in hex of all that statistics hold: the checksum of a file of them."""
+    return _checksum(*_laid_out(statistics))
+
+
+def _laid_out(statistics: Statistics) -> tuple[dict[str, str], dict[str, Array]]:
+    """Header and arrays of the file."""
     arrays: dict[str, Array] = {}
     tensors: dict[str, dict[str, Any]] = {}
     for index, (name, state) in enumerate(sorted(statistics.tensors.items())):
@@ -36,7 +48,7 @@ def save_statistics(statistics: Statistics, path: Path) -> None:
             arrays[f"{index}.channel_extremes"] = np.stack([state.channels.minimum, state.channels.maximum])
             arrays[f"{index}.channel_total"] = state.channels.total
             arrays[f"{index}.channel_square"] = state.channels.square
-    header = {
+    return {
         "format": FORMAT,
         "version": str(VERSION),
         "graph": statistics.graph,
@@ -44,9 +56,7 @@ def save_statistics(statistics: Statistics, path: Path) -> None:
         "data": statistics.data,
         "converged": str(statistics.converged),
         "tensors": json.dumps(tensors, sort_keys=True),
-    }
-    with whole(path) as scratch:
-        save_file(arrays, scratch, metadata={**header, "checksum": _checksum(header, arrays)})
+    }, arrays
 
 
 def load_statistics(path: Path) -> Statistics:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ..backends.base import Array, Feed
+    from .bundle.signing_keys import PrivateKey
     from .sources import Source
 
     Model = torch.nn.Module | str | Path
@@ -80,6 +81,7 @@ class Options(RecipeSettings, total=False):
         checkpoint: directory of training runs, so that a killed one goes on.
         output: directory that receives `NAME-TARGET/`, `dist` by default.
         force: replace a bundle that exists.
+        sign: of `edgepress.load_private_key`; signs each bundle.
         trust_source: allow sources that can run code when loaded.
         quiet: no progress bars, the default.
     """
@@ -94,6 +96,7 @@ class Options(RecipeSettings, total=False):
     checkpoint: str | Path | None
     output: str | Path
     force: bool
+    sign: PrivateKey | None
     trust_source: bool
     quiet: bool
 
@@ -166,6 +169,7 @@ def export_all(
             force=where["force"],
             command=f"edgepress.export({source.name!r}, target={names}) from Python {sys.version_info[0]}",
             checkpoint=None if checkpoint is None else Path(checkpoint),
+            sign=where["sign"],
         )
     made = {bundle.manifest.target.name: bundle for bundle in bundles}
     return tuple(made[_target(target).name] for target in targets)
@@ -215,6 +219,7 @@ _WHERE: Mapping[str, Any] = {
     "trust_source": False,
     "quiet": True,
     "checkpoint": None,
+    "sign": None,
 }
 # Those that are parts of the model.
 _PARTS = ("name", "dynamic", "calibration", "evaluate", "training", "loss", "student")

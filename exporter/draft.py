@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ..backends.base import AxisRange
 from ..profiles.device.target import Target
 from ..profiles.findings.gap import Gap, joined
+from ..profiles.findings.lineage import LineageStep
 from ..profiles.findings.pruning import Pruning
 from ..profiles.findings.training import TrainingRun
+from ..profiles.machine.environment import installed
 from ..profiles.timing.in_turn import Timed
 from .candidates.candidate import Candidate
 from .candidates.choose import Decision
@@ -40,6 +42,7 @@ class Draft:
         candidates: precisions, made and refused, the one that is to be shipped first.
         timed: their latencies; None where they are not measured here.
         decision: what is shipped, and why.
+        lineage: how the source that was given became this one.
         missing: what was not possible, and why; stages add to it.
     """
 
@@ -56,6 +59,7 @@ class Draft:
     candidates: Entries = ()
     timed: Timed | None = None
     decision: Decision | None = None
+    lineage: tuple[LineageStep, ...] = ()
     missing: tuple[Gap, ...] = ()
 
     @property
@@ -72,3 +76,9 @@ class Draft:
     def having(self, found: Mapping[str, Any]) -> Draft:
         """The draft with what a stage found; what is missing is added to what was missing before."""
         return replace(self, **{**found, "missing": joined(self.missing, found.get("missing", ()))})
+
+    def since(self, before: Draft, what: str) -> Draft:
+        """The draft with a step of its lineage, where its source is another one than before."""
+        given, made = before.source.digest, self.source.digest
+        step = LineageStep(what=what, before=given, after=made, by=f"torch {installed('torch')}")
+        return self if given == made else replace(self, lineage=(*self.lineage, step))

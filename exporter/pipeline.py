@@ -19,7 +19,9 @@ from ..profiles.machine.environment import usable_cores
 from ..profiles.machine.held import temporary
 from .bundle import pack
 from .bundle.directory import check_destination, new_directory
-from .bundle.manifest import Bundle, load_bundle
+from .bundle.manifest import SIGNATURE, Bundle, load_bundle
+from .bundle.signature import write_signature
+from .bundle.signing_keys import PrivateKey
 from .candidates import choose, stages
 from .candidates.make import Watch, unwatched
 from .capture import stage as capture
@@ -60,7 +62,7 @@ class Stage:
         found = self.run(**given, **more, advance=advance)
         if sly := found.keys() - set(self.adds):
             raise LookupError(f"Stage {self.title} adds {', '.join(sorted(sly))}, which it does not say.")
-        return draft.having(found)
+        return draft.having(found).since(draft, self.title)
 
 
 # Fields that a stage must have filled before another one can need them; the others may stay empty.
@@ -95,6 +97,7 @@ def export_bundles(
     command: str,
     checkpoint: Path | None = None,
     made: Callable[[Target, Bundle], None] = lambda target, bundle: None,
+    sign: PrivateKey | None = None,
 ) -> list[Bundle]:
     """Export a source to each target, in order; each bundle exists whole or not at all.
 
@@ -105,6 +108,7 @@ def export_bundles(
         made: told of each bundle when it is finished.
         command: how to do it again, for the report.
         checkpoint: directory in which training runs are kept, so that a killed one goes on.
+        sign: signs each bundle.
 
     Raises:
         InputError, VerificationError, UnservedError: as the stages say, of the one target or of what concerns all.
@@ -129,8 +133,9 @@ def export_bundles(
         memo = Memo(directory=directory, checkpoint=checkpoint)
         for target in able:
             with _kept(target, errors):
+                where = destination(target)
                 bundles[target.name] = export_bundle(
-                    source, target, recipe, axes, destination(target), memo, progress, force=force, command=command
+                    source, target, recipe, axes, where, memo, progress, force=force, command=command, sign=sign
                 )
             if target.name in bundles:
                 made(target, bundles[target.name])
@@ -198,6 +203,7 @@ def export_bundle(
     *,
     force: bool,
     command: str,
+    sign: PrivateKey | None = None,
     plan: Sequence[Stage] = PLAN,
     watch: Callable[[Draft], None] = lambda draft: None,
     watch_candidate: Watch = unwatched,
@@ -207,6 +213,7 @@ def export_bundle(
     Args:
         axes: range of every free axis.
         memo: what this export takes over from others, and leaves to them.
+        sign: signs the bundle.
         plan: the part of `PLAN` to run; default all of it.
         watch: shown the draft after each stage; what it raises ends the export, and nothing is left of it.
         watch_candidate: shown a candidate after each step of making it, likewise.
@@ -233,4 +240,6 @@ def export_bundle(
             watch(draft)
         name = f"{draft.source.name}-{target.name}"
         pack.run(**draft.given(pack.NEEDS), name=name, seconds=seconds, command=command)
+        if sign is not None:
+            write_signature(directory, name, sign, directory / SIGNATURE)
     return load_bundle(destination)

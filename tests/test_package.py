@@ -113,7 +113,7 @@ def test_the_base_install_is_for_a_device(wheel: Path) -> None:
         metadata = next(file.read(n).decode() for n in file.namelist() if n.endswith("/METADATA"))
         points = next(file.read(n).decode() for n in file.namelist() if n.endswith("/entry_points.txt"))
     required = re.findall(r"^Requires-Dist: ([\w-]+)(?![^\n]*extra ==)", metadata, re.MULTILINE)
-    assert set(required) == {"annotated-types", "click", "jinja2", "numpy", "pydantic", "rich", "tomli"}
+    assert set(required) == {"annotated-types", "click", "cryptography", "jinja2", "numpy", "pydantic", "rich", "tomli"}
     assert "edgepress = edgepress.exporter.cli:main" in points
     assert "[edgepress.backends]" in points
 

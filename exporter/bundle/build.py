@@ -17,6 +17,7 @@ from ...errors import RefusedError, VerificationError
 from ...profiles.device.precision import SHIPPED, PrecisionName, load_precision, most_exact_first
 from ...profiles.findings.choice import Choice, Contender
 from ...profiles.findings.gap import About, Gap
+from ...profiles.findings.lineage import LineageStep
 from ...profiles.findings.report import Report
 from ...profiles.machine.environment import now, usable_cores
 from ...profiles.machine.held import temporary
@@ -29,26 +30,36 @@ from ..candidates.judge import built_evidence, check_graph_golden, directory_byt
 from ..candidates.measure import disturbed, measure_in_turn
 from ..capture.golden import GRAPH_OUTPUTS, Golden
 from .directory import engine_laid_in, new_directory
-from .manifest import FALLBACK, LATENCY, MANIFEST, Bundle, check_files, load_bundle
+from .lineage import shipped_lineage, with_engine
+from .manifest import FALLBACK, LATENCY, MANIFEST, SIGNATURE, Bundle, check_files, load_bundle
 from .seal import load_report, seal
+from .signature import check_signature, write_signature
+from .signing_keys import PrivateKey, PublicKey
 from .sizes import size_split
 
 # What an export missed that is found out anew here.
 _ANEW: tuple[About, ...] = ("engine", "run", "parser", "coverage", "latency", "disturbed", "steady", "precision")
 
 
-def build_bundle(path: Path) -> Bundle:
+def build_bundle(path: Path, key: PublicKey | None = None, sign: PrivateKey | None = None) -> Bundle:
     """Compile the engine on this machine, prove and measure it, and replace the bundle as a whole.
 
     Where the export could not measure which precision is the fastest, and so sent a float graph along, both are built
     and measured here, and the bundle becomes that of the precision that is to be shipped.
 
+    Args:
+        key: of who must have signed the bundle.
+        sign: signs the built one. A signature that the bundle has covers it as it was, and goes.
+
     Raises:
-        VerificationError: a file of the bundle differs, or the built engine does not agree with the FP32 model.
+        VerificationError: it is not signed by the key, a file of it differs, or the built engine does not agree with
+            the FP32 model.
         UnservedError: this machine cannot build for the bundle's target.
         InputError: the compiler refuses the graph.
     """
     path = path.resolve()  # `.` has no name to put the new bundle under
+    if key is not None:
+        check_signature(path, key)
     bundle = load_bundle(path)
     check_files(bundle)
     golden = Golden.load(path / "golden")
@@ -68,9 +79,12 @@ def build_bundle(path: Path) -> Bundle:
                 path=engine.path.relative_to(work).as_posix(),
                 why="",
             ),
+            "lineage": build.lineage(work),
             "tools": tool_versions(),
         }
         seal(work, path.name, fields, build.report(load_report(path), engine), build.latency())
+        if sign is not None:
+            write_signature(work, path.name, sign, work / SIGNATURE)
     return load_bundle(path)
 
 
@@ -136,7 +150,7 @@ class _Build:
 
     def laid_out(self, work: Path) -> Engine:
         """Fill the new directory: what stays, the graph and the engine that won."""
-        gone = {"engine", MANIFEST, LATENCY}
+        gone = {"engine", MANIFEST, LATENCY, SIGNATURE}
         if self.contest.settled:
             gone.add(Path(FALLBACK).parent.name)
         if self.replaced:
@@ -148,6 +162,15 @@ class _Build:
         engine = self.winner.engine
         assert engine is not None
         return engine_laid_in(work, engine)
+
+    def lineage(self, work: Path) -> tuple[LineageStep, ...]:
+        """The export's, to the engine that was laid out; of a bundle without one there is none to go on with."""
+        before, graph, fallback = self.bundle.manifest.lineage, self.winner.graph.digest, self.bundle.manifest.fallback
+        if not before:
+            return ()
+        steps = with_engine(before, graph, self.bundle.manifest.engine.backend, work)
+        others = () if self.contest.settled or fallback is None else (fallback.graph_digest,)
+        return shipped_lineage(steps, graph, others)
 
     def latency(self) -> dict[str, Measurement]:
         """Latencies by the names that a report gives them."""

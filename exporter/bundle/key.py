@@ -27,6 +27,8 @@ from ..recipe_file import EXCLUSIVE, recipe_data
 from ..sources import Source
 from ..sources.traceback import is_user_file
 from .manifest import MANIFEST, Bundle, check_files, load_bundle, sha256
+from .signature import check_signature
+from .signing_keys import PublicKey
 
 _INSTALLED = {"site-packages", "dist-packages"}
 
@@ -58,9 +60,15 @@ def bundle_key(source: Source, target: Target, recipe: Recipe, depends: Sequence
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def kept(destination: Path, key: str) -> Bundle | None:
-    """The bundle that lies there, if it was made under this key and is intact."""
+def kept(destination: Path, key: str, signed: PublicKey | None = None) -> Bundle | None:
+    """The bundle that lies there, if it was made under this key and is intact.
+
+    Args:
+        signed: of who must have signed it. What somebody else put there is never signed in passing.
+    """
     try:
+        if signed is not None:
+            check_signature(destination, signed)
         noted = json.loads(_note(destination).read_text(encoding="utf-8"))
         bundle = load_bundle(destination)
         if noted != {"key": key, "manifest": sha256(destination / MANIFEST)}:

@@ -20,12 +20,15 @@ from ...errors import InputError, VerificationError
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
+from ...profiles.findings.lineage import LineageStep
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
-# These carry dates and measurements, so they are hashed apart from what the same inputs reproduce.
-LATENCY = "latency.npz"
+SIGNATURE = "model.sig"  # signs the manifest too, so it is in none of its lists
+BOM = "bom.cdx.json"
 FALLBACK = "fallback/model.onnx"
+LATENCY = "latency.npz"
+# These carry dates and measurements, so they are hashed apart from what the same inputs reproduce.
 MEASURED_FILES = ("report.html", "report.json", "report.md", LATENCY)
 
 
@@ -39,7 +42,12 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
-    """The graph in the bundle and the model it came from."""
+    """The graph in the bundle and the model it came from.
+
+    Attributes:
+        source_digest: of the model that was captured; where it was pruned or trained before, `lineage` has the first.
+        licence: of the model, where its source states one.
+    """
 
     name: str
     source_kind: str
@@ -49,6 +57,7 @@ class ModelEntry:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     axes: Mapping[str, AxisRange] = field(default_factory=dict)
+    licence: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +98,7 @@ class Manifest:
         minimum_sqnr_db: what an engine must reach on the golden inputs, in dB, on every output.
         minimum_graph_db: the same against what its own graph gives for them; None where that is not told.
         fallback: None where the choice of the precision is settled.
+        lineage: from the source to the engine; empty in bundles of earlier revisions.
         files: every file of the bundle but the manifest and those under `measured`.
     """
 
@@ -100,6 +110,7 @@ class Manifest:
     minimum_sqnr_db: float
     minimum_graph_db: float | None = None
     fallback: FallbackEntry | None = None
+    lineage: tuple[LineageStep, ...] = ()
     files: Mapping[str, FileEntry] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)
     measured: MeasuredEntry
@@ -181,14 +192,19 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
 
 
 def hash_files(directory: Path) -> tuple[dict[str, FileEntry], dict[str, FileEntry]]:
-    """Entries of all files below the directory but the manifest: (reproducible, measured)."""
+    """Entries of all files below the directory but the manifest and the signature: (reproducible, measured)."""
     entries = {
-        path.relative_to(directory).as_posix(): FileEntry(sha256=sha256(path), size=path.stat().st_size)
+        path.relative_to(directory).as_posix(): file_entry(path)
         for path in sorted(directory.rglob("*"))
-        if path.is_file() and path != directory / MANIFEST
+        if path.is_file() and path not in (directory / MANIFEST, directory / SIGNATURE)
     }
     measured = {name: entry for name, entry in entries.items() if name in MEASURED_FILES}
     return {name: entry for name, entry in entries.items() if name not in measured}, measured
+
+
+def file_entry(path: Path) -> FileEntry:
+    """The entry of one file."""
+    return FileEntry(sha256=sha256(path), size=path.stat().st_size)
 
 
 def check_files(bundle: Bundle) -> int:

@@ -14,6 +14,7 @@ from ...backends.registry import load_backend, tool_versions
 from ...profiles.device.precision import SHIPPED, load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.gap import Gap, joined
+from ...profiles.findings.lineage import LineageStep
 from ...profiles.findings.profile import SizeSplit
 from ...profiles.findings.pruning import Pruning
 from ...profiles.findings.report import Report, Sizes
@@ -33,6 +34,7 @@ from ..recipe_file import EXCLUSIVE, dump_recipe, overridden, recipe_data
 from ..sources import Source
 from ..workshop import Workshop
 from .directory import engine_laid_in
+from .lineage import captured_step, lowered_steps, with_engine
 from .manifest import FALLBACK, EngineEntry, FallbackEntry, ModelEntry
 from .seal import seal
 from .sizes import size_split
@@ -50,6 +52,7 @@ NEEDS = (
     "candidates",
     "timed",
     "decision",
+    "lineage",
     "missing",
 )
 
@@ -67,6 +70,7 @@ def run(
     candidates: Entries,
     timed: Timed | None,
     decision: Decision | None,
+    lineage: tuple[LineageStep, ...],
     missing: tuple[Gap, ...],
     name: str,
     seconds: Mapping[str, float],
@@ -91,6 +95,7 @@ def run(
         candidates=tuple(entry for entry in candidates if isinstance(entry, Candidate)),
         timed=timed,
         decision=decision,
+        lineage=lineage,
         missing=missing,
     ).write(name, seconds, command)
 
@@ -110,6 +115,7 @@ class _Packing:
     candidates: tuple[Candidate, ...]
     timed: Timed | None
     decision: Decision | None
+    lineage: tuple[LineageStep, ...]
     missing: tuple[Gap, ...]
 
     @property
@@ -239,6 +245,7 @@ class _Packing:
                 inputs=graph.inputs,
                 outputs=graph.outputs,
                 axes=self.axes,
+                licence=self.source.licence,
             ),
             "target": self.target,
             "recipe": recipe_data(_portable(self.recipe)),
@@ -248,8 +255,22 @@ class _Packing:
             "minimum_sqnr_db": round(lenient(winner.least_db, winner.parity), 2),
             "minimum_graph_db": None if winner.own_golden is None else round(least_graph_db(winner.own_golden), 2),
             "fallback": self._fallback_entry(),
+            "lineage": self._lineage(engine),
             "tools": tool_versions(),
         }
+
+    def _lineage(self, engine: Path | None) -> tuple[LineageStep, ...]:
+        """How the source that was given became what is shipped."""
+        source, reference = self.source, self.captured.graph.digest
+        steps = [*self.lineage, captured_step(source.digest, reference, source.kind)]
+        fallback = None if self.decision is None else self.decision.fallback
+        for candidate in (self.winner, fallback):
+            if candidate is not None:
+                steps += lowered_steps(reference, candidate)
+        graph = self.winner.graph.digest
+        return (
+            tuple(steps) if engine is None else with_engine(steps, graph, self.target.backend, self.workshop.directory)
+        )
 
     def _fallback_entry(self) -> FallbackEntry | None:
         fallback = None if self.decision is None else self.decision.fallback

@@ -15,7 +15,7 @@ from ...profiles.findings.history import load_history
 from ...profiles.findings.point import in_words
 from ...profiles.reporting.reportable import BundleFindings, Reportable, Search, Trends, Tried
 from ...profiles.timing.measurement import Interval
-from .manifest import LATENCY, Bundle, load_bundle, sha256
+from .manifest import LATENCY, Bundle, check_files, load_bundle, sha256
 from .samples import load_samples
 from .seal import load_report
 
@@ -31,6 +31,7 @@ def load_reportable(path: Path, study: Path | None = None) -> Reportable:
 
     Raises:
         InputError: it is none of these, damaged, or of another version.
+        VerificationError: another file of the bundle is not the one that the report is about.
     """
     if not path.exists():
         raise InputError(
@@ -65,6 +66,7 @@ def _bundle(path: Path, study: Path | None) -> BundleFindings:
     bundle = load_bundle(path)
     report = load_report(path)
     _check_unchanged(bundle)
+    check_files(bundle)
     name = path.resolve().name
     beside = path.resolve().with_name(f"{name}{STUDY}")
     where = study or (beside if (beside / RESULTS).is_file() else None)
@@ -73,7 +75,7 @@ def _bundle(path: Path, study: Path | None) -> BundleFindings:
 
 
 def _check_unchanged(bundle: Bundle) -> None:
-    """What is shown is what the export wrote; the engine is for `edgepress verify` to check."""
+    """What is shown is what the export wrote: a report that was changed is a fault of the input."""
     for name, entry in bundle.manifest.measured.files.items():
         file = bundle.path / name
         if name in ("report.json", LATENCY) and (not file.is_file() or sha256(file) != entry.sha256):

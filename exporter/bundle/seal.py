@@ -19,7 +19,8 @@ from ...profiles.reporting.markdown import markdown
 from ...profiles.reporting.page import page_of
 from ...profiles.reporting.reportable import BundleFindings
 from ...profiles.timing.measurement import Measurement
-from .manifest import Manifest, MeasuredEntry, hash_files, write_manifest
+from .bom import write_bom
+from .manifest import BOM, Manifest, MeasuredEntry, file_entry, hash_files, write_manifest
 from .samples import save_samples
 
 
@@ -33,12 +34,14 @@ def seal(
         fields: the manifest's fields but `files` and `measured`, which are read off the directory and the report.
         latency: the raw samples.
     """
-    report = replace(report, budget=judge(Budget.of(fields["recipe"]), report))
+    report = replace(report, budget=judge(Budget.of(fields["recipe"]), report), lineage=fields["lineage"])
     page = page_of([BundleFindings(name=name, report=report, samples=latency)], report.date)
     for file, text in (("report.json", json_text(report)), ("report.md", markdown(page)), ("report.html", html(page))):
         (directory / file).write_text(text, encoding="utf-8")
     save_samples(directory, latency)
     reproducible, measured_files = hash_files(directory)
+    write_bom(directory, name, fields, reproducible)
+    reproducible[BOM] = file_entry(directory / BOM)
     measured = MeasuredEntry(
         date=report.date,
         evidence=report.evidence,

@@ -1,4 +1,4 @@
-"""Verify a bundle on the machine that has it: hashes, then the engine on the golden inputs.
+"""Verify a bundle on the machine that has it: signature, hashes, then the engine on the golden inputs.
 
 Nothing here needs torch or onnx.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ...backends.places import engine_place
 from ...errors import UnservedError
@@ -14,39 +15,63 @@ from ...profiles.findings.parity import Parity
 from ...profiles.machine.environment import usable_cores
 from ..candidates.judge import check_golden, check_graph_golden
 from ..capture.golden import Golden
-from .manifest import check_files, load_bundle
+from .lineage import check_lineage
+from .manifest import SIGNATURE, check_files, load_bundle
+from .signature import check_signature
+from .signing_keys import PublicKey
+
+SignedBy = Literal["the key", "unchecked", "nobody"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What a verification found: files whose hash is right, parity by output, and on what it ran."""
+    """What a verification found: files whose hash is right, parity by output, and on what it ran.
+
+    Attributes:
+        signed: by the key that was given; by one that nobody checked, since none was given; or not at all.
+    """
 
     files: int
+    signed: SignedBy
     parity: dict[str, Parity]
     tool: str
     on_device: bool
 
 
-def verify_bundle(path: Path) -> Verification:
-    """Check every hash, then run the engine on the golden inputs.
+def verify_bundle(path: Path, key: PublicKey | None = None) -> Verification:
+    """Check the signature where a key is given, then every hash, then run the engine on the golden inputs.
+
+    Hashes show damage, not forgery: who changes a file can enter its new hash. A signature shows both.
 
     Raises:
-        VerificationError: a file differs, or the outputs do not agree with the FP32 model's.
+        VerificationError: it is not signed by the key, a file differs, the lineage is of another engine, or the outputs
+            do not agree with those of the FP32 model.
         UnservedError: the engine is not built yet, or its runtime is not on this machine.
     """
+    if key is not None:
+        check_signature(path, key)
     bundle = load_bundle(path)
     files, engine, target = check_files(bundle), bundle.engine, bundle.manifest.target
+    check_lineage(bundle)
+    vouched = f"{path}: {'' if key is None else f'signed by {key.path}, '}{files}"
     if engine is None:
         raise UnservedError(
-            f"{path}: {files} files are intact, but the engine is {bundle.manifest.engine.why}.",
+            f"{vouched} files are intact, but the engine is {bundle.manifest.engine.why}.",
             hint=f"On the device, run: edgepress build {path}",
         )
     golden, least_graph_db = Golden.load(path / "golden"), bundle.manifest.minimum_graph_db
-    place = engine_place(target, f"{path}: {files} files are intact, but ")
+    place = engine_place(target, f"{vouched} files are intact, but ")
     with place.open(engine, usable_cores()) as session:
         answers = golden.answers(session)
     parity = check_golden(golden, answers, bundle.manifest.minimum_sqnr_db)
     if least_graph_db is not None:
         check_graph_golden(golden, answers, least_graph_db)
     on_device = place.evidence(target) == "measured"
-    return Verification(files=files, parity=parity, tool=place.tool(target), on_device=on_device)
+    signed = _signed(path, key)
+    return Verification(files=files, signed=signed, parity=parity, tool=place.tool(target), on_device=on_device)
+
+
+def _signed(path: Path, key: PublicKey | None) -> SignedBy:
+    if key is not None:
+        return "the key"
+    return "unchecked" if (path / SIGNATURE).exists() else "nobody"

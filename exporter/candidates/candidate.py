@@ -31,12 +31,21 @@ class OwnGolden:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Calibrated:
+    """Digests of the statistics that ranges were taken from, and of the data that these were collected on."""
+
+    statistics: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One precision of a model; what was not yet found of it is empty.
 
     Attributes:
         graph: what the engine is compiled from, `model.onnx` in a directory of its own.
         weights: bytes of the graph's weights.
+        calibrated: None where nothing was.
         least_db: agreement with FP32 that it must reach on the golden inputs, in dB of SQNR.
         on_samples: parity of the graph with FP32 on calibration samples, at the reference place, by output; empty where
             nobody asked for it.
@@ -58,6 +67,7 @@ class Candidate:
     graph: Graph
     least_db: float
     weights: int = 0
+    calibrated: Calibrated | None = None
     on_samples: Mapping[str, Parity] = field(default_factory=dict)
     engine: Engine | None = None
     not_built: str = ""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ...backends.base import Feed, Graph
 from ...calibration.statistics import Statistics
+from ...calibration.storage import content_digest
 from ...errors import InputError, VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Scheme, Target
@@ -28,7 +29,7 @@ from ..quantization.rewrites.to_float16 import to_float16
 from ..recipe import Recipe
 from ..sources import Source
 from ..workshop import Memo
-from .candidate import Candidate
+from .candidate import Calibrated, Candidate
 from .samples import JudgingSamples
 
 if TYPE_CHECKING:
@@ -213,6 +214,7 @@ class Lowering:
             precision=self.precision,
             graph=graph,
             least_db=self.recipe.least_golden_db(self.precision),
+            calibrated=Calibrated(statistics=content_digest(statistics), data=statistics.data),
             on_samples=on_samples,
             left=kept,
             sensitivity=sensitivity,

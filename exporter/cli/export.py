@@ -20,10 +20,12 @@ from .options import (
     source_options,
     training_options,
 )
+from .signing import private_key, sign_option
 
 if TYPE_CHECKING:
     from ...profiles.device.target import Target
     from ..bundle.manifest import Bundle
+    from ..bundle.signing_keys import PrivateKey
     from ..gate.run import Gate
     from ..recipe import Recipe
     from ..sources import Source
@@ -96,6 +98,7 @@ if TYPE_CHECKING:
 @click.option("--threads", type=THREADS, help="Threads of every runtime; default all usable cores.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the synthetic inputs and of training.")
 @source_options
+@sign_option
 @quiet_option
 @json_option
 def command(
@@ -109,6 +112,7 @@ def command(
     checkpoint: Path | None,
     if_changed: bool,
     depends: tuple[Path, ...],
+    sign: Path | None,
     **_settings: Any,
 ) -> None:
     """Export SOURCE to each target: capture, compress, compile, verify, measure, bundle.
@@ -131,6 +135,7 @@ def command(
 
     # Names first: a typing error must not wait for torch.
     resolved = resolve([name for group in targets for name in group])
+    key = None if sign is None else private_key(sign)
     recipe = asked()
     gate = asked_gate({target.name: target.name for target in resolved}, measure=recipe.measure)
     gate.limits = {**recipe.budget.limits, **gate.limits}
@@ -141,7 +146,7 @@ def command(
             with shown.step("load", {}):
                 loaded = load(source, trust=trust_source)
                 from ..pipeline import export_bundles
-            work = _Work(loaded, recipe, output, gate, depends if if_changed else None)
+            work = _Work(loaded, recipe, output, gate, depends if if_changed else None, key)
             with summarized([target.name for target in resolved], gate.made, as_json=as_json, quiet=quiet):
                 export_bundles(
                     loaded,
@@ -153,6 +158,7 @@ def command(
                     command=command_line(),
                     checkpoint=checkpoint,
                     made=work.made,
+                    sign=key,
                 )
 
 
@@ -160,9 +166,16 @@ class _Work:
     """Where the bundles go, and which of them are there already."""
 
     def __init__(
-        self, source: Source, recipe: Recipe, output: Path, gate: Gate, depends: tuple[Path, ...] | None
+        self,
+        source: Source,
+        recipe: Recipe,
+        output: Path,
+        gate: Gate,
+        depends: tuple[Path, ...] | None,
+        sign: PrivateKey | None,
     ) -> None:
         self._source, self._recipe, self._output, self._gate, self._depends = source, recipe, output, gate, depends
+        self._public = None if sign is None else sign.public
         self._keys: dict[str, str] = {}
 
     def destination(self, target: Target) -> Path:
@@ -178,7 +191,7 @@ class _Work:
 
         for target in targets:
             key = self._keys[target.name] = bundle_key(self._source, target, self._recipe, self._depends)
-            if (bundle := kept(self.destination(target), key)) is not None:
+            if (bundle := kept(self.destination(target), key, self._public)) is not None:
                 self._gate.made[target.name] = bundle
                 click.echo(f"{bundle.path} is unchanged.", err=True)
         return [target for target in targets if target.name not in self._gate.made]

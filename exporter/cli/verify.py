@@ -7,22 +7,39 @@ from pathlib import Path
 import click
 
 from .options import json_option, quiet_option
+from .signing import key_option, public_key
+
+# What a signature says beside the hashes, which alone show damage, not forgery.
+SIGNED = {
+    "the key": "Signed by {key}: no file was changed, added or removed since.",
+    "unchecked": "It is signed, which was not checked: give --key. Hashes alone show damage, not forgery.",
+    "nobody": "It is not signed: hashes alone show damage, not forgery.",
+}
 
 
 @click.command(no_args_is_help=True)
 @click.argument("bundle", type=click.Path(path_type=Path))
+@key_option
+@click.option("--require-signature", is_flag=True, help="Refuse to verify by hashes alone: without --key it is code 2.")
 @quiet_option
 @json_option
-def command(bundle: Path, quiet: bool, as_json: bool) -> None:
-    """Check every hash of BUNDLE, then run its engine on the golden inputs and compare with the FP32 outputs."""
+def command(bundle: Path, public: Path | None, require_signature: bool, quiet: bool, as_json: bool) -> None:
+    """Check the signature and every hash of BUNDLE, then run its engine on the golden inputs.
+
+    Its outputs are compared with those of the FP32 model. Hashes show damage, not forgery: who changes a file can enter
+    its new hash. With --key, BUNDLE must be as the owner of that key signed it.
+    """
     from ...profiles.findings.files import json_text
     from ..bundle.verify import verify_bundle
 
-    verdict = verify_bundle(bundle)
+    if require_signature and public is None:
+        raise click.UsageError("--require-signature needs --key PUB: a signature is only worth who made it.")
+    verdict = verify_bundle(bundle, public_key(public))
     if as_json:
         click.echo(json_text(verdict), nl=False)
     elif not quiet:
         where = "on its device's architecture" if verdict.on_device else "not on its device"
         click.echo(f"{bundle}: {verdict.files} files intact; golden outputs reproduced by {verdict.tool}, {where}.")
+        click.echo(SIGNED[verdict.signed].format(key=public))
         for name, found in verdict.parity.items():
             click.echo(f"  {name}: {found}")

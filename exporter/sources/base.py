@@ -47,6 +47,7 @@ class Source:
         program: the exported program of a `.pt2` file.
         ranges: of free axes by name, where they were found by trying.
         held: inputs that are parameters of the model, as a shape is: they stay as in `inputs` wherever others are made.
+        licence: of the model, in the words of its source; empty where it states none.
         digest: sha256 of what decides the model: weights, structure and source text, or the bytes of the file.
     """
 
@@ -64,6 +65,7 @@ class Source:
     program: ExportedProgram | None = None
     ranges: Mapping[str, AxisRange] = field(default_factory=dict)
     held: frozenset[str] = frozenset()
+    licence: str = ""
     digest: str
 
 

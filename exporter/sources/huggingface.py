@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _BATCH, _SEQUENCE = 2, 16
+CARD = 1 << 16  # characters of a model card in which its front matter ends
 _OWN = "Write a Python file with model() and inputs() that builds it; `edgepress init` writes one to start from."
 
 
@@ -51,8 +53,21 @@ def load(spec: str, trust: bool) -> Source:
         onnx=None,
         inputs=inputs,
         dynamic=dynamic,
+        licence=_licence(directory),
         digest=module_digest(module, inputs, dynamic),
     )
+
+
+def _licence(directory: Path) -> str:
+    """What the model card says in its front matter; empty where there is none, or a list."""
+    card = directory / "README.md"
+    if not card.is_file():
+        return ""
+    with card.open(encoding="utf-8", errors="replace") as file:
+        text = file.read(CARD)
+    front = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
+    found = None if front is None else re.search(r"^license: *['\"]?([\w.+-]+)['\"]? *$", front[1], re.MULTILINE)
+    return "" if found is None else found[1]
 
 
 def _architecture(directory: Path) -> str:

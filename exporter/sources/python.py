@@ -61,6 +61,7 @@ def load(spec: str, trust: bool) -> Source:
         training=user.training(),
         loss=user.find("loss"),
         student=(lambda: _module(user, "student")) if user.find("student") else None,
+        licence=_licence(user),
         digest=module_digest(module, inputs, dynamic, files=(file,)),
     )
 
@@ -128,6 +129,18 @@ def _module(user: _User, function: str) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise InputError(f"{user.origin}: {function}() gives a {type(module).__name__}; expected a torch.nn.Module.")
     return evaluating(unwrapped(module, user.origin), user.origin)
+
+
+def _licence(user: _User) -> str:
+    """The model's licence, where the file states one.
+
+    Raises:
+        InputError: it is no line of text.
+    """
+    said = user.call("licence") if user.find("licence") else ""
+    if not isinstance(said, str) or len(said.splitlines()) > 1:
+        raise InputError(f"licence() of {user.origin} gives {said!r:.60}; expected a name such as 'Apache-2.0'.")
+    return said.strip()
 
 
 def _run_file(path: Path) -> ModuleType:

@@ -18,6 +18,7 @@ from .choice import Choice
 from .evidence import Evidence
 from .gap import About, Gap, of_schema_1, why_missing
 from .layers import Coverage, Layer
+from .lineage import LineageStep
 from .parity import Parity
 from .profile import SizeSplit
 from .pruning import Pruning, Sparsity, millions
@@ -71,6 +72,7 @@ class Report:
         pruning: what was removed before capture.
         sparsity: 2:4 weights of the graph, where they were asked for.
         training: how it was trained, where it was made smaller before capture.
+        lineage: from the source to the engine, as the manifest has it.
         missing: what was not possible or not done, and why.
         stage_seconds: wall time of each stage.
     """
@@ -97,6 +99,7 @@ class Report:
     pruning: Pruning | None = None
     sparsity: Sparsity | None = None
     training: TrainingRun | None = None
+    lineage: tuple[LineageStep, ...] = ()
     sensitivity: Sensitivity | None = None
     by_layer: ParityByLayer | None = None
     latency: Mapping[str, Latency] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from .content import Block, Command, Hue, Part, Section, Sentences, Table
 from .grounds import conditions_blocks, evidence_table, evidence_words, machine_table, strongest, tools_table
 from .latencies import TimedArm, latency_blocks
 from .layers import coverage_blocks, layer_blocks
+from .lineage import lineage_table, lineage_words
 from .reportable import BundleFindings
 from .text import code, sentence
 from .trials import choice_blocks, search_blocks
@@ -48,6 +49,8 @@ def _sections(found: BundleFindings) -> Iterator[Section]:
         yield Section(title="int8 coverage", blocks=tuple(_coverage(report)))
     yield Section(title="Parity and sensitivity", blocks=tuple(_accuracy(report)))
     yield Section(title="Evidence", blocks=(evidence_table(report.evidence), evidence_words(report.evidence)))
+    if report.lineage:
+        yield Section(title="Lineage", blocks=(lineage_table(report.lineage), lineage_words()))
     yield Section(title="Environment", blocks=tuple(_environment(report)))
     yield Section(title="How to reproduce", blocks=tuple(_again(report)))
     yield Section(title="What was not done", blocks=(_not_done(report),))

@@ -22,7 +22,7 @@ SHORT = {"max_drop", "max_latency", "max_size"}
 RECIPE = {field.name for field in fields(Recipe)}
 TRAINING = {field.name for field in fields(TrainingSettings)}
 # What an export does with its result, and how a person asks: not what is exported.
-ABOUT_THE_RUN = {"source", "targets", "output", "force", "checkpoint", "trust_source", "quiet", "recipe_file"}
+ABOUT_THE_RUN = {"source", "targets", "output", "force", "sign", "checkpoint", "trust_source", "quiet", "recipe_file"}
 ONLY_TYPED = {"as_json", "if_changed", "depends", "budgets", "no_lifts"}
 GATE = {"baseline", "baseline_optional", "on_unstable", "summary", "summary_file", "junit", "history", "mlflow"}
 # Of the recipe, by keyword: each with a value that is not the default, and what the recipe makes of it.

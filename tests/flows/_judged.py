@@ -51,6 +51,6 @@ def copied(
         task=task or report.task,
         missing=missing,
     )
-    names = ("model", "target", "recipe", "engine", "minimum_sqnr_db", "fallback", "tools")
+    names = ("model", "target", "recipe", "engine", "minimum_sqnr_db", "fallback", "lineage", "tools")
     seal(to, to.name, {name: getattr(manifest, name) for name in names}, found, measured)
     return to

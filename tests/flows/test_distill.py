@@ -104,6 +104,9 @@ def test_the_student_is_shipped_and_the_report_tells_how_it_was_taught(cli: Cli,
     assert "## Training" in report
     assert "task metric, before and after distillation" in report
     assert read(bundle, "manifest.json")["recipe"]["training"]["temperature"] == 2
+    steps = [(step["what"], step["by"].partition(" ")[0]) for step in read(bundle, "manifest.json")["lineage"]]
+    runs = [("calibrate", "onnxruntime"), ("int8", "edgepress"), ("compile", "openvino")]
+    assert steps == [("train", "torch"), ("capture", "torch"), *runs]
     assert cli("verify", bundle).code == 0
 
 

@@ -99,6 +99,11 @@ def test_a_pruned_model_is_exported_with_its_axis_free(cli: Cli, net: Path, tmp_
     assert pruning["kept"]["head"].startswith("its channels are the model's output")
     # The metric counts agreement with the model as given, so that one itself has all of it.
     assert report["task"]["before"] == 1.0 and report["training"]["purpose"] == "recovery"
+    lineage = read(bundle, "manifest.json")["lineage"]
+    # No epoch was better than none, so that what was trained is not in what is shipped.
+    assert report["training"]["best"] == 0
+    assert [step["what"] for step in lineage] == ["prune", "capture", "calibrate", "int8", "compile"]
+    assert read(bundle, "manifest.json")["model"]["source_digest"] == lineage[0]["after"] != lineage[0]["before"]
     session = onnxruntime.InferenceSession(bundle / "model.onnx")
     for size in (1, 3):
         (output,) = session.run(None, {"image": np.zeros((size, 1, 8, 8), np.float32)})

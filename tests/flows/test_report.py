@@ -119,6 +119,16 @@ def test_a_damaged_or_newer_bundle_is_refused(digits: dict[str, Path], cli: Cli,
     assert not (tmp_path / "report.html").exists()
 
 
+def test_a_report_is_not_shown_of_files_that_it_is_not_about(digits: dict[str, Path], cli: Cli, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(digits["cpu"], tmp_path / "copy"))
+    with (bundle / "engine" / "model.bin").open("ab") as file:
+        file.write(b"x")
+    cli("report", bundle).failed(4, "engine/model.bin was changed")
+    assert not (tmp_path / "report.html").exists()
+    for command in (("check", bundle), ("profile", bundle), ("build", bundle), ("verify", bundle)):
+        cli(*command).failed(4, "engine/model.bin was changed")
+
+
 def test_samples_that_were_changed_are_not_drawn(digits: dict[str, Path], cli: Cli, tmp_path: Path) -> None:
     bundle = shutil.copytree(digits["cpu"], tmp_path / "copy")
     manifest = read(bundle, "manifest.json")

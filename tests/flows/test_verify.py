@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ._flow import Cli, read
+from ._flow import EDGEPRESS, Cli, read
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -114,6 +114,14 @@ def test_what_is_no_bundle_is_refused(cli: Cli, tmp_path: Path) -> None:
     cli("verify", tmp_path).failed(1, "`model`")
 
 
+def test_a_lineage_of_another_engine_is_seen(bundle: Path, cli: Cli) -> None:
+    manifest = read(bundle, "manifest.json")
+    assert manifest["lineage"][-1]["what"] == "compile"
+    manifest["lineage"][-1]["after"] = "0" * 64
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    cli("verify", bundle).failed(4, "its engine is not the one that was compiled of its graph")
+
+
 @pytest.mark.parametrize("target", ["cpu", "server-cpu", "mobile"])
 def test_a_device_needs_neither_torch_nor_onnx(
     digits: dict[str, Path], environment: dict[str, str], target: str
@@ -131,8 +139,11 @@ def test_a_device_needs_neither_torch_nor_onnx(
 
 @pytest.mark.slow
 def test_a_fresh_environment_with_the_wheel_and_openvino_verifies(
-    digits: dict[str, Path], wheel: Path, tmp_path: Path, environment: dict[str, str]
+    bundle: Path, wheel: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
     def run(*words: object, **more: object) -> str:
         done = subprocess.run([str(w) for w in words], capture_output=True, text=True, env=environment, timeout=900)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -144,7 +155,14 @@ def test_a_fresh_environment_with_the_wheel_and_openvino_verifies(
     run(*install, "-c", REPOSITORY / "constraints.txt", f"{wheel}[openvino]")
     installed = {line.partition("==")[0].lower() for line in run(binaries / "python", "-m", "pip", "freeze").split()}
     assert installed.isdisjoint({"torch", "onnx", "onnx-ir", "onnxscript", "transformers"})
-    assert "golden outputs reproduced by openvino" in run(binaries / "edgepress", "verify", digits["cpu"])
+    assert "golden outputs reproduced by openvino" in run(binaries / "edgepress", "verify", bundle)
+    key, pem = ec.generate_private_key(ec.SECP384R1()), serialization.Encoding.PEM
+    private, public = tmp_path / "signing.pem", tmp_path / "signing.pub"
+    secret = serialization.NoEncryption()
+    private.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, secret))
+    public.write_bytes(key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
+    run(EDGEPRESS, "sign", bundle, "--key", private)
+    assert "Signed by" in run(binaries / "edgepress", "verify", bundle, "--key", public)
     assert "openvino" in run(binaries / "edgepress", "doctor")
 
 

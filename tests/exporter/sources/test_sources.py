@@ -160,6 +160,14 @@ def test_training_loss_and_student_are_found_and_blame_the_user(good: str, tmp_p
     assert (source.loss, source.student) == (None, None)
 
 
+def test_the_licence_of_a_model_is_what_its_file_says(good: str, tmp_path: Path) -> None:
+    assert load_source(good).licence == ""
+    stated = textwrap.dedent(GOOD) + "\ndef licence():\n    return 'Apache-2.0'\n"
+    assert load_source(write(tmp_path, stated, "stated.py")).licence == "Apache-2.0"
+    wrong = textwrap.dedent(GOOD) + "\ndef licence():\n    return ['MIT']\n"
+    assert "licence() of" in fails(write(tmp_path, wrong, "wrong.py"))
+
+
 def test_a_predictor_says_which_input_it_was_not_given() -> None:
     source = source_from_object(nn.Linear(4, 2), torch.ones(2, 4), name="m")
     with pytest.raises(InputError, match="was given other; it also needs input"):
@@ -321,8 +329,12 @@ def test_a_hugging_face_text_model_on_disk(tmp_path: Path) -> None:
     )
     module = BertForSequenceClassification(config).eval()
     module.save_pretrained(tmp_path / "bert")
+    (tmp_path / "bert" / "README.md").write_text(
+        "---\nlanguage: en\nlicense: apache-2.0\n---\n# A model\n\nlicense: mit\n"
+    )
     source = load_source(str(tmp_path / "bert"))
     assert source.kind == "huggingface"
+    assert source.licence == "apache-2.0"
     assert source.dynamic == {name: {0: "batch", 1: "sequence"} for name in ("input_ids", "attention_mask")}
     assert source.inputs["input_ids"].max() < 40
     found = torch_predict(source)(source.inputs)

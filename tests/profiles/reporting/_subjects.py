@@ -14,6 +14,7 @@ from edgepress.profiles.findings.comparison import Comparison, Side
 from edgepress.profiles.findings.evidence import Evidence
 from edgepress.profiles.findings.gap import Gap
 from edgepress.profiles.findings.layers import Layer, coverage
+from edgepress.profiles.findings.lineage import LineageStep
 from edgepress.profiles.findings.parity import Parity
 from edgepress.profiles.findings.profile import ColdStart, Measured, Profile, Setup, SizeSplit, Throughput
 from edgepress.profiles.findings.pruning import PrunedGroup, Pruning
@@ -100,6 +101,10 @@ def measured_report() -> Report:
         training=TrainingRun(purpose="recovery", data="its own data", objective=("cross entropy",), planned=1,
                              history=(Epoch(loss=0.5, metric=0.98, seconds=1.0),), before=0.9, best=1, stopped="Done.",
                              broken=False, parameters=10, teacher_parameters=20, processes=1, seconds=1.0, starts=1),
+        lineage=(
+            LineageStep(what="capture", before="a" * 64, after="b" * 64, by="torch 2.13"),
+            LineageStep(what="int8", before="b" * 64, after="c" * 64, beside={"statistics": "d" * 64}),
+        ),
         latency={arm: found.latency() for arm, found in taken.items()},
         latency_shape="image (1, 1, 32, 32)",
         before=conditions(2800.0),

@@ -24,6 +24,7 @@ from .clean_metadata import clean_metadata
 from .fixed_size import fixed_size
 from .mean_to_pool import mean_to_pool
 from .onnx_to_opset import LOWEST_OPSET, converted
+from .pad_apart import pad_apart
 from .torch_to_onnx import exported
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def _write(source: Source, opset: int, path: Path, *, tracing: bool) -> None:
     if source.module is not None:
         _name_output_axes(model.graph, source)
     mean_to_pool(model)
+    pad_apart(model)
     clean_metadata(model, rename=source.onnx is None)
     write_model(model, path)
 

@@ -133,14 +133,17 @@ def _made(model: ZooModel) -> tuple[Any, Feed, list[Feed], list[Feed]]:
 def _trained(module: Any) -> None:
     """What training would leave, roughly: scales of 1 or 0, alike everywhere, switch branches off or hide a mix-up.
 
-    They get noise; and weights of a tiny network that were drawn for a wide one are raised to a variance of 1/fan-in:
-    nothing of the input would be left at the output. Depthwise kernels get a mean, so that a smooth picture passes:
-    zero-mean noise takes it away, and the norms behind raise what rounding left (torch itself keeps 9 dB of a random
-    MobileNetV2 where only its input is rounded to 8 bits, 25 dB so).
+    Norms of 0 become 1, and all that are alike get noise; weights of a tiny network that were drawn for a wide one are
+    raised to a variance of 1/fan-in: nothing of the input would be left at the output. Depthwise kernels get a mean, so
+    that a smooth picture passes: zero-mean noise takes it away, and the norms behind raise what rounding left (torch
+    itself keeps 9 dB of a random MobileNetV2 where only its input is rounded to 8 bits, 25 dB so).
     """
     import torch
 
     with torch.no_grad():
+        for norm in (m for m in module.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)):
+            if norm.weight is not None and not bool(norm.weight.any()):
+                norm.weight += 1
         for kernel in (m.weight for m in module.modules() if isinstance(m, torch.nn.Conv2d) and m.groups > 1):
             if kernel.shape[1] == 1 and kernel[0].numel() > 1:
                 kernel += kernel.std()

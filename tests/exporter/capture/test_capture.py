@@ -325,3 +325,36 @@ def test_the_graph_runs_as_the_predictor_does(encoder: Source, tmp_path: Path) -
     expected = torch_predict(encoder)(encoder.inputs)
     for one, name in zip(session.run(list(expected), encoder.inputs), expected, strict=True):
         np.testing.assert_allclose(one, expected[name], atol=1e-5)
+
+
+class Padded(nn.Module):
+    """A stem as BiT's: zeros around values of either sign, and the largest of each window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.pool, self.head = nn.Conv2d(3, 8, 3), nn.MaxPool2d(3, 2), nn.Linear(8, 4)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        # No value is positive, so that every window at the border has one of the zeros.
+        pooled = self.pool(functional.pad(-self.conv(image).abs(), (1, 1, 1, 1)))
+        return self.head(pooled.mean((2, 3)))
+
+
+@pytest.mark.parametrize("target", ["server-cpu", "cpu"])
+def test_zeros_before_a_max_pool_stay_zeros(tmp_path: Path, target: str) -> None:
+    from edgepress import export
+
+    image = torch.randn(8, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    batches = [{"image": (image * scale).numpy()} for scale in np.linspace(0.5, 1.5, 16, dtype=np.float32)]
+    for precision in ("fp32", "int8"):
+        bundle = export(
+            Padded().eval(), {"image": image[:2]}, target=target, precision=precision, output=tmp_path / precision,
+            name="padded", dynamic={"image": {0: "batch"}}, calibration=batches, measure=False,
+        )  # fmt: skip
+        # As anybody opens it, optimizations and all.
+        session = onnxruntime.InferenceSession(bundle.graph.path, providers=["CPUExecutionProvider"])
+        with torch.no_grad():
+            right = Padded()(image).numpy()
+        error = session.run(None, {"image": image.numpy()})[0] - right
+        assert 10 * np.log10(np.sum(right**2) / np.sum(error**2)) > (25 if precision == "int8" else 90)

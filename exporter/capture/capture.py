@@ -21,6 +21,7 @@ from ..graphs.synthesis import synthesize
 from ..sources import Predict, Source, torch_predict
 from ..sources.traceback import user_traceback
 from .clean_metadata import clean_metadata
+from .dft_on_axis_one import dft_on_axis_one
 from .fixed_size import fixed_size
 from .mean_to_pool import mean_to_pool
 from .onnx_to_opset import LOWEST_OPSET, converted
@@ -70,6 +71,7 @@ def _write(source: Source, opset: int, path: Path, *, tracing: bool) -> None:
         _name_output_axes(model.graph, source)
     mean_to_pool(model)
     pad_apart(model)
+    dft_on_axis_one(model)
     clean_metadata(model, rename=source.onnx is None)
     write_model(model, path)
 

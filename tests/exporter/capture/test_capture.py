@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from edgepress.backends.base import AxisRange
+from edgepress.backends.registry import load_backend
 from edgepress.errors import EdgepressError, InputError, VerificationError
 from edgepress.exporter.capture.capture import capture, prove_capture
 from edgepress.exporter.graphs.files import read_graph
@@ -358,3 +359,23 @@ def test_zeros_before_a_max_pool_stay_zeros(tmp_path: Path, target: str) -> None
             right = Padded()(image).numpy()
         error = session.run(None, {"image": image.numpy()})[0] - right
         assert 10 * np.log10(np.sum(right**2) / np.sum(error**2)) > (25 if precision == "int8" else 90)
+
+
+class Mixing(nn.Module):
+    """Fourier transforms over places and channels, as an FNet has them."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.fft.fftn(x, dim=(1, 2)).real
+
+
+def test_openvino_transforms_along_the_axis_that_is_meant(tmp_path: Path) -> None:
+    from edgepress import export
+
+    x = torch.randn(2, 6, 8, generator=torch.Generator().manual_seed(0))
+    free = {"dynamic": {"x": {0: "batch"}}, "output": tmp_path, "measure": False}
+    bundle = export(Mixing().eval(), {"x": x}, target="cpu", precision="fp32", name="mixing", **free)
+    engine = bundle.engine
+    assert engine is not None
+    with load_backend("openvino").open(engine) as session:
+        found = next(iter(session({"x": x.numpy()}).values()))
+    np.testing.assert_allclose(found, Mixing()(x).numpy(), atol=1e-4)

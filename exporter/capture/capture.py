@@ -24,6 +24,7 @@ from .clean_metadata import clean_metadata
 from .dft_on_axis_one import dft_on_axis_one
 from .fixed_size import fixed_size
 from .mean_to_pool import mean_to_pool
+from .norm_to_linear import norm_to_linear
 from .onnx_to_opset import LOWEST_OPSET, converted
 from .pad_apart import pad_apart
 from .torch_to_onnx import exported
@@ -72,6 +73,7 @@ def _write(source: Source, opset: int, path: Path, *, tracing: bool) -> None:
     mean_to_pool(model)
     pad_apart(model)
     dft_on_axis_one(model)
+    norm_to_linear(model)
     clean_metadata(model, rename=source.onnx is None)
     write_model(model, path)
 

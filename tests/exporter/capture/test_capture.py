@@ -379,3 +379,43 @@ def test_openvino_transforms_along_the_axis_that_is_meant(tmp_path: Path) -> Non
     with load_backend("openvino").open(engine) as session:
         found = next(iter(session({"x": x.numpy()}).values()))
     np.testing.assert_allclose(found, Mixing()(x).numpy(), atol=1e-4)
+
+
+class NormedRows(nn.Module):
+    """Linear layers whose features are normalized over all tokens as rows, and added, as a LeViT has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.ModuleList(nn.Linear(16, 16, bias=False) for _ in range(3))
+        self.norms = nn.ModuleList(nn.BatchNorm1d(16) for _ in range(3))
+        for norm in self.norms:
+            nn.init.uniform_(norm.weight, 0.3, 3)
+            nn.init.uniform_(norm.running_mean, -1, 1)
+            nn.init.uniform_(norm.running_var, 0.2, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            y = layer(functional.hardswish(x))
+            x = x + norm(y.flatten(0, 1)).reshape_as(y)
+        return x
+
+
+def test_a_norm_over_rows_becomes_part_of_its_linear_layer(tmp_path: Path) -> None:
+    from edgepress import export
+
+    x = torch.randn(128, 9, 16, generator=torch.Generator().manual_seed(0))
+    bundle = export(
+        NormedRows().eval(), {"x": x[:2]}, target="cpu", precision="int8", output=tmp_path, name="rows",
+        dynamic={"x": {0: "batch"}}, calibration=[{"x": batch.numpy()} for batch in x.split(8)], measure=False,
+    )  # fmt: skip
+    operators = [node.op_type for node in onnx.load(bundle.graph.path).graph.node]
+    assert "BatchNormalization" not in operators
+    assert sum(op in ("MatMul", "Gemm") for op in operators) == 3
+    engine = bundle.engine
+    assert engine is not None
+    with load_backend("openvino").open(engine) as session:
+        found = next(iter(session({"x": x.numpy()}).values()))
+    with torch.no_grad():
+        right = NormedRows().eval()(x).numpy()
+    assert 10 * np.log10(np.sum(right**2) / np.sum((found - right) ** 2)) > 25

@@ -419,3 +419,21 @@ def test_a_norm_over_rows_becomes_part_of_its_linear_layer(tmp_path: Path) -> No
     with torch.no_grad():
         right = NormedRows().eval()(x).numpy()
     assert 10 * np.log10(np.sum(right**2) / np.sum((found - right) ** 2)) > 25
+
+
+def test_a_pool_that_reaches_beyond_the_border_divides_by_what_it_saw(tmp_path: Path) -> None:
+    """As EfficientNet's last pool, whose kernel is larger than any picture: in integers too."""
+    from edgepress import export
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AvgPool2d(64, ceil_mode=True), nn.Flatten(), nn.Linear(8, 4))
+    image = torch.randn(128, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    bundle = export(
+        net.eval(), {"image": image[:2]}, target="server-cpu", precision="int8", output=tmp_path, name="pooled",
+        dynamic={"image": {0: "batch"}}, calibration=[{"image": x.numpy()} for x in image.split(8)], measure=False,
+    )  # fmt: skip
+    session = onnxruntime.InferenceSession(bundle.path / "engine" / "model.onnx", providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        right = net(image).numpy()
+    error = session.run(None, {"image": image.numpy()})[0] - right
+    assert 10 * np.log10(np.sum(right**2) / np.sum(error**2)) > 25

@@ -273,6 +273,10 @@ class Backend(abc.ABC):
         """What the runtime itself makes of an FP32 graph on this machine where nobody tells it otherwise."""
         return "fp32"
 
+    def exactly(self, target: Target) -> Target | None:
+        """The target as which engines of integers compute in float32 what is float in them; None where they do."""
+        return None
+
     def meter(self) -> Meter | str:
         """What measures the energy of its inferences on this machine, or why nothing does."""
         return find_meter(gpu=False)

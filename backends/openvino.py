@@ -2,6 +2,7 @@
 
 Options of a target:
     device: what OpenVINO calls it, `CPU` by default.
+    floats: `float32` where an engine of integers must not compute in bf16 what is float in it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _UNKNOWN = re.compile(r"No conversion rule found for operations: (.+)")
 _FAILED = re.compile(r"^-- (\S+) with a message:\n(.*?)(?=\n\n|\n-- |\Z)", re.DOTALL | re.MULTILINE)
 _FAILED_NODE = re.compile(r"ONNX node '<Node\((?P<operator>\w+)\): (?P<output>.*?)>'")
 
+_FLOATS = "floats"
 # OpenVINO 2026.4.1 does not read INFERENCE_PRECISION_HINT from <runtime_options> of a model, and its mark `precise` of
 # single layers is lost in some fusions and breaks a convolution whose bias is not marked: both were tried.
 PLAINLY = (
@@ -90,8 +92,9 @@ class OpenVino(Backend):
 
     def loader(self, engine: Engine) -> dict[str, str]:
         """The precision is a property of a compiled model, which a processor with bf16 chooses itself."""
-        device, exact = _device(engine.target), load_precision(engine.precision).exact
-        return {"load.py": LOADER.format(file=engine.path.name, device=device)} if exact and device == "CPU" else {}
+        device = _device(engine.target)
+        told = _in_float32(engine) and device == "CPU"
+        return {"load.py": LOADER.format(file=engine.path.name, device=device)} if told else {}
 
     def _open(self, engine: Engine, threads: int | None) -> Session:
         return OpenVinoSession(engine, _compiled(engine, threads))
@@ -100,6 +103,12 @@ class OpenVino(Backend):
         """bf16 with AMX or AVX-512 BF16; an engine of precision `bf16` is opened that way, one of `fp32` in float32."""
         device = _device(target)
         return _native_float(device) if self.available().run and device == "CPU" else "fp32"
+
+    def exactly(self, target: Target) -> Target | None:
+        """With a processor that has bf16, what is float in an engine of integers is bf16 too unless this is asked."""
+        if self.native_float(target) == "fp32" or _FLOATS in target.options:
+            return None
+        return replace(target, options={**target.options, _FLOATS: "float32"})
 
     def _inspect(self, engine: Engine, feed: Feed) -> tuple[Layer, ...]:
         fit(engine.inputs, feed)
@@ -179,11 +188,17 @@ def _device(target: Target) -> str:
     return str(target.options.get("device", "CPU"))
 
 
+def _in_float32(engine: Engine) -> bool:
+    """Whether what is float in it is computed in float32, whatever the processor prefers."""
+    precision = load_precision(engine.precision)
+    return precision.exact or (precision.integer and engine.target.options.get(_FLOATS) == "float32")
+
+
 def _compiled(engine: Engine, threads: int | None, **settings: object) -> Any:
     device = _device(engine.target)
     _need_device(device)
     settings["PERFORMANCE_HINT"] = "LATENCY"
-    if load_precision(engine.precision).exact:
+    if _in_float32(engine):
         settings["INFERENCE_PRECISION_HINT"] = "f32"  # where the processor has bf16 OpenVINO would choose it
     if threads is not None and device == "CPU":
         settings["INFERENCE_NUM_THREADS"] = threads

@@ -247,7 +247,8 @@ class _Packing:
                 axes=self.axes,
                 licence=self.source.licence,
             ),
-            "target": self.target,
+            # The engine's own: a remedy may have set an option of its runtime.
+            "target": self.target if winner.engine is None else winner.engine.target,
             "recipe": recipe_data(_portable(self.recipe)),
             "engine": EngineEntry(
                 backend=self.target.backend, precision=winner.precision, path=path, why=winner.not_built

@@ -27,6 +27,7 @@ EXPLAINED_DB, ENOUGH_DB = 6.0, 40.0
 HINT = "Ship another precision with --precision, or leave layers near that output in float with --exclude."
 HINT_FLOAT = "Ship another precision with --precision."
 # What is known of the cause, by whether the runtime is asked for arithmetic that its graph does not say.
+NARROW = "Rounding at other places than the graph's explains that: the graph has no margin for it."
 MISREAD = "The compiler read or fused the graph wrongly."
 COARSE = "In {} the runtime rounds where the graph does not say: the model may not bear that, or the compiler erred."
 
@@ -89,16 +90,21 @@ def _refuse_straying(
     asked_db: float,
 ) -> None:
     strays = [
-        f"{part} has {seen_db:.1f} dB of SQNR against FP32, its graph {graph_db:.1f} dB ({least:.1f} dB needed)"
+        (part, seen_db, graph_db, least)
         for part, seen_db, graph_db in _parts(engine, own)
         if seen_db < (least := least_db(candidate, graph_db, asked_db))
     ]
     if strays:
-        cause = COARSE.format(candidate.precision) if _rounds_by_itself(candidate) else MISREAD
+        narrow = all(seen_db >= _explained_db(graph_db) for _, seen_db, graph_db, _ in strays)
+        cause = COARSE.format(candidate.precision) if _rounds_by_itself(candidate) else NARROW if narrow else MISREAD
+        told = "; ".join(
+            f"{part} has {seen_db:.1f} dB of SQNR against FP32, its graph {graph_db:.1f} dB ({least:.1f} dB needed)"
+            for part, seen_db, graph_db, least in strays
+        )
+        what = "does not reach what was asked" if cause == NARROW else "does not compute what its own graph does"
         raise StrayingError(
             candidate,
-            f"The {candidate.precision} engine does not compute what its own graph does, on {samples}: "
-            f"{'; '.join(strays)}. {cause}",
+            f"The {candidate.precision} engine {what}, on {samples}: {told}. {cause}",
             hint=HINT if load_precision(candidate.precision).integer else HINT_FLOAT,
         )
 
@@ -121,8 +127,13 @@ def least_db(candidate: Candidate, graph_db: float, asked_db: float) -> float:
     precision = load_precision(candidate.precision)
     if _rounds_by_itself(candidate):
         return candidate.least_db
-    explained = min(graph_db - EXPLAINED_DB, ENOUGH_DB)
+    explained = _explained_db(graph_db)
     return max(explained, asked_db) if precision.integer else explained
+
+
+def _explained_db(graph_db: float) -> float:
+    """Down to what rounding explains where the graph reaches `graph_db`."""
+    return min(graph_db - EXPLAINED_DB, ENOUGH_DB)
 
 
 def _rounds_by_itself(candidate: Candidate) -> bool:

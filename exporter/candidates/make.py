@@ -32,7 +32,7 @@ from .judge import built_evidence, check_golden, directory_bytes, judged, looked
 from .link import StrayingError, linked
 from .lower import Lowering, float_candidate
 from .parting import Parting, parting
-from .remedies import FAILURES, Remedies
+from .remedies import FAILURES, IN_FLOAT32, Remedies, noted
 from .samples import JudgingSamples, judging_samples
 from .stand_in import stood_in
 
@@ -66,6 +66,10 @@ class Maker:
         try:
             return self._through(precision)
         except StrayingError as error:
+            if exact := self._exactly(precision):
+                found = exact.made(precision)
+                note = f"{IN_FLOAT32} {error.message}"
+                return noted(found, note) if isinstance(found, Candidate) else found
             again = Remedies(recipe=self.recipe, made=partial(self._by, precision), parting=self._parting)
             return again.of(error)
         except FAILURES as error:
@@ -74,6 +78,11 @@ class Maker:
     def _by(self, precision: PrecisionName, recipe: Recipe) -> Candidate:
         """The precision by another recipe."""
         return replace(self, recipe=recipe)._through(precision)
+
+    def _exactly(self, precision: PrecisionName) -> Maker | None:
+        """Makes a precision of integers beside which the runtime lowers no float; None where it does not do that."""
+        exact = load_backend(self.target.backend).exactly(self.target) if load_precision(precision).integer else None
+        return None if exact is None else replace(self, target=exact)
 
     def _parting(self, candidate: Candidate) -> Parting | None:
         """Where a straying engine parts from its graph, on the first batch of samples."""

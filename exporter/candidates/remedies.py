@@ -16,6 +16,7 @@ from .parting import Parting
 
 # What a precision may fail with where another one may still get through.
 FAILURES = (VerificationError, NothingToQuantizeError, RefusedError)
+IN_FLOAT32 = "What is float is computed in float32, though the runtime would take a shorter one here, in which:"
 IN_FLOAT = "left in float: the engine strays from its graph there"
 
 
@@ -39,14 +40,14 @@ class Remedies:
             # What lifts write into a graph is what compilers see least, and so confuse.
             candidate = self._tried(replace(self.recipe, lifts=()))
             if candidate is not None:
-                return _noted(candidate, f"No lifts. With them: {strayed.message}")
+                return noted(candidate, f"No lifts. With them: {strayed.message}")
         where = self.parting(strayed.candidate)
         for layers in () if where is None else where.regions:
             candidate = self._tried(replace(self.recipe, exclude=(*self.recipe.exclude, *literal(layers))))
             if candidate is not None:
                 left = {**candidate.left, **dict.fromkeys(layers, IN_FLOAT)}
                 note = f"{', '.join(layers)} {IN_FLOAT}. {where}. In {precision}: {strayed.message}"
-                return _noted(replace(candidate, left=left), note)
+                return noted(replace(candidate, left=left), note)
         told = strayed.message if where is None else f"{strayed.message} {where}."
         return Refused(precision=precision, error=StrayingError(strayed.candidate, told, hint=strayed.hint))
 
@@ -57,5 +58,6 @@ class Remedies:
             return None
 
 
-def _noted(candidate: Candidate, note: str) -> Candidate:
+def noted(candidate: Candidate, note: str) -> Candidate:
+    """The candidate with one more sentence for the report."""
     return replace(candidate, notes=(*candidate.notes, note))

@@ -20,10 +20,14 @@ from ..graphs.synthesis import synthesize
 from ..sources import Predict, Source, torch_predict
 from ..sources.traceback import user_traceback
 from .clean_metadata import clean_metadata
+from .count_no_pad import count_no_pad
+from .dft_on_axis_one import dft_on_axis_one
 from .fixed_size import fixed_size
 from .mean_to_pool import mean_to_pool
+from .norm_to_linear import norm_to_linear
 from .onnx_to_opset import LOWEST_OPSET, converted
 from .original import original_values, prove_float32
+from .pad_apart import pad_apart
 from .torch_to_onnx import exported
 
 if TYPE_CHECKING:
@@ -73,6 +77,10 @@ def _write(source: Source, opset: int, path: Path, *, tracing: bool) -> None:
     if source.module is not None:
         _name_output_axes(model.graph, source)
     mean_to_pool(model)
+    pad_apart(model)
+    count_no_pad(model)
+    dft_on_axis_one(model)
+    norm_to_linear(model)
     clean_metadata(model, rename=source.onnx is None)
     write_model(model, path)
 

@@ -128,7 +128,11 @@ _PICTURES: tuple[_Row, ...] = (
     ("TextNet", "TextNetForImageClassification", {}),
     ("Swin2SR", "Swin2SRForImageSuperResolution", {"image_size": 64, "embed_dim": 16, "depths": [2, 2],
                                                    "num_heads": [2, 2], "window_size": 4, "upscale": 2}),
-    ("HGNetV2", "HGNetV2ForImageClassification", {}),
+    ("HGNetV2", "HGNetV2ForImageClassification", {
+        "embedding_size": 16, "stem_channels": [3, 8, 16], "hidden_sizes": [32, 64, 96, 128],
+        "stage_in_channels": [16, 32, 64, 96], "stage_mid_channels": [8, 16, 24, 32],
+        "stage_out_channels": [32, 64, 96, 128], "stage_num_blocks": [1, 1, 2, 1], "stage_numb_of_layers": [3, 3, 3, 3],
+    }),
     ("DPT", "DPTForDepthEstimation", {**_IMAGE, "num_hidden_layers": 4, "backbone_out_indices": [0, 1, 2, 3],
                                       "neck_hidden_sizes": [8, 16, 16, 16], "fusion_hidden_size": 16,
                                       "is_hybrid": False}),

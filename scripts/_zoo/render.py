@@ -60,8 +60,15 @@ def _said(line: Line) -> str:
     """Why it did not work."""
     if line["verdict"] == "wrong":
         return f"**wrong**: `{line['output']}` {line['sqnr_db']} dB, its graph {line['graph_db']} dB"
-    words = " ".join(f"{line.get('message', '')} {line.get('hint') or ''}".split())
+    words = " ".join(f"{_shortened(line.get('message', ''))} {line.get('hint') or ''}".split())
     return words if line["verdict"] == "refused" else f"**{line['verdict']}**: {words}"
+
+
+def _shortened(message: str) -> str:
+    """A message whose traceback is its last line alone, without where on this machine the library lies."""
+    before, traced, lines = message.partition("Traceback (most recent call last):")
+    last = lines.rpartition('File "')[2].replace("^", "").replace('"', "") if traced else ""
+    return before + (f"At {last.rpartition('site-packages/')[2]}" if last else "")
 
 
 def _models(known: _Results) -> Iterator[str]:

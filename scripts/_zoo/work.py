@@ -21,6 +21,8 @@ from .zoo import models
 # Seeds, and numbers of batches: what ranges come from, and what nothing has seen.
 _WEIGHTS, _CALIBRATION, _HELD_OUT = 0, 1, 2
 _BATCHES, _BATCH, _HELD_BATCHES, _HELD_BATCH = 16, 8, 4, 5
+# Norms that scale by less let nothing of the input through a few layers: their biases are all that is left.
+_SCALE_OF_NOTHING = 0.2
 
 
 def serve(pipe: Connection, log: str) -> None:
@@ -133,14 +135,17 @@ def _made(model: ZooModel) -> tuple[Any, Feed, list[Feed], list[Feed]]:
 def _trained(module: Any) -> None:
     """What training would leave, roughly: scales of 1 or 0, alike everywhere, switch branches off or hide a mix-up.
 
-    They get noise; and weights of a tiny network that were drawn for a wide one are raised to a variance of 1/fan-in:
-    nothing of the input would be left at the output. Depthwise kernels get a mean, so that a smooth picture passes:
-    zero-mean noise takes it away, and the norms behind raise what rounding left (torch itself keeps 9 dB of a random
-    MobileNetV2 where only its input is rounded to 8 bits, 25 dB so).
+    Norms of about 0 become about 1, and all that are alike get noise; weights of a tiny network that were drawn for a
+    wide one are raised to a variance of 1/fan-in: nothing of the input would be left at the output. Depthwise kernels
+    get a mean, so that a smooth picture passes: zero-mean noise takes it away, and the norms behind raise what rounding
+    left (torch itself keeps 9 dB of a random MobileNetV2 where only its input is rounded to 8 bits, 25 dB so).
     """
     import torch
 
     with torch.no_grad():
+        for norm in (m for m in module.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)):
+            if norm.weight is not None and bool((norm.weight.abs() < _SCALE_OF_NOTHING).all()):
+                norm.weight += 1
         for kernel in (m.weight for m in module.modules() if isinstance(m, torch.nn.Conv2d) and m.groups > 1):
             if kernel.shape[1] == 1 and kernel[0].numel() > 1:
                 kernel += kernel.std()

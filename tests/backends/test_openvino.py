@@ -95,6 +95,19 @@ def test_the_same_graph_gives_the_same_bytes_without_a_trace_of_this_machine(tmp
     assert "conversion_parameters" not in text
 
 
+def test_floats_beside_integers_are_lowered_where_the_processor_likes_to_and_nobody_asks(tmp_path: Path) -> None:
+    backend = OpenVino()
+    graph = quantized(tmp_path, "QUInt8", symmetric=False, weight="QUInt8")  # all kernels are float
+    assert (backend.exactly(target()) is None) == (backend.native_float(target()) == "fp32")
+    exact = backend.exactly(target()) or target(floats="float32")
+    assert backend.exactly(exact) is None
+    engine = backend.compile(graph, exact, fresh(tmp_path / "e"), "int8")
+    layers = backend.inspect(engine, feeds(2)[0])
+    assert {layer.kernel.rpartition("_")[2] for layer in layers if layer.compute} == {"f32"}
+    assert set(backend.loader(engine)) == {"load.py"}
+    assert not backend.loader(replace(engine, target=target()))
+
+
 def test_single_precision_is_not_lowered(tmp_path: Path) -> None:
     engine = OpenVino().compile(residual(tmp_path / "f.onnx"), target(), fresh(tmp_path / "e"), "fp32")
     layers = OpenVino().inspect(engine, feeds(2)[0])

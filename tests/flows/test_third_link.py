@@ -16,6 +16,8 @@ from ._flow import SMALL, Ran
 
 # A runtime whose int8 is off by a fifth: 14 dB, where its graph has more than 30 and the golden inputs ask for 3.
 CROOKED = """
+from dataclasses import replace
+
 from edgepress.backends.base import Session
 from edgepress.backends.onnxruntime import OnnxRuntime
 
@@ -27,8 +29,12 @@ class Crooked(OnnxRuntime):
         session = super()._open(engine, threads)
         written, fault = engine.path.read_bytes(), engine.target.options["fault"]
         lifted = b"_smooth" in written or b"equalized" in written
-        wrong = engine.precision == "int8" and (lifted or fault == "always" or fault.encode() in written)
+        wrong = engine.precision == "int8" and (lifted or fault in ("always", "floats") or fault.encode() in written)
         return Scaled(session) if wrong else session
+
+    def exactly(self, target):
+        asked = target.options["fault"] == "floats"
+        return replace(target, options={**target.options, "fault": "none"}) if asked else None
 
 
 class Scaled(Session):
@@ -92,6 +98,17 @@ def test_where_the_precision_is_ours_to_choose_the_next_one_is_shipped(
     assert "does not compute what its own graph does" in report["choice"]["because"]
     out = next(one for one in report["choice"]["contenders"] if one["precision"] == "int8")
     assert not out["kept"]
+
+
+def test_where_the_runtime_lowers_what_is_float_int8_ships_with_floats_in_float32(
+    crooked: Callable[..., Ran], tmp_path: Path
+) -> None:
+    assert crooked("floats", "--precision", "int8").code == 0
+    report = json.loads((tmp_path / "dist/net-crooked/report.json").read_text())
+    (note,) = (note for note in report["notes"] if note.startswith("What is float is computed in float32"))
+    assert "does not compute what its own graph does" in note
+    manifest = json.loads((tmp_path / "dist/net-crooked/manifest.json").read_text())
+    assert manifest["target"]["options"]["fault"] == "none", "it is opened so on the device as well"
 
 
 # A layer that onnxruntime has an integer kernel of its own for, without Q/DQ.

@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from _zoo.judge import Judgement, flattened, judge
 from _zoo.model import ZooModel, axes, images, tokens
+from _zoo.render import _said
 from _zoo.work import _failures, _trained
 
 from edgepress.errors import InputError, TargetsError, VerificationError
@@ -122,3 +123,13 @@ def test_depthwise_kernels_let_a_smooth_picture_pass() -> None:
     _trained(torch.nn.Sequential(depthwise, grouped))
     assert abs(float((depthwise.weight.detach() - before[0]).mean() / before[0].std()) - 1) < 0.01
     assert torch.equal(grouped.weight, before[1])
+
+
+def test_a_told_traceback_is_one_line_without_this_machines_paths() -> None:
+    message = (
+        "It branches.\nTraceback (most recent call last):\n"
+        '  File "/home/me/site-packages/lib/a.py", line 1, in f\n    g()\n'
+        '  File "/home/me/site-packages/lib/b.py", line 9, in g\n    if x:\n       ^'
+    )
+    line = {"verdict": "refused", "message": message, "hint": "Do not."}
+    assert _said(line) == "It branches. At lib/b.py, line 9, in g if x: Do not."

@@ -34,6 +34,18 @@ def test_rounding_explains_some_and_what_was_asked_stays(
     assert least_db(candidate, graph, asked) == least
 
 
+def test_an_engine_near_its_graph_that_misses_what_was_asked_is_not_said_to_be_wrong() -> None:
+    expected = {"y": np.arange(1, 9, dtype=np.float32).reshape(2, 4)}
+    samples = JudgingSamples(
+        feeds=[{"x": np.zeros((2, 1), np.float32)}], kind="calibration samples", expected=[expected]
+    )
+    file = Graph(path=Path("model.onnx"), inputs=(), outputs=(), opset=20, digest="")
+    graph = parity([expected], [{"y": 1.15 * expected["y"]}])
+    candidate = Candidate(precision="int8", graph=file, least_db=15, on_samples=graph)
+    with pytest.raises(StrayingError, match=r"does not reach what was asked.*14\.0 dB.*16\.5 dB.*no margin"):
+        linked(candidate, Off(), samples, Reference(), load_target("cpu"), 15)
+
+
 @pytest.mark.parametrize(("precision", "wrongly"), [("int8", True), ("fp32", True), ("bf16", False)])
 def test_an_engine_that_rounds_by_itself_is_not_said_to_be_wrong(precision: str, wrongly: bool) -> None:
     expected = {"y": np.arange(1, 9, dtype=np.float32).reshape(2, 4)}

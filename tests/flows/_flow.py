@@ -45,6 +45,7 @@ for line in sys.stdin:
     if child == 0:
         os.chdir(job["cwd"])
         os.environ.update(job["env"])
+        sys.path[:0] = [path for path in job["env"].get("PYTHONPATH", "").split(os.pathsep) if path not in sys.path]
         tempfile.tempdir = None
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for number, name in ((1, "out"), (2, "err")):

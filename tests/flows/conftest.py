@@ -45,17 +45,17 @@ def forking(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     process.wait(30)
 
 
-@pytest.fixture
-def cli(forking: subprocess.Popen[str], tmp_path: Path) -> Cli:
-    """The command line in a fresh process and in `tmp_path`, with a TMPDIR of its own; fast."""
+@pytest.fixture(scope="session")
+def forked(forking: subprocess.Popen[str]) -> Cli:
+    """The command line in a fresh process, with a TMPDIR of its own, which it has to leave empty; fast."""
 
     def run(
         *arguments: object,
-        cwd: Path = tmp_path,
+        cwd: Path,
+        temporary: Path,
         file_size: int | None = None,
         env: Mapping[str, str] | None = None,
     ) -> Ran:
-        temporary = tmp_path.with_name(f"{tmp_path.name}-tmp")
         temporary.mkdir(exist_ok=True)
         out, err = temporary / "stdout", temporary / "stderr"
         job: dict[str, Any] = {
@@ -76,6 +76,16 @@ def cli(forking: subprocess.Popen[str], tmp_path: Path) -> Cli:
         err.unlink()
         assert list(temporary.iterdir()) == [], "temporary files were left behind"
         return ran
+
+    return run
+
+
+@pytest.fixture
+def cli(forked: Cli, tmp_path: Path) -> Cli:
+    """The command line as of `forked`, in `tmp_path`."""
+
+    def run(*arguments: object, cwd: Path = tmp_path, **more: Any) -> Ran:
+        return forked(*arguments, cwd=cwd, temporary=tmp_path.with_name(f"{tmp_path.name}-tmp"), **more)
 
     return run
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -12,7 +11,7 @@ import pytest
 
 from edgepress.profiles.device.target import load_target
 
-from ._flow import Ran, read
+from ._flow import Cli, read
 
 FILE = """
 from edgepress.profiles.device.grid import Grid
@@ -46,11 +45,11 @@ def package(tmp_path: Path) -> dict[str, str]:
 
 
 def test_they_are_made_judged_shipped_and_verified_by_their_names(
-    command: Callable[..., Ran], small: Path, tmp_path: Path, package: dict[str, str]
+    cli: Cli, small: Path, tmp_path: Path, package: dict[str, str]
 ) -> None:
     words = ("export", small, "-t", "mine.toml", "--no-measure")
     for name, least in (("loose8", 5.0), ("half", 40.0)):
-        ran = command(*words, "--precision", name, "-o", name, cwd=tmp_path, env=package)
+        ran = cli(*words, "--precision", name, "-o", name, env=package)
         assert ran.code == 0, ran.err
         bundle = tmp_path / name / "small-mine"
         manifest = json.loads((bundle / "manifest.json").read_text())
@@ -59,18 +58,18 @@ def test_they_are_made_judged_shipped_and_verified_by_their_names(
         assert f'precision = "{name}"' in (bundle / "recipe.toml").read_text()
         types = {tensor.data_type for tensor in onnx.load(bundle / "model.onnx").graph.initializer}
         assert (onnx.TensorProto.INT8 in types, onnx.TensorProto.FLOAT16 in types) == (name == "loose8", name == "half")
-        assert command("verify", bundle, cwd=tmp_path, env=package).code == 0
+        assert cli("verify", bundle, env=package).code == 0
     # Nothing measured the two against each other, so the target's own order decides.
-    ran = command(*words, "-o", "auto", cwd=tmp_path, env=package)
+    ran = cli(*words, "-o", "auto", env=package)
     assert (ran.code, read(tmp_path / "auto" / "small-mine")["precision"]) == (0, "loose8")
 
 
 def test_who_does_not_have_the_package_is_told_what_is_unknown(
-    command: Callable[..., Ran], small: Path, tmp_path: Path, package: dict[str, str]
+    cli: Cli, small: Path, tmp_path: Path, package: dict[str, str]
 ) -> None:
-    offered = command("export", "--help", cwd=tmp_path, env=package).out
+    offered = cli("export", "--help", env=package).out
     assert "[auto|int8|bf16|fp16|fp32|half|loose8]" in offered
-    ran = command("export", small, "-t", "mine.toml", cwd=tmp_path)
+    ran = cli("export", small, "-t", "mine.toml")
     ran.failed(1, "mine.toml: `precisions.0`", "'int8', 'bf16', 'fp16' or 'fp32'")
-    unknown = command("export", small, "-t", "cpu", "--precision", "half", cwd=tmp_path)
+    unknown = cli("export", small, "-t", "cpu", "--precision", "half")
     assert (unknown.code, "'half' is not one of 'auto', 'int8', 'bf16'" in unknown.err) == (2, True)

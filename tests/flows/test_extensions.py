@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from ._flow import Ran
+from ._flow import Cli
 
 RANGE = """
 from edgepress.calibration import loggrid
@@ -63,12 +62,10 @@ def arrays(bundle: Path) -> dict[str, np.ndarray]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
-def test_a_recipe_uses_them_by_name(
-    command: Callable[..., Ran], small: Path, tmp_path: Path, package: dict[str, str]
-) -> None:
+def test_a_recipe_uses_them_by_name(cli: Cli, small: Path, tmp_path: Path, package: dict[str, str]) -> None:
     (tmp_path / "recipe.toml").write_text('precision = "int8"\nranges = "three-rms"\nlifts = ["clip"]\n')
     words = ("export", small, "-t", "server-cpu", "--no-measure", "-o", "dist")
-    ran = command(*words, "--recipe", "recipe.toml", cwd=tmp_path, env=package)
+    ran = cli(*words, "--recipe", "recipe.toml", env=package)
     assert ran.code == 0, ran.err
     (bundle,) = (path for path in (tmp_path / "dist").iterdir() if path.is_dir())
     assert 'ranges = "three-rms"' in (bundle / "recipe.toml").read_text()
@@ -80,17 +77,15 @@ def test_a_recipe_uses_them_by_name(
 
 
 def test_the_command_line_offers_them_and_a_broken_one_says_so_when_asked_for(
-    command: Callable[..., Ran], small: Path, tmp_path: Path, package: dict[str, str]
+    cli: Cli, small: Path, tmp_path: Path, package: dict[str, str]
 ) -> None:
-    offered = command("export", "--help", cwd=tmp_path, env=package).out
+    offered = cli("export", "--help", env=package).out
     assert "[auto|min-max|percentile|entropy|mse|three-rms]" in offered
     assert "[equalize|smooth|broken|clip|correct-bias]" in offered
     assert "[auto|magnitude|taylor|batchnorm|largest]" in offered
     words = ("export", small, "-t", "server-cpu", "--precision", "int8", "--no-measure")
-    command(*words, "--lift", "broken", cwd=tmp_path, env=package).failed(
-        5, "Lift 'broken' (another_gone:lift) does not import"
-    )
-    unknown = command(*words, "--lift", "broken", cwd=tmp_path)
+    cli(*words, "--lift", "broken", env=package).failed(5, "Lift 'broken' (another_gone:lift) does not import")
+    unknown = cli(*words, "--lift", "broken")
     assert (unknown.code, "'broken' is not one of 'equalize'" in unknown.err) == (2, True)
 
 
@@ -119,12 +114,12 @@ source = "a test"
 """
 
 
-def test_other_grids_are_data_of_a_users_target(command: Callable[..., Ran], small: Path, tmp_path: Path) -> None:
+def test_other_grids_are_data_of_a_users_target(cli: Cli, small: Path, tmp_path: Path) -> None:
     (tmp_path / "four.toml").write_text(FOUR)
     words = ("export", small, "-t", "four.toml", "--precision", "int8", "--no-measure", "-o", "dist")
-    ran = command(*words, cwd=tmp_path)
+    ran = cli(*words)
     assert ran.code == 0, ran.err
     (bundle,) = (path for path in (tmp_path / "dist").iterdir() if path.is_dir())
     kinds = {tensor.data_type for tensor in onnx.load(bundle / "model.onnx").graph.initializer}
     assert {onnx.TensorProto.INT4, onnx.TensorProto.UINT16} <= kinds
-    assert command("verify", bundle, cwd=tmp_path).code == 0
+    assert cli("verify", bundle).code == 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ._flow import EDGEPRESS, SMALL, Cli, Ran
+from ._flow import EDGEPRESS, SMALL, Cli
 from .test_interrupt import MOMENTS, REACHED, wait_for
 
 Start = Callable[[str], subprocess.Popen[str]]
@@ -63,7 +63,7 @@ def hidden(directory: Path) -> set[str]:
     ],
 )
 def test_the_next_run_removes_what_a_killed_one_left_and_nothing_of_a_living_one(
-    begun: Start, command: Callable[..., Ran], tmp_path: Path, temporary: Path, moment: str
+    begun: Start, cli: Cli, tmp_path: Path, temporary: Path, moment: str
 ) -> None:
     work, env = tmp_path / "work", {"TMPDIR": str(temporary)}
     living = begun(moment)
@@ -76,32 +76,30 @@ def test_the_next_run_removes_what_a_killed_one_left_and_nothing_of_a_living_one
     left = hidden(work / "out") - used[0], hidden(temporary) - used[1]
     assert all(left)
 
-    ran = command("doctor", "--json", "out", cwd=work, env=env)
+    ran = cli("doctor", "--json", "out", cwd=work, env=env)
     told = json.loads(ran.out)["leftovers"]
     assert (told["removed"], told["directories"]) == (False, len(left[0]) + len(left[1]))
     assert told["bytes"] > 0
 
     (work / "third.py").write_text(SMALL)
-    ran = command("export", "third.py", *FAST, cwd=work, env=env)
+    ran = cli("export", "third.py", *FAST, cwd=work, env=env)
     assert ran.code == 0, ran.err
     assert (hidden(work / "out"), hidden(temporary)) == used
     assert living.poll() is None
-    assert "left" not in command("doctor", "out", cwd=work, env=env).out
+    assert "left" not in cli("doctor", "out", cwd=work, env=env).out
 
 
-def test_doctor_removes_them_and_says_how_much_it_was(
-    begun: Start, command: Callable[..., Ran], tmp_path: Path, temporary: Path
-) -> None:
+def test_doctor_removes_them_and_says_how_much_it_was(begun: Start, cli: Cli, tmp_path: Path, temporary: Path) -> None:
     work, env = tmp_path / "work", {"TMPDIR": str(temporary)}
     process = begun("calibration")
     process.send_signal(signal.SIGKILL)
     process.wait(30)
-    told = command("doctor", "out", cwd=work, env=env)
+    told = cli("doctor", "out", cwd=work, env=env)
     assert "Processes that were killed left" in told.out
-    told = command("doctor", "--clean", "out", cwd=work, env=env)
+    told = cli("doctor", "--clean", "out", cwd=work, env=env)
     assert "Removed what killed processes had left: " in told.out
     assert (hidden(work / "out"), hidden(temporary)) == (set(), set())
-    assert "0 directories, 0 bytes" in command("doctor", "--clean", "out", cwd=work, env=env).out
+    assert "0 directories, 0 bytes" in cli("doctor", "--clean", "out", cwd=work, env=env).out
 
 
 def test_a_baseline_is_not_confused_by_what_lies_hidden_beside_it(cli: Cli, small: Path, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ CASES = [
 
 
 @pytest.fixture
-def planting(command: Callable[..., Ran], tmp_path: Path) -> Callable[..., Ran]:
+def planting(cli: Cli, tmp_path: Path) -> Callable[..., Ran]:
     """Export to the runtime that plants a fault."""
     site = tmp_path / "site"
     (site / "planting-1.0.dist-info").mkdir(parents=True)
@@ -73,7 +73,7 @@ def planting(command: Callable[..., Ran], tmp_path: Path) -> Callable[..., Ran]:
         (tmp_path / "net.py").write_text(WIDE if fault == "clamp" else SMALL)
         (tmp_path / "planting.toml").write_text(TARGET.format(fault=fault, precision=precision))
         words = ("net.py", "-t", "planting.toml", "--precision", precision, "--no-measure", "-q")
-        return command("export", *words, cwd=tmp_path, env={"PYTHONPATH": path})
+        return cli("export", *words, env={"PYTHONPATH": path})
 
     return export
 
@@ -85,7 +85,7 @@ def test_the_export_does_not_ship_it(planting: Callable[..., Ran], tmp_path: Pat
 
 
 @pytest.fixture(scope="module")
-def honest(command: Callable[..., Ran], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+def honest(forked: Cli, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
     """A bundle of a model in a precision."""
     made: dict[tuple[str, str], Path] = {}
 
@@ -94,7 +94,7 @@ def honest(command: Callable[..., Ran], tmp_path_factory: pytest.TempPathFactory
             directory = tmp_path_factory.mktemp("honest")
             (directory / "net.py").write_text(model)
             words = ("net.py", "-t", "server-cpu", "--precision", precision, "--no-measure", "-q")
-            ran = command("export", *words, cwd=directory)
+            ran = forked("export", *words, cwd=directory, temporary=tmp_path_factory.mktemp("temporary"))
             assert ran.code == 0, ran.err
             made[model, precision] = directory / "dist" / "net-server-cpu"
         return made[model, precision]

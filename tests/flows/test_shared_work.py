@@ -45,8 +45,8 @@ def calibration():
     with open("read", "a") as file:
         file.write("*")
     rng = np.random.default_rng(0)
-    for index in range(80):
-        yield {"x": (1 + index / 20) * rng.standard_normal((16, 3, 12, 12)).astype(np.float32)}
+    for index in range(40):
+        yield {"x": (1 + index / 10) * rng.standard_normal((16, 3, 12, 12)).astype(np.float32)}
 """
 INT8 = ("--precision", "int8", "--no-measure", "-q")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ._flow import SMALL, Ran
+from ._flow import SMALL, Cli, Ran
 
 # A runtime whose int8 is off by a fifth: 14 dB, where its graph has more than 30 and the golden inputs ask for 3.
 CROOKED = """
@@ -56,11 +56,10 @@ toolchain = "onnxruntime-1.31"
 [options]
 fault = "{fault}"
 """
-Command = Callable[..., Ran]
 
 
 @pytest.fixture
-def crooked(command: Command, tmp_path: Path) -> Callable[..., Ran]:
+def crooked(cli: Cli, tmp_path: Path) -> Callable[..., Ran]:
     """Export a small model to the crooked runtime, whose fault is an operator, lifts, or all there is."""
     site = tmp_path / "site"
     (site / "crooked-1.0.dist-info").mkdir(parents=True)
@@ -73,9 +72,8 @@ def crooked(command: Command, tmp_path: Path) -> Callable[..., Ran]:
 
     def export(fault: str, *words: str) -> Ran:
         (tmp_path / "crooked.toml").write_text(TARGET.format(fault=fault))
-        return command(
+        return cli(
             *("export", "net.py", "-t", "crooked.toml", "--no-measure", "-q", *words),
-            cwd=tmp_path,
             env={"PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])},
         )
 
@@ -159,9 +157,9 @@ def test_a_recurrent_layer_whose_kernel_strays_is_left_in_float(crooked: Callabl
     assert (report["coverage"]["integer"], report["coverage"]["total"]) == (1, 2)
 
 
-def test_an_honest_engine_says_how_close_it_is(command: Command, tmp_path: Path) -> None:
+def test_an_honest_engine_says_how_close_it_is(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(SMALL)
-    assert command("export", "net.py", "-t", "cpu", "--precision", "int8", "--no-measure", "-q", cwd=tmp_path).code == 0
+    assert cli("export", "net.py", "-t", "cpu", "--precision", "int8", "--no-measure", "-q").code == 0
     report = json.loads((tmp_path / "dist/net-cpu/report.json").read_text())
     (claim,) = (e["claim"] for e in report["evidence"] if "computes what model.onnx does" in e["claim"])
     assert "calibration samples" in claim
@@ -210,7 +208,7 @@ def calibration():
 """
 
 
-def test_a_compilers_own_fault_is_found_named_and_left_in_float(command: Command, tmp_path: Path) -> None:
+def test_a_compilers_own_fault_is_found_named_and_left_in_float(cli: Cli, tmp_path: Path) -> None:
     """OpenVINO with the rewrite left out that keeps it from fusing wrongly."""
     pytest.importorskip("openvino")
     import edgepress.profiles.device.target as module
@@ -222,7 +220,7 @@ def test_a_compilers_own_fault_is_found_named_and_left_in_float(command: Command
     (tmp_path / "bare-cpu.toml").write_text(target.replace('scheme = "openvino"', 'scheme = "bare.toml"'))
     (tmp_path / "net.py").write_text(POOLED)
     words = "-t", "bare-cpu.toml", "--precision", "int8", "--no-lifts", "--no-measure", "-q"
-    ran = command("export", "net.py", *words, cwd=tmp_path)
+    ran = cli("export", "net.py", *words)
     assert ran.code == 0, ran.err
     report = json.loads((tmp_path / "dist/net-bare-cpu/report.json").read_text())
     if not any("strays" in note for note in report["notes"]):

@@ -255,7 +255,7 @@ print(10 * np.log10((wanted**2).sum() / ((given - wanted) ** 2).sum()))
 @pytest.mark.slow
 @pytest.mark.parametrize("isa", ["AVX2", "AVX512_CORE"])
 def test_where_integer_kernels_overflow_the_layers_that_do_are_left_in_float(
-    command: Command, examples: Path, environment: dict[str, str], tmp_path: Path, isa: str
+    command: Callable[..., Ran], examples: Path, environment: dict[str, str], tmp_path: Path, isa: str
 ) -> None:
     """Processors before VNNI add pairs of u8 times s8 into 16 bits. digits had 11.7 dB there, its graph 41.6."""
     env = {"ONEDNN_MAX_CPU_ISA": isa}

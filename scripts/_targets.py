@@ -84,6 +84,7 @@ def _scheme(scheme: Scheme) -> tuple[tuple[str, str], ...]:
         ("of these, with a quantized result", ", ".join(scheme.outputs) or "none"),
         ("activations fused before that", ", ".join(scheme.fused) or "none"),
         ("a residual sum", residual[scheme.residual]),
+        ("gates, and what they are multiplied by, in integers", ", ".join(scheme.gated) or "none"),
         ("on both sides, a scale each", ", ".join(scheme.around) or "none"),
         ("one scale for all inputs and the output", ", ".join(scheme.shared) or "none"),
         ("integer kernels that round by themselves", ", ".join(scheme.dynamic) or "none"),

@@ -20,7 +20,7 @@ from ..capture.captured import Captured
 from ..graphs.files import read_graph, read_whole
 from ..progress import Advance, counted
 from ..quantization.analysis.fp16_exceptions import fp16_exceptions, holds_no_product
-from ..quantization.analysis.placement import Placement
+from ..quantization.analysis.placed import Placement
 from ..quantization.gains import Gains, doubts, worthwhile
 from ..quantization.gather import beyond, gather
 from ..quantization.mixed_int8 import MixedPrecision

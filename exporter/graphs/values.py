@@ -26,11 +26,6 @@ def single_consumer(value: ir.Value) -> ir.Node | None:
     return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
 
 
-def passes_scale(node: ir.Node) -> bool:
-    """Whether the node has exactly one data result, so that one scale can pass through it."""
-    return len(node.outputs) == 1 and node.inputs[0] is not None
-
-
 def number(node: ir.Node, name: str, default: float) -> float:
     """A numeric attribute, or its default where the node does not give it."""
     attribute = node.attributes.get(name)

@@ -16,7 +16,7 @@ from ...profiles.device.grid import Grid
 from ...profiles.device.target import Scheme
 from ..graphs.names import free_name, value_names
 from ..graphs.values import add_constant, as_float32, constant
-from .analysis.placement import Placement
+from .analysis.placed import Placement
 from .analysis.weight_site import WeightSite
 
 if TYPE_CHECKING:

@@ -23,10 +23,12 @@ from ...errors import InputError
 from ...profiles.device.target import Scheme
 from ..graphs.files import EMBEDDED_LIMIT, read_model, write_model
 from ..graphs.values import constant
-from .analysis.placement import Placement, excluded, place
+from .analysis.placed import Placement
+from .analysis.placement import excluded, place
 from .emitter import QdqEmitter
 from .lifts import LIFTS
 from .lifts.lifted import Lift
+from .rewrites.carry_integers import carry_integers
 from .rewrites.dynamic_lstm import to_integer_lstms
 from .rewrites.fold_weights import fold_weights
 from .rewrites.keep_reduced import keep_reduced
@@ -47,7 +49,7 @@ class Quantizer:
     Attributes:
         exclude: node names, operator types or shell patterns of either that stay float.
         method: a range method, or `auto`: least mean squared error, but min-max for the inputs of matrix products,
-            whose rare large channels carry the signal.
+            whose rare large channels carry the signal, and for gates, whose largest values meet the largest factors.
         lifts: which of LIFTS to apply, in this order.
         placement: what is quantized.
         tensors: what was observed of each quantized value, by name, which lifts keep true.
@@ -136,6 +138,8 @@ class Quantizer:
     def _method(self, values: list[ir.Value]) -> str:
         if self.method != AUTO:
             return self.method
+        if self.placement.gates.intersection(values):
+            return "min-max"
         readers = (node.op_type for value in values for node, _ in self.placement.edges[value])
         return "min-max" if "MatMul" in readers else "mse"
 
@@ -182,6 +186,11 @@ def _rounded(quantizer: Quantizer) -> None:
     QdqEmitter(quantizer.model.graph, quantizer.scheme, quantizer.affines).run(quantizer.placement)
 
 
+def _integers_carried(quantizer: Quantizer) -> None:
+    if quantizer.scheme.carried:
+        carry_integers(quantizer.model.graph, quantizer.scheme)
+
+
 def _reductions_kept(quantizer: Quantizer) -> None:
     keep_reduced(quantizer.model.graph, quantizer.scheme.keep_reduced)
 
@@ -205,6 +214,7 @@ BEFORE_DATA: tuple[Pass, ...] = (_weights_folded, _products_over_rows, _placed)
 ON_FLOATS: tuple[Pass, ...] = (_placed_by_range, _lifted, _ranged)
 TO_INTEGERS: tuple[Pass, ...] = (
     _rounded,
+    _integers_carried,
     _reductions_kept,
     _patches_as_products,
     _dynamic_in_integers,

@@ -19,7 +19,7 @@ from ...calibration.statistics import TensorStatistics
 from ...profiles.device.target import Scheme
 from ..graphs.names import free_name, value_names
 from ..graphs.values import add_constant, constant
-from .analysis.placement import Placement
+from .analysis.placed import Placement
 from .emitter import BIAS_INPUT, QdqEmitter, output_index, readers_in
 from .rewrites.dynamic_lstm import IntegerLstms
 

@@ -65,6 +65,10 @@ class Scheme:
         fused: activations that the runtime fuses into the operator before them.
         residual: which inputs of an Add that closes a residual branch are quantized.
         keep_scale: operators that pass a quantized tensor on with the same scale and zero point.
+        ahead: of those, the ones before which a tensor is quantized rather than after, so that they move integers.
+        carried: moved integers have no Q/DQ pair of their own; the runtime takes the one before them to who reads them.
+        gated: functions of a convolution's result by which that result is multiplied (SiLU: Sigmoid), quantized on both
+            sides, as is the product.
         around: unweighted operators quantized on both sides, each with its own scale.
         shared: operators whose inputs and output share one scale (Concat).
         rows: a transformer's linear layers are written as Gemms over rows of rank 2, and so is a convolution that makes
@@ -88,6 +92,9 @@ class Scheme:
     fused: tuple[str, ...] = ()
     residual: Literal["both", "skip", "none"]
     keep_scale: tuple[str, ...] = ()
+    ahead: tuple[str, ...] = ()
+    carried: bool = False
+    gated: tuple[str, ...] = ()
     around: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
     rows: bool = False

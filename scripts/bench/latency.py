@@ -27,14 +27,25 @@ OURS = {"onnxruntime": "edgepress", "openvino": "edgepress-openvino"}
 
 def measure_latency(models: list[str], tools: list[str], n: int, seconds: float, threads: int) -> None:
     """Measure edgepress's file, each peer's and FP32 on both runtimes."""
-    settings = Settings(warmup_seconds=0.5, seconds=seconds, samples=100, cap=1.0, slice_seconds=0.15)
     for model in (MODELS[name] for name in models):
         model.prepare()
         files = _files(model, tools, n)
-        feed = _one_sample(model)
         for runtime in OURS:
-            calls = _arms(runtime, model, {k: v for k, v in files.items() if TOOLS[k].reads(runtime)}, feed, threads)
-            _report(runtime, model, measure(calls, settings), files, threads)
+            readable = {name: path for name, path in files.items() if TOOLS[name].reads(runtime)}
+            measured_in_turn(model, runtime, readable, threads, seconds)
+
+
+def measured_in_turn(
+    model: Model, runtime: str, files: Mapping[str, Path], threads: int, seconds: float, precision: str = ""
+) -> None:
+    """Measure and record these files and FP32 on one runtime, for so many seconds each.
+
+    Args:
+        precision: of what is float in the int8 files on OpenVINO; its own choice where none is given.
+    """
+    settings = Settings(warmup_seconds=0.5, seconds=seconds, samples=100, cap=1.0, slice_seconds=0.15)
+    calls = _arms(runtime, model, files, _one_sample(model), threads, precision)
+    _report(runtime, model, measure(calls, settings), files, threads)
 
 
 def _files(model: Model, tools: list[str], n: int) -> dict[str, Path]:
@@ -55,7 +66,7 @@ def _one_sample(model: Model) -> dict[str, Any]:
 
 
 def _arms(
-    runtime: str, model: Model, files: Mapping[str, Path], feed: dict[str, Any], threads: int
+    runtime: str, model: Model, files: Mapping[str, Path], feed: dict[str, Any], threads: int, precision: str
 ) -> dict[str, Callable[[], object]]:
     """One callable an arm; OpenVINO runs FP32 both in float32 and in what it chooses (bf16 where there is AMX)."""
     arms: dict[str, Callable[[], object]] = {}
@@ -67,7 +78,7 @@ def _arms(
             "fp32": lambda: on_openvino(model.onnx, threads=threads),
             "fp32-default": lambda: on_openvino(model.onnx, "", threads),
         }
-        opens |= {name: lambda path=path: on_openvino(path, "", threads) for name, path in files.items()}
+        opens |= {name: lambda path=path: on_openvino(path, precision, threads) for name, path in files.items()}
     for name, make in opens.items():
         try:
             run = make()

@@ -8,107 +8,27 @@ transformer are never touched.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ....calibration.statistics import Channels, TensorStatistics
+from ....calibration.statistics import TensorStatistics
 from ....profiles.device.target import Scheme
-from ...graphs.values import constant, passes_scale, single_consumer
+from ...graphs.values import constant, single_consumer
 from ..rewrites.dynamic_lstm import why_not_integer
 from ..rewrites.patches_to_gemm import cuts_patches
 from .channel_domains import find_domains
-from .one_scale import fits_channels, fits_parts
+from .one_scale import fits_channels
+from .placed import Placement
+from .region import in_region, nodes_in_region
 from .streams import feeds_stream, leaves_unweighted
+from .ties import TIES, read_in_integers
 from .weight_site import CONVOLUTIONS, WeightSite, weight_site
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# Spatial operators through which a convolutional region goes on; a reshape or a transpose ends it.
-SPATIAL = frozenset({"Add", "Concat", "MaxPool", "AveragePool", "Mul"})
 # ONNX has no integer form of them that Q/DQ around the node could stand for: their products are inside.
 RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
-
-
-@dataclass(slots=True)
-class Placement:
-    """What is quantized.
-
-    Attributes:
-        weights: weighted operators that become int8.
-        dynamic: layers that become the runtime's own integer kernel, which rounds what it reads by itself.
-        edges: for each quantized value the consumers (node, input index) that read it quantized.
-        everywhere: values that all consumers read quantized, graph outputs included.
-        left: weighted operators that stay float, by node name, with the reason.
-        patches: of the weighted operators, the convolutions to be computed as a Gemm over patches.
-        rescalable: values whose channels a lift may rescale, along axis 1.
-        heads: quantized results that leave the model with no weighted operator in between, so that each of their
-            channels counts by itself.
-        leaving: other quantized values that leave the model so.
-    """
-
-    weights: list[WeightSite] = field(default_factory=list)
-    dynamic: list[ir.Node] = field(default_factory=list)
-    edges: dict[ir.Value, list[tuple[ir.Node, int]]] = field(default_factory=dict)
-    everywhere: set[ir.Value] = field(default_factory=set)
-    left: dict[str, str] = field(default_factory=dict)
-    patches: list[ir.Node] = field(default_factory=list)
-    rescalable: set[ir.Value] = field(default_factory=set)
-    heads: dict[ir.Value, WeightSite] = field(default_factory=dict)
-    leaving: set[ir.Value] = field(default_factory=set)
-    _parent: dict[ir.Value, ir.Value] = field(default_factory=dict)
-
-    @property
-    def layers(self) -> dict[str, ir.Node]:
-        """The layers that become int8, by node name."""
-        return {str(node.name): node for node in (*(site.node for site in self.weights), *self.dynamic)}
-
-    def read(self, node: ir.Node, index: int) -> None:
-        """Quantize one input of a node."""
-        value = node.inputs[index]
-        if value is not None and (node, index) not in self.edges.setdefault(value, []):
-            self.edges[value].append((node, index))
-
-    def whole(self, value: ir.Value) -> None:
-        """Quantize a value for all who read it."""
-        self.edges.setdefault(value, [])
-        self.everywhere.add(value)
-
-    def release(self, value: ir.Value) -> None:
-        """Leave a value float that no operator reads quantized."""
-        self.everywhere.discard(value)
-        if not self.edges.get(value):
-            self.edges.pop(value, None)
-
-    def share(self, first: ir.Value, second: ir.Value) -> None:
-        """Let two values have one scale and zero point."""
-        self._parent[self.root(first)] = self.root(second)
-
-    def observed(self) -> dict[str, Channels | None]:
-        """The values to observe by name, with the per-channel state to keep of those that a weighted operator reads.
-
-        They are the quantized ones, and those that layers read which round them by themselves.
-        """
-        keep = {site.node.inputs[site.data]: site.channels for site in self.weights}
-        for value in (*self.rescalable, *self.heads, *self.leaving):
-            if value not in keep or not keep[value].spread:
-                keep[value] = Channels(axis=1, spread=True, squares=False)
-        read = dict.fromkeys([*self.edges, *(node.inputs[0] for node in self.dynamic)])
-        return {str(value.name): keep.get(value) for value in read if value is not None and constant(value) is None}
-
-    def root(self, value: ir.Value) -> ir.Value:
-        """The representative of all values that share a range with this one."""
-        while value in self._parent and self._parent[value] is not value:
-            value = self._parent[value]
-        return value
-
-    def groups(self) -> dict[ir.Value, list[ir.Value]]:
-        """Quantized values by representative."""
-        found: dict[ir.Value, list[ir.Value]] = {}
-        for value in self.edges:
-            found.setdefault(self.root(value), []).append(value)
-        return found
 
 
 def place(
@@ -130,7 +50,7 @@ def place(
             _weighted(node, scheme, exclude, placement)
         elif node.domain == "" and node.op_type in RECURRENT:
             _recurrent(node, scheme, exclude, placement)
-    for rule in (_residuals, _around, _heads, _shared, _keep_scale):
+    for rule in (_residuals, _around, _gates, _heads, *TIES):
         rule(graph, scheme, placement, seen or {})
     placement.rescalable.update(value for domain in find_domains(graph) for value in domain.values)
     return placement
@@ -187,37 +107,16 @@ def _after_activation(value: ir.Value, scheme: Scheme) -> ir.Value:
     return value
 
 
-def _in_region(value: ir.Value | None, scheme: Scheme) -> bool:
-    """Whether a value belongs to a convolutional region: a convolution reaches it through spatial operators only."""
-    stack, seen = [value], set()
-    while stack:
-        node = v.producer() if (v := stack.pop()) is not None else None
-        if node is None or node in seen or node.domain != "":
-            continue
-        seen.add(node)
-        if node.op_type in CONVOLUTIONS:
-            return True
-        if node.op_type in SPATIAL or node.op_type in scheme.fused or node.op_type in scheme.around:
-            stack.extend(node.inputs)
-    return False
-
-
-def _nodes(graph: ir.Graph, operators: Sequence[str], scheme: Scheme) -> Iterator[ir.Node]:
-    for node in graph:
-        if node.domain == "" and node.op_type in operators and _in_region(node.inputs[0], scheme):
-            yield node
-
-
 def _residuals(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Mapping[str, TensorStatistics]) -> None:
     order = {node: index for index, node in enumerate(graph)}
     for node in graph:
         if scheme.residual == "none" or node.domain != "" or node.op_type != "Add":
             continue
-        if any(constant(v) is not None for v in node.inputs) or not any(_in_region(v, scheme) for v in node.inputs):
+        if any(constant(v) is not None for v in node.inputs) or not any(in_region(v, scheme) for v in node.inputs):
             continue
         if scheme.residual == "both":
             result = _after_activation(node.outputs[0], scheme)
-            if _keeps_channels(result, scheme, placement, seen) or _read_in_integers(result, scheme, placement):
+            if _keeps_channels(result, scheme, placement, seen) or read_in_integers(result, scheme, placement):
                 placement.read(node, 0)
                 placement.read(node, 1)
                 placement.whole(result)
@@ -250,11 +149,34 @@ def _skip_branch(node: ir.Node, order: dict[ir.Node, int]) -> int | None:
 
 
 def _around(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Mapping[str, TensorStatistics]) -> None:
-    for node in _nodes(graph, scheme.around, scheme):
+    for node in nodes_in_region(graph, scheme.around, scheme):
         result = node.outputs[0]
-        if _keeps_channels(result, scheme, placement, seen) or _read_in_integers(result, scheme, placement):
+        if _keeps_channels(result, scheme, placement, seen) or read_in_integers(result, scheme, placement):
             placement.read(node, 0)
             placement.whole(result)
+
+
+def _gates(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Mapping[str, TensorStatistics]) -> None:
+    """A quantized value times a function of itself is computed in integers: function and product get grids too."""
+    for node in graph:
+        if node.domain != "" or node.op_type != "Mul":
+            continue
+        result = node.outputs[0]
+        for value, factor in (node.inputs, reversed(node.inputs)):
+            if value not in placement.everywhere or factor is None or not _gates_itself(value, factor, scheme):
+                continue
+            if _keeps_channels(result, scheme, placement, seen) or read_in_integers(result, scheme, placement):
+                placement.gates.add(factor)
+                placement.whole(factor)
+                placement.whole(result)
+
+
+def _gates_itself(value: ir.Value | None, factor: ir.Value, scheme: Scheme) -> bool:
+    """Whether the factor is a gate's function of the value, for one product only."""
+    gate = factor.producer()
+    if gate is None or gate.domain != "" or gate.op_type not in scheme.gated:
+        return False
+    return gate.inputs[0] is value and single_consumer(factor) is not None
 
 
 def _heads(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Mapping[str, TensorStatistics]) -> None:
@@ -269,7 +191,7 @@ def _heads(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Mapping[
             continue
         # Seen by channel in any case: an operator that reads it in integers may turn out not to.
         kept = _keeps_channels(result, scheme, placement, seen)
-        if _read_in_integers(result, scheme, placement):
+        if read_in_integers(result, scheme, placement):
             continue
         if not scheme.result_needed:
             placement.release(result)
@@ -294,54 +216,3 @@ def _float_result(site: WeightSite, result: ir.Value, scheme: Scheme, placement:
     placement.left[str(site.node.name or site.node.op_type)] = (
         "the channels of its result differ so much in range that one scale would lose the small ones"
     )
-
-
-def _read_in_integers(value: ir.Value, scheme: Scheme, placement: Placement) -> bool:
-    """Whether an operator that is quantized reads the value, through operators that only move values too."""
-    stack, visited = [value], set()
-    while stack:
-        current = stack.pop()
-        if current in visited:
-            continue
-        visited.add(current)
-        if placement.edges.get(current):
-            return True
-        for use in current.uses():
-            node = use.node
-            moves = node.op_type in scheme.keep_scale and use.idx == 0 and passes_scale(node)
-            if node.domain == "" and (moves or node.op_type in scheme.shared):
-                stack.append(node.outputs[0])
-    return False
-
-
-def _shared(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Mapping[str, TensorStatistics]) -> None:
-    """All inputs and the output of a Concat have one scale, where an integer kernel reads it and one scale suits all.
-
-    Where the parts' ranges are too different, each keeps what it has without the Concat.
-    """
-    for node in _nodes(graph, scheme.shared, scheme):
-        inputs, result = [value for value in node.inputs if value is not None], node.outputs[0]
-        if not _read_in_integers(result, scheme, placement) or not _one_scale([*inputs, result], placement, seen):
-            continue
-        for index, value in enumerate(inputs):
-            placement.read(node, index)
-            placement.share(value, result)
-        placement.whole(result)
-
-
-def _one_scale(values: Sequence[ir.Value], placement: Placement, seen: Mapping[str, TensorStatistics]) -> bool:
-    """Whether one scale suits these values and all that share one with them already."""
-    roots = {placement.root(value) for value in values}
-    members = {*values, *(value for value in placement.edges if placement.root(value) in roots)}
-    return fits_parts(seen[str(value.name)] for value in members if str(value.name) in seen)
-
-
-def _keep_scale(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Mapping[str, TensorStatistics]) -> None:
-    """An operator that only moves values between two quantized tensors moves integers, if both have one scale."""
-    for node in graph:
-        if node.domain != "" or node.op_type not in scheme.keep_scale or not passes_scale(node):
-            continue
-        value, result = node.inputs[0], node.outputs[0]
-        if value in placement.edges and result in placement.edges and _one_scale([value, result], placement, seen):
-            placement.read(node, 0)
-            placement.share(result, value)

@@ -18,7 +18,7 @@ from ....profiles.device.grid import Grid
 from ....profiles.device.target import Scheme
 from ...graphs.names import value_names
 from ...graphs.values import add_constant, constant, number
-from ..analysis.placement import Placement
+from ..analysis.placed import Placement
 from ..analysis.weight_site import WeightSite
 from ..emitter import BIAS_INPUT
 from .lifted import Lifted

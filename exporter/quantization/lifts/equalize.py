@@ -22,7 +22,7 @@ from ....profiles.device.target import Scheme
 from ...graphs.names import value_names
 from ...graphs.values import add_constant, constant, drop_unused, number
 from ..analysis.channel_domains import BIAS, WEIGHT, Domain, find_domains
-from ..analysis.placement import Placement
+from ..analysis.placed import Placement
 from ..analysis.rounding_noise import ProductNoise, geometric_mean, rescaling
 from .lifted import Lifted
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ....calibration.statistics import TensorStatistics
 from ....profiles.device.target import Scheme
-from ..analysis.placement import Placement
+from ..analysis.placed import Placement
 
 if TYPE_CHECKING:
     import onnx_ir as ir

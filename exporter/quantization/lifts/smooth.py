@@ -17,7 +17,7 @@ from ....calibration.affine import step
 from ....calibration.statistics import ChannelStatistics, TensorStatistics
 from ....profiles.device.target import Scheme
 from ...graphs.values import add_constant, constant, drop_unused
-from ..analysis.placement import Placement
+from ..analysis.placed import Placement
 from ..analysis.rounding_noise import ProductNoise, geometric_mean, rescaling
 from ..analysis.weight_site import WeightSite
 from .fold_scales import fold_of

@@ -1,0 +1,144 @@
+"""Third-party models with real weights: quality and latency of what edgepress ships, beside the peers.
+
+    scripts/bench/setup_realworld
+    python scripts/bench/realworld.py run --seconds 6
+    python scripts/bench/realworld.py render
+
+All files come of the same FP32 file and the same samples. Quality is that of held-out data on the runtime that runs the
+file; latency is taken in turn within one process a runtime. The results go to .bench/results.jsonl; `render` writes the
+section of docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from latency import measured_in_turn
+from models import HOME, ROOT, Model
+from realworld_models import REAL, RealModel
+from results import load, record
+from runtimes import on_onnxruntime, on_openvino
+from sections import table, write_section
+from tools import TOOLS, quantized
+
+import edgepress
+
+PEERS = {"onnxruntime": ("onnxruntime-minmax", "nncf-onnx"), "openvino": ("nncf-openvino",)}
+OURS = {"onnxruntime": ("edgepress", "server-cpu"), "openvino": ("edgepress-openvino", "cpu")}
+DOCUMENT = ROOT / "docs" / "benchmarks.md"
+
+
+def main() -> None:
+    """Run or render."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("run", "render"))
+    parser.add_argument("--models", nargs="+", default=[real.model.name for real in REAL])
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--seconds", type=float, default=6.0, help="of each file, for each number of threads")
+    parser.add_argument("--no-quality", action="store_true", help="latency only")
+    options = parser.parse_args()
+    if options.part == "render":
+        write_section("realworld", list(_section()), DOCUMENT)
+        return
+    for real in (real for real in REAL if real.model.name in options.models):
+        real.model.prepare()
+        for runtime in OURS:
+            files = _files(real.model, runtime)
+            if not options.no_quality:
+                _judge(real, runtime, files)
+            for threads in options.threads:
+                # float32, as edgepress ships its engine; NNCF's file is as fast in bf16.
+                measured_in_turn(real.model, runtime, files, threads, options.seconds, "f32")
+
+
+def _files(model: Model, runtime: str) -> dict[str, Path]:
+    """The int8 file of each tool that reads the model; made once."""
+    name, target = OURS[runtime]
+    files = {name: _exported(model, target)}
+    for peer in PEERS[runtime]:
+        path, cost = quantized(TOOLS[peer], model, "x86", len(_samples(model)))
+        if "error" in cost:
+            record("realworld", model=model.name, tool=peer, runtime=runtime, error=cost["error"])
+        else:
+            files[peer] = path
+    return files
+
+
+def _exported(model: Model, target: str) -> Path:
+    """The engine that edgepress ships as int8."""
+    bundle = HOME / "out" / "realworld" / model.name / f"model-{target}"
+    if not bundle.exists():
+        edgepress.export(
+            str(model.onnx),
+            target=target,
+            precision="int8",
+            calibration=lambda: iter(_samples(model)),
+            measure=False,
+            output=bundle.parent,
+        )
+    (engine,) = (path for path in (bundle / "engine").iterdir() if path.suffix in (".onnx", ".ort", ".xml"))
+    return engine
+
+
+def _samples(model: Model) -> list[dict[str, Any]]:
+    with np.load(model.pool) as pool:
+        arrays = {name: pool[name] for name in pool.files}
+    return [{name: array[i : i + 1] for name, array in arrays.items()} for i in range(len(next(iter(arrays.values()))))]
+
+
+def _judge(real: RealModel, runtime: str, files: dict[str, Path]) -> None:
+    inputs, truths = real.heldout()
+    expected = _answers(runtime, real.model.onnx, inputs)
+    for tool, path in {"fp32": real.model.onnx, **files}.items():
+        try:
+            found = _answers(runtime, path, inputs)
+        except Exception as error:  # a runtime that refuses a tool's file is a result of the benchmark
+            record("realworld", model=real.model.name, tool=tool, runtime=runtime, error=str(error)[:200])
+            continue
+        score = {name: round(value, 4) for name, value in real.score(found, expected, truths).items()}
+        record("realworld", model=real.model.name, tool=tool, runtime=runtime, **score)
+
+
+def _answers(runtime: str, path: Path, inputs: dict[str, Any]) -> Any:
+    """The first output, sample by sample; what is float is computed in float32."""
+    run = on_onnxruntime(path) if runtime == "onnxruntime" else on_openvino(path)
+    ((name, array),) = inputs.items()
+    return np.concatenate([next(iter(run({name: array[i : i + 1]}).values())) for i in range(len(array))])
+
+
+_NOT_SCORES = ("kind", "at", "model", "tool", "runtime", "error")
+
+
+def _section() -> Iterator[str]:
+    yield "### Third-party models: quality on held-out data, and median ms with edgepress's time over the tool's"
+    yield ""
+    latencies = {
+        (line["model"], line["runtime"], line["tool"], line["threads"]): line
+        for line in load("latency")
+        if line["model"] in {real.model.name for real in REAL} and "median_ms" in line
+    }
+    threads = sorted({key[3] for key in latencies})
+    rows = []
+    for line in load("realworld"):
+        key = (line["model"], line["runtime"], line["tool"])
+        scores = line.get("error") or ", ".join(f"{k} {v:g}" for k, v in line.items() if k not in _NOT_SCORES)
+        cells = [_latency(latencies.get((*key, count))) for count in threads]
+        rows.append([*key, scores, *cells])
+    yield table(["model", "runtime", "file", "quality", *(f"{count} threads" for count in threads)], rows)
+
+
+def _latency(line: dict[str, Any] | None) -> str:
+    if line is None:
+        return ""
+    if "ours_faster" not in line:
+        return f"**{line['median_ms']:.3f}**"
+    value, low, high = line["ours_faster"]
+    return f"{line['median_ms']:.3f}: {1 / value:.3f} [{1 / high:.3f}, {1 / low:.3f}]"
+
+
+if __name__ == "__main__":
+    main()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 _BATCH, _SEQUENCE = 2, 16
 CARD = 1 << 16  # characters of a model card in which its front matter ends
+# Settings that may name a repository of kernels, and the values that are transformers' and torch's own.
+_IMPLEMENTATIONS = ("attn_implementation", "experts_implementation")
+_OWN_KERNELS = (None, "eager", "sdpa", "grouped_mm", "batched_mm")
 _OWN = "Write a Python file with model() and inputs() that builds it; `edgepress init` writes one to start from."
 
 
@@ -41,7 +45,9 @@ def load(spec: str, trust: bool) -> Source:
         UnservedError: transformers is not installed.
     """
     directory = Path(spec)
-    architecture = _architecture(directory)
+    config = _config(directory)
+    architecture = _architecture(config, directory)
+    _check_attention(config, directory)
     _check_weights(directory, trust)
     module = _model(directory, architecture, trust)
     inputs, dynamic = _inputs(module, spec)
@@ -70,20 +76,42 @@ def _licence(directory: Path) -> str:
     return "" if found is None else found[1]
 
 
-def _architecture(directory: Path) -> str:
+def _config(directory: Path) -> Any:
     path = directory / "config.json"
     if not path.is_file():
         raise InputError(f"{directory} has no config.json.", hint="Give a directory that `save_pretrained` wrote.")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}.") from error
+
+
+def _architecture(config: Any, directory: Path) -> str:
     names = config.get("architectures") if isinstance(config, Mapping) else None
     if not names or not isinstance(names[0], str):
         raise InputError(
-            f"{path} names no `architectures`.", hint='Add the model class: "architectures": ["BertModel"].'
+            f"{directory / 'config.json'} names no `architectures`.",
+            hint='Add the model class: "architectures": ["BertModel"].',
         )
     return str(names[0])
+
+
+def _check_attention(config: Any, directory: Path) -> None:
+    """Refuse an implementation that transformers would fetch from elsewhere and run, here or in a part's settings.
+
+    Raises:
+        InputError: naming it.
+    """
+    parts = config.items() if isinstance(config, Mapping) else enumerate(config) if isinstance(config, list) else ()
+    for key, value in parts:
+        if str(key).removeprefix("_").removesuffix("_internal") in _IMPLEMENTATIONS:
+            named = [value] if not isinstance(value, Mapping) else list(value.values())
+            if foreign := [name for name in named if name not in _OWN_KERNELS]:
+                raise InputError(
+                    f"{directory / 'config.json'} asks for `{key}` {foreign[0]!r}, which is code from elsewhere.",
+                    hint="Remove it from config.json, or write one of eager and sdpa there.",
+                )
+        _check_attention(value, directory)
 
 
 def _check_weights(directory: Path, trust: bool) -> None:
@@ -121,7 +149,7 @@ def _pretrained(kind: Any, directory: Path, **options: Any) -> nn.Module:
     from torch import nn
 
     try:
-        with quiet():
+        with quiet(), _without_foreign_code():
             module = kind.from_pretrained(
                 directory, local_files_only=True, trust_remote_code=False, dtype=torch.float32, **options
             )
@@ -133,6 +161,22 @@ def _pretrained(kind: Any, directory: Path, **options: Any) -> nn.Module:
     if hasattr(module.config, "use_cache"):
         module.config.use_cache = False
     return module.eval()
+
+
+@contextlib.contextmanager
+def _without_foreign_code() -> Iterator[None]:
+    """Parts of a model are loaded by Auto classes, which are told nothing and ask the user: no time is given to answer.
+
+    With 0 seconds transformers raises where it would have asked, whatever stands for standard input.
+    """
+    from transformers import dynamic_module_utils
+
+    before = dynamic_module_utils.TIME_OUT_REMOTE_CODE
+    dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
+    try:
+        yield
+    finally:
+        dynamic_module_utils.TIME_OUT_REMOTE_CODE = before
 
 
 def _inputs(module: Any, spec: str) -> tuple[dict[str, Array], Dynamic]:

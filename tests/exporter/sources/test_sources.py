@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -368,3 +370,40 @@ def test_a_hugging_face_directory_that_cannot_be_served_says_why(tmp_path: Path)
     assert "cannot be loaded as BertModel" in fails(str(tmp_path))
     (tmp_path / "config.json").write_text('{"architectures": ["MyOwnModel"]}')
     assert "is a MyOwnModel, which transformers" in fails(str(tmp_path), trust=True)
+
+
+def bert(directory: Path) -> dict[str, Any]:
+    """A small model on disk, beside code that leaves a mark; its configuration."""
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(vocab_size=40, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    BertModel(config).save_pretrained(directory)
+    (directory / "evil.py").write_text(
+        f"import pathlib; pathlib.Path({str(directory / 'mark')!r}).touch()\n"
+        "from transformers import BertConfig as EvilConfig, BertModel as Evil\n"
+    )
+    return json.loads((directory / "config.json").read_text())
+
+
+def test_the_parts_of_a_model_ask_nobody_for_leave_to_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A known class whose decoder is one that transformers has no class of, except the one in the directory."""
+    from transformers import ViTConfig
+
+    own = bert(tmp_path)
+    decoder = {**ViTConfig().to_dict(), "auto_map": {"AutoModelForCausalLM": f"{tmp_path}--evil.Evil"}}
+    config = {"architectures": ["VisionEncoderDecoderModel"], "model_type": "vision-encoder-decoder"}
+    (tmp_path / "config.json").write_text(
+        json.dumps({**config, "encoder": ViTConfig(hidden_size=16).to_dict(), "decoder": decoder, "bert": own})
+    )
+    monkeypatch.setattr("builtins.input", lambda *prompt: "y")  # as a notebook has one of its own
+    assert "cannot be loaded as VisionEncoderDecoderModel" in fails(str(tmp_path))
+    assert not (tmp_path / "mark").exists()
+
+
+def test_attention_of_another_repository_is_refused(tmp_path: Path) -> None:
+    config = bert(tmp_path)
+    for part in ({"attn_implementation": "someone/kernels"}, {"text_config": {"_attn_implementation": {"": "a/b"}}}):
+        (tmp_path / "config.json").write_text(json.dumps(config | part))
+        assert "code from elsewhere" in fails(str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps(config | {"attn_implementation": "eager"}))
+    assert load_source(str(tmp_path)).kind == "huggingface"

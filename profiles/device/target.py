@@ -22,14 +22,14 @@ from .files import read, stems, validate
 from .grid import Grid
 from .left import Left
 from .precision import PrecisionName, load_precision
-from .texts import Flag, Line, Name, Prose
+from .texts import Flag, Name, OneLine, Prose
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-Option = Line | int | bool | list[Line]
+Option = OneLine | int | bool | list[OneLine]
 T = TypeVar("T")
 
 
@@ -42,8 +42,8 @@ class Fact:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    value: float | Line
-    unit: Line = ""
+    value: float | OneLine
+    unit: OneLine = ""
     mark: Literal["measured", "documented", "second-hand", "unverified"]
     source: Prose
 
@@ -185,7 +185,7 @@ class Target:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     name: Name
-    title: Line
+    title: OneLine
     arch: Literal["x86_64", "aarch64", "any"]
     backend: Name
     precisions: tuple[PrecisionName, ...]

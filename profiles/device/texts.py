@@ -35,5 +35,5 @@ def _prose(text: str) -> str:
 # A word of a command; a flag of one, which loads no library; a line, which ends where a comment does; lines for people.
 Name = Annotated[str, AfterValidator(_name)]
 Flag = Annotated[str, AfterValidator(_flag)]
-Line = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_line)]
+OneLine = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_line)]
 Prose = Annotated[str, StringConstraints(max_length=20_000), AfterValidator(_prose)]

@@ -78,7 +78,7 @@ def test_specs_alone_give_ids_that_any_table_has() -> None:
 def test_strings_are_refused() -> None:
     with pytest.raises(InputError, match="'text' is"):
         synthesize({"text": np.array(["a"])}, {}, None, 0)
-    with pytest.raises(InputError, match="'text' is text"):
+    with pytest.raises(InputError, match="'text' is text; expected a float"):
         synthesize_from_specs([TensorSpec(name="text", dtype="object", shape=(1,))], 0)
 
 

@@ -33,7 +33,7 @@ from .link import StrayingError, linked
 from .lower import Lowering, float_candidate
 from .parting import Parting, parting
 from .remedies import FAILURES, IN_FLOAT32, Remedies, noted
-from .samples import JudgingSamples, judging_samples
+from .samples import JudgingSamples, further_samples, judging_samples
 from .stand_in import stood_in
 
 Watch = Callable[[Candidate], None]
@@ -222,6 +222,9 @@ class Maker:
     def _samples(self) -> JudgingSamples:
         return judging_samples(self.source, self.target, self.recipe, self.captured, self.workshop)
 
+    def _further(self) -> JudgingSamples | None:
+        return further_samples(self.source, self.target, self.recipe, self.captured, self.workshop)
+
     def scored(self, candidate: Candidate) -> Candidate:
         """The candidate with the user's metric.
 
@@ -287,6 +290,7 @@ class Maker:
             recipe=self.recipe,
             captured=self.captured,
             samples=self._samples(),
+            further=self._further,
             memo=self.workshop.memo,
             threads=self.workshop.threads,
             score=partial(self._score, precision) if asked else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...backends.base import Array, Feed
@@ -46,19 +46,50 @@ def judging_samples(
 
     Drawn and run once for all targets that share a capture.
     """
-    key = (target.opset, source.digest, recipe.calibration, recipe.statistics)
-    return workshop.memo.once("samples", key, lambda: _drawn(source, target, recipe, captured, workshop))
-
-
-def _drawn(source: Source, target: Target, recipe: Recipe, captured: Captured, workshop: Workshop) -> JudgingSamples:
-    golden = captured.golden
-    if recipe.statistics is not None or (recipe.calibration is None and source.calibration is None):
+    if not _data(source, recipe):
+        golden = captured.golden
         return JudgingSamples(feeds=golden.feeds, kind="synthetic samples", expected=golden.outputs)
-    feeds = _first(calibration_feeds(source, recipe.calibration, captured.graph)(), JUDGED_ON)
+
+    def drawn() -> JudgingSamples:
+        feeds = _first(calibration_feeds(source, recipe.calibration, captured.graph)(), JUDGED_ON)
+        return _answered(feeds, "calibration samples", target, captured, workshop)
+
+    return workshop.memo.once("samples", _key(source, target, recipe), drawn)
+
+
+def further_samples(
+    source: Source, target: Target, recipe: Recipe, captured: Captured, workshop: Workshop
+) -> JudgingSamples | None:
+    """The calibration data behind those: what is chosen by its figures on the first is judged once more on others.
+
+    Returns:
+        None where there are none.
+    """
+    if not _data(source, recipe):
+        return None
+
+    def drawn() -> JudgingSamples | None:
+        feeds = calibration_feeds(source, recipe.calibration, captured.graph)()
+        _first(feeds, JUDGED_ON)
+        others = _first(feeds, JUDGED_ON)
+        return _answered(others, "further calibration samples", target, captured, workshop) if others else None
+
+    return workshop.memo.once("further samples", _key(source, target, recipe), drawn)
+
+
+def _data(source: Source, recipe: Recipe) -> bool:
+    return recipe.statistics is None and (recipe.calibration is not None or source.calibration is not None)
+
+
+def _key(source: Source, target: Target, recipe: Recipe) -> tuple[Hashable, ...]:
+    return target.opset, source.digest, recipe.calibration, recipe.statistics
+
+
+def _answered(feeds: list[Feed], kind: str, target: Target, captured: Captured, workshop: Workshop) -> JudgingSamples:
     place = Reference()
     session = workshop.open(place.runs(captured.graph, target, "fp32", None), place)
     expected = [with_amounts(session(feed), captured.amounts) for feed in feeds]
-    return JudgingSamples(feeds=feeds, kind="calibration samples", expected=expected)
+    return JudgingSamples(feeds=feeds, kind=kind, expected=expected)
 
 
 def _first(feeds: Iterator[Feed], samples: int) -> list[Feed]:

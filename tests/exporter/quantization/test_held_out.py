@@ -1,5 +1,7 @@
 """Lifts and ranges are judged on data that they were not fitted to, and what is doubtful of them is said."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -10,19 +12,19 @@ from edgepress.exporter.quantization.gains import doubts
 
 
 class Layers(torch.nn.Module):
-    def __init__(self):
+    def __init__(self, bias=True):
         super().__init__()
-        self.first, self.last = torch.nn.Linear(16, 32), torch.nn.Linear(32, 4)
+        self.first, self.last = torch.nn.Linear(16, 32, bias), torch.nn.Linear(32, 4, bias)
 
     def forward(self, x):
         return self.last(torch.relu(self.first(x)))
 
 
-def exported(data, directory):
+def exported(data, directory, bias=True, **more):
     torch.manual_seed(0)
     return load_report(
         edgepress.export(
-            Layers().eval(),
+            Layers(bias).eval(),
             {"x": torch.rand(2, 16)},
             target="server-cpu",
             name="layers",
@@ -31,6 +33,7 @@ def exported(data, directory):
             precision="int8",
             measure=False,
             output=directory,
+            **more,
         ).path
     )
 
@@ -65,3 +68,18 @@ def test_samples_of_one_kind_leave_no_doubt(tmp_path):
 @pytest.mark.parametrize(("fitted", "other", "count"), [(None, 20, 0), (22, 20.5, 0), (25, 20, 1)])
 def test_a_gap_of_more_than_three_decibels_counts(fitted, other, count):
     assert len(doubts(500, fitted, other)) == count
+
+
+def test_layers_that_were_chosen_on_some_samples_are_judged_on_others(tmp_path):
+    """The further samples are a fiftieth as wide as those on which one layer in float was enough."""
+    with pytest.raises(edgepress.VerificationError, match="on 32 further calibration samples"):
+        exported(batches([1] * 4 + [0.02] * 16), tmp_path, bias=False, minimum_sqnr_db=44)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_choice_that_others_do_not_quite_bear_is_said_with_both_figures(tmp_path):
+    report = exported(batches([1] * 20), tmp_path, bias=False, minimum_sqnr_db=44)
+    assert len(report.sensitivity.left) == 1
+    (gap,) = said(report, "layers in float")
+    assert re.search(r"chosen on 32 calibration samples: 44\.\d dB", gap), gap
+    assert re.search(r"4[23]\.\d dB on 32 further calibration samples, 44 dB asked", gap), gap

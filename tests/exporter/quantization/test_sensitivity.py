@@ -49,8 +49,10 @@ def first(source: Source) -> dict[str, Any]:
     return dict(next(iter(source.calibration())))
 
 
-def run(path: Path, feed: dict[str, Any]) -> dict[str, Any]:
-    session = ort.InferenceSession(path)
+def run(path: Path, feed: dict[str, Any], *, optimized: bool = True) -> dict[str, Any]:
+    options, levels = ort.SessionOptions(), ort.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
+    session = ort.InferenceSession(path, options)
     return dict(zip([o.name for o in session.get_outputs()], session.run(None, feed), strict=True))
 
 
@@ -73,11 +75,11 @@ def test_the_switches_of_a_placement_give_what_its_int8_graph_gives(
         assert set(on) <= set(board.switches)
         found = board.run(on, feed, board.outputs)
         plain = board.run((), feed, board.outputs)
-    real, reference = run(tmp_path / "int8.onnx", feed), run(residual_graph.path, feed)
+    # As written: optimizing, onnxruntime fuses what it can into integer kernels, which round a little differently.
+    real, reference = run(tmp_path / "int8.onnx", feed, optimized=False), run(residual_graph.path, feed)
     np.testing.assert_allclose(plain["output"], reference["output"], atol=1e-5)
     noise = np.abs(real["output"] - reference["output"]).max()
-    # onnxruntime fuses what it can of the real graph into integer kernels: they round a little differently.
-    assert np.abs(found["output"] - real["output"]).max() < 0.5 * noise
+    assert np.abs(found["output"] - real["output"]).max() < 0.1 * noise
 
 
 def test_parity_by_layer_is_that_of_the_int8_graph(

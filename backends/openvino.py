@@ -106,7 +106,7 @@ class OpenVino(Backend):
 
     def exactly(self, target: Target) -> Target | None:
         """With a processor that has bf16, what is float in an engine of integers is bf16 too unless this is asked."""
-        if self.native_float(target) == "fp32" or _FLOATS in target.options:
+        if load_precision(self.native_float(target)).exact or _FLOATS in target.options:
             return None
         return replace(target, options={**target.options, _FLOATS: "float32"})
 
@@ -259,7 +259,7 @@ def _finite(model: Any, precision: PrecisionName) -> Iterator[str]:
     ]
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        yield f"OpenVINO makes the largest number of an infinity that {', '.join(names[:3])}{more} converts (Cast)."
+        yield f"OpenVINO may make the largest number of an infinity that {', '.join(names[:3])}{more} converts (Cast)."
 
 
 def _name_by_position(model: Any) -> None:

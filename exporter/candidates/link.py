@@ -26,6 +26,8 @@ EXPLAINED_DB, ENOUGH_DB = 6.0, 40.0
 
 HINT = "Ship another precision with --precision, or leave layers near that output in float with --exclude."
 HINT_FLOAT = "Ship another precision with --precision."
+STRAYS = "The {} engine does not compute what its own graph does"
+FALLS_SHORT = "The {} engine does not reach what was asked"
 # What is known of the cause, by whether the runtime is asked for arithmetic that its graph does not say.
 NARROW = "Rounding at other places than the graph's explains that: the graph has no margin for it."
 MISREAD = "The compiler read or fused the graph wrongly."
@@ -101,10 +103,10 @@ def _refuse_straying(
             f"{part} has {seen_db:.1f} dB of SQNR against FP32, its graph {graph_db:.1f} dB ({least:.1f} dB needed)"
             for part, seen_db, graph_db, least in strays
         )
-        what = "does not reach what was asked" if cause == NARROW else "does not compute what its own graph does"
+        what = FALLS_SHORT if cause == NARROW else STRAYS
         raise StrayingError(
             candidate,
-            f"The {candidate.precision} engine {what}, on {samples}: {told}. {cause}",
+            f"{what.format(candidate.precision)}, on {samples}: {told}. {cause}",
             hint=HINT if load_precision(candidate.precision).integer else HINT_FLOAT,
         )
 

@@ -14,7 +14,7 @@ from ...calibration.storage import content_digest
 from ...errors import InputError, VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Scheme, Target
-from ...profiles.findings.parity import Parity, figure, worst
+from ...profiles.findings.parity import Parity, figure, is_codes, worst
 from ...profiles.findings.sensitivity import ParityByLayer
 from ..capture.captured import Captured
 from ..graphs.files import read_graph, read_whole
@@ -258,7 +258,7 @@ class Lowering:
         where = "" if first is None else f" The first layer below that is {first.layer!r} ({first.sqnr_db:.1f} dB)."
         raise VerificationError(
             f"{self.precision} collapses: output {name!r} has {figure(short[name], array)} against FP32 on {samples}, "
-            f"{figure(asked_db, array)} needed.{where}",
+            f"{figure(asked_db, array) if is_codes(array) else f'{asked_db:g} dB'} needed.{where}",
             hint=_PLACES if array.dtype.kind in "iub" else _MORE,
         )
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from edgepress.exporter.bundle.manifest import sha256
+from edgepress.exporter.bundle.lineage import engine_digest
+from edgepress.exporter.bundle.manifest import file_entry, hash_files
 
 from ._flow import SMALL, Cli, Ran, read
 from ._planted import plant
@@ -135,7 +136,10 @@ def test_where_clipping_takes_int8_far_from_fp32_the_graph_still_tells(cli: Cli,
 
 
 def renew(bundle: Path, name: str) -> None:
-    """Enter the file's hash."""
+    """Enter the file's hash, and that of the engine where its lineage ends."""
     manifest = read(bundle, "manifest.json")
-    manifest["files"][name] = {"sha256": sha256(bundle / name), "size": (bundle / name).stat().st_size}
+    entry = file_entry(bundle / name)
+    manifest["files"][name] = {"sha256": entry.sha256, "size": entry.size}
+    ends = {step["what"]: step for step in manifest["lineage"]}
+    ends["compile"]["after"] = engine_digest(hash_files(bundle)[0])
     (bundle / "manifest.json").write_text(json.dumps(manifest))

@@ -109,7 +109,7 @@ def test_cold_start_and_offline_in_text(run: Run) -> None:
         (("nothing-there",), "is not a bundle"),
         (("no.onnx",), "no.onnx does not exist"),
         (("a.onnx", "--scenario", "ofline"), "Did you mean offline?"),
-        (("a.onnx", "--threads", "4096"), "usable cores"),
+        (("a.onnx", "--threads", "1000"), "usable cores"),
         (("wide.onnx", "--batches", "4"), "takes a batch of 1, not of 4"),
         (("a.onnx", "-o", "no/such/p.json"), "not a writable directory"),
         (("a.onnx", "-t", "rpi5"), "says nothing"),

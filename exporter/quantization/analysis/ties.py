@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .placed import Placement
 
-Seen = Mapping[str, TensorStatistics]
+_Seen = Mapping[str, TensorStatistics]
 
 
 def read_in_integers(value: ir.Value, scheme: Scheme, placement: Placement) -> bool:
@@ -36,7 +36,7 @@ def read_in_integers(value: ir.Value, scheme: Scheme, placement: Placement) -> b
     return False
 
 
-def _shared(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Seen) -> None:
+def _shared(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: _Seen) -> None:
     """All inputs and the output of a Concat have one scale, where an integer kernel reads it and one scale suits all.
 
     Where the parts' ranges are too different, each keeps what it has without the Concat.
@@ -51,14 +51,14 @@ def _shared(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Seen) -
         placement.whole(result)
 
 
-def _one_scale(values: Sequence[ir.Value], placement: Placement, seen: Seen) -> bool:
+def _one_scale(values: Sequence[ir.Value], placement: Placement, seen: _Seen) -> bool:
     """Whether one scale suits these values and all that share one with them already."""
     roots = {placement.root(value) for value in values}
     members = {*values, *(value for value in placement.edges if placement.root(value) in roots)}
     return fits_parts(seen[str(value.name)] for value in members if str(value.name) in seen)
 
 
-def _ahead(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Seen) -> None:
+def _ahead(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: _Seen) -> None:
     """Where all that a moving operator gives is read quantized, what it reads is quantized: it moves integers."""
     for node in reversed(graph):
         if node.op_type not in scheme.ahead or not moves(node, scheme) or interpolates(node):
@@ -82,7 +82,7 @@ def _all_quantized(value: ir.Value, placement: Placement) -> bool:
     return not value.is_graph_output() and all((use.node, use.idx) in readers for use in value.uses())
 
 
-def _keep_scale(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Seen) -> None:
+def _keep_scale(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: _Seen) -> None:
     """An operator that only moves values between quantized tensors moves integers, if they have one scale."""
     for node in graph:
         if not moves(node, scheme):
@@ -100,4 +100,4 @@ def _keep_scale(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: See
 
 
 # All of them, in the order in which they run.
-TIES: tuple[Callable[[ir.Graph, Scheme, Placement, Seen], None], ...] = (_shared, _ahead, _keep_scale)
+TIES: tuple[Callable[[ir.Graph, Scheme, Placement, _Seen], None], ...] = (_shared, _ahead, _keep_scale)

@@ -11,7 +11,7 @@ from ..moving import interpolates, moves
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-Grid = tuple[bytes, bytes]
+_Affine = tuple[bytes, bytes]
 
 
 def carry_integers(graph: ir.Graph, scheme: Scheme) -> int:
@@ -39,7 +39,7 @@ def _needless(quantize: ir.Node, scheme: Scheme) -> bool:
     return grid is not None and producer is not None and _gives(producer, grid, scheme)
 
 
-def _gives(node: ir.Node, grid: Grid, scheme: Scheme) -> bool:
+def _gives(node: ir.Node, grid: _Affine, scheme: Scheme) -> bool:
     """Whether every value that the node gives is on the grid."""
     if node.op_type in ("DequantizeLinear", "QuantizeLinear") and node.domain == "":
         return _grid(node) == grid
@@ -52,7 +52,7 @@ def _gives(node: ir.Node, grid: Grid, scheme: Scheme) -> bool:
     return all((producer := value.producer()) is not None and _gives(producer, grid, scheme) for value in moved)
 
 
-def _grid(node: ir.Node) -> Grid | None:
+def _grid(node: ir.Node) -> _Affine | None:
     """Scale and zero point; None where they are not plain constants of one tensor."""
     scale, zero = (constant(value) for value in node.inputs[1:3]) if len(node.inputs) > 2 else (None, None)
     if scale is None or zero is None or scale.size != 1:

@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 from ...backends.base import AxisRange, Engine, Graph, TensorSpec
@@ -21,7 +21,10 @@ from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.lineage import LineageStep
+from .files import AGAIN, regular_files
 
+# What an engine must reach, in dB: below 0 the noise would be larger than the signal.
+Bound = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 SCHEMA = 1
 MANIFEST = "manifest.json"
 SIGNATURE = "model.sig"  # signs the manifest too, so it is in none of its lists
@@ -76,7 +79,7 @@ class FallbackEntry:
 
     precision: PrecisionName
     graph_digest: str
-    minimum_sqnr_db: float
+    minimum_sqnr_db: Bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +110,8 @@ class Manifest:
     target: Target
     recipe: Mapping[str, Any]
     engine: EngineEntry
-    minimum_sqnr_db: float
-    minimum_graph_db: float | None = None
+    minimum_sqnr_db: Bound
+    minimum_graph_db: Bound | None = None
     fallback: FallbackEntry | None = None
     lineage: tuple[LineageStep, ...] = ()
     files: Mapping[str, FileEntry] = field(default_factory=dict)
@@ -192,11 +195,13 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
 
 
 def hash_files(directory: Path) -> tuple[dict[str, FileEntry], dict[str, FileEntry]]:
-    """Entries of all files below the directory but the manifest and the signature: (reproducible, measured)."""
+    """Entries of all files below the directory but the manifest and the signature: (reproducible, measured).
+
+    Raises:
+        VerificationError: something there is neither a file nor a directory.
+    """
     entries = {
-        path.relative_to(directory).as_posix(): file_entry(path)
-        for path in sorted(directory.rglob("*"))
-        if path.is_file() and path not in (directory / MANIFEST, directory / SIGNATURE)
+        name: file_entry(path) for name, path in regular_files(directory).items() if name not in (MANIFEST, SIGNATURE)
     }
     measured = {name: entry for name, entry in entries.items() if name in MEASURED_FILES}
     return {name: entry for name, entry in entries.items() if name not in measured}, measured
@@ -224,9 +229,7 @@ def check_files(bundle: Bundle) -> int:
     if bundle.manifest.engine.path not in (None, *expected):
         faults.append(f"the engine {bundle.manifest.engine.path} is not among the manifest's files")
     if faults:
-        raise VerificationError(
-            f"{bundle.path}: {'; '.join(faults)}.", hint="Copy the bundle again, whole, or export it again."
-        )
+        raise VerificationError(f"{bundle.path}: {'; '.join(faults)}.", hint=AGAIN)
     return len(expected)
 
 

@@ -21,12 +21,12 @@ from pydantic import ValidationError
 from ...errors import InputError, VerificationError
 from ...profiles.machine.held import held
 from .envelope import PAYLOAD_TYPE, PREDICATE, STATEMENT, Envelope, Signature, Statement
+from .files import AGAIN, regular_files, shown
 from .manifest import MANIFEST, SIGNATURE, check_files, load_bundle, sha256
 from .signing_keys import PrivateKey, PublicKey
 
 # A statement has some 200 bytes a file.
 LARGEST = 1 << 26
-AGAIN = "Take the bundle again from who signed it; if it differs again, trust it no more."
 
 
 def sign_bundle(path: Path, key: PrivateKey) -> Path:
@@ -110,22 +110,7 @@ def hashed(directory: Path) -> dict[str, str]:
     Raises:
         VerificationError: something there is neither a file nor a directory; no link is followed.
     """
-    found: dict[str, str] = {}
-    for folder, directories, files in os.walk(directory, onerror=_raise):
-        for name in (*directories, *files):
-            path = Path(folder, name)
-            mode, inside = path.lstat().st_mode, path.relative_to(directory).as_posix()
-            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-                what = "a link" if stat.S_ISLNK(mode) else "no regular file"
-                raise VerificationError(f"{directory}: {shown(inside)} is {what}.", hint=AGAIN)
-            if stat.S_ISREG(mode) and inside != SIGNATURE:
-                found[inside] = sha256(path)
-    return found
-
-
-def shown(name: str) -> str:
-    """A file's name as it can be printed, whatever bytes it is made of."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return {name: sha256(path) for name, path in regular_files(directory).items() if name != SIGNATURE}
 
 
 def _statement(name: str, files: Mapping[str, str]) -> dict[str, Any]:
@@ -188,7 +173,3 @@ def _decoded(text: str, file: Path) -> bytes:
     if base64.b64encode(data).decode() != text:
         raise VerificationError(f"{file} was changed: its base64 is not as it is written.", hint=AGAIN)
     return data
-
-
-def _raise(error: OSError) -> None:
-    raise error

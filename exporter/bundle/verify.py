@@ -29,11 +29,13 @@ class Verification:
 
     Attributes:
         signed: by the key that was given; by one that nobody checked, since none was given; or not at all.
+        least_db: of SQNR that the manifest asks of each output.
     """
 
     files: int
     signed: SignedBy
     parity: dict[str, Parity]
+    least_db: float
     tool: str
     on_device: bool
 
@@ -68,7 +70,14 @@ def verify_bundle(path: Path, key: PublicKey | None = None) -> Verification:
         check_graph_golden(golden, answers, least_graph_db)
     on_device = place.evidence(target) == "measured"
     signed = _signed(path, key)
-    return Verification(files=files, signed=signed, parity=parity, tool=place.tool(target), on_device=on_device)
+    return Verification(
+        files=files,
+        signed=signed,
+        parity=parity,
+        least_db=bundle.manifest.minimum_sqnr_db,
+        tool=place.tool(target),
+        on_device=on_device,
+    )
 
 
 def _signed(path: Path, key: PublicKey | None) -> SignedBy:

@@ -115,6 +115,8 @@ def _one(name: str, references: list[Array], outputs: list[Array]) -> Parity:
                 f"Output {name!r} has shape {x.shape}, the reference {r.shape}.",
                 hint=_ROWS if r.ndim == x.ndim else _RANK,
             )
+        if np.isnan(r).any():
+            raise VerificationError(f"Output {name!r} of the reference holds NaN, with which nothing can be compared.")
         r, x = _without_equal_infinities(r, x)
         if (np.isfinite(r) & ~np.isfinite(x)).any():
             said = f"Output {name!r} holds NaN or Inf where the reference is finite."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Callable
@@ -341,3 +342,33 @@ def test_golden_data_of_which_a_whole_feed_is_lost(tmp_path: Path, name: str) ->
     np.savez(tmp_path / name, **{"0.a": np.zeros(1), "1.a": np.zeros(1)})
     with pytest.raises(VerificationError, match="some are missing"):
         Golden.load(tmp_path)
+
+
+# What else may lie in a bundle, or stand in its manifest
+
+
+def planted(kind: str, place: Path, elsewhere: Path) -> None:
+    if kind == "fifo":
+        os.mkfifo(place)
+    else:
+        elsewhere.mkdir()
+        (elsewhere / "model.onnx").write_bytes(b"x")
+        place.symlink_to(elsewhere if kind == "linked directory" else elsewhere / "model.onnx")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "linked directory"])
+def test_only_files_and_directories_lie_in_a_bundle(bundle: Bundle, tmp_path: Path, kind: str) -> None:
+    planted(kind, bundle.path / "extra", tmp_path / "elsewhere")
+    with pytest.raises(VerificationError, match=r"extra is (a link|no regular file)"):
+        check_files(bundle)
+
+
+@pytest.mark.parametrize("key", ["minimum_sqnr_db", "minimum_graph_db"])
+@pytest.mark.parametrize("bound", ["NaN", "-Infinity", "Infinity", "-1e300", "-1", "true"])
+def test_a_bound_is_a_number_that_can_be_missed(bundle: Bundle, key: str, bound: str) -> None:
+    path = bundle.path / "manifest.json"
+    data = json.loads(path.read_text())
+    data[key] = "BOUND"
+    path.write_text(json.dumps(data).replace('"BOUND"', bound))
+    with pytest.raises(InputError, match=f"`{key}`"):
+        load_bundle(bundle.path)

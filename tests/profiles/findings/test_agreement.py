@@ -83,3 +83,11 @@ def test_a_figure_says_what_it_is() -> None:
     assert figure(10, np.zeros(3, np.int64)) == "90.0% agreement"
     assert figure(float("inf"), np.zeros(3, np.bool_)) == "100.0% agreement"
     assert figure(10, np.zeros(3, np.float32)) == figure(10, np.zeros(3, np.uint8)) == "10.0 dB of SQNR"
+
+
+def test_with_a_reference_that_is_no_number_nothing_agrees() -> None:
+    """Golden outputs of NaN would accept any engine."""
+    nothing = np.full((1, 3), np.nan, np.float32)
+    for output in (nothing, np.ones((1, 3), np.float32)):
+        with pytest.raises(VerificationError, match="reference holds NaN"):
+            of(nothing, output)

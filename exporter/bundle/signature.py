@@ -21,12 +21,13 @@ from pydantic import ValidationError
 from ...errors import InputError, VerificationError
 from ...profiles.machine.held import held
 from .envelope import PAYLOAD_TYPE, PREDICATE, STATEMENT, Envelope, Signature, Statement
-from .files import AGAIN, regular_files, shown
+from .files import regular_files, shown
 from .manifest import MANIFEST, SIGNATURE, check_files, load_bundle, sha256
 from .signing_keys import PrivateKey, PublicKey
 
 # A statement has some 200 bytes a file.
 LARGEST = 1 << 26
+AGAIN = "Take the bundle again from who signed it; if it differs again, trust it no more."
 
 
 def sign_bundle(path: Path, key: PrivateKey) -> Path:

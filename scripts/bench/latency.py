@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -96,6 +97,7 @@ def _report(runtime: str, model: Model, measured: Mapping[str, Any], files: Mapp
         fields: dict[str, Any] = {
             "median_ms": round(float(np.median(arm.samples)) / 1e6, 4),
             "samples": len(arm.samples),
+            "load": round(os.getloadavg()[0], 1),
         }
         if ours is not None and name != OURS[runtime]:
             r = speedup(arm, ours)

@@ -140,7 +140,9 @@ def _section() -> Iterator[str]:
     }
     scores = {(line["model"], line["runtime"], line["tool"]): line for line in load("realworld")}
     threads = sorted({key[3] for key in latencies})
-    yield f"### Third-party models with real weights\n{_ABOUT}\nThe machine: {this_machine()}.\n"
+    loads = [line["load"] for line in latencies.values()]
+    load_seen = f"load average {min(loads)} to {max(loads)} with the benchmark's own" if loads else "not timed"
+    yield f"### Third-party models with real weights\n{_ABOUT}\nThe machine: {this_machine()}; {load_seen}.\n"
     rows = []
     for key in dict.fromkeys((*(key[:3] for key in latencies), *scores)):
         line = scores.get(key, {})

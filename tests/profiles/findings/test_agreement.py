@@ -89,5 +89,4 @@ def test_with_a_reference_that_is_no_number_nothing_agrees() -> None:
     """Golden outputs of NaN would accept any engine."""
     nothing = np.full((1, 3), np.nan, np.float32)
     for output in (nothing, np.ones((1, 3), np.float32)):
-        with pytest.raises(VerificationError, match="reference holds NaN"):
-            of(nothing, output)
+        assert not of(nothing, output).reaches(0)

@@ -127,6 +127,11 @@ class Recipe:
         """
         if not isinstance(self.budget, Budget):  # limits as people write them, which only a type checker minds
             object.__setattr__(self, "budget", Budget.parse(self.budget))
+        if self.minimum_sqnr_db is not None and not self.minimum_sqnr_db >= 0:
+            raise InputError(
+                f"`minimum_sqnr_db` is {self.minimum_sqnr_db:g}; below 0 dB the noise is larger than the signal.",
+                hint="Give 0 or more, or ship another precision.",
+            )
         if self.calibration is not None and self.statistics is not None:
             raise InputError("`calibration` and `statistics` were both given; int8 is made from one of them.")
         if self.distill and self.prune is not None:

@@ -11,6 +11,7 @@ from ...errors import VerificationError
 from ...profiles.findings.lineage import LineageStep, ancestry, breaks
 from ...profiles.machine.environment import installed
 from ..candidates.candidate import Candidate
+from .files import AGAIN
 from .manifest import Bundle, FileEntry, Manifest, hash_files
 
 ENGINE = "engine/"
@@ -66,7 +67,7 @@ def check_lineage(bundle: Bundle) -> None:
     if faults := tuple(_faults(bundle.manifest)) if bundle.manifest.lineage else ():
         raise VerificationError(
             f"{bundle.path}: its lineage is not that of its files: {'; '.join(faults)}.",
-            hint="Copy the bundle again, whole, or export it again.",
+            hint=AGAIN,
         )
 
 

@@ -259,7 +259,7 @@ class Lowering:
         raise VerificationError(
             f"{self.precision} collapses: output {name!r} has {figure(short[name], array)} against FP32 on {samples}, "
             f"{figure(asked_db, array) if is_codes(array) else f'{asked_db:g} dB'} needed.{where}",
-            hint=_PLACES if array.dtype.kind in "iub" else _MORE,
+            hint=_PLACES if is_codes(array) else _MORE,
         )
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...backends.base import Array, Feed
@@ -46,15 +46,9 @@ def judging_samples(
 
     Drawn and run once for all targets that share a capture.
     """
-    if not _data(source, recipe):
-        golden = captured.golden
-        return JudgingSamples(feeds=golden.feeds, kind="synthetic samples", expected=golden.outputs)
-
-    def drawn() -> JudgingSamples:
-        feeds = _first(calibration_feeds(source, recipe.calibration, captured.graph)(), JUDGED_ON)
-        return _answered(feeds, "calibration samples", target, captured, workshop)
-
-    return workshop.memo.once("samples", _key(source, target, recipe), drawn)
+    found = _drawn(source, target, recipe, captured, workshop, kind="calibration samples", behind=0)
+    golden = captured.golden
+    return found or JudgingSamples(feeds=golden.feeds, kind="synthetic samples", expected=golden.outputs)
 
 
 def further_samples(
@@ -65,31 +59,27 @@ def further_samples(
     Returns:
         None where there are none.
     """
-    if not _data(source, recipe):
+    return _drawn(source, target, recipe, captured, workshop, kind="further calibration samples", behind=JUDGED_ON)
+
+
+def _drawn(
+    source: Source, target: Target, recipe: Recipe, captured: Captured, workshop: Workshop, *, kind: str, behind: int
+) -> JudgingSamples | None:
+    """Calibration data behind the first batches that hold so many samples; None where there are none."""
+    if recipe.statistics is not None or (recipe.calibration is None and source.calibration is None):
         return None
 
     def drawn() -> JudgingSamples | None:
-        feeds = calibration_feeds(source, recipe.calibration, captured.graph)()
-        _first(feeds, JUDGED_ON)
-        others = _first(feeds, JUDGED_ON)
-        return _answered(others, "further calibration samples", target, captured, workshop) if others else None
+        data = calibration_feeds(source, recipe.calibration, captured.graph)()
+        if behind:
+            _first(data, behind)
+        feeds = _first(data, JUDGED_ON)
+        place = Reference()
+        session = workshop.open(place.runs(captured.graph, target, "fp32", None), place)
+        expected = [with_amounts(session(feed), captured.amounts) for feed in feeds]
+        return JudgingSamples(feeds=feeds, kind=kind, expected=expected) if feeds else None
 
-    return workshop.memo.once("further samples", _key(source, target, recipe), drawn)
-
-
-def _data(source: Source, recipe: Recipe) -> bool:
-    return recipe.statistics is None and (recipe.calibration is not None or source.calibration is not None)
-
-
-def _key(source: Source, target: Target, recipe: Recipe) -> tuple[Hashable, ...]:
-    return target.opset, source.digest, recipe.calibration, recipe.statistics
-
-
-def _answered(feeds: list[Feed], kind: str, target: Target, captured: Captured, workshop: Workshop) -> JudgingSamples:
-    place = Reference()
-    session = workshop.open(place.runs(captured.graph, target, "fp32", None), place)
-    expected = [with_amounts(session(feed), captured.amounts) for feed in feeds]
-    return JudgingSamples(feeds=feeds, kind=kind, expected=expected)
+    return workshop.memo.once(kind, (target.opset, source.digest, recipe.calibration), drawn)
 
 
 def _first(feeds: Iterator[Feed], samples: int) -> list[Feed]:

@@ -36,10 +36,9 @@ def amounts(path: Path) -> frozenset[str]:
     import onnx_ir as ir
     from onnx_ir.passes import common
 
-    graph = ir.load(path).graph
-    if all(value.dtype is None or not value.dtype.is_integer() for value in graph.outputs):
-        return frozenset()
     model = ir.load(path)
+    if all(value.dtype is None or not value.dtype.is_integer() for value in model.graph.outputs):
+        return frozenset()
     common.ShapeInferencePass()(model)
     integers = [value for value in model.graph.outputs if value.dtype is not None and value.dtype.is_integer()]
     return frozenset(str(value.name) for value in integers if _is_amount(value))

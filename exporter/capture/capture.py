@@ -26,7 +26,7 @@ from .fixed_size import fixed_size
 from .mean_to_pool import mean_to_pool
 from .norm_to_linear import norm_to_linear
 from .onnx_to_opset import LOWEST_OPSET, converted
-from .original import original_values, prove_float32
+from .original import Original
 from .pad_apart import pad_apart
 from .torch_to_onnx import exported
 
@@ -42,6 +42,8 @@ _OURS = (
     "Look for operators of random numbers in the file. Where there are none, what brings it to the target's opset "
     "changed its meaning: export it at another opset (17 to 20 are used most), and report this as a fault of edgepress."
 )
+# What is written otherwise in every graph, since a runtime reads it wrongly or has no integer kernel for it, in order.
+REWRITES = (mean_to_pool, pad_apart, count_no_pad, dft_on_axis_one, norm_to_linear)
 
 
 def capture(source: Source, opset: int, path: Path, axes: Mapping[str, AxisRange], *, tracing: bool = False) -> Graph:
@@ -76,11 +78,8 @@ def _write(source: Source, opset: int, path: Path, *, tracing: bool) -> None:
     _name_axes(model, source)
     if source.module is not None:
         _name_output_axes(model.graph, source)
-    mean_to_pool(model)
-    pad_apart(model)
-    count_no_pad(model)
-    dft_on_axis_one(model)
-    norm_to_linear(model)
+    for rewrite in REWRITES:
+        rewrite(model)
     clean_metadata(model, rename=source.onnx is None)
     write_model(model, path)
 
@@ -105,14 +104,15 @@ def prove_capture(source: Source, graph: Graph, seed: int) -> dict[str, Parity]:
         InputError: the model itself fails at a size that its free axes are said to have.
     """
     run = _onnx_predict(Reference().values(graph.path))
-    original = _original(source, graph.path.parent)
+    given = None if source.onnx is None else Original.of(source.onnx, graph.path.parent)
     feeds = _proof_feeds(source, graph, seed)
+    original = torch_predict(source) if given is None else given.values
     references = [_reference(original, feed, graph) for feed in feeds]
-    if source.onnx is not None:
-        prove_float32(source.onnx, graph.path.parent, feeds[0])
+    if given is not None:
+        given.prove(feeds[0], references[0])
     found = parity(references, [run(feed) for feed in feeds])
     for name, agreement in found.items():
-        _judge(name, agreement, [reference[name] for reference in references], _STATE if source.onnx is None else _OURS)
+        _judge(name, agreement, [reference[name] for reference in references], _STATE if given is None else _OURS)
     return found
 
 
@@ -205,12 +205,6 @@ def _rename_sizes(model: ir.Model, names: Mapping[str, str]) -> None:
                 sizes = (size if isinstance(size, int) else size.value for size in value.shape)
                 renamed = (pattern.sub(lambda m: names[m[0]], s) if isinstance(s, str) else s for s in sizes)
                 value.shape = ir.Shape(renamed)
-
-
-def _original(source: Source, scratch: Path) -> Predict:
-    if source.onnx is None:
-        return torch_predict(source)
-    return original_values(source.onnx, scratch)
 
 
 def _judge(name: str, agreement: Parity, references: list[Array], hint: str) -> None:

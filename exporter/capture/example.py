@@ -20,7 +20,7 @@ from ..graphs.files import free_axes, read_graph
 from ..graphs.synthesis import Look, default_sizes, synthesize, synthesize_from_specs
 from ..recipe import Recipe
 from ..sources import Source
-from .original import original_values
+from .original import Original
 
 Runs = Callable[[Mapping[str, int]], bool]
 # Sizes that networks with a fixed sum of strides want are multiples of a power of two; images of 224 are the exception.
@@ -139,7 +139,7 @@ def _tried(
         return {**synthesize_from_specs(graph.inputs, 0, of, looks), **held}
 
     with temporary() as directory:
-        values = original_values(graph.path, directory)
+        values = Original.of(graph.path, directory).values
 
         def runs(of: Mapping[str, int], held: Mapping[str, Array]) -> bool:
             example = feed(of, held)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...backends.base import Feed
+from ...backends.base import Array, Feed
 from ...backends.places import GraphValues
 from ...errors import InputError, VerificationError
 from ...profiles.findings.parity import parity, worst
@@ -29,42 +31,55 @@ def in_float32(model: ir.Model) -> bool:
     return in_single_precision(model) or unpacked > 0
 
 
-def original_values(path: Path, directory: Path) -> GraphValues:
-    """What the file computes; in float32 where it does so in half or double precision, or stores weights in integers.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Original:
+    """A file, open.
 
-    onnxruntime has few kernels in double precision, rounds in half precision, and activations beside integer weights.
-
-    Args:
-        directory: for a copy, where one is needed.
-
-    Raises:
-        InputError: onnxruntime does not load it.
+    Attributes:
+        path: the file, without what onnxruntime does not take.
+        directory: for copies, where they are needed.
+        values: what it computes.
+        remade: that is in float32, in which the file itself does not compute.
     """
-    file = with_names_of_its_own(path, directory)
-    model = read_model(file)
-    if not in_float32(model):
-        return as_given(path, directory)
-    copy = directory / f"{path.stem}-float32.onnx"
-    write_model(model, copy)
-    return as_given(copy, directory)
 
+    path: Path
+    directory: Path
+    values: GraphValues
+    remade: bool
 
-def prove_float32(path: Path, directory: Path, feed: Feed) -> None:
-    """Hold the float32 form of a file against the file, where onnxruntime has kernels for that.
+    @classmethod
+    def of(cls, path: Path, directory: Path) -> Original:
+        """Open a file; in float32 where it computes in half or double precision, or stores weights in integers.
 
-    Raises:
-        VerificationError: they do not give the same, but for the rounding of half precision.
-    """
-    file = with_names_of_its_own(path, directory)
-    if not in_float32(read_model(file)):
-        return
-    try:
-        given = as_given(path, directory)
-    except InputError:  # no kernel in that precision
-        return
-    found = worst(parity([given(feed)], [original_values(path, directory)(feed)]))
-    if not found.reaches(LEAST_DB):
-        raise VerificationError(
-            f"{path} gives other outputs in float32 than as it is: {found}.",
-            hint="Export it in float32 where it was made; there may be values beyond the range of float16 in it.",
-        )
+        onnxruntime has few kernels in double precision, rounds in half precision, and activations beside integer
+        weights.
+
+        Raises:
+            InputError: onnxruntime does not load it.
+        """
+        file = with_names_of_its_own(path, directory)
+        model = read_model(file)
+        remade = in_float32(model)
+        run = directory / f"{path.stem}-float32.onnx" if remade else file
+        if remade:
+            write_model(model, run)
+        return cls(path=file, directory=directory, values=as_given(run, directory), remade=remade)
+
+    def prove(self, feed: Feed, answer: Mapping[str, Array]) -> None:
+        """Hold what the float32 form answered against the file, where onnxruntime has kernels for that.
+
+        Raises:
+            VerificationError: they do not give the same, but for the rounding of half precision.
+        """
+        if not self.remade:
+            return
+        try:
+            given = as_given(self.path, self.directory)
+        except InputError:  # no kernel in that precision
+            return
+        found = worst(parity([given(feed)], [answer]))
+        if not found.reaches(LEAST_DB):
+            raise VerificationError(
+                f"{self.path} gives other outputs in float32 than as it is: {found}.",
+                hint="Export it in float32 where it was made; there may be values beyond the range of float16 in it.",
+            )

@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from pydantic import ConfigDict
 
+from .texts import Prose
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
@@ -23,7 +25,7 @@ class Left:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     operators: tuple[str, ...]
-    reason: str
+    reason: Prose
     channels_below: int | None = None
     row: int | None = None
 

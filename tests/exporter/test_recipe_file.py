@@ -51,7 +51,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "lifts": st.none() | st.lists(st.sampled_from(list(LIFTS.names())), unique=True).map(tuple),
     "exclude": names,
     "axes": st.dictionaries(texts, axes, max_size=3),
-    "minimum_sqnr_db": st.none() | st.floats(-100, 100),
+    "minimum_sqnr_db": st.none() | st.floats(0, 100),
     "budget": st.fixed_dictionaries({}, optional=LIMITS).map(lambda limits: Budget(limits=limits)),
     "prune": st.none() | share,
     "pruned": st.dictionaries(texts, st.integers(0, 4096), max_size=3),

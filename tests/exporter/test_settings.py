@@ -110,6 +110,7 @@ def test_a_keyword_is_stronger_than_the_recipe_and_limits_join() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
+        ({"minimum_sqnr_db": -1.0}, ("`minimum_sqnr_db` is -1", "0 or more")),
         ({"prunee": 0.4}, ("Unknown setting 'prunee'", "Did you mean prune")),
         ({"claibration": []}, ("Did you mean calibration?",)),
         (

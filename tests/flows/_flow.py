@@ -123,3 +123,41 @@ def read(bundle: Path, name: str = "report.json") -> dict[str, Any]:
 def contents(directory: Path) -> dict[str, bytes]:
     """Every file below the directory, by relative path."""
     return {str(p.relative_to(directory)): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
+
+
+# One recurrent layer, which onnxruntime has an integer kernel of its own for, and a product.
+SPOTTER = """
+import numpy as np
+import torch
+from torch import nn
+
+
+class Spotter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.over, self.out = nn.LSTM(16, 32, batch_first=True), nn.Linear(32, 5)
+
+    def forward(self, x):
+        return self.out(self.over(x)[0])
+
+
+def model():
+    torch.manual_seed(0)
+    return Spotter()
+
+
+def batch(index, samples=4):
+    return {"x": np.random.default_rng(index).normal(size=(samples, 12, 16)).astype(np.float32)}
+
+
+def inputs():
+    return {"x": torch.from_numpy(batch(99, 2)["x"])}
+
+
+def dynamic():
+    return {"x": {0: "batch", 1: "time"}}
+
+
+def calibration():
+    return (batch(index) for index in range(4))
+"""

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
-from ._flow import Cli, read
+from ._flow import SPOTTER, Cli, read
 
 # An LSTM and a GRU in series, in float16: a layout optimizer of onnxruntime 1.31 crashes on that.
 SERIES = """
@@ -87,44 +87,6 @@ def inputs():
 
 def dynamic():
     return {"x": {0: "batch", 1: "time"}, "h": {1: "batch"}, "c": {1: "batch"}}
-
-
-def calibration():
-    return (batch(index) for index in range(4))
-"""
-
-
-# The least of it: one layer and a product.
-SPOTTER = """
-import numpy as np
-import torch
-from torch import nn
-
-
-class Spotter(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.over, self.out = nn.LSTM(16, 32, batch_first=True), nn.Linear(32, 5)
-
-    def forward(self, x):
-        return self.out(self.over(x)[0])
-
-
-def model():
-    torch.manual_seed(0)
-    return Spotter()
-
-
-def batch(index, samples=4):
-    return {"x": np.random.default_rng(index).normal(size=(samples, 12, 16)).astype(np.float32)}
-
-
-def inputs():
-    return {"x": torch.from_numpy(batch(99, 2)["x"])}
-
-
-def dynamic():
-    return {"x": {0: "batch", 1: "time"}}
 
 
 def calibration():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ._flow import SMALL, Cli, Ran
+from ._flow import SMALL, SPOTTER, Cli, Ran
 
 # A runtime whose int8 is off by a fifth: 14 dB, where its graph has more than 30 and the golden inputs ask for 3.
 CROOKED = """
@@ -107,44 +107,6 @@ def test_where_the_runtime_lowers_what_is_float_int8_ships_with_floats_in_float3
     assert "does not compute what its own graph does" in note
     manifest = json.loads((tmp_path / "dist/net-crooked/manifest.json").read_text())
     assert manifest["target"]["options"]["fault"] == "none", "it is opened so on the device as well"
-
-
-# A layer that onnxruntime has an integer kernel of its own for, without Q/DQ.
-SPOTTER = """
-import numpy as np
-import torch
-from torch import nn
-
-
-class Spotter(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.over, self.out = nn.LSTM(16, 32, batch_first=True), nn.Linear(32, 5)
-
-    def forward(self, x):
-        return self.out(self.over(x)[0])
-
-
-def model():
-    torch.manual_seed(0)
-    return Spotter()
-
-
-def inputs():
-    return {"x": torch.from_numpy(batch(99))}
-
-
-def batch(index):
-    return np.random.default_rng(index).normal(size=(4, 12, 16)).astype(np.float32)
-
-
-def dynamic():
-    return {"x": {0: "batch"}}
-
-
-def calibration():
-    return ({"x": batch(index)} for index in range(4))
-"""
 
 
 @pytest.mark.slow

@@ -93,7 +93,7 @@ def _refuse_straying(
 ) -> None:
     strays = [
         (part, seen_db, graph_db, least)
-        for part, seen_db, graph_db in _parts(engine, own)
+        for part, seen_db, graph_db in _parts(engine, own, of_others=load_precision(candidate.precision).integer)
         if seen_db < (least := least_db(candidate, graph_db, asked_db))
     ]
     if strays:
@@ -111,13 +111,23 @@ def _refuse_straying(
         )
 
 
-def _parts(engine: Mapping[str, Parity], own: Mapping[str, Parity]) -> Iterator[tuple[str, float, float]]:
-    """Each output and each group of its channels: its name, and what engine and graph reach, in dB."""
+def _parts(
+    engine: Mapping[str, Parity], own: Mapping[str, Parity], *, of_others: bool
+) -> Iterator[tuple[str, float, float]]:
+    """Each output and each group of its channels: its name, and what engine and graph reach, in dB.
+
+    Args:
+        of_others: what they reach on other samples of the kind as well.
+    """
     for name, seen in engine.items():
-        yield f"output {name!r}", seen.sqnr_db, own[name].sqnr_db
+        yield f"output {name!r}", _whole(seen, of_others), _whole(own[name], of_others)
         # The groups are those of the expected values, and so the same.
         for group, graphs in zip(seen.groups, own[name].groups, strict=True):
             yield f"output {name!r}, {group},", group.sqnr_db, graphs.sqnr_db
+
+
+def _whole(found: Parity, of_others: bool) -> float:
+    return found.lower_db if of_others and found.lower_db is not None else found.sqnr_db
 
 
 def least_db(candidate: Candidate, graph_db: float, asked_db: float) -> float:

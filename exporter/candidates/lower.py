@@ -208,12 +208,12 @@ class Lowering:
             before=self.before,
             advance=self.advance,
         )
-        sensitivity = mixed.search(gains.sqnr_db)
+        sensitivity = mixed.search(gains.assured_db)
         left = () if sensitivity is None else sensitivity.left
         directory = Path(tempfile.mkdtemp(prefix=f"{self.precision}-", dir=self.memo.directory))
         graph, kept = mixed.write(left, directory / "model.onnx")
         on_samples, by_layer = mixed.parity(graph), mixed.by_layer(left)
-        self._judge(on_samples, by_layer, gains.samples)
+        self._judge(on_samples, by_layer, gains.samples, self.recipe.least_sqnr_db(self.precision), sure=True)
         candidate = Candidate(
             precision=self.precision,
             graph=graph,
@@ -235,7 +235,7 @@ class Lowering:
         if further is None:
             return candidate
         found = replace(mixed, feeds=further.feeds, expected=further.expected).parity(candidate.graph)
-        self._judge(found, by_layer, str(further), CHANCE_DB)
+        self._judge(found, by_layer, str(further), asked_db - CHANCE_DB)
         least_db, chosen_db = worst(found).weakest_db, worst(candidate.on_samples).weakest_db
         if least_db >= asked_db:
             return candidate
@@ -246,19 +246,24 @@ class Lowering:
         return candidate.without("other", why, "layers in float")
 
     def _judge(
-        self, on_samples: Mapping[str, Parity], by_layer: ParityByLayer, samples: str, room_db: float = 0.0
+        self, seen: Mapping[str, Parity], by_layer: ParityByLayer, samples: str, asked_db: float, *, sure: bool = False
     ) -> None:
-        asked_db = self.recipe.least_sqnr_db(self.precision) - room_db
-        short = {name: found.weakest_db for name, found in on_samples.items() if not found.reaches(asked_db)}
+        """Refuse what does not reach it; `sure`: on other samples of the kind as well."""
+        short = {
+            name: found for name, found in seen.items() if not (found.assures if sure else found.reaches)(asked_db)
+        }
         if not short:
             return
-        name = min(short, key=short.__getitem__)
-        array = self.samples.expected[0][name]
+        name = min(short, key=lambda name: short[name].assured_db)
+        array, found = self.samples.expected[0][name], short[name]
         first = next((layer for layer in by_layer.layers if layer.sqnr_db < asked_db), None)
         where = "" if first is None else f" The first layer below that is {first.layer!r} ({first.sqnr_db:.1f} dB)."
+        others = ""
+        if found.reaches(asked_db):
+            others = f", and samples differ so much that of others like them only {found.assured_db:.1f} dB is sure"
         raise VerificationError(
-            f"{self.precision} collapses: output {name!r} has {figure(short[name], array)} against FP32 on {samples}, "
-            f"{figure(asked_db, array) if is_codes(array) else f'{asked_db:g} dB'} needed.{where}",
+            f"{self.precision} collapses: output {name!r} has {figure(found.weakest_db, array)} against FP32 on "
+            f"{samples}{others}, {figure(asked_db, array) if is_codes(array) else f'{asked_db:g} dB'} needed.{where}",
             hint=_PLACES if is_codes(array) else _MORE,
         )
 

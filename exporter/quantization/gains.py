@@ -12,7 +12,7 @@ from ...backends.places import Reference
 from ...calibration.feeds import samples_in
 from ...calibration.statistics import Statistics
 from ...profiles.device.target import Scheme, Target
-from ...profiles.findings.parity import parity, worst
+from ...profiles.findings.parity import assured_db, parity, worst
 from ...profiles.machine.environment import this_machine
 from ..graphs.files import BESIDE
 from ..recipe import Recipe
@@ -32,10 +32,15 @@ FEW, GAP_DB = 100, 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gains:
-    """The lifts to apply, the SQNR with them in dB on the samples named, and a sentence each for the report."""
+    """The lifts to apply, the SQNR with them in dB on the samples named, and a sentence each for the report.
+
+    Attributes:
+        assured_db: what the SQNR is on others of the kind as well.
+    """
 
     lifts: tuple[str, ...]
     sqnr_db: float
+    assured_db: float
     samples: str
     sentences: tuple[str, ...]
 
@@ -67,24 +72,27 @@ def worthwhile(
         quantizer = Quantizer.of(reference, scheme, recipe.exclude, recipe.ranges, lifts, model=model)
         return replace(reference, path=path), quantizer.write(statistics, path, BESIDE)
 
-    def score(graph: Graph) -> float:
-        return worst(parity(expected, _run(graph, target, feeds))).weakest_db
+    def score(graph: Graph) -> tuple[float, float]:
+        found = parity(expected, _run(graph, target, feeds))
+        return worst(found).weakest_db, assured_db(found)
 
     kept: tuple[str, ...] = ()
-    before = score(write(kept)[0])
+    before, assured = score(write(kept)[0])
     samples = sum(samples_in(feed) for feed in feeds)
     sentences = [f"int8 without lifts: {before:.1f} dB of SQNR on {samples} {kind}."]
     for name in LIFTS.names() if recipe.lifts is None else recipe.lifts:
         graph, notes = write((*kept, name))
         if name not in notes:
             continue
-        after = score(graph)
+        after, then_assured = score(graph)
         wanted = recipe.lifts is not None or after >= before - HARM_DB
         verdict = "" if wanted else ", so it was left out"
         sentences.append(f"Lift {name} ({notes[name]}): {before:.1f} to {after:.1f} dB{verdict}.")
         if wanted:
-            kept, before = (*kept, name), after
-    return Gains(lifts=kept, sqnr_db=before, samples=f"{samples} {kind}", sentences=tuple(sentences))
+            kept, before, assured = (*kept, name), after, then_assured
+    return Gains(
+        lifts=kept, sqnr_db=before, assured_db=assured, samples=f"{samples} {kind}", sentences=tuple(sentences)
+    )
 
 
 def doubts(samples: int, fitted_db: float | None, other_db: float) -> dict[str, str]:

@@ -13,7 +13,7 @@ from ...backends.places import Reference
 from ...calibration.statistics import Statistics
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
-from ...profiles.findings.parity import Parity, parity, worst
+from ...profiles.findings.parity import Parity, assured_db, parity, worst
 from ...profiles.findings.sensitivity import ParityByLayer, Sensitivity
 from ..graphs.files import read_graph
 from ..progress import Advance
@@ -21,7 +21,7 @@ from ..recipe import Recipe
 from .layer_parity import layer_parity
 from .noise import literal, measure_noise
 from .quantizer import Quantizer
-from .relax import Requirement, relax
+from .relax import Evaluation, Requirement, relax
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -57,15 +57,15 @@ class MixedPrecision:
     before: Callable[[], float]
     advance: Advance
 
-    def search(self, sqnr_db: float) -> Sensitivity | None:
+    def search(self, assured_db: float) -> Sensitivity | None:
         """Which layers to leave in float; None where nothing was asked for and nothing is needed.
 
         Args:
-            sqnr_db: of full int8.
+            assured_db: what full int8 has on other samples of the kind as well.
         """
         recipe = self.recipe
         least, drop = recipe.least_sqnr_db(self.precision), recipe.budget.drop if self.score is not None else None
-        if drop is None and recipe.minimum_sqnr_db is None and sqnr_db >= least:
+        if drop is None and recipe.minimum_sqnr_db is None and assured_db >= least:
             return None
         self.advance(None, "sensitivity")
         noise = measure_noise(
@@ -99,10 +99,11 @@ class MixedPrecision:
         exclude = (*recipe.exclude, *literal(left))
         return Quantizer.of(self.reference, scheme, exclude, recipe.ranges, self.lifts, model=self.model)
 
-    def _evaluate(self, left: tuple[str, ...]) -> tuple[float, float | None]:
-        """SQNR on the reference place, and the metric."""
+    def _evaluate(self, left: tuple[str, ...]) -> Evaluation:
+        """On the reference place."""
         self.advance(None, f"{len(left)} layers in float")
         with tempfile.TemporaryDirectory(dir=self.scratch) as directory:
             graph, _ = self.write(left, Path(directory) / "model.onnx")
-            sqnr_db = worst(self.parity(graph)).weakest_db
-            return sqnr_db, None if self.score is None else self.score(graph, Path(directory) / "engine")
+            found = self.parity(graph)
+            metric = None if self.score is None else self.score(graph, Path(directory) / "engine")
+            return Evaluation(sqnr_db=worst(found).weakest_db, assured_db=assured_db(found), metric=metric)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from ...profiles.budget.limits import Drop
 from ...profiles.findings.sensitivity import LayerNoise, Sensitivity, Trial
@@ -17,6 +17,15 @@ LISTED = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Of int8 with some layers in float: its SQNR in dB, what is sure of it on other samples, the metric if asked."""
+
+    sqnr_db: float
+    assured_db: float
+    metric: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
     """What int8 must keep: an SQNR, and a share of the metric of the model as given where `drop` is set."""
 
@@ -24,10 +33,10 @@ class Requirement:
     drop: Drop | None = None
     before: float = math.nan
 
-    def holds(self, sqnr_db: float, metric: float | None) -> bool:
-        """Whether both are kept."""
-        kept = self.drop is None or (metric is not None and self.drop.allows(self.before, metric))
-        return kept and sqnr_db >= self.least_db
+    def holds(self, found: Evaluation) -> bool:
+        """Whether both are kept, the SQNR on other samples of the kind as well."""
+        kept = self.drop is None or (found.metric is not None and self.drop.allows(self.before, found.metric))
+        return kept and found.assured_db >= self.least_db
 
     def __str__(self) -> str:
         asked = [f"{self.least_db:g} dB of SQNR"]
@@ -36,8 +45,8 @@ class Requirement:
         return " and ".join(asked)
 
 
-# The SQNR in dB and the metric of int8 with these layers in float.
-Evaluate = Callable[[tuple[str, ...]], tuple[float, float | None]]
+# Of int8 with these layers in float.
+Evaluate = Callable[[tuple[str, ...]], Evaluation]
 
 
 def relax(noise: Noise, requirement: Requirement, evaluate: Evaluate) -> Sensitivity:
@@ -52,10 +61,9 @@ def relax(noise: Noise, requirement: Requirement, evaluate: Evaluate) -> Sensiti
 
     def holds(count: int) -> bool:
         left = tuple(ranking[:count])
-        sqnr_db, metric = evaluate(left)
-        kept = requirement.holds(sqnr_db, metric)
-        predicted = noise.predicted_db(left)
-        trials.append(Trial(left=count, predicted_db=predicted, sqnr_db=sqnr_db, metric=metric, holds=kept))
+        found = evaluate(left)
+        kept = requirement.holds(found)
+        trials.append(Trial(left=count, predicted_db=noise.predicted_db(left), holds=kept, **asdict(found)))
         return kept
 
     count = 0

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ...errors import VerificationError
 from .channels import ROUNDING, ChannelGroup, ChannelScales, sqnr
+from .spread import Energies, by_row, lower_db
 
 _ROWS = (
     "Where the number of rows depends on data, as behind a threshold or non-maximum suppression, rounding changes it. "
@@ -43,6 +44,8 @@ class Parity:
         cosine: mean over samples of the cosine of the flattened output with its reference.
         argmax: share of samples whose largest element along the last axis is the same one.
         groups: channels of the output by scale, where its scales are far apart.
+        lower_db: what `sqnr_db` is at least, with 95 % confidence, on other samples of the kind; None of a few samples,
+            and of classes and places.
     """
 
     sqnr_db: float
@@ -50,6 +53,12 @@ class Parity:
     cosine: float
     argmax: float
     groups: tuple[ChannelGroup, ...] = ()
+    lower_db: float | None = None
+
+    @property
+    def assured_db(self) -> float:
+        """As `weakest_db`, with what is left of the whole on other samples of the kind."""
+        return self.weakest_db if self.lower_db is None else min(self.weakest_db, self.lower_db)
 
     @property
     def weakest_db(self) -> float:
@@ -59,6 +68,10 @@ class Parity:
     def reaches(self, least_db: float) -> bool:
         """Whether it is as close as that; what differs by the rounding of float32 at 1 is, however small the output."""
         return self.weakest_db >= least_db or self.max_abs <= ROUNDING
+
+    def assures(self, least_db: float) -> bool:
+        """As `reaches`, on other samples of the kind as well."""
+        return self.assured_db >= least_db or self.max_abs <= ROUNDING
 
     def __str__(self) -> str:
         weakest = min(self.groups, key=lambda group: group.sqnr_db, default=None)
@@ -88,6 +101,11 @@ def worst(parities: Mapping[str, Parity]) -> Parity:
     return min(parities.values(), key=lambda p: p.weakest_db)
 
 
+def assured_db(parities: Mapping[str, Parity]) -> float:
+    """What the output that is furthest off has on other samples of the kind as well, in dB."""
+    return min(p.assured_db for p in parities.values())
+
+
 def is_codes(array: Array) -> bool:
     """Whether these are classes or places, which agree or do not, and no amounts."""
     return array.dtype.kind == "b" or (array.dtype.kind in "iu" and array.dtype.itemsize in _CODES)
@@ -106,6 +124,7 @@ def _get(outputs: Mapping[str, Array], name: str) -> Array:
 
 def _one(name: str, references: list[Array], outputs: list[Array]) -> Parity:
     signal = noise = largest = 0.0
+    energies: list[Energies] = []
     cosines: list[float] = []
     agree: list[float] = []
     channels = ChannelScales()
@@ -127,6 +146,7 @@ def _one(name: str, references: list[Array], outputs: list[Array]) -> Parity:
             signal, noise = signal + float(r.size), noise + float((difference != 0).sum())
         else:
             signal, noise = signal + float((r * r).sum()), noise + float((difference * difference).sum())
+            energies.append(by_row(r, difference))
             if np.isfinite(difference).all():
                 channels.add(r, x)
         # NaN in a reference agrees with nothing, NaN included.
@@ -139,6 +159,7 @@ def _one(name: str, references: list[Array], outputs: list[Array]) -> Parity:
         cosine=float(np.mean(cosines)) if cosines else 1.0,
         argmax=float(np.mean(agree)) if agree else 1.0,
         groups=channels.groups(),
+        lower_db=lower_db(energies),
     )
 
 

@@ -37,6 +37,8 @@ class Trial:
         left: how many layers were in float.
         predicted_db: SQNR of the worst output that the noise of single layers predicts, in dB.
         sqnr_db: what was found, on the calibration samples.
+        assured_db: what that is on other samples of the kind as well, with 95 % confidence: what is required is asked
+            of it. None in reports of before.
         metric: the user's metric, None where it was not asked for.
         holds: what is required holds.
     """
@@ -46,6 +48,7 @@ class Trial:
     sqnr_db: float
     metric: float | None
     holds: bool
+    assured_db: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

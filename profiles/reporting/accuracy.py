@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..findings.parity import Parity
-from ..findings.sensitivity import LayerNoise, ParityByLayer, Sensitivity
+from ..findings.sensitivity import LayerNoise, ParityByLayer, Sensitivity, Trial
 from .content import Bar, Bars, Block, Sentences, Table
 from .text import code, counted, decibels
 
@@ -68,10 +68,10 @@ def sensitivity_blocks(found: Sensitivity) -> Iterator[Block]:
     yield Table(title="Parity of each layer alone in int8", head=head, rows=rows, numbers=(3, 4, 5))
     samples, runs = counted(found.samples, "calibration sample"), counted(found.probes, "run")
     yield Sentences(items=(f"SQNR on {samples}, {runs} of them. Required: {found.required}.",), points=False)
-    trials = tuple(_trial(t.left, t.predicted_db, t.sqnr_db, t.metric, t.holds) for t in found.trials)
+    trials = tuple(_trial(t) for t in found.trials)
     if trials:
-        columns = ("layers in float", "SQNR predicted", "SQNR found", "metric", "")
-        yield Table(title="Evaluations", head=columns, rows=trials, numbers=(1, 2, 3))
+        columns = ("layers in float", "SQNR predicted", "SQNR found", "on others at least", "metric", "")
+        yield Table(title="Evaluations", head=columns, rows=trials, numbers=(1, 2, 3, 4))
 
 
 def _bar(layer: LayerNoise) -> Bar:
@@ -85,6 +85,8 @@ def _row(layer: LayerNoise) -> tuple[str, ...]:
     return (code(layer.layer), layer.operator, layer.tensor, *figures, layer.why, kept)
 
 
-def _trial(left: int, predicted: float, found: float, metric: float | None, holds: bool) -> tuple[str, ...]:
-    said = "holds" if holds else "does not hold"
-    return (str(left), decibels(predicted), decibels(found), "" if metric is None else f"{metric:.4f}", said)
+def _trial(trial: Trial) -> tuple[str, ...]:
+    figures = (trial.predicted_db, trial.sqnr_db, trial.assured_db)
+    metric = "" if trial.metric is None else f"{trial.metric:.4f}"
+    said = "holds" if trial.holds else "does not hold"
+    return (str(trial.left), *("" if figure is None else decibels(figure) for figure in figures), metric, said)

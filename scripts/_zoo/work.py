@@ -20,7 +20,7 @@ from .zoo import models
 
 # Seeds, and numbers of batches: what ranges come from, and what nothing has seen.
 _WEIGHTS, _CALIBRATION, _HELD_OUT = 0, 1, 2
-_BATCHES, _BATCH, _HELD_BATCHES, _HELD_BATCH = 16, 8, 4, 5
+_BATCHES, _BATCH, _HELD_BATCHES, _HELD_BATCH = 16, 8, 16, 5
 # Norms that scale by less let nothing of the input through a few layers: their biases are all that is left.
 _SCALE_OF_NOTHING = 0.2
 

@@ -23,7 +23,7 @@ from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.quantization.layer_parity import layer_parity
 from edgepress.exporter.quantization.noise import Board, Noise, decibel, literal, measure_noise
 from edgepress.exporter.quantization.quantizer import Quantizer
-from edgepress.exporter.quantization.relax import EVALUATIONS, Requirement, fewest, relax
+from edgepress.exporter.quantization.relax import EVALUATIONS, Evaluation, Requirement, fewest, relax
 from edgepress.exporter.quantization.switches import switches
 from edgepress.exporter.sources import Source, source_from_object
 from edgepress.exporter.workshop import Memo
@@ -237,9 +237,9 @@ def test_nothing_is_found_where_nothing_holds() -> None:
 
 def test_a_requirement_is_of_both_the_metric_and_the_noise() -> None:
     both = Requirement(least_db=20, drop=Drop(amount=0.01, relative=True), before=0.9)
-    assert both.holds(20, 0.892)
-    assert not both.holds(20, 0.89)
-    assert not both.holds(19.9, 0.9)
+    assert both.holds(Evaluation(sqnr_db=22, assured_db=20, metric=0.892))
+    assert not both.holds(Evaluation(sqnr_db=22, assured_db=20, metric=0.89))
+    assert not both.holds(Evaluation(sqnr_db=22, assured_db=19.9, metric=0.9))
     assert str(both) == "a metric of at least 0.8910 and 20 dB of SQNR"
 
 
@@ -249,11 +249,12 @@ def test_the_search_leaves_the_fewest_layers_that_the_real_graph_needs(
     chosen = scheme("server-cpu")
     statistics = statistics_of(stack_graph, stack, chosen)
 
-    def evaluate(left: tuple[str, ...]) -> tuple[float, float | None]:
+    def evaluate(left: tuple[str, ...]) -> Evaluation:
         Quantizer.of(stack_graph, chosen, literal(left), lifts=()).write(statistics, tmp_path / "int8.onnx")
-        return sqnr(stack_graph, tmp_path / "int8.onnx", first(stack)), None
+        found = sqnr(stack_graph, tmp_path / "int8.onnx", first(stack))
+        return Evaluation(sqnr_db=found, assured_db=found)
 
-    full, one = (evaluate(tuple(noise.ranking()[:count]))[0] for count in (0, 1))
+    full, one = (evaluate(tuple(noise.ranking()[:count])).sqnr_db for count in (0, 1))
     found = relax(noise, Requirement(least_db=(full + one) / 2), evaluate)
     assert found.left == ("layers.2/Gemm",)
     assert found.reached_db == pytest.approx(one)
@@ -293,11 +294,12 @@ def test_three_of_36_products_of_minilm_hold_most_of_its_noise(examples: Path, t
     held_out = judging[2:]  # neither lifts nor ranking have seen these
     expected = outputs(graph, held_out)
 
-    def evaluate(left: tuple[str, ...]) -> tuple[float, float | None]:
+    def evaluate(left: tuple[str, ...]) -> Evaluation:
         Quantizer.of(graph, chosen, literal(left), lifts=lifts).write(statistics, tmp_path / "int8.onnx")
-        return worst(parity(expected, outputs(replace(graph, path=tmp_path / "int8.onnx"), held_out))).sqnr_db, None
+        found = worst(parity(expected, outputs(replace(graph, path=tmp_path / "int8.onnx"), held_out))).sqnr_db
+        return Evaluation(sqnr_db=found, assured_db=found)
 
-    full = evaluate(())[0]
+    full = evaluate(()).sqnr_db
     found = relax(noise, Requirement(least_db=full + 2), evaluate)
     assert 1 <= len(found.left) <= 3
     assert found.reached_db >= full + 2

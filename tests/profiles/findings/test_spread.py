@@ -1,0 +1,47 @@
+"""What a few samples say of others, held against draws of others."""
+
+import numpy as np
+import pytest
+
+from edgepress.profiles.findings.parity import assured_db, parity, worst
+from edgepress.profiles.findings.spread import FEWEST
+
+
+def compared(samples, spread, seed, rows=1):
+    """Samples whose amplitudes are so far apart, with the same noise on each, in feeds of so many rows."""
+    rng = np.random.default_rng(seed)
+    scale = np.exp(rng.normal(0, spread, (samples, 1)))
+    right = (scale * rng.normal(size=(samples, 64))).astype(np.float32)
+    found = right + rng.normal(0, 0.05, right.shape).astype(np.float32)
+    cut = range(0, samples, rows)
+    return parity(*([{"y": array[at : at + rows]} for at in cut] for array in (right, found)))
+
+
+@pytest.mark.parametrize("spread", [0.1, 0.5])
+@pytest.mark.parametrize("rows", [1, 8])
+def test_nineteen_of_twenty_sets_of_others_are_above_it(spread, rows):
+    true_db = worst(compared(20_000, spread, seed=0)).sqnr_db
+    held = [assured_db(compared(32, spread, seed, rows)) <= true_db for seed in range(1, 101)]
+    # A bootstrap of 32 is known to be somewhat short: 0.95 in theory.
+    assert 0.87 <= np.mean(held) <= 1.0
+
+
+def test_alike_samples_leave_little_doubt():
+    found = worst(compared(32, 0.05, seed=3))
+    assert found.sqnr_db - 0.5 < found.lower_db < found.sqnr_db
+
+
+def test_one_sample_that_holds_nearly_all_of_the_signal_leaves_much():
+    right = np.ones((32, 4), np.float32)
+    right[0] = 1000
+    (found,) = parity([{"y": right}], [{"y": right + 0.1}]).values()
+    assert found.sqnr_db > 60 and found.lower_db == pytest.approx(20, abs=0.1)
+    assert found.reaches(40) and not found.assures(40)
+
+
+def test_few_samples_and_classes_say_nothing_of_others():
+    few = {"y": np.ones((FEWEST - 1, 3), np.float32)}, {"y": np.full((FEWEST - 1, 3), 1.1, np.float32)}
+    classes = {"y": np.arange(64)}, {"y": np.arange(64) // 2}
+    for right, found in (few, classes):
+        (one,) = parity([right], [found]).values()
+        assert one.lower_db is None and one.assured_db == one.weakest_db

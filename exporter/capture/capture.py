@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,14 +112,11 @@ def prove_capture(source: Source, graph: Graph, seed: int) -> dict[str, Parity]:
     if given is not None:
         given.prove(feeds[0], references[0])
     found = parity(references, [run(feed) for feed in feeds])
-    hint, own = _STATE if given is None else _OURS, None
-    for name, agreement in found.items():
-        try:
-            _judge(name, agreement, [reference[name] for reference in references], hint)
-        except VerificationError:
-            own = own or own_rounding(source, feeds, references)
-            if own is None or not explains(own[name], agreement):
-                raise
+    doubted = [name for name, agreement in found.items() if not _agrees(name, agreement, references)]
+    own = own_rounding(source, feeds, references) if doubted else {}
+    for name in doubted:
+        if name not in own or not explains(own[name], found[name]):
+            raise _differs(name, found[name], references, _STATE if given is None else _OURS)
     return found
 
 
@@ -214,20 +211,30 @@ def _rename_sizes(model: ir.Model, names: Mapping[str, str]) -> None:
                 value.shape = ir.Shape(renamed)
 
 
-def _judge(name: str, agreement: Parity, references: list[Array], hint: str) -> None:
-    wide = [np.abs(r.astype(np.float64)) for r in references if r.size]
+def _agrees(name: str, agreement: Parity, references: Sequence[Mapping[str, Array]]) -> bool:
+    """Whether it is as close as two float32 are.
+
+    Raises:
+        VerificationError: the model gives NaN or Inf.
+    """
     # An infinity may be meant, as in masked scores; the graph then has it in the same place.
-    if any(np.isnan(r).any() for r in wide) or not np.isfinite(agreement.max_abs):
+    if any(np.isnan(reference[name]).any() for reference in references) or not np.isfinite(agreement.max_abs):
         raise VerificationError(
             f"Output {name!r} of the model itself holds NaN or Inf on the proof's inputs, so nothing can be compared.",
             hint="Look at the model's weights and at its example inputs.",
         )
-    largest = max((float(r[np.isfinite(r)].max(initial=0.0)) for r in wide), default=0.0)
-    allowed = TOLERANCE * max(1.0, largest)
     exact = agreement.weakest_db >= LEAST_SQNR_DB or agreement.max_abs <= ROUNDING
-    if agreement.max_abs <= allowed and agreement.cosine >= LEAST_COSINE and exact:
-        return
-    raise VerificationError(
+    return agreement.max_abs <= _allowed_difference(name, references) and agreement.cosine >= LEAST_COSINE and exact
+
+
+def _allowed_difference(name: str, references: Sequence[Mapping[str, Array]]) -> float:
+    wide = [np.abs(reference[name].astype(np.float64)) for reference in references]
+    return TOLERANCE * max(1.0, *(float(r[np.isfinite(r)].max(initial=0.0)) for r in wide))
+
+
+def _differs(name: str, agreement: Parity, references: Sequence[Mapping[str, Array]], hint: str) -> VerificationError:
+    allowed = _allowed_difference(name, references)
+    return VerificationError(
         f"Output {name!r} of the captured graph differs from the model's: {agreement} "
         f"(allowed: difference {allowed:.3g}, cosine {LEAST_COSINE}, SQNR {LEAST_SQNR_DB:g} dB).",
         hint=hint,

@@ -23,16 +23,14 @@ _ALIKE_DB, _LEAST_DB = 12.0, 30.0
 _ALIKE = 10 ** (_ALIKE_DB / 20)
 
 
-def own_rounding(
-    source: Source, feeds: Sequence[Feed], answers: Sequence[Mapping[str, Array]]
-) -> Mapping[str, Parity] | None:
-    """Parity of what the module answered in float32 with what it answers in float64.
+def own_rounding(source: Source, feeds: Sequence[Feed], answers: Sequence[Mapping[str, Array]]) -> Mapping[str, Parity]:
+    """Parity of what the module answered in float32 with what it answers in float64, by output.
 
     Returns:
-        None where there is no module, or it does not run in float64.
+        Nothing where there is no module, or it does not run in float64.
     """
     if source.module is None:
-        return None
+        return {}
     try:
         wide = copy.deepcopy(source.module).double()
         exact = [
@@ -40,7 +38,7 @@ def own_rounding(
         ]
         return parity(exact, answers)
     except Exception:  # a module may name its type; then nothing is known
-        return None
+        return {}
 
 
 def explains(own: Parity, found: Parity) -> bool:

@@ -7,14 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from ...backends.base import Array, TensorSpec
 from ...errors import InputError
+from .texture import UNKNOWN, Texture
 
 _USUAL_BATCH, _USUAL_SIZE = 2, 16
-# Amplitude of the pixel noise beside the smooth one, and how much coarser the smooth one's grid is.
-_FINE, _COARSER = 0.3, 4
 # Values in one feed of an input: 1 GiB of float32.
 LARGEST = 1 << 28
 # Whole numbers that are a code (a class, a flag) and not an amount.
@@ -30,8 +28,8 @@ def synthesize(
 ) -> dict[str, Array]:
     """A feed of the example's names and dtypes; the same arguments give the same feed.
 
-    Floats have the mean, deviation and range of the example, and are smooth along the axes of images and signals,
-    since independent noise drives a network's activations away from natural ones. Integers are uniform in the
+    Floats have the mean, deviation and range of the example, and are smooth along the axes of images and signals as
+    the example is, or somewhat where it is all noise. Integers are uniform in the
     example's range; along a single axis, where they may be lengths, the largest is among them. A mask of 0 and 1 whose
     rows never rise stays one, of random lengths of at least 1. Constants stay.
 
@@ -95,6 +93,7 @@ class Look:
         count: how many were seen.
         values: the whole numbers that occur, where they are few; None where they are many or no whole ones.
         prefix: it was a mask of ones and then zeros in each row, in every batch.
+        texture: how smooth the first batch was.
     """
 
     low: float
@@ -104,6 +103,7 @@ class Look:
     count: int
     values: frozenset[int] | None = None
     prefix: bool = False
+    texture: Texture = UNKNOWN
 
     @classmethod
     def of(cls, array: Array) -> Look:
@@ -120,6 +120,7 @@ class Look:
             count=array.size,
             values=frozenset(map(int, whole)) if 0 < len(whole) <= _FEW else None,
             prefix=_is_prefix_mask(array),
+            texture=Texture.of(array),
         )
 
     @classmethod
@@ -141,6 +142,7 @@ class Look:
             count=count,
             values=values if values is None or len(values) <= _FEW else None,
             prefix=self.prefix and new.prefix,
+            texture=self.texture,
         )
 
     def _deviation(self) -> float:
@@ -157,7 +159,7 @@ class Look:
         if self.values is not None:
             return np.asarray(rng.choice(sorted(self.values), shape)).astype(dtype)
         if dtype.kind == "f" or (dtype == np.uint8 and len(shape) > 2):
-            noise = (self.mean + self._deviation() * _smooth(shape, rng)).clip(self.low, self.high)
+            noise = (self.mean + self._deviation() * self.texture.noise(shape, rng)).clip(self.low, self.high)
             return (noise.round() if dtype.kind in "iu" else noise).astype(dtype)
         integers = rng.integers(int(self.low), int(self.high), shape, dtype=_wide(dtype), endpoint=True)
         return np.asarray(integers).astype(dtype)
@@ -205,7 +207,7 @@ def _of_spec(spec: TensorSpec, rng: np.random.Generator, sizes: Mapping[str, int
         return np.asarray(look.sample(shape, dtype, rng))
     if "mask" in spec.name.lower() or dtype.kind == "b":
         return np.ones(shape, dtype)
-    return np.asarray(_smooth(shape, rng)).astype(dtype) if dtype.kind == "f" else _bits(shape, dtype, rng)
+    return np.asarray(UNKNOWN.noise(shape, rng)).astype(dtype) if dtype.kind == "f" else _bits(shape, dtype, rng)
 
 
 def _bits(shape: tuple[int, ...], dtype: np.dtype[np.generic], rng: np.random.Generator) -> Array:
@@ -251,7 +253,7 @@ def _like(array: Array, shape: tuple[int, ...], rng: np.random.Generator, name: 
     if dtype.kind == "b":
         return rng.integers(0, 2, shape).astype(dtype)
     if dtype.kind == "f" or (dtype == np.uint8 and array.ndim > 2):
-        return _noise_like(finite, shape, rng, dtype)
+        return _noise_like(finite, Texture.of(array), shape, rng, dtype)
     integers = rng.integers(int(finite.min()), int(finite.max()), shape, dtype=_wide(dtype), endpoint=True)
     return np.asarray(integers).astype(dtype)
 
@@ -267,39 +269,10 @@ def _is_prefix_mask(array: Array) -> bool:
     return bool((np.diff(array.astype(np.int8), axis=1) <= 0).all())
 
 
-def _noise_like(values: Array, shape: tuple[int, ...], rng: np.random.Generator, dtype: np.dtype[np.generic]) -> Array:
+def _noise_like(
+    values: Array, texture: Texture, shape: tuple[int, ...], rng: np.random.Generator, dtype: np.dtype[np.generic]
+) -> Array:
     wide = values.astype(np.float64)
-    noise = (wide.mean() + wide.std() * _smooth(shape, rng)).clip(wide.min(), wide.max())
+    noise = (wide.mean() + wide.std() * texture.noise(shape, rng)).clip(wide.min(), wide.max())
     synthetic: Array = (noise.round() if dtype.kind in "iu" else noise).astype(dtype)
     return synthetic
-
-
-def _smooth(shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Noise of variance about 1; from three axes on, mostly smooth along those of an image, a signal or a volume."""
-    fine = np.asarray(rng.standard_normal(shape))
-    axes = _smooth_axes(shape)
-    if not axes:
-        return fine
-    coarse = rng.standard_normal([max(2, -(-n // _COARSER)) if axis in axes else n for axis, n in enumerate(shape)])
-    for axis in axes:
-        coarse = _stretch(coarse, axis, shape[axis])
-    deviation = coarse.std() or 1.0
-    mixed: npt.NDArray[np.float64] = (coarse / deviation + _FINE * fine) / np.hypot(1.0, _FINE)
-    return mixed
-
-
-def _smooth_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The axes behind batch and channels, or between them where the channels come last."""
-    if len(shape) < 3 or 0 in shape:
-        return ()
-    channels_last = len(shape) > 3 and shape[-1] <= 4 < shape[1]
-    return tuple(range(1, len(shape) - 1)) if channels_last else tuple(range(2, len(shape)))
-
-
-def _stretch(values: npt.NDArray[np.float64], axis: int, size: int) -> npt.NDArray[np.float64]:
-    """Linear interpolation along one axis to another size."""
-    position = np.linspace(0, values.shape[axis] - 1, size)
-    left = np.minimum(position.astype(int), values.shape[axis] - 2)
-    share = (position - left).reshape([-1 if i == axis else 1 for i in range(values.ndim)])
-    stretched: npt.NDArray[np.float64] = values.take(left, axis) * (1 - share) + values.take(left + 1, axis) * share
-    return stretched

@@ -86,7 +86,7 @@ def test_a_choice_that_others_do_not_quite_bear_is_said_with_both_figures(tmp_pa
 
 
 def test_what_one_large_sample_reaches_is_not_taken_for_the_others(tmp_path):
-    """One row of 32 is 50 times as large: the ratio over all is its own, and the others have next to nothing of int8's."""
+    """One row of 32 is 50 times as large: the ratio over all is its own, and int8 leaves the others next to nothing."""
     rng = np.random.default_rng(0)
     data = [{"x": rng.uniform(-1, 1, (8, 16)).astype(np.float32)} for _ in range(16)]
     for feed in data[::4]:

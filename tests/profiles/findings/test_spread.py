@@ -22,7 +22,7 @@ def compared(samples, spread, seed, rows=1):
 def test_nineteen_of_twenty_sets_of_others_are_above_it(spread, rows):
     true_db = worst(compared(20_000, spread, seed=0)).sqnr_db
     held = [assured_db(compared(32, spread, seed, rows)) <= true_db for seed in range(1, 101)]
-    # A bootstrap of 32 is known to be somewhat short: 0.95 in theory.
+    # 0.95 in theory; 0.87 is where a hundred draws would no longer show that.
     assert 0.87 <= np.mean(held) <= 1.0
 
 
@@ -35,7 +35,7 @@ def test_one_sample_that_holds_nearly_all_of_the_signal_leaves_much():
     right = np.ones((32, 4), np.float32)
     right[0] = 1000
     (found,) = parity([{"y": right}], [{"y": right + 0.1}]).values()
-    assert found.sqnr_db > 60 and found.lower_db == pytest.approx(20, abs=0.1)
+    assert found.sqnr_db > 60 and found.lower_db < 20  # 20 dB are what the others have
     assert found.reaches(40) and not found.assures(40)
 
 
@@ -45,3 +45,12 @@ def test_few_samples_and_classes_say_nothing_of_others():
     for right, found in (few, classes):
         (one,) = parity([right], [found]).values()
         assert one.lower_db is None and one.assured_db == one.weakest_db
+
+
+def test_equal_outputs_leave_no_doubt_and_a_single_wrong_sample_all_of_it():
+    right = np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32)
+    other = right.copy()
+    (equal,) = parity([{"y": right}], [{"y": other}]).values()
+    other[3] += 1
+    (wrong,) = parity([{"y": right}], [{"y": other}]).values()
+    assert equal.lower_db == np.inf and wrong.lower_db < 3

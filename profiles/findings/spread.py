@@ -31,7 +31,8 @@ def lower_db(feeds: Sequence[Energies]) -> float | None:
 
     The deviation is that of the SQNRs without one sample each (Tukey's estimate; Efron and Tibshirani, An Introduction
     to the Bootstrap, 1993, ch. 11): a sample that decides the figure widens it most. A feed is a sample where there are
-    enough of them, else each of its rows is.
+    enough of them, else each of its rows is. Where the signal is that of a few samples, by Kish's effective size
+    (Survey Sampling, 1965), the figure is theirs alone, and the sample in the middle counts where it has less.
 
     Returns:
         None where there are fewer than `FEWEST` samples.
@@ -44,9 +45,15 @@ def lower_db(feeds: Sequence[Energies]) -> float | None:
     with np.errstate(divide="ignore", invalid="ignore"):
         without = 10 * np.log10(_without_each(signal) / _without_each(noise))
     if not np.isfinite(without).all():
-        return min(all_db, *(sqnr(float(s), float(n)) for s, n in zip(signal, noise, strict=True)))
+        return min(all_db, *_each_db(signal, noise))
     deviation = math.sqrt((count - 1) * float(np.square(without - without.mean()).mean()))
-    return all_db - _ONE_SIDED_95 * deviation
+    lower = all_db - _ONE_SIDED_95 * deviation
+    few = float(signal.sum()) ** 2 < FEWEST * float(np.square(signal).sum())
+    return min(lower, float(np.median(_each_db(signal, noise)))) if few else lower
+
+
+def _each_db(signal: Values, noise: Values) -> list[float]:
+    return [sqnr(float(s), float(n)) for s, n in zip(signal, noise, strict=True)]
 
 
 def _without_each(energies: Values) -> Values:

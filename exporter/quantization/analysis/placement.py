@@ -16,6 +16,7 @@ from ....profiles.device.target import Scheme
 from ...graphs.values import constant, single_consumer
 from ..rewrites.dynamic_lstm import why_not_integer
 from ..rewrites.patches_to_gemm import cuts_patches
+from .alone import release_alone
 from .channel_domains import find_domains
 from .one_scale import fits_channels
 from .placed import Placement
@@ -50,7 +51,7 @@ def place(
             _weighted(node, scheme, exclude, placement)
         elif node.domain == "" and node.op_type in RECURRENT:
             _recurrent(node, scheme, exclude, placement)
-    for rule in (_residuals, _around, _gates, _heads, *TIES):
+    for rule in (_residuals, _around, _gates, _heads, _alone, *TIES):
         rule(graph, scheme, placement, seen or {})
     placement.rescalable.update(value for domain in find_domains(graph) for value in domain.values)
     return placement
@@ -199,6 +200,10 @@ def _heads(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Mapping[
             placement.heads[result] = site
             if not kept:
                 _float_result(site, result, scheme, placement)
+
+
+def _alone(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Mapping[str, TensorStatistics]) -> None:
+    release_alone(graph, scheme, placement)
 
 
 def _float_result(site: WeightSite, result: ir.Value, scheme: Scheme, placement: Placement) -> None:

@@ -228,7 +228,10 @@ def test_the_bias_goes_with_its_weight(biased, tmp_path):
             on = switches(alone.placement)
             alone.write(statistics, tmp_path / "alone.onnx")
             found = board.run(on, feed, board.outputs)["output"]
-            np.testing.assert_array_equal(found, run(tmp_path / "alone.onnx", feed, disable_quant_qdq="1")[0])
+            # Between float layers one has no Q/DQ and the other has them switched off: floats add up otherwise.
+            np.testing.assert_allclose(
+                found, run(tmp_path / "alone.onnx", feed, disable_quant_qdq="1")[0], rtol=0, atol=5e-7
+            )
 
 
 def test_a_quantizer_with_switches_writes_the_nodes_that_are_shipped(biased, tmp_path):

@@ -54,3 +54,10 @@ def test_equal_outputs_leave_no_doubt_and_a_single_wrong_sample_all_of_it():
     other[3] += 1
     (wrong,) = parity([{"y": right}], [{"y": other}]).values()
     assert equal.lower_db == np.inf and wrong.lower_db < 3
+
+
+def test_where_a_few_samples_hold_the_signal_the_one_in_the_middle_counts():
+    right = np.ones((32, 4), np.float32)
+    right[:6] = 100
+    (found,) = parity([{"y": right}], [{"y": right * 1.01 + 0.3 * (right < 2)}]).values()
+    assert found.sqnr_db > 30 and found.lower_db == pytest.approx(20 * np.log10(1 / 0.31), abs=0.1)

@@ -6,7 +6,7 @@ may fuse wrongly, or read a graph otherwise than ONNX means it: then both links 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ...backends.base import Session
@@ -31,6 +31,7 @@ FALLS_SHORT = "The {} engine does not reach what was asked"
 # What is known of the cause, by whether the runtime is asked for arithmetic that its graph does not say.
 NARROW = "Rounding at other places than the graph's explains that: the graph has no margin for it."
 MISREAD = "The compiler read or fused the graph wrongly."
+TOO_COARSE = "Its graph does not reach that either: {} is too coarse for what the model computes of these samples."
 COARSE = "In {} the runtime rounds where the graph does not say: the model may not bear that, or the compiler erred."
 
 
@@ -84,6 +85,28 @@ def linked(
     return replace(candidate, evidence=(*candidate.evidence, proof))
 
 
+def graph_held(candidate: Candidate, session: Session, samples: JudgingSamples, asked_db: float) -> Candidate:
+    """The candidate, whose graph reaches what is asked on the samples, where no engine of it runs.
+
+    Args:
+        session: the graph, open.
+
+    Raises:
+        VerificationError: it does not.
+    """
+    found = parity(samples.expected, [session(feed) for feed in samples.feeds])
+    short = {name: one.assured_db for name, one in found.items() if not one.assures(asked_db)}
+    if short:
+        told = "; ".join(
+            f"output {name!r} has {found_db:.1f} dB of SQNR against FP32" for name, found_db in short.items()
+        )
+        raise VerificationError(
+            f"{candidate.precision} does not reach what was asked, on {samples}: {told} ({asked_db:g} dB needed).",
+            hint=HINT_FLOAT,
+        )
+    return replace(candidate, on_samples=found)
+
+
 def _refuse_straying(
     candidate: Candidate,
     engine: Mapping[str, Parity],
@@ -97,18 +120,26 @@ def _refuse_straying(
         if seen_db < (least := least_db(candidate, graph_db, asked_db))
     ]
     if strays:
-        narrow = all(seen_db >= _explained_db(graph_db) for _, seen_db, graph_db, _ in strays)
-        cause = COARSE.format(candidate.precision) if _rounds_by_itself(candidate) else NARROW if narrow else MISREAD
         told = "; ".join(
             f"{part} has {seen_db:.1f} dB of SQNR against FP32, its graph {graph_db:.1f} dB ({least:.1f} dB needed)"
             for part, seen_db, graph_db, least in strays
         )
-        what = FALLS_SHORT if cause == NARROW else STRAYS
+        what, cause = _cause(candidate, strays)
         raise StrayingError(
             candidate,
             f"{what.format(candidate.precision)}, on {samples}: {told}. {cause}",
             hint=HINT if load_precision(candidate.precision).integer else HINT_FLOAT,
         )
+
+
+def _cause(candidate: Candidate, strays: Sequence[tuple[str, float, float, float]]) -> tuple[str, str]:
+    """What is wrong, and what is known of why, from what engine and graph have and what is needed."""
+    if all(graph_db < least for _, _, graph_db, least in strays):
+        return FALLS_SHORT, TOO_COARSE.format(candidate.precision)
+    if _rounds_by_itself(candidate):
+        return STRAYS, COARSE.format(candidate.precision)
+    narrow = all(seen_db >= _explained_db(graph_db) for _, seen_db, graph_db, _ in strays)
+    return (FALLS_SHORT, NARROW) if narrow else (STRAYS, MISREAD)
 
 
 def _parts(
@@ -134,13 +165,13 @@ def least_db(candidate: Candidate, graph_db: float, asked_db: float) -> float:
     """What an engine must reach against FP32 where its graph reaches `graph_db`, in dB of SQNR.
 
     The reference computes in float32 what a float precision of the runtime's own, such as bf16, rounds at each step: of
-    those the graph says nothing. Of integers never less than was asked of the graph itself.
+    those the graph says nothing. Of what is less exact never less than was asked of the graph itself.
     """
     precision = load_precision(candidate.precision)
     if _rounds_by_itself(candidate):
         return candidate.least_db
     explained = _explained_db(graph_db)
-    return max(explained, asked_db) if precision.integer else explained
+    return explained if precision.exact else max(explained, asked_db)
 
 
 def _explained_db(graph_db: float) -> float:

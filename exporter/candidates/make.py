@@ -29,7 +29,7 @@ from ..sources.score import score
 from ..workshop import Workshop
 from .candidate import Candidate, OwnGolden, Refused
 from .judge import built_evidence, check_golden, directory_bytes, judged, looked_into
-from .link import StrayingError, linked
+from .link import StrayingError, graph_held, linked
 from .lower import Lowering, float_candidate
 from .parting import Parting, parting
 from .remedies import FAILURES, IN_FLOAT32, Remedies, noted
@@ -174,6 +174,9 @@ class Maker:
         # First against its own graph: an engine that strays misses the golden outputs too, and those do not say why.
         if place.itself:
             candidate = self._linked(candidate, session, place)
+        elif not candidate.on_samples and not load_precision(candidate.precision).exact:
+            asked = self.recipe.least_sqnr_db(candidate.precision)
+            candidate = graph_held(candidate, session, self._samples(), asked)
         answers = golden.answers(session)
         if place.itself and load_precision(candidate.precision).integer:
             candidate = self._with_own_golden(candidate, answers)

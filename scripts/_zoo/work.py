@@ -59,7 +59,7 @@ def lines(model: ZooModel, precision: str, targets: tuple[str, ...]) -> Iterator
             try:
                 api.export_all(
                     module, inputs, targets=left, name="zoo", dynamic=axes(model), output=output, precision=precision,
-                    calibration=calibration if precision == "int8" else None, measure=False,
+                    calibration=None if precision == "fp32" else calibration, measure=False,
                 )  # fmt: skip
             except Exception as error:  # what it is, is the question
                 failures = _failures(error)

@@ -1,0 +1,49 @@
+"""A half precision is held to what is asked on real samples, where an engine runs here and where none does."""
+
+import numpy as np
+import pytest
+import torch
+
+import edgepress
+
+
+class Phase(torch.nn.Module):
+    """A sine whose argument float16 holds to a thousandth of its size."""
+
+    def __init__(self):
+        super().__init__()
+        self.turn = torch.nn.Linear(16, 8)
+
+    def forward(self, x):
+        return torch.sin(self.turn(x))
+
+
+def exported(target, scale, directory, precision="fp16"):
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    return edgepress.export(
+        Phase().eval(),
+        {"x": torch.rand(2, 16)},
+        target=target,
+        name="phase",
+        dynamic={"x": {0: "n"}},
+        calibration=[{"x": (scale * rng.uniform(-1, 1, (8, 16))).astype(np.float32)} for _ in range(4)],
+        precision=precision,
+        measure=False,
+        output=directory,
+    )
+
+
+@pytest.mark.parametrize("target", ["rtx", "ios"])
+def test_fp16_that_the_data_take_too_far_is_refused(target, tmp_path):
+    """The example, and what is made up from it, stay where float16 is fine."""
+    with pytest.raises(
+        edgepress.VerificationError, match=r"on 32 calibration samples: output \'output\' has .*30(\.0)? dB needed"
+    ):
+        exported(target, 1000, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("target", ["rtx", "ios"])
+def test_fp16_that_the_data_suit_is_shipped(target, tmp_path):
+    exported(target, 1, tmp_path)

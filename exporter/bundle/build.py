@@ -29,6 +29,7 @@ from ..candidates.contest import Contest, Standing
 from ..candidates.judge import built_evidence, check_graph_golden, directory_bytes, judged, looked_into
 from ..candidates.measure import disturbed, measure_in_turn
 from ..capture.golden import GRAPH_OUTPUTS, Golden
+from .consistent import proof_of
 from .directory import engine_laid_in, new_directory
 from .lineage import shipped_lineage, with_engine
 from .manifest import FALLBACK, LATENCY, MANIFEST, SIGNATURE, Bundle, check_files, load_bundle
@@ -62,7 +63,7 @@ def build_bundle(path: Path, key: PublicKey | None = None, sign: PrivateKey | No
         check_signature(path, key)
     bundle = load_bundle(path)
     check_files(bundle)
-    golden = Golden.load(path / "golden")
+    golden = proof_of(bundle)
     with new_directory(path, force=True) as work, temporary() as scratch:
         build = _Build.of(bundle, golden, place_for(bundle.manifest.target), scratch)
         engine = build.laid_out(work)
@@ -72,6 +73,7 @@ def build_bundle(path: Path, key: PublicKey | None = None, sign: PrivateKey | No
             "recipe": bundle.manifest.recipe,
             "minimum_sqnr_db": build.winner.least_db,
             "minimum_graph_db": None if build.replaced else bundle.manifest.minimum_graph_db,
+            "golden": bundle.manifest.golden,
             "fallback": None if build.contest.settled else bundle.manifest.fallback,
             "engine": replace(
                 bundle.manifest.engine,

@@ -100,6 +100,7 @@ class Manifest:
     Attributes:
         minimum_sqnr_db: what an engine must reach on the golden inputs, in dB, on every output.
         minimum_graph_db: the same against what its own graph gives for them; None where that is not told.
+        golden: how many golden inputs there are; None in bundles of earlier revisions.
         fallback: None where the choice of the precision is settled.
         lineage: from the source to the engine; empty in bundles of earlier revisions.
         files: every file of the bundle but the manifest and those under `measured`.
@@ -112,6 +113,7 @@ class Manifest:
     engine: EngineEntry
     minimum_sqnr_db: Bound
     minimum_graph_db: Bound | None = None
+    golden: Annotated[int, Field(ge=1, strict=True)] | None = None
     fallback: FallbackEntry | None = None
     lineage: tuple[LineageStep, ...] = ()
     files: Mapping[str, FileEntry] = field(default_factory=dict)

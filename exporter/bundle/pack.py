@@ -255,6 +255,7 @@ class _Packing:
             ),
             "minimum_sqnr_db": round(lenient(winner.least_db, winner.parity), 2),
             "minimum_graph_db": None if winner.own_golden is None else round(least_graph_db(winner.own_golden), 2),
+            "golden": len(self.captured.golden.feeds),
             "fallback": self._fallback_entry(),
             "lineage": self._lineage(engine),
             "tools": tool_versions(),

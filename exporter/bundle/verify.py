@@ -14,7 +14,7 @@ from ...errors import UnservedError
 from ...profiles.findings.parity import Parity
 from ...profiles.machine.environment import usable_cores
 from ..candidates.judge import check_golden, check_graph_golden
-from ..capture.golden import Golden
+from .consistent import proof_of
 from .lineage import check_lineage
 from .manifest import SIGNATURE, check_files, load_bundle
 from .signature import check_signature
@@ -30,12 +30,14 @@ class Verification:
     Attributes:
         signed: by the key that was given; by one that nobody checked, since none was given; or not at all.
         least_db: of SQNR that the manifest asks of each output.
+        least_graph_db: of SQNR against its own graph; None where the manifest does not tell what that gives.
     """
 
     files: int
     signed: SignedBy
     parity: dict[str, Parity]
     least_db: float
+    least_graph_db: float | None
     tool: str
     on_device: bool
 
@@ -55,13 +57,14 @@ def verify_bundle(path: Path, key: PublicKey | None = None) -> Verification:
     bundle = load_bundle(path)
     files, engine, target = check_files(bundle), bundle.engine, bundle.manifest.target
     check_lineage(bundle)
+    golden = proof_of(bundle)
     vouched = f"{path}: {'' if key is None else f'signed by {key.path}, '}{files}"
     if engine is None:
         raise UnservedError(
             f"{vouched} files are intact, but the engine is {bundle.manifest.engine.why}.",
             hint=f"On the device, run: edgepress build {path}",
         )
-    golden, least_graph_db = Golden.load(path / "golden"), bundle.manifest.minimum_graph_db
+    least_graph_db = bundle.manifest.minimum_graph_db
     place = engine_place(target, f"{vouched} files are intact, but ")
     with place.open(engine, usable_cores()) as session:
         answers = golden.answers(session)
@@ -75,6 +78,7 @@ def verify_bundle(path: Path, key: PublicKey | None = None) -> Verification:
         signed=signed,
         parity=parity,
         least_db=bundle.manifest.minimum_sqnr_db,
+        least_graph_db=least_graph_db,
         tool=place.tool(target),
         on_device=on_device,
     )

@@ -43,3 +43,5 @@ def command(bundle: Path, public: Path | None, require_signature: bool, quiet: b
         click.echo(SIGNED[verdict.signed].format(key=public))
         for name, found in verdict.parity.items():
             click.echo(f"  {name}: {found}")
+        graph = "" if verdict.least_graph_db is None else f", {verdict.least_graph_db:g} dB against its own graph"
+        click.echo(f"  needed: {verdict.least_db:g} dB of SQNR against FP32{graph}")

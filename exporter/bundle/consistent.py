@@ -1,0 +1,86 @@
+"""Whether what a manifest says of its proof holds together: a part that was changed alone contradicts the others.
+
+Who rewrites all of it consistently is seen by a signature only. Nothing here needs torch or onnx.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from ...backends.base import Array, TensorSpec
+from ...errors import VerificationError
+from ...profiles.device.precision import PrecisionName, load_precision
+from ..capture.golden import Golden
+from .files import AGAIN
+from .manifest import Bundle, Manifest
+
+# Bounds are written with two digits behind the point.
+_ROUNDED = 0.005
+
+
+def proof_of(bundle: Bundle) -> Golden:
+    """The golden data of a bundle, which are those of its model, as many as were written, with bounds that hold it.
+
+    Raises:
+        VerificationError: they are not; all that is wrong is named.
+    """
+    golden = Golden.load(bundle.path / "golden")
+    faults = [*_of_manifest(bundle.manifest), *_of_golden(bundle.manifest, golden)]
+    if faults:
+        raise VerificationError(f"{bundle.path}: {'; '.join(faults)}.", hint=AGAIN)
+    return golden
+
+
+def _of_manifest(manifest: Manifest) -> Iterator[str]:
+    engine, target = manifest.engine, manifest.target
+    if engine.backend != target.backend:
+        yield f"the engine is one of {engine.backend}, and its target is for {target.backend}"
+    made = {step.what for step in manifest.lineage if step.after == manifest.model.graph_digest}
+    if load_precision(engine.precision).integer and made and engine.precision not in made:
+        yield f"the engine is in {engine.precision}, and its graph is of {', '.join(sorted(made))}"
+    bounds = [("minimum_sqnr_db", engine.precision, manifest.minimum_sqnr_db)]
+    if (entry := manifest.fallback) is not None:
+        bounds.append(("fallback.minimum_sqnr_db", entry.precision, entry.minimum_sqnr_db))
+    for name, precision, bound in bounds:
+        if bound < (least := _least_db(precision, manifest.recipe)) - _ROUNDED:
+            yield f"`{name}` is {bound:g} dB, and nothing in {precision} is exported below {least:g}"
+
+
+def _least_db(precision: PrecisionName, recipe: Mapping[str, object]) -> float:
+    """What the golden outputs of any export with the recipe reach, in dB.
+
+    On a device the runtime's own float may have taken the place of what was asked for: it has its own limit.
+    """
+    known = load_precision(precision)
+    own = known.least_db if known.golden_db is None else known.golden_db
+    asked = recipe.get("minimum_sqnr_db")
+    return min(own, float(asked)) if isinstance(asked, int | float) else own
+
+
+def _of_golden(manifest: Manifest, golden: Golden) -> Iterator[str]:
+    if manifest.golden is not None and manifest.golden != len(golden.feeds):
+        yield f"golden/ has {len(golden.feeds)} inputs, and {manifest.golden} were written"
+    if golden.graph and manifest.minimum_graph_db is None:
+        yield "golden/graph.npz is there, and `minimum_graph_db` does not say what it is for"
+    model = manifest.model
+    for what, specs, of in (
+        ("inputs", model.inputs, golden.feeds),
+        ("outputs", model.outputs, golden.outputs),
+        ("outputs", model.outputs, golden.graph),
+    ):
+        if wrong := _unlike(specs, of):
+            yield f"the golden {what} are not those of the model: {wrong}"
+
+
+def _unlike(specs: Sequence[TensorSpec], samples: Sequence[Mapping[str, Array]]) -> str:
+    """What of the arrays is not as specified, one clause; types aside, which a comparison may have widened."""
+    names = {spec.name for spec in specs}
+    for arrays in samples:
+        if arrays.keys() != names:
+            return f"they are {', '.join(sorted(arrays))}, and the model has {', '.join(sorted(names))}"
+        for spec in specs:
+            shape = arrays[spec.name].shape
+            fixed = [(size, found) for size, found in zip(spec.shape, shape, strict=False) if isinstance(size, int)]
+            if len(shape) != len(spec.shape) or any(size != found for size, found in fixed):
+                return f"{spec.name!r} has shape {shape}, and the model {spec.shape}"
+    return ""

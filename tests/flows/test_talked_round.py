@@ -76,6 +76,8 @@ def test_no_field_alone_makes_it_check_less(bundle: Path, manifest: dict[str, An
     draw, less = random.Random(0), []
     for place in (place for place in places(manifest) if len(place) == 1 or draw.random() < share):
         for value in (GONE, draw.choice([None, 0, -1, 1e308, "x", "int8", "fp32", [], {}])):
+            if place == ("minimum_graph_db",) and value == 0:
+                continue  # an engine may be exported at that
             found = verdict(bundle, changed(manifest, place, value))
             if found is not None and (
                 found.parity.keys() < whole.parity.keys()

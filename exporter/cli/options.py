@@ -188,7 +188,9 @@ def measuring_options(command: Command) -> Command:
 def source_options(command: Command) -> Command:
     """How a source is read: the options `--axis` and `--trust-source`."""
     command = click.option(
-        "--trust-source", is_flag=True, help="Allow sources that can run code when loaded: .pt2 and pickled weights."
+        "--trust-source",
+        is_flag=True,
+        help="Allow sources that can run code when loaded: .pt2 and pickled weights. Python beside one is never run.",
     )(command)
     return click.option(
         "--axis",

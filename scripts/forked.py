@@ -45,8 +45,8 @@ class Running:
     killed: str | None = None
 
     def watch(self) -> None:
-        """Kill it where the job that it is at takes too much."""
-        self.peak_mb = max(self.peak_mb, _resident_mb(self.process))
+        """Kill it where the job that it is at takes too much, it or the largest process that it started."""
+        self.peak_mb = max([self.peak_mb, *map(_resident_mb, family(self.process))])
         if self.peak_mb > MEMORY_MB:
             self._kill("memory")
         elif _cpu_seconds(self.process) - self.computed > COMPUTING or time.monotonic() - self.begun > WAITING:
@@ -194,6 +194,15 @@ def _done(work: Callable[[], int], directory: Path) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     return code
+
+
+def family(process: int) -> list[int]:
+    """The process and all that it started and that they did, as far as they are alive."""
+    try:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        children = []
+    return [process, *(one for child in children for one in family(int(child)))]
 
 
 def _resident_mb(process: int) -> float:

@@ -129,7 +129,7 @@ def test_only_the_base_install_is_imported_by_what_a_device_does() -> None:
 
 
 def test_scripts_are_executable_and_valid() -> None:
-    for name in ("setup", "demo", "test", "screenshots", "targets", "mutate", "operators", "zoo"):
+    for name in ("setup", "demo", "test", "screenshots", "targets", "attack", "operators", "zoo"):
         script = ROOT / "scripts" / name
         assert os.access(script, os.X_OK), f"scripts/{name} is not executable"
         subprocess.run(["bash", "-n", script], check=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from typing import NoReturn
 
@@ -11,7 +12,7 @@ import click
 from ...errors import EdgepressError
 from ...profiles.machine import interrupts
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+INTERRUPTED = 128  # and the signal's number, as shells report it
 
 # Command to its one-line help; the file of the same name in this folder holds `command`.
 COMMANDS = {
@@ -75,7 +76,7 @@ def _told(error: BaseException) -> int:
     """Say what ended the command; returns the exit code. A bug is raised again, with its traceback."""
     if interrupts.heard() or isinstance(error, (click.Abort, KeyboardInterrupt)):
         _fail("Interrupted; nothing half-written is left behind.", None)
-        return INTERRUPTED
+        return INTERRUPTED + (interrupts.heard() or signal.SIGINT)
     if isinstance(error, EdgepressError):
         _fail(error.message, error.hint)
         return error.exit_code

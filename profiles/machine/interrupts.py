@@ -22,9 +22,9 @@ def listen() -> None:
             signal.signal(number, _interrupt)
 
 
-def heard() -> bool:
-    """Whether one came since `listen`."""
-    return bool(_heard)
+def heard() -> int:
+    """The number of the first that came since `listen`, else 0."""
+    return _heard[0] if _heard else 0
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

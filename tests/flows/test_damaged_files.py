@@ -1,6 +1,6 @@
 """Damaged files, seeded: each is read or refused in one message, and nothing else is raised.
 
-`scripts/mutate` does the same through whole commands; docs/reliability.md has its figures.
+`scripts/attack inputs` does the same through whole commands; docs/reliability.md has its figures.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def scripts() -> Iterator[None]:
 
 def refused(sound: Path, kind: str, scratch: Path) -> int:
     """How many of the seeds were refused, each in a message that is no wall of text."""
-    from damage.readers import damaged
+    from _attack.readers import damaged
 
     return sum(is_refused(what, read) for what, read in damaged(sound, kind, SEEDS, scratch))
 
@@ -44,12 +44,12 @@ def is_refused(what: str, read: Callable[[], object]) -> bool:
     return False
 
 
-@pytest.mark.parametrize("model", ["_cnn", "_control"])
+@pytest.mark.parametrize("model", ["cnn", "control"])
 def test_a_damaged_graph_is_read_or_refused(scripts: None, tmp_path: Path, model: str) -> None:
     import onnx
-    from damage import subjects
+    from _attack import models
 
-    onnx.save(getattr(subjects, model)(), tmp_path / "sound.onnx")
+    onnx.save(getattr(models, model)(), tmp_path / "sound.onnx")
     assert refused(tmp_path / "sound.onnx", "model.onnx", tmp_path / "scratch") > 10
 
 

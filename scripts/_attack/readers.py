@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from damage import changes
 from edgepress.calibration.arrays import read_arrays
 from edgepress.calibration.storage import load_statistics
 from edgepress.exporter.bundle.manifest import load_bundle
@@ -19,6 +18,8 @@ from edgepress.exporter.recipe import Recipe
 from edgepress.exporter.recipe_file import load_recipe
 from edgepress.exporter.sources import load_source
 from edgepress.profiles.device.target import load_target
+
+from . import changes
 
 WORDS = (changes.of_words, changes.of_words, changes.of_bytes)
 

@@ -6,12 +6,12 @@ import json
 from collections import Counter
 from pathlib import Path
 
-ENDS = ("made", "refused", "wrong", "traceback", "crash", "hang", "memory")
+ENDS = ("made", "refused", "wrong", "traceback", "crash", "hang", "memory", "outside", "foreign")
 
 
-def render(file: Path) -> str:
+def render(files: list[Path]) -> str:
     """A Markdown table: what was damaged, and how the commands ended."""
-    records = [json.loads(line) for line in file.read_text().splitlines()]
+    records = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     counts = Counter((record["subject"], record["ended"]) for record in records)
     subjects = sorted({record["subject"] for record in records})
     lines = [f"| damaged | {' | '.join(ENDS)} |", "|---|" + "---:|" * len(ENDS)]

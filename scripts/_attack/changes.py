@@ -6,6 +6,7 @@ import io
 import json
 import random
 import re
+import sqlite3
 import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -183,3 +184,50 @@ def of_json(chance: random.Random, data: bytes) -> tuple[str, bytes]:
         return f"drop {where}", json.dumps(value).encode()
     holder[key] = chance.choice((0, -1, 1e300, "", "x", "../x", [], {}, None, True, [{}], 2**70, "\0"))
     return f"set {where} to {holder[key]!r}", json.dumps(value).encode()
+
+
+def of_line(chance: random.Random, data: bytes) -> tuple[str, bytes]:
+    """One line of JSON lines changed as JSON is, lost in part, or joined with the next."""
+    lines = data.splitlines()
+    at = chance.randrange(len(lines))
+    kind = chance.choice(("value", "value", "value", "part", "join"))
+    if kind == "value":
+        said, lines[at] = of_json(chance, lines[at])
+        return f"line {at + 1}: {said}", b"\n".join(lines) + b"\n"
+    if kind == "part":
+        lines[at] = lines[at][: chance.randrange(len(lines[at]))]
+        return f"part of line {at + 1}", b"\n".join(lines) + b"\n"
+    return f"join at {at + 1}", b"\n".join(lines[: at + 1]) + b"\n".join(lines[at + 1 :])
+
+
+def of_head(chance: random.Random, data: bytes) -> tuple[str, bytes]:
+    """The head of an `.npy` file: its bytes, or what it says of type and shape."""
+    if chance.random() < 0.5:
+        said, head = of_bytes(chance, data[:128])
+        return f"head: {said}", head + data[128:]
+    what = chance.choice(("descr", "shape", "fortran_order"))
+    value = chance.choice((*_VALUES, "'<f2'", "'|O'", "'<U9'", "(-1,)", "(1099511627776,)", "(4, 1, 8, 9)", "True"))
+    text = re.sub(rf"'{what}': (\([^)]*\)|'[^']*'|\w+)", f"'{what}': {value}", data[10:128].decode("latin-1"))
+    line = text.rstrip().ljust(117)[:117] + "\n"
+    return f"head: {what} is {value}", data[:10] + line.encode("latin-1") + data[128:]
+
+
+def of_rows(chance: random.Random, data: bytes) -> tuple[str, bytes]:
+    """One value in a table of an SQLite database."""
+    database = sqlite3.connect(":memory:")
+    database.deserialize(data)
+    names = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+    tables = [name for (name,) in database.execute(names) if database.execute(f"SELECT 1 FROM {name}").fetchone()]
+    table = chance.choice(sorted(tables))
+    column = chance.choice([row[1] for row in database.execute(f"PRAGMA table_info({table})")])
+    rows = [row for (row,) in database.execute(f"SELECT rowid FROM {table}")]
+    value = chance.choice(
+        (None, "", "x", -1, 0, 2**62, 1e300, "nan", b"\xff\xfe", "[", "{}", "[1]", '{"name": 1}', "é" * 99)
+    )
+    row = chance.choice(rows)
+    try:
+        with database:
+            database.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (value, row))
+    except sqlite3.Error:  # a rule of the table
+        return of_bytes(chance, data)
+    return f"{table}.{column} of row {row} is {value!r}", bytes(database.serialize())

@@ -1,0 +1,1 @@
+"""Damaged files, kills and interrupts, and what the commands do with them."""

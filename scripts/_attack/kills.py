@@ -1,0 +1,279 @@
+"""Kills and interrupts: one seed, one run that is struck, and the run after it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forked import edgepress_main, fork
+
+from .moments import on_operations, strike
+from .records import known, scratch_directory
+from .scenarios import Scenario, scenarios
+from .sound import Sound
+from .trials import EDGEPRESS, edgepress
+
+# How the moment is chosen: a file operation of a fork, a time of a fork, a time of a process with all its imports.
+FORMS = ("operation", "operation", "operation", "time", "time", "time", "process")
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SAID = "error: Interrupted; nothing half-written is left behind."
+WAIT = 240.0
+# Kills in one directory before the run that must come to its end.
+MOST_KILLS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """How long a scenario takes: in file operations, in seconds of a fork, and of a process with its imports."""
+
+    operations: int
+    seconds: float
+    process_seconds: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Bout:
+    """A directory in which a run is struck."""
+
+    scenario: Scenario
+    extent: Extent
+    directory: Path
+
+    @property
+    def work(self) -> Path:
+        """Where it runs."""
+        return self.directory / "work"
+
+    @property
+    def temporary(self) -> Path:
+        """Its TMPDIR."""
+        return self.directory / "tmp"
+
+    def struck(self, chance: random.Random, sent: signal.Signals) -> dict[str, Any]:
+        """Begin the run, send it the signal at a moment, and wait for its end: its code and its words."""
+        form = chance.choice(FORMS)
+        share = chance.random()
+        group = sent != signal.SIGKILL and chance.random() < 0.5
+        if form == "process":
+            process = self._process()
+        else:
+            at = int(share * self.extent.operations)
+            process = self._fork((at, sent) if form == "operation" else None)
+        sure = True
+        if form != "operation":
+            limit = self.extent.process_seconds if form == "process" else self.extent.seconds
+            sure = _send(process, sent, share * limit, group)
+        status, hung = _ended(process)
+        code = os.waitstatus_to_exitcode(status)
+        words = (self.directory / "err").read_text(errors="replace")
+        hit = sure and (sent != signal.SIGKILL or code == -sent)
+        return {
+            "form": form,
+            "share": round(share, 4),
+            "code": code,
+            "words": words,
+            "hit": hit,
+            "hung": hung,
+            "left": _orphans(process),
+        }
+
+    def next(self) -> str:
+        """The run after it: what is wrong with how it ends, or with what lies there then."""
+        process = self._fork(None)
+        status, hung = _ended(process)
+        code = os.waitstatus_to_exitcode(status)
+        if code or hung:
+            return f"the next run ends with {code}: {(self.directory / 'err').read_text()[-1500:]}"
+        if fault := self.scenario.whole(self.work):
+            return f"after the next run {fault}"
+        left = self.scenario.left(self.work, self.temporary)
+        return f"left after the next run: {', '.join(left)}" if left else ""
+
+    def _fork(self, at: tuple[int, signal.Signals] | None) -> int:
+        def work() -> int:
+            os.setsid()
+            os.chdir(self.work)
+            if at is not None:
+                strike(at[0], at[1], os.getpid())
+            return edgepress_main(*self.scenario.command)
+
+        return fork(work, self.directory)
+
+    def _process(self) -> int:
+        self.temporary.mkdir(exist_ok=True)
+        environment = {**os.environ, "TMPDIR": str(self.temporary)}
+        with (self.directory / "err").open("w") as err, (self.directory / "out.txt").open("w") as out:
+            words = [str(EDGEPRESS), *self.scenario.command]
+            options = {"cwd": self.work, "env": environment, "stdin": subprocess.DEVNULL, "stdout": out, "stderr": err}
+            return subprocess.Popen(words, start_new_session=True, **options).pid
+
+
+def run_kills(seeds: Iterable[int], results: Path, processes: int) -> None:
+    """Some kills in each directory, which leave the old or the new one, and then a run that leaves nothing else."""
+    _run(seeds, results, "kills")
+
+
+def run_interrupts(seeds: Iterable[int], results: Path, processes: int) -> None:
+    """One interrupt, which leaves nothing at all beside the old or the new one, and then a run."""
+    _run(seeds, results, "interrupts")
+
+
+def _run(seeds: Iterable[int], results: Path, what: str) -> None:
+    done = known(results)
+    with scratch_directory() as scratch, results.open("a") as out:
+        kinds = scenarios(Sound(scratch / "sound", edgepress))
+        extents = {kind.name: _extent(kind, scratch / "extent") for kind in kinds}
+        for seed in seeds:
+            if seed not in done:
+                out.write(json.dumps({"seed": seed, "what": what, **bout(kinds, extents, seed, scratch, what)}) + "\n")
+                out.flush()
+
+
+def bout(
+    kinds: Sequence[Scenario], extents: Mapping[str, Extent], seed: int, scratch: Path, what: str
+) -> dict[str, Any]:
+    """Strikes in one directory and the next run: how each ended, and the first fault that was found, else ""."""
+    chance = random.Random(seed)
+    (kind,) = chance.choices(kinds, [one.share for one in kinds])
+    directory = scratch / f"bout{seed}"
+    shutil.copytree(kind.before, directory / "work", symlinks=True)
+    one = Bout(scenario=kind, extent=extents[kind.name], directory=directory)
+    strikes = []
+    fault = ""
+    for _ in range(chance.randint(1, MOST_KILLS) if what == "kills" else 1):
+        sent = signal.SIGKILL if what == "kills" else chance.choice(INTERRUPTS)
+        struck = one.struck(chance, sent)
+        words = struck.pop("words")
+        fault = _fault(one, struck, words, sent)
+        strikes.append({"signal": sent.name, **struck})
+        if fault:
+            break
+    fault = fault or one.next()
+    kept = {} if fault else {"removed": shutil.rmtree(directory, ignore_errors=True)}
+    return {"scenario": kind.name, "strikes": strikes, "fault": fault} | ({} if kept else {"directory": str(directory)})
+
+
+def _fault(one: Bout, struck: Mapping[str, Any], words: str, sent: signal.Signals) -> str:
+    """What is wrong after a strike."""
+    if struck["hung"]:
+        return "it hangs"
+    if struck["left"]:
+        return f"processes live on: {struck['left']}"
+    if fault := one.scenario.whole(one.work):
+        return fault
+    if sent == signal.SIGKILL:
+        return "" if struck["code"] in (0, -sent) else f"code {struck['code']}: {words[-1500:]}"
+    if left := one.scenario.left(one.work, one.temporary):
+        return f"left: {', '.join(left)}"
+    return _told(struck, words, sent)
+
+
+def _told(struck: Mapping[str, Any], words: str, sent: signal.Signals) -> str:
+    """Code and words of an interrupt: ours, the kernel's before Python has begun, or those of work that is done."""
+    code, said = struck["code"], words.strip()
+    if (code == 128 + sent and said == SAID) or (code == -sent and not said) or (code == 0 and not said):
+        return ""
+    return f"code {code}: {words[-1500:]}"
+
+
+def _extent(kind: Scenario, directory: Path) -> Extent:
+    """Run it three times: to its end it must come, and be whole."""
+    taken = []
+    for form in ("count", "fork", "process"):
+        shutil.copytree(kind.before, directory / "work", symlinks=True)
+        one = Bout(scenario=kind, extent=Extent(operations=0, seconds=0, process_seconds=0), directory=directory)
+        begun = time.monotonic()
+        if form == "count":
+            operations = _operations(one)
+        else:
+            status, _ = _ended(one._fork(None) if form == "fork" else one._process())
+            taken.append(time.monotonic() - begun)
+            fault = kind.whole(one.work) or ", ".join(kind.left(one.work, one.temporary))
+            if status or fault:
+                raise RuntimeError(f"{kind.name} by itself: {status} {fault} {(directory / 'err').read_text()}")
+        shutil.rmtree(directory)
+    return Extent(operations=operations, seconds=taken[0], process_seconds=taken[1])
+
+
+def _operations(one: Bout) -> int:
+    count, process = 0, os.getpid()
+
+    def work() -> int:
+        nonlocal count
+        os.chdir(one.work)
+        own = os.getpid()
+
+        def called(event: str, arguments: tuple[Any, ...]) -> None:
+            nonlocal count
+            count += os.getpid() == own
+
+        on_operations(called)
+        code = edgepress_main(*one.scenario.command)
+        said = count
+        (one.directory / "operations").write_text(str(said))
+        return code
+
+    assert process
+    _ended(fork(work, one.directory))
+    return int((one.directory / "operations").read_text())
+
+
+def _send(process: int, sent: signal.Signals, seconds: float, group: bool) -> bool:
+    """Whether it was still running when the time came, and so got the signal."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return False
+        time.sleep(min(left, 0.01))
+    if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+        return False
+    with suppress(ProcessLookupError, PermissionError):
+        if group and os.getsid(process) == process:
+            os.killpg(process, sent)
+        else:
+            os.kill(process, sent)
+    return True
+
+
+def _ended(process: int) -> tuple[int, bool]:
+    """Its status, and whether it had to be killed because it did not end."""
+    end = time.monotonic() + WAIT
+    while time.monotonic() < end:
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            return status, False
+        time.sleep(0.005)
+    os.kill(process, signal.SIGKILL)
+    return os.waitpid(process, 0)[1], True
+
+
+def _orphans(session: int) -> list[str]:
+    """What of its session still lives a while after it."""
+    end = time.monotonic() + 10
+    while (found := _of_session(session)) and time.monotonic() < end:
+        time.sleep(0.05)
+    for number, _ in found:
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+    return [words for _, words in found]
+
+
+def _of_session(session: int) -> list[tuple[int, str]]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError, ValueError):
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                if int(fields[3]) == session and fields[0] != "Z":
+                    found.append((int(entry.name), (entry / "cmdline").read_text().replace("\0", " ")[:200]))
+    return found

@@ -1,0 +1,188 @@
+"""Runs that are killed and interrupted: what they begin with, and what must be whole at any moment."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgepress.calibration.storage import content_digest, load_statistics
+from edgepress.errors import EdgepressError
+from edgepress.exporter.bundle.manifest import check_files, load_bundle
+from edgepress.exporter.bundle.signature import check_signature
+from edgepress.exporter.bundle.signing_keys import load_public_key
+from edgepress.exporter.training.checkpoint import Checkpoint
+
+from .sound import BUNDLE, FLOAT, Sound
+
+# What is wrong in a directory; "" where nothing is.
+Fault = Callable[[Path], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """A run, and the run after it.
+
+    Attributes:
+        before: the directory that it begins in; copied.
+        command: what is struck, and what is run after that.
+        whole: asked after each strike and after the next run.
+        makes: names that it adds to the directory.
+        share: how often it is drawn.
+    """
+
+    name: str
+    before: Path
+    command: Sequence[str]
+    whole: Fault
+    makes: frozenset[str] = field(default_factory=frozenset)
+    share: int = 2
+
+    def left(self, work: Path, temporary: Path) -> list[str]:
+        """What lies there that no run should leave; torch and matplotlib have caches of their own."""
+        wanted = {path.name for path in self.before.iterdir()} | self.makes | {"__pycache__"}
+        visible = [path for path in work.iterdir() if path.name not in wanted]
+        hidden = [path for path in work.rglob(".*") if path not in visible]
+        caches = ("torchinductor_", "matplotlib-")
+        return [str(path) for path in (*visible, *hidden, *temporary.iterdir()) if not path.name.startswith(caches)]
+
+
+def scenarios(sound: Sound) -> list[Scenario]:
+    """All of them; each is run once, to see what it makes."""
+    plain, bundles, device = sound.plain(), sound.bundles(), sound.device()
+    old, new, out = _digest(sound.replaced() / f"out/{BUNDLE}"), _digest(bundles / BUNDLE), f"out/{BUNDLE}"
+    export = ("export", "cnn.onnx", *FLOAT, "--force")
+    calibrate = ("calibrate", "cnn.onnx", "-t", "server-cpu", "--calibration", "other.npz", "-o", "data.safetensors")
+    statistics = {_content(plain / f"{name}.safetensors") for name in ("data", "other")}
+    history = ("check", BUNDLE, "--budget", "size=1MB", "--history", "history.jsonl")
+    lines = (bundles / "history.jsonl").read_bytes()
+    taught = sound.taught()
+    made = frozenset({"out"})
+    return [
+        Scenario(name="export", before=plain, command=export, whole=_bundle(out, {"", new}), makes=made),
+        Scenario(
+            name="export --force", before=sound.replaced(), command=export, whole=_bundle(out, {old, new}), share=4
+        ),
+        Scenario(
+            name="build",
+            before=device,
+            command=("build", "cnn-rtx"),
+            whole=_bundle("cnn-rtx", {_digest(device / "cnn-rtx")}),
+            share=3,
+        ),
+        Scenario(
+            name="calibrate",
+            before=plain,
+            command=calibrate,
+            whole=lambda work: _one_of(work / "data.safetensors", statistics),
+        ),
+        Scenario(
+            name="history",
+            before=bundles,
+            command=history,
+            whole=lambda work: _appended(work / "history.jsonl", lines),
+            share=3,
+        ),
+        Scenario(name="sign", before=bundles, command=("sign", BUNDLE, "--key", "key.pem"), whole=_signed, share=1),
+        Scenario(name="training", before=taught, command=sound.train, whole=_trained, makes=frozenset({"out", "ck"})),
+        Scenario(
+            name="tune",
+            before=sound.searching(),
+            command=sound.tune,
+            whole=_searched,
+            makes=frozenset({"dist", "study.db"}),
+            share=1,
+        ),
+    ]
+
+
+def _digest(bundle: Path) -> str:
+    return load_bundle(bundle).manifest.model.source_digest
+
+
+def _bundle(where: str, digests: set[str] | None = None) -> Fault:
+    """Whole, and of one of these models; "" stands for none at all. By default whole or not there."""
+
+    def fault(work: Path) -> str:
+        path = work / where
+        if not path.exists():
+            return "" if digests is None or "" in digests else f"{where} is lost"
+        try:
+            check_files(load_bundle(path))
+        except EdgepressError as error:
+            return f"{where} is half-written: {error}"
+        return "" if digests is None or _digest(path) in digests else f"{where} is of another model"
+
+    return fault
+
+
+def _content(path: Path) -> str:
+    """The order of entries in the file is safetensors' own, and differs."""
+    return content_digest(load_statistics(path))
+
+
+def _one_of(path: Path, contents: set[str]) -> str:
+    try:
+        return "" if _content(path) in contents else f"{path.name} is of other data"
+    except EdgepressError as error:
+        return f"{path.name} is lost or half-written: {error}"
+
+
+def _appended(path: Path, before: bytes) -> str:
+    """Nothing that was there is changed, and each line that ends is whole or the end of one that was cut off."""
+    data = path.read_bytes()
+    if not data.startswith(before):
+        return f"{path.name} lost lines"
+    cut = [line for line in data[len(before) :].split(b"\n")[:-1] if not _is_json(line)]
+    return f"{path.name} has {len(cut)} lines that were cut off" if cut else ""
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _signed(work: Path) -> str:
+    try:
+        check_signature(work / BUNDLE, load_public_key(work / "key.pub"))
+    except EdgepressError as error:
+        return f"the signature is lost: {error}"
+    return ""
+
+
+def _trained(work: Path) -> str:
+    """Each state of a checkpoint can be read, and so can its end."""
+    faults = [fault for run in work.glob("ck/*") if (fault := _unsound(run))]
+    return faults[0] if faults else _bundle("out/classes-server-cpu")(work)
+
+
+def _unsound(run: Path) -> str:
+    checkpoint = Checkpoint(run)
+    try:
+        found = checkpoint.load() or checkpoint.finished()
+    except EdgepressError as error:
+        return str(error)
+    return "" if found or not any(run.glob("[!.]*")) else f"{run} holds neither a state nor an end"
+
+
+def _searched(work: Path) -> str:
+    """The study is sound, and no trial that it had finished is lost."""
+    path, seen = work / "study.db", work.parent / "finished.json"
+    if path.exists():
+        with closing(sqlite3.connect(path)) as database:
+            if (said := database.execute("PRAGMA integrity_check").fetchone()[0]) != "ok":
+                return f"{path.name}: {said}"
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+            query = "SELECT number FROM trials WHERE state IN ('COMPLETE', 'PRUNED')"
+            finished = [number for (number,) in database.execute(query)] if "trials" in tables else []
+        before = json.loads(seen.read_text()) if seen.exists() else []
+        if not set(before) <= set(finished):
+            return f"{path.name} lost trials {set(before) - set(finished)}"
+        seen.write_text(json.dumps(finished))
+    return _bundle("dist/small-server-cpu")(work)

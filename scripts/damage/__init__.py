@@ -1,1 +1,0 @@
-"""Damaged files, and what the commands do with them."""

@@ -10,7 +10,7 @@ from typing import NoReturn
 import click
 
 from ...errors import EdgepressError
-from ...profiles.machine import interrupts
+from ...profiles.machine import held, interrupts
 
 INTERRUPTED = 128  # and the signal's number, as shells report it
 
@@ -75,6 +75,8 @@ def main() -> NoReturn:
 def _told(error: BaseException) -> int:
     """Say what ended the command; returns the exit code. A bug is raised again, with its traceback."""
     if interrupts.heard() or isinstance(error, (click.Abort, KeyboardInterrupt)):
+        interrupts.ignore()
+        held.abandon()
         _fail("Interrupted; nothing half-written is left behind.", None)
         return INTERRUPTED + (interrupts.heard() or signal.SIGINT)
     if isinstance(error, EdgepressError):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from pydantic import TypeAdapter
 
 from ...errors import InputError
 from ...profiles.findings.training import Epoch, TrainingRun
+from ...profiles.machine.held import clean, held
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -145,20 +145,19 @@ class Checkpoint:
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """A directory that exists whole or not at all."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(".writing-*"):
-            shutil.rmtree(left)  # of a run that was killed while it wrote
-        work = Path(tempfile.mkdtemp(prefix=".writing-", dir=path.parent))
-    except OSError as error:
-        raise InputError(
-            f"Checkpoints cannot be written to {path.parent}: {error.strerror}.", hint="Choose another --checkpoint."
-        ) from error
-    try:
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            clean(path.parent)
+            work = stack.enter_context(held(path.parent, ".writing.")) / path.name
+            work.mkdir()
+        except OSError as error:
+            raise InputError(
+                f"Checkpoints cannot be written to {path.parent}: {error.strerror}.",
+                hint="Choose another --checkpoint.",
+            ) from error
         yield work
         work.replace(path)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _flat(weights: Weights) -> dict[str, Tensor]:

@@ -2,7 +2,8 @@
 
 Each has a file in it that its process keeps locked. The kernel drops the lock when the process ends, however it ends: a
 lock that nobody holds says dead, whatever numbers processes have been given since. What has no such file was not made
-here, and is left alone.
+here, and is left alone; but where a name is one that is given here and nothing is in the directory, its process came no
+further, and whoever removes it takes nothing from a living one, which begins again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
+import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +26,10 @@ MARK = ".edgepress-held"
 # In a held directory: what was moved aside, and goes back to its place where nothing has come there.
 ASIDE = "aside"
 _PREFIX = "edgepress-"
+# Names that are given here.
+_GIVEN = re.compile(r"(edgepress-|\..*\.)[0-9a-f]{16}", re.DOTALL)
+# What this process holds, or is about to make, and its number, which a fork does not have.
+_holding: dict[Path, int] = {}
 # File systems without a device number of their own that one kernel has to itself, whenever it was started.
 _LOCAL = frozenset({"btrfs", "overlay", "tmpfs", "zfs"})
 
@@ -59,11 +67,24 @@ def held(parent: Path, prefix: str, aside_of: str = "") -> Iterator[Path]:
     finally:
         _remove(directory)
         os.close(lock)
+        _holding.pop(directory, None)
+
+
+def abandon() -> None:
+    """Remove all that this process still holds, before it ends.
+
+    An interrupt comes between any two steps, also those that begin and end a block.
+    """
+    for directory, process in list(_holding.items()):
+        if process == os.getpid():
+            with suppress(OSError):
+                _give_back(directory)
+            _remove(directory)
 
 
 def leftovers(parent: Path) -> list[Leftover]:
     """What dead processes of this user left there."""
-    found = []
+    found = [Leftover(path=directory, bytes=0) for directory in _begun(parent) if not any(directory.iterdir())]
     for directory in _marked(parent):
         with _dead(directory) as dead:
             if dead:
@@ -78,6 +99,10 @@ def clean(parent: Path) -> list[Leftover]:
         What is gone.
     """
     gone = []
+    for directory in _begun(parent):
+        with suppress(OSError):  # there is something in it
+            directory.rmdir()
+            gone.append(Leftover(path=directory, bytes=0))
     for directory in _marked(parent):
         with _dead(directory) as dead:
             if dead:
@@ -106,10 +131,17 @@ def _clean_once(parent: Path) -> None:
 def _made(parent: Path, prefix: str, aside_of: str) -> tuple[Path, int]:
     """A directory and its lock, which was not taken for dead between the making and the locking."""
     while True:
-        directory = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        directory = parent / f"{prefix}{secrets.token_hex(8)}"
+        _holding[directory] = os.getpid()
+        try:
+            directory.mkdir(0o700)
+        except OSError:
+            del _holding[directory]
+            raise
         try:
             lock = os.open(directory / MARK, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
+        except FileNotFoundError:  # taken for one that came no further
+            del _holding[directory]
             continue
         os.write(lock, f"{_boot()}\n{aside_of}\n".encode())
         try:
@@ -125,21 +157,36 @@ def _made(parent: Path, prefix: str, aside_of: str) -> tuple[Path, int]:
             (directory / MARK).unlink()
             return directory, lock
         os.close(lock)
+        del _holding[directory]
 
 
 def _marked(parent: Path) -> list[Path]:
     """Directories there that this user's processes made, dead or alive."""
+    return [path for path in _named(parent) if _mine(path)]
+
+
+def _begun(parent: Path) -> list[Path]:
+    """Those that came no further than their name; that they are empty is for whoever asks to see."""
+    return [path for path in _named(parent) if _GIVEN.fullmatch(path.name) and _own(path) and not _mine(path)]
+
+
+def _named(parent: Path) -> list[Path]:
     with suppress(OSError):
-        entries = sorted(entry.path for entry in os.scandir(parent) if entry.name.startswith((_PREFIX, ".")))
-        return [path for path in map(Path, entries) if _mine(path)]
+        return [
+            Path(entry) for entry in sorted(e.path for e in os.scandir(parent) if e.name.startswith((_PREFIX, ".")))
+        ]
     return []
+
+
+def _own(directory: Path) -> bool:
+    with suppress(OSError):
+        return stat.S_ISDIR(directory.lstat().st_mode) and directory.lstat().st_uid == os.geteuid()
+    return False
 
 
 def _mine(directory: Path) -> bool:
     with suppress(OSError):
-        return (
-            not directory.is_symlink() and (directory / MARK).lstat().st_uid == directory.lstat().st_uid == os.geteuid()
-        )
+        return _own(directory) and (directory / MARK).lstat().st_uid == os.geteuid()
     return False
 
 
@@ -152,7 +199,7 @@ def _dead(directory: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        yield _free(lock) and _known(directory, os.fstat(lock).st_dev)
+        yield _free(lock) and _known(directory, os.fstat(lock))
     finally:
         os.close(lock)
 
@@ -165,14 +212,16 @@ def _free(lock: int) -> bool:
     return True
 
 
-def _known(directory: Path, device: int) -> bool:
+def _known(directory: Path, mark: os.stat_result) -> bool:
     """Whether the lock would be seen here if it were held.
 
     A network file system may keep locks to each machine. Then only those are known that this kernel gave, since it was
     started; a disk, which has a device number of its own, is this machine's alone, and so are some systems without one.
+    A mark without a word is of a process that came no further.
     """
     boot = _words(directory)[0]
-    return bool(boot) and (boot == _boot() or os.major(device) != 0 or _file_system(device) in _LOCAL)
+    local = os.major(mark.st_dev) != 0 or _file_system(mark.st_dev) in _LOCAL
+    return local if mark.st_size == 0 else bool(boot) and (boot == _boot() or local)
 
 
 def _file_system(device: int) -> str:

@@ -1,17 +1,19 @@
 """Signals that ask a command to end, and whether one came.
 
 Python raises KeyboardInterrupt wherever it happens to be, and a library may turn that into an error of its own, as an
-import in C does: so it is also remembered.
+import in C does: so it is also remembered. A second one soon after the first, as of a key that is pressed twice or of a
+session that ends, does not disturb what the first one makes the process clean up.
 """
 
 from __future__ import annotations
 
 import signal
+import time
 from types import FrameType
-from typing import NoReturn
 
 _ASKING = ("SIGINT", "SIGTERM", "SIGHUP")  # a system may lack the last
-_heard: list[int] = []
+_SOON = 2.0  # seconds
+_heard: list[tuple[int, float]] = []
 
 
 def listen() -> None:
@@ -24,9 +26,19 @@ def listen() -> None:
 
 def heard() -> int:
     """The number of the first that came since `listen`, else 0."""
-    return _heard[0] if _heard else 0
+    return _heard[0][0] if _heard else 0
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    _heard.append(number)
+def ignore() -> None:
+    """From here on none of them disturbs this process, which is about to end."""
+    for name in _ASKING:
+        if (number := getattr(signal, name, None)) is not None:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    now = time.monotonic()
+    if _heard and now - _heard[-1][1] < _SOON:
+        return
+    _heard.append((number, now))
     raise KeyboardInterrupt

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .held import clean, held
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A new file beside `path` that takes its place when the block ends well, and vanishes otherwise.
+    """A new file in a directory beside `path` that takes its place when the block ends well, and vanishes otherwise.
 
     Raises:
         OSError: none can be made there.
     """
-    scratch = path.parent / f".writing-{secrets.token_hex(8)}"
-    # Not by tempfile, whose files are the owner's alone.
-    os.close(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
-    try:
+    clean(path.parent)
+    with held(path.parent, ".writing.") as directory:
+        scratch = directory / path.name
+        # Not by tempfile, whose files are the owner's alone.
+        os.close(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
         yield scratch
         os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, text: str) -> None:

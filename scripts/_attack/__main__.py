@@ -17,4 +17,4 @@ if __name__ == "__main__":
         print(figures.render([Path(file) for file in rest]))
     else:
         first, last = map(int, rest[0].split(":"))
-        RUNS[what](range(first, last), Path(rest[1]), int(rest[2]) if len(rest) > 2 else 1)
+        RUNS[what](range(first, last), Path(rest[1]), rest[2:])

@@ -17,6 +17,8 @@ from typing import Any
 
 from forked import edgepress_main, fork
 
+from edgepress.profiles.machine import interrupts
+
 from .moments import on_operations, strike
 from .records import known, scratch_directory
 from .scenarios import Scenario, scenarios
@@ -24,12 +26,12 @@ from .sound import Sound
 from .trials import EDGEPRESS, edgepress
 
 # How the moment is chosen: a file operation of a fork, a time of a fork, a time of a process with all its imports.
-FORMS = ("operation", "operation", "operation", "time", "time", "time", "process")
+FORMS = (*("operation", "time") * 4, "process")
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SAID = "error: Interrupted; nothing half-written is left behind."
 WAIT = 240.0
 # Kills in one directory before the run that must come to its end.
-MOST_KILLS = 4
+MOST_KILLS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,11 @@ class Bout:
     def temporary(self) -> Path:
         """Its TMPDIR."""
         return self.directory / "tmp"
+
+    @property
+    def begun(self) -> Path:
+        """There once a fork is at the command."""
+        return self.directory / "begun"
 
     def struck(self, chance: random.Random, sent: signal.Signals) -> dict[str, Any]:
         """Begin the run, send it the signal at a moment, and wait for its end: its code and its words."""
@@ -103,11 +110,17 @@ class Bout:
         def work() -> int:
             os.setsid()
             os.chdir(self.work)
+            interrupts.listen()
+            self.begun.touch()
             if at is not None:
                 strike(at[0], at[1], os.getpid())
             return edgepress_main(*self.scenario.command)
 
-        return fork(work, self.directory)
+        self.begun.unlink(missing_ok=True)
+        process = fork(work, self.directory)
+        while not self.begun.exists():
+            time.sleep(0.001)
+        return process
 
     def _process(self) -> int:
         self.temporary.mkdir(exist_ok=True)
@@ -118,20 +131,20 @@ class Bout:
             return subprocess.Popen(words, start_new_session=True, **options).pid
 
 
-def run_kills(seeds: Iterable[int], results: Path, processes: int) -> None:
+def run_kills(seeds: Iterable[int], results: Path, names: Sequence[str] = ()) -> None:
     """Some kills in each directory, which leave the old or the new one, and then a run that leaves nothing else."""
-    _run(seeds, results, "kills")
+    _run(seeds, results, "kills", names)
 
 
-def run_interrupts(seeds: Iterable[int], results: Path, processes: int) -> None:
+def run_interrupts(seeds: Iterable[int], results: Path, names: Sequence[str] = ()) -> None:
     """One interrupt, which leaves nothing at all beside the old or the new one, and then a run."""
-    _run(seeds, results, "interrupts")
+    _run(seeds, results, "interrupts", names)
 
 
-def _run(seeds: Iterable[int], results: Path, what: str) -> None:
+def _run(seeds: Iterable[int], results: Path, what: str, names: Sequence[str]) -> None:
     done = known(results)
     with scratch_directory() as scratch, results.open("a") as out:
-        kinds = scenarios(Sound(scratch / "sound", edgepress))
+        kinds = scenarios(Sound(scratch / "sound", edgepress), names)
         extents = {kind.name: _extent(kind, scratch / "extent") for kind in kinds}
         for seed in seeds:
             if seed not in done:
@@ -154,6 +167,7 @@ def bout(
         sent = signal.SIGKILL if what == "kills" else chance.choice(INTERRUPTS)
         struck = one.struck(chance, sent)
         words = struck.pop("words")
+        struck["early"] = sent != signal.SIGKILL and _early(struck, words)
         fault = _fault(one, struck, words, sent)
         strikes.append({"signal": sent.name, **struck})
         if fault:
@@ -175,15 +189,20 @@ def _fault(one: Bout, struck: Mapping[str, Any], words: str, sent: signal.Signal
         return "" if struck["code"] in (0, -sent) else f"code {struck['code']}: {words[-1500:]}"
     if left := one.scenario.left(one.work, one.temporary):
         return f"left: {', '.join(left)}"
-    return _told(struck, words, sent)
+    return "" if struck["early"] else _told(struck, words, sent)
 
 
 def _told(struck: Mapping[str, Any], words: str, sent: signal.Signals) -> str:
-    """Code and words of an interrupt: ours, the kernel's before Python has begun, or those of work that is done."""
+    """Code and words of an interrupt: ours, or those of work that is done."""
     code, said = struck["code"], words.strip()
-    if (code == 128 + sent and said == SAID) or (code == -sent and not said) or (code == 0 and not said):
-        return ""
-    return f"code {code}: {words[-1500:]}"
+    ours = code == 128 + sent and said == SAID
+    return "" if ours or (code == 0 and not said) else f"code {code}: {words[-1500:]}"
+
+
+def _early(struck: Mapping[str, Any], words: str) -> bool:
+    """Whether Python or the kernel ended it, before the first line of `main`."""
+    killed = struck["code"] < 0 and not words.strip()
+    return struck["form"] == "process" and (killed or ("KeyboardInterrupt" in words and ", in main\n" not in words))
 
 
 def _extent(kind: Scenario, directory: Path) -> Extent:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from edgepress.calibration.storage import content_digest, load_statistics
@@ -50,53 +51,69 @@ class Scenario:
         return [str(path) for path in (*visible, *hidden, *temporary.iterdir()) if not path.name.startswith(caches)]
 
 
-def scenarios(sound: Sound) -> list[Scenario]:
-    """All of them; each is run once, to see what it makes."""
-    plain, bundles, device = sound.plain(), sound.bundles(), sound.device()
-    old, new, out = _digest(sound.replaced() / f"out/{BUNDLE}"), _digest(bundles / BUNDLE), f"out/{BUNDLE}"
-    export = ("export", "cnn.onnx", *FLOAT, "--force")
-    calibrate = ("calibrate", "cnn.onnx", "-t", "server-cpu", "--calibration", "other.npz", "-o", "data.safetensors")
-    statistics = {_content(plain / f"{name}.safetensors") for name in ("data", "other")}
-    history = ("check", BUNDLE, "--budget", "size=1MB", "--history", "history.jsonl")
-    lines = (bundles / "history.jsonl").read_bytes()
-    taught = sound.taught()
-    made = frozenset({"out"})
-    return [
-        Scenario(name="export", before=plain, command=export, whole=_bundle(out, {"", new}), makes=made),
-        Scenario(
-            name="export --force", before=sound.replaced(), command=export, whole=_bundle(out, {old, new}), share=4
-        ),
-        Scenario(
-            name="build",
-            before=device,
-            command=("build", "cnn-rtx"),
-            whole=_bundle("cnn-rtx", {_digest(device / "cnn-rtx")}),
-            share=3,
-        ),
-        Scenario(
-            name="calibrate",
-            before=plain,
-            command=calibrate,
-            whole=lambda work: _one_of(work / "data.safetensors", statistics),
-        ),
-        Scenario(
-            name="history",
-            before=bundles,
-            command=history,
-            whole=lambda work: _appended(work / "history.jsonl", lines),
-            share=3,
-        ),
-        Scenario(name="sign", before=bundles, command=("sign", BUNDLE, "--key", "key.pem"), whole=_signed, share=1),
-        Scenario(name="training", before=taught, command=sound.train, whole=_trained, makes=frozenset({"out", "ck"})),
-        Scenario(
-            name="tune",
-            before=sound.searching(),
-            command=sound.tune,
-            whole=_searched,
-            makes=frozenset({"dist", "study.db"}),
-            share=1,
-        ),
-    ]
+def scenarios(sound: Sound, names: Sequence[str] = ()) -> list[Scenario]:
+    """All of them, or those of these names."""
+    return [SCENARIOS[name](name, sound) for name in names or SCENARIOS]
+
+
+def _export(name: str, sound: Sound) -> Scenario:
+    old, out = sound.replaced(), f"out/{BUNDLE}"
+    before, allowed = (old, _digest(old / out)) if name.endswith("--force") else (sound.plain(), "")
+    return Scenario(
+        name=name,
+        before=before,
+        command=("export", "cnn.onnx", *FLOAT, "--force"),
+        whole=_bundle(out, {allowed, _digest(sound.signed() / BUNDLE)}),
+        makes=frozenset({"out"}),
+        share=4,
+    )
+
+
+def _build(name: str, sound: Sound) -> Scenario:
+    device, bundle = sound.device(), "cnn-rtx"
+    whole = _bundle(bundle, {_digest(device / bundle)})
+    return Scenario(name=name, before=device, command=("build", bundle), whole=whole, share=4)
+
+
+def _calibrate(name: str, sound: Sound) -> Scenario:
+    plain = sound.plain()
+    contents = {_content(plain / f"{name}.safetensors") for name in ("data", "other")}
+    command = ("calibrate", "cnn.onnx", "-t", "server-cpu", "--calibration", "other.npz", "-o", "data.safetensors")
+    whole = partial(_statistics, contents)
+    return Scenario(name=name, before=plain, command=command, whole=whole, share=4)
+
+
+def _history(name: str, sound: Sound) -> Scenario:
+    signed = sound.signed()
+    command = ("check", BUNDLE, "--budget", "size=1MB", "--history", "history.jsonl")
+    whole = partial(_appended, (signed / "history.jsonl").read_bytes())
+    return Scenario(name=name, before=signed, command=command, whole=whole, share=4)
+
+
+def _sign(name: str, sound: Sound) -> Scenario:
+    return Scenario(name=name, before=sound.signed(), command=("sign", BUNDLE, "--key", "key.pem"), whole=_signed)
+
+
+def _train(name: str, sound: Sound) -> Scenario:
+    makes = frozenset({"out", "ck"})
+    return Scenario(name=name, before=sound.taught(), command=sound.train, whole=_trained, makes=makes)
+
+
+def _tune(name: str, sound: Sound) -> Scenario:
+    makes = frozenset({"dist", "study.db"})
+    return Scenario(name=name, before=sound.searching(), command=sound.tune, whole=_searched, makes=makes, share=1)
+
+
+SCENARIOS: Mapping[str, Callable[[str, Sound], Scenario]] = {
+    "export": _export,
+    "export --force": _export,
+    "build": _build,
+    "calibrate": _calibrate,
+    "history": _history,
+    "sign": _sign,
+    "training": _train,
+    "tune": _tune,
+}
 
 
 def _digest(bundle: Path) -> str:
@@ -124,15 +141,17 @@ def _content(path: Path) -> str:
     return content_digest(load_statistics(path))
 
 
-def _one_of(path: Path, contents: set[str]) -> str:
+def _statistics(contents: set[str], work: Path) -> str:
+    path = work / "data.safetensors"
     try:
         return "" if _content(path) in contents else f"{path.name} is of other data"
     except EdgepressError as error:
         return f"{path.name} is lost or half-written: {error}"
 
 
-def _appended(path: Path, before: bytes) -> str:
-    """Nothing that was there is changed, and each line that ends is whole or the end of one that was cut off."""
+def _appended(before: bytes, work: Path) -> str:
+    """Nothing that was there is changed, and each line that ends is whole."""
+    path = work / "history.jsonl"
     data = path.read_bytes()
     if not data.startswith(before):
         return f"{path.name} lost lines"

@@ -6,7 +6,7 @@ import hashlib
 import json
 import random
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,10 +86,9 @@ def _seal(bundle: Path, file: Path) -> None:
     (bundle / "manifest.json").write_text(json.dumps(manifest))
 
 
-def subjects(sound: Sound) -> list[Subject]:
-    """All of them."""
-    parts = (_graphs, _given, _bundles, _keys, _built, _records, _searched, _trained, _hugging, _planted)
-    return [subject for part in parts for subject in part(sound)]
+def subjects(sound: Sound, names: Sequence[str] = ()) -> list[Subject]:
+    """All of them, or those of some parts."""
+    return [subject for part in names or PARTS for subject in PARTS[part](sound)]
 
 
 def _graphs(sound: Sound) -> Iterator[Subject]:
@@ -156,7 +155,7 @@ def _bundles(sound: Sound) -> Iterator[Subject]:
 
 
 def _keys(sound: Sound) -> Iterator[Subject]:
-    directory, verify = sound.bundles(), ("verify", BUNDLE, "--key", "key.pub")
+    directory, verify = sound.signed(), ("verify", BUNDLE, "--key", "key.pub")
     names = ("manifest.json", "report.json", "engine/model.onnx", "golden/outputs.npz", "report.html", "recipe.toml")
     files = tuple(f"{BUNDLE}/{name}" for name in names)
     yield Subject(name="signed file", directory=directory, files=files, commands=(verify,), signed=True)
@@ -250,6 +249,8 @@ def _trained(sound: Sound) -> Iterator[Subject]:
 
 
 def _hugging(sound: Sound) -> Iterator[Subject]:
+    import transformers  # noqa: F401  (once, and not in each fork)
+
     directory, commands = sound.hugging(), (("export", "bert", *FLOAT),)
     yield Subject(name="config.json", directory=directory, files=("bert/config.json",), changes=JSON, commands=commands)
     yield Subject(name="model.safetensors", directory=directory, files=("bert/model.safetensors",), commands=commands)
@@ -270,7 +271,7 @@ def _hugging(sound: Sound) -> Iterator[Subject]:
 
 def _planted(sound: Sound) -> Iterator[Subject]:
     """What runs code when it is opened carelessly, or leads out of its directory."""
-    plain, bundles = sound.plain(), sound.bundles()
+    plain, bundles = sound.plain(), sound.signed()
     int8 = ((*INT8, "--calibration", "data.npz"), (*INT8, "--calibration", "batches"))
     yield Subject(
         name="planted: objects in .npz", directory=plain, files=("data.npz",), commands=int8[:1], plant=plants.objects
@@ -308,7 +309,7 @@ def _planted(sound: Sound) -> Iterator[Subject]:
         commands=(("export", "far.onnx", *FLOAT),),
         plant=plants.far,
     )
-    commands = tuple(("export", "cnn.onnx", "-t", "./jetson.toml", "--precision", "fp32", *EXPORT) for _ in range(1))
+    commands = (("export", "cnn.onnx", "-t", "./jetson.toml", "--precision", "fp32", *EXPORT),)
     yield Subject(
         name="planted: words for a shell",
         directory=plain,
@@ -328,3 +329,17 @@ def _planted(sound: Sound) -> Iterator[Subject]:
         whole=True,
         commands=(*opened, ("profile", BUNDLE, "--scenario", "cold-start")),
     )
+
+
+PARTS: Mapping[str, Callable[[Sound], Iterator[Subject]]] = {
+    "graphs": _graphs,
+    "given": _given,
+    "bundles": _bundles,
+    "keys": _keys,
+    "built": _built,
+    "records": _records,
+    "searched": _searched,
+    "trained": _trained,
+    "hugging": _hugging,
+    "planted": _planted,
+}

@@ -27,15 +27,13 @@ EDGEPRESS = Path(sys.executable).with_name("edgepress")
 OWN = frozenset({"work", "home", "tmp", "out.txt", "err", "secret"})
 
 
-def run(seeds: Iterable[int], results: Path, processes: int) -> None:
+def run(seeds: Iterable[int], results: Path, names: Sequence[str] = ()) -> None:
     """Run these seeds, and append a line each to the file; those in it already are not run again."""
     done = known(results)
     with scratch_directory() as scratch, results.open("a") as out:
-        import transformers  # noqa: F401
-
-        kinds = subjects(Sound(scratch / "sound", edgepress))
+        kinds = subjects(Sound(scratch / "sound", edgepress), names)
         left = (seed for seed in seeds if seed not in done)
-        for found in tried(kinds, left, scratch, processes):
+        for found in tried(kinds, left, scratch, 1):
             out.write(json.dumps(judged(found)) + "\n")
             out.flush()
 

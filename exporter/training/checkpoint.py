@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from ...errors import InputError
 from ...profiles.findings.training import Epoch, TrainingRun
-from ...profiles.machine.held import clean, held
+from ...profiles.machine.held import held
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -148,7 +148,6 @@ def _whole(path: Path) -> Iterator[Path]:
     with ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            clean(path.parent)
             work = stack.enter_context(held(path.parent, ".writing.")) / path.name
             work.mkdir()
         except OSError as error:

@@ -45,9 +45,7 @@ class Leftover:
 @contextmanager
 def temporary() -> Iterator[Path]:
     """A directory in the temporary directory, which goes with the block."""
-    parent = Path(tempfile.gettempdir())
-    _clean_once(parent)
-    with held(parent, _PREFIX) as directory:
+    with held(Path(tempfile.gettempdir()), _PREFIX) as directory:
         yield directory
 
 
@@ -55,12 +53,15 @@ def temporary() -> Iterator[Path]:
 def held(parent: Path, prefix: str, aside_of: str = "") -> Iterator[Path]:
     """A directory of a name that begins so, which goes with the block.
 
+    What dead processes left beside it goes when this one makes its first there.
+
     Args:
         aside_of: name beside the directory of what the block may move to ASIDE in it.
 
     Raises:
         OSError: none can be made there.
     """
+    _clean_once(parent.absolute())
     directory, lock = _made(parent, prefix, aside_of)
     try:
         yield directory

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .held import clean, held
+from .held import held
 
 
 @contextmanager
@@ -17,7 +17,6 @@ def whole(path: Path) -> Iterator[Path]:
     Raises:
         OSError: none can be made there.
     """
-    clean(path.parent)
     with held(path.parent, ".writing.") as directory:
         scratch = directory / path.name
         # Not by tempfile, whose files are the owner's alone.

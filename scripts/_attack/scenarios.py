@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -47,8 +48,13 @@ class Scenario:
         wanted = {path.name for path in self.before.iterdir()} | self.makes | {"__pycache__"}
         visible = [path for path in work.iterdir() if path.name not in wanted]
         hidden = [path for path in work.rglob(".*") if path not in visible]
-        caches = ("torchinductor_", "matplotlib-")
-        return [str(path) for path in (*visible, *hidden, *temporary.iterdir()) if not path.name.startswith(caches)]
+        return [str(path) for path in (*visible, *hidden, *temporary.iterdir()) if not _foreign(path)]
+
+
+def _foreign(path: Path) -> bool:
+    """A cache of a library, or what Python's `tempfile` writes to see whether it can, and deletes at once."""
+    probe = re.fullmatch(r"[a-z0-9_]{8}", path.name) and path.is_file() and path.stat().st_size <= len(b"blat")
+    return bool(probe) or path.name.startswith(("torchinductor_", "matplotlib-"))
 
 
 def scenarios(sound: Sound, names: Sequence[str] = ()) -> list[Scenario]:

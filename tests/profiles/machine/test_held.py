@@ -180,3 +180,59 @@ def test_every_directory_in_the_temporary_one_is_held() -> None:
     ]
     made = re.compile(r"(?:TemporaryDirectory|mkdtemp)\((?![^)]*dir=)")
     assert [file for file in files if made.search(file.read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_one_that_came_no_further_than_its_name_goes_too(tmp_path: Path, marked: bool) -> None:
+    """A kill between two steps: the directory is made, or its mark is too, and nothing is written there."""
+    for name in ("edgepress-0123456789abcdef", ".net-cpu.0123456789abcdef"):
+        (tmp_path / name).mkdir()
+        if marked:
+            (tmp_path / name / MARK).touch()
+    full = tmp_path / "edgepress-fedcba9876543210"
+    full.mkdir()
+    (full / "file").write_text("not ours")
+    assert [one.bytes for one in leftovers(tmp_path)] == [0, 0]
+    assert len(clean(tmp_path)) == 2
+    assert list(tmp_path.iterdir()) == [full]
+
+
+STRUCK = """
+import os, signal, sys
+from pathlib import Path
+from edgepress.profiles.machine import held, interrupts
+from edgepress.profiles.machine.writing import write_whole
+sys.path.insert(0, {scripts!r})
+from _attack.moments import strike
+
+place = Path(sys.argv[1])
+interrupts.listen()
+strike(int(sys.argv[2]), signal.Signals[sys.argv[3]], os.getpid())
+try:
+    with held.held(place, ".net-cpu.") as directory:
+        (directory / "file").write_text("x")
+        write_whole(place / "kept", "new")
+    print("done")
+except KeyboardInterrupt:
+    held.abandon()
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("sent", ["SIGINT", "SIGKILL"])
+def test_a_signal_before_any_file_operation_leaves_nothing_for_good(tmp_path: Path, sent: str) -> None:
+    """Each operation in turn: an interrupt leaves nothing at once, a kill nothing that the next one does not sweep."""
+    scripts = Path(__file__).resolve().parents[3] / "scripts"
+    for number in range(100):
+        place = tmp_path / str(number)
+        place.mkdir()
+        (place / "kept").write_text("old")
+        words = [sys.executable, "-c", STRUCK.format(scripts=str(scripts)), str(place), str(number), sent]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert (place / "kept").read_text() in ("old", "new")
+        if sent == "SIGKILL":
+            clean(place)
+        assert [path.name for path in place.iterdir()] == ["kept"], number
+        if done.stdout == "done\n":
+            break
+    assert 10 < number < 99

@@ -37,3 +37,18 @@ def test_one_that_is_ignored_stays_so(name: str) -> None:
 
 def said(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_second_one_does_not_disturb_what_the_first_one_began() -> None:
+    code = """
+import os, signal
+from edgepress.profiles.machine import interrupts
+
+interrupts.listen()
+try:
+    os.kill(os.getpid(), signal.SIGHUP)
+except KeyboardInterrupt:
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("cleaned up", interrupts.heard())
+"""
+    assert said(code) == f"cleaned up {signal.SIGHUP:d}"

@@ -1,18 +1,21 @@
 """Signals that ask a command to end, and whether one came.
 
 Python raises KeyboardInterrupt wherever it happens to be, and a library may turn that into an error of its own, as an
-import in C does: so it is also remembered. A second one soon after the first, as of a key that is pressed twice or of a
+import in C does: so it is also remembered. Where Python itself drops it, as in a callback of a weak reference, it is
+raised again once that is over. A second one soon after the first, as of a key that is pressed twice or of a
 session that ends, does not disturb what the first one makes the process clean up.
 """
 
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from types import FrameType
+from typing import NoReturn
 
 _ASKING = ("SIGINT", "SIGTERM", "SIGHUP")  # a system may lack the last
-_SOON = 2.0  # seconds
+_SOON, _OVER = 2.0, 0.05  # seconds
 _heard: list[tuple[int, float]] = []
 
 
@@ -22,6 +25,7 @@ def listen() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
+    sys.unraisablehook = _dropped
 
 
 def heard() -> int:
@@ -34,6 +38,21 @@ def ignore() -> None:
     for name in _ASKING:
         if (number := getattr(signal, name, None)) is not None:
             signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _dropped(dropped: sys.UnraisableHookArgs) -> None:
+    """Called by Python for an exception that it drops."""
+    if heard() and isinstance(dropped.exc_value, KeyboardInterrupt) and hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, _again)
+        signal.setitimer(signal.ITIMER_REAL, _OVER)
+    else:
+        sys.__unraisablehook__(dropped)
+
+
+def _again(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

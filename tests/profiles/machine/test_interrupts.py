@@ -39,6 +39,29 @@ def said(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
+def test_one_that_python_drops_comes_again() -> None:
+    code = """
+import os, signal, time, weakref
+from edgepress.profiles.machine import interrupts
+
+class Thing:
+    pass
+
+interrupts.listen()
+thing = Thing()
+kept = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))
+try:
+    del thing
+    for _ in range(100):
+        time.sleep(0.05)
+    print("lost")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
+
+
 def test_a_second_one_does_not_disturb_what_the_first_one_began() -> None:
     code = """
 import os, signal

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from ...errors import InputError
 from ...profiles.findings.training import Epoch, TrainingRun
-from ...profiles.machine.held import held
+from ...profiles.machine.held import clean, held
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -118,11 +118,12 @@ class Checkpoint:
             (work / "run.json").write_text(json.dumps(asdict(run), indent=2), encoding="utf-8")
             if best is not None:
                 save_file(_flat(best), work / "best.safetensors")
-        for state in self._states():
-            shutil.rmtree(state)
+        self._drop_states()
 
     def finished(self) -> tuple[TrainingRun, Weights | None] | None:
         """The result of a run that came to its end, None where it did not; no weights are those it began with.
+
+        Where a kill came between the end and what follows, the states go now.
 
         Raises:
             InputError: it is damaged.
@@ -132,11 +133,17 @@ class Checkpoint:
         directory = self.directory / _FINISHED
         if not directory.is_dir():
             return None
+        clean(self.directory)
+        self._drop_states()
         try:
             run = TypeAdapter(TrainingRun).validate_json((directory / "run.json").read_bytes())
             return run, load_file(directory / "best.safetensors") if run.best else None
         except Exception as error:
             raise InputError(f"Checkpoint {directory} cannot be read: {error}", hint=_HINT) from error
+
+    def _drop_states(self) -> None:
+        for state in self._states():
+            shutil.rmtree(state)
 
     def _states(self) -> list[Path]:
         return sorted(self.directory.glob("state-*")) if self.directory.is_dir() else []

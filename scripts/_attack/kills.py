@@ -9,9 +9,10 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,40 @@ WAIT = 240.0
 MOST_KILLS = 6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:
-    """How long a scenario takes: in file operations, in seconds of a fork, and of a process with its imports."""
+    """How long a scenario takes, each found by a run when it is first asked for."""
 
-    operations: int
-    seconds: float
-    process_seconds: float
+    def __init__(self, scenario: Scenario, directory: Path) -> None:
+        self.scenario, self.directory = scenario, directory
+
+    @cached_property
+    def fork(self) -> tuple[int, float]:
+        """File operations and seconds of a fork."""
+        seconds = self._taken(lambda bout: bout.forked(partial(_counted, self.directory)))
+        count = int((self.directory / "operations").read_text())
+        shutil.rmtree(self.directory)
+        return count, seconds
+
+    @cached_property
+    def process(self) -> float:
+        """Seconds of a process with its imports."""
+        seconds = self._taken(Bout.started)
+        shutil.rmtree(self.directory)
+        return seconds
+
+    def _taken(self, begin: Callable[[Bout], int]) -> float:
+        """To its end it must come, and what it makes must be whole."""
+        shutil.copytree(self.scenario.before, self.directory / "work", symlinks=True)
+        one = Bout(scenario=self.scenario, extent=self, directory=self.directory)
+        begun = time.monotonic()
+        status, _ = _ended(begin(one))
+        seconds = time.monotonic() - begun
+        fault = self.scenario.whole(one.work) or ", ".join(self.scenario.left(one.work, one.temporary))
+        if status or fault:
+            raise RuntimeError(
+                f"{self.scenario.name} by itself: {status} {fault} {(self.directory / 'err').read_text()}"
+            )
+        return seconds
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,14 +99,12 @@ class Bout:
         form = chance.choice(FORMS)
         share = chance.random()
         group = sent != signal.SIGKILL and chance.random() < 0.5
-        if form == "process":
-            process = self._process()
-        else:
-            at = int(share * self.extent.operations)
-            process = self._fork((at, sent) if form == "operation" else None)
         sure = True
-        if form != "operation":
-            limit = self.extent.process_seconds if form == "process" else self.extent.seconds
+        if form == "operation":
+            process = self.forked(partial(_strike, int(share * self.extent.fork[0]), sent))
+        else:
+            limit = self.extent.process if form == "process" else self.extent.fork[1]
+            process = self.started() if form == "process" else self.forked()
             sure = _send(process, sent, share * limit, group)
         status, hung = _ended(process)
         code = os.waitstatus_to_exitcode(status)
@@ -96,7 +122,7 @@ class Bout:
 
     def next(self) -> str:
         """The run after it: what is wrong with how it ends, or with what lies there then."""
-        process = self._fork(None)
+        process = self.forked()
         status, hung = _ended(process)
         code = os.waitstatus_to_exitcode(status)
         if code or hung:
@@ -106,15 +132,19 @@ class Bout:
         left = self.scenario.left(self.work, self.temporary)
         return f"left after the next run: {', '.join(left)}" if left else ""
 
-    def _fork(self, at: tuple[int, signal.Signals] | None) -> int:
+    def forked(self, within: Callable[[Callable[[], int]], int] = lambda run: run()) -> int:
+        """Begin the command in a fork.
+
+        Args:
+            within: calls it there.
+        """
+
         def work() -> int:
             os.setsid()
             os.chdir(self.work)
             interrupts.listen()
             self.begun.touch()
-            if at is not None:
-                strike(at[0], at[1], os.getpid())
-            return edgepress_main(*self.scenario.command)
+            return within(lambda: edgepress_main(*self.scenario.command))
 
         self.begun.unlink(missing_ok=True)
         process = fork(work, self.directory)
@@ -122,7 +152,8 @@ class Bout:
             time.sleep(0.001)
         return process
 
-    def _process(self) -> int:
+    def started(self) -> int:
+        """Begin the command as a shell does."""
         self.temporary.mkdir(exist_ok=True)
         environment = {**os.environ, "TMPDIR": str(self.temporary)}
         with (self.directory / "err").open("w") as err, (self.directory / "out.txt").open("w") as out:
@@ -133,19 +164,22 @@ class Bout:
 
 def run_kills(seeds: Iterable[int], results: Path, names: Sequence[str] = ()) -> None:
     """Some kills in each directory, which leave the old or the new one, and then a run that leaves nothing else."""
-    _run(seeds, results, "kills", names)
+    with scratch_directory() as scratch:
+        struck("kills", seeds, results, Sound(scratch / "sound", edgepress), names)
 
 
 def run_interrupts(seeds: Iterable[int], results: Path, names: Sequence[str] = ()) -> None:
     """One interrupt, which leaves nothing at all beside the old or the new one, and then a run."""
-    _run(seeds, results, "interrupts", names)
+    with scratch_directory() as scratch:
+        struck("interrupts", seeds, results, Sound(scratch / "sound", edgepress), names)
 
 
-def _run(seeds: Iterable[int], results: Path, what: str, names: Sequence[str]) -> None:
-    done = known(results)
-    with scratch_directory() as scratch, results.open("a") as out:
-        kinds = scenarios(Sound(scratch / "sound", edgepress), names)
-        extents = {kind.name: _extent(kind, scratch / "extent") for kind in kinds}
+def struck(what: str, seeds: Iterable[int], results: Path, sound: Sound, names: Sequence[str]) -> None:
+    """Append a line for each seed that has none."""
+    done, scratch = known(results), sound.root.parent
+    kinds = scenarios(sound, names)
+    extents = {kind.name: Extent(kind, scratch / "extent") for kind in kinds}
+    with results.open("a") as out:
         for seed in seeds:
             if seed not in done:
                 out.write(json.dumps({"seed": seed, "what": what, **bout(kinds, extents, seed, scratch, what)}) + "\n")
@@ -161,20 +195,20 @@ def bout(
     directory = scratch / f"bout{seed}"
     shutil.copytree(kind.before, directory / "work", symlinks=True)
     one = Bout(scenario=kind, extent=extents[kind.name], directory=directory)
-    strikes = []
+    strikes: list[dict[str, Any]] = []
     fault = ""
     for _ in range(chance.randint(1, MOST_KILLS) if what == "kills" else 1):
         sent = signal.SIGKILL if what == "kills" else chance.choice(INTERRUPTS)
-        struck = one.struck(chance, sent)
-        words = struck.pop("words")
-        struck["early"] = sent != signal.SIGKILL and _early(struck, words)
-        fault = _fault(one, struck, words, sent)
-        strikes.append({"signal": sent.name, **struck})
-        if fault:
+        found = one.struck(chance, sent)
+        words = found.pop("words")
+        found["early"] = sent != signal.SIGKILL and _early(found, words)
+        strikes.append({"signal": sent.name, **found})
+        if fault := _fault(one, found, words, sent):
             break
     fault = fault or one.next()
-    kept = {} if fault else {"removed": shutil.rmtree(directory, ignore_errors=True)}
-    return {"scenario": kind.name, "strikes": strikes, "fault": fault} | ({} if kept else {"directory": str(directory)})
+    if not fault:  # else it is kept, to be looked at while the script runs
+        shutil.rmtree(directory, ignore_errors=True)
+    return {"scenario": kind.name, "strikes": strikes, "fault": fault}
 
 
 def _fault(one: Bout, struck: Mapping[str, Any], words: str, sent: signal.Signals) -> str:
@@ -205,46 +239,24 @@ def _early(struck: Mapping[str, Any], words: str) -> bool:
     return struck["form"] == "process" and (killed or ("KeyboardInterrupt" in words and ", in main\n" not in words))
 
 
-def _extent(kind: Scenario, directory: Path) -> Extent:
-    """Run it three times: to its end it must come, and be whole."""
-    taken = []
-    for form in ("count", "fork", "process"):
-        shutil.copytree(kind.before, directory / "work", symlinks=True)
-        one = Bout(scenario=kind, extent=Extent(operations=0, seconds=0, process_seconds=0), directory=directory)
-        begun = time.monotonic()
-        if form == "count":
-            operations = _operations(one)
-        else:
-            status, _ = _ended(one._fork(None) if form == "fork" else one._process())
-            taken.append(time.monotonic() - begun)
-            fault = kind.whole(one.work) or ", ".join(kind.left(one.work, one.temporary))
-            if status or fault:
-                raise RuntimeError(f"{kind.name} by itself: {status} {fault} {(directory / 'err').read_text()}")
-        shutil.rmtree(directory)
-    return Extent(operations=operations, seconds=taken[0], process_seconds=taken[1])
+def _strike(number: int, sent: signal.Signals, run: Callable[[], int]) -> int:
+    strike(number, sent, os.getpid())
+    return run()
 
 
-def _operations(one: Bout) -> int:
-    count, process = 0, os.getpid()
+def _counted(directory: Path, run: Callable[[], int]) -> int:
+    """Leaves the number of its file operations there."""
+    count, own = 0, os.getpid()
 
-    def work() -> int:
+    def called(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal count
-        os.chdir(one.work)
-        own = os.getpid()
+        count += os.getpid() == own
 
-        def called(event: str, arguments: tuple[Any, ...]) -> None:
-            nonlocal count
-            count += os.getpid() == own
-
-        on_operations(called)
-        code = edgepress_main(*one.scenario.command)
-        said = count
-        (one.directory / "operations").write_text(str(said))
-        return code
-
-    assert process
-    _ended(fork(work, one.directory))
-    return int((one.directory / "operations").read_text())
+    on_operations(called)
+    code = run()
+    said = count
+    (directory / "operations").write_text(str(said))
+    return code
 
 
 def _send(process: int, sent: signal.Signals, seconds: float, group: bool) -> bool:

@@ -190,7 +190,7 @@ def _trained(work: Path) -> str:
 def _unsound(run: Path) -> str:
     checkpoint = Checkpoint(run)
     try:
-        found = checkpoint.load() or checkpoint.finished()
+        found = "finished" if (run / "finished").exists() else checkpoint.load()
     except EdgepressError as error:
         return str(error)
     return "" if found or not any(run.glob("[!.]*")) else f"{run} holds neither a state nor an end"

@@ -29,11 +29,15 @@ OWN = frozenset({"work", "home", "tmp", "out.txt", "err", "secret"})
 
 def run(seeds: Iterable[int], results: Path, names: Sequence[str] = ()) -> None:
     """Run these seeds, and append a line each to the file; those in it already are not run again."""
-    done = known(results)
-    with scratch_directory() as scratch, results.open("a") as out:
-        kinds = subjects(Sound(scratch / "sound", edgepress), names)
-        left = (seed for seed in seeds if seed not in done)
-        for found in tried(kinds, left, scratch, 1):
+    with scratch_directory() as scratch:
+        given(seeds, results, Sound(scratch / "sound", edgepress), names)
+
+
+def given(seeds: Iterable[int], results: Path, sound: Sound, names: Sequence[str]) -> None:
+    """The same beside sound files that others may use too."""
+    done, kinds = known(results), subjects(sound, names)
+    with results.open("a") as out:
+        for found in tried(kinds, (seed for seed in seeds if seed not in done), sound.root.parent, 1):
             out.write(json.dumps(judged(found)) + "\n")
             out.flush()
 

@@ -45,12 +45,17 @@ def test_a_run_that_was_cut_goes_on_to_the_same_weights(
 
 def test_a_finished_run_is_not_repeated_but_another_is_its_own(tmp_path: Path, teacher: nn.Module) -> None:
     one = train(net(), teacher, toy(), SETTINGS, checkpoint=tmp_path)
-    assert [p.name for p in next(tmp_path.iterdir()).iterdir()] == ["finished"]
+    kept = next(tmp_path.iterdir())
+    assert [p.name for p in kept.iterdir()] == ["finished"]
+    # As a kill leaves them that comes after the end was written.
+    (kept / "state-00000003").mkdir()
+    (kept / ".writing.0123456789abcdef").mkdir()
 
     def never(module: nn.Module) -> None:
         raise AssertionError("trained again")
 
     again = train(net(), teacher, toy(), SETTINGS, keep=never, checkpoint=tmp_path)
+    assert [p.name for p in kept.iterdir()] == ["finished"]
     assert same(weights(again), weights(one))
     assert again.run == one.run
     for student, against, settings in (

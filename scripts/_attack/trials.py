@@ -83,7 +83,7 @@ def trial(kinds: Sequence[Subject], seed: int, scratch: Path, *, bare: bool = Fa
     directory = scratch / f"trial{seed}"
     (directory / "home").mkdir(parents=True)
     said, command = subject.damage(chance, directory / "work", directory / "canary")
-    record = {"seed": seed, "subject": subject.name, "change": said, "command": list(command)[:2]}
+    record = {"seed": seed, "subject": subject.name, "change": said, "command": list(command)}
     return Job(record=record, directory=directory, work=partial(_command, subject, command, directory, bare))
 
 

@@ -40,16 +40,19 @@ def load_samples(directory: Path, latency: Mapping[str, Latency]) -> dict[str, M
     if not file.exists():
         return {}
     arrays = _arrays(file)
-    return {
-        arm: Measurement(
-            samples=tuple(arrays[arm].tolist()),
-            rounds=_told(arrays, ROUNDS, arm),
-            processes=_told(arrays, PROCESSES, arm),
-            stable=one.stable,
-        )
-        for arm, one in latency.items()
-        if arm in arrays
-    }
+    try:
+        return {
+            arm: Measurement(
+                samples=tuple(arrays[arm].tolist()),
+                rounds=_told(arrays, ROUNDS, arm),
+                processes=_told(arrays, PROCESSES, arm),
+                stable=one.stable,
+            )
+            for arm, one in latency.items()
+            if arm in arrays
+        }
+    except ValueError as error:
+        raise InputError(f"{file} cannot be read: {error}.", hint="Copy the bundle again, whole.") from error
 
 
 def _arrays(file: Path) -> dict[str, NDArray[Any]]:

@@ -38,6 +38,16 @@ class Measurement:
     waited: float | None = None
     processes: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Each sample has its round and its process, or none has.
+
+        Raises:
+            ValueError: some have.
+        """
+        for name in ("rounds", "processes"):
+            if len(getattr(self, name)) not in (0, len(self.samples)):
+                raise ValueError(f"{len(self.samples)} samples have {len(getattr(self, name))} {name}")
+
     def percentile(self, p: float) -> float | None:
         """Latency percentile in milliseconds; None where there are too few samples to carry it."""
         if len(self.samples) < PERCENTILES.get(p, 2):
@@ -53,11 +63,14 @@ class Measurement:
 
         A percentile bootstrap over processes, or over rounds where there is one process, and not over samples, as
         neighbours in time are alike (Künsch 1989). Where no steady state was reached, an interval reaches at least over
-        the percentiles of every process or round.
+        the percentiles of every process or round. None, where it is not known which samples are neighbours.
         """
         values = {p: value for p in percentiles if (value := self.percentile(p)) is not None}
+        among = self.processes or self.rounds
+        if not among:
+            return {}
         order = np.argsort(self.samples, kind="stable")
-        blocks = np.unique(self.processes or self.rounds, return_inverse=True)[1]
+        blocks = np.unique(among, return_inverse=True)[1]
         found, rounds = np.asarray(self.samples)[order], blocks[order]
         count = int(rounds.max()) + 1
         rng = np.random.default_rng(seed)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgepress.errors import InputError
-from edgepress.exporter.bundle.samples import load_samples, save_samples
+from edgepress.exporter.bundle.samples import ROUNDS, load_samples, save_samples
 from edgepress.profiles.timing.measurement import Measurement
 
 FOUND = Measurement(samples=(1_000_000, 3_000_000, 2_000_000), rounds=(0, 0, 1), stable=True)
@@ -44,3 +44,13 @@ def test_what_are_no_latencies_is_refused(tmp_path: Path, samples: np.ndarray) -
     np.savez(tmp_path / "latency.npz", engine=samples)
     with pytest.raises(InputError, match=r"whole numbers along one axis"):
         load_samples(tmp_path, {"engine": FOUND.latency()})
+
+
+def test_samples_of_which_only_some_have_a_round_are_damaged(tmp_path: Path) -> None:
+    np.savez(tmp_path / "latency.npz", **{"engine": np.arange(5), f"{ROUNDS}engine": np.arange(4)})
+    with pytest.raises(InputError, match=r"latency\.npz cannot be read: 5 samples have 4 rounds"):
+        load_samples(tmp_path, {"engine": FOUND.latency()})
+
+
+def test_without_rounds_there_is_no_interval() -> None:
+    assert replace(FOUND, rounds=()).intervals((50,)) == {}

@@ -94,6 +94,7 @@ def test_the_published_schema_is_that_of_the_code() -> None:
         ({"kind": "something else"}, ("not a measurement",)),
         ({"setup": None}, ("`setup`",)),
         ({"single_stream": [{"samples": ["x"], "rounds": [0], "stable": True}]}, ("`single_stream.0.samples.0`",)),
+        ({"single_stream": [{"samples": [1, 2], "rounds": [0], "stable": True}]}, ("2 samples have 1 rounds",)),
     ],
 )
 def test_a_file_of_another_schema_is_refused(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # A protobuf message ends at 2 GiB; above this, weights go into a file beside the model.
 EMBEDDED_LIMIT = 1_800_000_000
+# What a tensor says of its data in another file; onnxruntime adds `prepacked_...`.
+_KEYS = ("location", "offset", "length", "checksum", "basepath")
 # The limit that puts all weights there, which takes the least time: for a file that is run once and not shipped.
 BESIDE = 0
 _NAMELESS = frozenset({"none", "unk", "unknown", "nan"})
@@ -165,10 +167,21 @@ def _external_files(proto: Any, path: Path) -> tuple[Path, ...]:
     needed: dict[str, int] = {}
     for tensor in _tensors(proto):
         if uses_external_data(tensor):
+            _check_keys(tensor, path)
             info = ExternalDataInfo(tensor)
             end = (info.offset or 0) + (_tensor_bytes(tensor) if info.length is None else info.length)
             needed[info.location] = max(needed.get(info.location, 0), end, (info.offset or 0) + _tensor_bytes(tensor))
     return tuple(_external_file(path, location, size) for location, size in sorted(needed.items()))
+
+
+def _check_keys(tensor: Any, path: Path) -> None:
+    """An unknown key would be passed over: where it stands for a damaged `offset`, other weights would be read."""
+    keys = [entry.key for entry in tensor.external_data if not entry.key.startswith("prepacked_")]
+    if unknown := [key for key in keys if key not in _KEYS]:
+        raise InputError(
+            f"{path} says {unknown[0][:LINE]!r} of weights in another file; ONNX knows {', '.join(_KEYS)}.",
+            hint="It may be damaged. Copy or export the file again, and compare its size with the original's.",
+        )
 
 
 def _external_file(path: Path, location: str, size: int) -> Path:

@@ -117,6 +117,14 @@ def test_missing_and_truncated_external_data_are_refused(external: Path) -> None
     assert "which is not in" in refused(external)
 
 
+def test_a_word_on_external_data_that_onnx_does_not_know_is_refused(external: Path) -> None:
+    """It is passed over by the library: where a damaged `offset` is one, the first bytes of the file would be read."""
+    model = onnx.load(external, load_external_data=False)
+    next(entry for entry in model.graph.initializer[0].external_data if entry.key == "offset").key = "off"
+    onnx.save(model, external)
+    assert "says 'off' of weights in another file; ONNX knows location, offset" in refused(external)
+
+
 @pytest.mark.parametrize("location", ["../secret.bin", "sub/../../secret.bin", "/etc/hostname"])
 def test_external_data_outside_the_directory_are_refused(external: Path, location: str) -> None:
     (external.parents[1] / "secret.bin").write_bytes(bytes(WEIGHT.nbytes))

@@ -18,9 +18,9 @@ def sample(directory: Path) -> None:
     """A few seeds of each, of what is quickly arranged, each in a file there: a part of the default tests."""
     with scratch_directory() as scratch:
         sound = Sound(scratch / "sound", trials.edgepress)
-        trials.given(range(10), directory / "inputs.jsonl", sound, ("keys", "planted"))
+        trials.given(range(8), directory / "inputs.jsonl", sound, ("keys", "planted"))
         for what in ("kills", "interrupts"):
-            kills.struck(what, range(4), directory / f"{what}.jsonl", sound, ("export --force", "history"))
+            kills.struck(what, range(3), directory / f"{what}.jsonl", sound, ("export --force", "history"))
 
 
 if __name__ == "__main__":

@@ -29,13 +29,13 @@ def found(attacked: Path, what: str) -> list[dict[str, Any]]:
 def test_files_with_code_in_them_and_forged_ones_are_refused(attacked: Path) -> None:
     inputs = found(attacked, "inputs")
     assert [one for one in inputs if one["ended"] not in ("made", "refused")] == []
-    assert sum(one["ended"] == "refused" for one in inputs) > 4
-    assert len({one["subject"] for one in inputs}) > 4
+    assert sum(one["ended"] == "refused" for one in inputs) > 3
+    assert len({one["subject"] for one in inputs}) > 3
 
 
 @pytest.mark.parametrize("what", ["kills", "interrupts"])
 def test_a_run_that_is_struck_leaves_the_old_or_the_new_one(attacked: Path, what: str) -> None:
     bouts = found(attacked, what)
-    assert [one["fault"] for one in bouts] == [""] * 4
+    assert [one["fault"] for one in bouts] == [""] * 3
     codes = [strike["code"] for one in bouts for strike in one["strikes"]]
-    assert len([code for code in codes if code]) >= 3, "the strikes came too late"
+    assert len([code for code in codes if code]) >= 2, "the strikes came too late"

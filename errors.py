@@ -33,6 +33,23 @@ class InputError(EdgepressError):
     """The user's model, data or options are at fault."""
 
 
+class UnreadableError(InputError):
+    """A file is not there, or does not hold what its format says.
+
+    Attributes:
+        reason: what is wrong with it, without its name.
+    """
+
+    def __init__(self, path: Path, reason: str, *, what: str = "cannot be read", hint: str | None = None) -> None:
+        """Name the file and say what is wrong with it.
+
+        Args:
+            what: is the matter with the file, in a few words.
+        """
+        super().__init__(f"{path} {what}: {reason.rstrip('.')}.", hint=hint)
+        self.reason = reason
+
+
 class RefusedError(InputError):
     """A compiler does not take a graph; in another precision it may."""
 

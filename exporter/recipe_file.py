@@ -9,7 +9,6 @@ import difflib
 import inspect
 import json
 import re
-import sys
 import textwrap
 import types
 from collections.abc import Mapping, Sequence
@@ -25,15 +24,11 @@ from ..calibration.ranges import METHODS
 from ..errors import InputError
 from ..profiles.budget.budget import Budget, modern
 from ..profiles.device.precision import precisions
+from ..profiles.reading.toml_file import read_toml
 from .pruning.importance import METHODS as IMPORTANCE
 from .quantization.lifts import LIFTS
 from .quantization.quantizer import AUTO
 from .recipe import Recipe
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 # Of these one at most may be set, so that setting one on the command line unsets the other one of the file.
 EXCLUSIVE = ("calibration", "statistics")
@@ -58,13 +53,8 @@ def load_recipe(path: str | Path) -> Recipe:
         InputError: it cannot be read, or one of its keys is unknown, of another type, out of bounds, or contradicts
             another one.
     """
-    try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"Recipe {path} cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"Recipe {path} is not TOML: {error}.") from error
-    return recipe_from(data, str(path))
+    hint = "`edgepress init --recipe FILE` writes a recipe to start from."
+    return recipe_from(read_toml(Path(path), hint=hint, exact=False), str(path))
 
 
 def recipe_from(data: Mapping[str, Any], origin: str) -> Recipe:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import resources
 from typing import Any, TypeVar
 
 from ...errors import InputError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from ..reading.toml_file import decoded
 
 T = TypeVar("T")
 
@@ -24,7 +19,7 @@ def stems(folder: str) -> tuple[str, ...]:
 
 def read(folder: str, name: str) -> dict[str, Any]:
     """What a file of the folder says."""
-    return tomllib.loads(resources.files(__package__).joinpath(folder, f"{name}.toml").read_text(encoding="utf-8"))
+    return decoded(resources.files(__package__).joinpath(folder, f"{name}.toml").read_bytes())
 
 
 def validate(kind: type[T], data: dict[str, Any], origin: str) -> T:

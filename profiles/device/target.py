@@ -7,7 +7,6 @@ by path.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from pydantic import ConfigDict, model_validator
 from pydantic_core import ArgsKwargs
 
 from ...errors import InputError
+from ..reading.toml_file import read_toml
 from ..registry import unknown_name
 from .files import read, stems, validate
 from .grid import Grid
@@ -24,13 +24,9 @@ from .left import Left
 from .precision import PrecisionName, load_precision
 from .texts import Flag, Name, OneLine, Prose
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 Option = OneLine | int | bool | list[OneLine]
 T = TypeVar("T")
+_START = "`edgepress targets NAME` shows one to start from."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +252,7 @@ def load_target(name: str) -> Target:
     """
     base, toolchain = _split(name)
     if base.endswith(".toml"):
-        target = _target(_parse(Path(base)), origin=base, beside=Path(base).parent)
+        target = _target(read_toml(Path(base), hint=_START), origin=base, beside=Path(base).parent)
     else:
         known = target_aliases().get(base, base)
         if known not in target_names():
@@ -286,7 +282,8 @@ def _target(data: dict[str, Any], origin: str, beside: Path | None = None) -> Ta
         name = data.get(key)
         if isinstance(name, str):
             path = beside / name if beside is not None and name.endswith(".toml") else None
-            data[key] = _named(kind, f"{key}s", key, name) if path is None else validate(kind, _parse(path), name)
+            told = _named(kind, f"{key}s", key, name) if path is None else validate(kind, read_toml(path), name)
+            data[key] = told
     return _checked(validate(Target, data, origin), origin)
 
 
@@ -316,12 +313,3 @@ def _named(kind: type[T], folder: str, noun: str, name: str) -> T:
     if name not in stems(folder):
         raise InputError(unknown_name(noun, name, stems(folder)))
     return validate(kind, read(folder, name), name)
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"Target file {path} cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"Target file {path} is not TOML: {error}.") from error

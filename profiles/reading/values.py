@@ -1,0 +1,42 @@
+"""Numbers and texts that a file can spell, and that nothing can be done with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+_LEAST, _MOST = -(1 << 63), (1 << 64) - 1
+
+
+def fault(data: Any) -> str:
+    """The first number that is not finite or beyond 64 bits, or text that is no Unicode; empty without any.
+
+    Args:
+        data: as JSON or TOML give it.
+    """
+    return next((f"`{where}` {what}" if where else f"it {what}" for where, what in _faults(data, "")), "")
+
+
+def _faults(value: Any, where: str) -> Iterator[tuple[str, str]]:
+    """Where each fault is, as the keys on the way to it, and what it is."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from _faults(key, where)
+            yield from _faults(one, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, list):
+        for index, one in enumerate(value):
+            if type(one) is not int or not _LEAST <= one <= _MOST:  # a measurement has millions that are in order
+                yield from _faults(one, f"{where}.{index}" if where else str(index))
+    elif what := _of_scalar(value):
+        yield where, what
+
+
+def _of_scalar(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"is {value}, which is no finite number"
+    if isinstance(value, int) and not _LEAST <= value <= _MOST:
+        return "is a whole number beyond 64 bits"
+    if isinstance(value, str) and any("\ud800" <= sign <= "\udfff" for sign in value):
+        return "has half of a character in it"
+    return ""

@@ -22,6 +22,7 @@ from ...errors import EdgepressError, InputError
 from ...profiles.device.target import Target
 from ...profiles.machine.environment import this_machine
 from ...profiles.machine.writing import write_whole
+from ...profiles.reading.json_file import read_json
 from ..recipe import Recipe
 from ..recipe_file import EXCLUSIVE, recipe_data
 from ..sources import Source
@@ -69,12 +70,12 @@ def kept(destination: Path, key: str, signed: PublicKey | None = None) -> Bundle
     try:
         if signed is not None:
             check_signature(destination, signed)
-        noted = json.loads(_note(destination).read_text(encoding="utf-8"))
+        noted = read_json(_note(destination))
         bundle = load_bundle(destination)
         if noted != {"key": key, "manifest": sha256(destination / MANIFEST)}:
             return None
         check_files(bundle)
-    except (OSError, ValueError, EdgepressError):
+    except (OSError, EdgepressError):
         return None  # whatever is wrong with it, a new one is made
     return bundle
 

@@ -21,6 +21,7 @@ from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.lineage import LineageStep
+from ...profiles.reading.json_file import read_json
 from .files import AGAIN, regular_files
 
 # What an engine must reach, in dB: below 0 the noise would be larger than the signal.
@@ -177,14 +178,12 @@ def load_bundle(path: Path) -> Bundle:
     file = path / MANIFEST
     if not file.is_file():
         raise InputError(f"{path} is not a bundle: it has no {MANIFEST}.", hint="`edgepress export` makes one.")
+    data = read_json(file, hint=AGAIN)
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        found = data.get("schema") if isinstance(data, dict) else None
+        raise InputError(f"{file} has schema {found!r}; this edgepress reads {SCHEMA}.")
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-            found = data.get("schema") if isinstance(data, dict) else None
-            raise InputError(f"{file} has schema {found!r}; this edgepress reads {SCHEMA}.")
         return Bundle(path=path, manifest=TypeAdapter(Manifest).validate_python(data))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{file} cannot be read: {error}.") from error
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"{file}: `{'.'.join(map(str, first['loc']))}`: {first['msg']}.") from error

@@ -13,6 +13,7 @@ from ...profiles.findings import comparison, profile
 from ...profiles.findings.files import read_json
 from ...profiles.findings.history import load_history
 from ...profiles.findings.point import in_words
+from ...profiles.reading.json_file import MOST_SAMPLES
 from ...profiles.reporting.reportable import BundleFindings, Reportable, Search, Trends, Tried
 from ...profiles.timing.measurement import Interval
 from .manifest import LATENCY, Bundle, check_files, load_bundle, sha256
@@ -41,7 +42,7 @@ def load_reportable(path: Path, study: Path | None = None) -> Reportable:
         return _bundle(path, study)
     if path.suffix.lower() == ".jsonl":
         return load_trends(path)
-    data = read_json(path, profile.MADE_BY)
+    data = read_json(path, profile.MADE_BY, MOST_SAMPLES)
     kind = data.get("kind") if isinstance(data, dict) else None
     if kind == profile.KIND:
         return profile.load_profile(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -16,8 +15,11 @@ from ...calibration.feeds import checked, feeds_from_object, feeds_from_path
 from ...errors import InputError, VerificationError
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target, load_target, target_names
+from ...profiles.findings.files import json_text
 from ...profiles.findings.pruning import PrunedGroup, Pruning
 from ...profiles.machine import processes
+from ...profiles.machine.writing import write_whole
+from ...profiles.reading.json_file import read_as
 from ..candidates.stages import has_data, why_unmeasured
 from ..capture.stage import single_sizes
 from ..graphs.synthesis import synthesize
@@ -278,11 +280,11 @@ def _once(checkpoint: Path | None, key: str, measure: Callable[[], dict[str, flo
 
     def found() -> dict[str, float]:
         if path is not None and path.is_file():
-            return dict(json.loads(path.read_text(encoding="utf-8")))
+            return read_as(path, dict[str, float], hint="Delete it to measure again.")
         measured = measure()
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(measured), encoding="utf-8")
+            write_whole(path, json_text(measured))
         return measured
 
     if processes.count() == 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from ...backends.base import Array
 from ...errors import InputError, UnservedError
+from ...profiles.reading.json_file import read_json
 from .base import Dynamic, Source, safe_name
 from .quiet import quiet
 from .torch_module import check_forward, module_digest
@@ -80,10 +80,7 @@ def _config(directory: Path) -> Any:
     path = directory / "config.json"
     if not path.is_file():
         raise InputError(f"{directory} has no config.json.", hint="Give a directory that `save_pretrained` wrote.")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}.") from error
+    return read_json(path, exact=False, hint="Give a directory that `save_pretrained` wrote.")
 
 
 def _architecture(config: Any, directory: Path) -> str:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
-
 from ...errors import InputError
+from ...profiles.findings.files import json_text
 from ...profiles.findings.training import Epoch, TrainingRun
 from ...profiles.machine.held import clean, held
+from ...profiles.reading.json_file import read_as
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,7 +80,7 @@ class Checkpoint:
             save_file(_flat(saved.weights), work / "weights.safetensors")
             if saved.best is not None:
                 save_file(_flat(saved.best), work / "best.safetensors")
-            (work / "position.json").write_text(json.dumps(asdict(saved.position)), encoding="utf-8")
+            (work / "position.json").write_text(json_text(saved.position), encoding="utf-8")
             torch.save(dict(saved.optimizer), work / "optimizer.pt")
         for state in older:
             shutil.rmtree(state)
@@ -102,7 +101,7 @@ class Checkpoint:
         try:
             best = state / "best.safetensors"
             return Saved(
-                position=TypeAdapter(Position).validate_json((state / "position.json").read_bytes()),
+                position=read_as(state / "position.json", Position, hint=_HINT),
                 weights=load_file(state / "weights.safetensors"),
                 best=load_file(best) if best.exists() else None,
                 optimizer=torch.load(state / "optimizer.pt", weights_only=True),
@@ -115,7 +114,7 @@ class Checkpoint:
         from safetensors.torch import save_file
 
         with _whole(self.directory / _FINISHED) as work:
-            (work / "run.json").write_text(json.dumps(asdict(run), indent=2), encoding="utf-8")
+            (work / "run.json").write_text(json_text(run), encoding="utf-8")
             if best is not None:
                 save_file(_flat(best), work / "best.safetensors")
         self._drop_states()
@@ -136,7 +135,7 @@ class Checkpoint:
         clean(self.directory)
         self._drop_states()
         try:
-            run = TypeAdapter(TrainingRun).validate_json((directory / "run.json").read_bytes())
+            run = read_as(directory / "run.json", TrainingRun, hint=_HINT)
             return run, load_file(directory / "best.safetensors") if run.best else None
         except Exception as error:
             raise InputError(f"Checkpoint {directory} cannot be read: {error}", hint=_HINT) from error

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from ...errors import InputError
 from ..machine.conditions import Conditions
+from ..reading.json_file import MOST_SAMPLES
 from ..timing.measurement import Latency
 from ..timing.turns import LatencyComparison, Turns
 from .circumstances import Circumstances, differences
@@ -76,7 +77,7 @@ def load_comparison(path: Path) -> Comparison:
     Raises:
         InputError: there is no such file, it is damaged, or it is no comparison of this schema.
     """
-    data = read_json(path, MADE_BY)
+    data = read_json(path, MADE_BY, MOST_SAMPLES)
     if not isinstance(data, dict) or data.get("kind") != KIND:
         raise InputError(f"{path} is not a comparison: expected a file that `edgepress compare --output` wrote.")
     return parsed(path, data, SCHEMA, TypeAdapter(Comparison))

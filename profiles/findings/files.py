@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from ...errors import InputError
+from ..reading import json_file
 
 T = TypeVar("T")
 
@@ -27,21 +29,19 @@ def json_text(value: object) -> str:
     return json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def read_json(path: Path, made_by: str) -> Any:
+def read_json(path: Path, made_by: str, most: int = json_file.MOST) -> Any:
     """The data of a file.
 
     Args:
         made_by: the command that writes such a file.
+        most: bytes that it may have.
 
     Raises:
         InputError: there is no such file, or it is damaged.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist.", hint=f"`{made_by}` writes it.") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read: {error}.", hint=f"Write it anew with `{made_by}`.") from error
+    if not os.path.lexists(path):
+        raise InputError(f"{path} does not exist.", hint=f"`{made_by}` writes it.")
+    return json_file.read_json(path, hint=f"Write it anew with `{made_by}`.", most=most)
 
 
 def parsed(path: Path, data: Any, schema: int, adapter: TypeAdapter[T], *, oldest: int | None = None) -> T:

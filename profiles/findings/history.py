@@ -14,8 +14,12 @@ from pydantic_core import to_jsonable_python
 from ...errors import InputError
 from ..budget.figure import Figure
 from ..machine.environment import Machine
+from ..reading.json_file import NotJsonError, decoded
+from ..reading.opened import in_words, read_bytes
 
 SCHEMA = 1
+# A run has 3 kB: a hundred thousand of them, and a line that no run is as long as.
+MOST, LONGEST = 256 << 20, 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +76,7 @@ def load_history(path: Path) -> History:
     Raises:
         InputError: it cannot be read, it holds no run at all, or runs of a later schema.
     """
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.", hint="`--history FILE` writes it.") from error
+    lines = read_bytes(path, most=MOST, hint="`--history FILE` writes it.").split(b"\n")
     runs: list[Run] = []
     cut: dict[int, str] = {}
     for number, text in enumerate(lines, 1):
@@ -94,10 +95,14 @@ def load_history(path: Path) -> History:
 
 
 def _run(text: bytes, path: Path, number: int) -> Run | str:
+    if len(text) > LONGEST:
+        return f"it has more than {LONGEST >> 20} MB"
     try:
-        data: Any = json.loads(text)
-    except (UnicodeDecodeError, json.JSONDecodeError):
+        data: Any = decoded(text)
+    except NotJsonError:
         return "it is not JSON to its end"
+    except (ValueError, RecursionError) as error:
+        return in_words(error)
     schema = data.get("schema") if isinstance(data, dict) else None
     if isinstance(schema, int) and schema > SCHEMA:
         hint = "Read it with the edgepress that wrote it."

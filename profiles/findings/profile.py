@@ -22,6 +22,7 @@ from ..machine.energy import Energy
 from ..machine.environment import Machine
 from ..machine.memory import Memory
 from ..machine.writing import write_whole
+from ..reading.json_file import MOST_SAMPLES
 from ..timing.measure import Settings
 from ..timing.measurement import Measurement
 from .files import parsed, read_json
@@ -189,7 +190,7 @@ def load_profile(path: Path) -> Profile:
     Raises:
         InputError: there is no such file, it is damaged, or it is no profile of this schema.
     """
-    data = read_json(path, MADE_BY)
+    data = read_json(path, MADE_BY, MOST_SAMPLES)
     if not isinstance(data, dict) or data.get("kind") != KIND:
         raise InputError(
             f"{path} is not a measurement: expected a file that `edgepress profile --output` wrote.",

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
+from ...errors import UnreadableError
 from .opened import opened
 from .values import fault
+
+T = TypeVar("T")
 
 # The report of a network of ten thousand layers has 5 MB. Parsed, a file takes up to twenty times its size.
 MOST = 32 << 20
@@ -27,6 +32,21 @@ def read_json(path: Path, *, hint: str | None = None, most: int = MOST, exact: b
     """
     with opened(path, most=most, hint=hint) as file:
         return decoded(file.read(), exact=exact)
+
+
+def read_as(path: Path, kind: type[T], *, hint: str) -> T:
+    """The data of a file as a value of this type.
+
+    Raises:
+        UnreadableError: as `read_json`, or something in it is not as the type says.
+    """
+    data = read_json(path, hint=hint)
+    try:
+        return TypeAdapter(kind).validate_python(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UnreadableError(path, f"`{where}`: {first['msg']}", hint=hint) from error
 
 
 def decoded(text: bytes, *, exact: bool = True) -> Any:

@@ -114,10 +114,7 @@ def _check(array: Array, spec: TensorSpec, where: str, first_sample: int) -> Non
 
 def _read(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:
     """All arrays of one file by input name; pickled objects are refused."""
-    try:
-        found = read_arrays(path)
-    except InputError as error:
-        raise InputError(f"Calibration file {path} cannot be read: {error}") from error
+    found = read_arrays(path, hint="Write it with numpy.savez, one array an input.")
     return found if isinstance(found, dict) else {_only(specs, path): found}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...calibration.arrays import read_arrays
-from ...errors import InputError
+from ...errors import UnreadableError
 from ...profiles.timing.measurement import Latency, Measurement
 from .manifest import LATENCY
 
@@ -34,7 +34,7 @@ def load_samples(directory: Path, latency: Mapping[str, Latency]) -> dict[str, M
         latency: what the bundle's report says of each arm.
 
     Raises:
-        InputError: the file is damaged.
+        UnreadableError: the file is damaged.
     """
     file = directory / LATENCY
     if not file.exists():
@@ -58,12 +58,9 @@ def load_samples(directory: Path, latency: Mapping[str, Latency]) -> dict[str, M
 def _arrays(file: Path) -> dict[str, NDArray[Any]]:
     """Whole numbers along one axis, by name."""
     hint = "Copy the bundle again, whole."
-    try:
-        arrays = read_arrays(file)
-    except InputError as error:
-        raise InputError(f"{file} cannot be read: {error}.", hint=hint) from error
+    arrays = read_arrays(file, hint=hint)
     if not isinstance(arrays, dict) or any(a.ndim != 1 or a.dtype.kind not in "iu" for a in arrays.values()):
-        raise InputError(f"{file} cannot be read: latencies are whole numbers along one axis.", hint=hint)
+        raise UnreadableError(file, "latencies are whole numbers along one axis", hint=hint)
     return arrays
 
 

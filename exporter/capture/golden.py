@@ -10,7 +10,7 @@ import numpy as np
 
 from ...backends.base import Array, Feed
 from ...calibration.arrays import read_arrays
-from ...errors import InputError, VerificationError
+from ...errors import UnreadableError, VerificationError
 from ...profiles.findings.parity import Parity, parity
 
 Answers = tuple[Mapping[str, Array], ...]
@@ -79,7 +79,9 @@ def _read(path: Path) -> tuple[dict[str, Array], ...]:
         for key, array in arrays.items():
             index, _, name = key.partition(".")
             feeds.setdefault(int(index), {})[name] = array
-    except (InputError, ValueError) as error:
+    except UnreadableError as error:
+        raise VerificationError(f"Golden file {path.name} cannot be read: {error.reason}.") from error
+    except ValueError as error:
         raise VerificationError(f"Golden file {path.name} cannot be read: {error}.") from error
     _need(
         sorted(feeds) == list(range(len(feeds))) and len({frozenset(feed) for feed in feeds.values()}) == 1, path.name

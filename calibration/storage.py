@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ import numpy as np
 from ..backends.base import Array
 from ..errors import InputError
 from ..profiles.machine.writing import whole
+from ..profiles.reading.json_file import decoded
+from ..profiles.reading.opened import in_words
 from .soundness import fault
 from .statistics import ChannelStatistics, Statistics, TensorStatistics
+from .tensors import read_tensors
 
 FORMAT = "edgepress-statistics"
 VERSION = 1
@@ -65,16 +69,10 @@ def load_statistics(path: Path) -> Statistics:
     Raises:
         InputError: no such file, not statistics, damaged, or of another version.
     """
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise InputError(f"Statistics file {path} does not exist.", hint="`edgepress calibrate` makes one.")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is not a statistics file, or it is truncated: {error}.") from error
+    metadata, arrays = read_tensors(path, "numpy", hint="Give a file that `edgepress calibrate` wrote, whole.")
+    header = dict(metadata)
     if header.get("format") != FORMAT or header.get("version") != str(VERSION):
         found = f"{header.get('format', 'no format')} version {header.get('version', 'unknown')}"
         raise InputError(f"{path} is {found}; this edgepress reads {FORMAT} version {VERSION}.")
@@ -82,7 +80,7 @@ def load_statistics(path: Path) -> Statistics:
     if header.pop("checksum", None) not in (None, _checksum(header, arrays)):
         raise InputError(f"{path} is damaged: its checksum is of other content.", hint=_AGAIN)
     try:
-        tensors = {name: _tensor(entry, arrays) for name, entry in json.loads(header["tensors"]).items()}
+        tensors = {name: _tensor(entry, arrays) for name, entry in decoded(header["tensors"].encode()).items()}
         statistics = Statistics(
             graph=header["graph"],
             samples=int(header["samples"]),
@@ -90,8 +88,8 @@ def load_statistics(path: Path) -> Statistics:
             tensors=tensors,
             converged=header["converged"] == "True",
         )
-    except (KeyError, ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} is damaged: {error!r}.", hint=_AGAIN) from error
+    except (AttributeError, KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise InputError(f"{path} is damaged: {type(error).__name__}: {in_words(error)}.", hint=_AGAIN) from error
     if faults := [f"of {name!r} {why}" for name, state in tensors.items() if (why := fault(state))]:
         raise InputError(f"{path} holds what cannot be: {faults[0]}.", hint=_AGAIN)
     return statistics

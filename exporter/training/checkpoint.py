@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...calibration.tensors import read_tensors
 from ...errors import InputError
 from ...profiles.findings.files import json_text
 from ...profiles.findings.training import Epoch, TrainingRun
 from ...profiles.machine.held import clean, held
 from ...profiles.reading.json_file import read_as
+from ...profiles.reading.opened import opened
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,22 +94,20 @@ class Checkpoint:
             InputError: it is damaged.
         """
         import torch
-        from safetensors.torch import load_file
 
         states = self._states()
         if not states:
             return None
         state = states[-1]
-        try:
-            best = state / "best.safetensors"
-            return Saved(
-                position=read_as(state / "position.json", Position, hint=_HINT),
-                weights=load_file(state / "weights.safetensors"),
-                best=load_file(best) if best.exists() else None,
-                optimizer=torch.load(state / "optimizer.pt", weights_only=True),
-            )
-        except Exception as error:
-            raise InputError(f"Checkpoint {state} cannot be read: {error}", hint=_HINT) from error
+        best = state / "best.safetensors"
+        with opened(state / "optimizer.pt", hint=_HINT) as file:
+            optimizer = torch.load(file, weights_only=True)
+        return Saved(
+            position=read_as(state / "position.json", Position, hint=_HINT),
+            weights=_weights(state / "weights.safetensors"),
+            best=_weights(best) if best.exists() else None,
+            optimizer=optimizer,
+        )
 
     def finish(self, run: TrainingRun, best: Weights | None) -> None:
         """Keep the result and drop the states."""
@@ -127,18 +127,13 @@ class Checkpoint:
         Raises:
             InputError: it is damaged.
         """
-        from safetensors.torch import load_file
-
         directory = self.directory / _FINISHED
         if not directory.is_dir():
             return None
         clean(self.directory)
         self._drop_states()
-        try:
-            run = read_as(directory / "run.json", TrainingRun, hint=_HINT)
-            return run, load_file(directory / "best.safetensors") if run.best else None
-        except Exception as error:
-            raise InputError(f"Checkpoint {directory} cannot be read: {error}", hint=_HINT) from error
+        run = read_as(directory / "run.json", TrainingRun, hint=_HINT)
+        return run, _weights(directory / "best.safetensors") if run.best else None
 
     def _drop_states(self) -> None:
         for state in self._states():
@@ -146,6 +141,10 @@ class Checkpoint:
 
     def _states(self) -> list[Path]:
         return sorted(self.directory.glob("state-*")) if self.directory.is_dir() else []
+
+
+def _weights(path: Path) -> Weights:
+    return read_tensors(path, "pt", hint=_HINT)[1]
 
 
 @contextmanager

@@ -16,11 +16,14 @@ LINE = 200
 
 
 @contextmanager
-def opened(path: Path, *, most: int | None = None, hint: str | None = None) -> Iterator[BinaryIO]:
+def opened(
+    path: Path, *, most: int | None = None, what: str = "cannot be read", hint: str | None = None
+) -> Iterator[BinaryIO]:
     """The file, for reading. Inside, libraries read it: whatever they raise says that it is damaged.
 
     Args:
         most: bytes that it may have.
+        what: is the matter with a damaged file, in a few words.
         hint: what to do about a file that cannot be read.
 
     Raises:
@@ -32,8 +35,10 @@ def opened(path: Path, *, most: int | None = None, hint: str | None = None) -> I
             yield file
     except EdgepressError:
         raise
-    except Exception as error:  # zipfile, numpy, safetensors, json, tomllib and protobuf raise a dozen kinds
+    except OSError as error:
         raise UnreadableError(path, in_words(error), hint=hint) from error
+    except Exception as error:  # zipfile, numpy, safetensors, json, tomllib and protobuf raise a dozen kinds
+        raise UnreadableError(path, in_words(error), what=what, hint=hint) from error
 
 
 def read_bytes(path: Path, *, most: int, hint: str | None = None) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UnreadableError
-from .opened import in_words, read_bytes
+from .opened import opened
 from .values import fault
 
 if sys.version_info >= (3, 11):
@@ -28,11 +28,8 @@ def read_toml(path: Path, *, hint: str | None = None, exact: bool = True) -> dic
     Raises:
         UnreadableError: there is no such file, it is too large, not TOML, or has another number.
     """
-    text = read_bytes(path, most=MOST, hint=hint)
-    try:
-        data = decoded(text)
-    except Exception as error:  # beside its own, tomllib raises what int() and the stack do
-        raise UnreadableError(path, in_words(error), what="is not TOML", hint=hint) from error
+    with opened(path, most=MOST, what="is not TOML", hint=hint) as file:
+        data = decoded(file.read())
     if exact and (found := fault(data)):
         raise UnreadableError(path, found, hint=hint)
     return data

@@ -1,5 +1,9 @@
 import json
+import os
 import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -174,3 +178,64 @@ def test_a_truncated_file_and_another_version_are_refused(tmp_path):
         load_statistics(path)
     with pytest.raises(InputError, match="does not exist"):
         load_statistics(tmp_path / "y.stats")
+
+
+def with_header(path: Path, change: Callable[[dict[str, Any]], None], data: bytes = b"") -> Path:
+    """A safetensors file whose header was changed."""
+    save_statistics(statistics({"x": TensorStatistics.of(np.ones(3))}), path)
+    whole = path.read_bytes()
+    end = 8 + int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8:end])
+    change(header)
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + whole[end:] + data)
+    return path
+
+
+def with_tensors(text: str) -> Callable[[dict[str, Any]], None]:
+    """Another list of tensors, and no checksum, as files of earlier versions have none."""
+
+    def change(header: dict[str, Any]) -> None:
+        del header["__metadata__"]["checksum"]
+        header["__metadata__"]["tensors"] = text
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        "[]",
+        '{"x": 3}',
+        '{"x": {"index": 0, "count": 1' + "0" * 5000 + "}}",
+        '{"x": {"index": 0, "count": 1' + "0" * 400 + "}}",
+        '{"x": {"index": 0, "count": NaN}}',
+        '{"x": {"index": [], "count": 3}}',
+        '{"x": {"index": 0, "count": 3, "axis": 0, "channel_count": 1}}',
+    ],
+    ids=lambda text: text[:40],
+)
+def test_a_list_of_tensors_that_is_nonsense_is_one_clear_error(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match=r"x\.stats") as caught:
+        load_statistics(with_header(tmp_path / "x.stats", with_tensors(text)))
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "end"), [("F64", [1 << 50], 1 << 53), ("F64", [2], 1 << 53), ("BF16", [8], 16), ("F4", [32], 16)]
+)
+def test_a_header_of_safetensors_that_lies_takes_no_memory(
+    tmp_path: Path, kind: str, shape: list[int], end: int
+) -> None:
+    def change(header: dict[str, Any]) -> None:
+        header["0.extremes"].update(dtype=kind, shape=shape, data_offsets=[0, end])
+
+    with pytest.raises(InputError, match=r"x\.stats"):
+        load_statistics(with_header(tmp_path / "x.stats", change))
+
+
+def test_statistics_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.stats")
+    with pytest.raises(InputError, match="no regular file"):
+        load_statistics(tmp_path / "x.stats")

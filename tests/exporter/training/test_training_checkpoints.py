@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 from edgepress.errors import InputError
 from edgepress.exporter.recipe import TrainingSettings
 from edgepress.exporter.training import loop
+from edgepress.exporter.training.checkpoint import Checkpoint, Position, Saved
 from edgepress.exporter.training.loop import train
 
 from ._toy import BATCHES, SETTINGS, net, same, toy, weights
@@ -73,6 +75,18 @@ def test_a_damaged_checkpoint_says_what_to_delete(tmp_path: Path, teacher: nn.Mo
         file.write_text("{")
     with pytest.raises(InputError, match="Delete that directory"):
         train(net(), teacher, toy(), SETTINGS, checkpoint=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["position.json", "weights.safetensors", "best.safetensors", "optimizer.pt"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff" * 99, b'{"counted": 1, "loss": NaN}'])
+def test_a_damaged_state_says_what_to_delete(tmp_path: Path, name: str, content: bytes) -> None:
+    values = {"w": torch.ones(3)}
+    checkpoint = Checkpoint(tmp_path / "run")
+    checkpoint.save(Saved(position=Position(counted=3, loss=0.5), weights=values, best=values, optimizer={"a": 1}))
+    assert checkpoint.load() is not None
+    next(tmp_path.rglob(name)).write_bytes(content)
+    with pytest.raises(InputError, match=f"(?s){name}.*Delete that directory"):
+        checkpoint.load()
 
 
 def test_a_checkpoint_that_cannot_be_written(tmp_path: Path, teacher: nn.Module) -> None:

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import EdgepressError, InputError
+from ...profiles.reading.opened import in_words
 
-# What is told of a library's own message.
-LINE = 200
 _FOR_PEOPLE = frozenset({"doc_string", "producer_name", "producer_version", "metadata_props"})
 _OURS = Path(__file__).resolve().parents[2]
 
@@ -63,5 +62,5 @@ def _words(error: BaseException) -> str:
     """The first line of the innermost cause, kept short: a library may quote the whole model."""
     while error.__cause__ is not None:
         error = error.__cause__
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {first[:LINE]}".rstrip(": ")
+    said = in_words(error)
+    return said if said == type(error).__name__ else f"{type(error).__name__}: {said}"

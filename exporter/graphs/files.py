@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from ...backends.base import AxisRange, Graph, TensorSpec
 from ...errors import InputError
-from .damage import LINE, damage_explained, no_text
+from ...profiles.reading.opened import LINE, opened
+from .damage import damage_explained, no_text
 from .names import tell_values_apart
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# A protobuf message ends at 2 GiB; above this, weights go into a file beside the model.
+# A protobuf message ends at 2 GiB, and larger ones are not parsed.
+MESSAGE = (1 << 31) - 1
+# Above this, weights go into a file beside the model.
 EMBEDDED_LIMIT = 1_800_000_000
 # What a tensor says of its data in another file; onnxruntime adds `prepacked_...`.
 _KEYS = ("location", "offset", "length", "checksum", "basepath")
@@ -135,27 +138,22 @@ def free_axes(specs: Sequence[TensorSpec]) -> dict[str, dict[int, str]]:
 def _parsed(path: Path) -> Any:
     """The model without its external data."""
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise InputError(f"{path} does not exist.", hint="Give the path of an .onnx file.")
-    try:
-        proto = onnx.load(path, format="protobuf", load_external_data=False)
-    except DecodeError as error:
-        raise InputError(
-            f"{path} ({path.stat().st_size} bytes) is not an ONNX model, or it is truncated.",
-            hint="Copy or export the file again, and compare its size with the original's.",
-        ) from error
+    hint = "Copy or export the file again, and compare its size with the original's."
+    with opened(path, most=MESSAGE, what="is not an ONNX model, or it is truncated", hint=hint) as file:
+        proto = onnx.load(file, format="protobuf", load_external_data=False)
     # Foreign bytes may parse as a message of unknown fields, and an empty file is an empty message.
     if not proto.ir_version or not proto.opset_import or not (proto.graph.node or proto.graph.output):
         raise InputError(
             f"{path} ({path.stat().st_size} bytes) is not a complete ONNX model: it has no graph or no opset.",
-            hint="Copy or export the file again, and compare its size with the original's.",
+            hint=hint,
         )
     if name := no_text(proto):
         raise InputError(
             f"{path} is not a valid ONNX model: {name[:LINE]} is a name in it, and not UTF-8.",
-            hint="It may be damaged. Copy or export the file again, and compare its size with the original's.",
+            hint=f"It may be damaged. {hint}",
         )
     return proto
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ...errors import InputError
@@ -25,7 +26,7 @@ def load(spec: str, trust: bool) -> Source:
         InputError: not a complete ONNX file, one without inputs, or external data that are missing or lie elsewhere.
     """
     path = Path(spec)
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise missing(spec)
     graph = read_graph(path)
     if not graph.inputs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgepress.errors import EdgepressError, InputError
 from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.graphs.damage import damage_explained
+from edgepress.exporter.graphs.files import read_graph
 from edgepress.exporter.graphs.names import free_name
 from edgepress.exporter.sources import load_source
 
@@ -116,3 +118,38 @@ def test_a_fault_of_ours_keeps_its_traceback(tmp_path: Path) -> None:
         onnx.load_model_from_string(b"no")
     with pytest.raises(TypeError), damage_explained(tmp_path / "model.onnx"):
         free_name("name", 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "model.onnx"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    words = "Is a directory" if kind == "folder" else "no regular file"
+    for read in (read_graph, lambda given: load_source(str(given))):
+        with pytest.raises(InputError, match=f"model.onnx cannot be read: .*{words}"):
+            read(path)
+
+
+def test_a_file_beyond_what_a_message_can_be_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "model.onnx").open("wb") as file:
+        file.truncate(3 << 30)
+    with pytest.raises(InputError, match="it has 3221 MB, where 2147 MB are the most"):
+        read_graph(tmp_path / "model.onnx")
+
+
+def test_a_graph_that_is_nested_without_end_is_one_message(tmp_path: Path) -> None:
+    body = b""
+    for _ in range(2000):  # GraphProto.node, NodeProto.attribute, AttributeProto.g
+        for key in (b"\x32", b"\x2a", b"\x0a"):
+            size = len(body)
+            body = key + bytes([size & 0x7F | 0x80, size >> 7 & 0x7F | 0x80, size >> 14]) + body
+    size = len(body)
+    head = b"\x08\x08\x42\x02\x10\x11\x3a" + bytes([size & 0x7F | 0x80, size >> 7 & 0x7F | 0x80, size >> 14])
+    (tmp_path / "model.onnx").write_bytes(head + body)
+    with pytest.raises(InputError, match="is not an ONNX model"):
+        read_graph(tmp_path / "model.onnx")

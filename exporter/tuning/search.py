@@ -29,6 +29,7 @@ from .choice import front
 from .conclude import conclude
 from .plan import Plan, Tuned
 from .space import Space, space_of
+from .storage import explained
 from .study import Study, open_study
 from .trial import Trials
 
@@ -54,6 +55,7 @@ def tune(plan: Plan, progress: Progress, tell: Console, command: str) -> Tuned:
     # One that exists is checked before the work; a new one is not made before the model is known to export.
     study = _open(plan) if "://" in plan.place or Path(plan.place).exists() else None
     with ExitStack() as stack:
+        stack.enter_context(explained(plan.place))
         with progress.step("FP32 and sensitivity", {}):
             measured = baseline(
                 plan.source, plan.target, plan.recipe, Progress(), has_int8=has_int8, checkpoint=plan.trained

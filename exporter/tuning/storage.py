@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import InputError
+from ...errors import EdgepressError, InputError
+from ...profiles.reading.opened import in_words, opened
 
 if TYPE_CHECKING:
     import optuna
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
 
 HEARTBEAT, GRACE = 5, 60  # seconds
 CREATIONS = 5
+_GIVE = (
+    "Give a file on a disk that has space: a new one, one that `edgepress tune` made; or the URL of a database such as "
+    "postgresql://..."
+)
 
 
 def open_storage(
@@ -32,15 +39,24 @@ def open_storage(
     import optuna
     import sqlalchemy as sa
 
+    class Storage(optuna.storages.RDBStorage):
+        def record_heartbeat(self, trial_id: int) -> None:
+            # In a thread of its own, whose traceback nobody asked for: the trial itself will write, and say it.
+            with suppress(optuna.exceptions.StorageInternalError):
+                super().record_heartbeat(trial_id)
+
     url = storage if "://" in storage else f"sqlite:///{Path(storage).absolute()}"
     local = url.startswith("sqlite")
     if "://" not in storage:
         Path(storage).absolute().parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(storage):
+            with opened(Path(storage), hint=_GIVE):  # SQLite waits for a pipe
+                pass
     for attempt in range(CREATIONS):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                opened = optuna.storages.RDBStorage(
+                made = Storage(
                     url,
                     engine_kwargs={"connect_args": {"timeout": 60}} if local else {},
                     heartbeat_interval=HEARTBEAT,
@@ -56,16 +72,39 @@ def open_storage(
         except (sa.exc.SQLAlchemyError, ImportError, RuntimeError) as error:
             raise _unreadable(storage, error) from error
     if local:
-        _isolate(opened.engine)
-    return opened
+        _isolate(made.engine)
+    return made
 
 
-def _unreadable(storage: str, error: Exception) -> InputError:
-    reason = str(getattr(error, "orig", error)).splitlines()[0]
-    return InputError(
-        f"{storage} cannot be opened as a study: {reason}.",
-        hint="Give a new file, one that `edgepress tune` made, or the URL of a database such as postgresql://...",
-    )
+@contextmanager
+def explained(storage: str, *also: type[Exception]) -> Iterator[None]:
+    """Inside, Optuna works on the study; what its database cannot read or write is told in one message.
+
+    Args:
+        also: what else a damaged study raises there.
+
+    Raises:
+        InputError: the database is damaged, cannot be reached, or its disk is full.
+    """
+    import optuna
+    import sqlalchemy as sa
+
+    raised: tuple[type[Exception], ...] = (sa.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, *also)
+    try:
+        yield
+    except EdgepressError:
+        raise
+    except raised as error:
+        raise _unreadable(storage, error, "read or written") from error
+
+
+def _unreadable(storage: str, error: Exception, what: str = "opened") -> InputError:
+    """What Optuna says of a database is what SQLAlchemy said, and that is what the driver said."""
+    cause = error
+    while isinstance(cause.__cause__, Exception):
+        cause = cause.__cause__
+    reason = in_words(getattr(cause, "orig", None) or cause)
+    return InputError(f"{storage} cannot be {what} as a study: {reason}.", hint=_GIVE)
 
 
 def _isolate(engine: sqlalchemy.Engine) -> None:

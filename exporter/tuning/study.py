@@ -25,7 +25,7 @@ from .claims import Claims, key_of
 from .owner import is_dead, me
 from .result import Result, load_result
 from .space import Dimension, Space
-from .storage import open_storage
+from .storage import explained, open_storage
 
 if TYPE_CHECKING:
     import optuna
@@ -43,8 +43,8 @@ class DuplicateError(Exception):
 class Study:
     """One search, shared by all processes that open the same storage."""
 
-    def __init__(self, inner: optuna.Study, claims: Claims, seed: int) -> None:
-        self._inner, self._claims, self._seed = inner, claims, seed
+    def __init__(self, inner: optuna.Study, claims: Claims, storage: str, seed: int) -> None:
+        self._inner, self._claims, self._storage, self._seed = inner, claims, storage, seed
 
     def agreed(self, what: str, value: Any) -> Any:
         """What the first process of the study said of something; this one's value if it is the first."""
@@ -117,7 +117,8 @@ class Study:
         def wrapped(trial: optuna.Trial) -> Sequence[float]:
             nonlocal done, taken
             trial.set_user_attr(OWNER, me())
-            point = space.suggest(lambda dimension: _suggested(trial, dimension))
+            with explained(self._storage, ValueError):  # the ranges of its settings were changed
+                point = space.suggest(lambda dimension: _suggested(trial, dimension))
             if not self._claims.claim(point, trial.number, self._dead):
                 taken = point
                 trial.set_user_attr(DUPLICATE, True)
@@ -190,8 +191,18 @@ def open_study(storage: str, name: str, identity: Identity, *, objectives: int, 
         objectives: how many figures are minimised.
 
     Raises:
-        InputError: the storage cannot be opened or is no study's, or the study is of something else.
+        InputError: the storage cannot be opened or is no study's, is damaged, or the study is of something else.
     """
+    # A damaged study is found out here, where nothing but libraries read it.
+    with explained(storage, Exception):
+        study = _opened(storage, name, objectives, seed)
+        stored = study.agreed(IDENTITY, dict(identity))
+        study.results(early=True)
+    _check_identity(storage, stored, identity)
+    return study
+
+
+def _opened(storage: str, name: str, objectives: int, seed: int) -> Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -204,9 +215,8 @@ def open_study(storage: str, name: str, identity: Identity, *, objectives: int, 
     inner = optuna.create_study(
         storage=opened, study_name=name, directions=["minimize"] * objectives, load_if_exists=True
     )
-    study = Study(inner, Claims(opened.engine, name), seed)
-    _check_identity(storage, study.agreed(IDENTITY, dict(identity)), identity)
-    return study
+    inner.get_trials(deepcopy=False)
+    return Study(inner, Claims(opened.engine, name), storage, seed)
 
 
 def _check_identity(storage: str, stored: Identity, identity: Identity) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from edgepress.exporter.tuning import owner, storage
 from edgepress.exporter.tuning.claims import key_of
 from edgepress.exporter.tuning.result import Result
 from edgepress.exporter.tuning.space import Dimension, SearchPoint, Space
+from edgepress.exporter.tuning.storage import explained
 from edgepress.exporter.tuning.study import ATTEMPTS, Study, open_study
 
 # A process that works on the study until nothing is left; what it begins and finishes goes into files.
@@ -222,3 +225,53 @@ def _wait(come: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < end, "the moment never came"
         time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A study of a few trials."""
+    directory = tmp_path_factory.mktemp("sound")
+    study = opened(directory / "study.db")
+    for _ in range(2):
+        study.run(SPACE, tried(directory, 0), lambda result: result.values(timed=False))
+    return (directory / "study.db").read_bytes()
+
+
+def begun_again(directory: Path) -> None:
+    """What `tune` does with a study that exists."""
+    with explained(str(directory / "study.db")):
+        study = opened(directory / "study.db")
+        study.recover()
+        study.run(SPACE, tried(directory, 0), lambda result: result.values(timed=False))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"precision"', b'"precision['),
+        (b'{"name": ', b"[" * 9),
+        (b'"machine"', b"\xff\xff\xff\xff\xff\xff\xff\xff\xff"),
+        (b"CREATE TABLE trials", b"CREATE TABLE trialz"),
+        (b'"size": 1', b'"size": N'),
+        (b"SQLite format 3", b"SQLite format 2"),
+    ],
+    ids=str,
+)
+def test_a_damaged_study_is_one_message(tmp_path: Path, sound: bytes, old: bytes, new: bytes) -> None:
+    assert old in sound
+    (tmp_path / "study.db").write_bytes(sound.replace(old, new))
+    with pytest.raises(InputError, match=r"study\.db cannot be (opened|read or written) as a study: .+"):
+        begun_again(tmp_path)
+
+
+@pytest.mark.parametrize("page", [5, 11, 20, 27])
+def test_a_study_with_a_lost_page_is_read_or_refused(tmp_path: Path, sound: bytes, page: int) -> None:
+    (tmp_path / "study.db").write_bytes(sound[: page * 4096] + bytes(4096) + sound[(page + 1) * 4096 :])
+    with suppress(InputError):
+        begun_again(tmp_path)
+
+
+def test_a_study_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "study.db")
+    with pytest.raises(InputError, match="no regular file"):
+        opened(tmp_path / "study.db")

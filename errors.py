@@ -6,6 +6,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 
+def as_text(name: str) -> str:
+    """A text as it can be printed and written: bytes of a file's name that are no UTF-8 are spelt out."""
+    try:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # not even bytes
+        return name.encode("utf-8", "backslashreplace").decode()
+
+
 class EdgepressError(Exception):
     """What was given, what was expected and what to do next, in one message.
 
@@ -24,9 +32,10 @@ class EdgepressError(Exception):
             message: what was given and what was expected.
             hint: what to do next, one imperative sentence.
         """
-        super().__init__(message if hint is None else f"{message}\n{hint}")
+        message = as_text(message)  # it may name any file, and goes into reports and logs
+        super().__init__(message if hint is None else f"{message}\n{as_text(hint)}")
         self.message = message
-        self.hint = hint
+        self.hint = hint if hint is None else as_text(hint)
 
 
 class InputError(EdgepressError):
@@ -40,14 +49,18 @@ class UnreadableError(InputError):
         reason: what is wrong with it, without its name.
     """
 
-    def __init__(self, path: Path, reason: str, *, what: str = "cannot be read", hint: str | None = None) -> None:
+    reason: str = ""
+
+    @classmethod
+    def of(cls, path: Path, reason: str, *, what: str = "cannot be read", hint: str | None = None) -> UnreadableError:
         """Name the file and say what is wrong with it.
 
         Args:
             what: is the matter with the file, in a few words.
         """
-        super().__init__(f"{path} {what}: {reason.rstrip('.')}.", hint=hint)
-        self.reason = reason
+        error = cls(f"{path} {what}: {reason.rstrip('.')}.", hint=hint)
+        error.reason = reason
+        return error
 
 
 class RefusedError(InputError):

@@ -36,7 +36,7 @@ def read_arrays(path: Path, *, hint: str | None = None) -> dict[str, Array] | Ar
         if begin == npy.MAGIC_PREFIX:
             return _array(file, file, os.fstat(file.fileno()).st_size)
         if not begin.startswith(b"PK"):
-            raise UnreadableError(path, "it is neither an .npy nor an .npz file", hint=hint)
+            raise UnreadableError.of(path, "it is neither an .npy nor an .npz file", hint=hint)
         with zipfile.ZipFile(file) as archive:
             return dict(_members(archive, os.fstat(file.fileno()).st_size))
 

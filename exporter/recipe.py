@@ -15,6 +15,7 @@ from ..profiles.budget.budget import REGRESSION, Budget
 from ..profiles.device.precision import PrecisionName, load_precision
 from ..profiles.device.target import Target
 from ..profiles.machine.environment import MOST_THREADS
+from ..profiles.reading.names import need_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +135,7 @@ class Recipe:
             )
         if self.calibration is not None and self.statistics is not None:
             raise InputError("`calibration` and `statistics` were both given; int8 is made from one of them.")
+        need_text(self.calibration or self.statistics or "")
         if self.distill and self.prune is not None:
             raise InputError("`distill` and `prune` were both given; a student is shipped as student() makes it.")
         if self.pruned and self.prune is None:

@@ -14,6 +14,7 @@ from ...backends.registry import load_backend
 from ...errors import InputError
 from ...profiles.machine.held import ASIDE, clean, held, in_use
 from ...profiles.machine.renames import exchanged, rename_new
+from ...profiles.reading.names import need_text
 from .manifest import MANIFEST
 
 
@@ -54,6 +55,7 @@ def check_destination(destination: Path, *, force: bool) -> None:
     Raises:
         InputError: it exists and `force` is not set, is not a bundle that may be replaced, or cannot be created.
     """
+    need_text(destination.absolute())
     if destination.exists() or destination.is_symlink():
         if not force:
             raise InputError(

@@ -25,15 +25,10 @@ def regular_files(directory: Path) -> dict[str, Path]:
             mode, inside = path.lstat().st_mode, path.relative_to(directory).as_posix()
             if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
                 what = "a link" if stat.S_ISLNK(mode) else "no regular file"
-                raise VerificationError(f"{directory}: {shown(inside)} is {what}.", hint=AGAIN)
+                raise VerificationError(f"{directory}: {inside} is {what}.", hint=AGAIN)
             if stat.S_ISREG(mode):
                 found[inside] = path
     return dict(sorted(found.items()))
-
-
-def shown(name: str) -> str:
-    """A file's name as it can be printed, whatever bytes it is made of."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _raise(error: OSError) -> None:

@@ -60,7 +60,7 @@ def _arrays(file: Path) -> dict[str, NDArray[Any]]:
     hint = "Copy the bundle again, whole."
     arrays = read_arrays(file, hint=hint)
     if not isinstance(arrays, dict) or any(a.ndim != 1 or a.dtype.kind not in "iu" for a in arrays.values()):
-        raise UnreadableError(file, "latencies are whole numbers along one axis", hint=hint)
+        raise UnreadableError.of(file, "latencies are whole numbers along one axis", hint=hint)
     return arrays
 
 

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from ...errors import InputError, VerificationError
 from ...profiles.machine.held import held
 from .envelope import PAYLOAD_TYPE, PREDICATE, STATEMENT, Envelope, Signature, Statement
-from .files import regular_files, shown
+from .files import regular_files
 from .manifest import MANIFEST, SIGNATURE, check_files, load_bundle, sha256
 from .signing_keys import PrivateKey, PublicKey
 
@@ -72,7 +72,7 @@ def check_signature(path: Path, key: PublicKey) -> None:
         raise InputError(f"{path} is not a bundle: it has no {MANIFEST}.", hint="`edgepress export` makes one.")
     signed, found = signed_files(path, key), hashed(path)
     faults = [f"{name} is missing" for name in sorted(signed.keys() - found.keys())]
-    faults += [f"{shown(name)} was not signed" for name in sorted(found.keys() - signed.keys())]
+    faults += [f"{name} was not signed" for name in sorted(found.keys() - signed.keys())]
     faults += [
         f"{name} is not what was signed" for name in sorted(signed.keys() & found.keys()) if signed[name] != found[name]
     ]

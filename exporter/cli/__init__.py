@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 import click
 
 from ...errors import EdgepressError
 from ...profiles.machine import held, interrupts
+from ...profiles.reading.names import need_text
 
 INTERRUPTED = 128  # and the signal's number, as shells report it
 
@@ -67,9 +70,18 @@ def main() -> NoReturn:
     """Entry point: run the command and turn expected errors into one message and an exit code."""
     interrupts.listen()
     try:
+        _need_text()
         sys.exit(cli(prog_name="edgepress", standalone_mode=False) or 0)
     except (Exception, KeyboardInterrupt) as error:
         sys.exit(_told(error))
+
+
+def _need_text() -> None:
+    """Refuse names that reports and runtimes cannot hold, before anything is done; a runtime may end the process."""
+    with suppress(FileNotFoundError):  # where this directory was deleted, its name matters to nobody
+        need_text(os.getcwd())
+    for word in (*sys.argv[1:], os.environ.get("TMPDIR", "")):
+        need_text(word)
 
 
 def _told(error: BaseException) -> int:

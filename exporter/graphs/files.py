@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...backends.base import AxisRange, Graph, TensorSpec
 from ...errors import InputError
+from ...profiles.reading.names import need_text
 from ...profiles.reading.opened import LINE, opened
 from .damage import damage_explained, no_text
 from .names import tell_values_apart
@@ -141,6 +142,7 @@ def _parsed(path: Path) -> Any:
 
     if not os.path.lexists(path):
         raise InputError(f"{path} does not exist.", hint="Give the path of an .onnx file.")
+    need_text(path)
     hint = "Copy or export the file again, and compare its size with the original's."
     with opened(path, most=MESSAGE, what="is not an ONNX model, or it is truncated", hint=hint) as file:
         proto = onnx.load(file, format="protobuf", load_external_data=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...backends.base import Feed
 from ...errors import InputError
+from ...profiles.reading.names import need_text
 from . import huggingface, onnx_file, pt2, python, weights_file
 from .base import Predict, Source, SourceKind, checked_dynamic, missing, numbered, safe_name
 from .plain import evaluate_taken, evaluating, feeds_taken, float_inputs, unwrapped
@@ -32,6 +33,7 @@ def load_source(spec: str, *, trust: bool = False) -> Source:
     Raises:
         InputError: what is there cannot be exported; the message says why and what to do.
     """
+    need_text(spec)
     for kind in KINDS:
         if kind.matches(spec):
             return kind.load(spec, trust)

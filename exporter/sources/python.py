@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
 import re
 import sys
 import sysconfig
@@ -148,7 +149,7 @@ def _run_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise missing(str(path))
     path = path.resolve()
-    name = f"edgepress_source_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    name = f"edgepress_source_{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}"
     _forget_namesakes(path.parent)
     _importable(path.parent)
     spec = importlib.util.spec_from_file_location(name, path)

@@ -46,7 +46,7 @@ def read_as(path: Path, kind: type[T], *, hint: str) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise UnreadableError(path, f"`{where}`: {first['msg']}", hint=hint) from error
+        raise UnreadableError.of(path, f"`{where}`: {first['msg']}", hint=hint) from error
 
 
 def decoded(text: bytes, *, exact: bool = True) -> Any:

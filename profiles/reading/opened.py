@@ -36,9 +36,9 @@ def opened(
     except EdgepressError:
         raise
     except OSError as error:
-        raise UnreadableError(path, in_words(error), hint=hint) from error
+        raise UnreadableError.of(path, in_words(error), hint=hint) from error
     except Exception as error:  # zipfile, numpy, safetensors, json, tomllib and protobuf raise a dozen kinds
-        raise UnreadableError(path, in_words(error), what=what, hint=hint) from error
+        raise UnreadableError.of(path, in_words(error), what=what, hint=hint) from error
 
 
 def read_bytes(path: Path, *, most: int, hint: str | None = None) -> bytes:
@@ -70,12 +70,12 @@ def _regular(path: Path, hint: str | None) -> BinaryIO:
     if stat.S_ISREG(mode):
         return os.fdopen(descriptor, "rb")
     os.close(descriptor)
-    raise UnreadableError(path, "Is a directory" if stat.S_ISDIR(mode) else "it is no regular file", hint=hint)
+    raise UnreadableError.of(path, "Is a directory" if stat.S_ISDIR(mode) else "it is no regular file", hint=hint)
 
 
 def _bound(path: Path, size: int, most: int | None) -> None:
     if most is not None and size > most:
-        raise UnreadableError(
+        raise UnreadableError.of(
             path,
             f"it has {size / 1e6:.0f} MB, where {most / 1e6:.0f} MB are the most",
             hint="Is it the file that was meant?",

@@ -31,7 +31,7 @@ def read_toml(path: Path, *, hint: str | None = None, exact: bool = True) -> dic
     with opened(path, most=MOST, what="is not TOML", hint=hint) as file:
         data = decoded(file.read())
     if exact and (found := fault(data)):
-        raise UnreadableError(path, found, hint=hint)
+        raise UnreadableError.of(path, found, hint=hint)
     return data
 
 

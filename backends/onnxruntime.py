@@ -143,7 +143,8 @@ class OnnxRuntime(Backend):
         try:
             events = json.loads(text)
         except json.JSONDecodeError as error:  # onnxruntime does not notice that a write failed
-            raise unwritten("onnxruntime's profile of the engine", error) from error
+            cut = ValueError(f"it is cut off in {scratch.parent}")
+            raise unwritten("onnxruntime's profile of the engine", cut) from error
         return tuple(_layers(events, runs))
 
 

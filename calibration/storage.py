@@ -18,7 +18,7 @@ from ..profiles.reading.json_file import decoded
 from ..profiles.reading.opened import in_words
 from .soundness import fault
 from .statistics import ChannelStatistics, Statistics, TensorStatistics
-from .tensors import read_tensors
+from .tensors import read_tensors, write_tensors
 
 FORMAT = "edgepress-statistics"
 VERSION = 1
@@ -27,11 +27,9 @@ _AGAIN = "Copy the file again, or calibrate again."
 
 def save_statistics(statistics: Statistics, path: Path) -> None:
     """Write one safetensors file; no sample is in it, only counts, extremes and sums."""
-    from safetensors.numpy import save_file
-
     header, arrays = _laid_out(statistics)
     with whole(path) as scratch:
-        save_file(arrays, scratch, metadata={**header, "checksum": _checksum(header, arrays)})
+        write_tensors(scratch, arrays, "numpy", {**header, "checksum": _checksum(header, arrays)})
 
 
 def content_digest(statistics: Statistics) -> str:

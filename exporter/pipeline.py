@@ -17,6 +17,7 @@ from ..profiles.device.target import Target
 from ..profiles.machine import interrupts, processes
 from ..profiles.machine.environment import usable_cores
 from ..profiles.machine.held import temporary
+from ..profiles.machine.naming import naming
 from .bundle import pack
 from .bundle.directory import check_destination, new_directory
 from .bundle.manifest import SIGNATURE, Bundle, load_bundle
@@ -239,7 +240,8 @@ def export_bundle(
                 draft = stage.on(draft, advance, **more)
             watch(draft)
         name = f"{draft.source.name}-{target.name}"
-        pack.run(**draft.given(pack.NEEDS), name=name, seconds=seconds, command=command)
-        if sign is not None:
-            write_signature(directory, name, sign, directory / SIGNATURE)
+        with naming(destination):
+            pack.run(**draft.given(pack.NEEDS), name=name, seconds=seconds, command=command)
+            if sign is not None:
+                write_signature(directory, name, sign, directory / SIGNATURE)
     return load_bundle(destination)

@@ -21,6 +21,7 @@ from ...profiles.findings.lineage import LineageStep
 from ...profiles.findings.report import Report
 from ...profiles.machine.environment import now, usable_cores
 from ...profiles.machine.held import temporary
+from ...profiles.machine.naming import naming
 from ...profiles.timing.in_turn import Timed
 from ...profiles.timing.measurement import Measurement
 from ...profiles.timing.ratio import speedup
@@ -66,7 +67,8 @@ def build_bundle(path: Path, key: PublicKey | None = None, sign: PrivateKey | No
     golden = proof_of(bundle)
     with new_directory(path, force=True) as work, temporary() as scratch:
         build = _Build.of(bundle, golden, place_for(bundle.manifest.target), scratch)
-        engine = build.laid_out(work)
+        with naming(path):
+            engine = build.laid_out(work)
         fields = {
             "model": replace(bundle.manifest.model, graph_digest=build.winner.graph.digest),
             "target": bundle.manifest.target,
@@ -84,9 +86,10 @@ def build_bundle(path: Path, key: PublicKey | None = None, sign: PrivateKey | No
             "lineage": build.lineage(work),
             "tools": tool_versions(),
         }
-        seal(work, path.name, fields, build.report(load_report(path), engine), build.latency())
-        if sign is not None:
-            write_signature(work, path.name, sign, work / SIGNATURE)
+        with naming(path):
+            seal(work, path.name, fields, build.report(load_report(path), engine), build.latency())
+            if sign is not None:
+                write_signature(work, path.name, sign, work / SIGNATURE)
     return load_bundle(path)
 
 

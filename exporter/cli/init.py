@@ -70,18 +70,22 @@ def command(path: Path | None, recipe: bool) -> None:
 def _write_recipe(path: Path) -> None:
     import json
 
+    from ...profiles.machine.writing import whole
     from ..recipe_file import recipe_schema, template
 
     schema = path.with_suffix(".schema.json")
     _refuse_existing(path)
-    path.write_text(template(schema.name), encoding="utf-8")
-    schema.write_text(json.dumps(recipe_schema(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    with whole(schema) as beside, whole(path) as file:
+        file.write_text(template(schema.name), encoding="utf-8")
+        beside.write_text(json.dumps(recipe_schema(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
     click.echo(f"{path} is written, with {schema} for editors; then: edgepress export SOURCE -t cpu --recipe {path}")
 
 
 def _write_model(path: Path) -> None:
+    from ...profiles.machine.writing import write_whole
+
     _refuse_existing(path)
-    path.write_text(TEMPLATE.format(name=path.name), encoding="utf-8")
+    write_whole(path, TEMPLATE.format(name=path.name))
     click.echo(
         f"{path} is written; fill in model(), inputs() and calibration(), then: edgepress export {path} --target cpu"
     )

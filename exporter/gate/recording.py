@@ -13,6 +13,7 @@ from ...backends.registry import load_backend
 from ...profiles.budget.figure import Figure
 from ...profiles.findings.figures import of_profile, of_report
 from ...profiles.findings.history import Run, line
+from ...profiles.machine.naming import naming
 from ..bundle.manifest import load_bundle
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def append(path: Path, runs: Sequence[Run]) -> None:
         if end and os.pread(descriptor, 1, end - 1) != b"\n":
             data = b"\n" + data
         try:
-            _write(descriptor, data)
+            with naming(path):
+                _write(descriptor, data)
         except OSError:
             os.ftruncate(descriptor, end)
             raise

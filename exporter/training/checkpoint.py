@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...calibration.tensors import read_tensors
+from ...calibration.tensors import read_tensors, write_tensors
 from ...errors import InputError
 from ...profiles.findings.files import json_text
 from ...profiles.findings.training import Epoch, TrainingRun
@@ -73,17 +73,14 @@ class Checkpoint:
 
     def save(self, saved: Saved) -> None:
         """Write a state in place of the last one."""
-        import torch
-        from safetensors.torch import save_file
-
         older = self._states()
         number = int(older[-1].name.partition("-")[2]) + 1 if older else 0
         with _whole(self.directory / f"state-{number:08d}") as work:
-            save_file(_flat(saved.weights), work / "weights.safetensors")
+            write_tensors(work / "weights.safetensors", _flat(saved.weights), "pt")
             if saved.best is not None:
-                save_file(_flat(saved.best), work / "best.safetensors")
+                write_tensors(work / "best.safetensors", _flat(saved.best), "pt")
             (work / "position.json").write_text(json_text(saved.position), encoding="utf-8")
-            torch.save(dict(saved.optimizer), work / "optimizer.pt")
+            _save(dict(saved.optimizer), work / "optimizer.pt")
         for state in older:
             shutil.rmtree(state)
 
@@ -111,12 +108,10 @@ class Checkpoint:
 
     def finish(self, run: TrainingRun, best: Weights | None) -> None:
         """Keep the result and drop the states."""
-        from safetensors.torch import save_file
-
         with _whole(self.directory / _FINISHED) as work:
             (work / "run.json").write_text(json_text(run), encoding="utf-8")
             if best is not None:
-                save_file(_flat(best), work / "best.safetensors")
+                write_tensors(work / "best.safetensors", _flat(best), "pt")
         self._drop_states()
 
     def finished(self) -> tuple[TrainingRun, Weights | None] | None:
@@ -162,6 +157,19 @@ def _whole(path: Path) -> Iterator[Path]:
             ) from error
         yield work
         work.replace(path)
+
+
+def _save(values: Mapping[str, Any], path: Path) -> None:
+    """torch.save, of which a full disk is the system's error, and not one of the archive inside."""
+    import torch
+
+    try:
+        with path.open("wb") as file:
+            torch.save(values, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def _flat(weights: Weights) -> dict[str, Tensor]:

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from .naming import naming
+
 MARK = ".edgepress-held"
 # In a held directory: what was moved aside, and goes back to its place where nothing has come there.
 ASIDE = "aside"
@@ -62,9 +64,11 @@ def held(parent: Path, prefix: str, aside_of: str = "") -> Iterator[Path]:
         OSError: none can be made there.
     """
     _clean_once(parent.absolute())
-    directory, lock = _made(parent, prefix, aside_of)
+    with naming(parent):
+        directory, lock = _made(parent, prefix, aside_of)
     try:
-        yield directory
+        with naming(parent / aside_of):
+            yield directory
     finally:
         _remove(directory)
         os.close(lock)
@@ -144,8 +148,8 @@ def _made(parent: Path, prefix: str, aside_of: str) -> tuple[Path, int]:
         except FileNotFoundError:  # taken for one that came no further
             del _holding[directory]
             continue
-        os.write(lock, f"{_boot()}\n{aside_of}\n".encode())
         try:
+            os.write(lock, f"{_boot()}\n{aside_of}\n".encode())
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.stat(directory / MARK), os.fstat(lock)):
                 return directory, lock
@@ -153,6 +157,8 @@ def _made(parent: Path, prefix: str, aside_of: str) -> tuple[Path, int]:
             pass
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EIO):
+                _remove(directory)
+                os.close(lock)
                 raise
             # A file system without locks cannot tell the dead from the living: nobody takes it for ours.
             (directory / MARK).unlink()

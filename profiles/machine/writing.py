@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .held import held
+from .naming import naming
 
 
 @contextmanager
@@ -21,7 +22,8 @@ def whole(path: Path) -> Iterator[Path]:
         scratch = directory / path.name
         # Not by tempfile, whose files are the owner's alone.
         os.close(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
-        yield scratch
+        with naming(path):
+            yield scratch
         os.replace(scratch, path)
 
 

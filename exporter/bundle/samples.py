@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...calibration.arrays import read_arrays
-from ...errors import UnreadableError
+from ...errors import InputError, UnreadableError
 from ...profiles.timing.measurement import Latency, Measurement
 from .manifest import LATENCY
 

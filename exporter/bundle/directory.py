@@ -65,7 +65,9 @@ def check_destination(destination: Path, *, force: bool) -> None:
             raise InputError(f"{destination} exists and is not a bundle; --force replaces bundles only.")
     parent = next(p for p in destination.absolute().parents if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"{parent} is not a writable directory.", hint="Make it writable; `export` writes elsewhere with --output.")
+        raise InputError(
+            f"{parent} is not a writable directory.", hint="Make it writable; `export` writes elsewhere with --output."
+        )
 
 
 def _move_into_place(work: Path, aside: Path, destination: Path, *, force: bool) -> None:

@@ -13,6 +13,8 @@ from .channels import sqnr
 
 # Of fewer samples nothing can be drawn that says how others differ.
 FEWEST = 8
+# Of the samples, that must hold the signal.
+_SHARE = 0.25
 # One set of others in twenty lies below: the quantile of the normal distribution.
 _ONE_SIDED_95 = 1.645
 
@@ -31,7 +33,7 @@ def lower_db(feeds: Sequence[Energies]) -> float | None:
 
     The deviation is that of the SQNRs without one sample each (Tukey's estimate; Efron and Tibshirani, An Introduction
     to the Bootstrap, 1993, ch. 11): a sample that decides the figure widens it most. A feed is a sample where there are
-    enough of them, else each of its rows is. Where the signal is that of a few samples, by Kish's effective size
+    enough of them, else each of its rows is. Where less than a quarter of them hold the signal, by Kish's effective size
     (Survey Sampling, 1965), the figure is theirs alone, and the sample in the middle counts where it has less.
 
     Returns:
@@ -47,9 +49,11 @@ def lower_db(feeds: Sequence[Energies]) -> float | None:
     if not np.isfinite(without).all():
         return min(all_db, *_each_db(signal, noise))
     deviation = math.sqrt((count - 1) * float(np.square(without - without.mean()).mean()))
-    lower = all_db - _ONE_SIDED_95 * deviation
-    few = float(signal.sum()) ** 2 < FEWEST * float(np.square(signal).sum())
-    return min(lower, float(np.median(_each_db(signal, noise)))) if few else lower
+    each = _each_db(signal, noise)
+    # No set of these samples has less than the worst of them.
+    lower = max(all_db - _ONE_SIDED_95 * deviation, min(each))
+    few = float(signal.sum()) ** 2 < _SHARE * count * float(np.square(signal).sum())
+    return min(lower, float(np.median(each))) if few else lower
 
 
 def _each_db(signal: Values, noise: Values) -> list[float]:

@@ -61,3 +61,12 @@ def test_where_a_few_samples_hold_the_signal_the_one_in_the_middle_counts():
     right[:6] = 100
     (found,) = parity([{"y": right}], [{"y": right * 1.01 + 0.3 * (right < 2)}]).values()
     assert found.sqnr_db > 30 and found.lower_db == pytest.approx(20 * np.log10(1 / 0.31), abs=0.1)
+
+
+def test_where_the_worst_sample_is_good_there_is_no_doubt():
+    """One of 16 has nearly all of the noise, which widens the interval far beyond it."""
+    rng = np.random.default_rng(0)
+    right = rng.normal(size=(16, 64)).astype(np.float32)
+    noise = rng.normal(size=right.shape) * np.where(np.arange(16) == 3, 0.28, 0.01)[:, None]
+    (found,) = parity([{"y": right}], [{"y": (right + noise).astype(np.float32)}]).values()
+    assert 10 < found.lower_db < 12 < 20 < found.sqnr_db

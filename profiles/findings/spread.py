@@ -33,8 +33,8 @@ def lower_db(feeds: Sequence[Energies]) -> float | None:
 
     The deviation is that of the SQNRs without one sample each (Tukey's estimate; Efron and Tibshirani, An Introduction
     to the Bootstrap, 1993, ch. 11): a sample that decides the figure widens it most. A feed is a sample where there are
-    enough of them, else each of its rows is. Where less than a quarter of them hold the signal, by Kish's effective size
-    (Survey Sampling, 1965), the figure is theirs alone, and the sample in the middle counts where it has less.
+    enough of them, else each of its rows is. Where less than a quarter of them hold the signal, by Kish's effective
+    size (Survey Sampling, 1965), the figure is theirs alone, and the sample in the middle counts where it has less.
 
     Returns:
         None where there are fewer than `FEWEST` samples.

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from ...backends.base import AxisRange, Graph, TensorSpec
 from ...errors import InputError
+from ...profiles.machine.held import temporary
 from ...profiles.reading.names import need_text
 from ...profiles.reading.opened import LINE, opened
 from .damage import damage_explained, no_text
 from .names import tell_values_apart
+from .order import in_order
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -29,6 +31,7 @@ EMBEDDED_LIMIT = 1_800_000_000
 _KEYS = ("location", "offset", "length", "checksum", "basepath")
 # The limit that puts all weights there, which takes the least time: for a file that is run once and not shipped.
 BESIDE = 0
+_UNSORTED = "must be topologically sorted"
 _NAMELESS = frozenset({"none", "unk", "unknown", "nan"})
 
 
@@ -53,7 +56,7 @@ def read_graph(path: Path, axes: Mapping[str, AxisRange] | None = None) -> Graph
 
 
 def read_model(path: Path) -> ir.Model:
-    """The file's model in memory, its weights read when they are asked for.
+    """The file's model in memory, its nodes in order, its weights read when they are asked for.
 
     Raises:
         InputError: the file is damaged.
@@ -61,7 +64,10 @@ def read_model(path: Path) -> ir.Model:
     import onnx_ir as ir
 
     with damage_explained(path):
-        return ir.load(path)
+        model = ir.load(path)
+        if not in_order(model.graph):
+            model.graph.sort()
+        return model
 
 
 def read_whole(path: Path) -> ir.Model:
@@ -233,13 +239,25 @@ def _tensor_bytes(tensor: Any) -> int:
 
 
 def _check(path: Path) -> None:
+    """Refuse what onnx's checker refuses, but for an order of nodes that can be mended, as runtimes do."""
+    said = _complaint(path)
+    if _UNSORTED in said:
+        with temporary() as scratch:
+            write_model(read_model(path), scratch / path.name)
+            said = _complaint(scratch / path.name)
+    if said:
+        raise InputError(f"{path} is not a valid ONNX model: {said[:LINE]}", hint="Export it again.")
+
+
+def _complaint(path: Path) -> str:
+    """What onnx's checker says of a file; empty where it takes it."""
     import onnx
 
     try:
         onnx.checker.check_model(str(path))
     except (onnx.checker.ValidationError, RuntimeError) as error:
-        first = next((line for line in str(error).splitlines() if line.strip()), "")
-        raise InputError(f"{path} is not a valid ONNX model: {first[:LINE]}", hint="Export it again.") from error
+        return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return ""
 
 
 def _opset(proto: Any, path: Path) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .order import bodies
+
 if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
@@ -100,14 +102,8 @@ def _own(graph: ir.Graph) -> Iterator[ir.Value]:
 
 
 def _bodies(graph: ir.Graph) -> Iterator[ir.Graph]:
-    import onnx_ir as ir
-
     for node in graph:
-        for attribute in node.attributes.values():
-            if attribute.type is ir.AttributeType.GRAPH:
-                yield attribute.value
-            elif attribute.type is ir.AttributeType.GRAPHS:
-                yield from attribute.value
+        yield from bodies(node)
 
 
 def _tell_apart(graph: ir.Graph, outer: set[str]) -> None:

@@ -57,6 +57,9 @@ def _uncast(graph: ir.Graph) -> None:
         value = _cast(there, ir.DataType.FLOAT16) if there is not None else None
         if value is None:
             continue
+        if value.dtype != ir.DataType.FLOAT:  # of another precision, or not known: one cast does what the two did
+            node.replace_input_with(0, value)
+            continue
         result = node.outputs[0]
         if result.is_graph_output():
             _become_output(graph, result, value)

@@ -141,3 +141,28 @@ def test_a_value_that_two_operators_without_a_float16_form_read_is_cast_once(tmp
     graph = written(tmp_path / "float.onnx", nodes, {"one": np.int64(1), **weights(first=(16, 4))})
     to_float16(graph.path, tmp_path / "half.onnx")
     onnx.checker.check_model(str(tmp_path / "half.onnx"), full_check=True)
+
+
+def through_double(path, shape=("n", 16)):
+    """Two layers with a detour through double precision before what float16 cannot hold."""
+    nodes = [
+        layer("a", "x", "h"),
+        helper.make_node("Cast", ["h"], ["wide"], name="widen", to=TensorProto.DOUBLE),
+        helper.make_node("Cast", ["wide"], ["narrow"], name="narrow", to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["narrow", "million"], ["large"], name="up"),
+        helper.make_node("Div", ["large", "million"], ["small"], name="down"),
+        layer("b", "small", "y"),
+    ]
+    return written(path, nodes, {**weights(a=(16, 8), b=(8, 4)), "million": np.float32(1e6)}, shape)
+
+
+def test_a_value_of_double_precision_that_is_kept_from_float16_is_cast_to_float32(tmp_path):
+    import onnxruntime as ort
+
+    graph = through_double(tmp_path / "model.onnx")
+    kept = fp16_exceptions(graph, feeds())
+    assert {"up", "down"} <= kept.keys()
+    to_float16(graph.path, tmp_path / "half.onnx", kept)
+    onnx.checker.check_model(tmp_path / "half.onnx", full_check=True)
+    answers = [ort.InferenceSession(path).run(None, feeds(1)[0])[0] for path in (graph.path, tmp_path / "half.onnx")]
+    np.testing.assert_allclose(answers[1], answers[0], atol=0.01)

@@ -1,0 +1,42 @@
+"""The order of nodes: ONNX wants each after those it reads, which onnxruntime's own float16 converter does not keep to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+def in_order(graph: ir.Graph) -> bool:
+    """Whether each node comes after those that it, or a body in it, reads."""
+    seen: set[ir.Node] = set()
+    for node in graph:
+        for value in _read(node):
+            producer = value.producer()
+            if producer is not None and producer.graph is graph and producer not in seen:
+                return False
+        if not all(in_order(body) for body in bodies(node)):
+            return False
+        seen.add(node)
+    return True
+
+
+def _read(node: ir.Node) -> Iterator[ir.Value]:
+    yield from (value for value in node.inputs if value is not None)
+    for body in bodies(node):
+        yield from (value for value in body.outputs if value is not None)
+        for inner in body:
+            yield from _read(inner)
+
+
+def bodies(node: ir.Node) -> Iterator[ir.Graph]:
+    """The graphs in a node: of If, Loop and Scan."""
+    import onnx_ir as ir
+
+    for attribute in node.attributes.values():
+        if attribute.type is ir.AttributeType.GRAPH:
+            yield attribute.value
+        elif attribute.type is ir.AttributeType.GRAPHS:
+            yield from attribute.value

@@ -1,4 +1,4 @@
-"""The order of nodes: ONNX wants each after those it reads, which onnxruntime's own float16 converter does not keep to."""
+"""The order of nodes: ONNX wants each after those it reads, which onnxruntime's float16 converter does not keep to."""
 
 from __future__ import annotations
 

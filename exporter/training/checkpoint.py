@@ -15,7 +15,7 @@ from ...profiles.findings.files import json_text
 from ...profiles.findings.training import Epoch, TrainingRun
 from ...profiles.machine.held import clean, held
 from ...profiles.reading.json_file import read_as
-from ...profiles.reading.opened import opened
+from ...profiles.reading.opened import LINE, opened
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,6 +105,19 @@ class Checkpoint:
             best=_weights(best) if best.exists() else None,
             optimizer=optimizer,
         )
+
+    @contextmanager
+    def fitted(self) -> Iterator[None]:
+        """Inside, the network and the optimizer take what was read; what does not fit them was damaged.
+
+        Raises:
+            InputError: it does not fit.
+        """
+        try:
+            yield
+        except (RuntimeError, ValueError, KeyError) as error:
+            said = " ".join(str(error).split())[:LINE]
+            raise InputError(f"Checkpoint {self.directory} does not fit the network: {said}", hint=_HINT) from error
 
     def finish(self, run: TrainingRun, best: Weights | None) -> None:
         """Keep the result and drop the states."""

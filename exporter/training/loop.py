@@ -7,7 +7,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from importlib.util import find_spec
@@ -146,7 +146,8 @@ class _Run:
             if checkpoint is not None and self.accelerator.is_main_process:
                 checkpoint.finish(*done)
         run, best = done
-        self.student.load_state_dict(initial if best is None else best)
+        with nullcontext() if checkpoint is None else checkpoint.fitted():
+            self.student.load_state_dict(initial if best is None else best)
         return TrainingOutcome(module=self.student.to("cpu").eval(), run=run)
 
     def _train(self, checkpoint: Checkpoint | None) -> tuple[TrainingRun, Weights | None]:
@@ -182,8 +183,10 @@ class _Run:
             self.position.before = self._score()
             return
         self.position.starts += 1
-        self.observed.load_state_dict(saved.weights)
-        self.optimizer.load_state_dict(saved.optimizer)
+        assert self.checkpoint is not None  # what was saved came of it
+        with self.checkpoint.fitted():
+            self.observed.load_state_dict(saved.weights)
+            self.optimizer.load_state_dict(saved.optimizer)
         self.best = saved.best
 
     def _compared(self, batch: Batch, pairs: tuple[tuple[str, str], ...]) -> tuple[Output, ...]:

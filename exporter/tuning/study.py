@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import optuna
 
 PROPOSALS = 20  # in a row that another process may be faster at
+_AGAIN = "Give another --storage, or delete the file to begin anew."
 ATTEMPTS = 3  # of a point whose trials die: it may be what kills them
 IDENTITY, RESULT, OWNER, ATTEMPT, DUPLICATE = "identity", "result", "owner", "attempt", "duplicate"
 Identity = Mapping[str, str]
@@ -220,12 +221,14 @@ def _opened(storage: str, name: str, objectives: int, seed: int) -> Study:
 
 
 def _check_identity(storage: str, stored: Identity, identity: Identity) -> None:
+    if not isinstance(stored, dict):
+        raise InputError(f"{storage} is damaged: it does not say what its study is of.", hint=_AGAIN)
     differ = [part for part in identity if stored.get(part) != identity[part]]
     if differ:
         raise InputError(
             f"{storage} holds a study of something else: its {' and '.join(differ)} "
             f"{'is' if len(differ) == 1 else 'are'} not this one's.",
-            hint="Give another --storage, or delete the file to begin anew.",
+            hint=_AGAIN,
         )
 
 

@@ -77,6 +77,14 @@ def test_a_damaged_checkpoint_says_what_to_delete(tmp_path: Path, teacher: nn.Mo
         train(net(), teacher, toy(), SETTINGS, checkpoint=tmp_path)
 
 
+def test_weights_of_another_network_say_what_to_delete(tmp_path: Path, teacher: nn.Module) -> None:
+    train(net(), teacher, toy(), SETTINGS, checkpoint=tmp_path)
+    (kept,) = tmp_path.rglob("best.safetensors")
+    kept.write_bytes(kept.read_bytes().replace(b"weight", b"weigth"))
+    with pytest.raises(InputError, match=r"(?s)does not fit the network: .*weigth.*Delete that directory"):
+        train(net(), teacher, toy(), SETTINGS, checkpoint=tmp_path)
+
+
 @pytest.mark.parametrize("name", ["position.json", "weights.safetensors", "best.safetensors", "optimizer.pt"])
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff" * 99, b'{"counted": 1, "loss": NaN}'])
 def test_a_damaged_state_says_what_to_delete(tmp_path: Path, name: str, content: bytes) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -261,6 +262,14 @@ def test_a_damaged_study_is_one_message(tmp_path: Path, sound: bytes, old: bytes
     assert old in sound
     (tmp_path / "study.db").write_bytes(sound.replace(old, new))
     with pytest.raises(InputError, match=r"study\.db cannot be (opened|read or written) as a study: .+"):
+        begun_again(tmp_path)
+
+
+def test_a_study_that_does_not_say_what_it_is_of_is_damaged(tmp_path: Path, sound: bytes) -> None:
+    (tmp_path / "study.db").write_bytes(sound)
+    with closing(sqlite3.connect(tmp_path / "study.db")) as database, database:
+        database.execute("UPDATE study_user_attributes SET value_json = '0'")
+    with pytest.raises(InputError, match="is damaged: it does not say what its study is of"):
         begun_again(tmp_path)
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ...errors import VerificationError
 from .channels import ROUNDING, ChannelGroup, ChannelScales, sqnr
-from .spread import Energies, by_row, lower_db
+from .spread import SampleSums, by_row, lower_db
 
 _ROWS = (
     "Where the number of rows depends on data, as behind a threshold or non-maximum suppression, rounding changes it. "
@@ -124,7 +124,7 @@ def _get(outputs: Mapping[str, Array], name: str) -> Array:
 
 def _one(name: str, references: list[Array], outputs: list[Array]) -> Parity:
     signal = noise = largest = 0.0
-    energies: list[Energies] = []
+    energies: list[SampleSums] = []
     cosines: list[float] = []
     agree: list[float] = []
     channels = ChannelScales()

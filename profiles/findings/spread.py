@@ -20,15 +20,15 @@ _ONE_SIDED_95 = 1.645
 
 Values = npt.NDArray[np.float64]
 # Sums of squares of a reference and of what differs, of each sample of a feed.
-Energies: TypeAlias = tuple[Values, Values]
+SampleSums: TypeAlias = tuple[Values, Values]
 
 
-def by_row(reference: Values, difference: Values) -> Energies:
+def by_row(reference: Values, difference: Values) -> SampleSums:
     """Both by index of the first axis."""
     return _rows(reference), _rows(difference)
 
 
-def lower_db(feeds: Sequence[Energies]) -> float | None:
+def lower_db(feeds: Sequence[SampleSums]) -> float | None:
     """The lower end of the one-sided 95 % interval of an SQNR, in dB, by the jackknife over samples.
 
     The deviation is that of the SQNRs without one sample each (Tukey's estimate; Efron and Tibshirani, An Introduction
@@ -73,7 +73,7 @@ def _rows(array: Values) -> Values:
     return squares
 
 
-def _each(feeds: Sequence[Energies], which: int) -> Values:
+def _each(feeds: Sequence[SampleSums], which: int) -> Values:
     """One number a sample: of a feed, else of a row."""
     if len(feeds) >= FEWEST:
         return np.array([float(feed[which].sum()) for feed in feeds])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from .held import held
@@ -18,7 +18,12 @@ def whole(path: Path) -> Iterator[Path]:
     Raises:
         OSError: none can be made there.
     """
-    with held(path.parent, ".writing.") as directory:
+    with ExitStack() as stack:
+        try:
+            directory = stack.enter_context(held(path.parent, ".writing."))
+        except OSError as error:
+            error.filename = str(path)  # and no name that nobody gave
+            raise
         scratch = directory / path.name
         # Not by tempfile, whose files are the owner's alone.
         os.close(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))

@@ -15,7 +15,6 @@ from ...profiles.findings.history import load_history
 from ...profiles.findings.point import in_words
 from ...profiles.reading.json_file import MOST_SAMPLES
 from ...profiles.reporting.reportable import BundleFindings, Reportable, Search, Trends, Tried
-from ...profiles.timing.measurement import Interval
 from .manifest import LATENCY, Bundle, check_files, load_bundle, sha256
 from .samples import load_samples
 from .seal import load_report
@@ -117,14 +116,16 @@ def load_search(directory: Path, budget: Budget) -> Search:
 def _tried(result: dict[str, Any], front: bool, chosen: bool) -> Tried:
     p50 = (result["latency"] or {}).get("50")
     quality = result["metric"] if result["metric"] is not None else result["sqnr_db"]
-    return Tried(
-        name=_words(result["point"]),
-        latency=None if p50 is None else _INTERVAL.validate_python(p50),
-        size=result["size"],
-        quality=None if quality is None else float(quality),
-        front=front,
-        chosen=chosen,
-        early=result["early"],
+    return _TRIED.validate_python(
+        {
+            "name": _words(result["point"]),
+            "latency": p50,
+            "size": result["size"],
+            "quality": quality,
+            "front": front,
+            "chosen": chosen,
+            "early": result["early"],
+        }
     )
 
 
@@ -132,4 +133,4 @@ def _words(point: dict[str, Any]) -> str:
     return in_words(point)
 
 
-_INTERVAL: TypeAdapter[Interval] = TypeAdapter(Interval)
+_TRIED: TypeAdapter[Tried] = TypeAdapter(Tried)

@@ -77,8 +77,9 @@ def test_a_search_is_found_beside_its_bundle(digits: dict[str, Path], cli: Cli, 
     assert "Search: 2 of 2" in cli("report", bundle, "--tune", elsewhere, "-o", "-").out
     cli("report", bundle, "--tune", tmp_path).failed(1, "no finished search", "edgepress tune")
     cli("report", bundle, bundle, "--tune", elsewhere).failed(1, "--tune is of one bundle")
-    (elsewhere / "results.json").write_text('{"results": [{}]}')
-    cli("report", bundle, "--tune", elsewhere).failed(1, "is not what `edgepress tune` writes")
+    for damaged in ([{}], [{**points[0], "size": ""}], [{**points[0], "latency": {"50": "soon"}}]):
+        (elsewhere / "results.json").write_text(json.dumps({"results": damaged, "front": [0], "chosen": 0}))
+        cli("report", bundle, "--tune", elsewhere).failed(1, "is not what `edgepress tune` writes")
 
 
 def test_what_is_no_bundle_is_refused(digits: dict[str, Path], cli: Cli, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from ..sources import Source
 from ..sources.torch_module import output_tensors
 
 # By how much two float32 may differ in what they leave (8 dB were seen of mixnet_s, whose norms are folded in a graph),
-# and what they must leave at all, in dB: a graph that computes something else is far below.
-_ALIKE_DB, _LEAST_DB = 12.0, 30.0
+# and what they must leave at all, in dB, as of any graph: at 30 levit_128s was taken, and had 20 on held-out inputs.
+_ALIKE_DB, _LEAST_DB = 12.0, 50.0
 _ALIKE = 10 ** (_ALIKE_DB / 20)
 
 

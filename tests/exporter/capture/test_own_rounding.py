@@ -28,14 +28,14 @@ def amplifier(factor: float) -> Source:
 
 
 def test_rounding_that_the_model_itself_amplifies_is_none_of_the_graphs(tmp_path: Path) -> None:
-    source = amplifier(600)
+    source = amplifier(150)
     graph = capture(source, 17, tmp_path / "model.onnx", {})
     (found,) = prove_capture(source, graph, seed=0).values()
-    assert 30 < found.sqnr_db < 50  # under what is asked of others
+    assert found.sqnr_db > 50 and found.max_abs > 1e-3  # more than is allowed of others
 
 
 def test_another_weight_is_still_seen(tmp_path: Path) -> None:
-    source = amplifier(600)
+    source = amplifier(150)
     graph = capture(source, 17, tmp_path / "model.onnx", {})
     with torch.no_grad():
         source.module.second.bias += 1e-3
@@ -43,8 +43,8 @@ def test_another_weight_is_still_seen(tmp_path: Path) -> None:
         prove_capture(source, graph, seed=0)
 
 
-def test_what_float32_does_not_hold_at_all_is_refused(tmp_path: Path) -> None:
-    source = amplifier(3000)
+def test_what_float32_hardly_holds_is_refused(tmp_path: Path) -> None:
+    source = amplifier(600)
     graph = capture(source, 17, tmp_path / "model.onnx", {})
     with pytest.raises(VerificationError, match="differs from the model's"):
         prove_capture(source, graph, seed=0)

@@ -89,7 +89,7 @@ def abandon() -> None:
 
 def leftovers(parent: Path) -> list[Leftover]:
     """What dead processes of this user left there."""
-    found = [Leftover(path=directory, bytes=0) for directory in _begun(parent) if not any(directory.iterdir())]
+    found = [Leftover(path=directory, bytes=0) for directory in _begun(parent) if _empty(directory)]
     for directory in _marked(parent):
         with _dead(directory) as dead:
             if dead:
@@ -177,6 +177,12 @@ def _begun(parent: Path) -> list[Path]:
     return [path for path in _named(parent) if _GIVEN.fullmatch(path.name) and _own(path) and not _mine(path)]
 
 
+def _empty(directory: Path) -> bool:
+    with suppress(OSError):  # its process removed it, or put it into use
+        return not any(directory.iterdir())
+    return False
+
+
 def _named(parent: Path) -> list[Path]:
     with suppress(OSError):
         return [
@@ -206,7 +212,7 @@ def _dead(directory: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        yield _free(lock) and _known(directory, os.fstat(lock))
+        yield _free(lock) and _there(directory, lock) and _known(directory, os.fstat(lock))
     finally:
         os.close(lock)
 
@@ -217,6 +223,16 @@ def _free(lock: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _there(directory: Path, lock: int) -> bool:
+    """Whether the mark is still the one of this lock: its process, or another cleaner, may have removed it meanwhile.
+
+    From here on it stays, as only the holder of the lock removes it.
+    """
+    with suppress(OSError):
+        return os.path.samestat((directory / MARK).lstat(), os.fstat(lock))
+    return False
 
 
 def _known(directory: Path, mark: os.stat_result) -> bool:

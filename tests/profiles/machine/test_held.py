@@ -156,6 +156,25 @@ def test_a_cleaning_that_is_cut_short_is_gone_on_with(
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_what_its_process_or_another_cleaner_removes_meanwhile_is_no_leftover(
+    hold: Hold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the opening of the mark and the taking of its lock."""
+    free = held._free
+
+    def late(lock: int) -> bool:
+        for directory in list((tmp_path / "out").iterdir()):
+            shutil.rmtree(directory)
+        return free(lock)
+
+    for look in (leftovers, clean):
+        process, _ = hold()
+        killed(process)
+        with monkeypatch.context() as patched:
+            patched.setattr(held, "_free", late)
+            assert look(tmp_path / "out") == []
+
+
 def test_cleaning_while_others_begin_takes_nothing_from_them(tmp_path: Path) -> None:
     code = """
 import sys

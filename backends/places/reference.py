@@ -60,11 +60,11 @@ class Reference(Place):
         return load_backend(RUNTIME).available().version
 
     def runs(self, graph: Graph, target: Target, precision: PrecisionName, built: Engine | None) -> Engine:
-        """The graph as an engine."""
+        """The graph as an engine, whose integers add up as ONNX defines it whatever processor this is."""
         return Engine(
             path=graph.path,
             backend=RUNTIME,
-            target=target,
+            target=replace(target, options={"integers": "exact"}),
             precision=precision,
             inputs=graph.inputs,
             outputs=graph.outputs,
@@ -108,6 +108,7 @@ class GraphValues:
         options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         # Threads that spin while they wait would take the processor from what is done with the values.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.x64quantprecision", "1")  # as `integers = "exact"` of the backend
         if exact:
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         if threads is not None:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
+from .._exact import WITHOUT, exactly
 from .._vendor import import_or_explain, said
 from ..base import Array, Engine, Feed, Graph, Session
 from ..registry import load_backend
@@ -108,7 +110,6 @@ class GraphValues:
         options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         # Threads that spin while they wait would take the processor from what is done with the values.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.x64quantprecision", "1")  # as `integers = "exact"` of the backend
         if exact:
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         if threads is not None:
@@ -120,7 +121,7 @@ class GraphValues:
                 "session.model_external_initializers_file_folder_path", str(path.parent.resolve())
             )
         try:
-            self._session: Any = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._session: Any = exactly(partial(_opened, ort, model), options)
         except Exception as error:  # onnxruntime's exceptions have no base of their own
             raise _unloaded(path, said(error)) from error
         self.outputs = [output.name for output in self._session.get_outputs()]
@@ -139,6 +140,10 @@ class GraphValues:
 
     def __exit__(self, *details: object) -> None:
         self.close()
+
+
+def _opened(ort: Any, model: Any, options: Any) -> Any:
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(WITHOUT))
 
 
 def _unloaded(path: Path, message: str) -> InputError:

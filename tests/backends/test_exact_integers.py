@@ -47,7 +47,10 @@ def test_the_reference_adds_up_exactly(tmp_path: Path, inside: bool) -> None:
     assert (found == np.round(64 * 255 * 127 / (1 << 16)) * (1 << 16)).all()
 
 
-def test_an_int8_engine_is_right_on_this_processor_and_the_report_says_what_that_took(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["cpu", "server-cpu"])
+def test_an_int8_engine_is_right_on_this_processor_and_the_report_says_what_that_took(
+    tmp_path: Path, name: str
+) -> None:
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 8)).eval()
     # Large activations and weights of one sign are what fills 16 bits.
@@ -56,7 +59,7 @@ def test_an_int8_engine_is_right_on_this_processor_and_the_report_says_what_that
     rng = np.random.default_rng(0)
     data = [{"x": rng.uniform(0, 1, (8, 64)).astype(np.float32)} for _ in range(16)]
     bundle = edgepress.export(
-        model, {"x": torch.rand(2, 64)}, target="server-cpu", name="net", calibration=data, precision="int8",
+        model, {"x": torch.rand(2, 64)}, target=name, name="net", calibration=data, precision="int8",
         dynamic={"x": {0: "n"}}, measure=False, output=tmp_path,
     )  # fmt: skip
     report = load_report(bundle.path)

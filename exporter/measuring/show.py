@@ -113,7 +113,7 @@ def _latency(found: Latency, mode: str, clock_faults: int) -> Iterator[str]:
     if few := [name for name, value in figures if value is None]:
         yield f"    too few samples for {', '.join(few)}"
     if clock_faults:
-        yield f"    the clock went backwards {clock_faults} times; those inferences have no time"
+        yield f"    the clock went backwards or stood still {clock_faults} times; those inferences have no time"
 
 
 def _cold(cold: ColdStart) -> Iterator[str]:

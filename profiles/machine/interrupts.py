@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import time
 from types import FrameType
 from typing import NoReturn
@@ -43,8 +44,9 @@ def ignore() -> None:
 
 
 def _dropped(dropped: sys.UnraisableHookArgs) -> None:
-    """Called by Python for an exception that it drops."""
-    if heard() and isinstance(dropped.exc_value, KeyboardInterrupt) and hasattr(signal, "setitimer"):
+    """Called by Python for an exception that it drops; no signal raises one in another thread, nor can it be set."""
+    ours = heard() and isinstance(dropped.exc_value, KeyboardInterrupt)
+    if ours and threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, _again)
         signal.setitimer(signal.ITIMER_REAL, _OVER)
     else:

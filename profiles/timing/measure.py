@@ -132,7 +132,7 @@ class Record:
 
     def add(self, taken: list[int], index: int) -> None:
         """Keep a slice; what the clock did not tell is counted, not kept."""
-        kept = [sample for sample in taken if sample >= 0]
+        kept = [sample for sample in taken if sample > 0]
         self.clock_faults += len(taken) - len(kept)
         self.samples += kept
         self.rounds += [index] * len(kept)
@@ -149,7 +149,7 @@ class Record:
         return max(self.samples, default=0) / 1e9 > self.spent / 2
 
     def measurement(self, settings: Settings) -> Measurement:
-        """What was taken, as a value."""
+        """What was taken, as a value; something was."""
         return Measurement(
             samples=tuple(self.samples),
             rounds=tuple(self.rounds),

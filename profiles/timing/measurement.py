@@ -27,7 +27,7 @@ class Measurement:
             touch in time, whatever the arm.
         processes: for each sample the fresh process it was taken in; empty where all are of one process.
         stable: the arm reached a steady state before the cap.
-        clock_faults: inferences without a time, as the clock went backwards during them.
+        clock_faults: inferences without a time, as the clock went backwards or stood still during them.
         waited: share of their time that the threads waited for a core; None where that is not known.
     """
 
@@ -39,11 +39,15 @@ class Measurement:
     processes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        """Each sample has its round and its process, or none has.
+        """There are samples, each took time, and each has its round and its process, or none has.
 
         Raises:
-            ValueError: some have.
+            ValueError: it is not so.
         """
+        if not self.samples:
+            raise ValueError("it has no samples")
+        if (least := min(self.samples)) <= 0:
+            raise ValueError(f"a sample is {least} ns, and an inference takes more than none")
         for name in ("rounds", "processes"):
             if len(getattr(self, name)) not in (0, len(self.samples)):
                 raise ValueError(f"{len(self.samples)} samples have {len(getattr(self, name))} {name}")

@@ -47,7 +47,7 @@ def test_what_are_no_latencies_is_refused(tmp_path: Path, samples: np.ndarray) -
 
 
 def test_samples_of_which_only_some_have_a_round_are_damaged(tmp_path: Path) -> None:
-    np.savez(tmp_path / "latency.npz", **{"engine": np.arange(5), f"{ROUNDS}engine": np.arange(4)})
+    np.savez(tmp_path / "latency.npz", **{"engine": np.arange(1, 6), f"{ROUNDS}engine": np.arange(4)})
     with pytest.raises(InputError, match=r"latency\.npz cannot be read: 5 samples have 4 rounds"):
         load_samples(tmp_path, {"engine": FOUND.latency()})
 

@@ -95,6 +95,9 @@ def test_the_published_schema_is_that_of_the_code() -> None:
         ({"setup": None}, ("`setup`",)),
         ({"single_stream": [{"samples": ["x"], "rounds": [0], "stable": True}]}, ("`single_stream.0.samples.0`",)),
         ({"single_stream": [{"samples": [1, 2], "rounds": [0], "stable": True}]}, ("2 samples have 1 rounds",)),
+        ({"single_stream": [{"samples": [], "rounds": [], "stable": True}]}, ("`single_stream.0`", "no samples")),
+        ({"single_stream": [{"samples": [0, 0], "rounds": [], "stable": True}]}, ("`single_stream.0`", "0 ns")),
+        ({"single_stream": [{"samples": [5, -3], "rounds": [], "stable": True}]}, ("`single_stream.0`", "-3 ns")),
     ],
 )
 def test_a_file_of_another_schema_is_refused(

@@ -62,6 +62,32 @@ except KeyboardInterrupt:
     assert (done.stdout, done.stderr) == ("interrupted\n", "")
 
 
+def test_one_that_python_drops_in_another_thread_is_told_as_python_tells_it() -> None:
+    """A timer can be set there, a handler cannot."""
+    code = """
+import os, signal, threading
+from edgepress.profiles.machine import interrupts
+
+class Thing:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+interrupts.listen()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    pass
+thread = threading.Thread(target=lambda: Thing() and None)
+thread.start()
+thread.join()
+print("goes on", signal.getitimer(signal.ITIMER_REAL))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "goes on (0.0, 0.0)\n"
+    assert "ValueError" not in done.stderr
+    assert "KeyboardInterrupt" in done.stderr
+
+
 def test_a_second_one_does_not_disturb_what_the_first_one_began() -> None:
     code = """
 import os, signal

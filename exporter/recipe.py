@@ -16,6 +16,7 @@ from ..profiles.device.precision import PrecisionName, load_precision
 from ..profiles.device.target import Target
 from ..profiles.machine.environment import MOST_THREADS
 from ..profiles.reading.names import need_text
+from ..profiles.reading.values import MOST_WHOLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,7 @@ class Recipe:
         training: how a student, or a model that was pruned, is trained.
         measure: measure latency where the engine runs on this machine.
         threads: intra-op threads of every runtime, 1..1024; None is the cores this process may use.
-        seed: of all synthetic inputs, and of training.
+        seed: of all synthetic inputs, and of training; 0 or more, of 63 bits.
     """
 
     precision: str = "auto"
@@ -118,7 +119,7 @@ class Recipe:
     training: TrainingSettings = field(default_factory=TrainingSettings)
     measure: bool = True
     threads: Annotated[int, Ge(1), Le(MOST_THREADS)] | None = None
-    seed: int = 0
+    seed: Annotated[int, Ge(0), Le(MOST_WHOLE)] = 0
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself.
@@ -133,6 +134,8 @@ class Recipe:
                 f"`minimum_sqnr_db` is {self.minimum_sqnr_db:g}; below 0 dB the noise is larger than the signal.",
                 hint="Give 0 or more, or ship another precision.",
             )
+        if not 0 <= self.seed <= MOST_WHOLE:
+            raise InputError(f"`seed` is {self.seed}; expected a whole number, 0 to {MOST_WHOLE}.")
         if self.calibration is not None and self.statistics is not None:
             raise InputError("`calibration` and `statistics` were both given; int8 is made from one of them.")
         need_text(self.calibration or self.statistics or "")

@@ -9,7 +9,7 @@ import click
 
 from .gate_options import asked_gate, gate_options
 from .names import LIFTS, PRECISIONS
-from .option_types import THREADS, Decibel, TargetList
+from .option_types import SEED, THREADS, Decibel, TargetList
 from .options import (
     asked,
     calibration_options,
@@ -96,7 +96,7 @@ if TYPE_CHECKING:
     "--measure/--no-measure", default=True, show_default=True, help="Measure latency where the engine runs here."
 )
 @click.option("--threads", type=THREADS, help="Threads of every runtime; default all usable cores.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the synthetic inputs and of training.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the synthetic inputs and of training.")
 @source_options
 @sign_option
 @quiet_option

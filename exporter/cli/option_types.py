@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...profiles.machine.environment import MOST_THREADS
+from ...profiles.reading.values import MOST_WHOLE
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from ...backends.base import AxisRange
 
+SEED = click.IntRange(0, MOST_WHOLE)
 THREADS = click.IntRange(1, MOST_THREADS)
 
 

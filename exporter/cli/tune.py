@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .option_types import THREADS, Duration, TargetList
+from .option_types import SEED, THREADS, Duration, TargetList
 from .options import asked, calibration_options, json_option, quiet_option, recipe_options, source_options
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--storage", metavar="FILE|URL", help="The study: a file, or a database that several machines work on.")
 @click.option("--study", metavar="NAME", help="The study's name there; default MODEL-TARGET.")
 @click.option("--search-only", is_flag=True, help="Do trials and end: another process of the study exports.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the search, of inputs and of training.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the search, of inputs and of training.")
 @click.option("--threads", type=THREADS, help="Fix the threads of the runtime instead of searching.")
 @calibration_options
 @source_options

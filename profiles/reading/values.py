@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+# The largest whole number that TOML has to spell.
+MOST_WHOLE = (1 << 63) - 1
 _LEAST, _MOST = -(1 << 63), (1 << 64) - 1
 
 

@@ -62,7 +62,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
         TrainingSettings, epochs=st.integers(0, 99), learning_rate=positive, warmup=share, features=names
     ),
     "threads": st.none() | st.integers(1, 64),
-    "seed": st.integers(-(2**31), 2**31),
+    "seed": st.integers(0, 2**63 - 1),
 }
 
 
@@ -109,6 +109,8 @@ def test_what_a_file_leaves_out_is_the_default(tmp_path: Path) -> None:
         ("workers = 0", ("`workers` is 0", "greater than or equal to 1")),
         ("workers = 99999999999999999999", ("`workers` is 99999999999999999999", "less than or equal to 1024")),
         ("threads = 2147483648", ("`threads` is 2147483648", "less than or equal to 1024")),
+        ("seed = -1", ("`seed` is -1", "greater than or equal to 0")),
+        ("seed = 9223372036854775808", ("`seed` is 9223372036854775808", "less than or equal to 9223372036854775807")),
         ("exclude = [3]", ("`exclude.0` is 3", "string")),
         ('max_drop = "-1%"', ("`max_drop`", "-1%", "0 or more")),
         ('max_drop = "1pt"', ("`max_drop`", "'pt' is unknown", "%")),

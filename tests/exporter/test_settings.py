@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from edgepress.backends.base import AxisRange
 from edgepress.errors import InputError
@@ -186,3 +187,17 @@ def test_targets_are_resolved_once_each_and_two_of_one_name_are_refused() -> Non
     other = replace(cpu, title="another")
     with pytest.raises(InputError, match="are called cpu"):
         resolve(["cpu", other])
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 2**200])
+def test_a_seed_that_a_bundle_cannot_hold_is_refused_wherever_it_is_given(seed: int) -> None:
+    with pytest.raises(InputError, match=rf"`seed` is {seed}; expected a whole number, 0 to {2**63 - 1}"):
+        asked(seed=seed)
+    for command in (export.command, tune.command):
+        done = CliRunner().invoke(command, ["model.py", "-t", "cpu", "--seed", str(seed)])
+        assert done.exit_code == 2
+        assert f"{seed} is not in the range 0<=x<={2**63 - 1}" in done.output
+
+
+def test_the_largest_seed_is_one() -> None:
+    assert asked(seed=2**63 - 1).seed == 2**63 - 1

@@ -13,6 +13,7 @@ from ..backends.base import AxisRange
 from ..errors import InputError
 from ..profiles.budget.budget import Budget, short_limit
 from ..profiles.device.target import Target, load_target
+from ..profiles.machine.given import steady
 from .bundle.manifest import Bundle
 from .recipe import Recipe, TrainingSettings
 from .recipe_file import EXCLUSIVE, overridden
@@ -154,21 +155,22 @@ def export_all(
     given: dict[str, Any] = dict(options)
     where = {name: given.pop(name, default) for name, default in _WHERE.items()}
     parts = {name: given.pop(name, None) for name in _PARTS}
+    output, checkpoint = steady(Path(where["output"])), where["checkpoint"]
+    checkpoint = None if checkpoint is None else steady(Path(checkpoint))
     asked = recipe_of(recipe, {**given, **_of_calibration(parts["calibration"], given)})
     resolved = resolve(targets)
     source = _source(model, inputs, trust=where["trust_source"], **parts)
     names = ", ".join(repr(target.name) for target in resolved)
-    checkpoint = where["checkpoint"]
     with progress(quiet=where["quiet"]) as shown:
         bundles = export_bundles(
             source,
             resolved,
             asked,
-            lambda target: Path(where["output"]) / f"{source.name}-{target.name}",
+            lambda target: output / f"{source.name}-{target.name}",
             shown,
             force=where["force"],
             command=f"edgepress.export({source.name!r}, target={names}) from Python {sys.version_info[0]}",
-            checkpoint=None if checkpoint is None else Path(checkpoint),
+            checkpoint=checkpoint,
             sign=where["sign"],
         )
     made = {bundle.manifest.target.name: bundle for bundle in bundles}

@@ -219,6 +219,7 @@ def export_bundle(
         watch: shown the draft after each stage; what it raises ends the export, and nothing is left of it.
         watch_candidate: shown a candidate after each step of making it, likewise.
     """
+    destination = destination.absolute()
     with (
         new_directory(destination, force=force) as directory,
         temporary() as scratch,

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
+from ...profiles.machine.given import as_given
+from .option_types import Steady
 from .options import asked, calibration_options, quiet_option, source_options
 
-OUTPUT = click.option(
-    "-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Statistics file to write."
-)
+OUTPUT = click.option("-o", "--output", required=True, type=Steady(dir_okay=False), help="Statistics file to write.")
 
 
 class SourceOrMerge(click.Group):
@@ -75,7 +75,7 @@ def collect(
         save_statistics(statistics, output)
     if not quiet:
         settled = " (the ranges had settled)" if statistics.converged else ""
-        click.echo(f"{output}: {statistics.samples} samples{settled}, {len(statistics.tensors)} tensors.")
+        click.echo(f"{as_given(output)}: {statistics.samples} samples{settled}, {len(statistics.tensors)} tensors.")
 
 
 @command.command()
@@ -92,4 +92,4 @@ def merge(files: tuple[Path, ...], output: Path) -> None:
     for other in others:
         first = first.merge(other)
     save_statistics(first, output)
-    click.echo(f"{output}: {first.samples} samples from {len(files)} files, {len(first.tensors)} tensors.")
+    click.echo(f"{as_given(output)}: {first.samples} samples from {len(files)} files, {len(first.tensors)} tensors.")

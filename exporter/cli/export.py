@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...profiles.machine.given import as_given
 from .gate_options import asked_gate, gate_options
 from .names import LIFTS, PRECISIONS
-from .option_types import SEED, THREADS, Decibel, TargetList
+from .option_types import SEED, THREADS, Decibel, Steady, TargetList
 from .options import (
     asked,
     calibration_options,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Steady(file_okay=False),
     default=Path("dist"),
     show_default=True,
     help="Directory that receives MODEL-TARGET/.",
@@ -193,7 +194,7 @@ class _Work:
             key = self._keys[target.name] = bundle_key(self._source, target, self._recipe, self._depends)
             if (bundle := kept(self.destination(target), key, self._public)) is not None:
                 self._gate.made[target.name] = bundle
-                click.echo(f"{bundle.path} is unchanged.", err=True)
+                click.echo(f"{as_given(bundle.path)} is unchanged.", err=True)
         return [target for target in targets if target.name not in self._gate.made]
 
     def made(self, target: Target, bundle: Bundle) -> None:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .option_types import Steady
 from .options import Command
 
 if TYPE_CHECKING:
     from ..gate.run import Gate
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
+_FILE = Steady(dir_okay=False)
 
 
 def gate_options(command: Command) -> Command:
@@ -40,7 +41,7 @@ def gate_options(command: Command) -> Command:
         click.option("--baseline-optional", is_flag=True, help="Go on where there is no baseline yet."),
         click.option(
             "--baseline",
-            type=click.Path(path_type=Path),
+            type=Steady(),
             metavar="DIR",
             help="An earlier bundle, or a directory of them: a regression that is shown is code 3.",
         ),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ...profiles.machine.environment import MOST_THREADS
+from ...profiles.machine.given import steady
 from ...profiles.reading.values import MOST_WHOLE
 
 if TYPE_CHECKING:
@@ -18,6 +21,14 @@ if TYPE_CHECKING:
 
 SEED = click.IntRange(0, MOST_WHOLE)
 THREADS = click.IntRange(1, MOST_THREADS)
+
+
+class Steady(click.Path):
+    """A path that stays where it leads now: the model's code may go to another directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Made absolute; messages have it as it was given."""
+        return steady(Path(os.fsdecode(super().convert(value, param, ctx))))
 
 
 class TargetList(click.ParamType[list[str]]):

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from .names import IMPORTANCES, RANGES
-from .option_types import THREADS, AxisOption, BudgetOption, Duration, ShortLimit
+from .option_types import THREADS, AxisOption, BudgetOption, Duration, ShortLimit, Steady
 
 if TYPE_CHECKING:
     from ...profiles.budget.budget import Budget
@@ -154,7 +154,7 @@ def training_options(command: Command) -> Command:
     for option in (
         click.option(
             "--checkpoint",
-            type=click.Path(file_okay=False, path_type=Path),
+            type=Steady(file_okay=False),
             metavar="DIR",
             help="Keep training runs there: a killed one goes on, a finished one is not repeated.",
         ),

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .option_types import SEED, THREADS, Duration, TargetList
+from ...profiles.machine.given import as_given
+from .option_types import SEED, THREADS, Duration, Steady, TargetList
 from .options import asked, calibration_options, json_option, quiet_option, recipe_options, source_options
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Steady(file_okay=False),
     default=Path("dist"),
     show_default=True,
     help="Directory that receives MODEL-TARGET/ and MODEL-TARGET.tune/.",
@@ -97,17 +98,22 @@ def command(
         _print_json(found)
     elif found.bundle is not None and not quiet:
         print_summary([found.bundle])
-        click.echo(f"recipe: {found.recipe}; plot: {', '.join(map(str, found.plots))}; with the bundle: {found.page}")
+        plots = ", ".join(str(as_given(plot)) for plot in found.plots)
+        click.echo(f"recipe: {_said(found.recipe)}; plot: {plots}; with the bundle: {_said(found.page)}")
 
 
 def _print_json(found: Tuned) -> None:
     import json
 
     data = {
-        "bundle": None if found.bundle is None else str(found.bundle.path),
-        "recipe": None if found.recipe is None else str(found.recipe),
+        "bundle": None if found.bundle is None else str(as_given(found.bundle.path)),
+        "recipe": _said(found.recipe),
         "chosen": None if found.chosen is None else found.chosen.dump(),
         "front": [result.dump() for result in found.best],
         "trials": len(found.results),
     }
     click.echo(json.dumps(data, indent=2, sort_keys=True))
+
+
+def _said(path: Path | None) -> str | None:
+    return None if path is None else str(as_given(path))

@@ -11,6 +11,7 @@ from ...errors import BudgetError, EdgepressError, TargetsError
 from ...profiles.budget.budget import REGRESSION
 from ...profiles.budget.limits import Allowance, Limit
 from ...profiles.budget.verdict import Verdict, verdict
+from ...profiles.machine.given import as_given
 from ..bundle.manifest import Bundle
 from .against import ALLOWANCES, SECONDS, Against
 from .baseline import Baselines
@@ -62,7 +63,7 @@ class Gate:
         except EdgepressError as error:
             self._conclude(error)
             for outcome, one in self._failures():
-                self.warn(f"{outcome.path}: {one.what}: {one.said}.")
+                self.warn(f"{outcome.told}: {one.what}: {one.said}.")
             raise
         trouble = self._conclude(None)
         self._require()
@@ -110,7 +111,7 @@ class Gate:
         allowed = {name: one for name, one in self.limits.items() if isinstance(one, Allowance)}
         old = self.baselines.find(self.targets[outcome.name])
         if old is None:
-            why = f"there is no baseline in {self.baselines.path} yet"
+            why = f"there is no baseline in {as_given(self.baselines.path)} yet"
             missing = tuple(verdict(name, allowed.get(name, usual), why) for name, usual in ALLOWANCES.items())
             return replace(outcome, verdicts=(*outcome.verdicts, *missing))
         both = Against.of(old, self.made[outcome.name], measure=self.measure, seconds=self.seconds)
@@ -135,7 +136,7 @@ class Gate:
             for one in outcome.verdicts:
                 if one.status in ("unstable", "undecided") and one.status not in self.failing:
                     self.warn(f"{outcome.name}: {one.what}: {one.said}. It is not failed for that.")
-        if failed := [f"{outcome.path}: {one.what}: {one.said}." for outcome, one in self._failures()]:
+        if failed := [f"{outcome.told}: {one.what}: {one.said}." for outcome, one in self._failures()]:
             raise BudgetError(
                 "\n".join([self.failed, *failed]),
                 hint="`edgepress tune` with the same budget searches for a recipe that meets it.",

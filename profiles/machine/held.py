@@ -29,7 +29,7 @@ MARK = ".edgepress-held"
 ASIDE = "aside"
 _PREFIX = "edgepress-"
 # Names that are given here.
-_GIVEN = re.compile(r"(edgepress-|\..*\.)[0-9a-f]{16}", re.DOTALL)
+_GIVEN = re.compile(rf"(\..*\.)?{_PREFIX}[0-9a-f]{{16}}", re.DOTALL)
 # What this process holds, or is about to make, and its number, which a fork does not have.
 _holding: dict[Path, int] = {}
 # File systems without a device number of their own that one kernel has to itself, whenever it was started.
@@ -47,23 +47,25 @@ class Leftover:
 @contextmanager
 def temporary() -> Iterator[Path]:
     """A directory in the temporary directory, which goes with the block."""
-    with held(Path(tempfile.gettempdir()), _PREFIX) as directory:
+    with held(Path(tempfile.gettempdir()), "") as directory:
         yield directory
 
 
 @contextmanager
 def held(parent: Path, prefix: str, aside_of: str = "") -> Iterator[Path]:
-    """A directory of a name that begins so, which goes with the block.
+    """A directory of a name that begins so and is known for one of ours, which goes with the block.
 
     What dead processes left beside it goes when this one makes its first there.
 
     Args:
+        prefix: empty, or a name between two points.
         aside_of: name beside the directory of what the block may move to ASIDE in it.
 
     Raises:
         OSError: none can be made there.
     """
-    _clean_once(parent.absolute())
+    parent = parent.absolute()  # the block may run code that goes elsewhere
+    _clean_once(parent)
     with naming(parent):
         directory, lock = _made(parent, prefix, aside_of)
     try:
@@ -136,7 +138,7 @@ def _clean_once(parent: Path) -> None:
 def _made(parent: Path, prefix: str, aside_of: str) -> tuple[Path, int]:
     """A directory and its lock, which was not taken for dead between the making and the locking."""
     while True:
-        directory = parent / f"{prefix}{secrets.token_hex(8)}"
+        directory = parent / f"{prefix}{_PREFIX}{secrets.token_hex(8)}"
         _holding[directory] = os.getpid()
         try:
             directory.mkdir(0o700)
@@ -153,7 +155,7 @@ def _made(parent: Path, prefix: str, aside_of: str) -> tuple[Path, int]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.stat(directory / MARK), os.fstat(lock)):
                 return directory, lock
-        except (BlockingIOError, FileNotFoundError):
+        except (BlockingIOError, FileNotFoundError):  # somebody looks at it, or took it for dead
             pass
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EIO):
@@ -163,6 +165,7 @@ def _made(parent: Path, prefix: str, aside_of: str) -> tuple[Path, int]:
             # A file system without locks cannot tell the dead from the living: nobody takes it for ours.
             (directory / MARK).unlink()
             return directory, lock
+        _remove(directory)
         os.close(lock)
         del _holding[directory]
 

@@ -51,7 +51,7 @@ def test_a_finished_run_is_not_repeated_but_another_is_its_own(tmp_path: Path, t
     assert [p.name for p in kept.iterdir()] == ["finished"]
     # As a kill leaves them that comes after the end was written.
     (kept / "state-00000003").mkdir()
-    (kept / ".writing.0123456789abcdef").mkdir()
+    (kept / ".writing.edgepress-0123456789abcdef").mkdir()
 
     def never(module: nn.Module) -> None:
         raise AssertionError("trained again")

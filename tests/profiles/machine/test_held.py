@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -91,7 +92,7 @@ def test_what_was_not_made_here_stays(tmp_path: Path, precious: Path) -> None:
     (tmp_path / "edgepress-models").mkdir()
     (tmp_path / "edgepress-link").symlink_to(precious)
     (tmp_path / "edgepress-file").write_text("")
-    (tmp_path / ".net-cpu.abc").mkdir()
+    (tmp_path / ".net-cpu.0123456789abcdef").mkdir()
     (precious / MARK).write_text("x\n\n")
     assert clean(tmp_path) == []
     assert clean(tmp_path / "nowhere") == []
@@ -181,7 +182,7 @@ import sys
 from pathlib import Path
 from edgepress.profiles.machine.held import clean, held
 for turn in range(150):
-    with held(Path(sys.argv[1]), "edgepress-") as directory:
+    with held(Path(sys.argv[1]), "") as directory:
         (directory / "file").write_text("mine")
         clean(Path(sys.argv[1]))
         assert (directory / "file").read_text() == "mine"
@@ -204,7 +205,7 @@ def test_every_directory_in_the_temporary_one_is_held() -> None:
 @pytest.mark.parametrize("marked", [False, True])
 def test_one_that_came_no_further_than_its_name_goes_too(tmp_path: Path, marked: bool) -> None:
     """A kill between two steps: the directory is made, or its mark is too, and nothing is written there."""
-    for name in ("edgepress-0123456789abcdef", ".net-cpu.0123456789abcdef"):
+    for name in ("edgepress-0123456789abcdef", ".net-cpu.edgepress-0123456789abcdef"):
         (tmp_path / name).mkdir()
         if marked:
             (tmp_path / name / MARK).touch()
@@ -255,3 +256,31 @@ def test_a_signal_before_any_file_operation_leaves_nothing_for_good(tmp_path: Pa
         if done.stdout == "done\n":
             break
     assert 10 < number < 99
+
+
+def test_one_that_is_looked_at_while_it_is_made_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks holds the lock for a moment: the maker begins again, and takes what it began away."""
+    write, looking = os.write, list[int]()
+
+    def looked_at(file: int, data: bytes) -> int:
+        written = write(file, data)
+        if not looking:
+            (directory,) = tmp_path.iterdir()
+            looking.append(os.open(directory / MARK, os.O_RDWR))
+            fcntl.flock(looking[0], fcntl.LOCK_EX)
+        return written
+
+    monkeypatch.setattr(os, "write", looked_at)
+    with held.held(tmp_path, "") as directory:
+        assert list(tmp_path.iterdir()) == [directory]
+    os.close(looking[0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_goes_wherever_its_process_went_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("here", "elsewhere"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with held.held(Path(), ".x."):
+        os.chdir(tmp_path / "elsewhere")
+    assert [list((tmp_path / name).iterdir()) for name in ("here", "elsewhere")] == [[], []]

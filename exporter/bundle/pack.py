@@ -11,6 +11,7 @@ from typing import Any
 
 from ...backends.base import AxisRange, Graph
 from ...backends.registry import load_backend, tool_versions
+from ...errors import VerificationError
 from ...profiles.device.precision import SHIPPED, load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.gap import Gap, joined
@@ -28,15 +29,18 @@ from ..candidates.choose import Decision
 from ..candidates.judge import least_graph_db, lenient
 from ..candidates.stages import Entries
 from ..capture.captured import Captured
+from ..capture.golden import Golden
 from ..graphs.files import weight_bytes
 from ..recipe import Recipe
 from ..recipe_file import EXCLUSIVE, dump_recipe, overridden, recipe_data
 from ..sources import Source
 from ..workshop import Workshop
+from .consistent import proof_of
 from .directory import engine_laid_in
 from .lineage import captured_step, lowered_steps, with_engine
-from .manifest import FALLBACK, EngineEntry, FallbackEntry, ModelEntry
+from .manifest import FALLBACK, EngineEntry, FallbackEntry, ModelEntry, load_bundle
 from .seal import seal
+from .shapes import as_seen
 from .sizes import size_split
 
 RECIPE = "recipe.toml"
@@ -127,12 +131,16 @@ class _Packing:
         """Everything, the manifest last."""
         directory = self.workshop.directory
         graph, engine = self._laid_out()
-        own = self.winner.own_golden
-        replace(self.captured.golden, graph=() if own is None else own.outputs).save(directory / "golden")
+        self._golden().save(directory / "golden")
         (directory / RECIPE).write_text(dump_recipe(_portable(self.recipe)), encoding="utf-8")
         latency = self._latency()
         report = self._report(size_split(graph.path, engine), latency, seconds, command)
         seal(directory, name, self._manifest(graph, engine), report, latency)
+        _prove(directory)
+
+    def _golden(self) -> Golden:
+        own = self.winner.own_golden
+        return replace(self.captured.golden, graph=() if own is None else own.outputs)
 
     def _laid_out(self) -> tuple[Graph, Path | None]:
         """Put the winner's graph and engine, or what the device builds it with, into their places."""
@@ -233,7 +241,7 @@ class _Packing:
         return next((entry.sensitivity for entry in self.candidates if entry.sensitivity is not None), None)
 
     def _manifest(self, graph: Graph, engine: Path | None) -> dict[str, Any]:
-        directory, winner = self.workshop.directory, self.winner
+        directory, winner, golden = self.workshop.directory, self.winner, self._golden()
         path = None if engine is None else engine.relative_to(directory).as_posix()
         return {
             "model": ModelEntry(
@@ -243,7 +251,7 @@ class _Packing:
                 graph_digest=graph.digest,
                 opset=graph.opset,
                 inputs=graph.inputs,
-                outputs=graph.outputs,
+                outputs=as_seen(graph.outputs, (*golden.outputs, *golden.graph)),
                 axes=self.axes,
                 licence=self.source.licence,
             ),
@@ -255,7 +263,7 @@ class _Packing:
             ),
             "minimum_sqnr_db": round(lenient(winner.least_db, winner.parity), 2),
             "minimum_graph_db": None if winner.own_golden is None else round(least_graph_db(winner.own_golden), 2),
-            "golden": len(self.captured.golden.feeds),
+            "golden": len(golden.feeds),
             "fallback": self._fallback_entry(),
             "lineage": self._lineage(engine),
             "tools": tool_versions(),
@@ -280,6 +288,21 @@ class _Packing:
             return None
         least = round(lenient(fallback.least_db, fallback.parity), 2)
         return FallbackEntry(precision=fallback.precision, graph_digest=fallback.graph.digest, minimum_sqnr_db=least)
+
+
+def _prove(directory: Path) -> None:
+    """What is refused where it is verified is refused here.
+
+    Raises:
+        VerificationError: the bundle does not hold together.
+    """
+    try:
+        proof_of(load_bundle(directory))
+    except VerificationError as error:
+        said = error.message.removeprefix(f"{directory}: ")
+        raise VerificationError(
+            f"The bundle that was made would not verify: {said}", hint="Report this as a fault of edgepress."
+        ) from error
 
 
 def copied(graph: Graph, directory: Path) -> Graph:

@@ -7,8 +7,6 @@ from dataclasses import replace
 
 from ...backends.base import Array, TensorSpec
 
-Shape = tuple[int | str, ...]
-
 
 def as_seen(specs: Sequence[TensorSpec], answers: Sequence[Mapping[str, Array]]) -> tuple[TensorSpec, ...]:
     """The specs with each axis free whose size is not the declared one in every answer.
@@ -19,11 +17,11 @@ def as_seen(specs: Sequence[TensorSpec], answers: Sequence[Mapping[str, Array]])
     return tuple(replace(spec, shape=_shape(spec, [one[spec.name].shape for one in answers])) for spec in specs)
 
 
-def _shape(spec: TensorSpec, seen: Sequence[tuple[int, ...]]) -> Shape:
+def _shape(spec: TensorSpec, seen: Sequence[tuple[int, ...]]) -> tuple[int | str, ...]:
     ranks = {len(shape) for shape in seen}
     if len(ranks) != 1:
         return spec.shape  # no spec has several
-    declared: Shape = spec.shape if ranks == {len(spec.shape)} else seen[0]
+    declared: tuple[int | str, ...] = spec.shape if ranks == {len(spec.shape)} else seen[0]
     axes = enumerate(zip(declared, *seen, strict=True))
     return tuple(_size(size, found, f"{spec.name}_axis{axis}") for axis, (size, *found) in axes)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import InputError
+from ...profiles.reading.opened import read_bytes
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -167,14 +168,12 @@ def _algorithm(key: ec.EllipticCurvePublicKey) -> ec.ECDSA:
 
 
 def _read(path: Path) -> tuple[bytes, list[str]]:
-    """A key's file, and what its PEM blocks say they are."""
-    if not path.exists() or path.is_dir():  # a pipe is read: a key need not lie on a disk
-        what = "is a directory" if path.is_dir() else "does not exist"
-        raise InputError(f"The key {path} {what}.", hint=MAKE)
-    with path.open("rb") as file:
-        text = file.read(LARGEST + 1)
-    if len(text) > LARGEST:
-        raise InputError(f"{path} is not a key: it has more than {LARGEST >> 10} kB.", hint=MAKE)
+    """A key's file, and what its PEM blocks say they are.
+
+    Raises:
+        UnreadableError: it is not there, no regular file (a pipe may be one that nobody writes to), or too large.
+    """
+    text = read_bytes(path, most=LARGEST, hint=MAKE)
     return text, [label.decode() for label in _LABEL.findall(text)]
 
 

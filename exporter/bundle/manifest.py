@@ -22,7 +22,7 @@ from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.lineage import LineageStep
 from ...profiles.reading.json_file import read_json
-from ...profiles.reading.validator import validator
+from ...profiles.reading.validator import first_fault, validator
 from .files import AGAIN, regular_files
 
 # What an engine must reach, in dB: below 0 the noise would be larger than the signal.
@@ -186,8 +186,7 @@ def load_bundle(path: Path) -> Bundle:
     try:
         return Bundle(path=path, manifest=validator(Manifest).validate_python(data))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{file}: `{'.'.join(map(str, first['loc']))}`: {first['msg']}.") from error
+        raise InputError(f"{file}: {first_fault(error)}.") from error
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from ...errors import InputError
 from ..reading import json_file
-from ..reading.validator import validator
+from ..reading.validator import first_fault, validator
 
 T = TypeVar("T")
 
@@ -63,5 +63,4 @@ def parsed(path: Path, data: Any, schema: int, kind: type[T], *, oldest: int | N
     try:
         return cast(T, validator(kind).validate_python(data))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{path}: `{'.'.join(map(str, first['loc']))}`: {first['msg']}.") from error
+        raise InputError(f"{path}: {first_fault(error)}.") from error

@@ -16,7 +16,7 @@ from ..budget.figure import Figure
 from ..machine.environment import Machine
 from ..reading.json_file import NotJsonError, decoded, need_memory, reckoned
 from ..reading.opened import in_words, opened
-from ..reading.validator import validator
+from ..reading.validator import first_fault, validator
 
 SCHEMA = 1
 # A run has 3 kB: twenty thousand of them, and a line that no run is as long as.
@@ -122,8 +122,7 @@ def _run(text: bytes, path: Path, number: int) -> Run | str:
     try:
         return cast(Run, validator(Run).validate_python(data))
     except ValidationError as error:
-        first = error.errors()[0]
-        return f"`{'.'.join(map(str, first['loc']))}`: {first['msg']}"
+        return first_fault(error)
 
 
 def series(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ...errors import UnreadableError
 from .opened import opened
-from .validator import validator
+from .validator import first_fault, validator
 from .values import fault
 
 T = TypeVar("T")
@@ -50,9 +50,7 @@ def read_as(path: Path, kind: type[T], *, hint: str) -> T:
     try:
         return cast(T, validator(kind).validate_python(data))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UnreadableError.of(path, f"`{where}`: {first['msg']}", hint=hint) from error
+        raise UnreadableError.of(path, first_fault(error), hint=hint) from error
 
 
 def decoded(text: bytes, *, exact: bool = True) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import SchemaValidator
 
 _MANY = ("list", "tuple", "set", "frozenset", "dict")
@@ -26,6 +26,13 @@ def validator(kind: Any) -> SchemaValidator:
 @cache
 def _made(kind: Any) -> SchemaValidator:
     return SchemaValidator(_first_faults(TypeAdapter(kind).core_schema))
+
+
+def first_fault(error: ValidationError) -> str:
+    """Where the data are at fault and how, as people are told: "`model.opset`: Input should be ..."."""
+    first = error.errors(include_url=False)[0]
+    where, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    return f"`{where}`: {what}" if where else what
 
 
 def _first_faults(schema: Any) -> Any:

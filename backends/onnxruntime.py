@@ -25,6 +25,7 @@ from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
 from ..profiles.machine.environment import this_machine
 from ..profiles.machine.held import temporary
+from ._exact import WITHOUT, exactly
 from ._onnxfile import external_files, read_nodes
 from ._ortformat import stable
 from ._vendor import availability, fit, import_or_explain, refusal, said, unwritten
@@ -81,7 +82,12 @@ _RUNS = 10
 
 
 class OnnxRuntime(Backend):
-    """Ships `model.onnx`, or compiles to `model.ort` and the list of operators that it needs."""
+    """Ships `model.onnx`, or compiles to `model.ort` and the list of operators that it needs.
+
+    Target options read here: `format` (`onnx` or `ort`), `optimize_for` (`arm` or `amd64`), and `integers`: `exact`, or
+    `fast`, the default and what opens plainly. x86 processors without VNNI add two products of an unsigned and a signed
+    integer in 16 bits, which saturate; exact kernels do not, and are slower.
+    """
 
     name = "onnxruntime"
     modules = ("onnxruntime",)
@@ -93,7 +99,7 @@ class OnnxRuntime(Backend):
 
     def _check(self, graph: Graph, target: Target) -> tuple[Rejection, ...]:
         try:
-            _session(graph.path, _options(None))
+            _session(graph.path, _options(None), WITHOUT)
         except _errors() as error:
             return _rejections(graph.path, said(error))
         return ()
@@ -126,7 +132,14 @@ class OnnxRuntime(Backend):
         )
 
     def _open(self, engine: Engine, threads: int | None) -> Session:
-        return OnnxRuntimeSession(engine, _opened(engine, _options(threads)))
+        disabled = _crashing(engine.precision)
+        # Where this is not the device's processor, its own faults are none of the device's.
+        foreign = engine.target.arch not in ("any", this_machine().arch)
+        if foreign or _choice(engine.target, "integers", ("fast", "exact"), "fast") == "exact":
+            opened = exactly(partial(_opened, engine, disabled=(*disabled, *WITHOUT)), _options(threads))
+        else:
+            opened = _opened(engine, _options(threads), disabled)
+        return OnnxRuntimeSession(engine, opened)
 
     def _inspect(self, engine: Engine, feed: Feed) -> tuple[Layer, ...]:
         fit(engine.inputs, feed)
@@ -134,7 +147,7 @@ class OnnxRuntime(Backend):
             options = _options(None)
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(scratch, "profile"))
-            session = _opened(engine, options)
+            session = _opened(engine, options, _crashing(engine.precision))
             # Of an engine for another architecture the times say nothing, and may be long.
             runs = 1 + (_RUNS if engine.target.arch in ("any", this_machine().arch) else 0)
             for _ in range(runs):
@@ -216,9 +229,9 @@ def _crashing(precision: PrecisionName) -> Sequence[str]:
     return ("NchwcTransformer",) if load_precision(precision).storage == "float16" else ()
 
 
-def _opened(engine: Engine, options: Any) -> Any:
+def _opened(engine: Engine, options: Any, disabled: Sequence[str]) -> Any:
     try:
-        return _session(engine.path, options, _crashing(engine.precision))
+        return _session(engine.path, options, disabled)
     except _errors() as error:
         message = f"onnxruntime does not open {engine.path.name}: {_first_line(said(error))}"
         raise InputError(message, hint="Export it again with the onnxruntime that runs it.") from error

@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
+from .._exact import WITHOUT, exactly
 from .._vendor import import_or_explain, said
 from ..base import Array, Engine, Feed, Graph, Session
 from ..registry import load_backend
@@ -60,11 +62,11 @@ class Reference(Place):
         return load_backend(RUNTIME).available().version
 
     def runs(self, graph: Graph, target: Target, precision: PrecisionName, built: Engine | None) -> Engine:
-        """The graph as an engine."""
+        """The graph as an engine, whose integers add up as ONNX defines it whatever processor this is."""
         return Engine(
             path=graph.path,
             backend=RUNTIME,
-            target=target,
+            target=replace(target, options={"integers": "exact"}),
             precision=precision,
             inputs=graph.inputs,
             outputs=graph.outputs,
@@ -119,7 +121,7 @@ class GraphValues:
                 "session.model_external_initializers_file_folder_path", str(path.parent.resolve())
             )
         try:
-            self._session: Any = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._session: Any = exactly(partial(_opened, ort, model), options)
         except Exception as error:  # onnxruntime's exceptions have no base of their own
             raise _unloaded(path, said(error)) from error
         self.outputs = [output.name for output in self._session.get_outputs()]
@@ -138,6 +140,10 @@ class GraphValues:
 
     def __exit__(self, *details: object) -> None:
         self.close()
+
+
+def _opened(ort: Any, model: Any, options: Any) -> Any:
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(WITHOUT))
 
 
 def _unloaded(path: Path, message: str) -> InputError:

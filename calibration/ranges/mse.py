@@ -46,7 +46,7 @@ def find(seen: ValueDistribution) -> tuple[float, float]:
 
 
 def _shares(grid: Grid) -> Values:
-    least = min(LEAST, LEAST * 2.0 ** (grid.bits - LEAST_BITS))
+    least = min(LEAST, LEAST * 2.0 ** (grid.depth - LEAST_BITS))
     return np.geomspace(1.0, least, 1 + round(TRIED * float(np.log(least) / np.log(LEAST))))
 
 

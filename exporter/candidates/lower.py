@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,14 +15,14 @@ from ...calibration.storage import content_digest
 from ...errors import InputError, VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Scheme, Target
-from ...profiles.findings.parity import Parity, figure, is_codes, worst
-from ...profiles.findings.sensitivity import ParityByLayer
+from ...profiles.findings.parity import Parity, assured_db, figure, is_codes, worst
+from ...profiles.findings.sensitivity import ParityByLayer, Sensitivity
 from ..capture.captured import Captured
 from ..graphs.files import read_graph, read_whole
 from ..progress import Advance, counted
 from ..quantization.analysis.fp16_exceptions import fp16_exceptions, holds_no_product
 from ..quantization.analysis.placed import Placement
-from ..quantization.gains import Gains, doubts, worthwhile
+from ..quantization.gains import GAP_DB, Gains, doubts, worthwhile
 from ..quantization.gather import beyond, gather
 from ..quantization.mixed_int8 import MixedPrecision
 from ..quantization.quantizer import Quantizer
@@ -177,43 +178,42 @@ class Lowering:
             model,
         )
         gains = self.memo.once("gains", self._key, lambda: worthwhile(*given))
-        candidate, fitted_db = self._relaxed(model, statistics, gains)
+        candidate, other_db = self._relaxed(model, statistics, judged, gains)
         # Where there were no others, the gains themselves were found on what they were fitted to.
-        for about, why in doubts(statistics.samples, None if others is None else fitted_db, gains.sqnr_db).items():
+        fitted_db = None if others is None else worst(candidate.on_samples).weakest_db
+        for about, why in doubts(statistics.samples, fitted_db, other_db).items():
             candidate = candidate.without("other", why, about)
         return candidate
 
-    def _relaxed(self, model: ir.Model, statistics: Statistics, gains: Gains) -> tuple[Candidate, float]:
+    def _relaxed(
+        self, model: ir.Model, statistics: Statistics, judged: Statistics, gains: Gains
+    ) -> tuple[Candidate, float]:
         """Leave layers in float where that is needed, and write.
 
         Args:
             model: the captured graph, read.
+            statistics: what the ranges that ship come of.
+            judged: what those come of that are judged on the samples.
 
         Returns:
-            The candidate, and the SQNR in dB on the samples before layers were left in float.
+            The candidate, and the SQNR in dB on the samples with ranges of `judged`.
+
+        Raises:
+            VerificationError: int8 does not reach the least agreement, with either ranges.
         """
-        mixed = MixedPrecision(
-            precision=self.precision,
-            reference=self.captured.graph,
-            model=model,
-            target=self.target,
-            recipe=self.recipe,
-            statistics=statistics,
-            lifts=gains.lifts,
-            feeds=self.samples.feeds,
-            expected=self.samples.expected,
-            scratch=self.memo.directory,
-            threads=self.threads,
-            score=self.score,
-            before=self.before,
-            advance=self.advance,
-        )
-        sensitivity = mixed.search(gains.assured_db)
-        left = () if sensitivity is None else sensitivity.left
-        directory = Path(tempfile.mkdtemp(prefix=f"{self.precision}-", dir=self.memo.directory))
-        graph, kept = mixed.write(left, directory / "model.onnx")
-        on_samples, by_layer = mixed.parity(graph), mixed.by_layer(left)
-        self._judge(on_samples, by_layer, gains.samples, self.recipe.least_sqnr_db(self.precision), sure=True)
+        asked_db = self.recipe.least_sqnr_db(self.precision)
+        mixed, sensitivity = self._searched(self._mixed(model, statistics, judged, gains), gains)
+        left, graph, kept, on_samples = self._written(mixed, sensitivity)
+        if sensitivity is None and not all(found.assures(asked_db) for found in on_samples.values()):
+            # Full int8 was enough with ranges of other data, and is not quite with those that ship.
+            sensitivity = replace(mixed, judged=statistics).search(-math.inf)
+            left, graph, kept, on_samples = self._written(mixed, sensitivity)
+        by_layer, other_db = mixed.by_layer(left), gains.sqnr_db
+        if sensitivity is not None and mixed.judged is not statistics:
+            held_out = mixed.held_out(left)
+            self._judge(held_out, by_layer, f"{gains.samples} that its ranges were not fitted to", asked_db, sure=True)
+            other_db = worst(held_out).weakest_db
+        self._judge(on_samples, by_layer, gains.samples, asked_db, sure=True)
         candidate = Candidate(
             precision=self.precision,
             graph=graph,
@@ -225,9 +225,50 @@ class Lowering:
             by_layer=by_layer,
             notes=(_origin(statistics, self._scheme), *gains.sentences),
         )
-        if left:
-            candidate = self._on_others(candidate, mixed, by_layer)
-        return candidate, worst(on_samples).weakest_db if sensitivity is None else sensitivity.trials[0].sqnr_db
+        return (self._on_others(candidate, mixed, by_layer) if left else candidate), other_db
+
+    def _written(
+        self, mixed: MixedPrecision, sensitivity: Sensitivity | None
+    ) -> tuple[tuple[str, ...], Graph, Mapping[str, str], Mapping[str, Parity]]:
+        """Layers left in float, the graph that ships, why each node that is float is, and parity on the samples."""
+        left = () if sensitivity is None else sensitivity.left
+        directory = Path(tempfile.mkdtemp(prefix=f"{self.precision}-", dir=self.memo.directory))
+        graph, kept = mixed.write(left, directory / "model.onnx")
+        return left, graph, kept, mixed.parity(graph)
+
+    def _searched(self, mixed: MixedPrecision, gains: Gains) -> tuple[MixedPrecision, Sensitivity | None]:
+        """The search, with ranges that were not fitted to the samples that it is judged on.
+
+        Where nothing holds with those, and the ranges that ship are much better on these samples, the samples are of
+        another kind than the data behind them, as where data are sorted: only the ranges that ship can speak for them.
+        """
+        found = mixed.search(gains.assured_db)
+        if found is None or found.held or mixed.judged is mixed.statistics:
+            return mixed, found
+        fitted = replace(mixed, judged=mixed.statistics)
+        seen = fitted.held_out(())
+        if worst(seen).weakest_db - found.trials[0].sqnr_db <= GAP_DB:
+            return mixed, found
+        return fitted, fitted.search(assured_db(seen))
+
+    def _mixed(self, model: ir.Model, statistics: Statistics, judged: Statistics, gains: Gains) -> MixedPrecision:
+        return MixedPrecision(
+            precision=self.precision,
+            reference=self.captured.graph,
+            model=model,
+            target=self.target,
+            recipe=self.recipe,
+            statistics=statistics,
+            judged=judged,
+            lifts=gains.lifts,
+            feeds=self.samples.feeds,
+            expected=self.samples.expected,
+            scratch=self.memo.directory,
+            threads=self.threads,
+            score=self.score,
+            before=self.before,
+            advance=self.advance,
+        )
 
     def _on_others(self, candidate: Candidate, mixed: MixedPrecision, by_layer: ParityByLayer) -> Candidate:
         """The candidate, whose layers in float were chosen by its figures on some samples, judged on others."""
@@ -276,7 +317,13 @@ class Lowering:
 
 def _origin(statistics: Statistics, scheme: Scheme) -> str:
     enough = ", which were enough: the ranges had settled" if statistics.converged else ""
-    return f"Calibrated on {statistics.samples} samples{enough}. Scheme {scheme.name}."
+    grid, narrow = scheme.weight, ""
+    if grid.used is not None:
+        narrow = (
+            f" Weights use {grid.used} of {grid.bits} bits: this processor has none of {', '.join(scheme.exact_with)}, "
+            "and more would overflow in its sums."
+        )
+    return f"Calibrated on {statistics.samples} samples{enough}. Scheme {scheme.name}.{narrow}"
 
 
 def _why_nothing(placement: Placement) -> str:

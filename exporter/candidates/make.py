@@ -289,7 +289,7 @@ class Maker:
         return Lowering(
             precision=precision,
             source=self.source,
-            target=self.target.making(precision),
+            target=self._lowered_for(precision),
             recipe=self.recipe,
             captured=self.captured,
             samples=self._samples(),
@@ -300,6 +300,11 @@ class Maker:
             before=self.baseline,
             advance=self.advance,
         )
+
+    def _lowered_for(self, precision: PrecisionName) -> Target:
+        """The target, with the scheme that its kernels are exact with on the machine where its engine runs."""
+        place, target = self.workshop.place, self.target.making(precision)
+        return target.on(place.machine.isa) if place.evidence(target) == "measured" else target
 
     def _score(self, precision: PrecisionName, graph: Graph, directory: Path) -> float:
         """The metric of a graph of integers, of its engine where that is what the device runs."""

@@ -34,6 +34,8 @@ class MixedPrecision:
     Attributes:
         precision: one of integers.
         model: the reference, read.
+        statistics: what the ranges of the graph that ships come of.
+        judged: what those come of whose SQNR decides: of data beyond the feeds, the same where there are none.
         lifts: those that are applied.
         feeds: batches on which SQNR is judged, on the reference place.
         expected: what FP32 answers to them.
@@ -48,6 +50,7 @@ class MixedPrecision:
     target: Target
     recipe: Recipe
     statistics: Statistics
+    judged: Statistics
     lifts: tuple[str, ...]
     feeds: Sequence[Feed]
     expected: Sequence[Mapping[str, Array]]
@@ -69,7 +72,7 @@ class MixedPrecision:
             return None
         self.advance(None, "sensitivity")
         noise = measure_noise(
-            self._quantizer(()), self.reference, self.statistics, self.feeds[0], recipe.exclude, self.scratch
+            self._quantizer(()), self.reference, self.judged, self.feeds[0], recipe.exclude, self.scratch
         )
         before = {} if drop is None else {"before": self.before()}
         return relax(noise, Requirement(least_db=least, drop=drop, **before), self._evaluate)
@@ -80,6 +83,13 @@ class MixedPrecision:
         quantizer.write(self.statistics, path)
         mine = dict.fromkeys(left, "left in float: among the layers that int8 hurts most")
         return read_graph(path, self.reference.axes), {**quantizer.placement.left, **mine}
+
+    def held_out(self, left: Collection[str]) -> dict[str, Parity]:
+        """Parity with FP32 on the feeds, with ranges that were not fitted to them where there are such."""
+        with tempfile.TemporaryDirectory(dir=self.scratch) as directory:
+            path = Path(directory) / "model.onnx"
+            self._quantizer(left).write(self.judged, path)
+            return self.parity(read_graph(path, self.reference.axes))
 
     def parity(self, graph: Graph) -> dict[str, Parity]:
         """Parity of a graph with FP32 on the feeds."""
@@ -100,10 +110,13 @@ class MixedPrecision:
         return Quantizer.of(self.reference, scheme, exclude, recipe.ranges, self.lifts, model=self.model)
 
     def _evaluate(self, left: tuple[str, ...]) -> Evaluation:
-        """On the reference place."""
+        """On the reference place, but for the metric, which is that of what would ship."""
         self.advance(None, f"{len(left)} layers in float")
+        found = self.held_out(left)
+        metric = None if self.score is None else self._metric(self.score, left)
+        return Evaluation(sqnr_db=worst(found).weakest_db, assured_db=assured_db(found), metric=metric)
+
+    def _metric(self, score: Callable[[Graph, Path], float], left: tuple[str, ...]) -> float:
         with tempfile.TemporaryDirectory(dir=self.scratch) as directory:
             graph, _ = self.write(left, Path(directory) / "model.onnx")
-            found = self.parity(graph)
-            metric = None if self.score is None else self.score(graph, Path(directory) / "engine")
-            return Evaluation(sqnr_db=worst(found).weakest_db, assured_db=assured_db(found), metric=metric)
+            return score(graph, Path(directory) / "engine")

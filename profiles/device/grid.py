@@ -28,6 +28,7 @@ class Grid:
             onnxruntime expect weights without it.
         granularity: what shares a scale: the whole tensor, a channel, or `block` neighbours along the input channels.
         block: how many, where the granularity is `block`.
+        used: bits of each integer that are used, where kernels that add in few bits bear no more; None is all of them.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -37,12 +38,14 @@ class Grid:
     symmetric: bool
     granularity: Literal["tensor", "channel", "block"] = "tensor"
     block: int | None = None
+    used: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no grid.
 
         Raises:
-            ValueError: an unsigned grid without a zero point, or a block without a size or the reverse.
+            ValueError: an unsigned grid without a zero point, a block without a size or the reverse, or more or fewer
+                bits used than integers have.
         """
         if self.symmetric and not self.signed:
             raise ValueError("a symmetric grid is signed")
@@ -50,6 +53,8 @@ class Grid:
             raise ValueError("`block` is given where the granularity is `block`, and only there")
         if self.block is not None and self.block < 1:
             raise ValueError(f"`block` is {self.block}; expected 1 or more")
+        if self.used is not None and not 2 <= self.used <= self.bits:
+            raise ValueError(f"`used` is {self.used}; expected 2 to {self.bits}, the bits of each integer")
 
     @property
     def dtype(self) -> str:
@@ -57,16 +62,21 @@ class Grid:
         return f"{'' if self.signed else 'u'}int{self.bits}"
 
     @property
+    def depth(self) -> int:
+        """How many bits of each integer are used."""
+        return self.bits if self.used is None else self.used
+
+    @property
     def smallest(self) -> int:
         """The smallest integer."""
         if not self.signed:
             return 0
-        return int(self.symmetric) - (1 << (self.bits - 1))
+        return int(self.symmetric) - (1 << (self.depth - 1))
 
     @property
     def largest(self) -> int:
         """The largest integer."""
-        return (1 << (self.bits - self.signed)) - 1
+        return (1 << (self.depth - self.signed)) - 1
 
     @property
     def steps(self) -> int:
@@ -81,4 +91,5 @@ class Grid:
     def __str__(self) -> str:
         """As a person says it: `int4 in blocks of 32`."""
         shared = {"tensor": "per tensor", "channel": "per channel", "block": f"in blocks of {self.block}"}
-        return f"{self.dtype} {shared[self.granularity]}"
+        part = "" if self.used is None else f" in {self.used} bits"
+        return f"{self.dtype}{part} {shared[self.granularity]}"

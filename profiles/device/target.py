@@ -7,6 +7,7 @@ by path.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,8 @@ from .texts import Flag, Name, OneLine, Prose
 
 Option = OneLine | int | bool | list[OneLine]
 T = TypeVar("T")
+# Of weights by which two unsigned activations of 8 bits are multiplied and added in 16: 2 * 255 * 63 < 2**15.
+SAFE_BITS = 7
 _START = "`edgepress targets NAME` shows one to start from."
 
 
@@ -71,6 +74,8 @@ class Scheme:
             its tokens, since the runtime is faster with them or has no other integer kernel with a float result.
         keep_reduced: reductions that keep their axes, which a Squeeze drops, before arithmetic and a quantization.
         dynamic: operators with an integer kernel of their own, which rounds activations by itself, in place of Q/DQ.
+        exact_with: instruction sets of which a processor needs one for exact sums. Without, two products are added in
+            16 bits: of unsigned integers of 8 bits with weights of more than 7 they saturate. Empty where none is.
         left: what stays float, and why.
         source: where these rules come from.
     """
@@ -96,6 +101,7 @@ class Scheme:
     rows: bool = False
     keep_reduced: tuple[str, ...] = ()
     dynamic: tuple[Literal["LSTM"], ...] = ()
+    exact_with: tuple[Name, ...] = ()
     left: tuple[Left, ...] = ()
     source: Prose
 
@@ -116,6 +122,12 @@ class Scheme:
     def why_left(self, operator: str, kernel: tuple[int, ...]) -> str:
         """Why an operator with a weight of this shape stays float; empty where it need not."""
         return next((left.reason for left in self.left if left.takes(operator, kernel)), "")
+
+    def on(self, isa: Collection[str]) -> Scheme:
+        """The scheme for a processor with these instruction sets: where sums would saturate, with weights of 7 bits."""
+        if not self.exact_with or self.weight.depth <= SAFE_BITS or not set(self.exact_with).isdisjoint(isa):
+            return self
+        return replace(self, weight=replace(self.weight, used=SAFE_BITS))
 
     @property
     def opset(self) -> int:
@@ -206,6 +218,10 @@ class Target:
         if self.scheme is None or made.weights is None or made.scheme_grid:
             return self
         return replace(self, scheme=replace(self.scheme, weight=made.weights))
+
+    def on(self, isa: Collection[str]) -> Target:
+        """The target with its scheme for a processor with these instruction sets."""
+        return self if self.scheme is None else replace(self, scheme=self.scheme.on(isa))
 
     @property
     def integers(self) -> tuple[PrecisionName, ...]:

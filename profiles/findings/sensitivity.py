@@ -36,7 +36,7 @@ class Trial:
     Attributes:
         left: how many layers were in float.
         predicted_db: SQNR of the worst output that the noise of single layers predicts, in dB.
-        sqnr_db: what was found, on the calibration samples.
+        sqnr_db: what was found on the calibration samples, with ranges of others where there are enough.
         assured_db: what that is on other samples of the kind as well, with 95 % confidence: what is required is asked
             of it. None in reports of before.
         metric: the user's metric, None where it was not asked for.
@@ -76,14 +76,19 @@ class Sensitivity:
         return tuple(layer.layer for layer in self.layers if layer.left)
 
     @property
+    def held(self) -> bool:
+        """Whether what was required held in any evaluation."""
+        return any(trial.holds for trial in self.trials)
+
+    @property
     def reached_db(self) -> float:
-        """The SQNR of what is shipped."""
+        """The SQNR of what is shipped, as it was judged in the search."""
         return next(trial.sqnr_db for trial in self.trials if trial.left == len(self.left))
 
     @property
     def summary(self) -> str:
         """What was left in float, and what it took to find out, one clause."""
-        if not any(trial.holds for trial in self.trials):
+        if not self.held:
             return f"no choice of layers was enough ({_counted(len(self.trials), 'evaluation')})"
         first, last = self.trials[0], next(trial for trial in self.trials if trial.left == len(self.left))
         gain = f"{first.sqnr_db:.1f} dB" if not self.left else f"{first.sqnr_db:.1f} to {last.sqnr_db:.1f} dB"

@@ -25,6 +25,8 @@ from ._flow import Cli
 
 Place = tuple[str | int, ...]
 GONE = object()
+# Two runs of one engine differ by roundings that fall otherwise: 0.16 dB were seen, without AVX-512.
+SAME_DB = 1.0
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +86,7 @@ def test_no_field_alone_makes_it_check_less(bundle: Path, manifest: dict[str, An
                 or found.files < whole.files
                 or found.least_db < whole.least_db
                 or (found.least_graph_db or 0.0) < whole.least_graph_db
-                or found.parity != whole.parity
+                or any(abs(found.parity[name].sqnr_db - seen.sqnr_db) > SAME_DB for name, seen in whole.parity.items())
             ):
                 less.append((place, value))
     assert less == []

@@ -99,7 +99,7 @@ def _of_weight(weight: Weight) -> list[str]:
 
 
 def _wide(grid: Grid) -> float:
-    return WIDE * 2.0 ** (grid.bits - WIDE_BITS)
+    return WIDE * 2.0 ** (grid.depth - WIDE_BITS)
 
 
 def _blocks(weight: npt.NDArray[np.float32], axis: int, block: int) -> npt.NDArray[np.float32]:

@@ -8,6 +8,7 @@ beyond what was seen would set the scale of all others, so that what the layer r
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,7 +43,7 @@ def why_not_integer(node: ir.Node, grid: Grid) -> str:
         return f"its weights are {wrong[0]}, not float32"
     if number(node, "layout", 0):
         return "its batch is the first axis (layout 1), which the integer kernel does not take"
-    if grid != GRID:
+    if replace(grid, used=None) != GRID:
         return f"its integer kernel takes weights of {GRID}, not of {grid}"
     return ""
 

@@ -61,6 +61,7 @@ def write(source, scheme, path, opset=21, lifts=()):
 def run(path, feed, **entries):
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.x64quantprecision", "1")
     for name, value in entries.items():
         options.add_session_config_entry(f"session.{name}", value)
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"]).run(None, feed)

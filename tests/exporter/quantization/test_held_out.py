@@ -26,7 +26,7 @@ def exported(data, directory, bias=True, **more):
         edgepress.export(
             Layers(bias).eval(),
             {"x": torch.rand(2, 16)},
-            target="server-cpu",
+            target="mobile",  # whose integers are the same on every processor
             name="layers",
             dynamic={"x": {0: "n"}},
             calibration=data,
@@ -68,6 +68,15 @@ def test_samples_of_one_kind_leave_no_doubt(tmp_path):
 @pytest.mark.parametrize(("fitted", "other", "count"), [(None, 20, 0), (22, 20.5, 0), (25, 20, 1)])
 def test_a_gap_of_more_than_three_decibels_counts(fitted, other, count):
     assert len(doubts(500, fitted, other)) == count
+
+
+def test_layers_are_left_in_float_where_ranges_of_other_data_ask_for_it(tmp_path):
+    """The first samples are a tenth wider than all others: with ranges of their own, full int8 would have 41 dB."""
+    report = exported(batches([1.1] * 4 + [1] * 16), tmp_path, bias=False, minimum_sqnr_db=39)
+    full, *_ = report.sensitivity.trials
+    assert full.sqnr_db < 30 and not full.holds
+    assert len(report.sensitivity.left) == 1
+    assert report.sensitivity.reached_db > 39
 
 
 def test_layers_that_were_chosen_on_some_samples_are_judged_on_others(tmp_path):

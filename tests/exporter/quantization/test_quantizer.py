@@ -18,6 +18,8 @@ from edgepress.exporter.quantization.quantizer import Quantizer
 from edgepress.exporter.sources import source_from_object
 from edgepress.profiles.device.target import load_target
 
+from ._int8 import opened
+
 SCHEMES = {name: load_target(name).scheme for name in ("cpu", "server-cpu", "rpi5", "rtx")}
 
 
@@ -55,8 +57,8 @@ def test_every_weighted_operator_reads_int8_and_the_result_stays_close(residual_
     assert all(reads_quantized(model, node, 0, moved) and reads_quantized(model, node, 1) for node in weighted)
 
     feed = {"image": np.random.default_rng(9).normal(size=(8, 3, 16, 16)).astype(np.float32)}
-    expected = ort.InferenceSession(residual_graph.path).run(None, feed)[0]
-    found = ort.InferenceSession(path).run(None, feed)[0]
+    expected = opened(residual_graph.path).run(None, feed)[0]
+    found = opened(path).run(None, feed)[0]
     noise = expected - found
     # A misplaced scale or a wrong channel axis costs tens of dB; these graphs reach 36 to 41 dB.
     assert 10 * np.log10((expected**2).sum() / (noise**2).sum()) > 30
@@ -130,8 +132,8 @@ def test_a_channel_with_tiny_weights_and_a_large_bias_does_not_wrap_in_int32(tmp
     )
     graph = capture(source, 20, tmp_path / "model.onnx", {})
     quantized(graph, source, SCHEMES["server-cpu"], tmp_path / "int8.onnx")
-    found = ort.InferenceSession(tmp_path / "int8.onnx").run(None, data[0])[0]
-    expected = ort.InferenceSession(graph.path).run(None, data[0])[0]
+    found = opened(tmp_path / "int8.onnx").run(None, data[0])[0]
+    expected = opened(graph.path).run(None, data[0])[0]
     np.testing.assert_allclose(found[:, 0], 5.0, atol=0.01)
     np.testing.assert_allclose(found, expected, atol=0.03)
 
@@ -154,8 +156,8 @@ def test_a_graph_output_that_is_quantized_keeps_its_name(tmp_path):
     graph = capture(source, 20, tmp_path / "model.onnx", {})
     _, model = quantized(graph, source, SCHEMES["server-cpu"], tmp_path / "int8.onnx")
     assert [o.name for o in model.graph.output] == ["output"]
-    found = ort.InferenceSession(tmp_path / "int8.onnx").run(["output"], data[0])[0]
-    expected = ort.InferenceSession(graph.path).run(["output"], data[0])[0]
+    found = opened(tmp_path / "int8.onnx").run(["output"], data[0])[0]
+    expected = opened(graph.path).run(["output"], data[0])[0]
     assert np.abs(found - expected).max() < 0.05
 
 

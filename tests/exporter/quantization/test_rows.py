@@ -21,6 +21,8 @@ from edgepress.exporter.quantization.rewrites.rows_to_gemm import rows_to_gemm
 from edgepress.exporter.sources import load_source, source_from_object
 from edgepress.profiles.device.target import load_target
 
+from ._int8 import opened
+
 ROWS = load_target("server-cpu").scheme
 OPSET = 20
 
@@ -81,7 +83,7 @@ def encoder(request, tmp_path_factory):
 
 
 def run(path, feed):
-    return ort.InferenceSession(path).run(None, feed)
+    return opened(path).run(None, feed)
 
 
 def save(model, path):

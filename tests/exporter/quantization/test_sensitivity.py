@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 import torch
 from torch import nn
@@ -31,6 +30,8 @@ from edgepress.profiles.budget.limits import Drop
 from edgepress.profiles.device.target import Scheme, load_target
 from edgepress.profiles.findings.parity import parity, worst
 
+from ._int8 import opened
+
 
 def scheme(name: str) -> Scheme:
     found = load_target(name).scheme
@@ -50,9 +51,7 @@ def first(source: Source) -> dict[str, Any]:
 
 
 def run(path: Path, feed: dict[str, Any], *, optimized: bool = True) -> dict[str, Any]:
-    options, levels = ort.SessionOptions(), ort.GraphOptimizationLevel
-    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
-    session = ort.InferenceSession(path, options)
+    session = opened(path, optimized=optimized)
     return dict(zip([o.name for o in session.get_outputs()], session.run(None, feed), strict=True))
 
 

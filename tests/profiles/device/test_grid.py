@@ -26,6 +26,7 @@ WEIGHT = Grid(bits=8, signed=True, symmetric=True, granularity="channel")
         (Grid(bits=16, signed=True, symmetric=False), "int16", -32768, 32767, 21),
         (Grid(bits=16, signed=False, symmetric=False), "uint16", 0, 65535, 21),
         (Grid(bits=8, signed=True, symmetric=True, granularity="block", block=32), "int8", -127, 127, 21),
+        (Grid(bits=8, signed=True, symmetric=True, used=7), "int8", -63, 63, 13),
     ],
     ids=str,
 )
@@ -41,6 +42,8 @@ def test_all_follows_from_bits_sign_and_symmetry(grid, dtype, smallest, largest,
         ({"granularity": "block"}, "`block` is given where"),
         ({"block": 32}, "`block` is given where"),
         ({"granularity": "block", "block": 0}, "`block` is 0"),
+        ({"used": 9}, "`used` is 9; expected 2 to 8"),
+        ({"used": 1}, "`used` is 1; expected 2 to 8"),
     ],
 )
 def test_what_is_no_grid_is_refused(fields, message):

@@ -322,3 +322,17 @@ def test_a_manifest_is_held_to_the_same_rules() -> None:
         target_from_data({**data, "scheme": None})
     with pytest.raises(InputError, match="memroy"):
         target_from_data({**data, "memroy": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "isa", "largest"),
+    [
+        ("server-cpu", ("avx2",), 63),
+        ("server-cpu", ("avx2", "avx_vnni"), 127),
+        ("server-cpu", ("avx2", "avx512f", "avx512_vnni"), 127),
+        ("mobile", ("avx2",), 127),
+        ("jetson", (), 127),
+    ],
+)
+def test_weights_are_of_seven_bits_where_sums_would_saturate(name, isa, largest):
+    assert load_target(name).on(isa).scheme.weight.largest == largest

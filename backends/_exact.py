@@ -1,0 +1,25 @@
+"""How onnxruntime is told to compute what a graph says, whatever processor this is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+# Optimizers that make a graph fail to load: on x86 without AVX-512 this one of onnxruntime 1.31 fuses a convolution
+# with the sum behind it, although its result is an output of the graph as well.
+WITHOUT = ("ConvAddActivationFusion",)
+_ENTRY = "session.x64quantprecision"
+T = TypeVar("T")
+
+
+def exactly(open_with: Callable[[Any], T], options: Any) -> T:
+    """Open with session options that make sums of products of u8 and s8 exact; without VNNI they saturate in 16 bits.
+
+    Onnxruntime 1.31 fails at that where two LSTMs share their weights: such a graph is opened as any other is.
+    """
+    options.add_session_config_entry(_ENTRY, "1")
+    try:
+        return open_with(options)
+    except Exception:  # onnxruntime's exceptions have no base of their own; what is wrong with the graph comes again
+        options.add_session_config_entry(_ENTRY, "0")
+        return open_with(options)

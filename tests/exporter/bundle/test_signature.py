@@ -306,6 +306,15 @@ def test_what_is_no_public_key_is_said(keys: Path, name: str, said: str) -> None
     assert raised.value.hint
 
 
+def test_a_key_may_come_from_a_pipe_that_the_shell_opened(bundle: Path, keys: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, (keys / "p256.pem").read_bytes())
+    os.close(writing)
+    sign_bundle(bundle, load_private_key(Path(f"/dev/fd/{reading}")))
+    os.close(reading)
+    check_signature(bundle, load_public_key(keys / "p256.pub"))
+
+
 @pytest.mark.parametrize("load", [load_private_key, load_public_key])
 @pytest.mark.parametrize("kind", ["a pipe nobody writes to", "a pipe", "a device"])
 def test_what_is_no_regular_file_is_not_waited_for(keys: Path, load: Callable[[Path], object], kind: str) -> None:

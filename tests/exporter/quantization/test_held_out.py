@@ -99,7 +99,7 @@ def test_what_one_large_sample_reaches_is_not_taken_for_the_others(tmp_path):
 
 
 def test_steps_of_time_are_not_taken_for_samples(tmp_path):
-    """Time first, and the first of 8 steps is 50 times as large: the same answers are one sample each with batch first."""
+    """Time first, and the first of 8 steps is 50 times as large: with batch first each sample has one of those."""
     rng = np.random.default_rng(0)
     data = [{"x": rng.uniform(-1, 1, (8, 2, 16)).astype(np.float32)} for _ in range(16)]
     for feed in data:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 NAMED = 5
 # By how much as few samples as int8 is judged on differ by chance, in dB: 41.3 and 39.3 were seen of one distribution.
 CHANCE_DB = 2.0
+# What is sure of other samples is said to lie far below what these have.
+FAR_DB = 1.0
 # The user's metric of an int8 graph, compiled into the directory where that can be done.
 Score = Callable[[Graph, Path], float]
 
@@ -299,9 +301,7 @@ class Lowering:
         array, found = self.samples.expected[0][name], short[name]
         first = next((layer for layer in by_layer.layers if layer.sqnr_db < asked_db), None)
         where = "" if first is None else f" The first layer below that is {first.layer!r} ({first.sqnr_db:.1f} dB)."
-        others = ""
-        if found.reaches(asked_db):
-            others = f", and samples differ so much that of others like them only {found.assured_db:.1f} dB is sure"
+        others = _sure(found) if found.reaches(asked_db) else ""
         raise VerificationError(
             f"{self.precision} collapses: output {name!r} has {figure(found.weakest_db, array)} against FP32 on "
             f"{samples}{others}, {figure(asked_db, array) if is_codes(array) else f'{asked_db:g} dB'} needed.{where}",
@@ -313,6 +313,12 @@ class Lowering:
         scheme = self.target.scheme
         assert scheme is not None  # choose_precision gave int8, and a target has int8 only with a scheme
         return scheme
+
+
+def _sure(found: Parity) -> str:
+    """What is sure of other samples, as a clause, where that is what falls short."""
+    far = found.weakest_db - found.assured_db > FAR_DB
+    return f", and {'samples differ so much that ' * far}of others like them only {found.assured_db:.1f} dB is sure"
 
 
 def _origin(statistics: Statistics, scheme: Scheme) -> str:

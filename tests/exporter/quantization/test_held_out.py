@@ -105,3 +105,25 @@ def test_what_one_large_sample_reaches_is_not_taken_for_the_others(tmp_path):
         exported(data, tmp_path, exclude=(), minimum_sqnr_db=30)
     reached, sure = map(float, re.search(said, str(refused.value)).groups())
     assert reached >= 30 > sure
+
+
+def test_steps_of_time_are_not_taken_for_samples(tmp_path):
+    """Time first, and the first of 8 steps is 50 times as large: with batch first each sample has one of those."""
+    rng = np.random.default_rng(0)
+    data = [{"x": rng.uniform(-1, 1, (8, 2, 16)).astype(np.float32)} for _ in range(16)]
+    for feed in data:
+        feed["x"][0] *= 50
+    torch.manual_seed(0)
+    bundle = edgepress.export(
+        Layers().eval(),
+        {"x": torch.rand(8, 2, 16)},
+        target="mobile",
+        name="layers",
+        dynamic={"x": {1: "n"}},
+        calibration=data,
+        precision="int8",
+        minimum_sqnr_db=30,
+        measure=False,
+        output=tmp_path,
+    )
+    assert load_report(bundle.path).sensitivity.left == ()

@@ -18,6 +18,8 @@ from ..profiles.reading.opened import opened
 # Numbers that somebody measured shrink to a half or a tenth, masks and zeros to a thousandth: an archive of more than
 # a gigabyte of them, all in all, was made to fill the memory.
 MOST_SHRUNK, FREE = 100, 1 << 30
+# An array an input, or golden data: those of a few feeds. Each takes half a millisecond, however small it is.
+MOST_ARRAYS = 10_000
 _ENCRYPTED = 1
 _WRITTEN_BY_NUMPY = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -48,6 +50,8 @@ def _members(archive: zipfile.ZipFile, size: int) -> Iterator[tuple[str, Array]]
         ValueError: what is wrong with it.
     """
     entries = archive.infolist()
+    if len(entries) > MOST_ARRAYS:
+        raise ValueError(f"it holds {len(entries)} arrays, where {MOST_ARRAYS} are the most")
     declared = sum(entry.file_size for entry in entries)
     if declared > max(FREE, MOST_SHRUNK * size):
         raise ValueError(f"its {size} bytes declare {declared / 1e9:.0f} GB of arrays")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.base import Array, Feed, TensorSpec
+from ..backends.base import Array, Feed, Graph, TensorSpec
 from ..errors import InputError
 from .arrays import read_arrays
 
@@ -83,6 +83,27 @@ def samples_in(feed: Feed) -> int:
     """Samples in a batch: the length of the first input's first axis, 1 for a scalar."""
     first = next(iter(feed.values()))
     return int(first.shape[0]) if first.ndim else 1
+
+
+def outputs_by_row(graph: Graph, feeds: Sequence[Feed], outputs: Sequence[Mapping[str, Array]]) -> frozenset[str]:
+    """Outputs each row of which is a sample: as many of them as samples in every feed, along an axis that is free.
+
+    An input's first axis is taken for that of samples where it is free, also where it is one of time. Where none is, as
+    in time first of a fixed length, or where those of several inputs have different names, no output is by row. Nor is
+    one whose first axis is another free axis of an input, however long; one with a name of its own goes by its length.
+
+    Args:
+        graph: what the feeds are given to.
+        outputs: what came of them.
+    """
+    firsts = {spec.shape[0]: spec.name for spec in graph.inputs if spec.shape and isinstance(spec.shape[0], str)}
+    if len(firsts) != 1:
+        return frozenset()
+    ((samples, given),) = firsts.items()
+    others = {axis for spec in graph.inputs for axis in spec.shape} - {samples}
+    free = {s.name for s in graph.outputs if s.shape and isinstance(s.shape[0], str) and s.shape[0] not in others}
+    pairs = list(zip(feeds, outputs, strict=True))
+    return frozenset(name for name in free if all(len(found[name]) == len(feed[given]) for feed, found in pairs))
 
 
 def _user_batches(feeds: Feeds, origin: str) -> Iterator[Any]:

@@ -16,6 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from edgepress.errors import InputError
+
 Batch: TypeAlias = tuple[dict[str, Tensor], Any]
 """The arguments of one forward pass by input name, and the targets that its loss wants."""
 
@@ -45,11 +47,15 @@ def trained(
         epochs: passes over the training data.
         rate: AdamW's highest learning rate, reached in the first third (one cycle).
         key: whatever else decides the weights.
+
+    Raises:
+        InputError: the weights cannot be kept.
     """
     path = cache_file(source, key)
     with seeded():
         net = build()
         if not path.exists():
+            _need_writable(path.parent)
             print(f"{Path(source).stem}: training once, weights kept in {path.parent}", file=sys.stderr)
             _fit(net, training, loss, epochs, rate)
             _store(net.state_dict(), path)
@@ -108,9 +114,25 @@ def _fit(
             schedule.step()
 
 
+def _need_writable(directory: Path) -> None:
+    """Said before minutes of training, whose weights would be lost.
+
+    Raises:
+        InputError: the directory cannot be made, or no file in it.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"The weights of an example cannot be kept in {directory}: {error.strerror}.",
+            hint="Set EDGEPRESS_CACHE to a directory that you may write into.",
+        ) from error
+
+
 def _store(weights: dict[str, Tensor], path: Path) -> None:
     """Writes beside the destination, then renames: a reader finds a whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     os.close(handle)
     try:

@@ -151,7 +151,11 @@ class Recipe:
             raise InputError(f"`{relative[0]}` is against a baseline, which a recipe does not have: use --budget.")
 
     def least_sqnr_db(self, precision: PrecisionName) -> float:
-        """The agreement an engine must reach: int8 on calibration samples, floats on golden inputs."""
+        """The agreement with FP32 that is asked, in dB.
+
+        Of int8 it is asked of calibration samples and, with 95 % confidence, of others of the kind; of half precisions
+        of calibration samples alone; of FP32 of golden inputs (`least_golden_db`).
+        """
         return load_precision(precision).least_db if self.minimum_sqnr_db is None else self.minimum_sqnr_db
 
     def least_golden_db(self, precision: PrecisionName) -> float:

@@ -25,6 +25,7 @@ from ..errors import InputError
 from ..profiles.budget.budget import Budget, modern
 from ..profiles.device.precision import precisions
 from ..profiles.reading.toml_file import read_toml
+from ..profiles.reading.validator import validator
 from .pruning.importance import METHODS as IMPORTANCE
 from .quantization.lifts import LIFTS
 from .quantization.quantizer import AUTO
@@ -66,7 +67,7 @@ def recipe_from(data: Mapping[str, Any], origin: str) -> Recipe:
     try:
         data = modern(data)
         # As JSON, strictly: "yes" is no boolean and 2.5 no integer, yet a list is a tuple.
-        parsed = _model().model_validate_json(json.dumps(data, default=str))
+        parsed = validator(_model()).validate_json(json.dumps(data, default=str))
     except ValidationError as error:
         raise _fault(error, data, origin) from error
     except InputError as error:

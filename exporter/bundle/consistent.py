@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ...backends.base import Array, TensorSpec
 from ...errors import VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
-from ..capture.golden import Golden
+from ..capture.golden import AMOUNT, Golden
 from .files import AGAIN
 from .manifest import Bundle, Manifest
 
@@ -68,19 +68,29 @@ def _of_golden(manifest: Manifest, golden: Golden) -> Iterator[str]:
         ("outputs", model.outputs, golden.outputs),
         ("outputs", model.outputs, golden.graph),
     ):
-        if wrong := _unlike(specs, of):
+        if wrong := _unlike(specs, of, widened=what == "outputs"):
             yield f"the golden {what} are not those of the model: {wrong}"
 
 
-def _unlike(specs: Sequence[TensorSpec], samples: Sequence[Mapping[str, Array]]) -> str:
-    """What of the arrays is not as specified, one clause; types aside, which a comparison may have widened."""
+def _unlike(specs: Sequence[TensorSpec], samples: Sequence[Mapping[str, Array]], widened: bool) -> str:
+    """What of the arrays is not as specified, one clause.
+
+    Args:
+        widened: integers that are amounts were written as float64, as what they are compared by.
+    """
     names = {spec.name for spec in specs}
     for arrays in samples:
         if arrays.keys() != names:
             return f"they are {', '.join(sorted(arrays))}, and the model has {', '.join(sorted(names))}"
         for spec in specs:
-            shape = arrays[spec.name].shape
-            fixed = [(size, found) for size, found in zip(spec.shape, shape, strict=False) if isinstance(size, int)]
-            if len(shape) != len(spec.shape) or any(size != found for size, found in fixed):
-                return f"{spec.name!r} has shape {shape}, and the model {spec.shape}"
+            found = arrays[spec.name]
+            if found.dtype.name not in _types(spec, widened):
+                return f"{spec.name!r} is {found.dtype.name}, and the model's is {spec.dtype}"
+            fixed = [(size, of) for size, of in zip(spec.shape, found.shape, strict=False) if isinstance(size, int)]
+            if found.ndim != len(spec.shape) or any(size != of for size, of in fixed):
+                return f"{spec.name!r} has shape {found.shape}, and the model {spec.shape}"
     return ""
+
+
+def _types(spec: TensorSpec, widened: bool) -> tuple[str, ...]:
+    return (spec.dtype, AMOUNT) if widened and spec.dtype.startswith(("int", "uint")) else (spec.dtype,)

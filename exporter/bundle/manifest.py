@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 from pydantic_core import to_jsonable_python
 
 from ...backends.base import AxisRange, Engine, Graph, TensorSpec
@@ -22,6 +22,7 @@ from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.lineage import LineageStep
 from ...profiles.reading.json_file import read_json
+from ...profiles.reading.validator import first_fault, validator
 from .files import AGAIN, regular_files
 
 # What an engine must reach, in dB: below 0 the noise would be larger than the signal.
@@ -183,10 +184,9 @@ def load_bundle(path: Path) -> Bundle:
         found = data.get("schema") if isinstance(data, dict) else None
         raise InputError(f"{file} has schema {found!r}; this edgepress reads {SCHEMA}.")
     try:
-        return Bundle(path=path, manifest=TypeAdapter(Manifest).validate_python(data))
+        return Bundle(path=path, manifest=validator(Manifest).validate_python(data))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{file}: `{'.'.join(map(str, first['loc']))}`: {first['msg']}.") from error
+        raise InputError(f"{file}: {first_fault(error)}.") from error
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:

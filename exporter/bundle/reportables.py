@@ -41,8 +41,7 @@ def load_reportable(path: Path, study: Path | None = None) -> Reportable:
         return _bundle(path, study)
     if path.suffix.lower() == ".jsonl":
         return load_trends(path)
-    data = read_json(path, profile.MADE_BY, MOST_SAMPLES)
-    kind = data.get("kind") if isinstance(data, dict) else None
+    kind = _kind(path)
     if kind == profile.KIND:
         return profile.load_profile(path)
     if kind == comparison.KIND:
@@ -51,6 +50,12 @@ def load_reportable(path: Path, study: Path | None = None) -> Reportable:
         f"{path} is neither a bundle nor a measurement: its kind is {kind!r}.",
         hint="Give a bundle's directory, or what `edgepress profile` or `edgepress compare` wrote with --output.",
     )
+
+
+def _kind(path: Path) -> object:
+    """What a file says that it is; its data, which may fill half of the memory, are read again by who knows them."""
+    data = read_json(path, profile.MADE_BY, MOST_SAMPLES)
+    return data.get("kind") if isinstance(data, dict) else None
 
 
 def load_trends(path: Path) -> Trends:

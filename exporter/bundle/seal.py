@@ -7,8 +7,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from ...errors import InputError
 from ...profiles.budget.budget import Budget
 from ...profiles.findings.figures import judge
@@ -64,4 +62,4 @@ def load_report(directory: Path) -> Report:
     data = read_json(file, "edgepress export")
     if not isinstance(data, dict):
         raise InputError(f"{file} is not the report of a bundle.")
-    return replace(parsed(file, data, SCHEMA, TypeAdapter(Report), oldest=OLDEST), schema=SCHEMA)
+    return replace(parsed(file, data, SCHEMA, Report, oldest=OLDEST), schema=SCHEMA)

@@ -20,13 +20,14 @@ from pydantic import ValidationError
 
 from ...errors import InputError, VerificationError
 from ...profiles.machine.held import held
+from ...profiles.reading.validator import validator
 from .envelope import PAYLOAD_TYPE, PREDICATE, STATEMENT, Envelope, Signature, Statement
 from .files import regular_files
 from .manifest import MANIFEST, SIGNATURE, check_files, load_bundle, sha256
 from .signing_keys import PrivateKey, PublicKey
 
-# A statement has some 200 bytes a file.
-LARGEST = 1 << 26
+# A statement has some 200 bytes a file: 15,000 files. pydantic takes up to a hundred times a text's size to parse it.
+LARGEST = 1 << 22
 AGAIN = "Take the bundle again from who signed it; if it differs again, trust it no more."
 
 
@@ -157,7 +158,7 @@ def _content(file: Path) -> bytes:
 
 def _parsed(kind: Any, data: bytes, file: Path) -> Any:
     try:
-        return kind.model_validate_json(data)
+        return validator(kind).validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "its text"

@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import InputError
+from ...profiles.reading.opened import read_bytes
+
+# Where a process finds what was opened for it.
+_OPENED = Path("/dev/fd")
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -166,15 +170,23 @@ def _algorithm(key: ec.EllipticCurvePublicKey) -> ec.ECDSA:
     return ec.ECDSA(getattr(hashes, HASHES[key.curve.name])())
 
 
-def _read(path: Path) -> tuple[bytes, list[str]]:
-    """A key's file, and what its PEM blocks say they are."""
-    if not path.exists() or path.is_dir():  # a pipe is read: a key need not lie on a disk
-        what = "is a directory" if path.is_dir() else "does not exist"
-        raise InputError(f"The key {path} {what}.", hint=MAKE)
-    with path.open("rb") as file:
-        text = file.read(LARGEST + 1)
+def _piped(path: Path) -> bytes:
+    with path.open("rb") as pipe:
+        text = pipe.read(LARGEST + 1)
     if len(text) > LARGEST:
         raise InputError(f"{path} is not a key: it has more than {LARGEST >> 10} kB.", hint=MAKE)
+    return text
+
+
+def _read(path: Path) -> tuple[bytes, list[str]]:
+    """A key's file, and what its PEM blocks say they are.
+
+    A pipe is read where the shell opened it, as for `--sign <(...)`: a key need not lie on a disk.
+
+    Raises:
+        UnreadableError: it is not there, no regular file (a named pipe may be one that nobody writes to), or too large.
+    """
+    text = _piped(path) if path.parent == _OPENED and path.is_fifo() else read_bytes(path, most=LARGEST, hint=MAKE)
     return text, [label.decode() for label in _LABEL.findall(text)]
 
 

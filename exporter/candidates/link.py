@@ -15,7 +15,7 @@ from ...errors import VerificationError
 from ...profiles.device.precision import load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
-from ...profiles.findings.parity import Parity, parity, worst
+from ...profiles.findings.parity import Parity, worst
 from .candidate import Candidate
 from .samples import JudgingSamples
 
@@ -67,7 +67,7 @@ def linked(
         StrayingError: the engine is further from FP32 than its graph, by more than rounding explains.
         VerificationError: it is further than the precision allows at all.
     """
-    engine = parity(samples.expected, [session(feed) for feed in samples.feeds])
+    engine = samples.compare([session(feed) for feed in samples.feeds])
     own = candidate.on_samples
     _refuse_straying(candidate, engine, own, samples, asked_db)
     seen, ours = worst(engine), worst(own)
@@ -94,8 +94,8 @@ def graph_held(candidate: Candidate, session: Session, samples: JudgingSamples, 
     Raises:
         VerificationError: it does not.
     """
-    found = parity(samples.expected, [session(feed) for feed in samples.feeds])
-    short = {name: one.assured_db for name, one in found.items() if not one.assures(asked_db)}
+    found = samples.compare([session(feed) for feed in samples.feeds])
+    short = {name: one.weakest_db for name, one in found.items() if not one.reaches(asked_db)}
     if short:
         told = "; ".join(
             f"output {name!r} has {found_db:.1f} dB of SQNR against FP32" for name, found_db in short.items()
@@ -151,7 +151,8 @@ def _parts(
         of_others: what they reach on other samples of the kind as well.
     """
     for name, seen in engine.items():
-        yield f"output {name!r}", _whole(seen, of_others), _whole(own[name], of_others)
+        bound = ", as far as is sure of others like them," if of_others and seen.lower_db is not None else ""
+        yield f"output {name!r}{bound}", _whole(seen, of_others), _whole(own[name], of_others)
         # The groups are those of the expected values, and so the same.
         for group, graphs in zip(seen.groups, own[name].groups, strict=True):
             yield f"output {name!r}, {group},", group.sqnr_db, graphs.sqnr_db

@@ -217,10 +217,10 @@ class Maker:
     def _on_samples(self, graph: Graph, samples: JudgingSamples) -> Mapping[str, Parity]:
         """Parity of a graph on the reference place; that of the captured one, which answers for FP32, is known."""
         if graph.path == self.captured.graph.path:
-            return parity(samples.expected, samples.expected)
+            return samples.compare(samples.expected)
         place = Reference()
         session = self.workshop.open(place.runs(graph, self.target, "fp32", None), place)
-        return parity(samples.expected, [session(feed) for feed in samples.feeds])
+        return samples.compare([session(feed) for feed in samples.feeds])
 
     def _samples(self) -> JudgingSamples:
         return judging_samples(self.source, self.target, self.recipe, self.captured, self.workshop)

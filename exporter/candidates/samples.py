@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ...backends.base import Array, Feed
+from ...backends.base import Array, Feed, Graph
 from ...backends.places import Reference
-from ...calibration.feeds import samples_in
+from ...calibration.feeds import outputs_by_row, samples_in
 from ...profiles.device.target import Target
+from ...profiles.findings.parity import Parity, parity
 from ..capture.amounts import with_amounts
 from ..capture.captured import Captured
 from ..quantization.gather import JUDGED_ON, calibration_feeds
@@ -24,11 +25,17 @@ class JudgingSamples:
     Attributes:
         kind: what they are, for messages: `calibration samples`.
         expected: what the FP32 graph answers, by output.
+        by_row: outputs each row of which is a sample; of the others a feed is one.
     """
 
     feeds: Sequence[Feed]
     kind: str
     expected: Sequence[Mapping[str, Array]]
+    by_row: Container[str] = ()
+
+    def compare(self, answers: Sequence[Mapping[str, Array]]) -> dict[str, Parity]:
+        """Answers to the feeds against those of FP32."""
+        return parity(self.expected, answers, by_row=self.by_row)
 
     @property
     def count(self) -> int:
@@ -48,7 +55,7 @@ def judging_samples(
     """
     found = _drawn(source, target, recipe, captured, workshop, kind="calibration samples", behind=0)
     golden = captured.golden
-    return found or JudgingSamples(feeds=golden.feeds, kind="synthetic samples", expected=golden.outputs)
+    return found or _of(captured.graph, golden.feeds, "synthetic samples", golden.outputs)
 
 
 def further_samples(
@@ -77,9 +84,14 @@ def _drawn(
         place = Reference()
         session = workshop.open(place.runs(captured.graph, target, "fp32", None), place)
         expected = [with_amounts(session(feed), captured.amounts) for feed in feeds]
-        return JudgingSamples(feeds=feeds, kind=kind, expected=expected) if feeds else None
+        return _of(captured.graph, feeds, kind, expected) if feeds else None
 
     return workshop.memo.once(kind, (target.opset, source.digest, recipe.calibration), drawn)
+
+
+def _of(graph: Graph, feeds: Sequence[Feed], kind: str, expected: Sequence[Mapping[str, Array]]) -> JudgingSamples:
+    by_row = outputs_by_row(graph, feeds, expected)
+    return JudgingSamples(feeds=feeds, kind=kind, expected=expected, by_row=by_row)
 
 
 def _first(feeds: Iterator[Feed], samples: int) -> list[Feed]:

@@ -9,9 +9,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ...backends.base import Array
+from .golden import AMOUNT
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -46,7 +45,7 @@ def amounts(path: Path) -> frozenset[str]:
 
 def with_amounts(outputs: Mapping[str, Array], names: Collection[str]) -> dict[str, Array]:
     """The outputs of a reference, amounts as floating point: they are judged by how far off they are."""
-    return {name: array.astype(np.float64) if name in names else array for name, array in outputs.items()}
+    return {name: array.astype(AMOUNT) if name in names else array for name, array in outputs.items()}
 
 
 def _is_amount(value: ir.Value) -> bool:

@@ -14,6 +14,8 @@ from ...errors import UnreadableError, VerificationError
 from ...profiles.findings.parity import Parity, parity
 
 Answers = tuple[Mapping[str, Array], ...]
+# The numpy dtype that integer outputs are written in where they are amounts, judged by how far off they are.
+AMOUNT = "float64"
 INPUTS, OUTPUTS, GRAPH_OUTPUTS = "inputs.npz", "outputs.npz", "graph.npz"
 
 

@@ -14,12 +14,14 @@ import numpy as np
 
 from ...backends.base import Array, Feed
 from ...profiles.findings.parity import Parity, parity
-from ..sources import Source
+from ..sources import Source, torch_predict
 from ..sources.torch_module import output_tensors
 
-# By how much two float32 may differ in what they leave (8 dB were seen of mixnet_s, whose norms are folded in a graph),
-# and what they must leave at all, in dB, as of any graph: at 30 levit_128s was taken, and had 20 on held-out inputs.
-_ALIKE_DB, _LEAST_DB = 12.0, 50.0
+# What is asked of any graph, of one that rounding explains as well: at 30 dB levit_128s was taken, and had 20 on
+# held-out inputs.
+LEAST_SQNR_DB, LEAST_COSINE = 50.0, 0.9999
+# By how much two float32 may differ in what they leave (8 dB were seen of mixnet_s, whose norms are folded in a graph).
+_ALIKE_DB = 12.0
 _ALIKE = 10 ** (_ALIKE_DB / 20)
 
 
@@ -27,9 +29,10 @@ def own_rounding(source: Source, feeds: Sequence[Feed], answers: Sequence[Mappin
     """Parity of what the module answered in float32 with what it answers in float64, by output.
 
     Returns:
-        Nothing where there is no module, or it does not run in float64.
+        Nothing where there is no module, it does not run in float64, or it does not repeat itself: randomness in
+        `forward` is as far from itself as rounding may be.
     """
-    if source.module is None:
+    if source.module is None or not _repeats(source, feeds, answers):
         return {}
     try:
         wide = copy.deepcopy(source.module).double()
@@ -43,8 +46,28 @@ def own_rounding(source: Source, feeds: Sequence[Feed], answers: Sequence[Mappin
 
 def explains(own: Parity, found: Parity) -> bool:
     """Whether a graph is no further from the module than the module, in float32, is from itself."""
-    alike = found.weakest_db >= max(own.weakest_db - _ALIKE_DB, _LEAST_DB)
-    return alike and math.isfinite(found.max_abs) and found.max_abs <= _ALIKE * own.max_abs
+    alike = _alike(own, found) and math.isfinite(found.max_abs) and found.max_abs <= _ALIKE * own.max_abs
+    return alike and found.weakest_db >= LEAST_SQNR_DB and found.cosine >= LEAST_COSINE
+
+
+def amplified(own: Parity, found: Parity) -> bool:
+    """Whether the module's own rounding is why a graph has too few dB: no float32 has enough, or this one is as far."""
+    return own.weakest_db < LEAST_SQNR_DB or (found.weakest_db < LEAST_SQNR_DB and _alike(own, found))
+
+
+def _alike(own: Parity, found: Parity) -> bool:
+    return found.weakest_db >= own.weakest_db - _ALIKE_DB
+
+
+def _repeats(source: Source, feeds: Sequence[Feed], answers: Sequence[Mapping[str, Array]]) -> bool:
+    """Whether the module, in float32, answers bit for bit what it answered before."""
+    predict = torch_predict(source)
+    again = (predict(feed) for feed in feeds)
+    return all(
+        np.array_equal(one[name], array)
+        for one, answer in zip(again, answers, strict=True)
+        for name, array in answer.items()
+    )
 
 
 def _wide(feed: Feed) -> Feed:

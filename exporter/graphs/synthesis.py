@@ -106,8 +106,8 @@ class Look:
     texture: Texture = UNKNOWN
 
     @classmethod
-    def of(cls, array: Array) -> Look:
-        """The look of one batch, which is not empty."""
+    def of(cls, array: Array, texture: Texture | None = None) -> Look:
+        """The look of one batch, which is not empty, and of its texture unless another is given."""
         wide = array.astype(np.float64)
         whole = np.unique(array) if array.dtype.kind in "iu" else ()
         with np.errstate(over="ignore"):
@@ -120,7 +120,7 @@ class Look:
             count=array.size,
             values=frozenset(map(int, whole)) if 0 < len(whole) <= _FEW else None,
             prefix=_is_prefix_mask(array),
-            texture=Texture.of(array),
+            texture=texture or Texture.of(array),
         )
 
     @classmethod
@@ -131,7 +131,7 @@ class Look:
 
     def with_more(self, array: Array) -> Look:
         """The look of what was seen before and this batch."""
-        new = Look.of(array)
+        new = Look.of(array, self.texture)
         count = self.count + new.count
         values = None if self.values is None or new.values is None else self.values | new.values
         return Look(

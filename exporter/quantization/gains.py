@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...backends.base import Array, Feed, Graph
 from ...backends.places import Reference
-from ...calibration.feeds import samples_in
+from ...calibration.feeds import outputs_by_row, samples_in
 from ...calibration.statistics import Statistics
 from ...profiles.device.target import Scheme, Target
 from ...profiles.findings.parity import assured_db, parity, worst
@@ -65,7 +65,7 @@ def worthwhile(
         kind: what the samples in them are, for the report.
     """
     assert target.scheme is not None
-    scheme = _as_tried(target.scheme)
+    scheme, by_row = _as_tried(target.scheme), outputs_by_row(reference, feeds, expected)
 
     def write(lifts: tuple[str, ...]) -> tuple[Graph, dict[str, str]]:
         path = scratch / f"lifts-{len(lifts)}.onnx"
@@ -73,7 +73,7 @@ def worthwhile(
         return replace(reference, path=path), quantizer.write(statistics, path, BESIDE)
 
     def score(graph: Graph) -> tuple[float, float]:
-        found = parity(expected, _run(graph, target, feeds))
+        found = parity(expected, _run(graph, target, feeds), by_row=by_row)
         return worst(found).weakest_db, assured_db(found)
 
     kept: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ...backends.base import Array, Feed, Graph
 from ...backends.places import Reference
+from ...calibration.feeds import outputs_by_row
 from ...calibration.statistics import Statistics
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
@@ -95,7 +96,9 @@ class MixedPrecision:
         """Parity of a graph with FP32 on the feeds."""
         place = Reference()
         with place.open(place.runs(graph, self.target, self.precision, None), self.threads) as session:
-            return parity(self.expected, [session(feed) for feed in self.feeds])
+            answers = [session(feed) for feed in self.feeds]
+        by_row = outputs_by_row(self.reference, self.feeds, self.expected)
+        return parity(self.expected, answers, by_row=by_row)
 
     def by_layer(self, left: Collection[str]) -> ParityByLayer:
         """Parity of each layer of the int8 graph with these layers in float."""

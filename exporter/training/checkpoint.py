@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...calibration.tensors import read_tensors, write_tensors
 from ...errors import InputError
 from ...profiles.findings.files import json_text
-from ...profiles.findings.training import Epoch, TrainingRun
+from ...profiles.findings.training import Epoch, TrainingRun, need_consistent
 from ...profiles.machine.held import clean, held
 from ...profiles.reading.json_file import read_as
 from ...profiles.reading.opened import LINE, opened
@@ -50,6 +50,10 @@ class Position:
     before: float | None = None
     best: int = 0
     history: tuple[Epoch, ...] = ()
+
+    def __post_init__(self) -> None:
+        """A state that was read is one that a run may go on from."""
+        need_consistent(self.history, self.before, self.best)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -185,6 +185,8 @@ class _Run:
         self.position.starts += 1
         assert self.checkpoint is not None  # what was saved came of it
         with self.checkpoint.fitted():
+            if (self.position.before is None) != (self.source.evaluate is None):
+                raise ValueError("its metric is known, and there is no evaluate(), or the other way round")
             self.observed.load_state_dict(saved.weights)
             self.optimizer.load_state_dict(saved.optimizer)
         self.best = saved.best

@@ -63,6 +63,8 @@ def limit(name: str, value: str) -> Limit:
         known = f"Known: {', '.join(LIMITS)}."
         raise InputError(f"Unknown budget {name!r}.", hint=f"Did you mean {read[near[0]]}? {known}" if near else known)
     parse, example = LIMITS[name]
+    if not isinstance(value, str):
+        raise InputError(f"Budget {name}: {value!r} is no text.", hint=f"Write {name}={example}.")
     try:
         return parse(value)
     except InputError as error:
@@ -149,7 +151,7 @@ def modern(recipe: Mapping[str, Any]) -> dict[str, Any]:
         InputError: a value that is no limit, or two limits of one figure; the key is named.
     """
     rest = {key: value for key, value in recipe.items() if key not in (*_BEFORE, "limits")}
-    budget = recipe.get("budget", {})
+    budget = _by_name("budget", recipe.get("budget", {}))
     for key in recipe:
         for name, text in _limits_before(key, recipe[key]).items():
             if name in budget:
@@ -161,9 +163,7 @@ def modern(recipe: Mapping[str, Any]) -> dict[str, Any]:
 def _limits_before(key: str, value: Any) -> dict[str, str]:
     """The limits in an older setting, by name; nothing for another setting."""
     if key == "limits":
-        if not isinstance(value, Mapping):
-            raise InputError(f'`limits` is {value!r}: expected limits by name, as in size = "4MB".')
-        return dict(value)
+        return _by_name(key, value)
     if key not in _BEFORE or value is None:
         return {}
     figure, example = _BEFORE[key]
@@ -174,6 +174,12 @@ def _limits_before(key: str, value: Any) -> dict[str, str]:
         return short_limit(figure, str(value))
     except InputError as error:
         raise InputError(f"`{key}`: {error.message}", hint=error.hint) from error
+
+
+def _by_name(key: str, value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise InputError(f'`{key}` is {value!r:.60}: expected a table of limits by name, as in size = "4MB".')
+    return dict(value)
 
 
 def _read(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import resources
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ...errors import InputError
 from ..reading.toml_file import decoded
@@ -31,10 +31,12 @@ def validate(kind: type[T], data: dict[str, Any], origin: str) -> T:
     Raises:
         InputError: naming the first key that is at fault.
     """
-    from pydantic import TypeAdapter, ValidationError  # the names alone are listed without it
+    from pydantic import ValidationError  # the names alone are listed without it
+
+    from ..reading.validator import validator
 
     try:
-        return TypeAdapter(kind).validate_python(data)
+        return cast(T, validator(kind).validate_python(data))
     except ValidationError as error:
         # A misspelt key is reported before the missing one that it leaves behind.
         first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")

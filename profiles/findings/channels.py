@@ -139,7 +139,7 @@ class _Axis:
     @property
     def heard(self) -> Values:
         """Amplitude by index, at least what counts at all."""
-        return _heard(np.sqrt(self.signal / max(1, self.count)))
+        return heard(np.sqrt(self.signal / max(1, self.count)))
 
     @property
     def deviation(self) -> Values:
@@ -159,7 +159,7 @@ def _parts(along: _Axis) -> tuple[float, list[npt.NDArray[np.intp]]]:
     varying = np.flatnonzero(along.deviation > CONSTANT * along.peak)
     if along.count < LEAST_VALUES or not len(varying):
         return 1.0, []
-    peak, spread = _heard(along.peak), _heard(along.deviation)
+    peak, spread = heard(along.peak), heard(along.deviation)
     order = varying[np.argsort(-peak[varying], kind="stable")]
     found = np.split(order, _cuts(peak[order], spread[order], LEAST_SHARE * along.length))
     # A constant, as a mask of -10000, hides all the others as well as a scale does.
@@ -181,8 +181,8 @@ def _cuts(peak: Values, spread: Values, least: float) -> list[int]:
     return cuts
 
 
-def _heard(amplitude: Values) -> Values:
-    """At least what counts at all, beside the largest."""
+def heard(amplitude: Values) -> Values:
+    """Amplitudes of parts of an output, each at least what counts at all beside the largest (`UNHEARD`)."""
     return np.maximum(amplitude, UNHEARD * min(1.0, float(amplitude.max(initial=0.0))))
 
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pydantic import TypeAdapter
-
 from ...errors import InputError
 from ..machine.conditions import Conditions
 from ..reading.json_file import MOST_SAMPLES
@@ -80,7 +78,7 @@ def load_comparison(path: Path) -> Comparison:
     data = read_json(path, MADE_BY, MOST_SAMPLES)
     if not isinstance(data, dict) or data.get("kind") != KIND:
         raise InputError(f"{path} is not a comparison: expected a file that `edgepress compare --output` wrote.")
-    return parsed(path, data, SCHEMA, TypeAdapter(Comparison))
+    return parsed(path, data, SCHEMA, Comparison)
 
 
 def incomparable(a: Measured, b: Measured, first: Setup, second: Setup) -> tuple[str, ...]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from pydantic_core import to_json
 
 from ...errors import InputError
 from ..reading import json_file
+from ..reading.validator import first_fault, validator
 
 T = TypeVar("T")
 
@@ -44,7 +45,7 @@ def read_json(path: Path, made_by: str, most: int = json_file.MOST) -> Any:
     return json_file.read_json(path, hint=f"Write it anew with `{made_by}`.", most=most)
 
 
-def parsed(path: Path, data: Any, schema: int, adapter: TypeAdapter[T], *, oldest: int | None = None) -> T:
+def parsed(path: Path, data: Any, schema: int, kind: type[T], *, oldest: int | None = None) -> T:
     """The value in the data of a file.
 
     Args:
@@ -60,7 +61,6 @@ def parsed(path: Path, data: Any, schema: int, adapter: TypeAdapter[T], *, oldes
         reads = f"{schema}" if least == schema else f"{least} to {schema}"
         raise InputError(f"{path} has schema {given!r}; this edgepress reads {reads}.", hint=hint)
     try:
-        return adapter.validate_python(data)
+        return cast(T, validator(kind).validate_python(data))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{path}: `{'.'.join(map(str, first['loc']))}`: {first['msg']}.") from error
+        raise InputError(f"{path}: {first_fault(error)}.") from error

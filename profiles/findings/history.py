@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
@@ -14,12 +14,15 @@ from pydantic_core import to_jsonable_python
 from ...errors import InputError
 from ..budget.figure import Figure
 from ..machine.environment import Machine
-from ..reading.json_file import NotJsonError, decoded
-from ..reading.opened import in_words, read_bytes
+from ..reading.json_file import NotJsonError, decoded, need_memory, reckoned
+from ..reading.opened import in_words, opened
+from ..reading.validator import first_fault, validator
 
 SCHEMA = 1
-# A run has 3 kB: a hundred thousand of them, and a line that no run is as long as.
-MOST, LONGEST = 256 << 20, 1 << 20
+# A run has 3 kB: twenty thousand of them, and a line that no run is as long as.
+MOST, LONGEST = 64 << 20, 1 << 20
+# A full disk or a kill cuts one line a run; a file of more of them never was a history.
+MOST_CUT = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,22 +79,31 @@ def load_history(path: Path) -> History:
     Raises:
         InputError: it cannot be read, it holds no run at all, or runs of a later schema.
     """
-    lines = read_bytes(path, most=MOST, hint="`--history FILE` writes it.").split(b"\n")
     runs: list[Run] = []
     cut: dict[int, str] = {}
-    for number, text in enumerate(lines, 1):
-        if not text.strip():
-            continue
-        found = _run(text, path, number)
+    for number, found in _lines(path):
         if isinstance(found, Run):
             runs.append(found)
         else:
             cut[number] = found
-    if not runs and cut:
+        if len(cut) > MOST_CUT:
+            break
+    if (not runs and cut) or len(cut) > MOST_CUT:
         raise InputError(
             f"{path} is no history: line {min(cut)}: {cut[min(cut)]}.", hint="`--history FILE` writes one."
         )
     return History(runs=tuple(runs), cut=cut)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, Run | str]]:
+    """Each line that holds something, by its number: the run, or why it is none."""
+    takes = 0
+    with opened(path, most=MOST, hint="`--history FILE` writes it.") as file:
+        for number, text in enumerate(file, 1):
+            if text.strip():
+                takes += reckoned(text)
+                need_memory(takes)
+                yield number, _run(text.rstrip(b"\n"), path, number)
 
 
 def _run(text: bytes, path: Path, number: int) -> Run | str:
@@ -108,10 +120,9 @@ def _run(text: bytes, path: Path, number: int) -> Run | str:
         hint = "Read it with the edgepress that wrote it."
         raise InputError(f"{path}, line {number} has schema {schema}; this edgepress reads {SCHEMA}.", hint=hint)
     try:
-        return _ADAPTER.validate_python(data)
+        return cast(Run, validator(Run).validate_python(data))
     except ValidationError as error:
-        first = error.errors()[0]
-        return f"`{'.'.join(map(str, first['loc']))}`: {first['msg']}"
+        return first_fault(error)
 
 
 def series(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
@@ -122,12 +133,9 @@ def series(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
     return found
 
 
-_ADAPTER: TypeAdapter[Run] = TypeAdapter(Run)
-
-
 def json_schema() -> str:
     """The JSON schema of a line."""
-    return json.dumps(_ADAPTER.json_schema(), indent=2, sort_keys=True) + "\n"
+    return json.dumps(TypeAdapter(Run).json_schema(), indent=2, sort_keys=True) + "\n"
 
 
 if __name__ == "__main__":

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from ...errors import VerificationError
-from .channels import ROUNDING, ChannelGroup, ChannelScales, sqnr
-from .spread import SampleSums, by_row, lower_db
+from .channels import ROUNDING, UNHEARD, ChannelGroup, ChannelScales, sqnr
+from .spread import SampleSums, lower_db
 
 _ROWS = (
     "Where the number of rows depends on data, as behind a threshold or non-maximum suppression, rounding changes it. "
@@ -41,7 +41,8 @@ class Parity:
             of integers of 32 and 64 bits, which are classes and places rather than amounts, it is 10*log10(elements /
             elements that differ): 10 dB is 90 % agreement.
         max_abs: largest absolute difference.
-        cosine: mean over samples of the cosine of the flattened output with its reference.
+        cosine: mean over samples of the cosine of the flattened output with its reference; 1 of those that rounding
+            alone tells apart, and of what is 0 on one side and all but 0, beside the largest value, on the other.
         argmax: share of samples whose largest element along the last axis is the same one.
         groups: channels of the output by scale, where its scales are far apart.
         lower_db: what `sqnr_db` is at least, with 95 % confidence, on other samples of the kind; None of a few samples,
@@ -82,18 +83,24 @@ class Parity:
         )
 
 
-def parity(references: Sequence[Mapping[str, Array]], outputs: Sequence[Mapping[str, Array]]) -> dict[str, Parity]:
+def parity(
+    references: Sequence[Mapping[str, Array]], outputs: Sequence[Mapping[str, Array]], *, by_row: Container[str] = ()
+) -> dict[str, Parity]:
     """Compare runs of the same feeds, output by output.
 
     Args:
         references: one mapping of output name to array for each feed, of the model that is right.
         outputs: the same, of the model in question.
+        by_row: outputs each row of which is a sample; of the others a feed is one.
 
     Raises:
         VerificationError: an output is missing, has another shape, or holds NaN or Inf where the reference is finite.
     """
     names = references[0].keys()
-    return {name: _one(name, [r[name] for r in references], [_get(o, name) for o in outputs]) for name in names}
+    return {
+        name: _one(name, [r[name] for r in references], [_get(o, name) for o in outputs], by_row=name in by_row)
+        for name in names
+    }
 
 
 def worst(parities: Mapping[str, Parity]) -> Parity:
@@ -122,10 +129,10 @@ def _get(outputs: Mapping[str, Array], name: str) -> Array:
     return outputs[name]
 
 
-def _one(name: str, references: list[Array], outputs: list[Array]) -> Parity:
-    signal = noise = largest = 0.0
+def _one(name: str, references: list[Array], outputs: list[Array], *, by_row: bool) -> Parity:
+    signal = noise = largest = peak = 0.0
     energies: list[SampleSums] = []
-    cosines: list[float] = []
+    rows: list[_Rows] = []
     agree: list[float] = []
     channels = ChannelScales()
     for reference, output in zip(references, outputs, strict=True):
@@ -146,17 +153,18 @@ def _one(name: str, references: list[Array], outputs: list[Array]) -> Parity:
             signal, noise = signal + float(r.size), noise + float((difference != 0).sum())
         else:
             signal, noise = signal + float((r * r).sum()), noise + float((difference * difference).sum())
-            energies.append(by_row(r, difference))
+            energies.append(SampleSums.of(r, difference, by_row=by_row))
+            peak = max(peak, float(np.abs(r[np.isfinite(r)]).max(initial=0.0)))
             if np.isfinite(difference).all():
                 channels.add(r, x)
         # NaN in a reference agrees with nothing, NaN included.
         largest = math.inf if np.isnan(r).any() else max(largest, float(np.abs(difference).max()))
-        cosines.extend(_cosines(r, x))
+        rows.append(_Rows.of(r, x))
         agree.append(float(np.mean(np.atleast_1d(r).argmax(-1) == np.atleast_1d(x).argmax(-1))))
     return Parity(
         sqnr_db=sqnr(signal, noise),
         max_abs=largest,
-        cosine=float(np.mean(cosines)) if cosines else 1.0,
+        cosine=float(np.mean(np.concatenate([row.cosines(peak) for row in rows]))) if rows else 1.0,
         argmax=float(np.mean(agree)) if agree else 1.0,
         groups=channels.groups(),
         lower_db=lower_db(energies),
@@ -183,13 +191,36 @@ def _without_equal_infinities(
     return (np.where(same, 0.0, r), np.where(same, 0.0, x)) if same.any() else (r, x)
 
 
-def _cosines(r: npt.NDArray[np.float64], x: npt.NDArray[np.float64]) -> list[float]:
-    rows, others = (
-        r.reshape(len(r), -1) if r.ndim else r.reshape(1, 1),
-        x.reshape(len(x), -1) if x.ndim else x.reshape(1, 1),
-    )
-    norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(others, axis=1)
-    same = (rows == others).all(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        cosines = (rows * others).sum(axis=1) / norms
-    return [1.0 if equal else float(c) if n > 0 else 0.0 for equal, c, n in zip(same, cosines, norms, strict=True)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    """Rows of a feed beside their references.
+
+    Attributes:
+        products, norms: of both, by row.
+        apart: the largest difference by row.
+    """
+
+    products: npt.NDArray[np.float64]
+    norms: npt.NDArray[np.float64]
+    apart: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, r: npt.NDArray[np.float64], x: npt.NDArray[np.float64]) -> _Rows:
+        right, found = (array.reshape(len(array) if array.ndim else 1, -1) for array in (r, x))
+        return cls(
+            products=(right * found).sum(axis=1),
+            norms=np.linalg.norm(right, axis=1) * np.linalg.norm(found, axis=1),
+            apart=np.abs(right - found).max(axis=1),
+        )
+
+    def cosines(self, peak: float) -> npt.NDArray[np.float64]:
+        """By row.
+
+        Args:
+            peak: the largest value of the output, which says what is rounding and what is nothing; 0 of classes.
+        """
+        with np.errstate(invalid="ignore", divide="ignore"):
+            cosines = np.where(self.norms > 0, self.products / self.norms, 0.0)
+        # What is 0 has no direction: onnxruntime's Sigmoid is from -18 down, where torch's is 1e-8.
+        near = np.where(self.norms > 0, ROUNDING, UNHEARD) * peak
+        return np.where(self.apart <= near, 1.0, cosines)

@@ -196,7 +196,7 @@ def load_profile(path: Path) -> Profile:
             f"{path} is not a measurement: expected a file that `edgepress profile --output` wrote.",
             hint="Give a bundle, an .onnx file, or such a file.",
         )
-    return parsed(path, data, SCHEMA, TypeAdapter(Profile))
+    return parsed(path, data, SCHEMA, Profile)
 
 
 def json_schema() -> str:

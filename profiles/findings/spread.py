@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypeAlias
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from .channels import sqnr
+from .channels import ROUNDING, heard, sqnr
 
 # Of fewer samples nothing can be drawn that says how others differ.
 FEWEST = 8
@@ -19,13 +19,66 @@ _SHARE = 0.25
 _ONE_SIDED_95 = 1.645
 
 Values = npt.NDArray[np.float64]
-# Sums of squares of a reference and of what differs, of each sample of a feed.
-SampleSums: TypeAlias = tuple[Values, Values]
 
 
-def by_row(reference: Values, difference: Values) -> SampleSums:
-    """Both by index of the first axis."""
-    return _rows(reference), _rows(difference)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleSums:
+    """What is kept of samples, one number each.
+
+    Attributes:
+        signal, noise: sums of squares of the reference, and of what differs from it.
+        size: how many values a sample has.
+        peak: the largest absolute value of the reference.
+    """
+
+    signal: Values
+    noise: Values
+    size: Values
+    peak: Values
+
+    @classmethod
+    def of(cls, reference: Values, difference: Values, *, by_row: bool) -> SampleSums:
+        """Those of one feed, of arrays that are not empty.
+
+        Args:
+            by_row: each index of the first axis is a sample, else all of it is one.
+        """
+        samples = len(reference) if by_row and reference.ndim else 1
+        right, wrong = reference.reshape(samples, -1), difference.reshape(samples, -1)
+        return cls(
+            signal=np.square(right).sum(1),
+            noise=np.square(wrong).sum(1),
+            size=np.full(samples, float(right.shape[1])),
+            peak=np.abs(right).max(1),
+        )
+
+    @classmethod
+    def joined(cls, feeds: Sequence[SampleSums]) -> SampleSums:
+        """Those of all feeds: a feed is a sample where there are enough of them."""
+        parts = [feed._whole() for feed in feeds] if len(feeds) >= FEWEST else feeds
+        signal, noise, size, peak = (
+            np.concatenate([np.zeros(0), *(getattr(part, name) for part in parts)]) for name in cls.__slots__
+        )
+        return cls(signal=signal, noise=noise, size=size, peak=peak)
+
+    def _whole(self) -> SampleSums:
+        return SampleSums(
+            signal=self.signal.sum(keepdims=True),
+            noise=self.noise.sum(keepdims=True),
+            size=self.size.sum(keepdims=True),
+            peak=self.peak.max(keepdims=True),
+        )
+
+    def answered_db(self) -> list[float]:
+        """The SQNR of each sample that has an answer, in dB: of one that is 0 there is no ratio.
+
+        As with channels the signal counts as at least what is heard beside the largest, and rounding is no noise.
+        """
+        rounding = ROUNDING * self.peak.max()
+        amplitude, noise = np.sqrt(self.signal / self.size), np.sqrt(self.noise / self.size)
+        answered = amplitude > rounding
+        noise = np.where(noise <= rounding, 0.0, noise)
+        return _each_db(np.square(heard(amplitude))[answered], np.square(noise)[answered])
 
 
 def lower_db(feeds: Sequence[SampleSums]) -> float | None:
@@ -33,27 +86,26 @@ def lower_db(feeds: Sequence[SampleSums]) -> float | None:
 
     The deviation is that of the SQNRs without one sample each (Tukey's estimate; Efron and Tibshirani, An Introduction
     to the Bootstrap, 1993, ch. 11): a sample that decides the figure widens it most. A feed is a sample where there are
-    enough of them, else each of its rows is. Where less than a quarter of them hold the signal, by Kish's effective
-    size (Survey Sampling, 1965), the figure is theirs alone, and the sample in the middle counts where it has less.
+    enough of them. Where less than a quarter of them hold the signal, by Kish's effective size (Survey Sampling,
+    1965), the figure is theirs alone, and the sample in the middle of those with an answer counts where it has less.
 
     Returns:
-        None where there are fewer than `FEWEST` samples.
+        None where there are fewer than `FEWEST` samples, where all answers are 0, and where one is no finite number.
     """
-    signal, noise = _each(feeds, 0), _each(feeds, 1)
-    count = len(signal)
-    if count < FEWEST:
+    samples = SampleSums.joined(feeds)
+    signal, noise = samples.signal, samples.noise
+    if len(signal) < FEWEST or not 0 < signal.sum() < math.inf or not np.isfinite(noise).all():
         return None
-    all_db = sqnr(float(signal.sum()), float(noise.sum()))
+    all_db, answered = sqnr(float(signal.sum()), float(noise.sum())), samples.answered_db()
     with np.errstate(divide="ignore", invalid="ignore"):
         without = 10 * np.log10(_without_each(signal) / _without_each(noise))
     if not np.isfinite(without).all():
-        return min(all_db, *_each_db(signal, noise))
-    deviation = math.sqrt((count - 1) * float(np.square(without - without.mean()).mean()))
-    each = _each_db(signal, noise)
+        return min(all_db, *answered)
+    deviation = math.sqrt((len(signal) - 1) * float(np.square(without - without.mean()).mean()))
     # No set of these samples has less than the worst of them.
-    lower = max(all_db - _ONE_SIDED_95 * deviation, min(each))
-    few = float(signal.sum()) ** 2 < _SHARE * count * float(np.square(signal).sum())
-    return min(lower, float(np.median(each))) if few else lower
+    lower = max(all_db - _ONE_SIDED_95 * deviation, min(_each_db(signal, noise)))
+    few = float(signal.sum()) ** 2 < _SHARE * len(signal) * float(np.square(signal).sum())
+    return min(lower, float(np.median(answered))) if few else lower
 
 
 def _each_db(signal: Values, noise: Values) -> list[float]:
@@ -66,15 +118,3 @@ def _without_each(energies: Values) -> Values:
     behind = np.concatenate([np.cumsum(energies[::-1])[::-1][1:], [0.0]])
     without: Values = before + behind
     return without
-
-
-def _rows(array: Values) -> Values:
-    squares: Values = np.square(array).reshape(len(array) if array.ndim else 1, -1).sum(1)
-    return squares
-
-
-def _each(feeds: Sequence[SampleSums], which: int) -> Values:
-    """One number a sample: of a feed, else of a row."""
-    if len(feeds) >= FEWEST:
-        return np.array([float(feed[which].sum()) for feed in feeds])
-    return np.concatenate([np.zeros(0), *(feed[which] for feed in feeds)])

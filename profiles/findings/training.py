@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,21 @@ class Epoch:
     loss: float
     metric: float | None
     seconds: float
+
+
+def need_consistent(history: Sequence[Epoch], before: float | None, best: int) -> None:
+    """Refuse what no training leaves, as a damaged file of one may say.
+
+    Args:
+        before, best: as of a `TrainingRun`.
+
+    Raises:
+        ValueError: an epoch that was not is the best, or only some metrics are known.
+    """
+    if not 0 <= best <= len(history):
+        raise ValueError(f"the best is epoch {best} of {len(history)}")
+    if any((epoch.metric is None) != (before is None) for epoch in history):
+        raise ValueError("the metric is known of some epochs, and not of all and before them")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +66,10 @@ class TrainingRun:
     processes: int
     seconds: float
     starts: int
+
+    def __post_init__(self) -> None:
+        """Files of it come back here, too."""
+        need_consistent(self.history, self.before, self.best)
 
     @property
     def after(self) -> float | None:

@@ -77,6 +77,10 @@ def _bound(path: Path, size: int, most: int | None) -> None:
     if most is not None and size > most:
         raise UnreadableError.of(
             path,
-            f"it has {size / 1e6:.0f} MB, where {most / 1e6:.0f} MB are the most",
+            f"it has {_in_units(size)}, where {_in_units(most)} are the most",
             hint="Is it the file that was meant?",
         )
+
+
+def _in_units(size: int) -> str:
+    return f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

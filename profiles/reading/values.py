@@ -20,6 +20,18 @@ def fault(data: Any) -> str:
     return next((f"`{where}` {what}" if where else f"it {what}" for where, what in _faults(data, "")), "")
 
 
+def deeper(data: Any, most: int) -> bool:
+    """Whether values lie in more than so many others; by a list of them, since each may call whoever goes into it."""
+    left = [(data, 0)]
+    while left:
+        value, depth = left.pop()
+        if depth > most:
+            return True
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        left += [(one, depth + 1) for one in inner if isinstance(one, dict | list)]
+    return False
+
+
 def _faults(value: Any, where: str) -> Iterator[tuple[str, str]]:
     """Where each fault is, as the keys on the way to it, and what it is."""
     if isinstance(value, dict):
@@ -28,7 +40,8 @@ def _faults(value: Any, where: str) -> Iterator[tuple[str, str]]:
             yield from _faults(one, f"{where}.{key}" if where else str(key))
     elif isinstance(value, list):
         for index, one in enumerate(value):
-            if type(one) is not int or not _LEAST <= one <= _MOST:  # a measurement has millions that are in order
+            kind = type(one)  # a measurement has millions that are in order
+            if not ((kind is int and _LEAST <= one <= _MOST) or (kind is float and math.isfinite(one))):
                 yield from _faults(one, f"{where}.{index}" if where else str(index))
     elif what := _of_scalar(value):
         yield where, what

@@ -213,6 +213,28 @@ def _records(sound: Sound) -> Iterator[Subject]:
     yield Subject(name="profile", directory=directory, files=("profile.json",), changes=JSON, commands=profile)
 
 
+def _measured(sound: Sound) -> Iterator[Subject]:
+    """What is measured; what is made of it takes seconds, each in processes of its own."""
+    how = ("--threads", "1", "--timeout", "20s")
+    scenarios = [("--scenario", name, *more) for name, *more in (("cold-start",), ("offline", "--batches", "1,4"))]
+    commands = tuple(("profile", BUNDLE, *scenario, *how) for scenario in scenarios)
+    inside = {
+        "manifest to profile": ("manifest.json", JSON, ""),
+        "report to profile": ("report.json", JSON, BUNDLE),
+        "engine to profile": ("engine/model.onnx", GRAPH, BUNDLE),
+        "golden inputs to profile": ("golden/inputs.npz", ARRAYS, BUNDLE),
+    }
+    for name, (file, changed, sealed) in inside.items():
+        files = (f"{BUNDLE}/{file}",)
+        yield Subject(
+            name=name, directory=sound.signed(), files=files, changes=changed, commands=commands, bundle=sealed
+        )
+    for name in ("cnn", "recurrent"):
+        files = (f"{name}.onnx",)
+        alone = (("profile", *files, *scenarios[0], *how),)
+        yield Subject(name=".onnx to profile", directory=sound.plain(), files=files, changes=GRAPH, commands=alone)
+
+
 def _searched(sound: Sound) -> Iterator[Subject]:
     directory, tune = sound.searched(), sound.tune
     yield Subject(
@@ -342,4 +364,5 @@ PARTS: Mapping[str, Callable[[Sound], Iterator[Subject]]] = {
     "trained": _trained,
     "hugging": _hugging,
     "planted": _planted,
+    "measured": _measured,
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgepress.calibration.arrays import read_arrays
+from edgepress.calibration.arrays import MOST_ARRAYS, read_arrays
 from edgepress.errors import InputError, UnreadableError, VerificationError
 from edgepress.exporter.capture.golden import Golden
 
@@ -102,6 +102,7 @@ def plain(path: Path, array: np.ndarray, cut: int = 0, more: bytes = b"") -> Pat
         (lambda p: packed(p, method=zipfile.ZIP_LZMA), "compressed in a way"),
         (lambda p: packed(p, method=zipfile.ZIP_BZIP2), "compressed in a way"),
         (twice, "holds 'x' twice"),
+        (lambda p: packed(p, *(f"{i}.npy" for i in range(MOST_ARRAYS + 1))), "it holds 10001 arrays"),
         (pipe, "no regular file"),
         (lambda p: plain(p, np.zeros(9), cut=8), "72 bytes, and 64 follow"),
         (lambda p: plain(p, np.zeros(9), more=b"12345678"), "72 bytes, and 80 follow"),

@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from edgepress.backends.base import TensorSpec
-from edgepress.calibration.feeds import checked, feeds_from_object, feeds_from_path
+from edgepress.backends.base import Graph, TensorSpec
+from edgepress.calibration.feeds import checked, feeds_from_object, feeds_from_path, outputs_by_row
 from edgepress.errors import InputError
 
 IMAGE = (TensorSpec(name="image", dtype="float32", shape=("batch", 2)),)
@@ -109,3 +111,30 @@ def test_one_array_does_not_serve_two_inputs(tmp_path):
 def test_an_empty_directory_is_an_error(tmp_path):
     with pytest.raises(InputError, match=r"holds no \.npz or \.npy"):
         feeds_from_path(tmp_path, IMAGE, batch=1)
+
+
+def graph(inputs, output):
+    tensors = [TensorSpec(name=name, dtype="float32", shape=shape) for name, shape in {**inputs, "y": output}.items()]
+    return Graph(path=Path("model.onnx"), inputs=tuple(tensors[:-1]), outputs=(tensors[-1],), opset=20, digest="")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output", "lengths", "rows"),
+    [
+        ({"x": ("n", 4)}, ("n", 2), (3, 3), True),
+        ({"x": ("n", 4)}, ("y_axis0", 2), (3, 3), True),  # what a capture calls an axis that it does not follow
+        ({"x": ("n", 4)}, ("y_axis0", 2), (3, 9), False),  # rows of rows
+        ({"x": ("n", 4)}, (3, 2), (3, 3), False),  # as long by chance
+        ({"x": ("n", "t", 4)}, ("t", "n", 2), (3, 3), False),  # time first, also where it is as long
+        ({"x": (3, "n", 4)}, (3, "n", 2), (3, 3), False),
+        ({"x": (100,)}, (100,), (100, 100), False),  # a vector
+        ({"x": ("n", 4), "scale": ()}, ("n", 2), (3, 3), True),
+        ({"x": ("n", 4), "z": ("m", 4)}, ("n", 2), (3, 3), False),  # each with each
+        ({"x": ("n", 4)}, (), (3, None), False),
+    ],
+)
+def test_rows_are_samples_where_the_first_axis_is_theirs(inputs, output, lengths, rows):
+    given, found = lengths
+    feed = {name: np.zeros([given, 4][: len(shape)], np.float32) for name, shape in inputs.items()}
+    answers = {"y": np.zeros(() if found is None else (found, 2), np.float32)}
+    assert outputs_by_row(graph(inputs, output), [feed] * 2, [answers] * 2) == ({"y"} if rows else set())

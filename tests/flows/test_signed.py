@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -79,7 +80,10 @@ def test_who_must_have_signed_is_told_from_who_did(signed: Path, keys: Path, cli
     verdict = json.loads(cli("verify", signed, "--key", keys / "signing.pub", "--json").out)
     assert verdict["signed"] == "the key"
     cli("verify", signed, "--key", keys / "other.pub").failed(4, "is by the key")
-    cli("verify", signed, "--key", keys / "nowhere.pub").failed(1, "does not exist")
+    cli("verify", signed, "--key", keys / "nowhere.pub").failed(1, "No such file")
+    os.mkfifo(keys / "pipe")
+    cli("verify", signed, "--key", keys / "pipe").failed(1, "pipe cannot be read: it is no regular file")
+    cli("sign", signed, "--key", keys / "pipe").failed(1, "pipe cannot be read: it is no regular file")
     cli("verify", signed, "--key", keys / "signing.pem").failed(1, "is a private key")
     cli("sign", signed, "--key", keys / "signing.pub").failed(1, "is a public key")
     cli("sign", signed, "--key", keys / "signing.pem", env={"EDGEPRESS_PASSPHRASE": "no"}).failed(1, "is wrong")

@@ -101,6 +101,9 @@ def test_no_field_alone_makes_it_check_less(bundle: Path, manifest: dict[str, An
         (("golden",), 1, "golden/ has 4 inputs, and 1 were written"),
         (("model", "outputs", 0, "name"), "other", "the golden outputs are not those of the model"),
         (("model", "inputs", 0, "shape"), ["batch", 3], "the golden inputs are not those of the model"),
+        (("model", "inputs", 0, "dtype"), "float64", "'image' is float32, and the model's is float64"),
+        (("model", "outputs", 0, "dtype"), "float16", "'output' is float32, and the model's is float16"),
+        (("model", "outputs", 0, "dtype"), "int64", "'output' is float32, and the model's is int64"),
     ],
 )
 def test_what_does_not_hold_together_is_named(

@@ -138,32 +138,51 @@ def test_a_device_needs_neither_torch_nor_onnx(
 
 
 @pytest.mark.slow
-def test_a_fresh_environment_with_the_wheel_and_openvino_verifies(
-    bundle: Path, wheel: Path, tmp_path: Path, environment: dict[str, str]
+@pytest.mark.parametrize(("target", "runtime"), [("cpu", "openvino"), ("mobile", "onnxruntime")])
+def test_a_fresh_environment_with_the_wheel_and_a_runtime_tells_a_signed_bundle_from_a_changed_one(
+    digits: dict[str, Path], target: str, runtime: str, wheel: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
+    """As on a device: the base install and the runtime of the target, from the index that pip asks."""
+    from edgepress.exporter.bundle.manifest import sha256
 
-    def run(*words: object, **more: object) -> str:
+    def run(*words: object, code: int = 0) -> str:
         done = subprocess.run([str(w) for w in words], capture_output=True, text=True, env=environment, timeout=900)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
 
+    bundle = Path(shutil.copytree(digits[target], tmp_path / "bundle"))
+    private, public = _new_keys(tmp_path)
+    run(EDGEPRESS, "sign", bundle, "--key", private)
     run(sys.executable, "-m", "venv", tmp_path / "device")
     binaries = tmp_path / "device" / "bin"
     install = (binaries / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check")
-    run(*install, "-c", REPOSITORY / "constraints.txt", f"{wheel}[openvino]")
+    run(*install, "-c", REPOSITORY / "constraints.txt", f"{wheel}[{runtime}]")
     installed = {line.partition("==")[0].lower() for line in run(binaries / "python", "-m", "pip", "freeze").split()}
     assert installed.isdisjoint({"torch", "onnx", "onnx-ir", "onnxscript", "transformers"})
-    assert "golden outputs reproduced by openvino" in run(binaries / "edgepress", "verify", bundle)
+    assert runtime in run(binaries / "edgepress", "doctor")
+    verify = (binaries / "edgepress", "verify", bundle)
+    assert f"golden outputs reproduced by {runtime}" in run(*verify)
+    assert "Signed by" in run(*verify, "--key", public)
+    manifest = read(bundle, "manifest.json")
+    flip(bundle / "report.md", at=-1)
+    assert "report.md is not what was signed" in run(*verify, "--key", public, code=4)
+    manifest["measured"]["files"]["report.md"]["sha256"] = sha256(bundle / "report.md")
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    run(*verify)
+    assert "manifest.json is not what was signed" in run(*verify, "--key", public, code=4)
+
+
+def _new_keys(directory: Path) -> tuple[Path, Path]:
+    """A private key and its public half, in files there."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
     key, pem = ec.generate_private_key(ec.SECP384R1()), serialization.Encoding.PEM
-    private, public = tmp_path / "signing.pem", tmp_path / "signing.pub"
+    private, public = directory / "signing.pem", directory / "signing.pub"
     secret = serialization.NoEncryption()
     private.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, secret))
     public.write_bytes(key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
-    run(EDGEPRESS, "sign", bundle, "--key", private)
-    assert "Signed by" in run(binaries / "edgepress", "verify", bundle, "--key", public)
-    assert "openvino" in run(binaries / "edgepress", "doctor")
+    return private, public
 
 
 def test_others_may_read_a_bundle_as_far_as_the_umask_says(digits: dict[str, Path]) -> None:

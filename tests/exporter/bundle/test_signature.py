@@ -272,11 +272,11 @@ def test_a_changed_bundle_is_not_signed(bundle: Path, keys: Path) -> None:
         ("k256.pem", "is a key of secp256k1"),
         ("garbage.pem", "is not a private key in PEM: it is no PEM file"),
         ("empty.pem", "is not a private key in PEM: it is no PEM file"),
-        ("large.pem", "has more than 64 kB"),
+        ("large.pem", "cannot be read: it has 100 kB, where 66 kB are the most"),
         ("torn.pem", "The file is damaged"),
         ("locked.pem", "is encrypted, and no passphrase was given"),
-        ("nowhere.pem", "does not exist"),
-        (".", "is a directory"),
+        ("nowhere.pem", "cannot be read: No such file or directory"),
+        (".", "cannot be read: Is a directory"),
     ],
 )
 def test_what_is_no_private_key_is_said(keys: Path, name: str, said: str) -> None:
@@ -294,9 +294,9 @@ def test_what_is_no_private_key_is_said(keys: Path, name: str, said: str) -> Non
         ("ed25519.pub", "is a key of Ed25519"),
         ("rsa.pub", "is a key of RSA"),
         ("garbage.pem", "is not a public key: it is no PEM file"),
-        ("large.pem", "has more than 64 kB"),
+        ("large.pem", "cannot be read: it has 100 kB, where 66 kB are the most"),
         ("torn.pub", "is a damaged public key"),
-        ("nowhere.pub", "does not exist"),
+        ("nowhere.pub", "cannot be read: No such file or directory"),
     ],
 )
 def test_what_is_no_public_key_is_said(keys: Path, name: str, said: str) -> None:
@@ -306,13 +306,31 @@ def test_what_is_no_public_key_is_said(keys: Path, name: str, said: str) -> None
     assert raised.value.hint
 
 
-def test_a_key_may_come_from_a_pipe(bundle: Path, keys: Path) -> None:
+def test_a_key_may_come_from_a_pipe_that_the_shell_opened(bundle: Path, keys: Path) -> None:
     reading, writing = os.pipe()
     os.write(writing, (keys / "p256.pem").read_bytes())
     os.close(writing)
     sign_bundle(bundle, load_private_key(Path(f"/dev/fd/{reading}")))
     os.close(reading)
     check_signature(bundle, load_public_key(keys / "p256.pub"))
+
+
+@pytest.mark.parametrize("load", [load_private_key, load_public_key])
+@pytest.mark.parametrize("kind", ["a pipe nobody writes to", "a pipe", "a device"])
+def test_what_is_no_regular_file_is_not_waited_for(keys: Path, load: Callable[[Path], object], kind: str) -> None:
+    path = keys / "special"
+    path.unlink(missing_ok=True)
+    reading, writing = os.pipe()
+    if kind == "a pipe nobody writes to":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero" if kind == "a device" else f"/dev/fd/{reading}")
+    os.write(writing, (keys / "p256.pem").read_bytes())
+    with pytest.raises(InputError, match="special cannot be read: it is no regular file") as raised:
+        load(path)
+    assert raised.value.hint
+    os.close(reading)
+    os.close(writing)
 
 
 def test_an_encrypted_key_is_opened_by_its_passphrase(

@@ -9,8 +9,9 @@ import pytest
 
 from edgepress.backends.base import Array, Feed, Graph, Session
 from edgepress.backends.places import Reference
+from edgepress.errors import VerificationError
 from edgepress.exporter.candidates.candidate import Candidate
-from edgepress.exporter.candidates.link import StrayingError, least_db, linked
+from edgepress.exporter.candidates.link import StrayingError, graph_held, least_db, linked
 from edgepress.exporter.candidates.samples import JudgingSamples
 from edgepress.profiles.device.target import load_target
 from edgepress.profiles.findings.parity import parity
@@ -60,6 +61,44 @@ def test_an_engine_that_rounds_by_itself_is_not_said_to_be_wrong(precision: str,
         linked(candidate, Off(), samples, Reference(), target, 25)
     assert ("read or fused the graph wrongly" in caught.value.message) == wrongly
     assert caught.value.candidate is candidate
+
+
+def few_large() -> dict[str, Array]:
+    """Samples, of which six of 32 hold the signal."""
+    right = np.ones((32, 4), np.float32)
+    right[:6] = 100
+    return {"y": right}
+
+
+class OffBySmall(Session):
+    """Good on what is large alone: 38 dB, of which 18 are sure of others."""
+
+    def __call__(self, feed: Feed) -> dict[str, Array]:
+        right = few_large()["y"]
+        return {"y": right * 1.01 + 0.1 * (right < 2)}
+
+
+SAMPLES = JudgingSamples(
+    feeds=[{"x": np.zeros((32, 1), np.float32)}], kind="calibration samples", expected=[few_large()], by_row={"y"}
+)
+FILE = Graph(path=Path("model.onnx"), inputs=(), outputs=(), opset=20, digest="")
+
+
+def test_a_graph_of_a_half_precision_is_held_to_its_figure_alone() -> None:
+    candidate = Candidate(precision="fp16", graph=FILE, least_db=30)
+    held = graph_held(candidate, OffBySmall(), SAMPLES, 30).on_samples["y"]
+    assert held.sqnr_db > 30 > held.assured_db
+    told = rf"output 'y' has {held.sqnr_db:.1f} dB of SQNR against FP32 \(45 dB needed"
+    with pytest.raises(VerificationError, match=told):
+        graph_held(candidate, OffBySmall(), SAMPLES, 45)
+
+
+def test_what_is_sure_of_others_is_not_told_as_the_figure() -> None:
+    exact = SAMPLES.compare(SAMPLES.expected)
+    candidate = Candidate(precision="int8", graph=FILE, least_db=10, on_samples=exact)
+    with pytest.raises(StrayingError, match=r"'y', as far as is sure of others like them, has 19\.\d dB") as caught:
+        linked(candidate, OffBySmall(), SAMPLES, Reference(), load_target("cpu"), 10)
+    assert "on 32 calibration samples" in caught.value.message
 
 
 class Off(Session):

@@ -1,5 +1,6 @@
 """A model that amplifies rounding is held to what its own float32 leaves, and to nothing less."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,9 @@ import torch
 
 from edgepress.errors import VerificationError
 from edgepress.exporter.capture.capture import capture, prove_capture
-from edgepress.exporter.capture.own_rounding import own_rounding
-from edgepress.exporter.sources import Source, source_from_object
+from edgepress.exporter.capture.own_rounding import amplified, explains, own_rounding
+from edgepress.exporter.sources import Source, source_from_object, torch_predict
+from edgepress.profiles.findings.parity import Parity
 
 
 class Amplifier(torch.nn.Module):
@@ -39,15 +41,53 @@ def test_another_weight_is_still_seen(tmp_path: Path) -> None:
     graph = capture(source, 17, tmp_path / "model.onnx", {})
     with torch.no_grad():
         source.module.second.bias += 1e-3
-    with pytest.raises(VerificationError, match="differs from the model's"):
+    with pytest.raises(VerificationError, match="differs from the model's") as caught:
         prove_capture(source, graph, seed=0)
+    assert "randomness" in str(caught.value) and "amplifies" not in str(caught.value)
 
 
 def test_what_float32_hardly_holds_is_refused(tmp_path: Path) -> None:
     source = amplifier(600)
     graph = capture(source, 17, tmp_path / "model.onnx", {})
-    with pytest.raises(VerificationError, match="differs from the model's"):
+    with pytest.raises(VerificationError, match=r"amplifies the rounding of float32: .* agree to 41\.\d dB") as caught:
         prove_capture(source, graph, seed=0)
+    assert "trained weights" in str(caught.value) and "randomness" not in str(caught.value)
+
+
+class Noisy(torch.nn.Linear):
+    """Randomness in forward, some 55 dB below the signal, which looks like rounding beside a run in float64."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = super().forward(x)
+        return y + 1.3e-3 * torch.randn_like(y)
+
+
+def test_randomness_in_forward_is_no_rounding(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    source = source_from_object(Noisy(16, 64).eval(), {"x": 3 * torch.rand(4, 16)}, name="noisy")
+    graph = capture(source, 17, tmp_path / "model.onnx", {})
+    with pytest.raises(VerificationError, match="randomness"):
+        prove_capture(source, graph, seed=0)
+
+
+def test_of_a_module_that_does_not_repeat_itself_nothing_is_known() -> None:
+    source = source_from_object(Noisy(16, 64).eval(), {"x": torch.rand(4, 16)}, name="other")
+    assert own_rounding(source, [source.inputs], [torch_predict(source)(source.inputs)]) == {}
+
+
+def test_a_graph_whose_rows_point_elsewhere_is_not_explained() -> None:
+    own = Parity(sqnr_db=60.0, max_abs=1e-3, cosine=1.0, argmax=1.0)
+    assert explains(own, own)
+    assert not explains(own, replace(own, cosine=0.53))
+
+
+def test_which_refusals_are_by_rounding_that_the_model_amplifies() -> None:
+    def of(db: float, largest: float = 1.0) -> Parity:
+        return Parity(sqnr_db=db, max_abs=largest, cosine=1.0, argmax=1.0)
+
+    assert amplified(of(39), of(14)) and amplified(of(55), of(48))
+    assert not amplified(of(65), of(14))  # much further than its rounding
+    assert not amplified(of(65), of(60, 100.0))  # a few values, by more than it explains
 
 
 def test_a_module_that_names_its_type_says_nothing(tmp_path: Path) -> None:
@@ -55,5 +95,9 @@ def test_a_module_that_names_its_type_says_nothing(tmp_path: Path) -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return super().forward(x.float())
 
-    source = source_from_object(Typed(4, 4).eval(), {"x": torch.rand(1, 4)}, name="typed")
-    assert own_rounding(source, [source.inputs], [{}]) == {}
+    found = {}
+    for kind in (Typed, torch.nn.Linear):
+        source = source_from_object(kind(4, 4).eval(), {"x": torch.rand(1, 4)}, name="typed")
+        found[kind] = own_rounding(source, [source.inputs], [torch_predict(source)(source.inputs)])
+    assert found[Typed] == {}
+    assert found[torch.nn.Linear]["output"].sqnr_db > 100

@@ -70,6 +70,15 @@ def test_a_gap_of_more_than_three_decibels_counts(fitted, other, count):
     assert len(doubts(500, fitted, other)) == count
 
 
+def test_layers_are_left_in_float_where_ranges_of_other_data_ask_for_it(tmp_path):
+    """The first samples are a tenth wider than all others: with ranges of their own, full int8 would have 41 dB."""
+    report = exported(batches([1.1] * 4 + [1] * 16), tmp_path, bias=False, minimum_sqnr_db=39)
+    full, *_ = report.sensitivity.trials
+    assert full.sqnr_db < 30 and not full.holds
+    assert len(report.sensitivity.left) == 1
+    assert report.sensitivity.reached_db > 39
+
+
 def test_layers_that_were_chosen_on_some_samples_are_judged_on_others(tmp_path):
     """The further samples are a fiftieth as wide as those on which one layer in float was enough."""
     with pytest.raises(edgepress.VerificationError, match="on 32 further calibration samples"):
@@ -96,3 +105,25 @@ def test_what_one_large_sample_reaches_is_not_taken_for_the_others(tmp_path):
         exported(data, tmp_path, exclude=(), minimum_sqnr_db=30)
     reached, sure = map(float, re.search(said, str(refused.value)).groups())
     assert reached >= 30 > sure
+
+
+def test_steps_of_time_are_not_taken_for_samples(tmp_path):
+    """Time first, and the first of 8 steps is 50 times as large: with batch first each sample has one of those."""
+    rng = np.random.default_rng(0)
+    data = [{"x": rng.uniform(-1, 1, (8, 2, 16)).astype(np.float32)} for _ in range(16)]
+    for feed in data:
+        feed["x"][0] *= 50
+    torch.manual_seed(0)
+    bundle = edgepress.export(
+        Layers().eval(),
+        {"x": torch.rand(8, 2, 16)},
+        target="mobile",
+        name="layers",
+        dynamic={"x": {1: "n"}},
+        calibration=data,
+        precision="int8",
+        minimum_sqnr_db=30,
+        measure=False,
+        output=tmp_path,
+    )
+    assert load_report(bundle.path).sensitivity.left == ()

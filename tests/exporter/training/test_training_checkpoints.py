@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -75,6 +78,45 @@ def test_a_damaged_checkpoint_says_what_to_delete(tmp_path: Path, teacher: nn.Mo
         file.write_text("{")
     with pytest.raises(InputError, match="Delete that directory"):
         train(net(), teacher, toy(), SETTINGS, checkpoint=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run: run["history"][-1].update(metric=None),
+        lambda run: run.update(before=None),
+        lambda run: run.update(best=9),
+        lambda run: run.update(best=-1),
+    ],
+    ids=["a metric of one epoch", "a metric before", "an epoch that was not", "a negative epoch"],
+)
+def test_a_run_that_contradicts_itself_says_what_to_delete(
+    tmp_path: Path, teacher: nn.Module, change: Callable[[dict[str, Any]], None]
+) -> None:
+    train(net(), teacher, toy(), SETTINGS, checkpoint=tmp_path)
+    (file,) = tmp_path.rglob("run.json")
+    run = json.loads(file.read_text())
+    change(run)
+    file.write_text(json.dumps(run))
+    with pytest.raises(InputError, match=r"run\.json cannot be read: the (best|metric) .*\n*Delete that directory"):
+        train(net(), teacher, toy(), SETTINGS, checkpoint=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        {"counted": 3, "best": 1},
+        {"counted": 3, "epoch": 1, "history": [{"loss": 1.0, "metric": 0.5, "seconds": 1.0}]},
+    ],
+    ids=["an epoch that was not", "a metric of one epoch"],
+)
+def test_a_state_that_contradicts_itself_says_what_to_delete(tmp_path: Path, position: dict[str, Any]) -> None:
+    checkpoint = Checkpoint(tmp_path / "run")
+    checkpoint.save(Saved(position=Position(counted=3), weights={"w": torch.ones(3)}, best=None, optimizer={"a": 1}))
+    next(tmp_path.rglob("position.json")).write_text(json.dumps(position))
+    with pytest.raises(InputError, match=r"cannot be read: .*(metric|best)") as caught:
+        checkpoint.load()
+    assert "Delete that directory" in str(caught.value.hint)
 
 
 def test_weights_of_another_network_say_what_to_delete(tmp_path: Path, teacher: nn.Module) -> None:

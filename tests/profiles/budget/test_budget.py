@@ -151,6 +151,13 @@ def measured(samples: np.ndarray, rounds: int, *, stable: bool = True) -> Measur
     )
 
 
+@pytest.mark.parametrize("key", [{}, {"max_latency": "5ms"}])
+@pytest.mark.parametrize("budget", [None, [], "4MB", 5, {"size": 5}, {"latency_p50": []}, {"accuracy_drop": None}])
+def test_a_budget_of_a_damaged_manifest_is_named(budget: object, key: dict[str, str]) -> None:
+    with pytest.raises(InputError, match=r"budget|Budget"):
+        Budget.of({"budget": budget, **key})
+
+
 def test_an_interval_holds_the_truth_as_often_as_it_says() -> None:
     """100 measurements of a known distribution: 95 % of intervals hold its median; chance gives 88 to 100."""
     rng = np.random.default_rng(0)

@@ -90,3 +90,20 @@ def test_with_a_reference_that_is_no_number_nothing_agrees() -> None:
     nothing = np.full((1, 3), np.nan, np.float32)
     for output in (nothing, np.ones((1, 3), np.float32)):
         assert not of(nothing, output).reaches(0)
+
+
+def test_a_row_that_is_nothing_on_one_side_has_no_direction() -> None:
+    """onnxruntime's Sigmoid is 0 from -18 down, where torch's is 1e-8, also where nothing in the feed is large."""
+    right = np.array([[0.9], [0.8], [1e-9]], np.float32)
+    found = np.array([[0.9], [0.8], [0]], np.float32)
+    assert of(right, found).cosine == 1
+    alone = parity([{"y": right[:2]}, {"y": right[2:]}], [{"y": found[:2]}, {"y": found[2:]}])["y"]
+    assert alone.cosine == 1
+    assert of(right * 1e-4, found * 1e-4 + np.float32([[0], [0], [-1e-12]])).cosine == 1
+
+
+def test_a_row_that_is_missing_on_one_side_is_none_of_the_same_direction() -> None:
+    right = np.array([[0.9], [0.8], [0.1]], np.float32)
+    assert of(right, right * [[1], [1], [0]]).cosine == pytest.approx(2 / 3)
+    assert of(right * 1e-9, right * 0).cosine == 0
+    assert of(np.array([[900], [1]]), np.array([[900], [0]])).cosine == 0.5  # classes, which are the same or not

@@ -14,7 +14,12 @@ def compared(samples, spread, seed, rows=1):
     right = (scale * rng.normal(size=(samples, 64))).astype(np.float32)
     found = right + rng.normal(0, 0.05, right.shape).astype(np.float32)
     cut = range(0, samples, rows)
-    return parity(*([{"y": array[at : at + rows]} for at in cut] for array in (right, found)))
+    return parity(*([{"y": array[at : at + rows]} for at in cut] for array in (right, found)), by_row={"y"})
+
+
+def of_rows(right, found):
+    """One feed, each row of which is a sample."""
+    return parity([{"y": right}], [{"y": found}], by_row={"y"})["y"]
 
 
 @pytest.mark.parametrize("spread", [0.1, 0.5])
@@ -34,7 +39,7 @@ def test_alike_samples_leave_little_doubt():
 def test_one_sample_that_holds_nearly_all_of_the_signal_leaves_much():
     right = np.ones((32, 4), np.float32)
     right[0] = 1000
-    (found,) = parity([{"y": right}], [{"y": right + 0.1}]).values()
+    found = of_rows(right, right + 0.1)
     assert found.sqnr_db > 60 and found.lower_db < 20  # 20 dB are what the others have
     assert found.reaches(40) and not found.assures(40)
 
@@ -43,23 +48,23 @@ def test_few_samples_and_classes_say_nothing_of_others():
     few = {"y": np.ones((FEWEST - 1, 3), np.float32)}, {"y": np.full((FEWEST - 1, 3), 1.1, np.float32)}
     classes = {"y": np.arange(64)}, {"y": np.arange(64) // 2}
     for right, found in (few, classes):
-        (one,) = parity([right], [found]).values()
+        (one,) = parity([right], [found], by_row={"y"}).values()
         assert one.lower_db is None and one.assured_db == one.weakest_db
 
 
 def test_equal_outputs_leave_no_doubt_and_a_single_wrong_sample_all_of_it():
     right = np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32)
     other = right.copy()
-    (equal,) = parity([{"y": right}], [{"y": other}]).values()
+    equal = of_rows(right, other)
     other[3] += 1
-    (wrong,) = parity([{"y": right}], [{"y": other}]).values()
+    wrong = of_rows(right, other)
     assert equal.lower_db == np.inf and wrong.lower_db < 3
 
 
 def test_where_a_few_samples_hold_the_signal_the_one_in_the_middle_counts():
     right = np.ones((32, 4), np.float32)
     right[:6] = 100
-    (found,) = parity([{"y": right}], [{"y": right * 1.01 + 0.3 * (right < 2)}]).values()
+    found = of_rows(right, right * 1.01 + 0.3 * (right < 2))
     assert found.sqnr_db > 30 and found.lower_db == pytest.approx(20 * np.log10(1 / 0.31), abs=0.1)
 
 
@@ -68,5 +73,53 @@ def test_where_the_worst_sample_is_good_there_is_no_doubt():
     rng = np.random.default_rng(0)
     right = rng.normal(size=(16, 64)).astype(np.float32)
     noise = rng.normal(size=right.shape) * np.where(np.arange(16) == 3, 0.28, 0.01)[:, None]
-    (found,) = parity([{"y": right}], [{"y": (right + noise).astype(np.float32)}]).values()
+    found = of_rows(right, (right + noise).astype(np.float32))
     assert 10 < found.lower_db < 12 < 20 < found.sqnr_db
+
+
+def test_rows_that_are_no_samples_say_nothing_of_others():
+    """A decay over time, rows of which are thousands of times apart."""
+    right = np.exp(-np.arange(40) / 4)[:, None] * np.ones((40, 16))
+    (found,) = parity([{"y": right}], [{"y": right + 0.01}]).values()
+    assert found.lower_db is None and of_rows(right, right + 0.01).lower_db < found.sqnr_db
+
+
+def test_samples_whose_answer_is_nothing_are_no_ratio():
+    """Digital silence, of which 28 of 32 samples are, and int8 rounds it."""
+    rng = np.random.default_rng(0)
+    right = rng.normal(0, 0.2, (32, 8)) * (np.arange(32) < 4)[:, None]
+    found = of_rows(right, right + 1e-3)
+    assert found.sqnr_db > 35 and 30 < found.lower_db < found.sqnr_db
+
+
+def test_noise_counts_beside_what_is_heard_where_the_answer_is_all_but_nothing():
+    """A detector of what is rare: a hundredth of the probability that float says of the others matters to nobody."""
+    right = np.full((32, 1), 1e-5)
+    right[:3] = 0.99
+    near, off = of_rows(right, right + 1e-4), of_rows(right, right + 0.05 * (right < 0.5))
+    assert near.sqnr_db > 50 and near.lower_db > 40
+    assert off.sqnr_db > 16 and off.lower_db < 0  # 0.05 is more than what is heard beside 0.99
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 31])
+def test_one_answer_among_nothing_leaves_a_number(wrong):
+    right = np.zeros((32, 4))
+    right[0] = 1
+    found = right.copy()
+    found[wrong] += 0.01
+    assert np.isfinite(of_rows(right, found).lower_db)
+    found[0] += 0.01
+    assert np.isfinite(of_rows(right, found).lower_db)
+
+
+def test_samples_without_noise_beside_silence_with_it_leave_a_number():
+    """In the middle of these lay -inf and inf, and between them what is no number."""
+    right = np.zeros((32, 4))
+    right[:3], right[3:16] = 100, 1
+    found = of_rows(right, right + 0.5 * (right == 0))
+    assert 30 < found.lower_db < found.sqnr_db
+
+
+def test_answers_that_are_all_nothing_or_no_number_say_nothing_of_others():
+    for right in (np.zeros((32, 4)), np.full((32, 4), np.nan)):
+        assert of_rows(right, np.ones((32, 4))).lower_db is None

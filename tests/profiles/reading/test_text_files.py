@@ -49,6 +49,9 @@ TOML = {
     "cut": b'name = "mine',
     "deep": b"name = " + b"[" * 100_000,
     "digits": b"opset = 1" + b"0" * 5000,
+    "long-key": b"a." * 2000 + b"a = 1",
+    "longer-key": b"a." * 900 + b"a = 1",
+    "endless-key": b"a." * 200_000 + b"a = 1",
     "latin": 'name = "é"'.encode("latin-1"),
 }
 CASES = [

@@ -1,0 +1,45 @@
+"""Data of a file as a value of a type: a list of a million wrong items has one fault, and not a million.
+
+By default pydantic keeps every fault, at a kilobyte each once they are asked for; people are told of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import SchemaValidator
+
+_MANY = ("list", "tuple", "set", "frozenset", "dict")
+
+
+def validator(kind: Any) -> SchemaValidator:
+    """What makes a value of the type from data, and raises pydantic's `ValidationError` where they are not as it says.
+
+    Of each list, tuple, set and mapping its error has the first item that is at fault, and of each object all fields.
+    """
+    return _made(kind)
+
+
+@cache
+def _made(kind: Any) -> SchemaValidator:
+    return SchemaValidator(_first_faults(TypeAdapter(kind).core_schema))
+
+
+def first_fault(error: ValidationError) -> str:
+    """Where the data are at fault and how, as people are told: "`model.opset`: Input should be ..."."""
+    first = error.errors(include_url=False)[0]
+    where, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    return f"`{where}`: {what}" if where else what
+
+
+def _first_faults(schema: Any) -> Any:
+    """A core schema of which everything with any number of items ends at the first that is at fault."""
+    if isinstance(schema, list | tuple):
+        return type(schema)(map(_first_faults, schema))
+    if not isinstance(schema, Mapping):
+        return schema
+    inner = {key: value if key == "metadata" else _first_faults(value) for key, value in schema.items()}
+    return {**inner, "fail_fast": True} if schema.get("type") in _MANY else inner

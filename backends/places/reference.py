@@ -81,7 +81,13 @@ class Reference(Place):
         return replace(target, backend=RUNTIME, options={})
 
     def values(
-        self, path: Path, inner: Sequence[str] = (), threads: int | None = None, *, exact: bool = False
+        self,
+        path: Path,
+        inner: Sequence[str] = (),
+        threads: int | None = None,
+        *,
+        exact: bool = False,
+        plain: bool = False,
     ) -> GraphValues:
         """The graph of a file with values inside it exposed.
 
@@ -89,18 +95,25 @@ class Reference(Place):
             inner: names of values that are no outputs of the graph, all of which it has.
             threads: None leaves the runtime's own choice.
             exact: rounding is computed as ONNX defines it, and not by an integer kernel.
+            plain: as the file opens plainly, on this processor; not every file of others bears what makes sums exact.
 
         Raises:
             InputError: onnxruntime does not load the graph.
         """
-        return GraphValues(path, inner, threads, exact=exact)
+        return GraphValues(path, inner, threads, exact=exact, plain=plain)
 
 
 class GraphValues:
     """An open graph that is asked for any of its values; the file may be deleted once it is open."""
 
     def __init__(
-        self, path: Path, inner: Sequence[str] = (), threads: int | None = None, *, exact: bool = False
+        self,
+        path: Path,
+        inner: Sequence[str] = (),
+        threads: int | None = None,
+        *,
+        exact: bool = False,
+        plain: bool = False,
     ) -> None:
         """Open it, sparing with memory: no plan of the first batch's, and values are freed as early as can be."""
         ort = import_or_explain("onnxruntime")
@@ -121,7 +134,8 @@ class GraphValues:
                 "session.model_external_initializers_file_folder_path", str(path.parent.resolve())
             )
         try:
-            self._session: Any = exactly(partial(_opened, ort, model), options)
+            opened = partial(_opened, ort, model)
+            self._session: Any = opened(options) if plain else exactly(opened, options)
         except Exception as error:  # onnxruntime's exceptions have no base of their own
             raise _unloaded(path, said(error)) from error
         self.outputs = [output.name for output in self._session.get_outputs()]

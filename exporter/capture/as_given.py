@@ -21,12 +21,12 @@ def as_given(path: Path, directory: Path) -> GraphValues:
     """
     named = with_names_of_its_own(path, directory)
     try:
-        return Reference().values(named)
+        return Reference().values(named, plain=True)
     except InputError as error:
         older = at_an_older_opset(named, directory)
         if older is None:
             raise
         try:
-            return Reference().values(older)
+            return Reference().values(older, plain=True)
         except InputError:
             raise error from None

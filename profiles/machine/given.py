@@ -11,7 +11,7 @@ _given: dict[Path, Path] = {}
 def steady(path: Path) -> Path:
     """The absolute path: a model file may go to another directory, and so may any function in it."""
     absolute = path.absolute()
-    _given[absolute] = path
+    _given.setdefault(absolute, path)
     return absolute
 
 

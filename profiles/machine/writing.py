@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from .given import as_given, steady
 from .held import held, temporary
 from .naming import naming
 
@@ -21,7 +22,7 @@ def whole(path: Path) -> Iterator[Path]:
     Raises:
         OSError: none can be made there.
     """
-    path = path.absolute()  # the block may run code that goes elsewhere
+    path = steady(path)  # the block may run code that goes elsewhere
     if _takes_bytes(path):
         with temporary() as directory, naming(path):
             yield directory / path.name
@@ -32,7 +33,7 @@ def whole(path: Path) -> Iterator[Path]:
         try:
             directory = stack.enter_context(held(place.parent, ".writing."))
         except OSError as error:
-            error.filename = str(path)  # and no name that nobody gave
+            error.filename = str(as_given(path))  # and no name that nobody gave
             raise
         scratch = directory / place.name
         # Not by tempfile, whose files are the owner's alone.

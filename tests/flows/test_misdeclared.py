@@ -16,14 +16,16 @@ from edgepress.exporter.bundle import pack
 
 from ._flow import Cli
 
+SLOW = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("declared", "told"),
     [
-        (["N", 5], ["N", 5]),
+        pytest.param(["N", 5], ["N", 5], marks=SLOW),
         ([1, 5], ["y_axis0", 5]),
         (["N", 10], ["N", "y_axis1"]),
-        (["N"], ["y_axis0", 5]),
+        pytest.param(["N"], ["y_axis0", 5], marks=SLOW),
     ],
     ids=str,
 )

@@ -120,6 +120,7 @@ def test_a_directory_of_ones_own_is_all_that_it_takes(user: User, own: Path) -> 
     assert [path.name for path in (own / "tmp").iterdir() if not path.name.startswith("torchinductor_")] == []
 
 
+@pytest.mark.slow
 def test_what_others_have_is_read_and_not_touched(user: User, own: Path, of_others: Path) -> None:
     bundle, before = of_others / "digits-server-cpu", contents(of_others)
     for words in (("verify", bundle), ("report", bundle, "-o", "page.html")):
@@ -136,6 +137,7 @@ def test_what_others_have_is_read_and_not_touched(user: User, own: Path, of_othe
     assert contents(of_others) == before
 
 
+@pytest.mark.slow
 def test_an_example_whose_weights_cannot_be_kept_says_so_before_it_trains(user: User, of_others: Path) -> None:
     words = ("export", ROOT / "examples/digits.py", "-t", "server-cpu", "--precision", "fp32", "--no-measure", "-q")
     user(*words, EDGEPRESS_CACHE=str(of_others)).failed(1, "cannot be kept in", "Set EDGEPRESS_CACHE to")

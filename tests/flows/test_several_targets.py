@@ -98,8 +98,9 @@ def test_a_bug_at_one_target_keeps_its_traceback_and_the_others(
 
 
 def test_an_interrupt_ends_all_targets_and_keeps_what_was_made(tmp_path: Path, environment: dict[str, str]) -> None:
-    # The second target has another opset, so that its capture takes a while, and is interrupted there.
-    (tmp_path / "net.py").write_text(SMALL)
+    # The second target has another opset, so that its capture takes a while (of many layers), and is interrupted there.
+    many = "*(nn.Conv2d(4, 4, 3, padding=1) for _ in range(40)), nn.Flatten()"
+    (tmp_path / "net.py").write_text(SMALL.replace("nn.Flatten()", many))
     process = subprocess.Popen(
         [EDGEPRESS, "export", "net.py", "-t", "cpu,jetson@jetpack-5.1", "-o", "out", "--no-measure"],
         cwd=tmp_path,

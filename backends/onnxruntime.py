@@ -134,8 +134,7 @@ class OnnxRuntime(Backend):
     def _open(self, engine: Engine, threads: int | None) -> Session:
         disabled = _crashing(engine.precision)
         # Where this is not the device's processor, its own faults are none of the device's.
-        foreign = engine.target.arch not in ("any", this_machine().arch)
-        if foreign or _choice(engine.target, "integers", ("fast", "exact"), "fast") == "exact":
+        if not _at_home(engine) or _choice(engine.target, "integers", ("fast", "exact"), "fast") == "exact":
             opened = exactly(partial(_opened, engine, disabled=(*disabled, *WITHOUT)), _options(threads))
         else:
             opened = _opened(engine, _options(threads), disabled)
@@ -149,7 +148,7 @@ class OnnxRuntime(Backend):
             options.profile_file_prefix = str(Path(scratch, "profile"))
             session = _opened(engine, options, _crashing(engine.precision))
             # Of an engine for another architecture the times say nothing, and may be long.
-            runs = 1 + (_RUNS if engine.target.arch in ("any", this_machine().arch) else 0)
+            runs = 1 + (_RUNS if _at_home(engine) else 0)
             for _ in range(runs):
                 session.run(None, dict(feed))
             text = Path(session.end_profiling()).read_text(encoding="utf-8")
@@ -202,6 +201,11 @@ class OnnxRuntimeSession(Session):
 
     def _failed(self, error: Exception) -> InputError:
         return InputError(f"onnxruntime failed to run {self._engine.path.name}: {_first_line(said(error))}")
+
+
+def _at_home(engine: Engine) -> bool:
+    """Whether this machine is of the architecture that the engine is for."""
+    return engine.target.arch in ("any", this_machine().arch)
 
 
 def _options(threads: int | None) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from ...errors import InputError
 from ...profiles.device.precision import PrecisionName
@@ -30,6 +30,9 @@ _GRAPH, _OUTPUT, _NAME = 7, 12, 1
 _WHERE = re.compile(
     r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed: ?)?(/\S+\.(cc|h):\d+ [^\n]*\) )?"
 )
+# Integer kernels whose sums are exact on every processor; float ones, which round as ONNX defines it and keep weights
+# dequantized; or what the file opens with plainly, as not every file of others bears what makes sums exact.
+Kernels: TypeAlias = Literal["exact", "float", "plain"]
 _TOO_NEW = ("Unsupported model IR version", "is under development")
 
 
@@ -81,39 +84,26 @@ class Reference(Place):
         return replace(target, backend=RUNTIME, options={})
 
     def values(
-        self,
-        path: Path,
-        inner: Sequence[str] = (),
-        threads: int | None = None,
-        *,
-        exact: bool = False,
-        plain: bool = False,
+        self, path: Path, inner: Sequence[str] = (), threads: int | None = None, kernels: Kernels = "exact"
     ) -> GraphValues:
         """The graph of a file with values inside it exposed.
 
         Args:
             inner: names of values that are no outputs of the graph, all of which it has.
             threads: None leaves the runtime's own choice.
-            exact: rounding is computed as ONNX defines it, and not by an integer kernel.
-            plain: as the file opens plainly, on this processor; not every file of others bears what makes sums exact.
+            kernels: what computes where the graph rounds.
 
         Raises:
             InputError: onnxruntime does not load the graph.
         """
-        return GraphValues(path, inner, threads, exact=exact, plain=plain)
+        return GraphValues(path, inner, threads, kernels)
 
 
 class GraphValues:
     """An open graph that is asked for any of its values; the file may be deleted once it is open."""
 
     def __init__(
-        self,
-        path: Path,
-        inner: Sequence[str] = (),
-        threads: int | None = None,
-        *,
-        exact: bool = False,
-        plain: bool = False,
+        self, path: Path, inner: Sequence[str] = (), threads: int | None = None, kernels: Kernels = "exact"
     ) -> None:
         """Open it, sparing with memory: no plan of the first batch's, and values are freed as early as can be."""
         ort = import_or_explain("onnxruntime")
@@ -123,7 +113,7 @@ class GraphValues:
         options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         # Threads that spin while they wait would take the processor from what is done with the values.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if exact:
+        if kernels == "float":
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         if threads is not None:
             options.intra_op_num_threads = threads
@@ -135,7 +125,7 @@ class GraphValues:
             )
         try:
             opened = partial(_opened, ort, model)
-            self._session: Any = opened(options) if plain else exactly(opened, options)
+            self._session: Any = opened(options) if kernels == "plain" else exactly(opened, options)
         except Exception as error:  # onnxruntime's exceptions have no base of their own
             raise _unloaded(path, said(error)) from error
         self.outputs = [output.name for output in self._session.get_outputs()]

@@ -12,7 +12,7 @@ from pathlib import Path
 from ...backends.base import Engine
 from ...backends.registry import load_backend
 from ...errors import InputError
-from ...profiles.machine.given import as_given
+from ...profiles.machine.given import as_typed
 from ...profiles.machine.held import ASIDE, clean, held, in_use
 from ...profiles.machine.renames import exchanged, rename_new
 from ...profiles.reading.names import need_text
@@ -34,7 +34,7 @@ def new_directory(destination: Path, *, force: bool) -> Iterator[Path]:
     check_destination(destination, force=force)
     if not force and in_use(destination.parent, destination.name):
         raise InputError(
-            f"Another process is writing {as_given(destination)}.",
+            f"Another process is writing {as_typed(destination)}.",
             hint="Wait for it, or choose another --output. With --force this one goes on, and the last one stays.",
         )
     made = [parent for parent in destination.parents if not parent.exists()]
@@ -61,10 +61,10 @@ def check_destination(destination: Path, *, force: bool) -> None:
     if destination.exists() or destination.is_symlink():
         if not force:
             raise InputError(
-                f"{as_given(destination)} exists.", hint="Replace it whole with --force, or choose another --output."
+                f"{as_typed(destination)} exists.", hint="Replace it whole with --force, or choose another --output."
             )
         if not (destination / MANIFEST).is_file() and (not destination.is_dir() or any(destination.iterdir())):
-            raise InputError(f"{as_given(destination)} exists and is not a bundle; --force replaces bundles only.")
+            raise InputError(f"{as_typed(destination)} exists and is not a bundle; --force replaces bundles only.")
     parent = next(p for p in destination.absolute().parents if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(
@@ -86,7 +86,7 @@ def _move_into_place(work: Path, aside: Path, destination: Path, *, force: bool)
     except FileExistsError as error:
         if not force:
             raise InputError(
-                f"{as_given(destination)} exists: it came while this export ran.", hint="Replace it with --force."
+                f"{as_typed(destination)} exists: it came while this export ran.", hint="Replace it with --force."
             ) from error
         check_destination(destination, force=True)
         _replace(work, aside, destination)

@@ -22,7 +22,7 @@ from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.lineage import LineageStep
 from ...profiles.reading.json_file import read_json
-from ...profiles.reading.validator import first_fault, validator
+from ...profiles.reading.validator import first_fault, value_of
 from .files import AGAIN, regular_files
 
 # What an engine must reach, in dB: below 0 the noise would be larger than the signal.
@@ -184,7 +184,7 @@ def load_bundle(path: Path) -> Bundle:
         found = data.get("schema") if isinstance(data, dict) else None
         raise InputError(f"{file} has schema {found!r}; this edgepress reads {SCHEMA}.")
     try:
-        return Bundle(path=path, manifest=validator(Manifest).validate_python(data))
+        return Bundle(path=path, manifest=value_of(Manifest, data))
     except ValidationError as error:
         raise InputError(f"{file}: {first_fault(error)}.") from error
 

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from ...errors import InputError, VerificationError
 from ...profiles.machine.held import held
-from ...profiles.reading.validator import validator
+from ...profiles.reading.validator import first_fault, validator
 from .envelope import PAYLOAD_TYPE, PREDICATE, STATEMENT, Envelope, Signature, Statement
 from .files import regular_files
 from .manifest import MANIFEST, SIGNATURE, check_files, load_bundle, sha256
@@ -160,9 +160,7 @@ def _parsed(kind: Any, data: bytes, file: Path) -> Any:
     try:
         return validator(kind).validate_json(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "its text"
-        message = f"{file} is not a model signature by a key: {where}: {first['msg']}."
+        message = f"{file} is not a model signature by a key: {first_fault(error)}."
         raise VerificationError(message, hint=AGAIN) from error
 
 

@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING
 from ...errors import InputError
 from ...profiles.reading.opened import read_bytes
 
-# Where a process finds what was opened for it.
-_OPENED = Path("/dev/fd")
-
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -23,6 +20,8 @@ if TYPE_CHECKING:
 HASHES = {"secp256r1": "SHA256", "secp384r1": "SHA384", "secp521r1": "SHA512"}
 # A PEM file of such a key has less than 1 kB.
 LARGEST = 1 << 16
+# Where a process finds what was opened for it.
+_OPENED = Path("/dev/fd")
 MAKE = "Make a pair with: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out signing.pem"
 PUBLISH = "The public half of a key is written by: openssl pkey -in signing.pem -pubout -out signing.pub"
 

@@ -16,8 +16,8 @@ from ...profiles.device.precision import load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.parity import Parity, worst
+from ..quantization.judging import JudgingSamples
 from .candidate import Candidate
-from .samples import JudgingSamples
 
 # What rounding explains. 6 dB is noise of twice the amplitude: another runtime's kernels round at other places of the
 # same graph. Beyond ENOUGH_DB two runtimes are told apart by how they add up, not by what they compute.

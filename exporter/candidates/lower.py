@@ -24,6 +24,7 @@ from ..quantization.analysis.fp16_exceptions import fp16_exceptions, holds_no_pr
 from ..quantization.analysis.placed import Placement
 from ..quantization.gains import GAP_DB, Gains, doubts, worthwhile
 from ..quantization.gather import beyond, gather
+from ..quantization.judging import JudgingSamples
 from ..quantization.mixed_int8 import MixedPrecision
 from ..quantization.quantizer import Quantizer
 from ..quantization.rewrites.to_float16 import to_float16
@@ -31,7 +32,6 @@ from ..recipe import Recipe
 from ..sources import Source
 from ..workshop import Memo
 from .candidate import Calibrated, Candidate
-from .samples import JudgingSamples
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -164,21 +164,10 @@ class Lowering:
             )
         statistics = gather(self.source, reference, quantizer, recipe, counted(self.advance), self.memo)
         self.advance(None, "lifts")
-        samples = self.samples
         # Lifts and ranges are judged on data that they were not fitted to, where there are enough; all of them ship.
         others = beyond(self.source, reference, quantizer, recipe, self.memo)
         judged = statistics if others is None else others
-        given = (
-            reference,
-            self.target,
-            recipe,
-            judged,
-            samples.feeds,
-            samples.expected,
-            samples.kind,
-            self.memo.directory,
-            model,
-        )
+        given = reference, self.target, recipe, judged, self.samples, self.memo.directory, model
         gains = self.memo.once("gains", self._key, lambda: worthwhile(*given))
         candidate, other_db = self._relaxed(model, statistics, judged, gains)
         # Where there were no others, the gains themselves were found on what they were fitted to.
@@ -208,13 +197,15 @@ class Lowering:
         left, graph, kept, on_samples = self._written(mixed, sensitivity)
         if sensitivity is None and not all(found.assures(asked_db) for found in on_samples.values()):
             # Full int8 was enough with ranges of other data, and is not quite with those that ship.
-            sensitivity = replace(mixed, judged=statistics).search(-math.inf)
+            mixed = replace(mixed, judged=statistics)
+            sensitivity = mixed.search(-math.inf)
             left, graph, kept, on_samples = self._written(mixed, sensitivity)
         by_layer, other_db = mixed.by_layer(left), gains.sqnr_db
         if sensitivity is not None and mixed.judged is not statistics:
-            held_out = mixed.held_out(left)
-            self._judge(held_out, by_layer, f"{gains.samples} that its ranges were not fitted to", asked_db, sure=True)
-            other_db = worst(held_out).weakest_db
+            if not sensitivity.held:
+                others = f"{gains.samples} that its ranges were not fitted to"
+                self._judge(mixed.held_out(left), by_layer, others, asked_db, sure=True)
+            other_db = sensitivity.reached_db
         self._judge(on_samples, by_layer, gains.samples, asked_db, sure=True)
         candidate = Candidate(
             precision=self.precision,
@@ -263,8 +254,7 @@ class Lowering:
             statistics=statistics,
             judged=judged,
             lifts=gains.lifts,
-            feeds=self.samples.feeds,
-            expected=self.samples.expected,
+            samples=self.samples,
             scratch=self.memo.directory,
             threads=self.threads,
             score=self.score,
@@ -277,7 +267,7 @@ class Lowering:
         further, asked_db = self.further(), self.recipe.least_sqnr_db(self.precision)
         if further is None:
             return candidate
-        found = replace(mixed, feeds=further.feeds, expected=further.expected).parity(candidate.graph)
+        found = replace(mixed, samples=further).parity(candidate.graph)
         self._judge(found, by_layer, str(further), asked_db - CHANCE_DB)
         least_db, chosen_db = worst(found).weakest_db, worst(candidate.on_samples).weakest_db
         if least_db >= asked_db:
@@ -323,13 +313,12 @@ def _sure(found: Parity) -> str:
 
 def _origin(statistics: Statistics, scheme: Scheme) -> str:
     enough = ", which were enough: the ranges had settled" if statistics.converged else ""
-    grid, narrow = scheme.weight, ""
-    if grid.used is not None:
-        narrow = (
-            f" Weights use {grid.used} of {grid.bits} bits: this processor has none of {', '.join(scheme.exact_with)}, "
-            "and more would overflow in its sums."
-        )
-    return f"Calibrated on {statistics.samples} samples{enough}. Scheme {scheme.name}.{narrow}"
+    calibrated = f"Calibrated on {statistics.samples} samples{enough}. Scheme {scheme.name}."
+    grid = scheme.weight
+    if grid.used is None:
+        return calibrated
+    why = f": without {' or '.join(scheme.exact_with)} the sums of more overflow" if scheme.exact_with else ""
+    return f"{calibrated} Weights use {grid.used} of {grid.bits} bits{why}."
 
 
 def _why_nothing(placement: Placement) -> str:

@@ -23,6 +23,7 @@ from ..capture.stage import refuse
 from ..graphs.files import weight_bytes
 from ..graphs.sparsity import found_sparsity
 from ..progress import Advance
+from ..quantization.judging import JudgingSamples
 from ..recipe import Recipe
 from ..sources import Predict, Source, torch_predict
 from ..sources.score import score
@@ -33,7 +34,7 @@ from .link import StrayingError, graph_held, linked
 from .lower import Lowering, float_candidate
 from .parting import Parting, parting
 from .remedies import FAILURES, IN_FLOAT32, Remedies, noted
-from .samples import JudgingSamples, further_samples, judging_samples
+from .samples import further_samples, judging_samples
 from .stand_in import stood_in
 
 Watch = Callable[[Candidate], None]

@@ -21,12 +21,12 @@ def as_given(path: Path, directory: Path) -> GraphValues:
     """
     named = with_names_of_its_own(path, directory)
     try:
-        return Reference().values(named, plain=True)
+        return Reference().values(named, kernels="plain")
     except InputError as error:
         older = at_an_older_opset(named, directory)
         if older is None:
             raise
         try:
-            return Reference().values(older, plain=True)
+            return Reference().values(older, kernels="plain")
         except InputError:
             raise error from None

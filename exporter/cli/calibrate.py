@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ...profiles.machine.given import as_given
+from ...profiles.machine.given import as_typed
 from .option_types import Steady
 from .options import asked, calibration_options, quiet_option, source_options
 
@@ -75,7 +75,7 @@ def collect(
         save_statistics(statistics, output)
     if not quiet:
         settled = " (the ranges had settled)" if statistics.converged else ""
-        click.echo(f"{as_given(output)}: {statistics.samples} samples{settled}, {len(statistics.tensors)} tensors.")
+        click.echo(f"{as_typed(output)}: {statistics.samples} samples{settled}, {len(statistics.tensors)} tensors.")
 
 
 @command.command()
@@ -92,4 +92,4 @@ def merge(files: tuple[Path, ...], output: Path) -> None:
     for other in others:
         first = first.merge(other)
     save_statistics(first, output)
-    click.echo(f"{as_given(output)}: {first.samples} samples from {len(files)} files, {len(first.tensors)} tensors.")
+    click.echo(f"{as_typed(output)}: {first.samples} samples from {len(files)} files, {len(first.tensors)} tensors.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...profiles.machine.given import as_given
+from ...profiles.machine.given import as_typed
 from .gate_options import asked_gate, gate_options
 from .names import LIFTS, PRECISIONS
 from .option_types import SEED, THREADS, Decibel, Steady, TargetList
@@ -194,7 +194,7 @@ class _Work:
             key = self._keys[target.name] = bundle_key(self._source, target, self._recipe, self._depends)
             if (bundle := kept(self.destination(target), key, self._public)) is not None:
                 self._gate.made[target.name] = bundle
-                click.echo(f"{as_given(bundle.path)} is unchanged.", err=True)
+                click.echo(f"{as_typed(bundle.path)} is unchanged.", err=True)
         return [target for target in targets if target.name not in self._gate.made]
 
     def made(self, target: Target, bundle: Bundle) -> None:

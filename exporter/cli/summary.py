@@ -16,7 +16,7 @@ from rich.table import Table
 
 from ...errors import EdgepressError, TargetsError
 from ...profiles.findings.report import Report, rows
-from ...profiles.machine.given import as_given
+from ...profiles.machine.given import as_typed
 from ..bundle.manifest import Bundle
 from ..bundle.seal import load_report
 
@@ -61,8 +61,8 @@ def print_summary(bundles: Sequence[Bundle]) -> None:
         for gap in report.missing:
             console.print(f"[yellow]![/] {escape(gap.why)}", soft_wrap=True)
         console.print(
-            f"[bold green]{escape(str(as_given(bundle.path)))}[/] is ready; report:",
-            str(as_given(bundle.report)),
+            f"[bold green]{escape(str(as_typed(bundle.path)))}[/] is ready; report:",
+            str(as_typed(bundle.report)),
             soft_wrap=True,
         )
         console.print()
@@ -73,7 +73,7 @@ def _print_targets(targets: Sequence[str], made: Mapping[str, Bundle], errors: M
     console = Console(soft_wrap=True)
     for name in targets:
         if name in made:
-            console.print(f"{escape(name)}: [bold green]made[/], {escape(str(as_given(made[name].path)))}")
+            console.print(f"{escape(name)}: [bold green]made[/], {escape(str(as_typed(made[name].path)))}")
         elif name in errors:
             console.print(f"{escape(name)}: [bold red]failed[/], {escape(errors[name].message.splitlines()[0])}")
         else:
@@ -82,7 +82,7 @@ def _print_targets(targets: Sequence[str], made: Mapping[str, Bundle], errors: M
 
 def print_json(bundles: Sequence[Bundle], errors: Mapping[str, EdgepressError]) -> None:
     """Paths and manifests of the bundles, and what ended the others, as one JSON document on standard output."""
-    data = [{"path": str(as_given(bundle.path)), "manifest": to_jsonable_python(bundle.manifest)} for bundle in bundles]
+    data = [{"path": str(as_typed(bundle.path)), "manifest": to_jsonable_python(bundle.manifest)} for bundle in bundles]
     failed = [
         {"target": name, "message": error.message, "hint": error.hint, "exit_code": error.exit_code}
         for name, error in errors.items()

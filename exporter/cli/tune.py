@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...profiles.machine.given import as_given
+from ...profiles.machine.given import as_typed
 from .option_types import SEED, THREADS, Duration, Steady, TargetList
 from .options import asked, calibration_options, json_option, quiet_option, recipe_options, source_options
 
@@ -98,7 +98,7 @@ def command(
         _print_json(found)
     elif found.bundle is not None and not quiet:
         print_summary([found.bundle])
-        plots = ", ".join(str(as_given(plot)) for plot in found.plots)
+        plots = ", ".join(str(as_typed(plot)) for plot in found.plots)
         click.echo(f"recipe: {_said(found.recipe)}; plot: {plots}; with the bundle: {_said(found.page)}")
 
 
@@ -106,7 +106,7 @@ def _print_json(found: Tuned) -> None:
     import json
 
     data = {
-        "bundle": None if found.bundle is None else str(as_given(found.bundle.path)),
+        "bundle": None if found.bundle is None else str(as_typed(found.bundle.path)),
         "recipe": _said(found.recipe),
         "chosen": None if found.chosen is None else found.chosen.dump(),
         "front": [result.dump() for result in found.best],
@@ -116,4 +116,4 @@ def _print_json(found: Tuned) -> None:
 
 
 def _said(path: Path | None) -> str | None:
-    return None if path is None else str(as_given(path))
+    return None if path is None else str(as_typed(path))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import EdgepressError, InputError
-from ...profiles.machine.given import as_given
+from ...profiles.machine.given import as_typed
 from ..bundle.manifest import MANIFEST, Bundle, check_files, load_bundle
 from ..bundle.seal import load_report
 
@@ -36,7 +36,7 @@ class Baselines:
             found = self.find(target)
             if found is not None and found.path.resolve() == destination.resolve():
                 raise InputError(
-                    f"{as_given(found.path)} is the baseline and would be replaced.",
+                    f"{as_typed(found.path)} is the baseline and would be replaced.",
                     hint="Move it, as to a directory `previous`, or choose another --output.",
                 )
 
@@ -55,7 +55,7 @@ class Baselines:
         if len(fitting) > 1:
             several = ", ".join(bundle.path.name for bundle in fitting)
             raise InputError(
-                f"Baseline {as_given(self.path)} has several bundles for {target}: {several}.", hint="Name one."
+                f"Baseline {as_typed(self.path)} has several bundles for {target}: {several}.", hint="Name one."
             )
         if fitting:
             return fitting[0]
@@ -67,7 +67,7 @@ class Baselines:
             names = sorted({bundle.manifest.target.name for bundle in bundles})
             held = f"has no bundle for {target}, only for {', '.join(names)}" if names else "has no bundle"
         raise InputError(
-            f"Baseline {as_given(self.path)} {held}.",
+            f"Baseline {as_typed(self.path)} {held}.",
             hint="Give the directory of an earlier export; on a first run, add --baseline-optional.",
         )
 

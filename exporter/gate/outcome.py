@@ -14,7 +14,7 @@ from ...profiles.findings.figures import of_profile, of_report
 from ...profiles.findings.parity import worst
 from ...profiles.findings.profile import Profile
 from ...profiles.findings.report import Report
-from ...profiles.machine.given import as_given
+from ...profiles.machine.given import as_typed
 from ..bundle.manifest import Bundle
 from ..bundle.seal import load_report
 
@@ -48,7 +48,7 @@ class Outcome:
     @property
     def told(self) -> Path | None:
         """Its path as the user gave it."""
-        return None if self.path is None else as_given(self.path)
+        return None if self.path is None else as_typed(self.path)
 
 
 def of_bundle(name: str, bundle: Bundle, limits: Mapping[str, Limit]) -> Outcome:

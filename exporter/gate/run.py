@@ -11,7 +11,7 @@ from ...errors import BudgetError, EdgepressError, TargetsError
 from ...profiles.budget.budget import REGRESSION
 from ...profiles.budget.limits import Allowance, Limit
 from ...profiles.budget.verdict import Verdict, verdict
-from ...profiles.machine.given import as_given
+from ...profiles.machine.given import as_typed
 from ..bundle.manifest import Bundle
 from .against import ALLOWANCES, SECONDS, Against
 from .baseline import Baselines
@@ -111,7 +111,7 @@ class Gate:
         allowed = {name: one for name, one in self.limits.items() if isinstance(one, Allowance)}
         old = self.baselines.find(self.targets[outcome.name])
         if old is None:
-            why = f"there is no baseline in {as_given(self.baselines.path)} yet"
+            why = f"there is no baseline in {as_typed(self.baselines.path)} yet"
             missing = tuple(verdict(name, allowed.get(name, usual), why) for name, usual in ALLOWANCES.items())
             return replace(outcome, verdicts=(*outcome.verdicts, *missing))
         both = Against.of(old, self.made[outcome.name], measure=self.measure, seconds=self.seconds)

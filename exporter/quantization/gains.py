@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...backends.base import Array, Feed, Graph
 from ...backends.places import Reference
-from ...calibration.feeds import outputs_by_row, samples_in
 from ...calibration.statistics import Statistics
 from ...profiles.device.target import Scheme, Target
-from ...profiles.findings.parity import assured_db, parity, worst
+from ...profiles.findings.parity import assured_db, worst
 from ...profiles.machine.environment import this_machine
 from ..graphs.files import BESIDE
 from ..recipe import Recipe
+from .judging import JudgingSamples
 from .lifts import LIFTS
 from .quantizer import Quantizer
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # A lift that costs more than this, in dB of SQNR, is left out; less is noise of the few samples it is tried on.
 HARM_DB = 0.1
-# Of integers that have kernels of either sign, and the instructions that those for unsigned ones need to be exact.
+# Of integers that have kernels of either sign, and the instructions with which those for unsigned ones are faster.
 WIDTH, VNNI = 8, frozenset({"avx512_vnni", "avx_vnni"})
 # Fewer samples than these, or a larger difference in dB between fitted and other samples, is said.
 FEW, GAP_DB = 100, 3.0
@@ -50,9 +50,7 @@ def worthwhile(
     target: Target,
     recipe: Recipe,
     statistics: Statistics,
-    feeds: Sequence[Feed],
-    expected: Sequence[Mapping[str, Array]],
-    kind: str,
+    samples: JudgingSamples,
     scratch: Path,
     model: ir.Model | None = None,
 ) -> Gains:
@@ -60,12 +58,10 @@ def worthwhile(
 
     Args:
         model: the reference, where it has been read.
-        feeds: batches to judge on; the graphs run on the reference place.
-        expected: what FP32 answers to them.
-        kind: what the samples in them are, for the report.
+        samples: to judge on; the graphs run on the reference place.
     """
     assert target.scheme is not None
-    scheme, by_row = _as_tried(target.scheme), outputs_by_row(reference, feeds, expected)
+    scheme = _as_tried(target.scheme)
 
     def write(lifts: tuple[str, ...]) -> tuple[Graph, dict[str, str]]:
         path = scratch / f"lifts-{len(lifts)}.onnx"
@@ -73,13 +69,12 @@ def worthwhile(
         return replace(reference, path=path), quantizer.write(statistics, path, BESIDE)
 
     def score(graph: Graph) -> tuple[float, float]:
-        found = parity(expected, _run(graph, target, feeds), by_row=by_row)
+        found = samples.compare(_run(graph, target, samples.feeds))
         return worst(found).weakest_db, assured_db(found)
 
     kept: tuple[str, ...] = ()
     before, assured = score(write(kept)[0])
-    samples = sum(samples_in(feed) for feed in feeds)
-    sentences = [f"int8 without lifts: {before:.1f} dB of SQNR on {samples} {kind}."]
+    sentences = [f"int8 without lifts: {before:.1f} dB of SQNR on {samples}."]
     for name in LIFTS.names() if recipe.lifts is None else recipe.lifts:
         graph, notes = write((*kept, name))
         if name not in notes:
@@ -90,9 +85,7 @@ def worthwhile(
         sentences.append(f"Lift {name} ({notes[name]}): {before:.1f} to {after:.1f} dB{verdict}.")
         if wanted:
             kept, before, assured = (*kept, name), after, then_assured
-    return Gains(
-        lifts=kept, sqnr_db=before, assured_db=assured, samples=f"{samples} {kind}", sentences=tuple(sentences)
-    )
+    return Gains(lifts=kept, sqnr_db=before, assured_db=assured, samples=str(samples), sentences=tuple(sentences))
 
 
 def doubts(samples: int, fitted_db: float | None, other_db: float) -> dict[str, str]:
@@ -117,8 +110,7 @@ def doubts(samples: int, fitted_db: float | None, other_db: float) -> dict[str, 
 def _as_tried(scheme: Scheme) -> Scheme:
     """The scheme with unsigned activations for signed ones, where this processor's kernels are several times as fast.
 
-    The integers are the same but for 128 in each and in their zero point, and so is what they stand for. On processors
-    without VNNI the kernels for unsigned ones saturate.
+    The integers are the same but for 128 in each and in their zero point, and so is what they stand for.
     """
     grid = scheme.activation
     if grid.bits != WIDTH or not grid.signed or grid.symmetric or not VNNI.intersection(this_machine().isa):

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...backends.base import Array, Feed, Graph
+from ...backends.base import Graph
 from ...backends.places import Reference
-from ...calibration.feeds import outputs_by_row
 from ...calibration.statistics import Statistics
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
-from ...profiles.findings.parity import Parity, assured_db, parity, worst
+from ...profiles.findings.parity import Parity, assured_db, worst
 from ...profiles.findings.sensitivity import ParityByLayer, Sensitivity
 from ..graphs.files import read_graph
 from ..progress import Advance
 from ..recipe import Recipe
+from .judging import JudgingSamples
 from .layer_parity import layer_parity
 from .noise import literal, measure_noise
 from .quantizer import Quantizer
@@ -38,8 +38,7 @@ class MixedPrecision:
         statistics: what the ranges of the graph that ships come of.
         judged: what those come of whose SQNR decides: of data beyond the feeds, the same where there are none.
         lifts: those that are applied.
-        feeds: batches on which SQNR is judged, on the reference place.
-        expected: what FP32 answers to them.
+        samples: on which SQNR is judged, on the reference place.
         threads: intra-op threads there.
         score: the user's metric of a graph, which may be compiled into the directory; None where nobody asks for it.
         before: the metric of the model as given.
@@ -53,8 +52,7 @@ class MixedPrecision:
     statistics: Statistics
     judged: Statistics
     lifts: tuple[str, ...]
-    feeds: Sequence[Feed]
-    expected: Sequence[Mapping[str, Array]]
+    samples: JudgingSamples
     scratch: Path
     threads: int
     score: Callable[[Graph, Path], float] | None
@@ -73,7 +71,7 @@ class MixedPrecision:
             return None
         self.advance(None, "sensitivity")
         noise = measure_noise(
-            self._quantizer(()), self.reference, self.judged, self.feeds[0], recipe.exclude, self.scratch
+            self._quantizer(()), self.reference, self.judged, self.samples.feeds[0], recipe.exclude, self.scratch
         )
         before = {} if drop is None else {"before": self.before()}
         return relax(noise, Requirement(least_db=least, drop=drop, **before), self._evaluate)
@@ -96,14 +94,13 @@ class MixedPrecision:
         """Parity of a graph with FP32 on the feeds."""
         place = Reference()
         with place.open(place.runs(graph, self.target, self.precision, None), self.threads) as session:
-            answers = [session(feed) for feed in self.feeds]
-        by_row = outputs_by_row(self.reference, self.feeds, self.expected)
-        return parity(self.expected, answers, by_row=by_row)
+            return self.samples.compare([session(feed) for feed in self.samples.feeds])
 
     def by_layer(self, left: Collection[str]) -> ParityByLayer:
         """Parity of each layer of the int8 graph with these layers in float."""
         self.advance(None, "parity by layer")
-        feed = next((feed for feed in self.feeds if all(array.size for array in feed.values())), self.feeds[0])
+        feeds = self.samples.feeds
+        feed = next((feed for feed in feeds if all(array.size for array in feed.values())), feeds[0])
         return layer_parity(self._quantizer(left), self.reference, self.statistics, feed, self.scratch)
 
     def _quantizer(self, left: Collection[str]) -> Quantizer:

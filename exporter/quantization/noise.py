@@ -184,7 +184,7 @@ class Board:
 
     def __enter__(self) -> Board:
         # What is judged is the rounding and not a kernel: weights are dequantized once, when the session is opened.
-        self._values = Reference().values(self._path, exact=True)
+        self._values = Reference().values(self._path, kernels="float")
         return self
 
     def __exit__(

@@ -14,7 +14,7 @@ from ...profiles.budget.budget import Budget
 from ...profiles.budget.verdict import in_words as limit_in_words
 from ...profiles.findings.point import in_words
 from ...profiles.machine.environment import now
-from ...profiles.machine.given import as_given
+from ...profiles.machine.given import as_typed
 from ...profiles.reporting.render import rendered
 from ..bundle.manifest import Bundle
 from ..bundle.reportables import load_reportable
@@ -53,7 +53,7 @@ def conclude(plan: Plan, study: Study, trials: Trials, progress: Progress, tell:
             return _found(plan, results, best, candidate, recipe, bundle, tell)
         said = "; ".join(f"{v.what}: {v.said}" for v in verdicts)
         missed.append(
-            f"{in_words(candidate.point)}, exported to {as_given(bundle.path)} and measured for longer: {said}."
+            f"{in_words(candidate.point)}, exported to {as_typed(bundle.path)} and measured for longer: {said}."
         )
     _show(plan, results, best, None, tell)
     near = nearest(levelled(study.results(early=True)), budget, before)

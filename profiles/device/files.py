@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import resources
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from ...errors import InputError
 from ..reading.toml_file import decoded
@@ -33,10 +33,10 @@ def validate(kind: type[T], data: dict[str, Any], origin: str) -> T:
     """
     from pydantic import ValidationError  # the names alone are listed without it
 
-    from ..reading.validator import validator
+    from ..reading.validator import value_of
 
     try:
-        return cast(T, validator(kind).validate_python(data))
+        return value_of(kind, data)
     except ValidationError as error:
         # A misspelt key is reported before the missing one that it leaves behind.
         first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")

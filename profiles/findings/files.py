@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import to_json
 
 from ...errors import InputError
 from ..reading import json_file
-from ..reading.validator import first_fault, validator
+from ..reading.validator import first_fault, value_of
 
 T = TypeVar("T")
 
@@ -61,6 +61,6 @@ def parsed(path: Path, data: Any, schema: int, kind: type[T], *, oldest: int | N
         reads = f"{schema}" if least == schema else f"{least} to {schema}"
         raise InputError(f"{path} has schema {given!r}; this edgepress reads {reads}.", hint=hint)
     try:
-        return cast(T, validator(kind).validate_python(data))
+        return value_of(kind, data)
     except ValidationError as error:
         raise InputError(f"{path}: {first_fault(error)}.") from error

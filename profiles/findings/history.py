@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
@@ -16,7 +16,7 @@ from ..budget.figure import Figure
 from ..machine.environment import Machine
 from ..reading.json_file import NotJsonError, decoded, need_memory, reckoned
 from ..reading.opened import in_words, opened
-from ..reading.validator import first_fault, validator
+from ..reading.validator import first_fault, value_of
 
 SCHEMA = 1
 # A run has 3 kB: twenty thousand of them, and a line that no run is as long as.
@@ -120,7 +120,7 @@ def _run(text: bytes, path: Path, number: int) -> Run | str:
         hint = "Read it with the edgepress that wrote it."
         raise InputError(f"{path}, line {number} has schema {schema}; this edgepress reads {SCHEMA}.", hint=hint)
     try:
-        return cast(Run, validator(Run).validate_python(data))
+        return value_of(Run, data)
     except ValidationError as error:
         return first_fault(error)
 

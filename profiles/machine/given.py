@@ -15,7 +15,7 @@ def steady(path: Path) -> Path:
     return absolute
 
 
-def as_given(path: Path) -> Path:
+def as_typed(path: Path) -> Path:
     """A path in the words of who gave it or a directory above it, for messages; else as it is."""
     for above in (path, *path.parents):
         if above in _given:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from .given import as_given, steady
+from .given import as_typed, steady
 from .held import held, temporary
 from .naming import naming
 
@@ -33,7 +33,7 @@ def whole(path: Path) -> Iterator[Path]:
         try:
             directory = stack.enter_context(held(place.parent, ".writing."))
         except OSError as error:
-            error.filename = str(as_given(path))  # and no name that nobody gave
+            error.filename = str(as_typed(path))  # and no name that nobody gave
             raise
         scratch = directory / place.name
         # Not by tempfile, whose files are the owner's alone.

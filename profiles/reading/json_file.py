@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from ...errors import UnreadableError
 from .opened import opened
-from .validator import first_fault, validator
+from .validator import first_fault, value_of
 from .values import fault
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ def read_as(path: Path, kind: type[T], *, hint: str) -> T:
     """
     data = read_json(path, hint=hint)
     try:
-        return cast(T, validator(kind).validate_python(data))
+        return value_of(kind, data)
     except ValidationError as error:
         raise UnreadableError.of(path, first_fault(error), hint=hint) from error
 

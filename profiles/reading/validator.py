@@ -7,25 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import SchemaValidator
 
+T = TypeVar("T")
 _MANY = ("list", "tuple", "set", "frozenset", "dict")
 
 
+@cache
 def validator(kind: Any) -> SchemaValidator:
     """What makes a value of the type from data, and raises pydantic's `ValidationError` where they are not as it says.
 
     Of each list, tuple, set and mapping its error has the first item that is at fault, and of each object all fields.
     """
-    return _made(kind)
-
-
-@cache
-def _made(kind: Any) -> SchemaValidator:
     return SchemaValidator(_first_faults(TypeAdapter(kind).core_schema))
+
+
+def value_of(kind: type[T], data: Any) -> T:
+    """The value of a type that data of Python's own types are.
+
+    Raises:
+        ValidationError: as `validator`.
+    """
+    return cast(T, validator(cast(Any, kind)).validate_python(data))
 
 
 def first_fault(error: ValidationError) -> str:

@@ -23,6 +23,7 @@ from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.pipeline import axis_ranges
 from edgepress.exporter.quantization.gains import worthwhile
 from edgepress.exporter.quantization.gather import calibration_feeds, gather
+from edgepress.exporter.quantization.judging import JudgingSamples
 from edgepress.exporter.quantization.noise import Noise, decibel, literal, measure_noise
 from edgepress.exporter.quantization.quantizer import Quantizer
 from edgepress.exporter.quantization.relax import Requirement, relax
@@ -66,9 +67,9 @@ class Bench:
         return worst(parity(self.expected, self.outputs(replace(self.graph, path=path), self.held_out))).weakest_db
 
     def lifts(self) -> tuple[str, ...]:
-        feeds, expected = self.judging, self.outputs(self.graph, self.judging)
-        given = (self.graph, self.target, self.recipe, self.statistics, feeds, expected, "samples", self.scratch)
-        return worthwhile(*given).lifts
+        expected = self.outputs(self.graph, self.judging)
+        samples = JudgingSamples.of(self.graph, self.judging, "samples", expected)
+        return worthwhile(self.graph, self.target, self.recipe, self.statistics, samples, self.scratch).lifts
 
     def noise(self, lifts: tuple[str, ...]) -> tuple[Noise, float]:
         start = time.perf_counter()

@@ -19,6 +19,7 @@ from edgepress.calibration.collect import collect
 from edgepress.calibration.feeds import checked
 from edgepress.calibration.statistics import Statistics
 from edgepress.exporter.capture.capture import capture
+from edgepress.exporter.quantization.judging import JudgingSamples
 from edgepress.exporter.quantization.layer_parity import layer_parity
 from edgepress.exporter.quantization.noise import Board, Noise, decibel, literal, measure_noise
 from edgepress.exporter.quantization.quantizer import Quantizer
@@ -285,8 +286,8 @@ def test_three_of_36_products_of_minilm_hold_most_of_its_noise(examples: Path, t
         with Reference().open(Reference().runs(of, target, "fp32", None)) as session:
             return [session(feed) for feed in feeds]
 
-    tried = outputs(graph, judging[:2])
-    lifts = worthwhile(graph, target, recipe, statistics, judging[:2], tried, "samples", tmp_path).lifts
+    tried = JudgingSamples.of(graph, judging[:2], "samples", outputs(graph, judging[:2]))
+    lifts = worthwhile(graph, target, recipe, statistics, tried, tmp_path).lifts
     noise = measure_noise(Quantizer.of(graph, chosen, lifts=lifts), graph, statistics, judging[0], (), tmp_path)
     assert len(noise.layers) == 36
 

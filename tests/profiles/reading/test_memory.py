@@ -103,7 +103,7 @@ def test_the_worst_signature(tmp_path: Path, unit: str) -> None:
     assert LARGEST - 40 < len(text) <= LARGEST
     (tmp_path / SIGNATURE).write_bytes(text)
     peak, said = megabytes("signature", tmp_path / SIGNATURE)
-    assert "is not a model signature by a key: mediaType" in said
+    assert "is not a model signature by a key: `mediaType`" in said
     assert peak < MOST_MB // 2
 
 

@@ -1,0 +1,45 @@
+"""The samples that int8 and what comes of it are judged on, and what FP32 answers to them."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+
+from ...backends.base import Array, Feed, Graph
+from ...calibration.feeds import outputs_by_row, samples_in
+from ...profiles.findings.parity import Parity, parity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgingSamples:
+    """A few whole batches.
+
+    Attributes:
+        kind: what they are, for messages: `calibration samples`.
+        expected: what the FP32 graph answers, by output.
+        by_row: outputs each row of which is a sample; of the others a feed is one.
+    """
+
+    feeds: Sequence[Feed]
+    kind: str
+    expected: Sequence[Mapping[str, Array]]
+    by_row: Container[str] = ()
+
+    @classmethod
+    def of(
+        cls, graph: Graph, feeds: Sequence[Feed], kind: str, expected: Sequence[Mapping[str, Array]]
+    ) -> JudgingSamples:
+        """With what the graph that the feeds are given to says of its axes."""
+        return cls(feeds=feeds, kind=kind, expected=expected, by_row=outputs_by_row(graph, feeds, expected))
+
+    def compare(self, answers: Sequence[Mapping[str, Array]]) -> dict[str, Parity]:
+        """Answers to the feeds against those of FP32."""
+        return parity(self.expected, answers, by_row=self.by_row)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(samples_in(feed) for feed in self.feeds)
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.kind}"

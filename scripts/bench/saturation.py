@@ -1,8 +1,8 @@
 """What int8 loses where a processor's integer kernels saturate, and with weights of 7 bits: docs/decisions/0034.
 
 Run it on an x86 processor without VNNI, without arguments. Small networks are exported to `cpu` and `server-cpu`, as
-these targets are and with a scheme that knows nothing of the processor, and the SQNR of engine and graph against FP32 on
-calibration samples is printed. With VNNI both are the same.
+these targets are and with a scheme that knows nothing of the processor, and the SQNR of engine and graph against FP32
+on calibration samples is printed. With VNNI both are the same.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
 from ..profiles.machine.energy import Meter, find_meter
 from ..profiles.timing.measure import Arm, CallArm
+from .decoding import Decoding, Generation
 
 Array = npt.NDArray[np.generic]
 Feed = Mapping[str, Array]
@@ -298,6 +299,22 @@ class Backend(abc.ABC):
     def recipe_files(self, graph: Graph, target: Target, precision: PrecisionName) -> dict[str, str]:
         """Name to text of the files that let a device finish the build; empty where there is nothing to finish."""
         return {}
+
+    def decode(self, engine: Engine, threads: int | None = None) -> Decoding:
+        """Open the engine of a decoder, as its proof does.
+
+        Raises:
+            UnservedError: this runtime has no such engines, or not on this machine.
+        """
+        raise UnservedError(f"{self.name} opens no decoders.")
+
+    def generate(self, engine: Engine, threads: int | None = None) -> Generation:
+        """Open the directory of a decoder's engine with the vendor's own library.
+
+        Raises:
+            UnservedError: there is none, or it is not installed.
+        """
+        raise UnservedError(f"{self.name} has no library that writes text.")
 
     def loader(self, engine: Engine) -> dict[str, str]:
         """Name to text of the files that open an engine as it was proven; empty where opening it plainly does."""

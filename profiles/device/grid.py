@@ -29,6 +29,7 @@ class Grid:
         granularity: what shares a scale: the whole tensor, a channel, or `block` neighbours along the input channels.
         block: how many, where the granularity is `block`.
         used: bits of each integer that are used, where kernels that add in few bits bear no more; None is all of them.
+        whole: the smallest integer of a symmetric grid is used, too: of weights that kernels turn into floats.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -39,6 +40,7 @@ class Grid:
     granularity: Literal["tensor", "channel", "block"] = "tensor"
     block: int | None = None
     used: int | None = None
+    whole: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what is no grid.
@@ -71,7 +73,7 @@ class Grid:
         """The smallest integer."""
         if not self.signed:
             return 0
-        return int(self.symmetric) - (1 << (self.depth - 1))
+        return int(self.symmetric and not self.whole) - (1 << (self.depth - 1))
 
     @property
     def largest(self) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgepress.exporter.language.agreement import Comparison, half_width, windows
+from edgepress.exporter.language.agreement import Comparison, half_width, spread, windows
 
 RNG = np.random.default_rng(0)
 
@@ -50,6 +50,15 @@ def test_windows_do_not_overlap(count, expected):
     assert [len(each) for each in found] == expected
     assert not found or np.array_equal(np.concatenate(found), np.arange(sum(expected)))
     assert len(list(windows(np.arange(count), 32, most=1))) == min(1, len(expected))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "count", "shape"), [(1000, 4, (4, 32)), (70, 9, (2, 32)), (20, 3, (1, 20)), (0, 3, (0, 32))]
+)
+def test_windows_to_calibrate_on_come_from_all_over_a_text(tokens, count, shape):
+    found = spread(np.arange(tokens), 32, count)
+    assert found.shape == shape and len({tuple(each) for each in found}) == len(found)
+    assert not tokens or found.max() >= tokens - 64
 
 
 def test_shapes_that_do_not_go_together_are_refused():

@@ -1,8 +1,10 @@
 """Matrices in integers, without data or with the mean square of each input.
 
 A block w loses sum(importance * (w - (code - zero) * scale)^2). For given codes the best scale and zero are a closed
-form and for a given scale the nearest codes are the best; the two in turn never lose more. They only find the nearest
-minimum, and start from whichever of a few scales loses least.
+form, taken where it loses less than the best of a few scales near the one that holds the whole block. The importance of
+a weight grows with its square, as large weights do most of the work: the least error of all alike clips and shrinks
+them, and writes worse text than no search at all (perplexity of SmolLM2-135M, symmetric blocks of 32: 21.5 with it,
+20.5 without a search, 19.7 so).
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ from ...errors import InputError
 from ...profiles.device.grid import Grid
 from .weights import Floats, Integers
 
-# Shares of the scale that holds a whole block. At few bits it pays to clip the largest weight, seldom below 0.76.
-SHARES = (1.0, 0.92, 0.84, 0.76)
-ROUNDS = 2  # of codes and scales in turn; a third one changes the loss by less than a thousandth
+# Shares of the scale that just holds a block; with a longer one other weights may meet the grid better.
+SHARES = (1.0, 0.95, 1.07, 1.14)
+ROUNDS = 1  # of codes and scales in turn
 CHUNK = 1 << 19  # weights that are rounded at a time: what is computed of them stays in the processor's cache
 TINY = 1e-30  # a block of no larger weight is one of zeros
 
@@ -97,6 +99,8 @@ def fit(values: torch.Tensor, importance: torch.Tensor, grid: Grid) -> Affine:
         importance: of shape (1, blocks, block); 0 where a block is filled up, or any where its values are 0.
     """
     few = grid.bits < 8
+    squares = values.square()
+    importance = importance * squares.add_(squares.mean(-1, keepdim=True))
     low, high = values.amin(-1).clamp_max_(0), values.amax(-1).clamp_min_(0)
     best = _holding(low, high, grid)
     least = lost(values, best, importance, grid)

@@ -46,6 +46,11 @@ class Compared:
     scaled: float | None = None
 
     @property
+    def kept(self) -> bool:
+        """Compensation pays."""
+        return self.compensated < self.nearest
+
+    @property
     def unscaled(self) -> float:
         """The better of the two ways without factors."""
         return min(self.nearest, self.compensated)

@@ -27,6 +27,7 @@ from .scaling import factors_of, foldable
 from .weights import Floats, Integers
 
 PART = 2048  # tokens whose products are added up at a time
+LARGEST = 4.0  # usual tokens that one token counts for at most, by the sum of its squares
 FIRST = 4  # texts by which the table of a tied decoder is rounded, before all others
 JUDGING = 8  # one text in so many is kept to judge the two ways to round
 
@@ -166,6 +167,7 @@ class _Compensating(Eager):
     def _round(self, group: list[Linear], floats: torch.Tensor, rounded: torch.Tensor) -> None:
         """Layers that take the same, whose factors are the same."""
         norm = self.norms.get(group[0].reads)
+        floats, rounded = _tempered(floats, rounded)
         weights = [_checked(self.rounded.checkpoint.array(each.weight), each) for each in group]
         grids = [self.rounded.grids[each.name] for each in group]
         work = _Work(
@@ -264,6 +266,17 @@ def _groups(decoder: Decoder) -> dict[str, list[Linear]]:
 def _checked(weight: Floats, linear: Linear) -> Floats:
     finite(weight, linear.weight.name)
     return weight
+
+
+def _tempered(floats: torch.Tensor, rounded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both streams with tokens of large values made smaller, so that none counts for more than LARGEST usual ones.
+
+    The first token of a text meets values hundreds of times the others' in trained decoders; the next norm divides them
+    out again, and a matrix that is rounded for their sake is no good to all others.
+    """
+    size = floats.square().sum(-1, keepdim=True)
+    by = (LARGEST * size.median() / size.clamp_min(TINY)).clamp_max_(1).sqrt_()
+    return floats * by, rounded * by
 
 
 def _seen(floats: torch.Tensor, rounded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -23,7 +23,7 @@ Self = TypeVar("Self", bound="_Open")
 class _Open:
     """A context manager that releases the runtime."""
 
-    def close(self) -> None:  # noqa: B027  (most runtimes release with the object)
+    def close(self) -> None:
         """Release what the runtime holds."""
 
     def __enter__(self: Self) -> Self:

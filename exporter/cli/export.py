@@ -20,6 +20,7 @@ from .options import (
     recipe_options,
     source_options,
     training_options,
+    weight_options,
 )
 from .signing import private_key, sign_option
 
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
 )
 @pruning_options
 @training_options
+@weight_options
 @click.option(
     "--measure/--no-measure", default=True, show_default=True, help="Measure latency where the engine runs here."
 )

@@ -85,6 +85,21 @@ class FallbackEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageEntry:
+    """A decoder in the bundle, whose engine is a directory that the runtime's own library opens.
+
+    Attributes:
+        context: positions that it takes.
+        vocabulary: tokens that it knows.
+        tokenizer: the directory holds one.
+    """
+
+    context: Annotated[int, Field(ge=1, strict=True)]
+    vocabulary: Annotated[int, Field(ge=1, strict=True)]
+    tokenizer: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredEntry:
     """What depends on the run: dates, figures, and the files that carry them."""
 
@@ -105,6 +120,7 @@ class Manifest:
         golden: how many golden inputs there are; None in bundles of earlier revisions.
         fallback: None where the choice of the precision is settled.
         lineage: from the source to the engine; empty in bundles of earlier revisions.
+        language: of a decoder, which has no `model.onnx` beside its engine; None for every other model.
         files: every file of the bundle but the manifest and those under `measured`.
     """
 
@@ -118,6 +134,7 @@ class Manifest:
     golden: Annotated[int, Field(ge=1, strict=True)] | None = None
     fallback: FallbackEntry | None = None
     lineage: tuple[LineageStep, ...] = ()
+    language: LanguageEntry | None = None
     files: Mapping[str, FileEntry] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)
     measured: MeasuredEntry

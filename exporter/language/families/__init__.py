@@ -1,1 +1,1 @@
-"""How a model of each configuration class is made up: a function from the configuration to a `Decoder`, a file a family."""
+"""How a model is made up, by its configuration class: a function from the configuration to a `Decoder`, a file each."""

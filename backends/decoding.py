@@ -80,7 +80,8 @@ class Generation(_Open):
     @abc.abstractmethod
     def prompt(self, messages: Sequence[Mapping[str, str]]) -> str | None:
         """A conversation, `{"role": ..., "content": ...}` each, in the words of the model's own template; None where
-        it has none."""
+        it has none.
+        """
 
     @abc.abstractmethod
     def run(self, prompt: Sequence[int], most: int, each: Callable[[int], None]) -> None:

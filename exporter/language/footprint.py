@@ -6,8 +6,8 @@ from ...profiles.findings.language import Footprint
 from .decoder import Decoder
 
 _HOW = (
-    "Weights are the bytes of the engine's files; keys and values are reckoned from the layers, {value:g} bytes a value, "
-    "for the full context."
+    "Weights are the bytes of the engine's files; keys and values are reckoned from the layers, {value:g} bytes a "
+    "value, for the full context."
 )
 
 

@@ -8,8 +8,8 @@ from ..device.target import Target
 from .language import Footprint
 from .report import megabytes
 
-# Left to the system, the runtime and its buffers, where nothing was measured there: what a Linux without a desktop and a
-# process of a runtime take. A stated figure, not a measured one.
+# Left to the system, the runtime and its buffers, where nothing was measured there: what a Linux without a desktop and
+# a process of a runtime take. A stated figure, not a measured one.
 ALLOWANCE = 512 << 20
 _UNITS = {"GB": 1 << 30, "GiB": 1 << 30, "MB": 1 << 20, "MiB": 1 << 20}  # memory is built in powers of two
 
@@ -29,8 +29,8 @@ def why_no_room(memory: Footprint, target: Target) -> str:
     if there is None or memory.full + ALLOWANCE <= there:
         return ""
     return (
-        f"it needs {megabytes(memory.full)} at its full context of {memory.context:,} tokens ({megabytes(memory.weights)} "
-        f"of weights, {megabytes(memory.cache)} of keys and values) and {megabytes(ALLOWANCE)} for the system and the "
+        f"it needs {megabytes(memory.full)} at its full context of {memory.context:,} tokens "
+        f"({megabytes(memory.weights)} of weights, {megabytes(memory.cache)} of keys and values) and {megabytes(ALLOWANCE)} for the system and the "
         f"runtime, of the {megabytes(there)} that {target.name} has"
     )
 

@@ -28,10 +28,10 @@ def why_no_room(memory: Footprint, target: Target) -> str:
     there = device_memory(target)
     if there is None or memory.full + ALLOWANCE <= there:
         return ""
+    parts = f"{megabytes(memory.weights)} of weights, {megabytes(memory.cache)} of keys and values"
     return (
-        f"it needs {megabytes(memory.full)} at its full context of {memory.context:,} tokens "
-        f"({megabytes(memory.weights)} of weights, {megabytes(memory.cache)} of keys and values) and {megabytes(ALLOWANCE)} for the system and the "
-        f"runtime, of the {megabytes(there)} that {target.name} has"
+        f"it needs {megabytes(memory.full)} at its full context of {memory.context:,} tokens ({parts}) and "
+        f"{megabytes(ALLOWANCE)} for the system and the runtime, of the {megabytes(there)} that {target.name} has"
     )
 
 

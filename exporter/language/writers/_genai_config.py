@@ -11,7 +11,9 @@ from ....errors import InputError
 from ..decoder import Decoder
 
 # The decoders that onnxruntime-genai 0.18 knows by name; it runs any as `decoder`, which is how it runs these, too.
-KINDS = frozenset({"gemma", "gemma2", "granite", "llama", "mistral", "olmo", "phi", "phi3", "qwen2", "qwen3", "smollm3"})
+KINDS = frozenset(
+    {"gemma", "gemma2", "granite", "llama", "mistral", "olmo", "phi", "phi3", "qwen2", "qwen3", "smollm3"}
+)
 # What a tokenizer is read from, by transformers as by onnxruntime-genai.
 TOKENIZER_FILES = (
     "added_tokens.json",

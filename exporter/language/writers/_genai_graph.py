@@ -123,7 +123,7 @@ class GenaiWriter:
         return self._graph.node("Mul", [self._told(x), self._graph.number(factor)])
 
     def cap(self, x: str, softcap: float) -> str:
-        """c * tanh(x / c)."""
+        """C * tanh(x / c)."""
         return self.scale(self._graph.node("Tanh", [self.scale(x, 1 / softcap)]), softcap)
 
     def _told(self, x: str) -> str:

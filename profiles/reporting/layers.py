@@ -22,7 +22,7 @@ def layer_blocks(size: SizeSplit | None, layers: Sequence[Layer], untimed: str) 
         untimed: why there are no times, a sentence.
     """
     if size is not None:
-        yield _files(size)
+        yield files_table(size)
         if size.layers:
             yield _sizes(size)
     timed = [layer for layer in layers if layer.microseconds is not None]
@@ -33,7 +33,8 @@ def layer_blocks(size: SizeSplit | None, layers: Sequence[Layer], untimed: str) 
         yield Sentences(items=(untimed,), points=False)
 
 
-def _files(size: SizeSplit) -> Table:
+def files_table(size: SizeSplit) -> Table:
+    """Bytes of each file of the engine, and of the weights in its graph."""
     rows = [(code(name), megabytes(held)) for name, held in size.files.items()]
     if rows:
         rows.append(("all files of the engine", megabytes(size.total)))

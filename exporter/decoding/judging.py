@@ -59,18 +59,28 @@ class Judge:
         object.__setattr__(self, "_shape", (*self.windows.shape, self.vocabulary))
 
     @classmethod
-    def of(cls, text: str, windows: Tokens, vocabulary: int, reference: Answer, directory: Path) -> Judge:
+    def of(
+        cls,
+        text: str,
+        windows: Tokens,
+        vocabulary: int,
+        reference: Answer,
+        path: Path,
+        seen: Callable[[Tokens], object] = lambda window: None,
+    ) -> Judge:
         """Ask FP32, window by window.
 
         Args:
             reference: logits of tokens of shape (1, length), of shape (1, length, vocabulary).
+            path: of a file that is written.
+            seen: told of each window that was answered.
         """
-        path = directory / "fp32-logits"
         kept = np.memmap(path, np.float32, "w+", shape=(*windows.shape, vocabulary))
         losses = []
         for index, window in enumerate(windows):
             kept[index] = reference(window[None])[0]
             losses.append(loss(kept[index], window))
+            seen(window)
         kept.flush()
         return cls(text=text, windows=windows, losses=np.array(losses), answers=path, vocabulary=vocabulary)
 

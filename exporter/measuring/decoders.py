@@ -25,7 +25,7 @@ from .subject import Subject
 from .writing import Runs
 
 # Fresh processes, seconds of runs in each, and runs of each depth at least.
-_EFFORT = {"quick": (3, 4.0, 3), "report": (5, 12.0, 5)}
+_EFFORT = {"quick": (3, 2.0, 3), "report": (5, 12.0, 5)}
 _READ = f"a stream larger than every cache, read by as many threads; the best of {PASSES} passes"
 Step = Callable[[str], AbstractContextManager[Tick]]
 

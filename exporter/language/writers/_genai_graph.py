@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..decoder import Activation, Attention, Decoder, Linear, Norm, Tensor
+from ..decoder import Activation, Attention, Decoder, Linear, Norm, Rotary, Tensor
 from ..weights import Weights
 from ._genai_matrices import Matrices, Stored
 from ._genai_positions import TOKENS, Positions
@@ -75,16 +75,13 @@ class GenaiWriter:
     def attend(self, query: str, key: str, value: str, attention: Attention, index: int) -> str:
         """GroupQueryAttention on the cache of the layer."""
         name = f"layers.{index}.attention"
-        rotary = attention.rotary
+        rotary = attention.rotary if turns_itself(attention) else None
+        taken = self._taken([self._asked.pop(each) for each in (query, key, value)], attention, name)
+        cache = [f"past_key_values.{index}.key", f"past_key_values.{index}.value"]
+        turns = [] if rotary is None else self._positions.turns(rotary)
         return self._graph.node(
             "GroupQueryAttention",
-            [
-                *self._taken([self._asked.pop(each) for each in (query, key, value)], attention, name),
-                f"past_key_values.{index}.key",
-                f"past_key_values.{index}.value",
-                *self._positions.lengths(),
-                *([] if rotary is None else self._positions.turns(rotary)),
-            ],
+            [*taken, *cache, *self._positions.lengths(), *turns],
             name=name,
             outputs=[name, f"present.{index}.key", f"present.{index}.value"],
             domain=MICROSOFT,
@@ -135,15 +132,33 @@ class GenaiWriter:
     def _taken(self, asked: Sequence[tuple[str, Linear]], attention: Attention, name: str) -> list[str]:
         """Query, key and value as GroupQueryAttention takes them: side by side in one, or three."""
         norms = (attention.query_norm, attention.key_norm, None)
-        if not any(norms):
+        if not any(norms) and (attention.rotary is None or turns_itself(attention)):
             together = self._matrices.together(asked[0][0], [linear for _, linear in asked], f"{name}.all")
             if together is not None:
                 return [together, "", ""]
         values = [self._matrices.linear(x, linear) for x, linear in asked]
-        return [
+        query, key, value = (
             value if norm is None else self._head_norm(value, norm, attention)
             for value, norm in zip(values, norms, strict=True)
+        )
+        if attention.rotary is None or turns_itself(attention):
+            return [query, key, value]
+        return [
+            self._turned(query, attention.rotary, attention.heads),
+            self._turned(key, attention.rotary, attention.kv_heads),
+            value,
         ]
+
+    def _turned(self, x: str, rotary: Rotary, heads: int) -> str:
+        """Each head turned by position, of sizes that GroupQueryAttention does not turn."""
+        return self._graph.node(
+            "RotaryEmbedding",
+            [x, self._positions.ids(0), *self._positions.turns(rotary)],
+            domain=MICROSOFT,
+            num_heads=heads,
+            rotary_embedding_dim=rotary.dimensions,
+            interleaved=int(rotary.interleaved),
+        )
 
     def _head_norm(self, x: str, norm: Norm, attention: Attention) -> str:
         """The norm of each head, or of all of them at once."""
@@ -168,3 +183,9 @@ class GenaiWriter:
 
     def _stored(self, name: str, tensor: Tensor) -> str:
         return self._graph.stored(name, self._weights.array(tensor))
+
+
+def turns_itself(attention: Attention) -> bool:
+    """Whether GroupQueryAttention turns queries and keys of these sizes; that of onnxruntime 1.31 refuses others."""
+    rotary = attention.rotary
+    return rotary is not None and attention.head_size % 16 == 0 and len(rotary.frequencies) % 8 == 0

@@ -21,6 +21,7 @@ class Positions:
         self._graph, self._context = graph, context
         self._turns: dict[Rotary, list[str]] = {}
         self._lengths: list[str] = []
+        self._ids: dict[int, str] = {}
 
     def lengths(self) -> list[str]:
         """The last position of each row, and how many there are in all, both int32."""
@@ -33,6 +34,11 @@ class Positions:
 
     def ids(self, offset: int) -> str:
         """The position of each token, of shape (batch, positions), and an offset."""
+        if offset not in self._ids:
+            self._ids[offset] = self._new_ids(offset)
+        return self._ids[offset]
+
+    def _new_ids(self, offset: int) -> str:
         seen = self._graph.node("CumSum", [MASK, self._graph.integer(1)])
         count = self._graph.node("Shape", [TOKENS], start=1, end=2)
         first = self._graph.node("Neg", [count])

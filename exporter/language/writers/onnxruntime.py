@@ -40,6 +40,8 @@ class Genai(Form):
             attention = layer.attention
             if attention.heads % attention.kv_heads:
                 return f"{attention.heads} heads of queries do not share {attention.kv_heads} of keys evenly"
+            if attention.head_size % 8:
+                return f"onnxruntime's GroupQueryAttention takes heads of a multiple of 8, not of {attention.head_size}"
         shapes = {(layer.attention.kv_heads, layer.attention.head_size) for layer in decoder.layers}
         return "onnxruntime-genai takes one shape of cache for all layers" if len(shapes) > 1 else ""
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 import torch
+
 from edgepress.exporter.language.decoder import Attention, Decoder, FeedForward, Layer, Linear, Norm, Rotary, Tensor
 from edgepress.exporter.language.weights import Integers, Matrix
 from edgepress.profiles.device.grid import Grid

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from edgepress.exporter.measuring.writing import Prompts
+from edgepress.backends.places.text_runs import Prompts
 from edgepress.profiles.findings.language import Footprint
 from edgepress.profiles.findings.profile import load_profile
 

@@ -198,7 +198,7 @@ def _allowed(reasons: tuple[str, ...], rules: Rules) -> tuple[str, ...]:
 def _starter(subject: Subject, name: str, setup: Setup, scratch: Path, rules: Rules) -> Start:
     directory = scratch / name
     directory.mkdir()
-    job = subject.job(setup).save(directory, subject.feed)
+    job = subject.job(setup).save(directory, subject.feed if subject.decoder is None else None)
     return starter(job, f"{name} ({subject.name})", rules.timeout)
 
 

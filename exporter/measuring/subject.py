@@ -11,6 +11,7 @@ from pathlib import Path
 from ...backends.base import AxisRange, Engine, Feed, TensorSpec
 from ...backends.places import engine_place, place_for
 from ...backends.places.job import Job
+from ...backends.places.text_runs import Prompts
 from ...backends.registry import load_backend, tool_versions
 from ...errors import InputError, UnservedError
 from ...profiles.device.target import Target, load_target
@@ -22,7 +23,6 @@ from ..bundle.manifest import Bundle, LanguageEntry, check_files, load_bundle, s
 from ..bundle.seal import load_report
 from ..bundle.sizes import size_split
 from ..capture.golden import Golden
-from .writing import Prompts
 
 ONNX_TARGET = "server-cpu"
 

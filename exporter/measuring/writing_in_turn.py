@@ -8,13 +8,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from ...backends.places.remote import EngineFailedError, Remote
+from ...backends.places.text_runs import Prompts, Runs, write
 from ...profiles.findings.language import Language
 from ...profiles.timing.measure import Settings, is_steady
 from ...profiles.timing.measurement import Latency, Measurement
 from ...profiles.timing.turns import LEAST_PAIRS, LatencyComparison, Turns, compare_turns
 from .scenarios import Start
 from .subject import Subject
-from .writing import Prompts, Runs, write
 
 _LEAST = 3  # turns of each depth in a pair of processes
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...backends.places.remote import Remote
 from ...profiles.findings.language import AtDepth, Speed
 from ...profiles.machine.waiting import Waiting, tasks_of
 from ...profiles.timing.measure import Settings, is_steady
 from ...profiles.timing.measurement import BUSY, Measurement
+from .remote import Remote
 
 # Tokens of the prompts, and tokens that are written behind each.
 DEPTHS, WRITTEN = (128, 1024), 33

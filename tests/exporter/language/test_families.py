@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from ._families import MODELS, made, opened
-from ._torch_writer import TorchWriter
 
 from edgepress.exporter.language.reference import Reference
+
+from ._families import MODELS, made, opened
+from ._torch_writer import TorchWriter
 
 Floats = npt.NDArray[np.float32]
 

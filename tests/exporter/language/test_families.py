@@ -1,4 +1,4 @@
-"""A family's description computes what transformers' module does, at once and token by token, and so does the reference."""
+"""A family's description computes what transformers' module does, at once and token by token; so does the reference."""
 
 from __future__ import annotations
 

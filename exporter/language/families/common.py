@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from ..decoder import Attention, Decoder, FeedForward, Layer, Linear, Norm, Rotary, Tensor
@@ -15,13 +16,6 @@ LLAMA_NORMS: Mapping[NormPlace, str] = {
     "before_attention": "input_layernorm",
     "before_feed_forward": "post_attention_layernorm",
 }
-
-
-def heads_of(module: Any) -> tuple[int, int]:
-    """How many heads queries, and keys and values have."""
-    config = module.config
-    heads = int(config.num_attention_heads)
-    return heads, int(getattr(config, "num_key_value_heads", None) or heads)
 
 
 def attention(
@@ -41,9 +35,10 @@ def attention(
     Raises:
         InputError: keys and values, or queries and outputs, are not of one size.
     """
-    heads, kv_heads = heads_of(module)
     query, key, value, output = linears
+    heads = int(module.config.num_attention_heads)
     size, rest = divmod(query.outputs, heads)
+    kv_heads = key.outputs // size
     if rest or not (key.outputs == value.outputs == kv_heads * size and output.inputs == heads * size):
         raise parts.refused(module, f"queries, keys and values of different sizes in `{path}`")
     own = module.get_submodule(path)
@@ -207,20 +202,23 @@ def decoder(
     layers: Iterable[Layer],
     *,
     norm: Norm | None,
-    embedding: str = "model.embed_tokens",
-    head: str = "lm_head",
     positions: str = "",
     embedding_scale: float = 1.0,
     logit_scale: float = 1.0,
     softcap: float = 0.0,
 ) -> Decoder:
-    """The frame: tables and head by their paths, tokens and lengths by the configuration."""
+    """The frame: tables and head by what the module says they are, tokens and lengths by the configuration.
+
+    Args:
+        positions: path of a table of them.
+    """
     config = module.config
-    table = Tensor(name=f"{embedding}.weight")
-    last = parts.linear(module, head, name="head", reads="head.input")
-    if module.get_submodule(head).weight is module.get_submodule(embedding).weight:
-        last = _tied(last, table)
-    vocabulary, width = module.get_submodule(embedding).weight.shape
+    embedding, head = module.get_input_embeddings(), module.get_output_embeddings()
+    table = Tensor(name=f"{parts.path_of(module, embedding)}.weight")
+    last = parts.linear(module, parts.path_of(module, head), name="head", reads="head.input")
+    if head.weight is embedding.weight:
+        last = replace(last, weight=table)
+    vocabulary, width = embedding.weight.shape
     ends = getattr(config, "eos_token_id", None)
     return Decoder(
         kind=config.model_type,
@@ -238,10 +236,4 @@ def decoder(
         bos=getattr(config, "bos_token_id", None),
         eos=tuple(ends) if isinstance(ends, list | tuple) else () if ends is None else (int(ends),),
         pad=getattr(config, "pad_token_id", None),
-    )
-
-
-def _tied(head: Linear, table: Tensor) -> Linear:
-    return Linear(
-        name=head.name, weight=table, inputs=head.inputs, outputs=head.outputs, reads=head.reads, bias=head.bias
     )

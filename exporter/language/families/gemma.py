@@ -1,6 +1,6 @@
-"""Gemma, Gemma 2 and Gemma 3: norms that store their weight less 1, a scaled embedding; from 2 on norms behind the parts.
+"""Gemma 1 to 3: norms that store their weight less 1, and a scaled embedding.
 
-Gemma 2 caps products and logits. Gemma 3 turns differently in layers with a window.
+From 2 on there are norms behind the parts too. Gemma 2 caps products and logits. Gemma 3 turns differently in layers with a window.
 """
 
 from __future__ import annotations
@@ -53,5 +53,5 @@ def _described(module: Any, norms: Mapping[NormPlace, str], *, softcap: float = 
         ),
         norm=parts.norm(module, "model.norm", name="norm", plus=1.0),
         embedding_scale=float(module.model.embed_tokens.embed_scale),
-        softcap=float(getattr(config, "final_logit_softcapping", None) or 0),
+        softcap=float(parts.setting(module, "final_logit_softcapping") or 0),
     )

@@ -15,7 +15,6 @@ def describe(module: Any) -> Decoder:
         module,
         (_layer(module, index) for index in range(len(module.transformer.h))),
         norm=parts.norm(module, "transformer.ln_f", name="norm"),
-        embedding="transformer.wte",
         positions="transformer.wpe",
     )
 

@@ -16,8 +16,6 @@ def describe(module: Any) -> Decoder:
         module,
         (_layer(module, index, turned) for index in range(len(module.gpt_neox.layers))),
         norm=parts.norm(module, "gpt_neox.final_layer_norm", name="norm"),
-        embedding="gpt_neox.embed_in",
-        head="embed_out",
     )
 
 

@@ -15,14 +15,13 @@ from .common import decoder, llama_layer
 
 def describe(module: Any) -> Decoder:
     """A decoder of Llama's layers."""
-    config = module.config
     turned = parts.rotary(module, "model.rotary_emb")
     turns = [turned if getattr(layer.self_attn, "use_rope", True) else None for layer in module.model.layers]
-    residual = float(getattr(config, "residual_multiplier", 1.0))
+    residual = parts.factor(module, "residual_multiplier")
     return decoder(
         module,
         (llama_layer(module, index, turned=each, residual=residual) for index, each in enumerate(turns)),
         norm=parts.norm(module, "model.norm", name="norm"),
-        embedding_scale=float(getattr(config, "embedding_multiplier", 1.0)),
-        logit_scale=1 / float(getattr(config, "logits_scaling", 1.0)),
+        embedding_scale=parts.factor(module, "embedding_multiplier"),
+        logit_scale=1 / parts.factor(module, "logits_scaling"),
     )

@@ -22,7 +22,6 @@ def describe(module: Any) -> Decoder:
         module,
         (_layer(module, index) for index in range(len(module.model.decoder.layers))),
         norm=parts.optional_norm(module, "model.decoder.final_layer_norm", name="norm"),
-        embedding="model.decoder.embed_tokens",
         positions="model.decoder.embed_positions",
     )
     return replace(described, position_offset=int(module.model.decoder.embed_positions.offset))

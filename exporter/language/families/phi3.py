@@ -6,7 +6,7 @@ from typing import Any
 
 from ..decoder import Decoder, FeedForward, Layer, Linear, Rotary
 from . import parts
-from .common import LLAMA_NORMS, attention, decoder, heads_of, layer
+from .common import LLAMA_NORMS, attention, decoder, layer
 
 
 def describe(module: Any) -> Decoder:
@@ -21,7 +21,7 @@ def describe(module: Any) -> Decoder:
 
 def _layer(module: Any, index: int, turned: Rotary) -> Layer:
     path, own = f"model.layers.{index}", f"layers.{index}.attention"
-    heads, kv_heads = heads_of(module)
+    heads, kv_heads = module.config.num_attention_heads, module.config.num_key_value_heads
     size = int(module.get_submodule(f"{path}.self_attn").head_dim)
     ends = (0, heads * size, (heads + kv_heads) * size, (heads + 2 * kv_heads) * size)
     query, key, value = (

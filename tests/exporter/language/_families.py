@@ -122,7 +122,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 def made(name: str, directory: Path, **settings: Any) -> PreTrainedModel:
     """A random model of the family, saved into the directory; every weight counts, norms and biases too."""
     family, given = MODELS[name]
-    kind = getattr(transformers, f"{family}ForCausalLM")
+    kind = getattr(transformers, "GPT2LMHeadModel" if family == "GPT2" else f"{family}ForCausalLM")
     torch.manual_seed(len(name))
     model: PreTrainedModel = kind(kind.config_class(**{**given, **settings})).eval()
     with torch.no_grad():

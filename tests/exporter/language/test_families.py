@@ -1,4 +1,4 @@
-"""A family's description computes what transformers' module does, at once and token by token, and so does the reference."""
+"""A family's description computes what transformers' module does, at once and token by token; so does the reference."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from ._families import MODELS, made, opened
-from ._torch_writer import TorchWriter
 
 from edgepress.exporter.language.reference import Reference
+
+from ._families import MODELS, made, opened
+from ._torch_writer import TorchWriter
 
 Floats = npt.NDArray[np.float32]
 

@@ -82,7 +82,7 @@ def export_decoder(
     return load_bundle(destination)
 
 
-Step = Callable[[str], "contextmanager[Advance]"]
+
 # Settings that say nothing of a decoder, and the value that each has where nobody gave it.
 _WITHOUT_MEANING: Mapping[str, object] = {
     "statistics": None,

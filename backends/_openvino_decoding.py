@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,7 +96,12 @@ class OpenVinoGeneration(Generation):
         """Greedily, without the penalties that the model's settings may ask for."""
         config = self._library.GenerationConfig()
         config.do_sample, config.ignore_eos, config.max_new_tokens = False, True, most
-        self._generate(prompt, most, config, _streamer(self._library, each))
+
+        def take(some: list[int]) -> None:
+            for token in some:
+                each(int(token))
+
+        self._generate(prompt, most, config, _Written(self._library, take, lambda: None))
 
     def write(self, prompt: Sequence[int], most: int, each: Callable[[str], None], sampling: Sampling) -> int:
         """Until an end of text; the pieces are those of the library's own stream."""
@@ -109,14 +115,19 @@ class OpenVinoGeneration(Generation):
         ends = {config.eos_token_id, *config.stop_token_ids}
         tokens: list[int] = []
         stream = self._library.TextStreamer(self._tokenizer, _piece(each))
-        self._generate(prompt, most, config, _both(self._library, tokens, stream))
+
+        def take(some: list[int]) -> None:
+            tokens.extend(some)
+            stream.write(some)
+
+        self._generate(prompt, most, config, _Written(self._library, take, stream.end))
         return len(tokens) - sum(token in ends for token in tokens[-1:])
 
     def close(self) -> None:
         """Drop the model."""
         self._tokenizer = self._pipeline = None
 
-    def _generate(self, prompt: Sequence[int], most: int, config: Any, streamer: Any) -> None:
+    def _generate(self, prompt: Sequence[int], most: int, config: Any, written: _Written) -> None:
         if not len(prompt):
             raise InputError("The prompt has no tokens.", hint="Give a text of at least one token.")
         total = len(prompt) + most
@@ -128,7 +139,7 @@ class OpenVinoGeneration(Generation):
             )
         given = import_or_explain("openvino").Tensor(np.asarray([prompt], dtype=np.int64))
         with _said(f"openvino-genai failed to run {self._name}"):
-            self._pipeline.generate(given, config, streamer)
+            _run(lambda: self._pipeline.generate(given, config, written.streamer), written)
 
     def _need_words(self) -> None:
         if not self._words:
@@ -156,33 +167,59 @@ def _pipeline(library: Any, directory: Path, device: str, settings: Mapping[str,
             return library.LLMPipeline(directory, device, ATTENTION_BACKEND="SDPA", **settings)
 
 
-def _streamer(library: Any, each: Callable[[int], None]) -> Any:
-    """What the library calls with a token, or with several."""
+class _Written:
+    """What the library calls with each token, from a thread of its own: an error there would end the process.
 
-    class Streamer(library.StreamerBase):  # type: ignore[misc, name-defined]
-        def write(self, token: int | Sequence[int]) -> Any:
-            for one in token if isinstance(token, Sequence) else (token,):
-                each(int(one))
-            return library.StreamingStatus.RUNNING
+    The error is kept, the writing ends, and who asked for it raises the error.
 
-        def end(self) -> None:
+    Args:
+        take: told of the tokens.
+        end: told when there are no more.
+    """
+
+    def __init__(self, library: Any, take: Callable[[list[int]], object], end: Callable[[], object]) -> None:
+        self.stopped, self.error = Event(), list[BaseException]()
+        status, written = library.StreamingStatus, self
+
+        class Streamer(library.StreamerBase):  # type: ignore[misc]
+            def write(self, token: int | Sequence[int]) -> Any:
+                if not written.stopped.is_set():
+                    written.guarded(lambda: take(list(token) if isinstance(token, Sequence) else [token]))
+                return status.CANCEL if written.stopped.is_set() else status.RUNNING
+
+            def end(self) -> None:
+                if not written.stopped.is_set():
+                    written.guarded(end)
+
+        self.streamer = Streamer()
+
+    def guarded(self, act: Callable[[], object]) -> None:
+        """Act, and keep the error."""
+        try:
+            act()
+        except BaseException as error:
+            self.error.append(error)
+            self.stopped.set()
+
+
+def _run(work: Callable[[], object], written: _Written) -> None:
+    """Do the work in a thread, so that an interrupt is heard while the library has this one; then raise what failed."""
+    # Not by joining: a thread whose join is interrupted counts as ended in Python 3.10 to 3.12.
+    done = Event()
+
+    def thread() -> None:
+        written.guarded(work)
+        done.set()
+
+    Thread(target=thread).start()
+    try:
+        while not done.wait(0.05):
             pass
-
-    return Streamer()
-
-
-def _both(library: Any, tokens: list[int], stream: Any) -> Any:
-    """Count the tokens, and let the library's own streamer turn them into text."""
-
-    class Streamer(library.StreamerBase):  # type: ignore[misc, name-defined]
-        def write(self, token: int | Sequence[int]) -> Any:
-            tokens.extend(token if isinstance(token, Sequence) else (token,))
-            return stream.write(token)
-
-        def end(self) -> None:
-            stream.end()
-
-    return Streamer()
+    finally:
+        written.stopped.set()
+        done.wait()
+    if written.error:
+        raise written.error[0]
 
 
 def _piece(each: Callable[[str], None]) -> Callable[[str], None]:

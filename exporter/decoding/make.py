@@ -16,6 +16,7 @@ from ...profiles.budget.limits import Drop
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
+from ...profiles.findings.fit import device_memory
 from ...profiles.findings.language import Language
 from ..candidates.judge import directory_bytes
 from ..language.agreement import Comparison
@@ -29,6 +30,7 @@ from .digest import Digesting
 from .judging import Judge
 from .proof import engine_strays, golden_text, same_as_library
 from .rounding import Rounding, roundings
+from .speed import memory_of
 from .texts import Texts
 
 # What a decoder's perplexity may rise where nobody says more than "auto".
@@ -107,6 +109,7 @@ class TextMaker:
 
     def _through(self, rounding: Rounding) -> TextCandidate:
         """Every step, in order."""
+        memory = memory_of(rounding.rounded.bits, self)
         directory = Path(tempfile.mkdtemp(prefix=f"{rounding.precision}-engine-", dir=self.scratch))
         weights = Digesting(weights=rounding.weights)
         with self.step(f"{rounding.title}, written") as advance:
@@ -128,7 +131,8 @@ class TextMaker:
         )
         rounded = replace(rounding.rounded, digest=weights.digest)
         candidate = self._proven(engine, rounding, rounded)
-        return replace(candidate, notes=written.notes)
+        language = replace(candidate.language, memory=memory, device=device_memory(self.target))
+        return replace(candidate, language=language, notes=(*self.source.notes, *written.notes))
 
     def _proven(self, engine: Engine, rounding: Rounding, rounded: Rounded) -> TextCandidate:
         """The candidate, whose engine answered to text.

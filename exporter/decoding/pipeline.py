@@ -68,8 +68,8 @@ def export_decoder(
             step=step,
         )
         candidate = maker.made()
-        with step("measure"):
-            candidate = measured(candidate, maker)
+        with step("measure") as advance:
+            candidate = measured(candidate, maker, advance)
         name = f"{source.name}-{target.name}"
         with naming(destination):
             packing = TextPacking(

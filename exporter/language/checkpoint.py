@@ -120,7 +120,7 @@ def _files(directory: Path) -> tuple[Path, ...]:
     if not isinstance(named, Mapping) or not named or not all(isinstance(name, str) for name in named.values()):
         raise UnreadableError.of(index, "it has no `weight_map`", hint=HINT)
     names = sorted(set(named.values()))
-    if strange := [name for name in names if Path(name).name != name]:
+    if strange := [name for name in names if not name or Path(name).name != name]:
         raise UnreadableError.of(index, f"it names {strange[0]!r}, which is no file beside it", hint=HINT)
     return tuple(directory / name for name in names)
 
@@ -148,10 +148,12 @@ def _stored(path: Path, name: str, entry: Any, begin: int) -> Stored:
     shape, (first, last), type = (entry[key] for key in ("shape", "data_offsets", "dtype"))
     if not all(isinstance(number, int) and 0 <= number < 1 << 63 for number in (*shape, first, last)) or last < first:
         raise ValueError(f"shape or place of {name} are no whole numbers")
+    if not isinstance(type, str):
+        raise ValueError(f"{name} has no type")  # noqa: TRY004  (what is at fault is the file)
     size = last - first
     if type in _TYPES and size != prod(shape) * _TYPES[type].itemsize:
         raise ValueError(f"{name} has {size} bytes, and {prod(shape) * _TYPES[type].itemsize} by its shape")
-    return Stored(path=path, type=str(type), shape=tuple(shape), begin=begin + first, bytes=size)
+    return Stored(path=path, type=type, shape=tuple(shape), begin=begin + first, bytes=size)
 
 
 def _need_all(stored: Mapping[str, Stored], begin: int, size: int) -> None:

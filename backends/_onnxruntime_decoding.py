@@ -96,17 +96,16 @@ class OnnxRuntimeDecoding(Decoding):
 
 
 class OnnxRuntimeGeneration(Generation):
-    """onnxruntime-genai with a directory open.
-
-    The library is told of no token that ends a text: `run` goes on past them, and `write` looks for them itself.
-    """
+    """onnxruntime-genai with a directory open."""
 
     def __init__(self, directory: Path, threads: int | None) -> None:
         self._library, self._name = _library(), directory.name
         settings = _settings(directory)
         try:
             config = self._library.Config(str(directory))
-            config.overlay(json.dumps(_overlay(threads)))
+            if threads is not None:
+                options = {"session_options": {"intra_op_num_threads": threads}}
+                config.overlay(json.dumps({"model": {"decoder": options}}))
             self._model = self._library.Model(config)
             self._tokenizer = self._library.Tokenizer(self._model) if _has_tokenizer(directory) else None
         # It raises nothing more particular.
@@ -161,10 +160,15 @@ class OnnxRuntimeGeneration(Generation):
         params = self._library.GeneratorParams(self._model)
         params.set_search_options(max_length=total, **options)
         generator = self._library.Generator(self._model, params)
-        generator.append_tokens(np.asarray(prompt, dtype=np.int32))
+        given = list(prompt)
         for _ in range(most):
+            if given:
+                generator.append_tokens(np.asarray(given, dtype=np.int32))
             generator.generate_next_token()
-            yield int(generator.get_next_tokens()[0])
+            token = int(generator.get_next_tokens()[0])
+            # At an end of text the library stops, and leaves that token out; given as a prompt it goes on behind it.
+            given = [token] if generator.is_done() else []
+            yield token
 
     def _words(self) -> Any:
         if self._tokenizer is None:
@@ -179,13 +183,6 @@ def _library() -> Any:
             hint="Install it: pip install onnxruntime-genai",
         )
     return import_or_explain(_LIBRARY)
-
-
-def _overlay(threads: int | None) -> dict[str, Any]:
-    model: dict[str, Any] = {"eos_token_id": []}
-    if threads is not None:
-        model["decoder"] = {"session_options": {"intra_op_num_threads": threads}}
-    return {"model": model}
 
 
 def _settings(directory: Path) -> dict[str, Any]:

@@ -143,8 +143,8 @@ class OnnxRuntime(Backend):
         return OnnxRuntimeSession(engine, opened)
 
     def decode(self, engine: Engine, threads: int | None = None) -> Decoding:
-        """The graph of a decoder alone."""
-        return OnnxRuntimeDecoding(engine, _opened(engine, _options(threads), ()), _errors())
+        """The graph of a decoder alone; a run with bound memory raises RuntimeError, too."""
+        return OnnxRuntimeDecoding(engine, _opened(engine, _options(threads), ()), (*_errors(), RuntimeError))
 
     def generate(self, engine: Engine, threads: int | None = None) -> Generation:
         """onnxruntime-genai."""

@@ -18,6 +18,7 @@ from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.language import Language
 from ..candidates.judge import directory_bytes
+from ..language.agreement import Comparison
 from ..language.writers.base import Form
 from ..progress import Advance
 from ..recipe import Recipe
@@ -25,7 +26,7 @@ from ..sources.decoder import DecoderSource
 from ..workshop import Memo
 from .candidate import Rounded, TextCandidate
 from .digest import Digesting
-from .judging import Judge, Told
+from .judging import Judge
 from .proof import engine_strays, golden_text, same_as_library
 from .rounding import Rounding, roundings
 from .texts import Texts
@@ -154,7 +155,7 @@ class TextMaker:
             missing=missing,
         )
 
-    def _language(self, judge: Judge, told: Told, rounded: Rounded) -> Language:
+    def _language(self, judge: Judge, told: Comparison, rounded: Rounded) -> Language:
         decoder = self.source.decoder
         return Language(
             context=decoder.context,
@@ -165,7 +166,7 @@ class TextMaker:
             calibration=rounded.calibration,
         )
 
-    def _evidence(self, told: Told, judge: Judge, strays: float) -> Iterator[Evidence]:
+    def _evidence(self, told: Comparison, judge: Judge, strays: float) -> Iterator[Evidence]:
         parity = judge.parity(told, "")
         tool, machine = self.place.tool(self.target), str(self.place.machine.processor)
         kind = self.place.evidence(self.target)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from ...backends.places import place_for
-from ...backends.registry import load_backend
 from ...errors import InputError
 from ...profiles.device.target import Target
 from ...profiles.machine.environment import usable_cores
@@ -80,7 +79,6 @@ def export_decoder(
             if sign is not None:
                 write_signature(directory, name, sign, directory / SIGNATURE)
     return load_bundle(destination)
-
 
 
 # Settings that say nothing of a decoder, and the value that each has where nobody gave it.

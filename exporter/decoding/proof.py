@@ -11,10 +11,11 @@ from ...errors import UnservedError, VerificationError
 from ...profiles.device.precision import load_precision
 from ...profiles.findings.gap import Gap
 from ..bundle.text_golden import TextGolden, golden_of
+from ..language.agreement import Comparison
 from ..language.decoder import linears_of
 from ..language.weights import Weights
 from ..sources.decoder import DecoderSource
-from .judging import Judge, divergences, log_probabilities
+from .judging import Judge
 from .rounding import Rounding, floats
 
 # Divergence between an engine and what its weights say in torch, nats a token: of floats the rounding of sums in
@@ -32,12 +33,11 @@ def engine_strays(source: DecoderSource, rounding: Rounding, golden: Judge, deco
     Raises:
         VerificationError: too far.
     """
-    found = []
-    for window in golden.windows:
-        decoding.reset()
-        said = by_weights(source, rounding.weights, window[None])
-        found.append(divergences(said[0], decoding(window[None])[0]).mean())
-    strays = float(np.mean(found))
+    said = by_weights(source, rounding.weights, golden.windows)
+    found = Comparison()
+    for expected, (window, _, logits) in zip(said, golden.answered(decoding), strict=True):
+        found.add(expected, logits, window)
+    strays = found.result().divergence
     most = MOST_INTEGER if load_precision(rounding.precision).integer else MOST_FLOAT
     if not strays <= most:
         raise VerificationError(
@@ -77,8 +77,8 @@ def same_as_library(engine: Engine, decoding: Decoding, window: Tokens, threads:
     except UnservedError as error:
         return (Gap(about="run", why=f"The library that writes text was not tried: {error.message}"),)
     decoding.reset()
-    known = log_probabilities(decoding(np.array([prompt + written[:-1]], dtype=np.int64))[0, len(prompt) - 1 :])
-    below = known.max(-1) - known[np.arange(WRITTEN), written]
+    logits = decoding(np.array([prompt + written[:-1]], dtype=np.int64))[0, len(prompt) - 1 :]
+    below = logits.max(-1) - logits[np.arange(len(written)), written]
     if len(written) != WRITTEN or not below.max() <= CLOSE:
         raise VerificationError(
             f"The runtime's library does not write what the engine holds likeliest: token {int(below.argmax()) + 1} of "

@@ -10,13 +10,11 @@ from ...errors import InputError
 from ...profiles.device.grid import Grid
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.findings.language import Bits, LayerBits
-from ..language.rounding import round_matrix
+from ..language.quantize import RoundedWeights, uniform
 from ..language.weights import Floats, Integers, Matrix, Weights
 from .candidate import Rounded
 
 if TYPE_CHECKING:
-    from ..language.decoder import Decoder, Linear, Tensor
-    from ..language.weights import Checkpoint
     from .make import TextMaker
 
 
@@ -30,47 +28,6 @@ class Rounding:
     rounded: Rounded
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plain:
-    """Weights as the checkpoint has them."""
-
-    decoder: Decoder
-    checkpoint: Checkpoint
-
-    def array(self, tensor: Tensor) -> Floats:
-        """As `Weights`."""
-        return self.checkpoint.array(tensor)
-
-    def matrix(self, linear: Linear) -> Matrix:
-        """As `Weights`."""
-        return self.checkpoint.array(linear.weight)
-
-    def table(self) -> Matrix:
-        """As `Weights`."""
-        return self.checkpoint.array(self.decoder.embedding)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Nearest:
-    """Weights rounded one at a time, all in one grid, without data."""
-
-    decoder: Decoder
-    checkpoint: Checkpoint
-    grid: Grid
-
-    def array(self, tensor: Tensor) -> Floats:
-        """As `Weights`."""
-        return self.checkpoint.array(tensor)
-
-    def matrix(self, linear: Linear) -> Matrix:
-        """As `Weights`."""
-        return round_matrix(self.checkpoint.array(linear.weight), self.grid, name=linear.name)
-
-    def table(self) -> Matrix:
-        """As `Weights`."""
-        return round_matrix(self.checkpoint.array(self.decoder.embedding), self.grid, name="the embedding")
-
-
 def roundings(maker: TextMaker) -> Iterator[Rounding]:
     """What is tried, the fewest bits first."""
     from .make import precision_of
@@ -81,13 +38,13 @@ def roundings(maker: TextMaker) -> Iterator[Rounding]:
         if name < precision and precision != "fp32":
             continue
         if name == "fp32":
-            plain = Plain(decoder=decoder, checkpoint=checkpoint)
+            plain = RoundedWeights(decoder=decoder, checkpoint=checkpoint, grids={})
             if precision == "fp32" or maker.limit is not None:
                 yield Rounding(title="fp32", precision="fp32", weights=plain, rounded=_rounded(maker, None))
             return
         if name >= precision:
             grid = grid_of(name, maker)
-            weights = Nearest(decoder=decoder, checkpoint=checkpoint, grid=grid)
+            weights = RoundedWeights(decoder=decoder, checkpoint=checkpoint, grids=uniform(decoder, grid))
             yield Rounding(title=str(grid), precision=name, weights=weights, rounded=_rounded(maker, grid))
             if maker.limit is None:
                 return

@@ -46,8 +46,8 @@ def compensate(
         state.spread(factor)
         for _ in range(sweeps):
             state.sweep()
-        codes[part] = state.codes.to(torch.uint8).numpy()
-        scales[part], zeros[part] = state.scale.numpy(), state.zero.to(torch.uint8).numpy()
+        codes[part] = state.codes.T.to(torch.uint8).numpy()
+        scales[part], zeros[part] = state.scale.T.numpy(), state.zero.T.to(torch.uint8).numpy()
     return Integers(grid=grid, codes=codes, scales=scales, zeros=None if grid.symmetric else zeros)
 
 
@@ -67,74 +67,67 @@ def inverse_factor(damped: torch.Tensor) -> torch.Tensor:
 
 
 class _State:
-    """Some rows of a matrix while they are rounded.
+    """Some rows of a matrix while they are rounded, turned so that a column lies in one piece.
 
     Attributes:
-        codes: of shape (rows, columns), as floats.
-        scale, zero: of shape (rows, blocks).
+        codes: of shape (columns, rows), as floats.
+        scale, zero: of shape (blocks, rows).
     """
 
     def __init__(self, values: torch.Tensor, damped: torch.Tensor, grid: Grid, block: int) -> None:
-        self.values, self.damped, self.grid, self.block = values, damped, grid, block
-        self.first, self.last = limits(grid)
         importance = in_blocks(damped.diagonal()[None], block)
-        self.scale, self.zero = fit(in_blocks(values, block), importance, grid)
-        self.codes = torch.empty_like(values)
-        self.error = torch.empty_like(values)  # values less what stands for them
+        scale, zero = fit(in_blocks(values, block), importance, grid)
+        self.scale, self.zero = scale.T.contiguous(), zero.T.contiguous()
+        self.values, self.damped, self.block = values.T.contiguous(), damped, block
+        self.limits = limits(grid)
+        self.codes = torch.empty_like(self.values)
+        self.error = torch.empty_like(self.values)  # values less what stands for them
 
     def spread(self, factor: torch.Tensor) -> None:
         """Round column by column; what a column leaves goes to the columns behind it, by the block at once."""
         left = self.values.clone()
         for index, part in self._parts():
-            some, within = left[:, part], factor[part, part]
+            some, within = left[part], factor[part, part]
+            scale, zero = self.scale[index], self.zero[index]
             errors = torch.empty_like(some)
-            scale, zero = self.scale[:, index], self.zero[:, index]
-            for column in range(some.shape[1]):
-                value = some[:, column]
-                code = (value / scale).add_(zero).round_().clamp_(self.first, self.last)
-                self.codes[:, part.start + column] = code
-                error = (value - (code - zero) * scale).div_(within[column, column])
-                errors[:, column] = error
-                some[:, column + 1 :].addr_(error, within[column, column + 1 :], alpha=-1)
-            left[:, part.stop :].addmm_(errors, factor[part, part.stop :], alpha=-1)
-        self.error = self.values - self._floats()
+            for column, value in enumerate(some):
+                code = (value / scale).add_(zero).round_().clamp_(*self.limits)
+                self.codes[part.start + column] = code
+                error = torch.sub(value, code.sub_(zero).mul_(scale), out=errors[column])
+                error.div_(within[column, column])
+                some[column + 1 :].addr_(within[column, column + 1 :], error, alpha=-1)
+            left[part.stop :].addmm_(factor[part, part.stop :].T, errors, alpha=-1)
+            self.error[part] = self.values[part] - (self.codes[part] - zero) * scale
 
     def sweep(self) -> None:
         """Set each code, and each scale, to the best while all others stay."""
-        slope = self.error @ self.damped
+        slope = self.damped @ self.error
         for index, part in self._parts():
-            before = self.error[:, part].clone()
-            within = self.damped[part, part]
-            some = slope[:, part].clone()
+            before = self.error[part].clone()
+            within, some = self.damped[part, part].contiguous(), slope[part].clone()
             self._codes_anew(index, part, some, within)
             self._scale_anew(index, part, some, within)
-            slope.addmm_(self.error[:, part] - before, self.damped[part])
+            slope.addmm_(self.damped[:, part], self.error[part] - before)
 
     def _codes_anew(self, index: int, part: slice, slope: torch.Tensor, within: torch.Tensor) -> None:
-        scale, zero = self.scale[:, index], self.zero[:, index]
-        for column in range(part.stop - part.start):
-            code = self.codes[:, part.start + column]
-            best = slope[:, column] / within[column, column]
-            new = (best / scale).add_(code).round_().clamp_(self.first, self.last)
+        """`slope` is half the loss's fall by each value, and is kept true."""
+        scale, inverse = self.scale[index], 1 / self.scale[index]
+        for column, (code, error) in enumerate(zip(self.codes[part], self.error[part], strict=True)):
+            new = (slope[column] * inverse).div_(within[column, column]).add_(code).round_().clamp_(*self.limits)
             change = (code - new).mul_(scale)
-            self.codes[:, part.start + column] = new
-            self.error[:, part.start + column] += change
-            slope.addr_(change, within[column])
+            code.copy_(new)
+            error.add_(change)
+            slope.addr_(within[column], change)
 
     def _scale_anew(self, index: int, part: slice, slope: torch.Tensor, within: torch.Tensor) -> None:
-        steps = self.codes[:, part] - self.zero[:, index, None]
-        met, bent = (steps * slope).sum(-1), (steps @ within).mul_(steps).sum(-1)
+        steps = self.codes[part] - self.zero[index]
+        met, bent = (steps * slope).sum(0), (within @ steps).mul_(steps).sum(0)
         more = torch.where(bent > TINY, met / bent, torch.zeros_like(bent))
-        usable = (self.scale[:, index] + more).abs() > TINY
+        usable = (self.scale[index] + more).abs() > TINY
         more = more.where(usable, torch.zeros_like(more))
-        self.scale[:, index] += more
-        self.error[:, part] -= steps * more[:, None]
-
-    def _floats(self) -> torch.Tensor:
-        width = self.values.shape[1]
-        zero = self.zero.repeat_interleave(self.block, 1)[:, :width]
-        return (self.codes - zero) * self.scale.repeat_interleave(self.block, 1)[:, :width]
+        self.scale[index] += more
+        self.error[part] -= steps * more
 
     def _parts(self) -> list[tuple[int, slice]]:
-        width = self.values.shape[1]
+        width = self.values.shape[0]
         return [(index, slice(at, min(at + self.block, width))) for index, at in enumerate(range(0, width, self.block))]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...backends.base import Feed
 from ...errors import InputError
 from ...profiles.reading.names import need_text
-from . import huggingface, onnx_file, pt2, python, weights_file
+from . import gguf_file, huggingface, onnx_file, pt2, python, weights_file
 from .base import Predict, Source, SourceKind, checked_dynamic, missing, numbered, safe_name
 from .decoder import DecoderSource
 from .plain import evaluate_taken, evaluating, feeds_taken, float_inputs, unwrapped
@@ -31,7 +31,7 @@ __all__ = [
     "user_traceback",
 ]
 
-KINDS: tuple[SourceKind, ...] = (onnx_file, pt2, weights_file, huggingface, python)
+KINDS: tuple[SourceKind, ...] = (onnx_file, pt2, gguf_file, weights_file, huggingface, python)
 
 
 def load_source(spec: str, *, trust: bool = False) -> Source:
@@ -71,7 +71,7 @@ def load_model(spec: str, *, trust: bool = False) -> Source | DecoderSource:
         raise missing(spec)
     raise InputError(
         f"{spec} is not a model source.",
-        hint="Give a Python file or module, a .pt2 program, an .onnx file or a Hugging Face model directory.",
+        hint="Give a Python file or module, a .pt2 program, an .onnx or .gguf file, or a Hugging Face model directory.",
     )
 
 

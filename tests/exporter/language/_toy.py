@@ -39,6 +39,10 @@ class Toy:
     width: int = WIDTH
     state: dict[str, Floats] = field(default_factory=dict)
 
+    def array(self, tensor: Tensor) -> Floats:
+        """As `Checkpoint`; none of these tensors is turned, cut or added to."""
+        return self.state[tensor.name].copy()
+
     def tensor(self, name: str, *shape: int, spread: float = 1.0, middle: float = 0.0) -> Tensor:
         rng = np.random.default_rng([self.seed, *name.encode()])
         self.state[name] = (middle + spread * rng.standard_normal(shape)).astype(np.float32)

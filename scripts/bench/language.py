@@ -19,12 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from language_judge import reference
+from language_tables import section
 from language_text import calibration
 from language_tools import TOOLS, Tool, engine, make
-from models import HOME
+from models import HOME, ROOT
 from results import RAW, record
+from sections import write_section
 
 WORK = HOME / "language"
+DOCUMENT = ROOT / "docs" / "benchmarks-language.md"
 
 
 def main() -> None:
@@ -36,7 +39,13 @@ def main() -> None:
     parser.add_argument("--tools", nargs="+", default=list(TOOLS), choices=list(TOOLS), metavar="NAME")
     parser.add_argument("--how", nargs="+", default=["weights", "runs"], choices=("weights", "runs"))
     parser.add_argument("--again", action="store_true", help="make and judge what is there already")
+    parser.add_argument(
+        "--shared", action="store_true", help="convert once for all settings of optimum-intel: no costs"
+    )
     options = parser.parse_args()
+    if options.part == "render":
+        write_section("language", list(section()), DOCUMENT)
+        return
     texts = _texts()
     for name, _, directory in (model.partition("=") for model in options.models):
         kept = WORK / name / "reference"
@@ -63,7 +72,8 @@ def _made(name: str, model: Path, tool: Tool, texts: Path, options: Any) -> None
         return
     if out.exists():
         raise FileExistsError(f"{out} is there: remove it to make it again")
-    cost = make(tool, model, texts, options.peers, out.resolve())
+    shared = (WORK / name / "shared").resolve() if options.shared else None
+    cost = make(tool, model, texts, options.peers, out.resolve(), shared)
     record("language-made", model=name, tool=tool.name, **cost)
 
 

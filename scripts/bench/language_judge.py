@@ -8,7 +8,6 @@ is, and the runtime's defaults.
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -145,10 +144,7 @@ def _exact(path: Path, directory: Path) -> Path:
         for attribute in (each for each in node.attribute if each.name == "accuracy_level"):
             attribute.i = 1
     for file in (file for file in path.parent.iterdir() if file.is_file() and file != path):
-        try:
-            (directory / file.name).hardlink_to(file)
-        except OSError:
-            shutil.copy(file, directory / file.name)
+        (directory / file.name).hardlink_to(file)
     onnx.save(model, directory / path.name)
     return directory / path.name
 

@@ -3,7 +3,8 @@
     python language_optimum.py '{"model": DIR, "out": DIR, "fields": {"bits": 4, ...}, "texts": "texts.json"}'
 
 `optimum-cli export openvino` takes the calibration text from a hub only; this does what it does, through the same
-classes, with a list of texts. Without fields the weights stay in float32.
+classes, with a list of texts. Without fields the weights stay in float32. `shared` is a directory in which the float32
+conversion and the statistics of the text are kept for the next setting: the files are the same, the time is not.
 """
 
 from __future__ import annotations
@@ -26,12 +27,23 @@ def main() -> None:
     if fields.get("dataset"):
         texts = json.loads(Path(job["texts"]).read_text())
         fields |= {"dataset": texts, "num_samples": len(texts), "tokenizer": job["model"]}
+    source, shared = job["model"], job.get("shared")
+    if shared:
+        source = _converted(OVModelForCausalLM, source, Path(shared) / "float")
+        fields |= {"statistics_path": str(Path(shared) / "statistics")} if fields.get("dataset") else {}
     config = OVWeightQuantizationConfig(**fields) if fields else None
     asked = {"quantization_config": config} if config else {"load_in_8bit": False}
-    model = OVModelForCausalLM.from_pretrained(job["model"], export=True, compile=False, **asked)
+    model = OVModelForCausalLM.from_pretrained(source, export=not shared, compile=False, **asked)
     model.save_pretrained(job["out"])
     tokenizer.save_pretrained(job["out"])
     export_tokenizer(tokenizer, job["out"])
+
+
+def _converted(loader: Any, source: str, kept: Path) -> str:
+    """The network in float32 as OpenVINO has it, with the configuration that its loader wants."""
+    if not (kept / "openvino_model.xml").exists():
+        loader.from_pretrained(source, export=True, compile=False, load_in_8bit=False).save_pretrained(kept)
+    return str(kept)
 
 
 if __name__ == "__main__":

@@ -98,9 +98,10 @@ def _our_tools() -> list[Tool]:
 TOOLS = {tool.name: tool for tool in (*_genai_tools(), *_optimum_tools(), *_our_tools())}
 
 
-def make(tool: Tool, model: Path, texts: Path, peers: str, out: Path) -> dict[str, Any]:
+def make(tool: Tool, model: Path, texts: Path, peers: str, out: Path, shared: Path | None = None) -> dict[str, Any]:
     """Write the directory of a tool; what it cost, `error` instead where the tool failed.
 
+    With `shared`, optimum-intel's conversion and statistics are kept there for its next setting, and cost is not said.
     The clock and the memory are those of the whole command, as a person starts it: imports and reading included.
     """
     if out.exists():
@@ -112,19 +113,22 @@ def make(tool: Tool, model: Path, texts: Path, peers: str, out: Path) -> dict[st
     log = out.with_suffix(".log")
     began = time.perf_counter()
     with log.open("w") as file:
-        command = _command(tool, model, texts, peers, out)
+        command = _command(tool, model, texts, peers, out, shared)
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment, cwd=out.parent)
         status, usage = _waited(process)
     seconds = time.perf_counter() - began
     if status:
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         return {"error": (lines[-1] if lines else f"exit status {status}")[:300]}
+    size = sizes(engine(out), tool.runtime)
+    if shared and tool.family == "optimum":
+        return size
     return {
         "seconds": round(seconds, 2),
         "processor_seconds": round(usage.ru_utime + usage.ru_stime, 2),
         "peak_mb": round(usage.ru_maxrss * 1024 / MB, 1),
         "load": round(os.getloadavg()[0], 2),
-        **sizes(engine(out), tool.runtime),
+        **size,
     }
 
 
@@ -152,7 +156,7 @@ def sizes(directory: Path, runtime: str) -> dict[str, float]:
     return {"mb": round(network / MB, 2), "directory_mb": round(sum(file.stat().st_size for file in files) / MB, 2)}
 
 
-def _command(tool: Tool, model: Path, texts: Path, peers: str, out: Path) -> list[str]:
+def _command(tool: Tool, model: Path, texts: Path, peers: str, out: Path, shared: Path | None) -> list[str]:
     match tool.family:
         case "genai":
             precision, *options = tool.options
@@ -162,6 +166,7 @@ def _command(tool: Tool, model: Path, texts: Path, peers: str, out: Path) -> lis
         case "optimum":
             script = str(Path(__file__).with_name("language_optimum.py"))
             job = {"model": str(model), "out": str(out), "fields": tool.fields, "texts": str(texts)}
+            job |= {"shared": str(shared)} if shared else {}
             return [peers, script, json.dumps(job)]
         case _:
             target, *options = tool.options

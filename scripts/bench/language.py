@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from language_judge import reference
+from language_speed import NEW
 from language_tables import section
 from language_text import calibration
 from language_tools import TOOLS, Tool, engine, make
@@ -27,6 +29,7 @@ from results import RAW, record
 from sections import write_section
 
 WORK = HOME / "language"
+DEPTHS = (128, 1024)
 DOCUMENT = ROOT / "docs" / "benchmarks-language.md"
 
 
@@ -50,6 +53,9 @@ def main() -> None:
     for name, _, directory in (model.partition("=") for model in options.models):
         kept = WORK / name / "reference"
         reference(Path(directory), kept)
+        if options.part == "speed":
+            _timed(name, Path(directory), options)
+            continue
         for tool in (TOOLS[each] for each in options.tools):
             _made(name, Path(directory).resolve(), tool, texts, options)
             for how in options.how:
@@ -89,6 +95,26 @@ def _judged(name: str, tool: Tool, kept: Path, how: str, again: bool) -> None:
         return
     figures = json.loads(done.stdout.strip().splitlines()[-1])
     record("language-quality", model=name, tool=tool.name, scheme=how, **figures)
+
+
+def _timed(name: str, model: Path, options: Any) -> None:
+    """Every directory once a round, each in a fresh process, the other way round every other time."""
+    context = json.loads((model / "config.json").read_text())["max_position_embeddings"]
+    depths = [str(depth) for depth in DEPTHS if depth + NEW <= context]
+    tools = [TOOLS[each] for each in options.tools if _directory(name, TOOLS[each]).exists()]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    script = str(Path(__file__).with_name("language_speed.py"))
+    for repetition in range(options.rounds):
+        for tool in tools if repetition % 2 == 0 else reversed(tools):
+            command = [options.peers, script, str(engine(_directory(name, tool))), str(WORK / name / "reference")]
+            command += [str(options.threads), *depths]
+            done = subprocess.run(command, capture_output=True, text=True, env=environment)
+            line = {"model": name, "tool": tool.name, "repetition": repetition, "threads": options.threads}
+            if done.returncode:
+                record("language-speed", **line, error=done.stderr.strip()[-300:])
+                continue
+            load = round(os.getloadavg()[0], 2)
+            record("language-speed", **line, load=load, **json.loads(done.stdout.strip().splitlines()[-1]))
 
 
 def _directory(name: str, tool: Tool) -> Path:

@@ -62,7 +62,7 @@ def _failures(made: dict[str, Line], judged: dict[tuple[str, str], Line]) -> Ite
 def _speeds(lines: list[Line]) -> Iterator[str]:
     """Tokens a second on each runtime; behind it how much faster edgepress's directory of that run is."""
     for runtime in dict.fromkeys(TOOLS[line["tool"]].runtime for line in lines):
-        runs = [line for line in lines if TOOLS[line["tool"]].runtime == runtime and "decode" in line]
+        runs = [line for line in lines if TOOLS[line["tool"]].runtime == runtime and "decode_128" in line]
         rounds = {line["tool"]: [other for other in runs if other["tool"] == line["tool"]] for line in runs}
         loads = sorted(line["load"] for line in runs)
         yield f"#### Speed on {runtime}; load average {loads[0]} to {loads[-1]} with the benchmark's own\n"
@@ -73,9 +73,9 @@ def _speeds(lines: list[Line]) -> Iterator[str]:
 _MEASURES = {
     "prefill_128": "prefill of 128, tokens/s",
     "prefill_1024": "of 1,024",
-    "decode": "decode at 128, tokens/s",
+    "decode_128": "decode at 128, tokens/s",
     "decode_1024": "at 1,024",
-    "first_ms": "first token of 128, ms",
+    "first_128": "first token of 128, ms",
     "peak_mb": "peak MB",
 }
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
+import itertools
 import re
 import sys
 import sysconfig
@@ -14,6 +16,7 @@ from pydoc_data.topics import topics
 import numpy as np
 
 _HELD_OUT = 40
+_SHORTEST = 40  # characters
 _RUN = 8  # words in a row that a text has from another, and not by chance
 _SKIPPED = frozenset({"site-packages", "dist-packages", "test", "tests", "idle_test", "encodings", "pydoc_data"})
 _COMMENTS = re.compile(r"(?:^[ \t]*#[^\n]*\n){2,}", re.MULTILINE)
@@ -25,20 +28,29 @@ def held_out() -> str:
     return "\n\n".join(topics[name] for name in sorted(topics)[:_HELD_OUT])
 
 
+@functools.cache
 def documents(most: int | None = None) -> list[str]:
-    """Texts to train on, in random but seeded order, without paragraphs that `held_out` has; the first `most`."""
+    """Texts to train on, file by file in seeded order, without paragraphs that `held_out` has; the first `most`."""
     known = set(_runs(held_out()))
     # The reference says some things twice, and modules' docstrings stand in it.
     texts = ("\n\n".join(_new(text, known)) for text in _found())
-    kept = list(dict.fromkeys(text for text in texts if len(text) > 40))
-    return [kept[place] for place in np.random.default_rng(0).permutation(len(kept))[:most]]
+    return list(itertools.islice(_distinct(text for text in texts if len(text) > _SHORTEST), most))
 
 
 def _found() -> Iterator[str]:
     yield from (topics[name] for name in sorted(topics)[_HELD_OUT:])
     yield from (sys.copyright, *_licences())
-    for file in _files():
-        yield from _prose_of(file.read_text(encoding="utf-8", errors="replace"))
+    files = _files()
+    for place in np.random.default_rng(0).permutation(len(files)):
+        yield from _prose_of(files[place].read_text(encoding="utf-8", errors="replace"))
+
+
+def _distinct(texts: Iterable[str]) -> Iterator[str]:
+    seen: set[str] = set()
+    for text in texts:
+        if text not in seen:
+            seen.add(text)
+            yield text
 
 
 def _files() -> list[Path]:

@@ -68,7 +68,7 @@ def _open(say: Callable[[str], None]) -> Server:
     from ...profiles.machine.memory import resident
     from .job import load_job
     from .serve import Server
-    from .writing import Writer
+    from .text_serve import Writer
 
     job, feed = load_job(Path(sys.argv[1]))
     before, _ = resident()

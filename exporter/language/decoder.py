@@ -19,13 +19,16 @@ class Tensor:
 
     Attributes:
         name: in the checkpoint.
-        rows: first and last-but-one row of the tensor (of the transposed one, where it is) that are meant.
+        rows: of the tensor (of the transposed one, where it is): from which one on, and before which one they end.
+        every: `rows` are counted anew in each of so many rows, and all of them are meant, one behind the other; 0 is
+            once. GPT-NeoX has query, key and value of one head side by side.
         transposed: the checkpoint has it as (inputs, outputs); it is turned.
         plus: added to every value; Gemma's norms store their weight less 1.
     """
 
     name: str
     rows: tuple[int, int] | None = None
+    every: int = 0
     transposed: bool = False
     plus: float = 0.0
 

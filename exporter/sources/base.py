@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.export import ExportedProgram
 
+    from .decoder import DecoderSource
+
 Predict: TypeAlias = Callable[[Feed], dict[str, Array]]
 Dynamic: TypeAlias = dict[str, dict[int, str]]
 
@@ -85,7 +87,7 @@ class SourceKind(Protocol):
     def matches(self, spec: str) -> bool:
         """The spec is of this kind; says nothing about whether it loads."""
 
-    def load(self, spec: str, trust: bool) -> Source:
+    def load(self, spec: str, trust: bool) -> Source | DecoderSource:
         """Load it; code and pickles inside a file only with `trust`."""
 
 

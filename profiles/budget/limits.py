@@ -155,7 +155,7 @@ class SizeLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Least:
-    """The least that a figure may be: a share or metric (`90%`, `0.9`), a factor (`1.5x`) or a rate (`100/s`, `20tok/s`)."""
+    """The least that a figure may be: a share or metric (`90%`, `0.9`), a factor (`1.5x`) or a rate (`20tok/s`)."""
 
     least: ClassVar[bool] = True
     amount: float

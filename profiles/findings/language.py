@@ -297,6 +297,7 @@ class Language:
     Attributes:
         context: positions that it takes.
         vocabulary: tokens that it knows.
+        device: bytes of the target's memory; None where it does not state them.
         calibration: the text that it was calibrated on, a sentence; empty where none was needed.
         missing: what was not done, and why, a clause.
     """
@@ -309,6 +310,7 @@ class Language:
     parity: TextParity | None = None
     bits: Bits | None = None
     tried: tuple[Method, ...] = ()
+    device: int | None = None
     calibration: str = ""
     missing: Mapping[str, str] = field(default_factory=dict)
 

@@ -1,1 +1,4 @@
-"""How a model is made up, by its configuration class: a function from the configuration to a `Decoder`, a file each."""
+"""How models are made up, a file a family: a function from transformers' module to a `Decoder`.
+
+The module has no weights; it says which there are, of which shape, and with which settings it computes.
+"""

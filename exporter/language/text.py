@@ -1,0 +1,75 @@
+"""Text to calibrate on, and to judge by, where the user gives none."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...errors import InputError
+
+LEAST = 300  # characters of a docstring that is text rather than a label
+EVERY = 4  # one docstring in so many is kept for judging
+OWN = "docstrings of the Python standard library, as no text was given"
+
+
+def calibration_text() -> str:
+    """Docstrings of the standard library in a fixed order; the same for a version of Python."""
+    return _joined(judging=False)
+
+
+def held_out_text() -> str:
+    """Other docstrings of the standard library than those of `calibration_text`."""
+    return _joined(judging=True)
+
+
+def text_of(path: Path) -> str:
+    """The text of a file, or of the `.txt` and `.md` files below a directory in the order of their names.
+
+    Raises:
+        InputError: there is none, or one is not UTF-8.
+    """
+    files = [path] if path.is_file() else sorted(each for kind in ("txt", "md") for each in path.rglob(f"*.{kind}"))
+    try:
+        text = "\n\n".join(file.read_text(encoding="utf-8") for file in files)
+    except UnicodeDecodeError as error:
+        raise InputError(f"The text in {path} is not UTF-8: {error.reason}.", hint="Convert it to UTF-8.") from None
+    except OSError as error:
+        raise InputError(f"The text in {path} cannot be read: {error.strerror}.") from None
+    if not text.strip():
+        raise InputError(f"{path} holds no text.", hint="Give a text file, or a directory with .txt or .md files.")
+    return text
+
+
+def _joined(*, judging: bool) -> str:
+    texts = (text for index, text in enumerate(_docstrings()) if (index % EVERY == EVERY - 1) == judging)
+    return "\n\n".join(texts)
+
+
+@functools.cache
+def _docstrings() -> tuple[str, ...]:
+    """Each long docstring once, neighbours from different modules, so that any stretch of them is varied."""
+    found = [(place, name, text) for name in _sources() for place, text in enumerate(_in_source(name))]
+    found.sort(key=lambda each: (each[0], each[1].name))
+    return tuple(dict.fromkeys(text for _, _, text in found))
+
+
+def _sources() -> list[Path]:
+    """Modules of the standard library, without its tests, what is installed beside it, and texts of topics."""
+    root = Path(sysconfig.get_path("stdlib"))
+    skipped = {"test", "tests", "site-packages", "dist-packages", "pydoc_data", "lib2to3", "idlelib", "__pycache__"}
+    return [file for file in sorted(root.glob("**/*.py")) if not skipped & set(file.relative_to(root).parts)]
+
+
+def _in_source(path: Path) -> Iterator[str]:
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError, OSError):
+        return  # a module that this Python cannot read has no text to give
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(tree):
+        text = ast.get_docstring(node) if isinstance(node, kinds) else None
+        if text is not None and len(text) >= LEAST:
+            yield text

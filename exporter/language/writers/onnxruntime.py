@@ -1,0 +1,118 @@
+"""The form for onnxruntime: a directory that `onnxruntime_genai` opens, with one graph for prompts and for decoding.
+
+Option of a target:
+    accuracy: `accuracy_level` of products with integers, as `MatMulNBits` has it: 4, the default, lets a kernel round
+        what it multiplies weights by to 8 bits, which is how processors with such products are fast; 0 computes in
+        float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ....backends.base import TensorSpec
+from ....errors import InputError
+from ....profiles.device.grid import Grid
+from ....profiles.device.target import Target
+from ..decoder import Decoder
+from ..network import write
+from ..weights import Weights
+from ._genai_config import copy_tokenizer, write_config
+from ._genai_graph import GenaiWriter
+from ._onnx_graph import GraphFile
+from ._packed import packed_bytes
+from .base import Form, Written
+
+# LayerNormalization is of 17, Gelu of 20.
+_OPSET = 21
+# MatMulNBits of onnxruntime 1.31 refuses other ones.
+BLOCKS = (16, 32, 64, 128, 256)
+_ACCURACIES = (0, 1, 4)
+
+
+class Genai(Form):
+    """GroupQueryAttention, MatMulNBits and GatherBlockQuantized."""
+
+    def why_not(self, decoder: Decoder, target: Target) -> str:
+        """What GroupQueryAttention's kernel for the CPU cannot do."""
+        for layer in decoder.layers:
+            attention = layer.attention
+            if attention.heads % attention.kv_heads:
+                return f"{attention.heads} heads of queries do not share {attention.kv_heads} of keys evenly"
+            if attention.head_size % 8:
+                return f"onnxruntime's GroupQueryAttention takes heads of a multiple of 8, not of {attention.head_size}"
+        shapes = {(layer.attention.kv_heads, layer.attention.head_size) for layer in decoder.layers}
+        return "onnxruntime-genai takes one shape of cache for all layers" if len(shapes) > 1 else ""
+
+    def why_no_grid(self, grid: Grid, target: Target) -> str:
+        """MatMulNBits has integers of 4 and 8 bits, in blocks."""
+        if grid.bits not in (4, 8):
+            return f"onnxruntime's MatMulNBits has no weights of {grid.bits} bits on a CPU"
+        if grid.block not in BLOCKS:
+            return f"onnxruntime's MatMulNBits shares scales by {', '.join(map(str, BLOCKS))} weights of a row"
+        return ""
+
+    def matrix_bytes(self, rows: int, columns: int, grid: Grid | None) -> int:
+        """Codes in whole blocks, float32 scales, and zeros of an asymmetric grid."""
+        return packed_bytes(rows, columns, grid)
+
+    def write(
+        self,
+        decoder: Decoder,
+        weights: Weights,
+        directory: Path,
+        *,
+        target: Target,
+        tokenizer: Path | None,
+        advance: Callable[[float], None],
+    ) -> Written:
+        """Graph and weights, then what onnxruntime-genai reads besides."""
+        done = 0
+
+        def stored(count: int) -> None:
+            nonlocal done
+            done += count
+            advance(done / decoder.parameters)
+
+        inputs, outputs = _inputs(decoder), _outputs(decoder)
+        with GraphFile(directory, _OPSET) as graph:
+            logits = write(decoder, GenaiWriter(decoder, weights, graph, _accuracy(target), stored))
+            graph.call(logits, "logits")
+            graph.save(inputs, outputs)
+        write_config(decoder, directory, tokenizer)
+        if tokenizer is not None:
+            copy_tokenizer(tokenizer, directory)
+        return Written(path=graph.path, inputs=inputs, outputs=outputs)
+
+
+def _accuracy(target: Target) -> int:
+    value = target.options.get("accuracy", 4)
+    if value not in _ACCURACIES or not isinstance(value, int):
+        expected = ", ".join(map(str, _ACCURACIES))
+        raise InputError(f"Target {target.name}: option `accuracy` is {value!r}; expected one of {expected}.")
+    return value
+
+
+def _inputs(decoder: Decoder) -> tuple[TensorSpec, ...]:
+    ids = TensorSpec(name="input_ids", dtype="int64", shape=("batch_size", "sequence_length"))
+    mask = TensorSpec(name="attention_mask", dtype="int64", shape=("batch_size", "total_sequence_length"))
+    return ids, mask, *_cache(decoder, "past_key_values", "past_sequence_length")
+
+
+def _outputs(decoder: Decoder) -> tuple[TensorSpec, ...]:
+    shape = ("batch_size", "sequence_length", decoder.vocabulary)
+    logits = TensorSpec(name="logits", dtype="float32", shape=shape)
+    return logits, *_cache(decoder, "present", "total_sequence_length")
+
+
+def _cache(decoder: Decoder, name: str, length: str) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(
+            name=f"{name}.{layer.index}.{kind}",
+            dtype="float32",
+            shape=("batch_size", layer.attention.kv_heads, length, layer.attention.head_size),
+        )
+        for layer in decoder.layers
+        for kind in ("key", "value")
+    )

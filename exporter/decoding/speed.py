@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from ...backends.places.text_runs import Prompts
 from ...backends.places.text_speed import time_text
@@ -15,42 +14,40 @@ from ..language.footprint import footprint
 from ..language.quantize import TABLE
 from ..progress import Advance
 from .candidate import TextCandidate
-
-if TYPE_CHECKING:
-    from .make import TextMaker
+from .task import TextTask
 
 
-def memory_of(bits: Bits, maker: TextMaker) -> Footprint:
+def memory_of(bits: Bits, task: TextTask) -> Footprint:
     """The bytes that it needs at its full context, computed.
 
     Raises:
         RefusedError: more than the device has.
     """
-    decoder = maker.source.decoder
+    decoder = task.source.decoder
     memory = footprint(
         decoder,
         weights=sum(layer.bytes for layer in bits.layers),
         table=sum(layer.bytes for layer in bits.layers if layer.layer == TABLE),
         context=decoder.context,
-        value=maker.form.cache_bytes,
+        value=task.form.cache_bytes,
     )
-    if why := why_no_room(memory, maker.target):
+    if why := why_no_room(memory, task.target):
         raise RefusedError(
-            f"{maker.source.name} does not fit into {maker.target.name}: {why}.",
+            f"{task.source.name} does not fit into {task.target.name}: {why}.",
             hint="Choose fewer bits with --precision, or a device with more memory.",
         )
     return memory
 
 
-def measured(candidate: TextCandidate, maker: TextMaker, advance: Advance) -> TextCandidate:
+def measured(candidate: TextCandidate, task: TextTask, advance: Advance) -> TextCandidate:
     """The candidate with its speed, or why it was not measured."""
-    if why := _why_not(maker):
+    if why := _why_not(task):
         return _without(candidate, why)
-    decoder = maker.source.decoder
+    decoder = task.source.decoder
     prompts = Prompts.within(decoder.context, decoder.vocabulary)
     try:
         timing = time_text(
-            candidate.engine, prompts, maker.threads, name=maker.source.name, tick=lambda share: advance(share, "")
+            candidate.engine, prompts, task.threads, name=task.source.name, tick=lambda share: advance(share, "")
         )
     except UnservedError as error:
         return _without(candidate, error.message)
@@ -58,8 +55,8 @@ def measured(candidate: TextCandidate, maker: TextMaker, advance: Advance) -> Te
     return replace(candidate, language=timing.told_of(candidate.language), missing=joined(candidate.missing, gaps))
 
 
-def _why_not(maker: TextMaker) -> str:
-    return maker.place.why_unmeasured(maker.target) if maker.recipe.measure else "it was switched off (--no-measure)"
+def _why_not(task: TextTask) -> str:
+    return task.place.why_unmeasured(task.target) if task.recipe.measure else "it was switched off (--no-measure)"
 
 
 def _without(candidate: TextCandidate, why: str) -> TextCandidate:

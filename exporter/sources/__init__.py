@@ -48,7 +48,7 @@ def load_source(spec: str, *, trust: bool = False) -> Source:
     if isinstance(source, DecoderSource):
         raise InputError(
             f"{spec} is a {source.decoder.kind}, a model that writes text with a cache; expected one of one forward.",
-            hint="Give it to `edgepress export`, or write a Python file with model() and inputs() that takes it as one.",
+            hint="Give it to `edgepress export`, or write a Python file with model() and inputs() for it.",
         )
     return source
 
@@ -71,7 +71,7 @@ def load_model(spec: str, *, trust: bool = False) -> Source | DecoderSource:
         raise missing(spec)
     raise InputError(
         f"{spec} is not a model source.",
-        hint="Give a Python file or module, a .pt2 program, an .onnx or .gguf file, or a Hugging Face model directory.",
+        hint="Give a Python file or module, a .pt2 program, an .onnx or .gguf file, or a Hugging Face directory.",
     )
 
 

@@ -10,8 +10,9 @@ from ...backends.base import Feed
 from ...errors import InputError
 from ...profiles.reading.names import need_text
 from . import gguf_file, huggingface, onnx_file, pt2, python, weights_file
-from .base import Predict, Source, SourceKind, checked_dynamic, missing, numbered, safe_name
+from .base import Predict, Source, checked_dynamic, missing, numbered, safe_name
 from .decoder import DecoderSource
+from .kind import SourceKind
 from .plain import evaluate_taken, evaluating, feeds_taken, float_inputs, unwrapped
 from .torch_module import arrays, check_forward, in_forward_order, module_digest, torch_predict
 from .traceback import user_errors, user_traceback

@@ -24,7 +24,12 @@ MOST_HEADER = 100_000_000
 # Bytes that are read at a time where they have to be converted.
 CHUNK = 1 << 24
 # How a type of safetensors is read; bfloat16 is the upper half of a float32.
-_TYPES = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
+_TYPES: Mapping[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +111,7 @@ def _fill(values: Floats, file: BinaryIO, type: str) -> None:
 
 
 def _exactly(file: BinaryIO, into: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
-    if file.readinto(memoryview(into)) != into.nbytes:  # type: ignore[attr-defined]
+    if file.readinto(memoryview(into.data)) != into.nbytes:  # type: ignore[attr-defined]
         raise ValueError("it ends before the tensor does")
 
 

@@ -183,7 +183,7 @@ def test_a_damaged_file_is_one_message(directory: Path) -> None:
 
 def test_weights_that_were_quantized_are_not_taken_for_floats(directory: Path) -> None:
     changed(directory, **{QUERY: torch.zeros(84, 60, dtype=torch.int8)})
-    module, decoder, checkpoint = opened(directory)
+    _, decoder, checkpoint = opened(directory)
     with pytest.raises(InputError, match=f"{QUERY} as I8"):
         checkpoint.array(decoder.layers[1].attention.query.weight)
 

@@ -6,6 +6,7 @@ import abc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ....backends.base import TensorSpec
 from ....profiles.device.grid import Grid
@@ -31,7 +32,13 @@ class Written:
 
 
 class Form(abc.ABC):
-    """Writes decoders for one runtime; `write` must not hold more than a few layers' weights at a time."""
+    """Writes decoders for one runtime; `write` must not hold more than a few layers' weights at a time.
+
+    Attributes:
+        scales: what scales of integers are stored in; codes are best chosen for scales that are rounded to it.
+    """
+
+    scales: Literal["float32", "float16"] = "float32"
 
     @abc.abstractmethod
     def why_not(self, decoder: Decoder, target: Target) -> str:

@@ -62,7 +62,7 @@ def on_openvino(directory: Path, threads: int) -> Callable[[list[int], int], Sec
         inputs = openvino_genai.TokenizedInputs(openvino.Tensor(ids), openvino.Tensor(np.ones_like(ids)))
         config = openvino_genai.GenerationConfig(max_new_tokens=new, ignore_eos=True, do_sample=False)
         raw = pipeline.generate(inputs, config).perf_metrics.raw_metrics
-        return 1e-6 * raw.m_times_to_first_token[0], list(1e-6 * np.diff(raw.m_new_token_times))
+        return 1e-6 * raw.m_times_to_first_token[0], [1e-6 * duration for duration in raw.m_durations]
 
     return run
 

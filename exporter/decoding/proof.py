@@ -12,11 +12,13 @@ from ...profiles.device.precision import load_precision
 from ...profiles.findings.gap import Gap
 from ..bundle.text_golden import TextGolden, golden_of
 from ..language.agreement import Comparison
-from ..language.decoder import linears_of
+from ..language.decoder import Decoder
+from ..language.eager import Eager
+from ..language.network import write
 from ..language.weights import Weights
 from ..sources.decoder import DecoderSource
 from .judging import Judge
-from .rounding import Rounding, floats
+from .rounding import Rounding
 
 # Divergence between an engine and what its weights say in torch, nats a token: of floats the rounding of sums in
 # another order, of integers that of activations to 8 bits in the runtime's kernels as well. A layer that is left out
@@ -33,7 +35,7 @@ def engine_strays(source: DecoderSource, rounding: Rounding, golden: Judge, deco
     Raises:
         VerificationError: too far.
     """
-    said = by_weights(source, rounding.weights, golden.windows)
+    said = by_weights(source.decoder, rounding.weights, golden.windows)
     found = Comparison()
     for expected, (window, _, logits) in zip(said, golden.answered(decoding), strict=True):
         found.add(expected, logits, window)
@@ -48,14 +50,12 @@ def engine_strays(source: DecoderSource, rounding: Rounding, golden: Judge, deco
     return strays
 
 
-def by_weights(source: DecoderSource, weights: Weights, tokens: Tokens) -> Logits:
-    """Logits in torch with other weights, of shape (batch, positions, vocabulary)."""
-    reference, decoder = source.reference(), source.decoder
-    hidden = reference.embedded(tokens, table=floats(weights.table()))
-    for layer in decoder.layers:
-        replaced = {each.name: floats(weights.matrix(each)) for each in linears_of(layer)}
-        hidden = reference.layer(layer.index, hidden, replaced=replaced)
-    return reference.logits_of(hidden, head=floats(weights.matrix(decoder.head)))
+def by_weights(decoder: Decoder, weights: Weights, tokens: Tokens) -> Logits:
+    """Logits of weights in torch's own sums, of shape (batch, positions, vocabulary)."""
+    import torch
+
+    with torch.no_grad():
+        return np.asarray(write(decoder, Eager(weights, tokens)).numpy())
 
 
 def golden_text(golden: Judge, decoding: Decoding) -> TextGolden:

@@ -29,7 +29,7 @@ class Packed:
         codes: Bytes = integers.codes.reshape(-1)
         if integers.grid.bits == 4:
             codes = np.concatenate((codes, np.zeros(1, np.uint8))) if codes.size % 2 else codes
-            codes = codes[::2] | codes[1::2] << 4
+            codes = np.bitwise_or(codes[::2], codes[1::2] << 4, dtype=np.uint8)
         shape = (integers.codes.shape[0], integers.codes.shape[1])
         return cls(grid=integers.grid, shape=shape, codes=codes, scales=integers.scales, zeros=integers.zeros)
 

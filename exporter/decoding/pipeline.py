@@ -21,9 +21,10 @@ from ..progress import Advance, Progress
 from ..recipe import Recipe
 from ..sources.decoder import DecoderSource
 from ..workshop import Memo
-from .make import TextMaker
+from .make import made
 from .pack import TextPacking
 from .speed import measured
+from .task import TextTask
 
 
 def export_decoder(
@@ -56,7 +57,7 @@ def export_decoder(
             yield advance
 
     with new_directory(destination, force=force) as directory, temporary() as scratch:
-        maker = TextMaker(
+        task = TextTask(
             source=source,
             target=target,
             recipe=recipe,
@@ -67,13 +68,13 @@ def export_decoder(
             threads=recipe.threads or usable_cores(),
             step=step,
         )
-        candidate = maker.made()
-        with step("measure"):
-            candidate = measured(candidate, maker)
+        candidate = made(task)
+        with step("measure") as advance:
+            candidate = measured(candidate, task, advance)
         name = f"{source.name}-{target.name}"
         with naming(destination):
             packing = TextPacking(
-                source=source, target=target, recipe=recipe, candidate=candidate, threads=maker.threads, missing=()
+                source=source, target=target, recipe=recipe, candidate=candidate, threads=task.threads, missing=()
             )
             packing.write(directory, name, seconds, command)
             if sign is not None:

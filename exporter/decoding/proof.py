@@ -23,7 +23,7 @@ from .rounding import Rounding, floats
 # or a scale of another block is above 0.1.
 MOST_FLOAT, MOST_INTEGER = 1e-4, 3e-2
 WRITTEN = 24  # tokens that the library writes
-# Nats by which a token that the library chose may be below the likeliest: kernels sum otherwise for one token at a time.
+# Nats by which a token of the library may be below the likeliest: kernels sum otherwise for one token at a time.
 CLOSE = 0.1
 
 

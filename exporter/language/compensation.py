@@ -1,9 +1,9 @@
 """Rounding that knows what a matrix multiplies: errors of one column are made good by others.
 
-With X the inputs over calibration, the squared error of the outputs is tr((W - V) H (W - V)^T) with H = X^T X. Columns are
-rounded one after the other, and what each leaves is spread over those still to come (GPTQ; Frantar et al., 2022). Then
-each code and each scale is set anew to the best that there is while all others stay (coordinate descent, as QuantEase;
-Behdin et al., 2023): no such step loses more.
+With X the inputs over calibration, the squared error of the outputs is tr((W - V) H (W - V)^T) with H = X^T X. Columns
+are rounded one after the other, and what each leaves is spread over those still to come (GPTQ; Frantar et al., 2022).
+Then each code and each scale is set anew to the best that there is while all others stay (coordinate descent, as
+QuantEase; Behdin et al., 2023): no such step loses more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ...profiles.device.grid import Grid
-from .rounding import TINY, Affine, finite, fit, in_blocks, limits
+from .rounding import TINY, finite, fit, in_blocks, limits
 from .weights import Floats, Integers
 
 DAMPING = 0.01  # of the mean of H's diagonal, as Frantar et al.
@@ -63,7 +63,8 @@ def inverse_factor(damped: torch.Tensor) -> torch.Tensor:
     """The upper Cholesky factor U of the inverse, H^-1 = U^T U."""
     lower = torch.linalg.cholesky(damped.double())
     inverse = torch.cholesky_inverse(lower)
-    return torch.linalg.cholesky(inverse, upper=True).float()
+    factor: torch.Tensor = torch.linalg.cholesky(inverse, upper=True)
+    return factor.float()
 
 
 class _State:

@@ -1,7 +1,7 @@
-"""A decoder computed by torch, step by step, with the weights that it is given; one runtime among others, for rounding.
+"""A decoder computed by torch, step by step, with the weights that it is given: one runtime among others.
 
-A layer's weights live while they are used. Values have the axes (batch, positions, width); every text of the batch begins
-at position 0 and no cache is kept.
+A layer's weights live while they are used. Values have the axes (batch, positions, width); every text of the batch
+begins at position 0 and no cache is kept.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Eager:
         """(batch, positions, width) as (batch, heads, positions, head_size), normed."""
         if norm is not None and not attention.norm_heads:
             x = self.norm(x, norm)
-        x = x.unflatten(-1, (-1, attention.head_size))
+        x = x.reshape(*x.shape[:-1], -1, attention.head_size)
         if norm is not None and attention.norm_heads:
             x = self.norm(x, norm)
         return x.transpose(1, 2)

@@ -178,7 +178,7 @@ def turn_as_told(file: GgufFile, module: Any) -> None:
     import torch
 
     factors = torch.from_numpy(file.read(ROTARY))
-    rotary = getattr(module.base_model, "rotary_emb", None)
+    rotary: Any = getattr(module.base_model, "rotary_emb", None)
     if getattr(rotary, "inv_freq", torch.zeros(0)).shape != factors.shape:
         raise InputError(f"{file.path} has {len(factors)} factors of rotary frequencies, and the model has others.")
     for each in (rotary.inv_freq, rotary.original_inv_freq):

@@ -26,9 +26,9 @@ class Packed:
     @classmethod
     def of(cls, integers: Integers) -> Packed:
         """Pack them."""
-        codes = integers.codes.reshape(-1)
+        codes: Bytes = integers.codes.reshape(-1)
         if integers.grid.bits == 4:
-            codes = np.append(codes, np.uint8(0)) if codes.size % 2 else codes
+            codes = np.concatenate((codes, np.zeros(1, np.uint8))) if codes.size % 2 else codes
             codes = codes[::2] | codes[1::2] << 4
         shape = (integers.codes.shape[0], integers.codes.shape[1])
         return cls(grid=integers.grid, shape=shape, codes=codes, scales=integers.scales, zeros=integers.zeros)

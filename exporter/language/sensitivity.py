@@ -59,7 +59,7 @@ def moments(decoder: Decoder, weights: Weights, texts: Iterable[Tokens], seed: i
             logits = write(decoder, _Observing(weights, text[None], found, decoder))
         with torch.no_grad():
             slope = _of_own_words(logits[0], generator)
-        logits.backward(slope[None])
+        logits.backward(slope[None])  # type: ignore[no-untyped-call]
         found.tokens += len(text)
         rows = np.bincount(text, minlength=decoder.vocabulary).astype(np.float64)
         found.rows = rows if found.rows is None else found.rows + rows
@@ -90,7 +90,7 @@ def _error(weight: Floats, rounded: Floats) -> Floats:
 
 
 def _of_own_words(logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """The gradient by the logits of the loss of tokens that are drawn by them: the Fisher information's, not the text's."""
+    """The gradient by logits of the loss of tokens drawn by them, whose squares are the Fisher information."""
     shares = logits.float().softmax(-1)
     drawn = torch.multinomial(shares, 1, generator=generator)
     return shares.scatter_add(-1, drawn, torch.full_like(drawn, -1, dtype=shares.dtype))
@@ -106,7 +106,10 @@ class _Observing(Eager):
     def embed(self, decoder: Decoder) -> torch.Tensor:
         x = super().embed(decoder).requires_grad_()
         scale = decoder.embedding_scale
-        x.register_hook(lambda slope: self.found.add(self.found.outputs, TABLE_INPUT, slope.flatten(0, -2) * scale))
+        kept = self.found.outputs
+        x.register_hook(  # type: ignore[no-untyped-call]
+            lambda slope: self.found.add(kept, TABLE_INPUT, slope.flatten(0, -2) * scale)
+        )
         return x
 
     def linear(self, x: torch.Tensor, linear: Linear) -> torch.Tensor:

@@ -24,7 +24,7 @@ class InMemory:
 
 
 def tiny(*, tied=True, layers=2, width=64, hidden=96, heads=4, vocabulary=120, seed=0):
-    """The module, its description and its checkpoint. Weights are larger than at initialization, so that they matter."""
+    """The module, its description and its checkpoint. Its weights are larger than at first."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=vocabulary,
@@ -41,7 +41,7 @@ def tiny(*, tied=True, layers=2, width=64, hidden=96, heads=4, vocabulary=120, s
     for name, value in module.named_parameters():
         if "norm" in name:
             value.copy_(1 + 0.3 * torch.randn_like(value))
-    return module, describe(module), InMemory({name: value.numpy() for name, value in module.named_parameters()})
+    return module, describe(module), InMemory({name: value.numpy().copy() for name, value in module.named_parameters()})
 
 
 def grid(block=32, *, symmetric=True, bits=4):

@@ -11,14 +11,14 @@ import torch
 
 pytest.importorskip("gguf")
 
-from transformers import PreTrainedModel  # noqa: E402
+from transformers import PreTrainedModel
 
-from edgepress.errors import InputError  # noqa: E402
-from edgepress.exporter.language.architecture import tensors_of  # noqa: E402
-from edgepress.exporter.sources import DecoderSource, load_model  # noqa: E402
+from edgepress.errors import InputError
+from edgepress.exporter.language.architecture import tensors_of
+from edgepress.exporter.sources import DecoderSource, load_model
 
-from ._families import made  # noqa: E402
-from ._gguf import TYPE, write  # noqa: E402
+from ._families import made
+from ._gguf import TYPE, write
 
 # Every block of a type is whole in these.
 SIZES = {"hidden_size": 96, "intermediate_size": 128, "num_attention_heads": 6, "head_dim": 32}

@@ -11,15 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ....backends.base import TensorSpec
 from ....errors import InputError
 from ....profiles.device.grid import Grid
 from ....profiles.device.target import Target
 from ..decoder import Decoder
 from ..network import write
 from ..weights import Weights
+from ._cache import logits_and_cache, past, told
 from ._genai_config import copy_tokenizer, write_config
 from ._genai_graph import GenaiWriter
+from ._genai_positions import MASK, TOKENS
 from ._onnx_graph import GraphFile
 from ._packed import packed_bytes
 from .base import Form, Written
@@ -68,16 +69,10 @@ class Genai(Form):
         advance: Callable[[float], None],
     ) -> Written:
         """Graph and weights, then what onnxruntime-genai reads besides."""
-        done = 0
-
-        def stored(count: int) -> None:
-            nonlocal done
-            done += count
-            advance(done / decoder.parameters)
-
-        inputs, outputs = _inputs(decoder), _outputs(decoder)
+        inputs, outputs = past(decoder, TOKENS, MASK), logits_and_cache(decoder)
+        count = told(decoder, advance)
         with GraphFile(directory, _OPSET) as graph:
-            logits = write(decoder, GenaiWriter(decoder, weights, graph, _accuracy(target), stored))
+            logits = write(decoder, GenaiWriter(decoder, weights, graph, _accuracy(target), count))
             graph.call(logits, "logits")
             graph.save(inputs, outputs)
         write_config(decoder, directory, tokenizer)
@@ -92,27 +87,3 @@ def _accuracy(target: Target) -> int:
         expected = ", ".join(map(str, _ACCURACIES))
         raise InputError(f"Target {target.name}: option `accuracy` is {value!r}; expected one of {expected}.")
     return value
-
-
-def _inputs(decoder: Decoder) -> tuple[TensorSpec, ...]:
-    ids = TensorSpec(name="input_ids", dtype="int64", shape=("batch_size", "sequence_length"))
-    mask = TensorSpec(name="attention_mask", dtype="int64", shape=("batch_size", "total_sequence_length"))
-    return ids, mask, *_cache(decoder, "past_key_values", "past_sequence_length")
-
-
-def _outputs(decoder: Decoder) -> tuple[TensorSpec, ...]:
-    shape = ("batch_size", "sequence_length", decoder.vocabulary)
-    logits = TensorSpec(name="logits", dtype="float32", shape=shape)
-    return logits, *_cache(decoder, "present", "total_sequence_length")
-
-
-def _cache(decoder: Decoder, name: str, length: str) -> tuple[TensorSpec, ...]:
-    return tuple(
-        TensorSpec(
-            name=f"{name}.{layer.index}.{kind}",
-            dtype="float32",
-            shape=("batch_size", layer.attention.kv_heads, length, layer.attention.head_size),
-        )
-        for layer in decoder.layers
-        for kind in ("key", "value")
-    )

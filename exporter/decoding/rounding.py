@@ -74,18 +74,11 @@ def grid_of(precision: PrecisionName, task: TextTask) -> Grid | None:
     Raises:
         InputError: the runtime has no kernel for it.
     """
-    asked, usual = task.recipe.weights, load_precision("int4").weights
-    if usual is None or not load_precision(precision).integer:
+    asked, usual = task.recipe.weights, load_precision(precision).decoder
+    if usual is None:
         return None
     symmetric = asked.symmetric is not False
-    grid = replace(
-        usual,
-        bits=4 if precision == "int4" else 8,
-        block=asked.block or usual.block,
-        signed=symmetric,
-        symmetric=symmetric,
-        whole=symmetric,
-    )
+    grid = replace(usual, block=asked.block or usual.block, signed=symmetric, symmetric=symmetric, whole=symmetric)
     if why := task.form.why_no_grid(grid, task.target):
         raise InputError(f"Target {task.target.name} has no weights in {grid}: {why}.", hint="Choose another --block.")
     return grid

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...backends.places import Place
 from ...errors import InputError
 from ...profiles.budget.limits import Drop
-from ...profiles.device.precision import PrecisionName
+from ...profiles.device.precision import PrecisionName, precisions
 from ...profiles.device.target import Target
 from ..language.writers.base import Form
 from ..progress import Advance
@@ -21,8 +21,8 @@ from .judging import Judge
 from .texts import Texts
 
 # What a decoder's perplexity may rise where nobody says more than "auto".
+AUTO = "auto"
 USUAL_RISE = Drop(amount=0.05, relative=True)
-PRECISIONS: tuple[PrecisionName, ...] = ("int4", "int8", "fp32")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class TextTask:
     def limit(self) -> Drop | None:
         """Most by which the perplexity may rise; None where only the precision was asked for."""
         asked = self.recipe.budget.rise
-        return USUAL_RISE if asked is None and self.recipe.precision == "auto" else asked
+        return USUAL_RISE if asked is None and self.recipe.precision == AUTO else asked
 
     @property
     def precisions(self) -> tuple[PrecisionName, ...]:
@@ -59,13 +59,14 @@ class TextTask:
         Raises:
             InputError: a precision that decoders are not made in.
         """
-        first = PRECISIONS[0] if self.recipe.precision == "auto" else self.recipe.precision
-        if first not in PRECISIONS:
+        known = [each.name for each in reversed(precisions()) if each.exact or each.decoder is not None]
+        first = known[0] if self.recipe.precision == AUTO else self.recipe.precision
+        if first not in known:
             raise InputError(
-                f"A decoder has its weights in {', '.join(PRECISIONS)}, not in {first}.",
+                f"A decoder has its weights in {', '.join(known)}, not in {first}.",
                 hint="Choose one with --precision.",
             )
-        from_there = PRECISIONS[PRECISIONS.index(first) :]
+        from_there = tuple(known[known.index(first) :])
         return from_there if self.limit is not None else from_there[:1]
 
     @property

@@ -82,7 +82,7 @@ class Taken:
 
 
 @dataclass(slots=True)
-class Runs:
+class TextRuns:
     """What was taken so far; it is there when a process fails on the way."""
 
     prompts: Prompts

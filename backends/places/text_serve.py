@@ -13,7 +13,7 @@ from .job import Job
 from .serve import Server
 
 
-class Writer(Server):
+class TextServer(Server):
     """A decoder, opened once with the vendor's own library."""
 
     def __init__(self, job: Job, before: int) -> None:

@@ -17,7 +17,7 @@ from ...profiles.machine.memory import Memory
 from ..base import Engine
 from .job import Job
 from .remote import TIMEOUT, EngineFailedError, Remote
-from .text_runs import Prompts, Runs
+from .text_runs import Prompts, TextRuns
 
 # Fresh processes, seconds of runs in each, and runs of each depth at least.
 _EFFORT: dict[str, tuple[int, float, int]] = {"quick": (3, 2.0, 3), "report": (5, 12.0, 5)}
@@ -67,7 +67,7 @@ class TextTiming:
 class _Found:
     """What was measured so far; it is there when a process fails on the way."""
 
-    runs: Runs
+    runs: TextRuns
     events: list[dict[str, int]] = field(default_factory=list)
     memory: Memory | None = None
     readings: list[Conditions] = field(default_factory=list)
@@ -96,7 +96,7 @@ def time_text(
         EdgepressError: the engine does not open, or fails before there is a median.
     """
     cores = last_cores(threads) if affinity is None else affinity
-    found, unfinished = _Found(Runs(prompts)), ""
+    found, unfinished = _Found(TextRuns(prompts)), ""
     with temporary() as scratch:
         job = Job(engine=engine, threads=threads, affinity=cores, decoder=True).save(scratch)
         try:

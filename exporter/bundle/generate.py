@@ -33,7 +33,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class GeneratedText:
     """What was written, and how fast.
 
     Attributes:
@@ -136,7 +136,7 @@ def _said(asked: Asked, generation: Generation) -> str:
     return asked.text if text is None else text
 
 
-def generate(asked: Asked, generation: Generation, entry: LanguageEntry, each: Callable[[str], None]) -> Written:
+def generate(asked: Asked, generation: Generation, entry: LanguageEntry, each: Callable[[str], None]) -> GeneratedText:
     """Write; each piece of text goes to `each` as it is there.
 
     Raises:
@@ -155,7 +155,7 @@ def generate(asked: Asked, generation: Generation, entry: LanguageEntry, each: C
     begun = time.perf_counter()
     count = generation.write(prompt, most, heard, asked.sampling)
     spent = time.perf_counter() - (stamps[0] if stamps else begun)
-    return Written(
+    return GeneratedText(
         text="".join(pieces),
         prompt_tokens=len(prompt),
         tokens=count,

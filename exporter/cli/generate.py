@@ -13,7 +13,7 @@ from .options import json_option, quiet_option
 
 if TYPE_CHECKING:
     from ...backends.decoding import Sampling
-    from ..bundle.generate import Written
+    from ..bundle.generate import GeneratedText
 
 
 @click.command(no_args_is_help=True)
@@ -110,14 +110,14 @@ def _print(piece: str) -> None:
     sys.stdout.flush()
 
 
-def _print_json(written: Written) -> None:
+def _print_json(written: GeneratedText) -> None:
     import json
     from dataclasses import asdict
 
     click.echo(json.dumps(asdict(written), indent=2, ensure_ascii=False))
 
 
-def _speed(written: Written) -> str:
+def _speed(written: GeneratedText) -> str:
     said = [f"{written.prompt_tokens} tokens read, {written.tokens} written"]
     if written.first_token_ms is not None:
         said.append(f"the first after {written.first_token_ms:.0f} ms")

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from ...backends.places.remote import EngineFailedError, Remote
-from ...backends.places.text_runs import Prompts, Runs, write
+from ...backends.places.text_runs import Prompts, TextRuns, write
 from ...profiles.findings.language import Language
 from ...profiles.timing.measure import Settings, is_steady
 from ...profiles.timing.measurement import Latency, Measurement
@@ -30,7 +30,7 @@ class Writings:
 
     subjects: tuple[Subject, Subject]
     prompts: Prompts
-    runs: tuple[Runs, Runs]
+    runs: tuple[TextRuns, TextRuns]
     pairs: dict[str, list[Turns]]
     unfinished: str = ""
 
@@ -75,7 +75,7 @@ def take_turns_writing(
         EngineFailedError: a process failed before two pairs were done.
     """
     prompts = subjects[0].prompts
-    found = Writings(subjects, prompts, (Runs(prompts), Runs(prompts)), {})
+    found = Writings(subjects, prompts, (TextRuns(prompts), TextRuns(prompts)), {})
     begun, longest, done = time.monotonic(), 0.0, 0
     try:
         while done < LEAST_PAIRS or time.monotonic() - begun + longest < seconds:
@@ -109,7 +109,7 @@ def _pair(found: Writings, starts: Sequence[Start], seconds: float, *, backwards
     _keep(found, taken)
 
 
-def _warm(runs: Runs, engine: Remote) -> None:
+def _warm(runs: TextRuns, engine: Remote) -> None:
     for depth in runs.prompts.depths:
         runs.number += 1
         stamps = write(engine, runs.prompts, depth, runs.number)

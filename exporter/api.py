@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ..backends.base import Array, Feed
     from .bundle.signing_keys import PrivateKey
-    from .sources import Source
+    from .sources import DecoderSource, Source
 
     Model = torch.nn.Module | str | Path
     Inputs = Mapping[str, torch.Tensor | np.ndarray[Any, Any]] | Sequence[torch.Tensor] | torch.Tensor
@@ -286,10 +286,10 @@ def _source(
     calibration: Any = None,
     training: Any,
     **parts: Any,
-) -> Source:
+) -> Source | DecoderSource:
     """The model with the parts that were given apart from it."""
     from ..calibration.feeds import feeds_from_object
-    from .sources import load_source, source_from_object
+    from .sources import DecoderSource, load_model, source_from_object
     from .sources.base import numbered
 
     feeds = None if calibration is None or isinstance(calibration, str | Path) else feeds_from_object(calibration)
@@ -299,7 +299,13 @@ def _source(
         given = {part: value for part, value in parts.items() if value is not None}
         given |= {} if training is None else {"training": numbered(training)}
         given |= {} if feeds is None else {"calibration": feeds}
-        return replace(load_source(str(model), trust=trust), **given)
+        found = load_model(str(model), trust=trust)
+        if isinstance(found, DecoderSource) and given:
+            raise InputError(
+                f"{model} is a model that writes text; {', '.join(f'`{name}`' for name in given)} would not be used.",
+                hint="Leave it out; `calibration` may be the path of a text.",
+            )
+        return replace(found, **given)
     if inputs is None:
         raise InputError("A module needs `inputs`: one example batch by name of forward's arguments.")
     return source_from_object(

@@ -22,6 +22,10 @@ from ..profiles.reading.values import MOST_WHOLE
 BLOCKS = (16, 32, 64, 128, 256)
 
 
+# Limits, beside those of latencies, that need a measurement.
+_TIMED = ("speedup", "decode", "prefill", "first_token")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSettings:
     """Settings of recovery and distillation.
@@ -171,7 +175,7 @@ class Recipe:
             raise InputError("`distill` and `prune` were both given; a student is shipped as student() makes it.")
         if self.pruned and self.prune is None:
             raise InputError("`pruned` has widths, and `prune` is missing: the share of the MACs that they remove.")
-        timed = [name for name in self.budget.limits if name.startswith("latency") or name == "speedup"]
+        timed = [name for name in self.budget.limits if name.startswith("latency") or name in _TIMED]
         if timed and not self.measure:
             also = ", which `max_latency` sets," if timed[0].startswith("latency") else ""
             raise InputError(f"`{timed[0]}`{also} needs a measurement, and measuring is switched off (`measure`).")

@@ -101,7 +101,10 @@ def tokens_of(asked: Asked, generation: Generation, entry: LanguageEntry) -> lis
     """
     if (not asked.text.strip() and not asked.raw) or not asked.text:
         raise InputError("The prompt is empty.", hint='Write it behind the bundle, as in "Once upon a time".')
-    tokens = generation.encode(_said(asked, generation))
+    text = _said(asked, generation)
+    tokens = generation.encode(text)
+    if text is not asked.text:
+        tokens = _begun_once(tokens, generation)
     if not tokens:
         raise InputError("The prompt has no tokens.", hint="Give another text.")
     if len(tokens) >= entry.context:
@@ -111,6 +114,12 @@ def tokens_of(asked: Asked, generation: Generation, entry: LanguageEntry) -> lis
             hint="Give a shorter one.",
         )
     return tokens
+
+
+def _begun_once(tokens: list[int], generation: Generation) -> list[int]:
+    """Without a second token of beginning, where the template writes one and the tokenizer adds one."""
+    first, other = (generation.encode(text)[:1] for text in ("a", "b"))
+    return tokens[1:] if first == other and tokens[:2] == 2 * first else tokens
 
 
 def _said(asked: Asked, generation: Generation) -> str:

@@ -6,6 +6,7 @@ data-processing inequality), and 49,000 probabilities a token would be larger th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -22,7 +23,12 @@ NAMED = 64  # tokens that are written by name, of each position
 # What two runs of one engine on different processors may differ by, in nats a token: sums in another order, activations
 # rounded to 8 bits another way. A wrong weight in one of a hundred layers is above it.
 LEAST_OWN, MARGIN = 2e-3, 2.0
+# And by which their log-probabilities may, as SQNR: of a model that is sure of nothing no divergence is large.
+LEAST_DB = 10.0
 _AGAIN = "Copy the bundle again, whole."
+_OTHERWISE = (
+    "Another version of the runtime, or another processor, computes otherwise: export on a machine of this kind."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +186,21 @@ def check_text(golden: TextGolden, answers: npt.NDArray[np.float32], bounds: Tex
             raise VerificationError(
                 f"On the golden text the engine is {value:.4f} nats a token from {what}; at most {most:.4f} is let "
                 "pass.",
-                hint="Another runtime version, another processor or a damaged file: `edgepress verify` names changed "
-                "files. Export on a machine of this kind.",
+                hint=_OTHERWISE,
             )
+    if not (near := _sqnr_db(golden.own, answers)) >= LEAST_DB:
+        raise VerificationError(
+            f"On the golden text the engine's log-probabilities have {near:.1f} dB of SQNR against those that it gave "
+            f"where it was proven; {LEAST_DB:g} are needed.",
+            hint=_OTHERWISE,
+        )
     return found
+
+
+def _sqnr_db(own: npt.NDArray[np.float32], answers: npt.NDArray[np.float32]) -> float:
+    """Of the named tokens, each position about its mean: what all of them have in common says nothing."""
+    signal, found = (values[..., :-1].astype(np.float64) for values in (own, answers))
+    signal, found = (values - values.mean(-1, keepdims=True) for values in (signal, found))
+    noise = float(((signal - found) ** 2).sum())
+    power = float((signal**2).sum())
+    return math.inf if noise == 0 else 10 * math.log10(power / noise) if power else -math.inf

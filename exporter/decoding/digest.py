@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from ..language.decoder import Linear, Tensor
 from ..language.weights import Floats, Integers, Matrix, Weights
@@ -47,6 +48,7 @@ class Digesting:
 
 def _sha256(matrix: Matrix) -> str:
     total = hashlib.sha256()
+    arrays: list[npt.NDArray[Any]]
     if isinstance(matrix, Integers):
         arrays = [matrix.codes, matrix.scales, *([] if matrix.zeros is None else [matrix.zeros])]
         total.update(str(matrix.grid).encode())

@@ -5,35 +5,21 @@ FP32's answers are computed once and lie on disk: of a small model they are larg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from ...backends.decoding import Decoding, Logits, Tokens
-from ...profiles.findings.language import Rise, TextParity, paired_rise
+from ...profiles.findings.language import TextParity, paired_rise
+from ..language.agreement import Comparison
+from ..language.reference import Reference
+from ..progress import Advance
 
 # Predictions that are compared: 16 windows tell a rise of the perplexity of 2 % from none on most models, and cost a
 # model of 135 million weights ten seconds on two cores.
 WINDOWS, LENGTH = 16, 256
-Answer = Callable[[Tokens], Logits]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What was found of one engine.
-
-    Attributes:
-        losses: of each window, the sum in nats.
-        agreement: share of positions at which the likeliest token is FP32's.
-        kl: mean divergence from FP32, nats a token.
-    """
-
-    losses: npt.NDArray[np.float64]
-    agreement: float
-    kl: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,89 +29,73 @@ class Judge:
     Attributes:
         text: which, in words.
         windows: of shape (windows, length), int64.
-        losses: FP32's of each window, the sum in nats.
         answers: a file of FP32's logits, of shape (windows, length, vocabulary), float32.
     """
 
     text: str
     windows: Tokens
-    losses: npt.NDArray[np.float64]
     answers: Path
     vocabulary: int
-    _shape: tuple[int, int, int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        """The shape of the file."""
-        object.__setattr__(self, "_shape", (*self.windows.shape, self.vocabulary))
 
     @classmethod
-    def of(
-        cls,
-        text: str,
-        windows: Tokens,
-        vocabulary: int,
-        reference: Answer,
-        path: Path,
-        seen: Callable[[Tokens], object] = lambda window: None,
-    ) -> Judge:
-        """Ask FP32, window by window.
+    def of(cls, text: str, windows: Tokens, reference: Reference, path: Path, advance: Advance) -> Judge:
+        """Ask FP32. Each layer is read once for all windows.
 
         Args:
-            reference: logits of tokens of shape (1, length), of shape (1, length, vocabulary).
             path: of a file that is written.
-            seen: told of each window that was answered.
         """
-        kept = np.memmap(path, np.float32, "w+", shape=(*windows.shape, vocabulary))
-        losses = []
-        for index, window in enumerate(windows):
-            kept[index] = reference(window[None])[0]
-            losses.append(loss(kept[index], window))
-            seen(window)
+        decoder = reference.decoder
+        judge = cls(text=text, windows=windows, answers=path, vocabulary=decoder.vocabulary)
+        hidden = reference.embedded(windows)
+        for layer in decoder.layers:
+            advance(layer.index / len(decoder.layers), text)
+            hidden = reference.layer(layer.index, hidden)
+        kept = judge._file("w+")
+        with reference.held(None):
+            for index in range(len(windows)):
+                kept[index] = reference.logits_of(hidden[index : index + 1])[0]
         kept.flush()
-        return cls(text=text, windows=windows, losses=np.array(losses), answers=path, vocabulary=vocabulary)
+        return judge
 
-    def told(self, decoding: Decoding) -> Told:
-        """What an open engine answers to the same windows."""
-        losses, same, kl = [], 0, 0.0
+    def told(self, decoding: Decoding) -> Comparison:
+        """What an open engine answers to the same windows, beside FP32."""
+        comparison = Comparison()
         for window, answer, logits in self.answered(decoding):
-            losses.append(loss(logits, window))
-            same += int((logits.argmax(-1) == answer.argmax(-1)).sum())
-            kl += float(divergences(answer, logits).sum())
-        count = self.windows.size
-        return Told(losses=np.array(losses), agreement=same / count, kl=kl / count)
+            comparison.add(answer, logits, window)
+        return comparison
 
     def answered(self, decoding: Decoding) -> Iterator[tuple[Tokens, Logits, Logits]]:
         """Of each window its tokens, FP32's logits and an open engine's, each of shape (length, vocabulary)."""
-        kept = np.memmap(self.answers, np.float32, "r", shape=self._shape)
+        kept = self._file("r")
         for index, window in enumerate(self.windows):
             decoding.reset()
             yield window, np.asarray(kept[index]), decoding(window[None])[0]
 
-    def parity(self, told: Told, how: str, written: int | None = None, same: int | None = None) -> TextParity:
+    def parity(self, told: Comparison, how: str) -> TextParity:
         """The same for the report.
 
         Args:
             how: what ran.
-            written, same: greedy tokens that were compared, and how many from the first on are FP32's.
         """
-        sizes = [self.windows.shape[1] - 1] * len(self.windows)
-        before, after = (float(np.exp(values.sum() / sum(sizes))) for values in (self.losses, told.losses))
+        found = told.result()
+        before, after = (
+            [loss * count for loss, count in zip(losses, told.counts, strict=True)]
+            for losses in (told.references, told.losses)
+        )
         return TextParity(
             text=self.text,
-            tokens=self.windows.size,
-            agreement=told.agreement,
-            kl=told.kl,
-            before=before,
-            after=after,
-            rise=self.rise(told),
+            tokens=found.tokens,
+            agreement=found.agreeing,
+            kl=found.divergence,
+            before=found.reference,
+            after=found.perplexity,
+            rise=paired_rise(before, after, told.counts),
             how=how,
-            written=written,
-            same=same,
         )
 
-    def rise(self, told: Told) -> Rise:
-        """How much larger the perplexity is than FP32's."""
-        return paired_rise(self.losses, told.losses, [self.windows.shape[1] - 1] * len(self.windows))
+    def _file(self, mode: str) -> np.memmap[tuple[int, int, int], np.dtype[np.float32]]:
+        shape = (*self.windows.shape, self.vocabulary)
+        return np.memmap(self.answers, np.float32, mode, shape=shape)  # type: ignore[call-overload, no-any-return]
 
 
 def windows_of(tokens: Tokens, count: int = WINDOWS, length: int = LENGTH) -> Tokens:
@@ -143,23 +113,3 @@ def windows_of(tokens: Tokens, count: int = WINDOWS, length: int = LENGTH) -> To
     most = min(count, len(tokens) // length)
     begins = np.linspace(0, len(tokens) - length, most).astype(int)
     return np.stack([tokens[begin : begin + length] for begin in begins])
-
-
-def loss(logits: Logits, window: Tokens) -> float:
-    """What the tokens of a window cost, each but the first, the sum in nats."""
-    known = log_probabilities(logits[:-1])
-    return -float(np.take_along_axis(known, window[1:, None], -1).sum())
-
-
-def divergences(of: Logits, by: Logits) -> npt.NDArray[np.float64]:
-    """Kullback-Leibler divergence D(of || by) at each position, nats."""
-    first, second = log_probabilities(of), log_probabilities(by)
-    return np.asarray((np.exp(first) * (first - second)).sum(-1), dtype=np.float64)
-
-
-def log_probabilities(logits: Logits) -> npt.NDArray[np.float64]:
-    """log softmax over the last axis, in float64."""
-    wide = logits.astype(np.float64)
-    wide -= wide.max(-1, keepdims=True)
-    wide -= np.log(np.exp(wide).sum(-1, keepdims=True))
-    return wide

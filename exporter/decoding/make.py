@@ -3,188 +3,133 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from ...backends.base import Engine
-from ...backends.places import Place
 from ...backends.registry import load_backend
 from ...errors import InputError, VerificationError
-from ...profiles.budget.limits import Drop
-from ...profiles.device.precision import PrecisionName
-from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
-from ...profiles.findings.language import Language
+from ...profiles.findings.fit import device_memory
+from ...profiles.findings.language import Language, TextParity
 from ..candidates.judge import directory_bytes
-from ..language.writers.base import Form
-from ..progress import Advance
-from ..recipe import Recipe
-from ..sources.decoder import DecoderSource
-from ..workshop import Memo
-from .candidate import Rounded, TextCandidate
+from .candidate import TextCandidate
 from .digest import Digesting
-from .judging import Judge, Told
 from .proof import engine_strays, golden_text, same_as_library
 from .rounding import Rounding, roundings
-from .texts import Texts
-
-# What a decoder's perplexity may rise where nobody says more than "auto".
-USUAL_RISE = Drop(amount=0.05, relative=True)
+from .speed import memory_of
+from .task import TextTask
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextMaker:
-    """Makes candidates of a decoder for a target.
-
-    Attributes:
-        place: where the target's engines run.
-        scratch: a directory for what is not shipped.
-        step: shows a step of the work.
-    """
-
-    source: DecoderSource
-    target: Target
-    recipe: Recipe
-    form: Form
-    place: Place
-    memo: Memo
-    scratch: Path
-    threads: int
-    step: Callable[[str], AbstractContextManager[Advance]]
-
-    def made(self) -> TextCandidate:
-        """The smallest that holds what is asked.
-
-        Raises:
-            InputError: the runtime does not have such a decoder, or such weights.
-            VerificationError: none holds it.
-        """
-        if why := self.form.why_not(self.source.decoder, self.target):
-            raise InputError(f"Target {self.target.name} cannot run {self.source.name}: {why}.")
-        tried: list[str] = []
-        for rounding in roundings(self):
-            candidate = self._through(rounding)
-            if why := self._lost_too_much(candidate):
-                tried.append(f"{rounding.title}: {why}")
-                continue
-            notes = tuple(f"Not shipped: {one}." for one in tried)
-            return replace(candidate, notes=(*candidate.notes, *notes))
-        raise VerificationError(
-            f"{self.source.name} loses more than it may: {'; '.join(tried)}.",
-            hint="Allow more with --max-drop, or leave the choice to --precision auto.",
-        )
-
-    @property
-    def limit(self) -> Drop | None:
-        """Most by which the perplexity may rise; None where only the precision was asked for."""
-        asked = self.recipe.budget.rise
-        return USUAL_RISE if asked is None and self.recipe.precision == "auto" else asked
-
-    @property
-    def texts(self) -> Texts:
-        """What it is calibrated on and judged by, the same for all targets."""
-        return self.memo.once("texts", self.source.digest, lambda: Texts.of(self.source, self.recipe))
-
-    @property
-    def judges(self) -> tuple[Judge, Judge]:
-        """FP32's answers to the text that it is judged by and to the golden one, asked for once in a run."""
-
-        def asked() -> tuple[Judge, Judge]:
-            with self.step("reference") as advance:
-                return self.texts.judges(self.source, self.memo.directory, advance)
-
-        return self.memo.once("judges", self.source.digest, asked)
-
-    def _lost_too_much(self, candidate: TextCandidate) -> str:
-        """Why it may not be shipped, a clause: what it surely loses is more than was asked; empty where it may."""
-        parity = candidate.parity
-        if self.limit is None or parity.rise.value <= self.limit.bound(parity.before):
-            return ""
-        return f"perplexity {parity.said}, at most {self.limit} was asked"
-
-    def _through(self, rounding: Rounding) -> TextCandidate:
-        """Every step, in order."""
-        directory = Path(tempfile.mkdtemp(prefix=f"{rounding.precision}-engine-", dir=self.scratch))
-        weights = Digesting(weights=rounding.weights)
-        with self.step(f"{rounding.title}, written") as advance:
-            written = self.form.write(
-                self.source.decoder,
-                weights,
-                directory,
-                target=self.target,
-                tokenizer=self.source.tokenizer,
-                advance=lambda share: advance(share, ""),
-            )
-        engine = Engine(
-            path=written.path,
-            backend=self.target.backend,
-            target=self.target,
-            precision=rounding.precision,
-            inputs=written.inputs,
-            outputs=written.outputs,
-        )
-        rounded = replace(rounding.rounded, digest=weights.digest)
-        candidate = self._proven(engine, rounding, rounded)
-        return replace(candidate, notes=written.notes)
-
-    def _proven(self, engine: Engine, rounding: Rounding, rounded: Rounded) -> TextCandidate:
-        """The candidate, whose engine answered to text.
-
-        Raises:
-            VerificationError: it does not compute what its weights say, or not what the library makes of it.
-        """
-        (judge, golden), backend = self.judges, load_backend(self.target.backend)
-        self.place.need(self.target)
-        with self.step(f"{rounding.title}, proven"), backend.decode(engine, self.threads) as decoding:
-            told = judge.told(decoding)
-            strays = engine_strays(self.source, rounding, golden, decoding)
-            written = golden_text(golden, decoding)
-            missing = same_as_library(engine, decoding, golden.windows[0], self.threads)
-        return TextCandidate(
-            precision=rounding.precision,
-            rounded=rounded,
-            engine=engine,
-            size=directory_bytes(engine.path.parent),
-            parity=judge.parity(told, self.place.how(self.target)),
-            golden=written,
-            language=self._language(judge, told, rounded),
-            evidence=tuple(self._evidence(told, judge, strays)),
-            missing=missing,
-        )
-
-    def _language(self, judge: Judge, told: Told, rounded: Rounded) -> Language:
-        decoder = self.source.decoder
-        return Language(
-            context=decoder.context,
-            vocabulary=decoder.vocabulary,
-            parity=judge.parity(told, self.place.how(self.target)),
-            bits=rounded.bits,
-            tried=rounded.tried,
-            calibration=rounded.calibration,
-        )
-
-    def _evidence(self, told: Told, judge: Judge, strays: float) -> Iterator[Evidence]:
-        parity = judge.parity(told, "")
-        tool, machine = self.place.tool(self.target), str(self.place.machine.processor)
-        kind = self.place.evidence(self.target)
-        for claim in (
-            f"On {parity.tokens:,} tokens of {parity.text} the perplexity rose from {parity.said}.",
-            f"The engine is {strays:.5f} nats a token from what its own weights say in torch.",
-        ):
-            yield Evidence(about="engine", claim=claim, kind=kind, tool=tool, machine=machine)
-
-
-def precision_of(recipe: Recipe) -> PrecisionName:
-    """The fewest bits that the recipe lets a decoder have.
+def made(task: TextTask) -> TextCandidate:
+    """The smallest that holds what is asked.
 
     Raises:
-        InputError: a precision that decoders are not made in.
+        InputError: the runtime does not have such a decoder, or such weights.
+        RefusedError: it does not fit into the device.
+        VerificationError: none holds it, or an engine does not compute what its weights say.
     """
-    name = "int4" if recipe.precision == "auto" else recipe.precision
-    if name not in ("int4", "int8", "fp32"):
-        raise InputError(
-            f"A decoder has its weights in int4, int8 or fp32, not in {name}.", hint="Choose one with --precision."
+    if why := task.form.why_not(task.source.decoder, task.target):
+        raise InputError(f"Target {task.target.name} cannot run {task.source.name}: {why}.")
+    tried: list[str] = []
+    for rounding in roundings(task):
+        candidate = _through(task, rounding)
+        if not (why := _lost_too_much(task, candidate.parity)):
+            notes = tuple(f"Not shipped: {one}." for one in tried)
+            return replace(candidate, notes=(*candidate.notes, *notes))
+        tried.append(f"{rounding.title}: {why}")
+    raise VerificationError(
+        f"{task.source.name} loses more than it may: {'; '.join(tried)}.",
+        hint="Allow more with --max-drop, or leave the choice to --precision auto.",
+    )
+
+
+def _lost_too_much(task: TextTask, parity: TextParity) -> str:
+    """Why it may not be shipped, a clause; empty where it may."""
+    if task.limit is None or parity.rise.value <= task.limit.bound(parity.before):
+        return ""
+    return f"perplexity {parity.said}, where a rise of {task.limit} was the most"
+
+
+def _through(task: TextTask, rounding: Rounding) -> TextCandidate:
+    """Every step, in order."""
+    source, target = task.source, task.target
+    memory = memory_of(rounding.rounded.bits, task)
+    directory = Path(tempfile.mkdtemp(prefix=f"{rounding.precision}-engine-", dir=task.scratch))
+    weights = Digesting(weights=rounding.weights)
+    with task.step(f"{rounding.title}, written") as advance:
+        written = task.form.write(
+            source.decoder,
+            weights,
+            directory,
+            target=target,
+            tokenizer=source.tokenizer,
+            advance=lambda share: advance(share, ""),
         )
-    return name
+    engine = Engine(
+        path=written.path,
+        backend=target.backend,
+        target=target,
+        precision=rounding.precision,
+        inputs=written.inputs,
+        outputs=written.outputs,
+    )
+    candidate = _proven(task, engine, rounding)
+    return replace(
+        candidate,
+        rounded=replace(rounding.rounded, digest=weights.digest),
+        language=replace(candidate.language, memory=memory, device=device_memory(target)),
+        notes=(*source.notes, *written.notes),
+    )
+
+
+def _proven(task: TextTask, engine: Engine, rounding: Rounding) -> TextCandidate:
+    """The candidate, whose engine answered to text.
+
+    Raises:
+        VerificationError: it does not compute what its weights say, or the library makes something else of it.
+    """
+    judge, golden = task.judges
+    task.place.need(task.target)
+    with (
+        task.step(f"{rounding.title}, proven"),
+        load_backend(task.target.backend).decode(engine, task.threads) as decoding,
+    ):
+        parity = judge.parity(judge.told(decoding), task.place.how(task.target))
+        strays = engine_strays(task.source, rounding, golden, decoding)
+        written = golden_text(golden, decoding)
+        missing = same_as_library(engine, decoding, golden.windows[0], task.threads)
+    return TextCandidate(
+        precision=rounding.precision,
+        rounded=rounding.rounded,
+        engine=engine,
+        size=directory_bytes(engine.path.parent),
+        parity=parity,
+        golden=written,
+        language=_language(task, parity, rounding),
+        evidence=tuple(_evidence(task, parity, strays)),
+        missing=missing,
+    )
+
+
+def _language(task: TextTask, parity: TextParity, rounding: Rounding) -> Language:
+    decoder, rounded = task.source.decoder, rounding.rounded
+    return Language(
+        context=decoder.context,
+        vocabulary=decoder.vocabulary,
+        parity=parity,
+        bits=rounded.bits,
+        tried=rounded.tried,
+        calibration=rounded.calibration,
+    )
+
+
+def _evidence(task: TextTask, parity: TextParity, strays: float) -> Iterator[Evidence]:
+    tool, machine = task.place.tool(task.target), str(task.place.machine)
+    kind = task.place.evidence(task.target)
+    for claim in (
+        f"On {parity.tokens:,} tokens of {parity.text}: perplexity {parity.said}.",
+        f"The engine is {strays:.5f} nats a token from what its own weights say in torch.",
+    ):
+        yield Evidence(about="engine", claim=claim, kind=kind, tool=tool, machine=machine)

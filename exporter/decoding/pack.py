@@ -89,9 +89,7 @@ class TextPacking:
                 fp32_nats=round(bounds.fp32, NATS),
                 own_nats=round(bounds.own, NATS),
             ),
-            "lineage": with_engine(
-                tuple(self._lineage()), candidate.rounded.digest, self.target.backend, directory
-            ),
+            "lineage": with_engine(tuple(self._lineage()), candidate.rounded.digest, self.target.backend, directory),
             "tools": tool_versions(),
         }
 
@@ -131,4 +129,3 @@ class TextPacking:
             missing=joined(self.missing, candidate.missing),
             notes=candidate.notes,
         )
-

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from ...backends.places import place_for
-from ...backends.registry import load_backend
 from ...errors import InputError
 from ...profiles.device.target import Target
 from ...profiles.machine.environment import usable_cores
@@ -22,9 +21,10 @@ from ..progress import Advance, Progress
 from ..recipe import Recipe
 from ..sources.decoder import DecoderSource
 from ..workshop import Memo
-from .make import TextMaker
+from .make import made
 from .pack import TextPacking
 from .speed import measured
+from .task import TextTask
 
 
 def export_decoder(
@@ -57,7 +57,7 @@ def export_decoder(
             yield advance
 
     with new_directory(destination, force=force) as directory, temporary() as scratch:
-        maker = TextMaker(
+        task = TextTask(
             source=source,
             target=target,
             recipe=recipe,
@@ -68,13 +68,13 @@ def export_decoder(
             threads=recipe.threads or usable_cores(),
             step=step,
         )
-        candidate = maker.made()
-        with step("measure"):
-            candidate = measured(candidate, maker)
+        candidate = made(task)
+        with step("measure") as advance:
+            candidate = measured(candidate, task, advance)
         name = f"{source.name}-{target.name}"
         with naming(destination):
             packing = TextPacking(
-                source=source, target=target, recipe=recipe, candidate=candidate, threads=maker.threads, missing=()
+                source=source, target=target, recipe=recipe, candidate=candidate, threads=task.threads, missing=()
             )
             packing.write(directory, name, seconds, command)
             if sign is not None:
@@ -82,7 +82,6 @@ def export_decoder(
     return load_bundle(destination)
 
 
-Step = Callable[[str], "contextmanager[Advance]"]
 # Settings that say nothing of a decoder, and the value that each has where nobody gave it.
 _WITHOUT_MEANING: Mapping[str, object] = {
     "statistics": None,

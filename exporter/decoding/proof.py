@@ -11,18 +11,21 @@ from ...errors import UnservedError, VerificationError
 from ...profiles.device.precision import load_precision
 from ...profiles.findings.gap import Gap
 from ..bundle.text_golden import TextGolden, golden_of
-from ..language.decoder import linears_of
+from ..language.agreement import Comparison
+from ..language.decoder import Decoder
+from ..language.eager import Eager
+from ..language.network import write
 from ..language.weights import Weights
 from ..sources.decoder import DecoderSource
-from .judging import Judge, divergences, log_probabilities
-from .rounding import Rounding, floats
+from .judging import Judge
+from .rounding import Rounding
 
 # Divergence between an engine and what its weights say in torch, nats a token: of floats the rounding of sums in
 # another order, of integers that of activations to 8 bits in the runtime's kernels as well. A layer that is left out
 # or a scale of another block is above 0.1.
 MOST_FLOAT, MOST_INTEGER = 1e-4, 3e-2
 WRITTEN = 24  # tokens that the library writes
-# Nats by which a token that the library chose may be below the likeliest: kernels sum otherwise for one token at a time.
+# Nats by which a token of the library may be below the likeliest: kernels sum otherwise for one token at a time.
 CLOSE = 0.1
 
 
@@ -32,12 +35,11 @@ def engine_strays(source: DecoderSource, rounding: Rounding, golden: Judge, deco
     Raises:
         VerificationError: too far.
     """
-    found = []
-    for window in golden.windows:
-        decoding.reset()
-        said = by_weights(source, rounding.weights, window[None])
-        found.append(divergences(said[0], decoding(window[None])[0]).mean())
-    strays = float(np.mean(found))
+    said = by_weights(source.decoder, rounding.weights, golden.windows)
+    found = Comparison()
+    for expected, (window, _, logits) in zip(said, golden.answered(decoding), strict=True):
+        found.add(expected, logits, window)
+    strays = found.result().divergence
     most = MOST_INTEGER if load_precision(rounding.precision).integer else MOST_FLOAT
     if not strays <= most:
         raise VerificationError(
@@ -48,14 +50,12 @@ def engine_strays(source: DecoderSource, rounding: Rounding, golden: Judge, deco
     return strays
 
 
-def by_weights(source: DecoderSource, weights: Weights, tokens: Tokens) -> Logits:
-    """Logits in torch with other weights, of shape (batch, positions, vocabulary)."""
-    reference, decoder = source.reference(), source.decoder
-    hidden = reference.embedded(tokens, table=floats(weights.table()))
-    for layer in decoder.layers:
-        replaced = {each.name: floats(weights.matrix(each)) for each in linears_of(layer)}
-        hidden = reference.layer(layer.index, hidden, replaced=replaced)
-    return reference.logits_of(hidden, head=floats(weights.matrix(decoder.head)))
+def by_weights(decoder: Decoder, weights: Weights, tokens: Tokens) -> Logits:
+    """Logits of weights in torch's own sums, of shape (batch, positions, vocabulary)."""
+    import torch
+
+    with torch.no_grad():
+        return np.asarray(write(decoder, Eager(weights, tokens)).numpy())
 
 
 def golden_text(golden: Judge, decoding: Decoding) -> TextGolden:
@@ -77,8 +77,8 @@ def same_as_library(engine: Engine, decoding: Decoding, window: Tokens, threads:
     except UnservedError as error:
         return (Gap(about="run", why=f"The library that writes text was not tried: {error.message}"),)
     decoding.reset()
-    known = log_probabilities(decoding(np.array([prompt + written[:-1]], dtype=np.int64))[0, len(prompt) - 1 :])
-    below = known.max(-1) - known[np.arange(WRITTEN), written]
+    logits = decoding(np.array([prompt + written[:-1]], dtype=np.int64))[0, len(prompt) - 1 :]
+    below = logits.max(-1) - logits[np.arange(len(written)), written]
     if len(written) != WRITTEN or not below.max() <= CLOSE:
         raise VerificationError(
             f"The runtime's library does not write what the engine holds likeliest: token {int(below.argmax()) + 1} of "

@@ -82,18 +82,10 @@ class Texts:
 
     def judges(self, source: DecoderSource, directory: Path, advance: Advance) -> tuple[Judge, Judge]:
         """FP32's answers to the text that it is judged by, and to the golden one."""
-        reference, vocabulary = source.reference(), source.decoder.vocabulary
-        context = source.decoder.context
+        reference, context = source.reference(), source.decoder.context
         windows = windows_of(self.judging, length=min(LENGTH, context))
         golden = windows_of(self.golden, GOLDEN, min(GOLDEN_LENGTH, context))
-        done = 0
-
-        def told(tokens: Tokens) -> None:
-            nonlocal done
-            done += tokens.size
-            advance(done / (windows.size + golden.size), "")
-
-        return tuple(  # type: ignore[return-value]
-            Judge.of(text, part, vocabulary, reference.logits, directory / name, told)
-            for name, text, part in (("judged", self.judged_by, windows), ("golden", OWN, golden))
+        return (
+            Judge.of(self.judged_by, windows, reference, directory / "judged", advance),
+            Judge.of(OWN, golden, reference, directory / "golden", advance),
         )

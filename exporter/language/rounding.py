@@ -1,8 +1,8 @@
 """Matrices in integers, without data or with the mean square of each input.
 
-A block w loses sum(importance * (w - (code - zero) * scale)^2). For given codes the best scale and zero are a closed form
-and for a given scale the nearest codes are the best; the two in turn never lose more. They only find the nearest minimum,
-and start from whichever of a few scales loses least.
+A block w loses sum(importance * (w - (code - zero) * scale)^2). For given codes the best scale and zero are a closed
+form and for a given scale the nearest codes are the best; the two in turn never lose more. They only find the nearest
+minimum, and start from whichever of a few scales loses least.
 """
 
 from __future__ import annotations
@@ -157,10 +157,8 @@ def _holding(low: torch.Tensor, high: torch.Tensor, grid: Grid) -> Affine:
         return scale, (first - low / scale).round_().clamp_(first, last)
     middle = 1 << (grid.bits - 1)
     below, above = middle - first, last - middle
-    if below > above:
-        scale = torch.where(-low > high, -low, -high) / below
-    else:
-        scale = torch.maximum(-low, high) / above
+    longer = torch.where(-low > high, -low, -high)
+    scale = longer / below if below > above else torch.maximum(-low, high) / above
     return _of_some_size(scale), torch.full_like(scale, middle)
 
 

@@ -41,7 +41,7 @@ def _tokenizer(directory: Path) -> Any:
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise InputError(
             f"The tokenizer in {directory} cannot be loaded: {first}",
-            hint="Put tokenizer.json and tokenizer_config.json there as `save_pretrained` writes them, or take them out.",
+            hint="Put tokenizer.json and tokenizer_config.json as `save_pretrained` writes them there, or none.",
         ) from error
 
 

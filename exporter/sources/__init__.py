@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ...backends.base import Feed
 from ...errors import InputError
 from ...profiles.reading.names import need_text
-from . import huggingface, onnx_file, pt2, python, weights_file
-from .base import Predict, Source, SourceKind, checked_dynamic, missing, numbered, safe_name
+from . import gguf_file, huggingface, onnx_file, pt2, python, weights_file
+from .base import Predict, Source, checked_dynamic, missing, numbered, safe_name
 from .decoder import DecoderSource
+from .kind import SourceKind
 from .plain import evaluate_taken, evaluating, feeds_taken, float_inputs, unwrapped
 from .torch_module import arrays, check_forward, in_forward_order, module_digest, torch_predict
 from .traceback import user_errors, user_traceback
@@ -31,7 +32,7 @@ __all__ = [
     "user_traceback",
 ]
 
-KINDS: tuple[SourceKind, ...] = (onnx_file, pt2, weights_file, huggingface, python)
+KINDS: tuple[SourceKind, ...] = (onnx_file, pt2, gguf_file, weights_file, huggingface, python)
 
 
 def load_source(spec: str, *, trust: bool = False) -> Source:
@@ -48,7 +49,7 @@ def load_source(spec: str, *, trust: bool = False) -> Source:
     if isinstance(source, DecoderSource):
         raise InputError(
             f"{spec} is a {source.decoder.kind}, a model that writes text with a cache; expected one of one forward.",
-            hint="Give it to `edgepress export`, or write a Python file with model() and inputs() that takes it as one.",
+            hint="Give it to `edgepress export`, or write a Python file with model() and inputs() for it.",
         )
     return source
 
@@ -71,7 +72,7 @@ def load_model(spec: str, *, trust: bool = False) -> Source | DecoderSource:
         raise missing(spec)
     raise InputError(
         f"{spec} is not a model source.",
-        hint="Give a Python file or module, a .pt2 program, an .onnx file or a Hugging Face model directory.",
+        hint="Give a Python file or module, a .pt2 program, an .onnx or .gguf file, or a Hugging Face directory.",
     )
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.export import ExportedProgram
 
-    from .decoder import DecoderSource
-
 Predict: TypeAlias = Callable[[Feed], dict[str, Array]]
 Dynamic: TypeAlias = dict[str, dict[int, str]]
 
@@ -79,16 +77,6 @@ def numbered(function: Callable[..., Iterable[Any]]) -> Training:
         return function(epoch=epoch) if takes else function()
 
     return training
-
-
-class SourceKind(Protocol):
-    """A module of this package that reads one kind of source."""
-
-    def matches(self, spec: str) -> bool:
-        """The spec is of this kind; says nothing about whether it loads."""
-
-    def load(self, spec: str, trust: bool) -> Source | DecoderSource:
-        """Load it; code and pickles inside a file only with `trust`."""
 
 
 def safe_name(stem: str) -> str:

@@ -60,7 +60,7 @@ def _of_decoder(report: Report, found: Language) -> Iterator[Section]:
     """What there is to say of a decoder; it has neither latencies of inferences nor integer layers of its own."""
     yield from language_sections(found)
     if report.size is not None:
-        yield Section(title="Files of the engine", blocks=(files_table(report.size),))
+        yield Section(title="Files of the engine", blocks=(files_table(report.size, "weights"),))
     if report.task is not None:
         yield Section(title="The user's own metric", blocks=(_metric(report.task),))
     yield from _grounds(report)

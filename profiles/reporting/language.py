@@ -121,19 +121,25 @@ def _memory(found: Language, device: int | None) -> Iterator[Block]:
     yield Bars(
         title=f"At the full context of {counted(memory.context, 'token')}",
         says="Bytes that it needs." if device is None else "Bytes that it needs, against the memory of the device.",
-        bars=tuple(_parts(memory)),
-        mark=None if device is None else ("memory of the device", float(device)),
+        bars=tuple(_parts(memory, device)),
     )
     yield Sentences(items=tuple(_memory_words(memory, device)))
 
 
-def _parts(memory: Footprint) -> Iterator[Bar]:
+def _parts(memory: Footprint, device: int | None) -> Iterator[Bar]:
     yield Bar(name="weights, computed", value=memory.weights, text=megabytes(memory.weights))
     yield Bar(name="keys and values, computed", value=memory.cache, text=megabytes(memory.cache))
     if memory.peak is not None:
         name = f"peak of the process behind {counted(memory.peak_depth, 'token')}, measured"
         yield Bar(name=name, value=memory.peak, text=megabytes(memory.peak), group="second")
     yield Bar(name="all at the full context", value=memory.full, text=megabytes(memory.full), group="third")
+    if device is not None:
+        yield Bar(name="memory of the device", value=device, text=_gibibytes(device), group="quiet")
+
+
+def _gibibytes(size: int) -> str:
+    """Memory is built in powers of two."""
+    return f"{size / 2**30:g} GiB"
 
 
 def _memory_words(memory: Footprint, device: int | None) -> Iterator[str]:
@@ -142,7 +148,7 @@ def _memory_words(memory: Footprint, device: int | None) -> Iterator[str]:
         yield "The process itself was not measured; the runtime, its buffers and the tokenizer come on top."
     if device is not None:
         share = memory.full / device
-        yield f"That is {share:.0%} of the {device / 1e9:,.0f} GB that the device has, its system included."
+        yield f"That is {share:.0%} of the {_gibibytes(device)} that the device has, its system included."
 
 
 def _bits(found: Bits) -> Iterator[Block]:
@@ -190,8 +196,8 @@ def _merged(layers: Sequence[LayerBits], kinds: Sequence[str], groups: dict[str,
         weights = {grid: sum(one.weights for one in own if one.grid == grid) for grid in groups}
         most = max(weights, key=lambda grid: weights[grid])
         mean = 8 * sum(one.bytes for one in own) / sum(one.weights for one in own)
-        shares = [f"{sum(one.grid == grid for one in own)} x {grid}" for grid in groups if weights[grid]]
-        text = f"{mean:.2f}" if len(own) == 1 else f"{mean:.2f} ({', '.join(shares)})"
+        few, many = min(one.bits for one in own), max(one.bits for one in own)
+        text = f"{mean:.2f}" if few == many else f"{mean:.2f} ({few:.1f} to {many:.1f})"
         bars.append(Bar(name=kind, value=mean, text=text, group=groups[most]))
     return bars
 

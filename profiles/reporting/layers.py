@@ -33,12 +33,12 @@ def layer_blocks(size: SizeSplit | None, layers: Sequence[Layer], untimed: str) 
         yield Sentences(items=(untimed,), points=False)
 
 
-def files_table(size: SizeSplit) -> Table:
-    """Bytes of each file of the engine, and of the weights in its graph."""
+def files_table(size: SizeSplit, weights: str = "weights in the graph it is compiled from") -> Table:
+    """Bytes of each file of the engine, and of the weights, as they are called."""
     rows = [(code(name), megabytes(held)) for name, held in size.files.items()]
     if rows:
         rows.append(("all files of the engine", megabytes(size.total)))
-    rows.append(("weights in the graph it is compiled from", megabytes(size.weights)))
+    rows.append((weights, megabytes(size.weights)))
     return Table(title="Bytes on disk", head=("", "size"), rows=tuple(rows), numbers=(1,))
 
 

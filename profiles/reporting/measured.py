@@ -78,7 +78,7 @@ def _sections(found: Profile) -> Iterator[Section]:
     if found.cold_start is not None:
         yield Section(title="Cold start", blocks=_cold(found.cold_start))
     if found.language is not None and found.size is not None:
-        yield Section(title="Files of the engine", blocks=(files_table(found.size),))
+        yield Section(title="Files of the engine", blocks=(files_table(found.size, "weights"),))
     else:
         untimed = "Time by layer was not measured: the runtime does not tell, or single stream was left out."
         yield Section(title="Size and time by layer", blocks=tuple(layer_blocks(found.size, found.layers, untimed)))

@@ -1,6 +1,7 @@
 """Gemma 1 to 3: norms that store their weight less 1, and a scaled embedding.
 
-From 2 on there are norms behind the parts too. Gemma 2 caps products and logits. Gemma 3 turns differently in layers with a window.
+From 2 on there are norms behind the parts too. Gemma 2 caps products and logits. Gemma 3 turns differently in layers
+with a window.
 """
 
 from __future__ import annotations

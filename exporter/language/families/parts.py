@@ -53,7 +53,7 @@ def factor(module: Any, name: str) -> float:
 
 def path_of(module: Any, part: Any) -> str:
     """Where a part is in the module."""
-    return next(path for path, each in module.named_modules() if each is part)
+    return str(next(path for path, each in module.named_modules() if each is part))
 
 
 def linear(

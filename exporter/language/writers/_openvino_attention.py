@@ -32,7 +32,7 @@ class Attending:
         self._ops, self._inputs, self._norm = ops, inputs, norm
         self._masks: dict[int | None, Value] = {}
         self._turns: dict[Rotary, tuple[Value, Value]] = {}
-        self._lengths: tuple[Value, Value, Value] | None = None
+        self._lengths: tuple[Value, Value] | None = None
         self.sinks: list[Any] = []
 
     def __call__(self, query: Value, key: Value, value: Value, attention: Attention, index: int) -> Value:
@@ -101,7 +101,7 @@ class Attending:
 
     def _made_mask(self, window: int | None) -> Value:
         ops = self._ops
-        asked, past, total = self._counted()
+        past, total = self._counted()
         keys = ops.unsqueeze(ops.range(_i(0), total, _i(1), "i64"), _i([0, 1, 2]))
         queries = ops.unsqueeze(ops.range(past, total, _i(1), "i64"), _i([0, 1, 3]))
         given = ops.convert(ops.unsqueeze(self._inputs["attention_mask"], _i([1, 2])), bool)
@@ -117,7 +117,7 @@ class Attending:
         It knows a window by this very chain of operators, whose sense is: near and seen and given.
         """
         ops = self._ops
-        true = ops.constant(np.array(True))  # noqa: FBT003
+        true = ops.constant(np.array(True))
         near = ops.greater(keys, ops.add(queries, _i(-window)))
         both = ops.bitwise_and(ops.bitwise_and(true, near), seen)
         both = ops.bitwise_and(ops.bitwise_and(true, both), given)
@@ -125,14 +125,14 @@ class Attending:
         mask = ops.select(both, _f(0.0), _f(HIDDEN))
         return ops.slice(mask, _i([0]), _i([np.iinfo(np.int64).max]), _i([1]), _i([3]))
 
-    def _counted(self) -> tuple[Value, Value, Value]:
-        """How many positions are asked, were before, and are in all."""
+    def _counted(self) -> tuple[Value, Value]:
+        """How many positions were before, and are in all."""
         if self._lengths is None:
             ops = self._ops
             asked, total = (
                 ops.gather(ops.shape_of(self._inputs[name]), _i(1), _i(0)) for name in ("input_ids", "attention_mask")
             )
-            self._lengths = asked, ops.subtract(total, asked), total
+            self._lengths = ops.subtract(total, asked), total
         return self._lengths
 
     def _turned(self, x: Value, rotary: Rotary, size: int) -> Value:

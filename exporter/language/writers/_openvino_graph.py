@@ -26,12 +26,14 @@ class OpenVinoWriter(Writer[Value]):
 
     Attributes:
         inputs: parameters by name, those that the decoder needs.
+        integers: a matrix was in integers.
     """
 
     def __init__(self, decoder: Decoder, weights: Weights, store: Store) -> None:
         self._ops = import_or_explain("openvino.opset15")
         self._decoder, self._weights, self._store = decoder, weights, store
         self._tables: tuple[Value, ...] = ()
+        self.integers = False
         self.inputs = _inputs(self._ops, decoder)
         self._attending = Attending(self._ops, self.inputs, self._norm)
 
@@ -53,7 +55,7 @@ class OpenVinoWriter(Writer[Value]):
 
     def _positions(self, decoder: Decoder) -> Value:
         ops = self._ops
-        assert decoder.positions is not None  # noqa: S101  (the caller asked)
+        assert decoder.positions is not None
         table = self._store.constant("positions", self._weights.array(decoder.positions))
         at = ops.add(self.inputs["position_ids"], _i(decoder.position_offset))
         return ops.gather(table, ops.convert(at, np.int32), _i(0, np.int32))
@@ -98,6 +100,7 @@ class OpenVinoWriter(Writer[Value]):
         """The matrix in float32 of shape (outputs, inputs), in one part or two."""
         if not isinstance(matrix, Integers):
             return (self._store.constant(f"{name}.weight", matrix),)
+        self.integers = True
         parts = pack(name, matrix)
         return tuple(self._restored(f"{name}.{index}" if index else name, part) for index, part in enumerate(parts))
 

@@ -75,7 +75,7 @@ class Store:
         try:
             import_or_explain("openvino").serialize(model(self._nodes), draft, rest)
             base = self._append(rest)
-            tree = ElementTree.parse(draft)  # noqa: S314
+            tree = ElementTree.parse(draft)
             self._settle(tree.getroot(), base)
             tree.write(self._path, encoding="utf-8", xml_declaration=True)
         except (RuntimeError, OSError) as error:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ....backends._vendor import import_or_explain
 from ....backends.base import TensorSpec
@@ -19,15 +19,16 @@ from ._openvino_store import Store
 from .base import Form, Written
 
 MODEL = "openvino_model.xml"
-# What the engine computes with where whoever opens it does not say: a cache in 16 bits or less is OpenVINO's default,
-# as are activations of integers in blocks of 32; both are read from the model (Config::applyRtInfo of its CPU plugin).
-_OPTIONS: dict[str, str] = {"KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
+# What makes an engine compute in float32 whoever opens it; its CPU plugin reads both from the model, and of the caller
+# it takes INFERENCE_PRECISION_HINT alone. Left to itself it keeps keys and values in 8 bits, and turns what meets
+# weights in integers into integers of 8 bits, 32 at a time, where the processor has instructions for them.
+_EXACTLY = {"KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
 
 
 class OpenVinoGenai(Form):
     """Stateful IR, tokenizer and detokenizer as models of their own, and the configuration."""
 
-    scales: ClassVar[str] = "float16"
+    scales = "float16"
 
     def why_not(self, decoder: Decoder, target: Target) -> str:
         """Its operators say every decoder; what one of its plugins gets wrong is said here."""
@@ -40,6 +41,11 @@ class OpenVinoGenai(Form):
             return f"OpenVINO has no kernel for weights of {grid.bits} bits"
         if grid.granularity == "tensor":
             return "OpenVINO's kernels for integers take a scale a row or a block, and not one a matrix"
+        if grid.bits == 4 and grid.block is not None and (grid.block < 16 or grid.block & (grid.block - 1)):
+            # Seen with 2026.4.1 on AVX-512: blocks of 48 are right for many tokens at once, and wrong for one.
+            return (
+                f"OpenVINO computes wrongly with 4 bits in blocks of {grid.block}; it takes 16, 32, 64 and so on"
+            )
         return ""
 
     def matrix_bytes(self, rows: int, columns: int, grid: Grid | None) -> int:
@@ -65,7 +71,8 @@ class OpenVinoGenai(Form):
         with Store(path) as store:
             writer = OpenVinoWriter(decoder, _Told(weights, len(list(decoder.linears())), advance), store)
             logits = write(decoder, writer)
-            store.write(lambda stored: _model(logits, writer, stored))
+            exact = not writer.integers or target.options.get("floats") == "float32"
+            store.write(lambda stored: _model(logits, writer, stored, _EXACTLY if exact else {}))
         write_configuration(decoder, tokenizer, directory)
         notes = () if tokenizer is None else write_tokenizer(tokenizer, directory)
         return Written(path=path, inputs=tuple(_inputs(writer)), outputs=_outputs(decoder), notes=notes)
@@ -84,12 +91,12 @@ class _Told:
         return self._weights.matrix(linear)
 
 
-def _model(logits: Any, writer: OpenVinoWriter, stored: list[Any]) -> Any:
+def _model(logits: Any, writer: OpenVinoWriter, stored: list[Any], options: Mapping[str, str]) -> Any:
     ov, ops = import_or_explain("openvino"), import_or_explain("openvino.opset15")
     logits.output(0).get_tensor().set_names({"logits"})
     result = ops.result(logits, name="logits/result")
     model = ov.Model([result], writer.sinks, [*writer.inputs.values(), *stored], "decoder")
-    for option, value in _OPTIONS.items():
+    for option, value in options.items():
         model.set_rt_info(value, ["runtime_options", option])
     _name_by_position(model)
     return model

@@ -8,13 +8,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from edgepress.backends.decoding import Generation, Sampling
 from edgepress.backends.places.text_runs import Prompts
+from edgepress.exporter.bundle.generate import Asked, tokens_of
+from edgepress.exporter.bundle.manifest import LanguageEntry
 from edgepress.profiles.findings.language import Footprint
 from edgepress.profiles.findings.profile import load_profile
 
@@ -174,6 +177,29 @@ def test_a_prompt_that_cannot_be_written_behind_is_refused(
 ) -> None:
     ran = run("generate", *words)
     assert ran.code == code and told in ran.err and ran.out == ""
+
+
+class Beginning(Generation):
+    """A tokenizer that begins every text with the token 1, and a template that writes it, too."""
+
+    def encode(self, text: str) -> list[int]:
+        return [1, *(1 if letter == "^" else ord(letter) for letter in text)]
+
+    def prompt(self, messages: Sequence[Mapping[str, str]]) -> str:
+        return "^" + messages[-1]["content"]
+
+    def run(self, prompt: Sequence[int], most: int, each: Callable[[int], None]) -> None:
+        raise AssertionError
+
+    def write(self, prompt: Sequence[int], most: int, each: Callable[[str], None], sampling: Sampling) -> int:
+        raise AssertionError
+
+
+def test_a_conversation_begins_once() -> None:
+    entry = LanguageEntry(context=64, vocabulary=128, tokenizer=True, golden=1, fp32_nats=0.1, own_nats=0.1)
+    assert tokens_of(Asked(text="hi"), Beginning(), entry) == [1, ord("h"), ord("i")]
+    # What a person writes is left as it is.
+    assert tokens_of(Asked(text="^hi", raw=True), Beginning(), entry) == [1, 1, ord("h"), ord("i")]
 
 
 def test_a_changed_bundle_writes_nothing(run: Run, work: Path) -> None:

@@ -28,7 +28,8 @@ from edgepress.profiles.device.grid import Grid
 from edgepress.profiles.device.precision import Precision
 
 COARSE4 = Precision(
-    name="coarse4", title="coarse4", rank=5, integer=True, storage="float32", needs_data=True, least_db=8.0, golden_db=2.0,
+    name="coarse4", title="coarse4", rank=5, integer=True, storage="float32", needs_data=True,
+    least_db=8.0, golden_db=2.0,
     weights=Grid(bits=4, signed=True, symmetric=True, granularity="block", block=32),
 )
 FP64 = Precision(name="fp64", title="fp64", rank=0, integer=False, storage="float32", needs_data=False, least_db=90.0)

@@ -1,0 +1,134 @@
+"""Rounding that knows what a matrix multiplies: errors of one column are made good by others.
+
+With X the inputs over calibration, the squared error of the outputs is tr((W - V) H (W - V)^T) with H = X^T X. Columns
+are rounded one after the other, and what each leaves is spread over those still to come (GPTQ; Frantar et al., 2022).
+Then each code and each scale is set anew to the best that there is while all others stay (coordinate descent, as
+QuantEase; Behdin et al., 2023): no such step loses more.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ...profiles.device.grid import Grid
+from .rounding import TINY, finite, fit, in_blocks, limits
+from .weights import Floats, Integers
+
+DAMPING = 0.01  # of the mean of H's diagonal, as Frantar et al.
+SWEEPS = 4  # of coordinate descent
+ROWS = 8192  # of a matrix that are rounded at a time; rows do not depend on each other
+
+
+def compensate(
+    weight: Floats, hessian: torch.Tensor, grid: Grid, *, name: str = "the matrix", sweeps: int = SWEEPS
+) -> Integers:
+    """The matrix in integers of the grid, for the least squared error of what it gives.
+
+    Args:
+        weight: of shape (outputs, inputs).
+        hessian: X^T X of what it multiplies, of shape (inputs, inputs), in any factor.
+        name: what an error calls the matrix.
+
+    Raises:
+        InputError: a weight is not finite.
+    """
+    rows, columns = weight.shape
+    block = min(grid.block or columns, columns)
+    damped = damp(hessian)
+    factor = inverse_factor(damped)
+    codes, blocks = np.empty((rows, columns), np.uint8), -(-columns // block)
+    scales, zeros = np.empty((rows, blocks), np.float32), np.empty((rows, blocks), np.uint8)
+    for start in range(0, rows, ROWS):
+        part = slice(start, start + ROWS)
+        values = finite(weight[part], name)
+        state = _State(values, damped, grid, block)
+        state.spread(factor)
+        for _ in range(sweeps):
+            state.sweep()
+        codes[part] = state.codes.T.to(torch.uint8).numpy()
+        scales[part], zeros[part] = state.scale.T.numpy(), state.zero.T.to(torch.uint8).numpy()
+    return Integers(grid=grid, codes=codes, scales=scales, zeros=None if grid.symmetric else zeros)
+
+
+def damp(hessian: torch.Tensor) -> torch.Tensor:
+    """H with something on its diagonal, so that directions that calibration never saw count too."""
+    mean = float(hessian.diagonal().mean())
+    damped = hessian / mean if mean > TINY else torch.zeros_like(hessian)
+    damped.diagonal().add_(DAMPING if mean > TINY else 1.0)
+    return damped
+
+
+def inverse_factor(damped: torch.Tensor) -> torch.Tensor:
+    """The upper Cholesky factor U of the inverse, H^-1 = U^T U."""
+    lower = torch.linalg.cholesky(damped.double())
+    inverse = torch.cholesky_inverse(lower)
+    factor: torch.Tensor = torch.linalg.cholesky(inverse, upper=True)
+    return factor.float()
+
+
+class _State:
+    """Some rows of a matrix while they are rounded, turned so that a column lies in one piece.
+
+    Attributes:
+        codes: of shape (columns, rows), as floats.
+        scale, zero: of shape (blocks, rows).
+    """
+
+    def __init__(self, values: torch.Tensor, damped: torch.Tensor, grid: Grid, block: int) -> None:
+        importance = in_blocks(damped.diagonal()[None], block)
+        scale, zero = fit(in_blocks(values, block), importance, grid)
+        self.scale, self.zero = scale.T.contiguous(), zero.T.contiguous()
+        self.values, self.damped, self.block = values.T.contiguous(), damped, block
+        self.limits = limits(grid)
+        self.codes = torch.empty_like(self.values)
+        self.error = torch.empty_like(self.values)  # values less what stands for them
+
+    def spread(self, factor: torch.Tensor) -> None:
+        """Round column by column; what a column leaves goes to the columns behind it, by the block at once."""
+        left = self.values.clone()
+        for index, part in self._parts():
+            some, within = left[part], factor[part, part]
+            scale, zero = self.scale[index], self.zero[index]
+            errors = torch.empty_like(some)
+            for column, value in enumerate(some):
+                code = (value / scale).add_(zero).round_().clamp_(*self.limits)
+                self.codes[part.start + column] = code
+                error = torch.sub(value, code.sub_(zero).mul_(scale), out=errors[column])
+                error.div_(within[column, column])
+                some[column + 1 :].addr_(within[column, column + 1 :], error, alpha=-1)
+            left[part.stop :].addmm_(factor[part, part.stop :].T, errors, alpha=-1)
+            self.error[part] = self.values[part] - (self.codes[part] - zero) * scale
+
+    def sweep(self) -> None:
+        """Set each code, and each scale, to the best while all others stay."""
+        slope = self.damped @ self.error
+        for index, part in self._parts():
+            before = self.error[part].clone()
+            within, some = self.damped[part, part].contiguous(), slope[part].clone()
+            self._codes_anew(index, part, some, within)
+            self._scale_anew(index, part, some, within)
+            slope.addmm_(self.damped[:, part], self.error[part] - before)
+
+    def _codes_anew(self, index: int, part: slice, slope: torch.Tensor, within: torch.Tensor) -> None:
+        """`slope` is half the loss's fall by each value, and is kept true."""
+        scale, inverse = self.scale[index], 1 / self.scale[index]
+        for column, (code, error) in enumerate(zip(self.codes[part], self.error[part], strict=True)):
+            new = (slope[column] * inverse).div_(within[column, column]).add_(code).round_().clamp_(*self.limits)
+            change = (code - new).mul_(scale)
+            code.copy_(new)
+            error.add_(change)
+            slope.addr_(within[column], change)
+
+    def _scale_anew(self, index: int, part: slice, slope: torch.Tensor, within: torch.Tensor) -> None:
+        steps = self.codes[part] - self.zero[index]
+        met, bent = (steps * slope).sum(0), (within @ steps).mul_(steps).sum(0)
+        more = torch.where(bent > TINY, met / bent, torch.zeros_like(bent))
+        usable = (self.scale[index] + more).abs() > TINY
+        more = more.where(usable, torch.zeros_like(more))
+        self.scale[index] += more
+        self.error[part] -= steps * more
+
+    def _parts(self) -> list[tuple[int, slice]]:
+        width = self.values.shape[0]
+        return [(index, slice(at, min(at + self.block, width))) for index, at in enumerate(range(0, width, self.block))]

@@ -1,0 +1,76 @@
+"""A decoder's weights on grids: rounded as they are asked for, or beforehand with what calibration says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ...profiles.device.grid import Grid
+from .decoder import Decoder, Linear, Tensor
+from .packed import Packed
+from .rounding import round_matrix
+from .weights import Checkpoint, Floats, Integers, Matrix
+
+TABLE = "embedding"  # what a plan calls the table of a decoder whose head has a weight of its own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RoundedWeights:
+    """The `Weights` of a plan. What has no integers yet is rounded to the nearest when it is asked for, and kept.
+
+    Attributes:
+        grids: by name of the linear layer, and of TABLE; what is not in it, or None, stays in floats.
+        held: integers by the same names, two of 4 bits in a byte.
+        instead: norms and biases that are others than the checkpoint's, by their tensors.
+    """
+
+    decoder: Decoder
+    checkpoint: Checkpoint
+    grids: Mapping[str, Grid | None]
+    held: dict[str, Packed] = field(default_factory=dict)
+    instead: dict[Tensor, Floats] = field(default_factory=dict)
+
+    def array(self, tensor: Tensor) -> Floats:
+        """As `Weights`."""
+        return self.instead[tensor].copy() if tensor in self.instead else self.checkpoint.array(tensor)
+
+    def matrix(self, linear: Linear) -> Matrix:
+        """As `Weights`.
+
+        Raises:
+            InputError: a weight is not finite.
+        """
+        return self._matrix(linear.name, linear.weight)
+
+    def table(self) -> Matrix:
+        """As `Weights`.
+
+        Raises:
+            InputError: a weight is not finite.
+        """
+        if self.decoder.tied:
+            return self.matrix(self.decoder.head)
+        return self._matrix(TABLE, self.decoder.embedding)
+
+    def hold(self, name: str, integers: Integers) -> None:
+        """From now on these are the integers of that name."""
+        self.held[name] = Packed.of(integers)
+
+    def _matrix(self, name: str, tensor: Tensor) -> Matrix:
+        grid = self.grids.get(name)
+        if grid is None:
+            return self.array(tensor)
+        if name not in self.held:
+            self.hold(name, round_matrix(self.array(tensor), grid, name=tensor.name))
+        return self.held[name].integers()
+
+
+def matrices(decoder: Decoder) -> dict[str, Tensor]:
+    """Every matrix that a plan gives a grid, by name: the linear layers, and a table that is not the head's."""
+    found = {linear.name: linear.weight for linear in decoder.linears()}
+    return found if decoder.tied else {**found, TABLE: decoder.embedding}
+
+
+def uniform(decoder: Decoder, grid: Grid | None) -> dict[str, Grid | None]:
+    """The same grid for every matrix."""
+    return dict.fromkeys(matrices(decoder), grid)

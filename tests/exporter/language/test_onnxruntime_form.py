@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
@@ -151,6 +152,26 @@ def test_more_tokens_than_the_context_are_refused_and_never_computed(tmp_path: P
             assert logits(decoding, tokens, CONTEXT).shape == (1, CONTEXT, WORDS)
             with pytest.raises(InputError, match=r"failed to run model\.onnx"):
                 decoding(tokens[:, :1])
+
+
+@pytest.mark.parametrize("name", ["one head of keys", "heads that are turned outside", "learned positions"])
+def test_a_shorter_row_that_is_filled_on_the_right_comes_out_as_alone(name: str, tmp_path: Path) -> None:
+    toy, given = TOYS[name]
+    decoder = toy.decoder(**given)
+    weights = Rounded(decoder=decoder, checkpoint=toy)
+    engine = written(decoder, weights, tmp_path / "out")
+    want = computed(decoder, weights, TOKENS[1:, :8])[0]
+    names = [spec.name for spec in engine.outputs]
+    session = onnxruntime.InferenceSession(str(engine.path), providers=["CPUExecutionProvider"])
+    cache = {spec.name: np.zeros((2, spec.shape[1], 0, spec.shape[3]), np.float32) for spec in engine.inputs[2:]}  # type: ignore[arg-type]
+    tokens, mask = TOKENS[:, :12].copy(), np.ones((2, 12), dtype=np.int64)
+    tokens[1, 7:] = mask[1, 7:] = 0
+    first = dict(zip(names, session.run(names, {"input_ids": tokens, "attention_mask": mask, **cache}), strict=True))
+    assert away(first["logits"][1, :7], want[:7]) < NEAR
+    cache = {name: first[name.replace("past_key_values", "present")] for name in cache}
+    mask = np.concatenate([mask, np.ones((2, 1), dtype=np.int64)], axis=1)
+    feed = {"input_ids": TOKENS[:, 7:8], "attention_mask": mask, **cache}
+    assert away(session.run(["logits"], feed)[0][1, 0], want[7]) < NEAR
 
 
 def test_a_batch_is_kept_to_and_no_tokens_are_refused(tmp_path: Path) -> None:

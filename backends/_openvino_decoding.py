@@ -159,7 +159,7 @@ def _pipeline(library: Any, directory: Path, device: str, settings: Mapping[str,
 def _streamer(library: Any, each: Callable[[int], None]) -> Any:
     """What the library calls with a token, or with several."""
 
-    class Streamer(library.StreamerBase):  # type: ignore[misc, name-defined]
+    class Streamer(library.StreamerBase):  # type: ignore[misc]
         def write(self, token: int | Sequence[int]) -> Any:
             for one in token if isinstance(token, Sequence) else (token,):
                 each(int(one))
@@ -174,7 +174,7 @@ def _streamer(library: Any, each: Callable[[int], None]) -> Any:
 def _both(library: Any, tokens: list[int], stream: Any) -> Any:
     """Count the tokens, and let the library's own streamer turn them into text."""
 
-    class Streamer(library.StreamerBase):  # type: ignore[misc, name-defined]
+    class Streamer(library.StreamerBase):  # type: ignore[misc]
         def write(self, token: int | Sequence[int]) -> Any:
             tokens.extend(token if isinstance(token, Sequence) else (token,))
             return stream.write(token)

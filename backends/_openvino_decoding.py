@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,8 +109,13 @@ class OpenVinoGeneration(Generation):
             config.top_k = sampling.top_k or np.iinfo(np.int64).max
         ends = {config.eos_token_id, *config.stop_token_ids}
         tokens: list[int] = []
-        stream = self._library.TextStreamer(self._tokenizer, _piece(each))
-        self._generate(prompt, most, config, _both(self._library, tokens, stream))
+        stream = self._library.TextStreamer(self._tokenizer, lambda piece: each(piece))
+
+        def keep(token: int) -> None:
+            tokens.append(token)
+            stream.write(token)
+
+        self._generate(prompt, most, config, _streamer(self._library, keep, stream.end))
         return len(tokens) - sum(token in ends for token in tokens[-1:])
 
     def close(self) -> None:
@@ -129,6 +135,8 @@ class OpenVinoGeneration(Generation):
         given = import_or_explain("openvino").Tensor(np.asarray([prompt], dtype=np.int64))
         with _said(f"openvino-genai failed to run {self._name}"):
             self._pipeline.generate(given, config, streamer)
+        if streamer.failure is not None:
+            raise streamer.failure
 
     def _need_words(self) -> None:
         if not self._words:
@@ -156,40 +164,35 @@ def _pipeline(library: Any, directory: Path, device: str, settings: Mapping[str,
             return library.LLMPipeline(directory, device, ATTENTION_BACKEND="SDPA", **settings)
 
 
-def _streamer(library: Any, each: Callable[[int], None]) -> Any:
-    """What the library calls with a token, or with several."""
+def _streamer(library: Any, each: Callable[[int], None], end: Callable[[], None] = lambda: None) -> Any:
+    """What the library calls with a token, or with several.
+
+    An exception in it would end the process, so that it is kept in `failure` and the library told to stop.
+    """
 
     class Streamer(library.StreamerBase):  # type: ignore[misc]
+        failure: BaseException | None = None
+
         def write(self, token: int | Sequence[int]) -> Any:
-            for one in token if isinstance(token, Sequence) else (token,):
+            return self._safely(partial(self._each, token if isinstance(token, Sequence) else (token,)))
+
+        def end(self) -> None:
+            self._safely(end)
+
+        def _each(self, tokens: Sequence[int]) -> None:
+            for one in tokens:
                 each(int(one))
-            return library.StreamingStatus.RUNNING
 
-        def end(self) -> None:
-            pass
-
-    return Streamer()
-
-
-def _both(library: Any, tokens: list[int], stream: Any) -> Any:
-    """Count the tokens, and let the library's own streamer turn them into text."""
-
-    class Streamer(library.StreamerBase):  # type: ignore[misc]
-        def write(self, token: int | Sequence[int]) -> Any:
-            tokens.extend(token if isinstance(token, Sequence) else (token,))
-            return stream.write(token)
-
-        def end(self) -> None:
-            stream.end()
+        def _safely(self, call: Callable[[], None]) -> Any:
+            if self.failure is None:
+                try:
+                    call()
+                except BaseException as failure:  # Ctrl+C, too
+                    self.failure = failure
+            status = library.StreamingStatus
+            return status.RUNNING if self.failure is None else status.CANCEL
 
     return Streamer()
-
-
-def _piece(each: Callable[[str], None]) -> Callable[[str], None]:
-    def piece(text: str) -> None:
-        each(text)
-
-    return piece
 
 
 def _context(directory: Path) -> int:

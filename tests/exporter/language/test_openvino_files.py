@@ -74,6 +74,14 @@ def test_a_conversation_becomes_text_by_the_files_of_the_directory_alone(tmp_pat
         ends = [*(index for index, token in enumerate(tokens) if token == 2), 12]
         assert count == ends[0]
         assert "".join(pieces).strip() == tokenizer.decode(tokens[: ends[0]], skip_special_tokens=True).strip()
+
+        def fail(piece: object) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            generation.run(prompt, 5, fail)
+        with pytest.raises(KeyboardInterrupt):
+            generation.write(prompt, 5, fail, Sampling())
         assert generation.write(prompt, 5, pieces.append, Sampling(temperature=0.9, top_k=20, seed=1)) <= 5
 
 

@@ -61,8 +61,8 @@ def pack(name: str, matrix: Integers) -> tuple[Packed, ...]:
 def nibbles(codes: Bytes) -> Bytes:
     """Codes of 4 bits, two a byte; an odd last one is alone in its byte."""
     flat = codes.reshape(-1)
-    packed = flat[0::2] & 15
-    packed[: len(flat) // 2] |= flat[1::2] << 4
+    packed: Bytes = np.bitwise_and(flat[0::2], np.uint8(15), dtype=np.uint8)
+    packed[: len(flat) // 2] |= np.left_shift(flat[1::2], np.uint8(4), dtype=np.uint8)
     return packed
 
 

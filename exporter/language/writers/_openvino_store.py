@@ -86,10 +86,9 @@ class Store:
 
     def _place(self, name: str, array: npt.NDArray[Any]) -> None:
         self._align()
-        data = memoryview(np.ascontiguousarray(array)).cast("B")
         try:
-            self._placed[name] = (self._file.tell(), data.nbytes)
-            self._file.write(data)
+            self._placed[name] = (self._file.tell(), array.nbytes)
+            self._file.write(np.ascontiguousarray(array).data)
         except OSError as error:
             raise unwritten(self._path.with_suffix(".bin").name, error) from error
 

@@ -43,9 +43,7 @@ class OpenVinoGenai(Form):
             return "OpenVINO's kernels for integers take a scale a row or a block, and not one a matrix"
         if grid.bits == 4 and grid.block is not None and (grid.block < 16 or grid.block & (grid.block - 1)):
             # Seen with 2026.4.1 on AVX-512: blocks of 48 are right for many tokens at once, and wrong for one.
-            return (
-                f"OpenVINO computes wrongly with 4 bits in blocks of {grid.block}; it takes 16, 32, 64 and so on"
-            )
+            return f"OpenVINO computes wrongly with 4 bits in blocks of {grid.block}; it takes 16, 32, 64 and so on"
         return ""
 
     def matrix_bytes(self, rows: int, columns: int, grid: Grid | None) -> int:

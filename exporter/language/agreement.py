@@ -127,6 +127,18 @@ def windows(tokens: Tokens, length: int, most: int | None = None) -> Iterator[To
         yield tokens[index * length : (index + 1) * length]
 
 
+def spread(tokens: Tokens, length: int, count: int) -> Tokens:
+    """So many windows from all over a text, of shape (windows, length), for calibration.
+
+    Fewer where the text has no more, and one shorter window of a text that is shorter itself.
+    """
+    every = list(windows(tokens, length))
+    if not every:
+        return np.zeros((0, length), np.int64)
+    chosen = np.unique(np.linspace(0, len(every) - 1, min(count, len(every))).round().astype(int))
+    return np.stack([every[index] for index in chosen])
+
+
 def _parts(count: int) -> Iterator[slice]:
     return (slice(start, min(start + PART, count)) for start in range(0, count, PART))
 

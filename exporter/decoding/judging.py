@@ -5,8 +5,9 @@ FP32's answers are computed once and lie on disk: of a small model they are larg
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +31,14 @@ class Judge:
         text: which, in words.
         windows: of shape (windows, length), int64.
         answers: a file of FP32's logits, of shape (windows, length, vocabulary), float32.
+        before: FP32's perplexity.
     """
 
     text: str
     windows: Tokens
     answers: Path
     vocabulary: int
+    before: float = math.nan
 
     @classmethod
     def of(cls, text: str, windows: Tokens, reference: Reference, path: Path, advance: Advance) -> Judge:
@@ -50,12 +53,13 @@ class Judge:
         for layer in decoder.layers:
             advance(layer.index / len(decoder.layers), text)
             hidden = reference.layer(layer.index, hidden)
-        kept = judge._file("w+")
+        kept, itself = judge._file("w+"), Comparison()
         with reference.held(None):
-            for index in range(len(windows)):
+            for index, window in enumerate(windows):
                 kept[index] = reference.logits_of(hidden[index : index + 1])[0]
+                itself.add(kept[index], kept[index], window)
         kept.flush()
-        return judge
+        return replace(judge, before=itself.result().reference)
 
     def told(self, decoding: Decoding) -> Comparison:
         """What an open engine answers to the same windows, beside FP32."""

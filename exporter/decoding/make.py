@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,16 +33,27 @@ def made(task: TextTask) -> TextCandidate:
     if why := task.form.why_not(task.source.decoder, task.target):
         raise InputError(f"Target {task.target.name} cannot run {task.source.name}: {why}.")
     tried: list[str] = []
-    for rounding in roundings(task):
+    search = roundings(task)
+    rounding = next(search, None)
+    while rounding is not None:
         candidate = _through(task, rounding)
         if not (why := _lost_too_much(task, candidate.parity)):
             notes = tuple(f"Not shipped: {one}." for one in tried)
             return replace(candidate, notes=(*candidate.notes, *notes))
         tried.append(f"{rounding.title}: {why}")
+        rounding = _after(search, candidate.parity)
     raise VerificationError(
         f"{task.source.name} loses more than it may: {'; '.join(tried)}.",
         hint="Allow more with --max-drop, or leave the choice to --precision auto.",
     )
+
+
+def _after(search: Generator[Rounding, TextParity, None], parity: TextParity) -> Rounding | None:
+    """What is tried next; None where there is nothing."""
+    try:
+        return search.send(parity)
+    except StopIteration:
+        return None
 
 
 def _lost_too_much(task: TextTask, parity: TextParity) -> str:

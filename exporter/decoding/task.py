@@ -53,6 +53,11 @@ class TextTask:
         return USUAL_RISE if asked is None and self.recipe.precision == AUTO else asked
 
     @property
+    def by_data(self) -> bool:
+        """Weights are rounded by what layers take when they read text."""
+        return self.recipe.weights.rounding == "data"
+
+    @property
     def precisions(self) -> tuple[PrecisionName, ...]:
         """What may be tried, the fewest bits first.
 

@@ -20,10 +20,10 @@ Logits = npt.NDArray[np.float32]
 Self = TypeVar("Self", bound="_Open")
 
 
-class _Open(abc.ABC):
+class _Open:
     """A context manager that releases the runtime."""
 
-    def close(self) -> None:  # noqa: B027  (most runtimes release with the object)
+    def close(self) -> None:
         """Release what the runtime holds."""
 
     def __enter__(self: Self) -> Self:
@@ -35,7 +35,7 @@ class _Open(abc.ABC):
         self.close()
 
 
-class Decoding(_Open):
+class Decoding(_Open, abc.ABC):
     """An open decoder with a cache of keys and values, empty at first."""
 
     @abc.abstractmethod
@@ -70,7 +70,7 @@ class Sampling:
     seed: int = 0
 
 
-class Generation(_Open):
+class Generation(_Open, abc.ABC):
     """The vendor's own library with a directory open."""
 
     @abc.abstractmethod
@@ -79,8 +79,11 @@ class Generation(_Open):
 
     @abc.abstractmethod
     def prompt(self, messages: Sequence[Mapping[str, str]]) -> str | None:
-        """A conversation, `{"role": ..., "content": ...}` each, in the words of the model's own template; None where
-        it has none."""
+        """A conversation in the words of the model's own template; None where it has none.
+
+        Args:
+            messages: `{"role": ..., "content": ...}` each.
+        """
 
     @abc.abstractmethod
     def run(self, prompt: Sequence[int], most: int, each: Callable[[int], None]) -> None:

@@ -27,9 +27,11 @@ from ..profiles.machine.environment import this_machine
 from ..profiles.machine.held import temporary
 from ._exact import WITHOUT, exactly
 from ._onnxfile import external_files, read_nodes
+from ._onnxruntime_decoding import OnnxRuntimeDecoding, OnnxRuntimeGeneration
 from ._ortformat import stable
 from ._vendor import availability, fit, import_or_explain, refusal, said, unwritten
 from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, Session
+from .decoding import Decoding, Generation
 
 # Operators of onnxruntime/docs/OperatorKernels.md (CPU provider) and fusions that multiply matrices: of integers...
 INTEGER = frozenset(
@@ -139,6 +141,14 @@ class OnnxRuntime(Backend):
         else:
             opened = _opened(engine, _options(threads), disabled)
         return OnnxRuntimeSession(engine, opened)
+
+    def decode(self, engine: Engine, threads: int | None = None) -> Decoding:
+        """The graph of a decoder alone; a run with bound memory raises RuntimeError, too."""
+        return OnnxRuntimeDecoding(engine, _opened(engine, _options(threads), ()), (*_errors(), RuntimeError))
+
+    def generate(self, engine: Engine, threads: int | None = None) -> Generation:
+        """onnxruntime-genai."""
+        return OnnxRuntimeGeneration(engine.path.parent, threads)
 
     def _inspect(self, engine: Engine, feed: Feed) -> tuple[Layer, ...]:
         fit(engine.inputs, feed)

@@ -21,9 +21,11 @@ from ..profiles.device.precision import PrecisionName, load_precision
 from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
 from ._onnxfile import Node, read_nodes
+from ._openvino_decoding import OpenVinoDecoding, OpenVinoGeneration
 from ._openvino_layers import input_ports, observed
 from ._vendor import availability, fit, import_or_explain, refusal, unwritten
 from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, Session
+from .decoding import Decoding, Generation
 
 _NOISE = re.compile(
     r"(Exception from|Check '|FrontEnd API failed|Model wasn't|Summary:|While validating|Loading input)"
@@ -98,6 +100,15 @@ class OpenVino(Backend):
 
     def _open(self, engine: Engine, threads: int | None) -> Session:
         return OpenVinoSession(engine, _compiled(engine, threads))
+
+    def decode(self, engine: Engine, threads: int | None = None) -> Decoding:
+        """The stateful model alone."""
+        self._need("run")
+        return OpenVinoDecoding(engine.path.name, _compiled(engine, threads))
+
+    def generate(self, engine: Engine, threads: int | None = None) -> Generation:
+        """openvino-genai's pipeline, with the settings of `decode`."""
+        return OpenVinoGeneration(engine.path.parent, _device(engine.target), _settings(engine, threads))
 
     def native_float(self, target: Target) -> PrecisionName:
         """bf16 with AMX or AVX-512 BF16; an engine of precision `bf16` is opened that way, one of `fp32` in float32."""
@@ -197,16 +208,22 @@ def _in_float32(engine: Engine) -> bool:
 def _compiled(engine: Engine, threads: int | None, **settings: object) -> Any:
     device = _device(engine.target)
     _need_device(device)
-    settings["PERFORMANCE_HINT"] = "LATENCY"
-    if _in_float32(engine):
-        settings["INFERENCE_PRECISION_HINT"] = "f32"  # where the processor has bf16 OpenVINO would choose it
-    if threads is not None and device == "CPU":
-        settings["INFERENCE_NUM_THREADS"] = threads
+    settings.update(_settings(engine, threads))
     _need_model(engine.path)
     try:
         return _core().compile_model(engine.path, device, settings)
     except RuntimeError as error:
         raise InputError(f"OpenVINO does not open {engine.path.name}: {_first_line(str(error))}") from error
+
+
+def _settings(engine: Engine, threads: int | None) -> dict[str, object]:
+    """How the engine is opened, whoever opens it."""
+    settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
+    if _in_float32(engine):
+        settings["INFERENCE_PRECISION_HINT"] = "f32"  # where the processor has bf16 OpenVINO would choose it
+    if threads is not None and _device(engine.target) == "CPU":
+        settings["INFERENCE_NUM_THREADS"] = threads
+    return settings
 
 
 def _need_model(path: Path) -> None:

@@ -15,7 +15,7 @@ from ..profiles.budget.budget import Budget, short_limit
 from ..profiles.device.target import Target, load_target
 from ..profiles.machine.given import steady
 from .bundle.manifest import Bundle
-from .recipe import Recipe, TrainingSettings
+from .recipe import Recipe, TrainingSettings, WeightSettings
 from .recipe_file import EXCLUSIVE, overridden
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ..backends.base import Array, Feed
     from .bundle.signing_keys import PrivateKey
-    from .sources import Source
+    from .sources import DecoderSource, Source
 
     Model = torch.nn.Module | str | Path
     Inputs = Mapping[str, torch.Tensor | np.ndarray[Any, Any]] | Sequence[torch.Tensor] | torch.Tensor
@@ -40,6 +40,7 @@ class RecipeSettings(TypedDict, total=False):
         max_drop: short for the budget's accuracy_drop: `"1%"` of the metric, or `0.01` in its own unit.
         max_latency, max_size: short for its latency_p50 (or another percentile, `"p90=5ms"`) and size.
         training_settings: how a student or a pruned model is trained.
+        weight_settings: how the weights of a decoder are rounded.
     """
 
     precision: str
@@ -62,6 +63,7 @@ class RecipeSettings(TypedDict, total=False):
     sparse: bool
     distill: bool
     training_settings: TrainingSettings | None
+    weight_settings: WeightSettings | None
     measure: bool
     threads: int | None
     seed: int
@@ -225,6 +227,8 @@ _WHERE: Mapping[str, Any] = {
 }
 # Those that are parts of the model.
 _PARTS = ("name", "dynamic", "calibration", "evaluate", "training", "loss", "student")
+# Groups of settings, by the field of the recipe that each is.
+_GROUPS = {"training_settings": "training", "weight_settings": "weights"}
 # Short forms of limits, by the figure that each bounds.
 _SHORT = {"max_drop": "accuracy_drop", "max_latency": "latency", "max_size": "size"}
 
@@ -236,14 +240,13 @@ def recipe_of(recipe: Recipe | None, settings: Mapping[str, Any]) -> Recipe:
         InputError: an unknown name (the nearest is given), or a contradiction.
     """
     base = recipe or Recipe()
-    known = {field.name for field in fields(Recipe)} | {*_WHERE, *_PARTS} | {*_SHORT, "training_settings"}
+    known = {field.name for field in fields(Recipe)} | {*_WHERE, *_PARTS} | {*_SHORT, *_GROUPS}
     if unknown := [name for name in settings if name not in known]:
         near = difflib.get_close_matches(unknown[0], known, 1, cutoff=0.4)
         listed = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(known))}."
         raise InputError(f"Unknown setting {unknown[0]!r}.", hint=listed)
     given = {name: _frozen(value) for name, value in settings.items() if name in {f.name for f in fields(Recipe)}}
-    if settings.get("training_settings") is not None:
-        given["training"] = settings["training_settings"]
+    given |= {of: settings[word] for word, of in _GROUPS.items() if settings.get(word) is not None}
     given["budget"] = _budget(settings)
     if "axes" in given:
         given["axes"] = dict(given["axes"] or {})
@@ -283,10 +286,10 @@ def _source(
     calibration: Any = None,
     training: Any,
     **parts: Any,
-) -> Source:
+) -> Source | DecoderSource:
     """The model with the parts that were given apart from it."""
     from ..calibration.feeds import feeds_from_object
-    from .sources import load_source, source_from_object
+    from .sources import DecoderSource, load_model, source_from_object
     from .sources.base import numbered
 
     feeds = None if calibration is None or isinstance(calibration, str | Path) else feeds_from_object(calibration)
@@ -296,7 +299,13 @@ def _source(
         given = {part: value for part, value in parts.items() if value is not None}
         given |= {} if training is None else {"training": numbered(training)}
         given |= {} if feeds is None else {"calibration": feeds}
-        return replace(load_source(str(model), trust=trust), **given)
+        found = load_model(str(model), trust=trust)
+        if isinstance(found, DecoderSource) and given:
+            raise InputError(
+                f"{model} is a model that writes text; {', '.join(f'`{name}`' for name in given)} would not be used.",
+                hint="Leave it out; `calibration` may be the path of a text.",
+            )
+        return replace(found, **given)
     if inputs is None:
         raise InputError("A module needs `inputs`: one example batch by name of forward's arguments.")
     return source_from_object(

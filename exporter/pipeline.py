@@ -27,11 +27,12 @@ from .candidates import choose, stages
 from .candidates.make import Watch, unwatched
 from .capture import stage as capture
 from .capture.example import with_example
+from .decoding.pipeline import export_decoder, refuse_settings
 from .draft import Draft
 from .progress import Advance, Progress
 from .pruning import stage as prune
 from .recipe import Recipe
-from .sources import Source
+from .sources import DecoderSource, Source
 from .training import stage as train
 from .workshop import Memo, OpenSessions, Workshop
 
@@ -87,8 +88,12 @@ PLAN = (
 )
 
 
+# Exports the source of a run to one target: its bundle's place, and what the targets have in common.
+Export = Callable[[Target, Path, Memo], Bundle]
+
+
 def export_bundles(
-    source: Source,
+    source: Source | DecoderSource,
     targets: Sequence[Target],
     recipe: Recipe,
     destination: Callable[[Target], Path],
@@ -118,7 +123,7 @@ def export_bundles(
     """
     if processes.count() > 1 and len(targets) > 1:
         raise InputError(f"{processes.count()} processes train for one target at a time; {len(targets)} were given.")
-    prune.refuse(source, recipe)
+    _refuse(source, recipe)
     errors: dict[str, Exception] = {}
     for target in targets:
         with _kept(target, errors):
@@ -127,22 +132,41 @@ def export_bundles(
             prune.refuse_dense(target, recipe)
     bundles: dict[str, Bundle] = {}
     able = [target for target in targets if target.name not in errors]
-    if able:
-        source = with_example(source, recipe, able[0])
-    axes = axis_ranges(source, recipe)
     with temporary() as directory:
         memo = Memo(directory=directory, checkpoint=checkpoint)
+        export = _export_of(source, able, recipe, progress, force=force, command=command, sign=sign)
         for target in able:
             with _kept(target, errors):
-                where = destination(target)
-                bundles[target.name] = export_bundle(
-                    source, target, recipe, axes, where, memo, progress, force=force, command=command, sign=sign
-                )
+                bundles[target.name] = export(target, destination(target), memo)
             if target.name in bundles:
                 made(target, bundles[target.name])
     if errors:
         raise _together(targets, errors, bundles)
     return list(bundles.values())
+
+
+def _refuse(source: Source | DecoderSource, recipe: Recipe) -> None:
+    """Refuse settings that concern all targets.
+
+    Raises:
+        InputError: naming them.
+    """
+    if isinstance(source, DecoderSource):
+        refuse_settings(recipe)
+    else:
+        prune.refuse(source, recipe)
+
+
+def _export_of(
+    source: Source | DecoderSource, targets: Sequence[Target], recipe: Recipe, progress: Progress, **how: Any
+) -> Export:
+    """What exports the source to one target; `how` are keywords of `export_bundle`."""
+    if isinstance(source, DecoderSource):
+        decoder = source
+        return lambda target, where, memo: export_decoder(decoder, target, recipe, where, memo, progress, **how)
+    network = with_example(source, recipe, targets[0]) if targets else source
+    axes = axis_ranges(network, recipe)
+    return lambda target, where, memo: export_bundle(network, target, recipe, axes, where, memo, progress, **how)
 
 
 @contextmanager

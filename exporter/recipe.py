@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -17,6 +17,13 @@ from ..profiles.device.target import Target
 from ..profiles.machine.environment import MOST_THREADS
 from ..profiles.reading.names import need_text
 from ..profiles.reading.values import MOST_WHOLE
+
+# Neighbours that the runtimes' kernels let share a scale.
+BLOCKS = (16, 32, 64, 128, 256)
+
+
+# Limits, beside those of latencies, that need a measurement.
+_TIMED = ("speedup", "decode", "prefill", "first_token")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +71,29 @@ class TrainingSettings:
                 raise InputError(f"{_option(name)} is {value}; expected 0 or more.")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightSettings:
+    """How the weights of a decoder are rounded.
+
+    Attributes:
+        block: neighbours of a row that share a scale, 16 to 256; None leaves it to the search.
+        symmetric: zero is in the middle of the integers; None leaves it to the search.
+        rounding: `data` from what the layers take when they read text, `nearest` from the weights alone, which is fast.
+
+    Raises:
+        InputError: a block that no runtime has.
+    """
+
+    block: Literal[16, 32, 64, 128, 256] | None = None
+    symmetric: bool | None = None
+    rounding: Literal["data", "nearest"] = "data"
+
+    def __post_init__(self) -> None:
+        """Refuse what only a type checker minds."""
+        if self.block not in (None, *BLOCKS):
+            raise InputError(f"`block` is {self.block}; expected one of {', '.join(map(str, BLOCKS))}.")
+
+
 def _option(name: str) -> str:
     return f"training: {name.replace('_', '-')}"
 
@@ -75,7 +105,7 @@ class Recipe:
     Attributes:
         precision: `auto` is the fastest of those that keep the accuracy, int8 among them where the target has it and
             calibration data exist.
-        calibration: path of calibration data; None leaves it to the model file's `calibration()`.
+        calibration: path of calibration data, of a decoder a text; None leaves it to the model file's `calibration()`.
         statistics: path of calibration statistics, instead of data.
         all_samples: read all data even when the ranges have settled before.
         workers: processes that calibrate, 1..1024.
@@ -94,6 +124,7 @@ class Recipe:
         sparse: 2:4 sparsity, for targets that run it faster.
         distill: ship `student()` of the model file, trained against `model()`.
         training: how a student, or a model that was pruned, is trained.
+        weights: how the weights of a decoder are rounded.
         measure: measure latency where the engine runs on this machine.
         threads: intra-op threads of every runtime, 1..1024; None is the cores this process may use.
         seed: of all synthetic inputs, and of training; 0 or more, of 63 bits.
@@ -117,6 +148,7 @@ class Recipe:
     sparse: bool = False
     distill: bool = False
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    weights: WeightSettings = field(default_factory=WeightSettings)
     measure: bool = True
     threads: Annotated[int, Ge(1), Le(MOST_THREADS)] | None = None
     seed: Annotated[int, Ge(0), Le(MOST_WHOLE)] = 0
@@ -143,7 +175,7 @@ class Recipe:
             raise InputError("`distill` and `prune` were both given; a student is shipped as student() makes it.")
         if self.pruned and self.prune is None:
             raise InputError("`pruned` has widths, and `prune` is missing: the share of the MACs that they remove.")
-        timed = [name for name in self.budget.limits if name.startswith("latency") or name == "speedup"]
+        timed = [name for name in self.budget.limits if name.startswith("latency") or name in _TIMED]
         if timed and not self.measure:
             also = ", which `max_latency` sets," if timed[0].startswith("latency") else ""
             raise InputError(f"`{timed[0]}`{also} needs a measurement, and measuring is switched off (`measure`).")

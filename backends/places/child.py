@@ -68,10 +68,11 @@ def _open(say: Callable[[str], None]) -> Server:
     from ...profiles.machine.memory import resident
     from .job import load_job
     from .serve import Server
+    from .text_serve import TextServer
 
     job, feed = load_job(Path(sys.argv[1]))
     before, _ = resident()
-    server = Server(job, feed, before)
+    server = TextServer(job, before) if job.decoder else Server(job, feed, before)
     if job.engine is not None:
         _import_runtime(job.engine.backend)
         say("imported")

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from ...profiles.device.target import Target
+from ...profiles.machine.bandwidth import read_bandwidth
 from ...profiles.machine.environment import usable_cores
 from ...profiles.machine.memory import resident
 from ...profiles.timing.measure import Call, CallArm, Settings
@@ -100,6 +101,10 @@ class Server:
         """Resident bytes, as the fields of `Memory`."""
         steady, peak = resident()
         return {"before": self._before, "opened": self._opened, "steady": steady, "peak": peak}
+
+    def do_bandwidth(self, threads: int) -> list[float]:
+        """Bytes a second that this machine reads, pass by pass."""
+        return list(read_bandwidth(threads))
 
     def do_layers(self, inputs: str = "") -> list[dict[str, Any]]:
         """The layers that ran on the job's input, or on the arrays in a file, as the fields of `Layer`."""

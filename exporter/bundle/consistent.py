@@ -13,9 +13,11 @@ from ...profiles.device.precision import PrecisionName, load_precision
 from ..capture.golden import AMOUNT, Golden
 from .files import AGAIN
 from .manifest import Bundle, Manifest
+from .text_golden import TextBounds, TextGolden, bounds_of
 
 # Bounds are written with two digits behind the point.
 _ROUNDED = 0.005
+_NATS = 1e-6  # and divergences with six
 
 
 def proof_of(bundle: Bundle) -> Golden:
@@ -31,13 +33,39 @@ def proof_of(bundle: Bundle) -> Golden:
     return golden
 
 
-def _of_manifest(manifest: Manifest) -> Iterator[str]:
+def text_proof_of(bundle: Bundle) -> tuple[TextGolden, TextBounds]:
+    """The golden text of a decoder's bundle, as much as was written, and bounds that hold it.
+
+    Raises:
+        VerificationError: they are not; all that is wrong is named.
+    """
+    golden, entry = TextGolden.load(bundle.path / "golden"), bundle.manifest.language
+    assert entry is not None
+    faults = [*_of_engine(bundle.manifest)]
+    if len(golden.tokens) != entry.golden:
+        faults.append(f"golden/ has {len(golden.tokens)} sequences, and {entry.golden} were written")
+    if golden.tokens.min() < 0 or max(golden.tokens.max(), golden.named.max()) >= entry.vocabulary:
+        faults.append(f"the golden text has tokens that are none of the {entry.vocabulary}")
+    written, told = bounds_of(golden), TextBounds(fp32=entry.fp32_nats, own=entry.own_nats)
+    if told.fp32 > written.fp32 + _NATS or told.own > written.own + _NATS:
+        faults.append("`language` lets pass more than its golden text allows")
+    if faults:
+        raise VerificationError(f"{bundle.path}: {'; '.join(faults)}.", hint=AGAIN)
+    return golden, told
+
+
+def _of_engine(manifest: Manifest) -> Iterator[str]:
     engine, target = manifest.engine, manifest.target
     if engine.backend != target.backend:
         yield f"the engine is one of {engine.backend}, and its target is for {target.backend}"
     made = {step.what for step in manifest.lineage if step.after == manifest.model.graph_digest}
     if load_precision(engine.precision).integer and made and engine.precision not in made:
         yield f"the engine is in {engine.precision}, and its graph is of {', '.join(sorted(made))}"
+
+
+def _of_manifest(manifest: Manifest) -> Iterator[str]:
+    yield from _of_engine(manifest)
+    engine = manifest.engine
     bounds = [("minimum_sqnr_db", engine.precision, manifest.minimum_sqnr_db)]
     if (entry := manifest.fallback) is not None:
         bounds.append(("fallback.minimum_sqnr_db", entry.precision, entry.minimum_sqnr_db))

@@ -25,7 +25,7 @@ from ...profiles.machine.writing import write_whole
 from ...profiles.reading.json_file import read_json
 from ..recipe import Recipe
 from ..recipe_file import EXCLUSIVE, recipe_data
-from ..sources import Source
+from ..sources import DecoderSource, Source
 from ..sources.traceback import is_user_file
 from .manifest import MANIFEST, Bundle, check_files, load_bundle, sha256
 from .signature import check_signature
@@ -34,7 +34,7 @@ from .signing_keys import PublicKey
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
-def bundle_key(source: Source, target: Target, recipe: Recipe, depends: Sequence[Path] = ()) -> str:
+def bundle_key(source: Source | DecoderSource, target: Target, recipe: Recipe, depends: Sequence[Path] = ()) -> str:
     """Sha256 in hex of what decides the bundle of a source for a target.
 
     Args:
@@ -121,9 +121,9 @@ def _digest(files: Iterable[Path], root: Path) -> str:
     return total.hexdigest()
 
 
-def _first_batch(source: Source) -> list[str]:
+def _first_batch(source: Source | DecoderSource) -> list[str]:
     """The first batch of the source's own calibration data; empty where it has none."""
-    if source.calibration is None:
+    if isinstance(source, DecoderSource) or source.calibration is None:
         return []
     return list(_arrays(next(iter(source.calibration()), {})))
 

@@ -85,6 +85,27 @@ class FallbackEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageEntry:
+    """What makes the bundle one of a decoder, whose engine is a directory that the runtime's own library opens.
+
+    Attributes:
+        context: positions that it was trained for.
+        vocabulary: how many tokens there are.
+        tokenizer: text can be given to it; otherwise tokens alone.
+        golden: sequences of the golden text.
+        fp32_nats, own_nats: mean divergence a token, from FP32 and from the engine as it was proven, that a device may
+            show on the golden text.
+    """
+
+    context: Annotated[int, Field(ge=1, strict=True)]
+    vocabulary: Annotated[int, Field(ge=1, strict=True)]
+    tokenizer: bool
+    golden: Annotated[int, Field(ge=1, strict=True)]
+    fp32_nats: Bound
+    own_nats: Bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredEntry:
     """What depends on the run: dates, figures, and the files that carry them."""
 
@@ -100,10 +121,12 @@ class Manifest:
     """`manifest.json`. Paths are relative, with forward slashes.
 
     Attributes:
-        minimum_sqnr_db: what an engine must reach on the golden inputs, in dB, on every output.
+        minimum_sqnr_db: what an engine must reach on the golden inputs, in dB, on every output; 0 of a decoder, whose
+            bounds are in `language`.
         minimum_graph_db: the same against what its own graph gives for them; None where that is not told.
         golden: how many golden inputs there are; None in bundles of earlier revisions.
         fallback: None where the choice of the precision is settled.
+        language: None of what is no decoder.
         lineage: from the source to the engine; empty in bundles of earlier revisions.
         files: every file of the bundle but the manifest and those under `measured`.
     """
@@ -117,6 +140,7 @@ class Manifest:
     minimum_graph_db: Bound | None = None
     golden: Annotated[int, Field(ge=1, strict=True)] | None = None
     fallback: FallbackEntry | None = None
+    language: LanguageEntry | None = None
     lineage: tuple[LineageStep, ...] = ()
     files: Mapping[str, FileEntry] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)

@@ -132,7 +132,7 @@ class _Packing:
         directory = self.workshop.directory
         graph, engine = self._laid_out()
         self._golden().save(directory / "golden")
-        (directory / RECIPE).write_text(dump_recipe(_portable(self.recipe)), encoding="utf-8")
+        (directory / RECIPE).write_text(dump_recipe(portable(self.recipe)), encoding="utf-8")
         latency = self._latency()
         report = self._report(size_split(graph.path, engine), latency, seconds, command)
         seal(directory, name, self._manifest(graph, engine), report, latency)
@@ -257,7 +257,7 @@ class _Packing:
             ),
             # The engine's own: a remedy may have set an option of its runtime.
             "target": self.target if winner.engine is None else winner.engine.target,
-            "recipe": recipe_data(_portable(self.recipe)),
+            "recipe": recipe_data(portable(self.recipe)),
             "engine": EngineEntry(
                 backend=self.target.backend, precision=winner.precision, path=path, why=winner.not_built
             ),
@@ -317,7 +317,7 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _portable(recipe: Recipe) -> Recipe:
+def portable(recipe: Recipe) -> Recipe:
     """The recipe with the names of data files, but not where they lie on this machine."""
     named = {name: value for name in EXCLUSIVE if (value := getattr(recipe, name)) is not None}
     return overridden(recipe, {name: Path(value).name for name, value in named.items()})

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from ...backends.places import engine_place
+from ...backends.base import Engine
+from ...backends.places import Place, engine_place
+from ...backends.registry import load_backend
 from ...errors import UnservedError
 from ...profiles.findings.parity import Parity
 from ...profiles.machine.environment import usable_cores
 from ..candidates.judge import check_golden, check_graph_golden
-from .consistent import proof_of
+from .consistent import proof_of, text_proof_of
 from .lineage import check_lineage
-from .manifest import SIGNATURE, check_files, load_bundle
+from .manifest import SIGNATURE, Bundle, check_files, load_bundle
 from .signature import check_signature
 from .signing_keys import PublicKey
+from .text_golden import TextBounds, check_text
 
 SignedBy = Literal["the key", "unchecked", "nobody"]
 
@@ -31,6 +34,8 @@ class Verification:
         signed: by the key that was given; by one that nobody checked, since none was given; or not at all.
         least_db: of SQNR that the manifest asks of each output.
         least_graph_db: of SQNR against its own graph; None where the manifest does not tell what that gives.
+        text: how far a decoder is from FP32 and from itself as it was proven; None of what is no decoder.
+        most_text: what it may be.
     """
 
     files: int
@@ -40,6 +45,8 @@ class Verification:
     least_graph_db: float | None
     tool: str
     on_device: bool
+    text: TextBounds | None = None
+    most_text: TextBounds | None = None
 
 
 def verify_bundle(path: Path, key: PublicKey | None = None) -> Verification:
@@ -57,31 +64,41 @@ def verify_bundle(path: Path, key: PublicKey | None = None) -> Verification:
     bundle = load_bundle(path)
     files, engine, target = check_files(bundle), bundle.engine, bundle.manifest.target
     check_lineage(bundle)
-    golden = proof_of(bundle)
+    (text_proof_of if bundle.manifest.language else proof_of)(bundle)
     vouched = f"{path}: {'' if key is None else f'signed by {key.path}, '}{files}"
     if engine is None:
         raise UnservedError(
             f"{vouched} files are intact, but the engine is {bundle.manifest.engine.why}.",
             hint=f"On the device, run: edgepress build {path}",
         )
-    least_graph_db = bundle.manifest.minimum_graph_db
     place = engine_place(target, f"{vouched} files are intact, but ")
-    with place.open(engine, usable_cores()) as session:
-        answers = golden.answers(session)
-    parity = check_golden(golden, answers, bundle.manifest.minimum_sqnr_db)
-    if least_graph_db is not None:
-        check_graph_golden(golden, answers, least_graph_db)
-    on_device = place.evidence(target) == "measured"
-    signed = _signed(path, key)
+    proof = _text_proof(bundle, engine) if bundle.manifest.language else _proof(bundle, engine, place)
     return Verification(
         files=files,
-        signed=signed,
-        parity=parity,
-        least_db=bundle.manifest.minimum_sqnr_db,
-        least_graph_db=least_graph_db,
+        signed=_signed(path, key),
         tool=place.tool(target),
-        on_device=on_device,
+        on_device=place.evidence(target) == "measured",
+        **proof,
     )
+
+
+def _proof(bundle: Bundle, engine: Engine, place: Place) -> dict[str, Any]:
+    """What the engine gives for the golden inputs, fields of `Verification`."""
+    golden, manifest = proof_of(bundle), bundle.manifest
+    with place.open(engine, usable_cores()) as session:
+        answers = golden.answers(session)
+    parity = check_golden(golden, answers, manifest.minimum_sqnr_db)
+    if manifest.minimum_graph_db is not None:
+        check_graph_golden(golden, answers, manifest.minimum_graph_db)
+    return {"parity": parity, "least_db": manifest.minimum_sqnr_db, "least_graph_db": manifest.minimum_graph_db}
+
+
+def _text_proof(bundle: Bundle, engine: Engine) -> dict[str, Any]:
+    """What a decoder holds likely in the golden text, fields of `Verification`."""
+    golden, most = text_proof_of(bundle)
+    with load_backend(engine.backend).decode(engine, usable_cores()) as decoding:
+        found = check_text(golden, golden.answers(decoding), most)
+    return {"parity": {}, "least_db": 0.0, "least_graph_db": None, "text": found, "most_text": most}
 
 
 def _signed(path: Path, key: PublicKey | None) -> SignedBy:

@@ -22,6 +22,7 @@ COMMANDS = {
     "export": "Capture, compress, compile, verify, measure and bundle a model.",
     "tune": "Search for the recipe that keeps a budget, and export it.",
     "calibrate": "Collect calibration statistics into a file, or merge such files.",
+    "generate": "Write text with the decoder in a bundle, as it comes.",
     "profile": "Measure an engine: latency, throughput, cold start, memory, size, layers.",
     "compare": "Say whether B is faster than A, by how much, and how sure that is.",
     "report": "Write one page on bundles and measurements: HTML, Markdown or JSON.",

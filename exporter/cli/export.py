@@ -20,6 +20,7 @@ from .options import (
     recipe_options,
     source_options,
     training_options,
+    weight_options,
 )
 from .signing import private_key, sign_option
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from ..bundle.signing_keys import PrivateKey
     from ..gate.run import Gate
     from ..recipe import Recipe
-    from ..sources import Source
+    from ..sources import DecoderSource, Source
 
 
 @click.command(no_args_is_help=True)
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
 )
 @pruning_options
 @training_options
+@weight_options
 @click.option(
     "--measure/--no-measure", default=True, show_default=True, help="Measure latency where the engine runs here."
 )
@@ -118,8 +120,8 @@ def command(
 ) -> None:
     """Export SOURCE to each target: capture, compress, compile, verify, measure, bundle.
 
-    SOURCE is a Python file or module with model() and inputs(), an .onnx file, a .pt2 program, or a Hugging Face model
-    directory.
+    SOURCE is a Python file or module with model() and inputs(), an .onnx file, a .pt2 program, a Hugging Face model
+    directory, or a .gguf file. A model that writes text becomes a bundle that generates.
 
     \b
     Example:
@@ -128,7 +130,7 @@ def command(
     from ...errors import InputError
     from ..api import resolve
     from ..progress import progress
-    from .host import load, require_host
+    from .host import load_any, require_host
     from .summary import command_line, summarized
 
     if depends and not if_changed:
@@ -145,7 +147,7 @@ def command(
         require_host()
         with progress(quiet=quiet or as_json) as shown:
             with shown.step("load", {}):
-                loaded = load(source, trust=trust_source)
+                loaded = load_any(source, trust=trust_source)
                 from ..pipeline import export_bundles
             work = _Work(loaded, recipe, output, gate, depends if if_changed else None, key)
             with summarized([target.name for target in resolved], gate.made, as_json=as_json, quiet=quiet):
@@ -168,7 +170,7 @@ class _Work:
 
     def __init__(
         self,
-        source: Source,
+        source: Source | DecoderSource,
         recipe: Recipe,
         output: Path,
         gate: Gate,

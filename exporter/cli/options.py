@@ -76,7 +76,7 @@ def asked() -> Recipe:
     """
     from dataclasses import fields, replace
 
-    from ..recipe import Recipe, TrainingSettings
+    from ..recipe import Recipe, TrainingSettings, WeightSettings
     from ..recipe_file import load_recipe, overridden
 
     context = click.get_current_context()
@@ -95,6 +95,8 @@ def asked() -> Recipe:
     typed["budget"] = typed_budget(context)
     if training := given(TrainingSettings):
         typed["training"] = replace(base.training, **training)
+    if weights := given(WeightSettings):
+        typed["weights"] = replace(base.weights, **weights)
     return overridden(base, typed)
 
 
@@ -168,6 +170,31 @@ def training_options(command: Command) -> Command:
         click.option("--learning-rate", type=float, help="AdamW's highest learning rate; default 0.001."),
         click.option("--epochs", type=int, help="Passes over the training data at most; default 10."),
         click.option("--distill", is_flag=True, help="Ship student() of the model file, trained against model()."),
+    ):
+        command = option(command)
+    return command
+
+
+def weight_options(command: Command) -> Command:
+    """How the weights of a decoder are rounded."""
+    for option in (
+        click.option(
+            "--rounding",
+            type=click.Choice(("data", "nearest")),
+            default="data",
+            show_default=True,
+            help="Of a decoder's weights: from what layers take when they read text, or from the weights alone (fast).",
+        ),
+        click.option(
+            "--symmetric/--asymmetric",
+            default=None,
+            help="Of a decoder's weights: without or with a zero point. Default: what loses least for its size.",
+        ),
+        click.option(
+            "--block",
+            type=click.Choice((16, 32, 64, 128, 256)),
+            help="Of a decoder's weights: how many share a scale. Default: by layer.",
+        ),
     ):
         command = option(command)
     return command

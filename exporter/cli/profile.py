@@ -60,6 +60,9 @@ def command(
 ) -> None:
     """Measure the engine of BUNDLE, or an ONNX file: latency, throughput, cold start, memory, size, layers, energy.
 
+    Of a decoder: how fast it reads prompts and writes behind them, time to the first token, and how far that is from
+    what the memory allows.
+
     It runs in processes of its own, bound to as many cores as threads. A crash or a hang of the engine ends the
     measurement with code 4; what was measured before is kept and marked.
     """

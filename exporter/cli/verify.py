@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .options import json_option, quiet_option
 from .signing import key_option, public_key
+
+if TYPE_CHECKING:
+    from ..bundle.text_golden import TextBounds
 
 # What a signature says beside the hashes, which alone show damage, not forgery.
 SIGNED = {
@@ -43,5 +47,13 @@ def command(bundle: Path, public: Path | None, require_signature: bool, quiet: b
         click.echo(SIGNED[verdict.signed].format(key=public))
         for name, found in verdict.parity.items():
             click.echo(f"  {name}: {found}")
+        if verdict.text is not None and verdict.most_text is not None:
+            _print_text(verdict.text, verdict.most_text)
+            return
         graph = "" if verdict.least_graph_db is None else f", {verdict.least_graph_db:g} dB against its own graph"
         click.echo(f"  needed: {verdict.least_db:g} dB of SQNR against FP32{graph}")
+
+
+def _print_text(found: TextBounds, most: TextBounds) -> None:
+    click.echo(f"  from FP32: {found.fp32:.4f} nats a token; allowed: {most.fp32:.4f}")
+    click.echo(f"  from the engine as it was proven: {found.own:.5f} nats a token; allowed: {most.own:.5f}")

@@ -40,13 +40,12 @@ def empty(kind: Any, config: Any) -> nn.Module:
     attention = "eager" if getattr(config, "attn_logit_softcapping", None) else "sdpa"
     try:
         with init_empty_weights(include_buffers=False):
-            module = kind._from_config(config, dtype=torch.float32, attn_implementation=attention)
+            module: nn.Module = kind._from_config(config, dtype=torch.float32, attn_implementation=attention)
     except Exception as error:
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise InputError(f"The configuration does not make a {kind.__name__}: {first}") from error
-    module.tie_weights()
-    module.requires_grad_(False)
-    return module.eval()
+    module.tie_weights()  # type: ignore[operator]
+    return module.requires_grad_(False).eval()
 
 
 def describe(module: Any) -> Decoder:

@@ -24,7 +24,12 @@ MOST_HEADER = 100_000_000
 # Bytes that are read at a time where they have to be converted.
 CHUNK = 1 << 24
 # How a type of safetensors is read; bfloat16 is the upper half of a float32.
-_TYPES = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
+_TYPES: Mapping[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +111,7 @@ def _fill(values: Floats, file: BinaryIO, type: str) -> None:
 
 
 def _exactly(file: BinaryIO, into: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
-    if file.readinto(memoryview(into)) != into.nbytes:  # type: ignore[attr-defined]
+    if file.readinto(memoryview(into.data)) != into.nbytes:  # type: ignore[attr-defined]
         raise ValueError("it ends before the tensor does")
 
 
@@ -120,7 +125,7 @@ def _files(directory: Path) -> tuple[Path, ...]:
     if not isinstance(named, Mapping) or not named or not all(isinstance(name, str) for name in named.values()):
         raise UnreadableError.of(index, "it has no `weight_map`", hint=HINT)
     names = sorted(set(named.values()))
-    if strange := [name for name in names if Path(name).name != name]:
+    if strange := [name for name in names if not name or Path(name).name != name]:
         raise UnreadableError.of(index, f"it names {strange[0]!r}, which is no file beside it", hint=HINT)
     return tuple(directory / name for name in names)
 
@@ -148,10 +153,12 @@ def _stored(path: Path, name: str, entry: Any, begin: int) -> Stored:
     shape, (first, last), type = (entry[key] for key in ("shape", "data_offsets", "dtype"))
     if not all(isinstance(number, int) and 0 <= number < 1 << 63 for number in (*shape, first, last)) or last < first:
         raise ValueError(f"shape or place of {name} are no whole numbers")
+    if not isinstance(type, str):
+        raise ValueError(f"{name} has no type")  # noqa: TRY004  (what is at fault is the file)
     size = last - first
     if type in _TYPES and size != prod(shape) * _TYPES[type].itemsize:
         raise ValueError(f"{name} has {size} bytes, and {prod(shape) * _TYPES[type].itemsize} by its shape")
-    return Stored(path=path, type=str(type), shape=tuple(shape), begin=begin + first, bytes=size)
+    return Stored(path=path, type=type, shape=tuple(shape), begin=begin + first, bytes=size)
 
 
 def _need_all(stored: Mapping[str, Stored], begin: int, size: int) -> None:

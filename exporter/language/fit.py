@@ -13,6 +13,8 @@ from .store import Fitted, Store
 
 # Buffers that older transformers saved with a model; they follow from its configuration.
 _BUFFERS = re.compile(r"(^|\.)(rotary_emb\.inv_freq|(attn|attention)\.(bias|masked_bias|rotary_emb\.inv_freq))$")
+# What files call a part that transformers since calls otherwise: GPT-NeoX's head.
+_OLDER = {"embed_out.": "lm_head."}
 _SHOWN = 3
 _AGAIN = "Give config.json and weights that `save_pretrained` wrote together."
 
@@ -63,10 +65,16 @@ def fit(store: Store, expected: Expected, origin: str) -> Fitted:
 def _named(stored: Iterable[str], expected: Expected) -> Iterator[tuple[str, str]]:
     """Each stored name by the architecture's name of it."""
     stored = list(stored)
-    bare = expected.prefix and not any(name.startswith(expected.prefix) for name in stored)
+    bare = not any(name.startswith(expected.prefix) for name in stored)
     known = expected.shapes.keys() | expected.same.keys()
     for name in stored:
-        yield (expected.prefix + name if bare and name not in known else name), name
+        ways = (_renamed(name), expected.prefix + name) if bare else (_renamed(name),)
+        yield next((way for way in ways if way in known), ways[-1]) if name not in known else name, name
+
+
+def _renamed(name: str) -> str:
+    old = next((old for old in _OLDER if name.startswith(old)), "")
+    return _OLDER[old] + name.removeprefix(old) if old else name
 
 
 def _need(names: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]], origin: str) -> None:

@@ -86,7 +86,8 @@ class Lent:
     def fill_when_run(self, paths: Iterable[str]) -> None:
         """From now on each of these parts is filled while it runs."""
         for path in paths:
-            part, names, open_ = self._module.get_submodule(path), self.under(path), []
+            part, names = self._module.get_submodule(path), self.under(path)
+            open_: list[Any] = []
 
             def begin(*_: Any, names: list[str] = names, open_: list[Any] = open_) -> None:
                 open_.append(self.filled(names))

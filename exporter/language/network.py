@@ -44,7 +44,7 @@ class Writer(Protocol[V]):
         """By a constant."""
 
     def cap(self, x: V, softcap: float) -> V:
-        """c * tanh(x / c)."""
+        """The values within a cap: c * tanh(x / c)."""
 
 
 def write(decoder: Decoder, writer: Writer[V]) -> V:

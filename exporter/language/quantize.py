@@ -88,6 +88,6 @@ def matrices(decoder: Decoder) -> dict[str, Tensor]:
     return found if decoder.tied else {**found, TABLE: decoder.embedding}
 
 
-def uniform(decoder: Decoder, grid: Grid) -> dict[str, Grid | None]:
+def uniform(decoder: Decoder, grid: Grid | None) -> dict[str, Grid | None]:
     """The same grid for every matrix."""
     return dict.fromkeys(matrices(decoder), grid)

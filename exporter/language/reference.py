@@ -44,7 +44,7 @@ class Reference:
         self._module: Any = module
         self._lent = Lent(module, checkpoint)
         self._path = decoder.layers[0].attention.output.weight.name.partition(".0.")[0]
-        self._layers: list[Any] = list(self._module.get_submodule(self._path))
+        self._layers = _listed(self._module, self._path)
         tables = [each.name.rpartition(".")[0] for each in (decoder.embedding, decoder.positions) if each is not None]
         self._outside = [path for path in self._owners() if not path.startswith(f"{self._path}.")]
         self._behind = [path for path in self._outside if path not in tables]
@@ -256,6 +256,10 @@ class Reference:
                 )
                 stack.callback(hook.remove)
             yield
+
+
+def _listed(module: Any, path: str) -> list[Any]:
+    return list(module.get_submodule(path))
 
 
 class _SeenError(Exception):

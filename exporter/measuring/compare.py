@@ -22,6 +22,7 @@ from ...profiles.timing.turns import LatencyComparison, Turn, Turns, compare_apa
 from .profile import ProfilePlan, Step, profile
 from .scenarios import Start, Tick, starter
 from .subject import Subject
+from .writing_in_turn import prompted_alike, take_turns_writing
 
 SECONDS = 50.0
 PRECISION = 0.01  # half of the interval's width at which more pairs are not worth their time
@@ -59,6 +60,8 @@ def compare(a: Subject, b: Subject, setup: Setup, rules: Rules, command: str, ti
         InputError: their inputs differ, and `force` is not set.
         EngineFailedError: an engine failed before two pairs of processes were done.
     """
+    if a.decoder is not None or b.decoder is not None:
+        return _decoders(a, b, setup, rules, command, tick)
     a, b = _fed_alike(a, b)
     forced = _allowed(incomparable(a.measured, b.measured, setup, setup), rules)
     begun, before = time.monotonic(), read_conditions()
@@ -89,6 +92,38 @@ def compare(a: Subject, b: Subject, setup: Setup, rules: Rules, command: str, ti
     )
 
 
+def _decoders(a: Subject, b: Subject, setup: Setup, rules: Rules, command: str, tick: Tick) -> Comparison:
+    """Two decoders."""
+    if a.decoder is None or b.decoder is None:
+        other = a.name if a.decoder is None else b.name
+        raise InputError(f"One of these is a decoder and {other} is none: their times do not compare.")
+    a, b = prompted_alike(a, b)
+    forced = _allowed(incomparable(a.measured, b.measured, setup, setup), rules)
+    begun, before = time.monotonic(), read_conditions()
+    with temporary() as scratch:
+        starts = [_starter(subject, name, setup, scratch, rules) for name, subject in (("A", a), ("B", b))]
+        found = take_turns_writing((a, b), starts, rules.seconds, tick)
+    after = read_conditions()
+    sides = [_described(one, found.latency(index)) for index, one in enumerate((a, b))]
+    speeds = found.outcomes()
+    first = next(name for name in speeds if name.startswith("decode"))
+    return Comparison(
+        a=replace(sides[0], language=found.language(0, setup.threads)),
+        b=replace(sides[1], language=found.language(1, setup.threads)),
+        outcome=speeds[first],
+        setup=setup,
+        date=now(),
+        command=command,
+        seconds=time.monotonic() - begun,
+        pairs=tuple(found.pairs[first]),
+        before=before,
+        after=after,
+        forced=forced,
+        disturbed=_slowed(before, after),
+        speeds=speeds,
+    )
+
+
 def compare_stored(
     a: Subject | Profile, b: Subject | Profile, setup: Setup, rules: Rules, command: str, step: Step
 ) -> Comparison:
@@ -99,6 +134,8 @@ def compare_stored(
     """
     begun = time.monotonic()
     stored = next(side for side in (a, b) if isinstance(side, Profile))
+    if any(one.language is not None if isinstance(one, Profile) else one.decoder is not None for one in (a, b)):
+        raise InputError("Decoders compare as bundles only: a measurement keeps no times of single runs.")
     plan = ProfilePlan(mode=stored.mode, scenarios=("single-stream",), timeout=rules.timeout)
     if not isinstance(a, Profile) or not isinstance(b, Profile):
         # Before any time is spent.
@@ -161,7 +198,7 @@ def _allowed(reasons: tuple[str, ...], rules: Rules) -> tuple[str, ...]:
 def _starter(subject: Subject, name: str, setup: Setup, scratch: Path, rules: Rules) -> Start:
     directory = scratch / name
     directory.mkdir()
-    job = subject.job(setup).save(directory, subject.feed)
+    job = subject.job(setup).save(directory, subject.feed if subject.decoder is None else None)
     return starter(job, f"{name} ({subject.name})", rules.timeout)
 
 

@@ -17,6 +17,7 @@ from ...profiles.machine.energy import Meter
 from ...profiles.machine.environment import now
 from ...profiles.machine.held import temporary
 from ...profiles.timing.measure import MODES
+from .decoders import need_decoder_plan, profile_decoder
 from .scenarios import (
     SCENARIOS,
     SingleStream,
@@ -64,6 +65,10 @@ def profile(subject: Subject, setup: Setup, plan: ProfilePlan, command: str, ste
         InputError: a batch that the engine does not take.
         EdgepressError: the engine does not open.
     """
+    if subject.decoder is not None:
+        whole = plan.scenarios == SCENARIOS
+        need_decoder_plan(scenarios=not whole, batches=bool(plan.batches), streams=bool(plan.streams))
+        return profile_decoder(subject, setup, plan.mode, plan.timeout, command, step)
     _check(subject, plan)
     found: dict[str, Any] = {}
     missing = {name: "it was not asked for" for name in SCENARIOS if name not in plan.scenarios}

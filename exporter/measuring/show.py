@@ -10,6 +10,7 @@ from pydantic_core import to_jsonable_python
 
 from ...profiles.findings.comparison import Comparison, Side
 from ...profiles.findings.files import jsonable
+from ...profiles.findings.language import Footprint, Language
 from ...profiles.findings.layers import coverage
 from ...profiles.findings.profile import ColdStart, Profile
 from ...profiles.findings.report import megabytes
@@ -28,6 +29,10 @@ def profile_data(profile: Profile) -> dict[str, Any]:
         plain |= {"rate": throughput.rate, "low": low, "high": high}
     if profile.cold_start is not None:
         data["cold_start"]["total"] = profile.cold_start.total
+    if (language := profile.language) is not None and language.bandwidth is not None:
+        data["language"]["bandwidth"] |= {"limit": language.bandwidth.limit, "share": language.bandwidth.share}
+    if (language := profile.language) is not None and language.memory is not None:
+        data["language"]["memory"]["full"] = language.memory.full
     if profile.energy is not None:
         data["energy"] |= {"joules_per_inference": profile.energy.per_inference, "watts": profile.energy.watts}
     return {**data, "stable": profile.stable}
@@ -50,6 +55,8 @@ def profile_lines(profile: Profile) -> Iterator[str]:
         yield f"  UNFINISHED: {profile.unfinished} What follows was measured before."
     for run in profile.single_stream:
         yield from _latency(run.latency(), profile.mode, run.clock_faults)
+    if profile.language is not None:
+        yield from _language(profile.language)
     if profile.cold_start is not None:
         yield from _cold(profile.cold_start)
     for point in profile.offline:
@@ -66,11 +73,13 @@ def profile_lines(profile: Profile) -> Iterator[str]:
 def comparison_lines(comparison: Comparison) -> Iterator[str]:
     """The verdict first, then the two side by side."""
     outcome, setup = comparison.outcome, comparison.setup
-    yield str(outcome)
+    yield f"{outcome}, writing behind the shortest prompt" if comparison.speeds else str(outcome)
     if outcome.weaker:
         yield f"  weaker evidence than an interleaved comparison: {outcome.weaker}"
     if outcome.unfinished:
         yield f"  UNFINISHED, so nothing is claimed: {outcome.unfinished}"
+    for name, one in comparison.speeds.items():
+        yield f"  {name}: {one.verdict}: {one.ratio}"
     for reason in comparison.forced:
         yield f"  these do not compare, and were compared with --force: {reason}"
     for reason in comparison.disturbed:
@@ -91,6 +100,8 @@ def _side(name: str, side: Side) -> Iterator[str]:
         f"  {name}: {side.measured.name} ({side.measured.precision}, {side.measured.runtime}): p50 {_ms(found.p50)}, "
         f"p90 {_ms(found.p90)}, {found.samples} samples, {size}"
     )
+    if side.language is not None and side.language.parity is not None:
+        yield f"     perplexity {side.language.parity.said}"
     if side.task is not None:
         yield f"     task metric {side.task.after:.4f} (FP32 {side.task.before:.4f}, by {side.task.how})"
     if side.parity is not None:
@@ -114,6 +125,36 @@ def _latency(found: Latency, mode: str, clock_faults: int) -> Iterator[str]:
         yield f"    too few samples for {', '.join(few)}"
     if clock_faults:
         yield f"    the clock went backwards or stood still {clock_faults} times; those inferences have no time"
+
+
+def _language(found: Language) -> Iterator[str]:
+    if (speed := found.speed) is not None:
+        unsteady = f" (unstable: {speed.unsteady})" if speed.unsteady else ""
+        for one in speed.depths:
+            yield (
+                f"  behind {one.depth:,} tokens: prefill {one.prefill} tok/s, first token after {one.first_token} ms, "
+                f"decode {one.decode} tok/s{unsteady}"
+            )
+        one = speed.depths[0]
+        yield (
+            f"    median and 95 % interval of {one.decode.count} runs of {one.written} tokens, "
+            f"{speed.processes} fresh processes"
+        )
+    if (bandwidth := found.bandwidth) is not None:
+        yield (
+            f"  bandwidth: {bandwidth.machine / 1e9:.1f} GB/s measured ({bandwidth.how}); "
+            f"a token reads {megabytes(bandwidth.token)}, computed: at most {bandwidth.limit:.0f} tok/s, of "
+            f"which {bandwidth.share:.0%} was reached"
+        )
+    if found.memory is not None:
+        yield from _footprint(found.memory)
+
+
+def _footprint(memory: Footprint) -> Iterator[str]:
+    yield (
+        f"  at the full context of {memory.context:,} tokens: {megabytes(memory.full)}, of it "
+        f"{megabytes(memory.cache)} keys and values, computed"
+    )
 
 
 def _cold(cold: ColdStart) -> Iterator[str]:
@@ -140,7 +181,7 @@ def _cost(profile: Profile) -> Iterator[str]:
         )
     if (size := profile.size) is not None:
         files = ", ".join(f"{name} {megabytes(held)}" for name, held in size.files.items())
-        yield f"  size: {megabytes(size.total)} ({files}); weights in the graph {megabytes(size.weights)}, by layer:"
+        yield f"  size: {megabytes(size.total)} ({files}); weights in the graph {megabytes(size.weights)}"
         for name, held in list(size.layers.items())[:_SHOWN_LAYERS]:
             yield f"    {name}: {megabytes(held)}"
 

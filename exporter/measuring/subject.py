@@ -11,6 +11,7 @@ from pathlib import Path
 from ...backends.base import AxisRange, Engine, Feed, TensorSpec
 from ...backends.places import engine_place, place_for
 from ...backends.places.job import Job
+from ...backends.places.text_runs import Prompts
 from ...backends.registry import load_backend, tool_versions
 from ...errors import InputError, UnservedError
 from ...profiles.device.target import Target, load_target
@@ -18,7 +19,7 @@ from ...profiles.findings.profile import Measured, Setup, SizeSplit
 from ...profiles.findings.report import Report
 from ...profiles.machine.environment import last_cores, this_machine, usable_cores
 from ...profiles.machine.held import temporary
-from ..bundle.manifest import check_files, load_bundle, sha256
+from ..bundle.manifest import Bundle, LanguageEntry, check_files, load_bundle, sha256
 from ..bundle.seal import load_report
 from ..bundle.sizes import size_split
 from ..capture.golden import Golden
@@ -35,6 +36,7 @@ class Subject:
         batch: sizes of the free first axis that all inputs share; None where there is no such axis.
         graph: the ONNX file that the engine is compiled from.
         report: of the bundle; None for an ONNX file.
+        decoder: what a bundle of a decoder says of it, which has neither a feed nor an ONNX graph; None of all others.
     """
 
     name: str
@@ -43,6 +45,13 @@ class Subject:
     batch: AxisRange | None
     graph: Path
     report: Report | None = None
+    decoder: LanguageEntry | None = None
+
+    @property
+    def prompts(self) -> Prompts:
+        """What a decoder reads and writes while it is measured."""
+        assert self.decoder is not None
+        return Prompts.within(self.decoder.context, self.decoder.vocabulary)
 
     @property
     def target(self) -> Target:
@@ -52,6 +61,9 @@ class Subject:
     @property
     def measured(self) -> Measured:
         """What a measurement says of it."""
+        shapes = {name: f"{'x'.join(map(str, a.shape))} {a.dtype.name}" for name, a in self.feed.items()}
+        if self.decoder is not None:
+            shapes = {"prompt": str(self.prompts)}
         return Measured(
             name=self.name,
             kind="onnx" if self.report is None else "bundle",
@@ -59,16 +71,19 @@ class Subject:
             target=self.target.name,
             precision=self.engine.precision,
             runtime=load_backend(self.engine.backend).available().version,
-            shapes={name: f"{'x'.join(map(str, a.shape))} {a.dtype.name}" for name, a in self.feed.items()},
+            shapes=shapes,
         )
 
     def size(self) -> SizeSplit:
         """Bytes of the engine's files, of the weights, and of the layers of the graph."""
-        return size_split(self.graph, self.engine.path)
+        if self.decoder is None:
+            return size_split(self.graph, self.engine.path)
+        files = {one.name: one.stat().st_size for one in sorted(self.engine.path.parent.iterdir()) if one.is_file()}
+        return SizeSplit(files=files, weights=0 if self.report is None else self.report.sizes.weights)
 
     def job(self, setup: Setup) -> Job:
         """What a measuring process is told."""
-        return Job(engine=self.engine, threads=setup.threads, affinity=setup.affinity)
+        return Job(engine=self.engine, threads=setup.threads, affinity=setup.affinity, decoder=self.decoder is not None)
 
 
 @contextmanager
@@ -117,6 +132,8 @@ def _of_bundle(path: Path) -> Subject:
             f"{path}: the engine is {manifest.engine.why}.", hint=f"On the device, run: edgepress build {path}"
         )
     _need(manifest.target)
+    if manifest.language is not None:
+        return _of_decoder(bundle, engine, manifest.language)
     feed = Golden.load(path / "golden").feeds[0]
     return Subject(
         name=path.resolve().name,
@@ -125,6 +142,18 @@ def _of_bundle(path: Path) -> Subject:
         batch=_batch(engine.inputs, manifest.model.axes),
         graph=bundle.graph.path,
         report=load_report(path),
+    )
+
+
+def _of_decoder(bundle: Bundle, engine: Engine, entry: LanguageEntry) -> Subject:
+    return Subject(
+        name=bundle.path.resolve().name,
+        engine=engine,
+        feed={},
+        batch=None,
+        graph=engine.path,
+        report=load_report(bundle.path),
+        decoder=entry,
     )
 
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ...backends.base import Feed
 from ...errors import InputError
 from ...profiles.reading.names import need_text
-from . import huggingface, onnx_file, pt2, python, weights_file
-from .base import Predict, Source, SourceKind, checked_dynamic, missing, numbered, safe_name
+from . import gguf_file, huggingface, onnx_file, pt2, python, weights_file
+from .base import Predict, Source, checked_dynamic, missing, numbered, safe_name
+from .decoder import DecoderSource
+from .kind import SourceKind
 from .plain import evaluate_taken, evaluating, feeds_taken, float_inputs, unwrapped
 from .torch_module import arrays, check_forward, in_forward_order, module_digest, torch_predict
 from .traceback import user_errors, user_traceback
@@ -18,17 +20,46 @@ from .traceback import user_errors, user_traceback
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Predict", "Source", "load_source", "source_from_object", "torch_predict", "user_errors", "user_traceback"]
+__all__ = [
+    "DecoderSource",
+    "Predict",
+    "Source",
+    "load_model",
+    "load_source",
+    "source_from_object",
+    "torch_predict",
+    "user_errors",
+    "user_traceback",
+]
 
-KINDS: tuple[SourceKind, ...] = (onnx_file, pt2, weights_file, huggingface, python)
+KINDS: tuple[SourceKind, ...] = (onnx_file, pt2, gguf_file, weights_file, huggingface, python)
 
 
 def load_source(spec: str, *, trust: bool = False) -> Source:
-    """The model that the spec names.
+    """The model that the spec names, of one forward.
 
     Args:
         spec: a Python file or importable module, a `.pt2` or `.onnx` file, or a Hugging Face model directory.
         trust: run code and pickles that the file carries.
+
+    Raises:
+        InputError: what is there cannot be exported, or is a decoder; the message says why and what to do.
+    """
+    source = load_model(spec, trust=trust)
+    if isinstance(source, DecoderSource):
+        raise InputError(
+            f"{spec} is a {source.decoder.kind}, a model that writes text with a cache; expected one of one forward.",
+            hint="Give it to `edgepress export`, or write a Python file with model() and inputs() for it.",
+        )
+    return source
+
+
+def load_model(spec: str, *, trust: bool = False) -> Source | DecoderSource:
+    """The model that the spec names, of either kind.
+
+    Args:
+        spec: as of `load_source`, or a GGUF file.
+        trust: likewise.
 
     Raises:
         InputError: what is there cannot be exported; the message says why and what to do.
@@ -41,7 +72,7 @@ def load_source(spec: str, *, trust: bool = False) -> Source:
         raise missing(spec)
     raise InputError(
         f"{spec} is not a model source.",
-        hint="Give a Python file or module, a .pt2 program, an .onnx file or a Hugging Face model directory.",
+        hint="Give a Python file or module, a .pt2 program, an .onnx or .gguf file, or a Hugging Face directory.",
     )
 
 

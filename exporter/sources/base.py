@@ -79,16 +79,6 @@ def numbered(function: Callable[..., Iterable[Any]]) -> Training:
     return training
 
 
-class SourceKind(Protocol):
-    """A module of this package that reads one kind of source."""
-
-    def matches(self, spec: str) -> bool:
-        """The spec is of this kind; says nothing about whether it loads."""
-
-    def load(self, spec: str, trust: bool) -> Source:
-        """Load it; code and pickles inside a file only with `trust`."""
-
-
 def safe_name(stem: str) -> str:
     """The stem with all but letters, digits, dot, dash and underscore replaced."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.") or "model"

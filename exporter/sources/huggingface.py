@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,10 @@ import numpy as np
 from ...backends.base import Array
 from ...errors import InputError, UnservedError
 from ...profiles.reading.json_file import read_json
+from ..language.architecture import empty
+from ..language.checkpoint import Safetensors
 from .base import Dynamic, Source, safe_name
+from .decoder import DecoderSource, deciding_files, decoder_source, ends_of, is_decoder, tokenizer_of
 from .quiet import quiet
 from .torch_module import check_forward, module_digest
 
@@ -34,14 +39,17 @@ def matches(spec: str) -> bool:
     return path.is_dir() and ((path / "config.json").is_file() or not (path / "__init__.py").is_file())
 
 
-def load(spec: str, trust: bool) -> Source:
+def load(spec: str, trust: bool) -> Source | DecoderSource:
     """Load configuration and weights from the directory, never from the network; synthetic example inputs.
+
+    A model that writes text, of a family that is described, is a `DecoderSource`, whose weights stay where they are.
 
     Args:
         trust: allow weights in pickle files where there are no safetensors. Python code in the directory is never run.
 
     Raises:
-        InputError: no such model, weights in pickles only, or a kind of model whose inputs are not known.
+        InputError: no such model, weights in pickles only, or a kind of model whose inputs are not known; or a decoder
+            with a setting that cannot be expressed.
         UnservedError: transformers is not installed.
     """
     directory = Path(spec)
@@ -49,7 +57,10 @@ def load(spec: str, trust: bool) -> Source:
     architecture = _architecture(config, directory)
     _check_attention(config, directory)
     _check_weights(directory, trust)
-    module = _model(directory, architecture, trust)
+    kind = _class(directory, architecture)
+    if (settings := _settings(kind, directory)) is not None and is_decoder(kind, settings):
+        return _decoder(directory, kind, settings)
+    module = _pretrained(kind, directory, use_safetensors=None if trust else True)
     inputs, dynamic = _inputs(module, spec)
     check_forward(module, inputs, spec)
     return Source(
@@ -124,7 +135,49 @@ def _check_weights(directory: Path, trust: bool) -> None:
         )
 
 
-def _model(directory: Path, architecture: str, trust: bool) -> nn.Module:
+def _decoder(directory: Path, kind: Any, config: Any) -> DecoderSource:
+    """The directory as a decoder: its tensors are looked at, and none is loaded.
+
+    Raises:
+        InputError: it was quantized already, or `decoder_source` refuses it.
+    """
+    if quantized := getattr(config, "quantization_config", None):
+        method = quantized.get("quant_method") if isinstance(quantized, Mapping) else None
+        raise InputError(
+            f"{directory} was quantized already{f', by {method}' if method else ''}.",
+            hint="Give the model as it was before: what it lost cannot be told from what is made of it.",
+        )
+    return decoder_source(
+        name=directory.resolve().name,
+        kind="huggingface",
+        module=partial(_empty, kind, config),
+        store=lambda _: Safetensors(directory),
+        origin=directory,
+        tokenizer=tokenizer_of(directory),
+        licence=_licence(directory),
+        deciding=deciding_files(directory),
+        ends=ends_of(directory, int(config.vocab_size)),
+    )
+
+
+def _empty(kind: Any, config: Any) -> Any:
+    with _without_foreign_code():
+        return empty(kind, copy.deepcopy(config))
+
+
+def _settings(kind: Any, directory: Path) -> Any:
+    """The configuration as transformers' object; None where it does not make one of the model's class."""
+    wanted = getattr(kind, "config_class", None)
+    if wanted is None:
+        return None
+    try:
+        with quiet(), _without_foreign_code():
+            return wanted.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    except Exception:  # what is wrong is said where the model is loaded
+        return None
+
+
+def _class(directory: Path, architecture: str) -> Any:
     try:
         import transformers
     except ImportError as error:
@@ -138,7 +191,7 @@ def _model(directory: Path, architecture: str, trust: bool) -> nn.Module:
             f"{directory} is a {architecture}, which transformers {transformers.__version__} does not have as a model.",
             hint=f"Code in a model directory is never run. {_OWN}",
         )
-    return _pretrained(kind, directory, use_safetensors=None if trust else True)
+    return kind
 
 
 def _pretrained(kind: Any, directory: Path, **options: Any) -> nn.Module:
@@ -183,7 +236,14 @@ def _inputs(module: Any, spec: str) -> tuple[dict[str, Array], Dynamic]:
         InputError: not a text or an image model, or one with an encoder and a decoder.
     """
     config, main = module.config, getattr(module, "main_input_name", "")
-    if getattr(config, "is_encoder_decoder", False) or main not in ("input_ids", "pixel_values"):
+    if getattr(config, "is_encoder_decoder", False):
+        raise InputError(
+            f"{spec} is a {type(module).__name__}, an encoder and a decoder: what it writes takes both, in turn and "
+            "with two caches, and neither one forward nor a decoder of its own does that.",
+            hint="Write a Python file whose model() is its encoder alone, or one whose forward gives the logits of all "
+            "tokens at once; `edgepress init` writes one to start from.",
+        )
+    if main not in ("input_ids", "pixel_values"):
         raise InputError(f"{spec}: the inputs of a {type(module).__name__} ({main}) are not known.", hint=_OWN)
     return _text(config) if main == "input_ids" else _image(config, spec)
 

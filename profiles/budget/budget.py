@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from ...errors import InputError
-from .limits import PERCENTILES, Allowance, Drop, LatencyLimit, Least, Limit, SizeLimit
+from .limits import PERCENTILES, Allowance, Drop, LatencyLimit, Least, Limit, SizeLimit, TimeLimit
 from .quantity import SHARE
 
 
@@ -21,6 +21,7 @@ def _at(percentile: int, text: str) -> LatencyLimit:
     return replace(found, percentile=percentile)
 
 
+_TOKENS = partial(Least.parse, "speed", units={"tok/s": Decimal(1)})
 # By name: how its limit is read, and an example.
 LIMITS: Mapping[str, tuple[Callable[[str], Limit], str]] = {
     **{f"latency_p{p}": (partial(_at, p), "5ms") for p in PERCENTILES},
@@ -31,6 +32,11 @@ LIMITS: Mapping[str, tuple[Callable[[str], Limit], str]] = {
     "speedup": (partial(Least.parse, "factor", units={"x": Decimal(1), "": Decimal(1)}), "1.5x"),
     "memory": (SizeLimit.parse, "200MB"),
     "throughput": (partial(Least.parse, "rate", units={"/s": Decimal(1)}), "100/s"),
+    # Of a decoder: at the depth at which it is slowest, and behind the shortest prompt that was timed.
+    "prefill": (_TOKENS, "200tok/s"),
+    "decode": (_TOKENS, "20tok/s"),
+    "first_token": (TimeLimit.parse, "500ms"),
+    "perplexity_rise": (Drop.parse, "4%"),
     # Against a baseline: by what share a figure may be worse.
     "latency_regression": (Allowance.parse, "5%"),
     "size_regression": (Allowance.parse, "1%"),
@@ -97,6 +103,12 @@ class Budget:
         """Most that the metric may lose, by which the choice of layers is led."""
         drop = self.limits.get("accuracy_drop")
         return drop if isinstance(drop, Drop) else None
+
+    @property
+    def rise(self) -> Drop | None:
+        """Most by which the perplexity of a decoder without a metric may rise; asked for as that, or as its drop."""
+        rise = self.limits.get("perplexity_rise", self.limits.get("accuracy_drop"))
+        return rise if isinstance(rise, Drop) else None
 
     @property
     def size(self) -> SizeLimit | None:

@@ -17,8 +17,12 @@ UNITS: Mapping[str, str] = {
     "speedup": "x",
     "memory": "bytes",
     "throughput": "/s",
+    "prefill": "tok/s",
+    "decode": "tok/s",
+    "first_token": "ms",
+    "perplexity_rise": "",
 }
-TIMED = ("ms", "x", "/s")  # units of what is measured by repetition, and so has an interval
+TIMED = ("ms", "x", "/s", "tok/s")  # units of what is measured by repetition, and so has an interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +33,7 @@ class Figure:
         low, high: equal to the value where it is exact: bytes of a file, or `evaluate()` on the data it was given.
         unit: as UNITS has it.
         before: what a loss is counted from; None for what is no loss.
+        rises: the loss is what is more than `before`, as of a perplexity, not what is less.
         unsteady: why it is not the machine's own, a clause; empty where nothing disturbed it.
     """
 
@@ -38,6 +43,7 @@ class Figure:
     unit: str = ""
     before: float | None = None
     unsteady: str = ""
+    rises: bool = False
 
     @classmethod
     def exact(cls, value: float, unit: str = "", before: float | None = None) -> Figure:
@@ -46,6 +52,8 @@ class Figure:
 
     def __str__(self) -> str:
         text = spelt(self.value, self.unit)
+        if self.before is not None and self.rises:
+            return self._risen(self.before)
         if self.before is not None:
             return f"{text} ({self.before:.4f} to {self.before - self.value:.4f})"
         if self.unit not in TIMED and self.low == self.high:
@@ -54,11 +62,18 @@ class Figure:
         low, high = (spelt(bound, self.unit).removesuffix(f" {self.unit}") for bound in (self.low, self.high))
         return f"{number} [{low}, {high}]{space}{unit}".rstrip()
 
+    def _risen(self, before: float) -> str:
+        """A rise with its interval, and what it is of the value before."""
+        text = f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
+        return f"{text} ({before:.2f} to {before + self.value:.2f}, {self.value / before:+.1%})"
+
 
 def spelt(value: float, unit: str) -> str:
-    """A value for people: `1.234 ms`, `0.48 MB`, `0.9960`, `1.41x`, `310.2/s`."""
+    """A value for people: `1.234 ms`, `0.48 MB`, `0.9960`, `1.41x`, `310.2/s`, `21.5 tok/s`."""
     if unit == "bytes":
         return f"{value / 1e6:.3f} MB" if value >= 100_000 else f"{value / 1e3:.3f} kB"
+    if unit == "tok/s":
+        return f"{value:.1f} tok/s"
     if unit == "ms":
         return f"{value:.3f} ms"
     if unit in ("%", "share"):

@@ -99,6 +99,32 @@ class LatencyLimit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TimeLimit:
+    """Most milliseconds that something may take, in the median."""
+
+    least: ClassVar[bool] = False
+    ms: float
+
+    def bound(self, before: float | None) -> float:
+        """Milliseconds."""
+        return self.ms
+
+    @classmethod
+    def parse(cls, text: str) -> TimeLimit:
+        """`500ms` or `2s`.
+
+        Raises:
+            InputError: another unit, or not more than 0.
+        """
+        ms, _ = quantity("time", text, MILLISECONDS, positive=True)
+        return cls(ms=float(ms))
+
+    def __str__(self) -> str:
+        """As `parse` reads it, exactly."""
+        return f"{plain(Decimal(repr(self.ms)))}ms"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SizeLimit:
     """Most bytes: of the engine on disk, or of memory."""
 
@@ -129,7 +155,7 @@ class SizeLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Least:
-    """The least that a figure may be: a share or metric (`90%`, `0.9`), a factor (`1.5x`) or a rate (`100/s`)."""
+    """The least that a figure may be: a share or metric (`90%`, `0.9`), a factor (`1.5x`) or a rate (`20tok/s`)."""
 
     least: ClassVar[bool] = True
     amount: float

@@ -29,6 +29,8 @@ _EXAMPLES = {
     "share": "90% or 0.9",
     "factor": "1.5x",
     "rate": "100/s",
+    "speed": "20tok/s",
+    "time": "500ms",
     "allowance": "5%",
 }
 

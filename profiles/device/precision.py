@@ -39,6 +39,7 @@ class Precision:
         integer: a target's scheme makes it, for kernels that multiply integers; otherwise it is a float.
         storage: type of the floats in the graph that is written.
         weights: grid of the weights in the engine; None where they are stored as the graph's floats.
+        decoder: grid of a decoder's weights, whose kernels multiply floats; None where decoders are not made in it.
         scheme_grid: the target's scheme says the grid of the weights, and `weights` is what most schemes say.
         needs_data: it is made from calibration data, or from statistics of them.
         least_db: agreement with FP32 in dB of SQNR below which nothing is shipped, unless the user says otherwise.
@@ -53,6 +54,7 @@ class Precision:
     integer: bool
     storage: Literal["float32", "float16"]
     weights: Grid | None = None
+    decoder: Grid | None = None
     scheme_grid: bool = False
     needs_data: bool
     least_db: float

@@ -14,6 +14,7 @@ from ..timing.measurement import Latency
 from ..timing.turns import LatencyComparison, Turns
 from .circumstances import Circumstances, differences
 from .files import parsed, read_json
+from .language import Language
 from .parity import Parity
 from .profile import Measured, Setup
 from .report import TaskMetric
@@ -31,6 +32,7 @@ class Side:
         size: bytes of the engine's files.
         task: the user's own metric, from the bundle; None where it has none.
         parity: the worst output against the FP32 model, from the bundle.
+        language: of a decoder; its latency is that of a token behind the shortest prompt.
         absent: what is not known of it, and why.
     """
 
@@ -39,6 +41,7 @@ class Side:
     size: int | None
     task: TaskMetric | None = None
     parity: Parity | None = None
+    language: Language | None = None
     absent: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -51,6 +54,8 @@ class Comparison:
         seconds: wall time of the whole comparison.
         forced: why the two do not compare, where the user wanted it nevertheless.
         disturbed: throttling, or clocks that fell.
+        speeds: of decoders, by what was timed: `prefill of 128 tokens`; `outcome` and `pairs` are those of the first
+            decode.
     """
 
     schema: int = SCHEMA
@@ -67,6 +72,7 @@ class Comparison:
     after: Conditions | None = None
     forced: tuple[str, ...] = ()
     disturbed: tuple[str, ...] = ()
+    speeds: Mapping[str, LatencyComparison] = field(default_factory=dict)
 
 
 def load_comparison(path: Path) -> Comparison:

@@ -11,8 +11,12 @@ from ..budget.verdict import Verdict, verdicts
 from ..device.precision import SHIPPED
 from ..timing.measurement import PERCENTILES as FEWEST
 from .gap import About
+from .language import Language, Median
 from .profile import Profile
 from .report import Report
+
+# What a decoder alone has.
+DECODING = ("prefill", "decode", "first_token", "perplexity_rise")
 
 
 def of_report(report: Report) -> dict[str, Figure | str]:
@@ -24,6 +28,8 @@ def of_report(report: Report) -> dict[str, Figure | str]:
 def of_profile(profile: Profile) -> dict[str, Figure | str]:
     """Every figure of a measurement, or why there is none, a clause."""
     absent = dict.fromkeys(UNITS, "a profile does not tell; give a bundle")
+    if profile.language is None:
+        absent |= dict.fromkeys(DECODING, "it is no decoder")
     named = {"latency": "single-stream", "memory": "single-stream", "throughput": "offline"}
     for name in UNITS:
         if scenario := named.get(name.partition("_")[0]):
@@ -55,6 +61,8 @@ def _of_report(report: Report) -> Iterator[tuple[str, Figure | str]]:
     if report.task is not None:
         yield "accuracy", Figure.exact(report.task.after)
         yield "accuracy_drop", Figure.exact(report.task.before - report.task.after, before=report.task.before)
+    if report.language is not None:
+        yield from _of_language(report.language, has_metric=report.task is not None)
     if report.coverage is not None:
         yield "coverage", Figure.exact(report.coverage.share, "share")
 
@@ -77,6 +85,29 @@ def _of_profile(profile: Profile) -> Iterator[tuple[str, Figure | str]]:
         yield "throughput", Figure(value=best.rate, low=low, high=high, unit="/s", unsteady=unsteady)
     if profile.size is not None:
         yield "size", Figure.exact(profile.size.total, "bytes")
+    if profile.language is not None:
+        yield from _of_language(profile.language, has_metric=False)
+
+
+def _of_language(found: Language, *, has_metric: bool) -> Iterator[tuple[str, Figure | str]]:
+    """Those of a decoder. Where it has no metric, its perplexity is what may not get worse."""
+    if (speed := found.speed) is not None:
+        yield "decode", _median(speed.slowest.decode, "tok/s", speed.unsteady)
+        slowest = min((one.prefill for one in speed.depths), key=lambda one: one.value)
+        yield "prefill", _median(slowest, "tok/s", speed.unsteady)
+        yield "first_token", _median(speed.depths[0].first_token, "ms", speed.unsteady)
+    if found.memory is not None and found.memory.peak:
+        yield "memory", Figure.exact(found.memory.peak, "bytes")
+    if (parity := found.parity) is not None:
+        rise = parity.rise
+        figure = Figure(value=rise.value, low=rise.low, high=rise.high, before=parity.before, rises=True)
+        yield "perplexity_rise", figure
+        if not has_metric:
+            yield "accuracy_drop", figure
+
+
+def _median(found: Median, unit: str, unsteady: str) -> Figure:
+    return Figure(value=found.value, low=found.low, high=found.high, unit=unit, unsteady=unsteady)
 
 
 def _milliseconds(value: float, low: float, high: float, unsteady: str) -> Figure:
@@ -110,6 +141,15 @@ def _absent(report: Report, name: str) -> str:
         "speedup": "latency",
         "coverage": "coverage",
     }
+    if name in DECODING:
+        return _absent_of_decoder(report, name)
     kind = name.partition("_")[0]
     why = report.why_no(told[kind]) if kind in told else ""
     return (why or usual[kind]).rstrip(".")
+
+
+def _absent_of_decoder(report: Report, name: str) -> str:
+    if report.language is None:
+        return f"{report.model} is no decoder"
+    part = "parity" if name == "perplexity_rise" else "speed"
+    return report.language.missing.get(part, "it was not measured").rstrip(".")

@@ -26,6 +26,7 @@ from ..reading.json_file import MOST_SAMPLES
 from ..timing.measure import Settings
 from ..timing.measurement import Measurement
 from .files import parsed, read_json
+from .language import Language
 from .layers import Layer
 
 SCHEMA = 1
@@ -147,6 +148,7 @@ class Profile:
         single_stream: latencies of one inference at a time; one measurement a process.
         before: the machine under load, before the first sample.
         disturbed: why the figures are not the machine's own: throttling, or a clock that fell.
+        language: of a decoder, whose speed is in tokens a second; None for every other model.
         missing: what was not done or is not told here, and why.
         unfinished: why it ended before its time; what there is was taken before that.
     """
@@ -169,13 +171,20 @@ class Profile:
     before: Conditions | None = None
     after: Conditions | None = None
     disturbed: tuple[str, ...] = ()
+    language: Language | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
     unfinished: str = ""
 
     @property
     def stable(self) -> bool:
         """A steady state was reached, nothing disturbed it, and it came to its end."""
-        return not self.unfinished and not self.disturbed and all(run.stable for run in self.single_stream)
+        steady = all(run.stable for run in self.single_stream) and not self._unsteady
+        return not self.unfinished and not self.disturbed and steady
+
+    @property
+    def _unsteady(self) -> str:
+        speed = None if self.language is None else self.language.speed
+        return "" if speed is None else speed.unsteady
 
 
 def save_profile(profile: Profile, path: Path) -> None:

@@ -14,9 +14,11 @@ from ..machine.conditions import Conditions
 from ..machine.environment import Machine
 from ..timing.measurement import Latency
 from ..timing.ratio import Ratio
+from . import language
 from .choice import Choice
 from .evidence import Evidence
 from .gap import About, Gap, of_schema_1, why_missing
+from .language import Language
 from .layers import Coverage, Layer
 from .lineage import LineageStep
 from .parity import Parity
@@ -73,6 +75,7 @@ class Report:
         sparsity: 2:4 weights of the graph, where they were asked for.
         training: how it was trained, where it was made smaller before capture.
         lineage: from the source to the engine, as the manifest has it.
+        language: what is known of a decoder; None for every other model.
         missing: what was not possible or not done, and why.
         stage_seconds: wall time of each stage.
     """
@@ -100,6 +103,7 @@ class Report:
     sparsity: Sparsity | None = None
     training: TrainingRun | None = None
     lineage: tuple[LineageStep, ...] = ()
+    language: Language | None = None
     sensitivity: Sensitivity | None = None
     by_layer: ParityByLayer | None = None
     latency: Mapping[str, Latency] = field(default_factory=dict)
@@ -155,6 +159,8 @@ def rows(report: Report) -> Iterator[tuple[str, str, str]]:
     yield "proven with", "", report.parity_how
     for name, found in report.parity.get("engine", {}).items():
         yield f"parity of {name}", "", str(found)
+    if report.language is not None:
+        yield from language.rows(report.language)
     if report.coverage is not None:
         yield "int8 coverage", "", f"{report.coverage} of the conv, matmul and gemm layers"
     if report.choice is not None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..device.precision import GIVEN, SHIPPED, load_precision, precisions
-from ..findings.report import Report, megabytes, rows
+from ..findings.language import Language
+from ..findings.report import Report, TaskMetric, megabytes, rows
 from ..timing.measurement import Latency
 from .accuracy import by_layer_blocks, parity_blocks, sensitivity_blocks
 from .content import Block, Command, Hue, Part, Section, Sentences, Table
 from .grounds import conditions_blocks, evidence_table, evidence_words, machine_table, strongest, tools_table
+from .language import language_sections
 from .latencies import TimedArm, latency_blocks
-from .layers import coverage_blocks, layer_blocks
+from .layers import coverage_blocks, files_table, layer_blocks
 from .lineage import lineage_table, lineage_words
 from .reportable import BundleFindings
 from .text import code, sentence
@@ -40,6 +42,9 @@ def _sections(found: BundleFindings) -> Iterator[Section]:
         title="FP32 and what is shipped", head=("", "FP32", "shipped"), rows=tuple(rows(report)), numbers=(1,)
     )
     yield Section(title="Before and after", blocks=(table,))
+    if report.language is not None:
+        yield from _of_decoder(report, report.language)
+        return
     yield Section(title="Latency", blocks=tuple(_latency(found)))
     if tried := tuple(_tried(found)):
         yield Section(title="What was tried", blocks=tried)
@@ -48,6 +53,20 @@ def _sections(found: BundleFindings) -> Iterator[Section]:
     if load_precision(report.precision).integer or report.coverage is not None:
         yield Section(title="int8 coverage", blocks=tuple(_coverage(report)))
     yield Section(title="Parity and sensitivity", blocks=tuple(_accuracy(report)))
+    yield from _grounds(report)
+
+
+def _of_decoder(report: Report, found: Language) -> Iterator[Section]:
+    """What there is to say of a decoder; it has neither latencies of inferences nor integer layers of its own."""
+    yield from language_sections(found)
+    if report.size is not None:
+        yield Section(title="Files of the engine", blocks=(files_table(report.size, "weights"),))
+    if report.task is not None:
+        yield Section(title="The user's own metric", blocks=(_metric(report.task),))
+    yield from _grounds(report)
+
+
+def _grounds(report: Report) -> Iterator[Section]:
     yield Section(title="Evidence", blocks=(evidence_table(report.evidence), evidence_words(report.evidence)))
     if report.lineage:
         yield Section(title="Lineage", blocks=(lineage_table(report.lineage), lineage_words()))
@@ -126,11 +145,13 @@ def _accuracy(report: Report) -> Iterator[Block]:
         text = "What each layer does alone was not examined, as nothing was asked of int8: `--max-drop`, `--min-sqnr`."
         yield Sentences(items=(text,), points=False)
     if report.task is not None:
-        change = f"{report.task.after - report.task.before:+.4f}"
-        row = (f"{report.task.before:.4f}", f"{report.task.after:.4f}", change, report.task.how)
-        yield Table(
-            title="The user's own metric", head=("FP32", "shipped", "change", "run as"), rows=(row,), numbers=(0, 1, 2)
-        )
+        yield _metric(report.task)
+
+
+def _metric(task: TaskMetric) -> Table:
+    row = (f"{task.before:.4f}", f"{task.after:.4f}", f"{task.after - task.before:+.4f}", task.how)
+    head = ("FP32", "shipped", "change", "run as")
+    return Table(title="The user's own metric", head=head, rows=(row,), numbers=(0, 1, 2))
 
 
 def _environment(report: Report) -> Iterator[Block]:

@@ -76,7 +76,15 @@ def _table(found: Comparison) -> Table:
         ("task metric", *("none" if side.task is None else f"{side.task.after:.4f}" for side in sides)),
         ("parity with FP32, worst output", *("none" if side.parity is None else str(side.parity) for side in sides)),
     ]
+    if found.speeds:
+        table += [(name, "1", f"{one.ratio}, {one.verdict}") for name, one in found.speeds.items()]
+        table += [_perplexities(sides)]
     return Table(title="A and B", head=("", "A", "B"), rows=tuple(table))
+
+
+def _perplexities(sides: Sequence[Side]) -> tuple[str, ...]:
+    parities = [None if side.language is None else side.language.parity for side in sides]
+    return ("perplexity", *("not known" if one is None else one.said for one in parities))
 
 
 def _ratios(found: Comparison) -> tuple[Block, ...]:

@@ -22,7 +22,7 @@ def layer_blocks(size: SizeSplit | None, layers: Sequence[Layer], untimed: str) 
         untimed: why there are no times, a sentence.
     """
     if size is not None:
-        yield _files(size)
+        yield files_table(size)
         if size.layers:
             yield _sizes(size)
     timed = [layer for layer in layers if layer.microseconds is not None]
@@ -33,11 +33,12 @@ def layer_blocks(size: SizeSplit | None, layers: Sequence[Layer], untimed: str) 
         yield Sentences(items=(untimed,), points=False)
 
 
-def _files(size: SizeSplit) -> Table:
+def files_table(size: SizeSplit, weights: str = "weights in the graph it is compiled from") -> Table:
+    """Bytes of each file of the engine, and of the weights, as they are called."""
     rows = [(code(name), megabytes(held)) for name, held in size.files.items()]
     if rows:
         rows.append(("all files of the engine", megabytes(size.total)))
-    rows.append(("weights in the graph it is compiled from", megabytes(size.weights)))
+    rows.append((weights, megabytes(size.weights)))
     return Table(title="Bytes on disk", head=("", "size"), rows=tuple(rows), numbers=(1,))
 
 

@@ -11,8 +11,9 @@ from ..findings.profile import ColdStart, Profile
 from ..findings.report import latency_text, megabytes
 from .content import Bar, Bars, Block, Command, Part, Section, Sentences, Table, Tile, Tone
 from .grounds import conditions_blocks, machine_table, tools_table
+from .language import language_sections, speed_tile
 from .latencies import TimedArm, latency_blocks
-from .layers import coverage_blocks, layer_blocks
+from .layers import coverage_blocks, files_table, layer_blocks
 from .text import counted, milliseconds, sentence
 
 
@@ -34,6 +35,9 @@ def _verdict(found: Profile) -> str:
         return f"Unfinished: {sentence(found.unfinished)} What follows was measured before."
     if found.disturbed:
         return f"Disturbed, so that the figures are not the machine's own: {'; '.join(found.disturbed)}."
+    if (speed := None if found.language is None else found.language.speed) is not None:
+        one, steady = speed.depths[0], f"UNSTABLE: {speed.unsteady}" if speed.unsteady else "a steady state was reached"
+        return f"{one.decode} tok/s behind {one.depth:,} tokens, median and 95 % interval; {steady}."
     if not found.single_stream:
         return "Latency was not measured."
     steady = "a steady state was reached" if found.stable else "UNSTABLE, no steady state was reached"
@@ -54,6 +58,8 @@ def _tiles(found: Profile) -> Iterator[Tile]:
         yield Tile(
             topic="Throughput", status="plain", label="best", found=f"{best.rate:,.0f} samples/s", details=details
         )
+    if found.language is not None:
+        yield speed_tile(found.language.speed, found.language.bandwidth, "")
     if found.memory is not None and found.memory.peak:
         details = (f"steady {megabytes(found.memory.steady)}",)
         yield Tile(topic="Memory", status="plain", label="peak", found=megabytes(found.memory.peak), details=details)
@@ -63,13 +69,19 @@ def _tiles(found: Profile) -> Iterator[Tile]:
 
 
 def _sections(found: Profile) -> Iterator[Section]:
-    yield Section(title="Latency", blocks=tuple(_latency(found)))
+    if found.language is None:
+        yield Section(title="Latency", blocks=tuple(_latency(found)))
+    else:
+        yield from language_sections(found.language)
     if found.offline:
         yield Section(title="Throughput", blocks=_throughput(found))
     if found.cold_start is not None:
         yield Section(title="Cold start", blocks=_cold(found.cold_start))
-    untimed = "Time by layer was not measured: the runtime does not tell, or single stream was left out."
-    yield Section(title="Size and time by layer", blocks=tuple(layer_blocks(found.size, found.layers, untimed)))
+    if found.language is not None and found.size is not None:
+        yield Section(title="Files of the engine", blocks=(files_table(found.size, "weights"),))
+    else:
+        untimed = "Time by layer was not measured: the runtime does not tell, or single stream was left out."
+        yield Section(title="Size and time by layer", blocks=tuple(layer_blocks(found.size, found.layers, untimed)))
     if any(layer.compute for layer in found.layers):
         blocks = tuple(coverage_blocks(coverage(found.layers), {}, ""))
         yield Section(title="Integer kernels", blocks=blocks)

@@ -16,6 +16,7 @@ SCALES = {
     "bytes": (1e-6, "MB"),
     "x": (1.0, "times"),
     "/s": (1.0, "samples/s"),
+    "tok/s": (1.0, "tokens/s"),
     "share": (100.0, "%"),
     "": (1.0, ""),
 }
@@ -69,7 +70,7 @@ def _plots(runs: Sequence[Run]) -> Iterator[Block]:
     groups: dict[str, Hue] = {one: HUES[min(place, len(HUES) - 1)] for place, one in enumerate(machines)}
     for name, unit in UNITS.items():
         kept = [(run, run.figures[name]) for run in runs if name in run.figures]
-        if len(kept) > 1 and name != "accuracy_drop":
+        if len(kept) > 1 and name not in ("accuracy_drop", "perplexity_rise"):
             yield _trend(name, unit, kept, groups)
 
 

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 from ..budget.verdict import Verdict
 from ..device.precision import SHIPPED, load_precision
+from ..findings.language import Language
 from ..findings.parity import worst
 from ..findings.report import Report, latency_text, megabytes
 from .content import Tile, Tone
 from .grounds import strongest
+from .language import memory_tile, speed_tile, text_tile
 from .text import code, decibels
 
 # How the status of a limit looks, and what it is called.
@@ -21,12 +23,27 @@ LOOKS: dict[str, tuple[Tone, str]] = {
     "unmeasured": ("absent", "not checked"),
     "unlimited": ("plain", "no limit asked"),
 }
+_TEXT = ("perplexity", "accuracy", "drop")
+_SPEED = ("decode", "prefill", "first_token", "latency", "speedup")
 _ORDER: tuple[Tone, ...] = ("bad", "open", "absent", "plain", "good")
 
 
 def tiles(report: Report) -> tuple[Tile, ...]:
-    """Four verdicts; none hides behind another."""
+    """Four verdicts, of a decoder five; none hides behind another."""
+    if report.language is not None:
+        return _of_decoder(report, report.language)
     return (_correctness(report), _accuracy(report), _size(report), _latency(report))
+
+
+def _of_decoder(report: Report, found: Language) -> tuple[Tile, ...]:
+    """Text stands for correctness, and speed for latency; a metric of the user's own is told beside them."""
+    why = found.missing
+    asked = _TEXT if report.task is None else _TEXT[:1]
+    text = _judged(text_tile(found.parity, why.get("parity", "")), tuple(_limits(report, *asked)))
+    speed = speed_tile(found.speed, found.bandwidth, why.get("speed", ""))
+    memory = _judged(memory_tile(found.memory), tuple(_limits(report, "memory")))
+    own = () if report.task is None else (_accuracy(report),)
+    return (text, *own, _size(report), _judged(speed, tuple(_limits(report, *_SPEED))), memory)
 
 
 def overall(found: tuple[Tile, ...]) -> Tone:
@@ -41,7 +58,20 @@ def headline(report: Report) -> str:
     over = f" The budget is missed: {', '.join(missed)}." if missed else ""
     because = report.choice.because if report.choice is not None else "there was nothing to choose from."
     doubt = " No steady state was reached: take latencies as an order of magnitude." if not report.steady else ""
+    if report.language is not None:
+        return f"{_writes(report.language)}{over}"
     return f"{report.precision} is shipped{': ' if because[:1].islower() else '. '}{because}{doubt}{over}"
+
+
+def _writes(found: Language) -> str:
+    """What it writes, how fast, and what that cost, a sentence."""
+    bits = f" with {found.bits.mean:.1f} bits a weight" if found.bits is not None else ""
+    lost = f" The perplexity goes from {found.parity.said}." if found.parity is not None else ""
+    if found.speed is None:
+        return f"It writes text{bits}; how fast was not measured.{lost}"
+    one = found.speed.depths[0]
+    doubt = " No steady state was reached: take speeds as an order of magnitude." if found.speed.unsteady else ""
+    return f"It writes {one.decode.value:,.0f} tokens a second behind {one.depth:,} others{bits}.{lost}{doubt}"
 
 
 def _correctness(report: Report) -> Tile:

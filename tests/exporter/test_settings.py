@@ -14,13 +14,14 @@ from edgepress.backends.base import AxisRange
 from edgepress.errors import InputError
 from edgepress.exporter.api import Options, RecipeSettings, _of_calibration, recipe_of, resolve
 from edgepress.exporter.cli import export, names, tune
-from edgepress.exporter.recipe import Recipe, TrainingSettings
+from edgepress.exporter.recipe import Recipe, TrainingSettings, WeightSettings
 from edgepress.exporter.recipe_file import choices
 from edgepress.profiles.budget.budget import Budget
 from edgepress.profiles.device.target import load_target
 
 SHORT = {"max_drop", "max_latency", "max_size"}
 RECIPE = {field.name for field in fields(Recipe)}
+WEIGHTS = {field.name for field in fields(WeightSettings)}
 TRAINING = {field.name for field in fields(TrainingSettings)}
 # What an export does with its result, and how a person asks: not what is exported.
 ABOUT_THE_RUN = {"source", "targets", "output", "force", "sign", "checkpoint", "trust_source", "quiet", "recipe_file"}
@@ -51,6 +52,7 @@ GIVEN: dict[str, tuple[Any, dict[str, Any]]] = {
     "sparse": (True, {"sparse": True}),
     "distill": (True, {"distill": True}),
     "training_settings": (TrainingSettings(epochs=2), {"training": TrainingSettings(epochs=2)}),
+    "weight_settings": (WeightSettings(block=64), {"weights": WeightSettings(block=64)}),
     "measure": (False, {"measure": False}),
     "threads": (2, {"threads": 2}),
     "seed": (4, {"seed": 4}),
@@ -66,9 +68,9 @@ def options(command: click.Command) -> set[str]:
 
 
 def test_a_keyword_is_there_for_every_field() -> None:
-    own = {"training_settings", *SHORT}
+    own = {"training_settings", "weight_settings", *SHORT}
     # `training` is the training data and `calibration` data or a path, keywords of the function itself.
-    assert set(RecipeSettings.__annotations__) - own == RECIPE - {"training", "calibration"}
+    assert set(RecipeSettings.__annotations__) - own == RECIPE - {"training", "weights", "calibration"}
     assert {"training", "calibration"} <= set(Options.__annotations__)
     assert set(GIVEN) == set(RecipeSettings.__annotations__)
 
@@ -76,9 +78,9 @@ def test_a_keyword_is_there_for_every_field() -> None:
 def test_an_option_is_there_for_every_field_and_none_besides() -> None:
     found = options(export.command)
     limits = {*SHORT, "budgets"}
-    assert found - RECIPE - TRAINING - limits == ABOUT_THE_RUN | ONLY_TYPED - {"budgets"} | GATE
+    assert found - RECIPE - TRAINING - WEIGHTS - limits == ABOUT_THE_RUN | ONLY_TYPED - {"budgets"} | GATE
     # The widths that pruning chose are long, and come from a file; so does what is rarely set of a training.
-    assert RECIPE - found == {"pruned", "training", "budget"}
+    assert RECIPE - found == {"pruned", "training", "weights", "budget"}
     assert TRAINING & found == {"epochs", "learning_rate", "temperature", "features"}
     assert limits <= found & options(tune.command)
 

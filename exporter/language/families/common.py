@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Literal
 
 from ..decoder import Attention, Decoder, FeedForward, Layer, Linear, Norm, Rotary, Tensor
 from . import parts
 
 # Query, key, value and output.
 Linears = tuple[Linear, Linear, Linear, Linear]
-
-
-def heads_of(module: Any) -> tuple[int, int]:
-    """How many heads queries, and keys and values have."""
-    config = module.config
-    heads = int(config.num_attention_heads)
-    return heads, int(getattr(config, "num_key_value_heads", None) or heads)
+NormPlace = Literal["before_attention", "before_feed_forward", "after_attention", "after_feed_forward"]
+LLAMA_NORMS: Mapping[NormPlace, str] = {
+    "before_attention": "input_layernorm",
+    "before_feed_forward": "post_attention_layernorm",
+}
 
 
 def attention(
@@ -30,20 +29,20 @@ def attention(
     softcap: float = 0.0,
     query_norm: Norm | None = None,
     key_norm: Norm | None = None,
-    norm_heads: bool = True,
 ) -> Attention:
     """The attention of layer `index`, whose scale and size of heads its module at the path says.
 
     Raises:
         InputError: keys and values, or queries and outputs, are not of one size.
     """
-    heads, kv_heads = heads_of(module)
     query, key, value, output = linears
+    heads = int(module.config.num_attention_heads)
     size, rest = divmod(query.outputs, heads)
+    kv_heads = key.outputs // size
     if rest or not (key.outputs == value.outputs == kv_heads * size and output.inputs == heads * size):
         raise parts.refused(module, f"queries, keys and values of different sizes in `{path}`")
-    layer = module.get_submodule(path)
-    if not getattr(layer, "is_causal", True):
+    own = module.get_submodule(path)
+    if not getattr(own, "is_causal", True):
         raise parts.refused(module, "attention to what comes later")
     return Attention(
         query=query,
@@ -53,14 +52,21 @@ def attention(
         heads=heads,
         kv_heads=kv_heads,
         head_size=size,
-        scale=float(layer.scaling),
+        scale=float(own.scaling),
         rotary=turned,
         query_norm=query_norm,
         key_norm=key_norm,
-        norm_heads=norm_heads,
+        norm_heads=_norm_heads(module, size, query_norm),
         window=window,
         softcap=softcap,
     )
+
+
+def _norm_heads(module: Any, size: int, query_norm: Norm | None) -> bool:
+    """Each head has a norm of its own, by the size of the norm's weight."""
+    if query_norm is None or query_norm.weight is None:
+        return True
+    return bool(module.get_parameter(query_norm.weight.name).shape[0] == size)
 
 
 def separate(module: Any, index: int, path: str, names: tuple[str, str, str, str]) -> Linears:
@@ -74,11 +80,15 @@ def separate(module: Any, index: int, path: str, names: tuple[str, str, str, str
     return query, key, value, output
 
 
-def gated(module: Any, index: int, path: str) -> FeedForward:
-    """Llama's feed-forward part: `gate_proj`, `up_proj`, `down_proj`."""
+def gated(module: Any, index: int, path: str, *, reads: str = "") -> FeedForward:
+    """Llama's feed-forward part: `gate_proj`, `up_proj`, `down_proj`.
+
+    Args:
+        reads: name of what it takes, where that is not its own.
+    """
     own = f"layers.{index}.feed_forward"
     gate, up = (
-        parts.linear(module, f"{path}.{name}_proj", name=f"{own}.{name}", reads=f"{own}.input")
+        parts.linear(module, f"{path}.{name}_proj", name=f"{own}.{name}", reads=reads or f"{own}.input")
         for name in ("gate", "up")
     )
     down = parts.linear(module, f"{path}.down_proj", name=f"{own}.down", reads=f"{own}.hidden")
@@ -86,10 +96,10 @@ def gated(module: Any, index: int, path: str) -> FeedForward:
 
 
 def plain(module: Any, index: int, path: str, *, up: str, down: str, act: str, reads: str = "") -> FeedForward:
-    """A feed-forward part of two layers, by their names under the path.
+    """A feed-forward part without a gate, by the names of its parts under the path.
 
     Args:
-        reads: name of what it takes, where that is not its own.
+        reads: as in `gated`.
     """
     own = f"layers.{index}.feed_forward"
     return FeedForward(
@@ -99,36 +109,91 @@ def plain(module: Any, index: int, path: str, *, up: str, down: str, act: str, r
     )
 
 
-def llama_layer(module: Any, index: int, *, turned: Rotary | None, plus: float = 0.0, softcap: float = 0.0) -> Layer:
-    """A layer by Llama's names; norms of queries and keys where it has `q_norm` and `k_norm`.
+def layer(
+    module: Any,
+    index: int,
+    path: str,
+    *,
+    attention: Attention,
+    feed_forward: FeedForward,
+    norms: Mapping[NormPlace, str],
+    plus: float = 0.0,
+    parallel: bool = False,
+    residual: float = 1.0,
+) -> Layer:
+    """A layer of these parts.
 
     Args:
-        plus: what the classes of its norms add to their weights.
+        norms: names of its norms under the path, by where they are.
+        plus: what their classes add to their weights.
     """
-    path, own = f"model.layers.{index}", f"layers.{index}"
-    query_norm, key_norm = (
-        parts.optional_norm(module, f"{path}.self_attn.{each}_norm", name=f"{own}.attention.{name}_norm", plus=plus)
-        for each, name in (("q", "query"), ("k", "key"))
-    )
-    linears = separate(module, index, f"{path}.self_attn", ("q_proj", "k_proj", "v_proj", "o_proj"))
+    found = {
+        place: parts.norm(module, f"{path}.{name}", name=f"layers.{index}.{place}", plus=plus)
+        for place, name in norms.items()
+    }
     return Layer(
         index=index,
-        attention=attention(
-            module,
-            index,
-            f"{path}.self_attn",
-            linears=linears,
-            turned=turned,
-            window=parts.window(module, index),
-            softcap=softcap,
-            query_norm=query_norm,
-            key_norm=key_norm,
-        ),
-        feed_forward=gated(module, index, f"{path}.mlp"),
-        before_attention=parts.norm(module, f"{path}.input_layernorm", name=f"{own}.before_attention", plus=plus),
-        before_feed_forward=parts.norm(
-            module, f"{path}.post_attention_layernorm", name=f"{own}.before_feed_forward", plus=plus
-        ),
+        attention=attention,
+        feed_forward=feed_forward,
+        before_attention=found.get("before_attention"),
+        before_feed_forward=found.get("before_feed_forward"),
+        after_attention=found.get("after_attention"),
+        after_feed_forward=found.get("after_feed_forward"),
+        parallel=parallel,
+        residual=residual,
+    )
+
+
+def llama_layer(
+    module: Any,
+    index: int,
+    *,
+    turned: Rotary | None,
+    norms: Mapping[NormPlace, str] = LLAMA_NORMS,
+    plus: float = 0.0,
+    softcap: float = 0.0,
+    feed_forward: FeedForward | None = None,
+    parallel: bool = False,
+    residual: float = 1.0,
+) -> Layer:
+    """A layer by Llama's names, whose window the configuration says; other parts where they are given.
+
+    Args:
+        norms, plus: as in `layer`; `plus` is of the norms of queries and keys too.
+    """
+    path = f"model.layers.{index}"
+    return layer(
+        module,
+        index,
+        path,
+        attention=llama_attention(module, index, f"{path}.self_attn", turned=turned, plus=plus, softcap=softcap),
+        feed_forward=feed_forward or gated(module, index, f"{path}.mlp"),
+        norms=norms,
+        plus=plus,
+        parallel=parallel,
+        residual=residual,
+    )
+
+
+def llama_attention(
+    module: Any, index: int, path: str, *, turned: Rotary | None, plus: float = 0.0, softcap: float = 0.0
+) -> Attention:
+    """Attention by Llama's names; with norms of queries and keys where it has `q_norm` and `k_norm`."""
+    own = f"layers.{index}.attention"
+    query_norm, key_norm = (
+        parts.optional_norm(module, f"{path}.{each}_norm", name=f"{own}.{name}_norm", plus=plus)
+        for each, name in (("q", "query"), ("k", "key"))
+    )
+    return attention(
+        module,
+        index,
+        path,
+        linears=separate(module, index, path, ("q_proj", "k_proj", "v_proj", "o_proj")),
+        turned=turned,
+        window=parts.window(module, index),
+        softcap=softcap,
+        query_norm=query_norm,
+        key_norm=key_norm,
     )
 
 
@@ -137,20 +202,23 @@ def decoder(
     layers: Iterable[Layer],
     *,
     norm: Norm | None,
-    embedding: str = "model.embed_tokens",
-    head: str = "lm_head",
     positions: str = "",
     embedding_scale: float = 1.0,
     logit_scale: float = 1.0,
     softcap: float = 0.0,
 ) -> Decoder:
-    """The frame: tables and head by their paths, tokens and lengths by the configuration."""
+    """The frame: tables and head by what the module says they are, tokens and lengths by the configuration.
+
+    Args:
+        positions: path of a table of them.
+    """
     config = module.config
-    table = Tensor(name=f"{embedding}.weight")
-    last = parts.linear(module, head, name="head", reads="head.input")
-    if module.get_submodule(head).weight is module.get_submodule(embedding).weight:
-        last = _tied(last, table)
-    vocabulary, width = module.get_submodule(embedding).weight.shape
+    embedding, head = module.get_input_embeddings(), module.get_output_embeddings()
+    table = Tensor(name=f"{parts.path_of(module, embedding)}.weight")
+    last = parts.linear(module, parts.path_of(module, head), name="head", reads="head.input")
+    if head.weight is embedding.weight:
+        last = replace(last, weight=table)
+    vocabulary, width = embedding.weight.shape
     ends = getattr(config, "eos_token_id", None)
     return Decoder(
         kind=config.model_type,
@@ -168,10 +236,4 @@ def decoder(
         bos=getattr(config, "bos_token_id", None),
         eos=tuple(ends) if isinstance(ends, list | tuple) else () if ends is None else (int(ends),),
         pad=getattr(config, "pad_token_id", None),
-    )
-
-
-def _tied(head: Linear, table: Tensor) -> Linear:
-    return Linear(
-        name=head.name, weight=table, inputs=head.inputs, outputs=head.outputs, reads=head.reads, bias=head.bias
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from ....errors import InputError
@@ -33,6 +34,26 @@ def refused(module: Any, what: str) -> InputError:
         f"A {type(module).__name__} with {what} cannot be expressed as a decoder that generates.",
         hint="Choose a model without it; the families in `edgepress.exporter.language.families` say what is known.",
     )
+
+
+def setting(module: Any, name: str) -> Any:
+    """A setting of the configuration; None where its class does not know it, and nothing computes with it.
+
+    A configuration keeps whatever stands in config.json as an attribute.
+    """
+    config = module.config
+    return getattr(config, name) if name in inspect.signature(type(config)).parameters else None
+
+
+def factor(module: Any, name: str) -> float:
+    """A setting that something is multiplied with; 1 where the class does not know it."""
+    value = setting(module, name)
+    return 1.0 if value is None else float(value)
+
+
+def path_of(module: Any, part: Any) -> str:
+    """Where a part is in the module."""
+    return str(next(path for path, each in module.named_modules() if each is part))
 
 
 def linear(
@@ -125,11 +146,10 @@ def window(module: Any, index: int) -> int | None:
     Raises:
         InputError: the layer is of another kind than full and sliding attention.
     """
-    config = module.config
-    size, kinds = getattr(config, "sliding_window", None), getattr(config, "layer_types", None)
+    size, kinds = setting(module, "sliding_window"), setting(module, "layer_types")
     kind = kinds[index] if kinds else "sliding_attention"
     if kind not in ("full_attention", "sliding_attention"):
         raise refused(module, f"a layer of type {kind!r}")
-    if kind == "full_attention" or not size or size >= config.max_position_embeddings:
+    if kind == "full_attention" or not size or size >= module.config.max_position_embeddings:
         return None
     return int(size)

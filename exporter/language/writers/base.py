@@ -6,6 +6,7 @@ import abc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Literal
 
 from ....backends.base import TensorSpec
 from ....profiles.device.grid import Grid
@@ -31,7 +32,15 @@ class Written:
 
 
 class Form(abc.ABC):
-    """Writes decoders for one runtime; `write` must not hold more than a few layers' weights at a time."""
+    """Writes decoders for one runtime; `write` must not hold more than a few layers' weights at a time.
+
+    Attributes:
+        cache_bytes: of a key or a value in the runtime's cache.
+        scales: what scales of integers are stored in; codes are best chosen for scales that are rounded to it.
+    """
+
+    cache_bytes: ClassVar[float] = 4.0
+    scales: ClassVar[Literal["float32", "float16"]] = "float32"
 
     @abc.abstractmethod
     def why_not(self, decoder: Decoder, target: Target) -> str:

@@ -346,15 +346,17 @@ def test_a_hugging_face_text_model_on_disk(tmp_path: Path) -> None:
 
 
 def test_a_hugging_face_image_model_and_a_generative_one(tmp_path: Path) -> None:
-    from transformers import LlamaConfig, LlamaForCausalLM, ViTConfig, ViTForImageClassification
+    from transformers import BloomConfig, BloomForCausalLM, ViTConfig, ViTForImageClassification
 
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     ViTForImageClassification(ViTConfig(**small, image_size=16, patch_size=8)).save_pretrained(tmp_path / "vit")
     source = load_source(str(tmp_path / "vit"))
     assert source.inputs["pixel_values"].shape == (2, 3, 16, 16)
     assert list(torch_predict(source)(source.inputs)) == ["logits"]
-    LlamaForCausalLM(LlamaConfig(**small, vocab_size=40, num_key_value_heads=1)).save_pretrained(tmp_path / "llama")
-    source = load_source(str(tmp_path / "llama"))
+    BloomForCausalLM(BloomConfig(hidden_size=16, n_layer=1, n_head=2, vocab_size=40)).save_pretrained(
+        tmp_path / "bloom"
+    )
+    source = load_source(str(tmp_path / "bloom"))
     assert list(torch_predict(source)(source.inputs)) == ["logits"]  # no cache among the outputs
 
 

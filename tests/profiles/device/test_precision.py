@@ -27,8 +27,9 @@ INT4 = """
 from edgepress.profiles.device.grid import Grid
 from edgepress.profiles.device.precision import Precision
 
-INT4 = Precision(
-    name="int4", title="int4", rank=4, integer=True, storage="float32", needs_data=True, least_db=8.0, golden_db=2.0,
+COARSE4 = Precision(
+    name="coarse4", title="coarse4", rank=5, integer=True, storage="float32", needs_data=True,
+    least_db=8.0, golden_db=2.0,
     weights=Grid(bits=4, signed=True, symmetric=True, granularity="block", block=32),
 )
 FP64 = Precision(name="fp64", title="fp64", rank=0, integer=False, storage="float32", needs_data=False, least_db=90.0)
@@ -65,15 +66,17 @@ def test_the_built_in_ones_the_most_exact_first():
         ("fp16", 1, False, "float16", False),
         ("bf16", 2, False, "float32", False),  # its graph is the FP32 one, which the runtime lowers
         ("int8", 3, True, "float32", True),
+        ("int4", 4, True, "float32", False),  # of the weights of decoders, which need no data
     ]
     assert {p.name: (p.least_db, p.golden_db) for p in precisions()} == {
         "fp32": (60.0, None),
         "fp16": (30.0, None),
         "bf16": (25.0, None),
         "int8": (10.0, 3.0),
+        "int4": (3.0, None),
     }
-    assert [p.weight_bits for p in precisions()] == [32, 16, 32, 8]
-    assert [p.exact for p in precisions()] == [True, False, False, False]
+    assert [p.weight_bits for p in precisions()] == [32, 16, 32, 8, 4]
+    assert [p.exact for p in precisions()] == [True, False, False, False, False]
 
 
 def test_weights_of_int8_are_on_the_grid_of_every_built_in_scheme():
@@ -84,14 +87,14 @@ def test_weights_of_int8_are_on_the_grid_of_every_built_in_scheme():
 def test_an_unknown_name_is_refused_with_the_near_ones():
     with pytest.raises(InputError, match=r"Unknown precision 'int9'\. Did you mean int8"):
         load_precision("int9")
-    with pytest.raises(InputError, match="Known: bf16, fp16, fp32, int8"):
+    with pytest.raises(InputError, match="Known: bf16, fp16, fp32, int4, int8"):
         load_precision("zzz")
 
 
 def test_their_names_are_listed_without_loading_one(register):
-    assert precision_names() == ("int8", "bf16", "fp16", "fp32")
-    register("int4", "not_there:INT4")
-    assert precision_names() == ("int8", "bf16", "fp16", "fp32", "int4")
+    assert precision_names() == ("int4", "int8", "bf16", "fp16", "fp32")
+    register("coarse4", "not_there:COARSE4")
+    assert precision_names() == ("int4", "int8", "bf16", "fp16", "fp32", "coarse4")
 
 
 def test_a_file_is_refused_with_the_known_names():
@@ -140,44 +143,44 @@ def measured(ms: float) -> Measurement:
 def int4_target(target: Target) -> Target:
     """The target as its data would say it."""
     values = {field.name: getattr(target, field.name) for field in fields(target)}
-    return TypeAdapter(Target).validate_python({**values, "precisions": ("int4", "int8", "fp32")})
+    return TypeAdapter(Target).validate_python({**values, "precisions": ("coarse4", "int8", "fp32")})
 
 
 def test_another_package_adds_one_with_one_registration(register):
     with pytest.raises(ValidationError, match="Input should be"):
         int4_target(load_target("server-cpu"))
-    register("int4", "other_precisions:INT4")
-    assert [p.name for p in precisions()] == ["fp32", "fp16", "bf16", "int8", "int4"]
-    assert load_precision("int4").weights == Grid(bits=4, signed=True, symmetric=True, granularity="block", block=32)
-    assert load_precision("int4").weight_bits == 4
+    register("coarse4", "other_precisions:COARSE4")
+    assert [p.name for p in precisions()] == ["fp32", "fp16", "bf16", "int8", "int4", "coarse4"]
+    assert load_precision("coarse4").weights == Grid(bits=4, signed=True, symmetric=True, granularity="block", block=32)
+    assert load_precision("coarse4").weight_bits == 4
     target = int4_target(load_target("server-cpu"))
-    assert target.integers == ("int4", "int8")
-    assert Recipe().least_golden_db("int4") == 2.0
-    assert choose_precision(Recipe(), target, has_data=True) == ("int4", "")
+    assert target.integers == ("coarse4", "int8")
+    assert Recipe().least_golden_db("coarse4") == 2.0
+    assert choose_precision(Recipe(), target, has_data=True) == ("coarse4", "")
     name, why = choose_precision(Recipe(), target, has_data=False)
     assert name == "fp32"
-    assert why.startswith("int4 and int8 were not made")
-    with pytest.raises(InputError, match="int4 needs calibration data"):
-        choose_precision(Recipe(precision="int4"), target, has_data=False)
+    assert why.startswith("coarse4 and int8 were not made")
+    with pytest.raises(InputError, match="coarse4 needs calibration data"):
+        choose_precision(Recipe(precision="coarse4"), target, has_data=False)
 
 
 def test_one_that_was_added_must_earn_its_place_against_those_more_exact(register):
-    register("int4", "other_precisions:INT4")
-    assert most_exact_first({"int4", "fp32", "int8"}) == ["fp32", "int8", "int4"]
-    times = {"int4": measured(1.0), "int8": measured(1.0), "fp32": measured(2.0)}
+    register("coarse4", "other_precisions:COARSE4")
+    assert most_exact_first({"coarse4", "fp32", "int8"}) == ["fp32", "int8", "coarse4"]
+    times = {"coarse4": measured(1.0), "int8": measured(1.0), "fp32": measured(2.0)}
     best, compared = fastest(times, list(times))
     assert best == "int8"
-    assert (compared["int4"].against, compared["int8"].against) == ("int8", "fp32")
+    assert (compared["coarse4"].against, compared["int8"].against) == ("int8", "fp32")
 
 
 @pytest.mark.parametrize(
     ("name", "value", "error", "says"),
     [
         ("int8", "other_precisions:INT8", InputError, "int8, which edgepress has itself"),
-        ("int2", "other_precisions:INT4", InputError, "'int2'"),
+        ("int2", "other_precisions:COARSE4", InputError, "'int2'"),
         ("fp64", "other_precisions:FP64", InputError, "rank 0"),
-        ("int4", "other_precisions:Grid", InputError, "no such Precision"),
-        ("int4", "other_precisions:MISSING", UnservedError, "does not import"),
+        ("coarse4", "other_precisions:Grid", InputError, "no such Precision"),
+        ("coarse4", "other_precisions:MISSING", UnservedError, "does not import"),
     ],
 )
 def test_a_registration_that_is_none_is_refused(register, name, value, error, says):

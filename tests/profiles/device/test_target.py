@@ -284,7 +284,7 @@ def test_a_name_like_none_lists_all() -> None:
         ('title = "My board"', 'titel = "My board"', "`titel`: unknown key"),
         ('title = "My board"', "", "title"),
         ('arch = "aarch64"', 'arch = "arm"', "`arch`: Input should be 'x86_64', 'aarch64' or 'any'"),
-        ('["int8", "fp32"]', '["int4"]', "precisions"),
+        ('["int8", "fp32"]', '["int5"]', "precisions"),
         ('["int8", "fp32"]', "[]", "`precisions` is empty"),
         ('["int8", "fp32"]', '["fp32"]', "int8 and `scheme` go together"),
         ('scheme = "onnxruntime-arm"', "", "int8 and `scheme` go together"),

@@ -31,6 +31,10 @@ from edgepress.profiles.timing.measurement import BUSY, Measurement
         ("coverage=all", ("is not a share", "coverage=90%")),
         ("throughput=100", ("no unit", "/s")),
         ("accuracy=-0.5", ("0 or more",)),
+        ("decode=20", ("no unit", "tok/s", "decode=20tok/s")),
+        ("decode=20/s", ("Did you mean tok/s?",)),
+        ("first_token=0ms", ("more than 0",)),
+        ("perplexity_raise=4%", ("Did you mean perplexity_rise?",)),
         ("zzz=1", ("Known: latency_p50",)),
     ],
 )
@@ -64,6 +68,13 @@ def test_every_limit_reads_its_own_example_and_bounds_a_figure() -> None:
         ("accuracy_drop", "1%", Figure.exact(0.011, before=1.0), "missed"),
         ("throughput", "100/s", Figure(value=99, low=90, high=101, unit="/s"), "undecided"),
         ("size", "1kB", "not built", "unmeasured"),
+        ("decode", "20tok/s", Figure(value=19, low=18, high=19.9, unit="tok/s"), "missed"),
+        ("decode", "20tok/s", Figure(value=19, low=18, high=21, unit="tok/s"), "undecided"),
+        ("decode", "20tok/s", Figure(value=19, low=18, high=19.9, unit="tok/s", unsteady="busy"), "unstable"),
+        ("first_token", "0.5s", Figure(value=499, low=400, high=600, unit="ms"), "met"),
+        ("perplexity_rise", "4%", Figure(value=0.5, low=0.4, high=0.6, before=14.7, rises=True), "met"),
+        ("perplexity_rise", "4%", Figure(value=0.7, low=0.5, high=0.9, before=14.7, rises=True), "undecided"),
+        ("accuracy_drop", "4%", Figure(value=0.7, low=0.6, high=0.9, before=14.7, rises=True), "missed"),
     ],
 )
 def test_a_verdict_is_that_of_the_interval(name: str, asked: str, figure: Figure | str, status: str) -> None:

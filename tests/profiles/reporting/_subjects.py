@@ -13,6 +13,19 @@ from edgepress.profiles.findings.choice import Choice, Contender
 from edgepress.profiles.findings.comparison import Comparison, Side
 from edgepress.profiles.findings.evidence import Evidence
 from edgepress.profiles.findings.gap import Gap
+from edgepress.profiles.findings.language import (
+    AtDepth,
+    Bandwidth,
+    Bits,
+    Footprint,
+    Language,
+    LayerBits,
+    Median,
+    Method,
+    Rise,
+    Speed,
+    TextParity,
+)
 from edgepress.profiles.findings.layers import Layer, coverage
 from edgepress.profiles.findings.lineage import LineageStep
 from edgepress.profiles.findings.parity import Parity
@@ -175,6 +188,71 @@ def unmeasured() -> BundleFindings:
                  Gap(about="engine", why="The engine is not built here. Run there: edgepress build")),
     )  # fmt: skip
     return BundleFindings(name="net-jetson", report=report)
+
+
+def language() -> Language:
+    """A decoder of three kinds of matrix, most of them in 4 bits."""
+
+    def median(value: float) -> Median:
+        return Median(value=value, low=0.97 * value, high=1.02 * value, count=9)
+
+    def at(depth: int, read: float, write: float) -> AtDepth:
+        return AtDepth(depth=depth, written=33, prefill=median(read), decode=median(write),
+                       first_token=median(1e3 * depth / read))  # fmt: skip
+
+    def bits(layer: str, grid: str, share: float, why: str = "") -> LayerBits:
+        return LayerBits(layer=layer, grid=grid, weights=331_776, bytes=round(331_776 * share / 8), why=why)
+
+    int4, int8 = "int4 in blocks of 32", "int8 in blocks of 32"
+    matrices = [
+        *(bits(f"layers.{i}.attention.query", int4, 5.0) for i in range(4)),
+        *(bits(f"layers.{i}.feed_forward.down", int8 if i < 1 else int4, 9.0 if i < 1 else 5.0,
+               "0.012 nats in 4 bits, the most of all" if i < 1 else "") for i in range(4)),
+        bits("head", int8, 9.0, "the table of the embedding, too"),
+    ]  # fmt: skip
+    return Language(
+        context=8192,
+        vocabulary=49_152,
+        speed=Speed(depths=(at(128, 660, 171), at(1024, 610, 140)), threads=2, processes=3, how="Random prompts"),
+        memory=Footprint(weights=86_400_000, read=86_400_000, context=8192, cache=377_487_360, peak=310_000_000,
+                         peak_depth=1057, how="Weights are bytes of files"),
+        bandwidth=Bandwidth(machine=21.4e9, token=93_050_000, decode=171, how="a stream, the best of 8 passes"),
+        parity=TextParity(text="help texts of Python", tokens=4096, agreement=0.953, kl=0.0213, before=14.7,
+                          after=15.11, rise=Rise(value=0.41, low=0.33, high=0.5), how="the engine", written=256,
+                          same=203),
+        bits=Bits(layers=tuple(matrices), how="Chosen by sensitivity to keep 4 % of the perplexity"),
+        tried=(Method(name="AWQ", kept=True, why="it lowers the divergence", measure="KL, nats a token", before=0.034,
+                      after=0.0213),
+               Method(name="GPTQ", kept=False, why="it gains less than it costs")),
+        device=8 << 30,
+        calibration="128 windows of Python's own help texts, as none were given",
+    )  # fmt: skip
+
+
+def decoder() -> BundleFindings:
+    """A decoder that was proven on text and timed."""
+    report = replace(
+        measured_report(), precision="int4", parity={}, latency={}, faster=None, choice=None, before=None, after=None,
+        sensitivity=None, by_layer=None, pruning=None, training=None, task=None, coverage=None, layers=(),
+        latency_shape="", language=language(),
+        budget=(Verdict(what="decode", limit="at least 20tok/s", found="140.0 tok/s", status="met"),
+                Verdict(what="perplexity_rise", limit="4%", found="0.41", status="met"),
+                Verdict(what="memory", limit="200MB", found="310 MB", status="missed")),
+    )  # fmt: skip
+    return BundleFindings(name="story-cpu", report=report)
+
+
+def unmeasured_decoder() -> BundleFindings:
+    """One for a device that is not here."""
+    found = decoder()
+    less = replace(language(), speed=None, bandwidth=None, missing={"speed": "the device is another machine"},
+                   memory=replace(language().memory, peak=None, peak_depth=0), tried=())  # fmt: skip
+    return replace(found, report=replace(found.report, language=less, budget=()))
+
+
+def decoder_profile() -> Profile:
+    found = replace(language(), parity=None, bits=None, tried=(), calibration="")
+    return profile(single_stream=(), offline=(), layers=(), language=found)
 
 
 def setup() -> Setup:

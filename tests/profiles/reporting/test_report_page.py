@@ -25,11 +25,29 @@ from edgepress.profiles.reporting.render import rendered
 from edgepress.profiles.reporting.reportable import BundleFindings, Reportable
 from edgepress.profiles.timing.measurement import Measurement
 
-from ._subjects import comparison, measured, measured_report, profile, samples, unmeasured
+from ._subjects import (
+    comparison,
+    decoder,
+    decoder_profile,
+    measured,
+    measured_report,
+    profile,
+    samples,
+    unmeasured,
+    unmeasured_decoder,
+)
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "report.schema.json"
 DATE = "2026-01-01T00:00:00+00:00"
-SUBJECTS = {"bundle": measured, "unmeasured": unmeasured, "profile": profile, "comparison": comparison}
+SUBJECTS = {
+    "bundle": measured,
+    "unmeasured": unmeasured,
+    "profile": profile,
+    "comparison": comparison,
+    "decoder": decoder,
+    "unmeasured decoder": unmeasured_decoder,
+    "decoder's profile": decoder_profile,
+}
 
 
 class Text(HTMLParser):

@@ -1,0 +1,146 @@
+"""Make one precision of a decoder: weights, engine, and the proof of both on text."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from ...backends.base import Engine
+from ...backends.registry import load_backend
+from ...errors import InputError, VerificationError
+from ...profiles.findings.evidence import Evidence
+from ...profiles.findings.fit import device_memory
+from ...profiles.findings.language import Language, TextParity
+from ..candidates.judge import directory_bytes
+from .candidate import TextCandidate
+from .digest import Digesting
+from .proof import engine_strays, golden_text, same_as_library
+from .rounding import Rounding, roundings
+from .speed import memory_of
+from .task import TextTask
+
+
+def made(task: TextTask) -> TextCandidate:
+    """The smallest that holds what is asked.
+
+    Raises:
+        InputError: the runtime does not have such a decoder, or such weights.
+        RefusedError: it does not fit into the device.
+        VerificationError: none holds it, or an engine does not compute what its weights say.
+    """
+    if why := task.form.why_not(task.source.decoder, task.target):
+        raise InputError(f"Target {task.target.name} cannot run {task.source.name}: {why}.")
+    tried: list[str] = []
+    search = roundings(task)
+    rounding = next(search, None)
+    while rounding is not None:
+        candidate = _through(task, rounding)
+        if not (why := _lost_too_much(task, candidate.parity)):
+            notes = tuple(f"Not shipped: {one}." for one in tried)
+            return replace(candidate, notes=(*candidate.notes, *notes))
+        tried.append(f"{rounding.title}: {why}")
+        rounding = _after(search, candidate.parity)
+    raise VerificationError(
+        f"{task.source.name} loses more than it may: {'; '.join(tried)}.",
+        hint="Allow more with --max-drop, or leave the choice to --precision auto.",
+    )
+
+
+def _after(search: Generator[Rounding, TextParity, None], parity: TextParity) -> Rounding | None:
+    """What is tried next; None where there is nothing."""
+    try:
+        return search.send(parity)
+    except StopIteration:
+        return None
+
+
+def _lost_too_much(task: TextTask, parity: TextParity) -> str:
+    """Why it may not be shipped, a clause; empty where it may."""
+    if task.limit is None or parity.rise.value <= task.limit.bound(parity.before):
+        return ""
+    return f"perplexity {parity.said}, where a rise of {task.limit} was the most"
+
+
+def _through(task: TextTask, rounding: Rounding) -> TextCandidate:
+    """Every step, in order."""
+    source, target = task.source, task.target
+    memory = memory_of(rounding.rounded.bits, task)
+    directory = Path(tempfile.mkdtemp(prefix=f"{rounding.precision}-engine-", dir=task.scratch))
+    weights = Digesting(weights=rounding.weights)
+    with task.step(f"{rounding.title}, written") as advance:
+        written = task.form.write(
+            source.decoder,
+            weights,
+            directory,
+            target=target,
+            tokenizer=source.tokenizer,
+            advance=lambda share: advance(share, ""),
+        )
+    engine = Engine(
+        path=written.path,
+        backend=target.backend,
+        target=target,
+        precision=rounding.precision,
+        inputs=written.inputs,
+        outputs=written.outputs,
+    )
+    candidate = _proven(task, engine, rounding)
+    return replace(
+        candidate,
+        rounded=replace(rounding.rounded, digest=weights.digest),
+        language=replace(candidate.language, memory=memory, device=device_memory(target)),
+        notes=(*source.notes, *written.notes),
+    )
+
+
+def _proven(task: TextTask, engine: Engine, rounding: Rounding) -> TextCandidate:
+    """The candidate, whose engine answered to text.
+
+    Raises:
+        VerificationError: it does not compute what its weights say, or the library makes something else of it.
+    """
+    judge, golden = task.judges
+    task.place.need(task.target)
+    with (
+        task.step(f"{rounding.title}, proven"),
+        load_backend(task.target.backend).decode(engine, task.threads) as decoding,
+    ):
+        parity = judge.parity(judge.told(decoding), task.place.how(task.target))
+        strays = engine_strays(task.source, rounding, golden, decoding)
+        written = golden_text(golden, decoding)
+        missing = same_as_library(engine, decoding, golden.windows[0], task.threads)
+    return TextCandidate(
+        precision=rounding.precision,
+        rounded=rounding.rounded,
+        engine=engine,
+        size=directory_bytes(engine.path.parent),
+        parity=parity,
+        golden=written,
+        language=_language(task, parity, rounding),
+        evidence=tuple(_evidence(task, parity, strays)),
+        missing=missing,
+    )
+
+
+def _language(task: TextTask, parity: TextParity, rounding: Rounding) -> Language:
+    decoder, rounded = task.source.decoder, rounding.rounded
+    return Language(
+        context=decoder.context,
+        vocabulary=decoder.vocabulary,
+        parity=parity,
+        bits=rounded.bits,
+        tried=rounded.tried,
+        calibration=rounded.calibration,
+    )
+
+
+def _evidence(task: TextTask, parity: TextParity, strays: float) -> Iterator[Evidence]:
+    tool, machine = task.place.tool(task.target), str(task.place.machine)
+    kind = task.place.evidence(task.target)
+    for claim in (
+        f"On {parity.tokens:,} tokens of {parity.text}: perplexity {parity.said}.",
+        f"The engine is {strays:.5f} nats a token from what its own weights say in torch.",
+    ):
+        yield Evidence(about="engine", claim=claim, kind=kind, tool=tool, machine=machine)

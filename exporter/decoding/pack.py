@@ -1,0 +1,131 @@
+"""Lay out the bundle of a decoder: its engine, golden text, reports and manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...backends.registry import tool_versions
+from ...profiles.device.precision import load_precision
+from ...profiles.device.target import Target
+from ...profiles.findings.gap import Gap, joined
+from ...profiles.findings.lineage import LineageStep
+from ...profiles.findings.report import Report, Sizes
+from ...profiles.machine.environment import installed, now, this_machine
+from ..bundle.consistent import text_proof_of
+from ..bundle.directory import engine_laid_in
+from ..bundle.lineage import with_engine
+from ..bundle.manifest import EngineEntry, LanguageEntry, ModelEntry, load_bundle
+from ..bundle.pack import RECIPE, peak_memory, portable
+from ..bundle.seal import seal
+from ..bundle.text_golden import bounds_of
+from ..recipe import Recipe
+from ..recipe_file import dump_recipe, recipe_data
+from ..sources.decoder import DecoderSource
+from .candidate import TextCandidate
+
+NATS = 6  # digits of a bound in the manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextPacking:
+    """What goes into the bundle of a decoder.
+
+    Attributes:
+        threads: of the runtime, in all that was measured.
+    """
+
+    source: DecoderSource
+    target: Target
+    recipe: Recipe
+    candidate: TextCandidate
+    threads: int
+    missing: tuple[Gap, ...]
+
+    def write(self, directory: Path, name: str, seconds: Mapping[str, float], command: str) -> None:
+        """Everything, the manifest last.
+
+        Args:
+            name: that the directory will have.
+            seconds: wall time of each stage.
+            command: how to do it again.
+        """
+        engine = engine_laid_in(directory, self.candidate.engine)
+        self.candidate.golden.save(directory / "golden")
+        (directory / RECIPE).write_text(dump_recipe(portable(self.recipe)), encoding="utf-8")
+        fields = self._manifest(directory, engine.path)
+        seal(directory, name, fields, self._report(seconds, command), {})
+        text_proof_of(load_bundle(directory))
+
+    def _manifest(self, directory: Path, engine: Path) -> dict[str, Any]:
+        candidate, decoder = self.candidate, self.source.decoder
+        bounds = bounds_of(candidate.golden)
+        return {
+            "model": ModelEntry(
+                name=self.source.name,
+                source_kind=self.source.kind,
+                source_digest=self.source.digest,
+                graph_digest=candidate.rounded.digest,
+                opset=self.target.opset,
+                inputs=candidate.engine.inputs,
+                outputs=candidate.engine.outputs,
+                licence=self.source.licence,
+            ),
+            "target": candidate.engine.target,
+            "recipe": recipe_data(portable(self.recipe)),
+            "engine": EngineEntry(
+                backend=self.target.backend,
+                precision=candidate.precision,
+                path=engine.relative_to(directory).as_posix(),
+            ),
+            "minimum_sqnr_db": 0.0,
+            "language": LanguageEntry(
+                context=decoder.context,
+                vocabulary=decoder.vocabulary,
+                tokenizer=self.source.tokenizer is not None,
+                golden=len(candidate.golden.tokens),
+                fp32_nats=round(bounds.fp32, NATS),
+                own_nats=round(bounds.own, NATS),
+            ),
+            "lineage": with_engine(tuple(self._lineage()), candidate.rounded.digest, self.target.backend, directory),
+            "tools": tool_versions(),
+        }
+
+    def _lineage(self) -> Iterator[LineageStep]:
+        """From the checkpoint to the weights as they are written."""
+        rounded = self.candidate.rounded
+        beside = {"calibration data": rounded.text_digest} if rounded.text_digest else {}
+        what = self.candidate.precision if load_precision(self.candidate.precision).integer else "capture"
+        by = f"edgepress {installed('edgepress')}".strip()
+        yield LineageStep(what=what, before=self.source.digest, after=rounded.digest, beside=beside, by=by)
+
+    def _report(self, seconds: Mapping[str, float], command: str) -> Report:
+        candidate = self.candidate
+        bits = candidate.rounded.bits
+        return Report(
+            model=self.source.name,
+            target=self.target.name,
+            target_title=self.target.title,
+            backend=self.target.backend,
+            precision=candidate.precision,
+            evidence=candidate.evidence,
+            parity={},
+            parity_how=candidate.parity.how,
+            sizes=Sizes(
+                weights_fp32=4 * self.source.decoder.parameters,
+                weights=sum(one.bytes for one in bits.layers),
+                engine=candidate.size,
+            ),
+            machine=this_machine(),
+            tools=tool_versions(),
+            date=now(),
+            command=command,
+            language=candidate.language,
+            threads=self.threads,
+            peak_memory=peak_memory(),
+            stage_seconds=seconds,
+            missing=joined(self.missing, candidate.missing),
+            notes=candidate.notes,
+        )

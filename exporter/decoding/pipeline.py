@@ -1,0 +1,111 @@
+"""The order of a decoder's export on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from ...backends.places import place_for
+from ...errors import InputError
+from ...profiles.device.target import Target
+from ...profiles.machine.environment import usable_cores
+from ...profiles.machine.held import temporary
+from ...profiles.machine.naming import naming
+from ..bundle.directory import new_directory
+from ..bundle.manifest import SIGNATURE, Bundle, load_bundle
+from ..bundle.signature import write_signature
+from ..bundle.signing_keys import PrivateKey
+from ..language.forms import load_form
+from ..progress import Advance, Progress
+from ..recipe import Recipe
+from ..sources.decoder import DecoderSource
+from ..workshop import Memo
+from .make import made
+from .pack import TextPacking
+from .speed import measured
+from .task import TextTask
+
+
+def export_decoder(
+    source: DecoderSource,
+    target: Target,
+    recipe: Recipe,
+    destination: Path,
+    memo: Memo,
+    progress: Progress,
+    *,
+    force: bool,
+    command: str,
+    sign: PrivateKey | None = None,
+) -> Bundle:
+    """Export a decoder to one target; the bundle exists whole or not at all.
+
+    Raises:
+        InputError: a setting has no meaning for a decoder, or the runtime cannot run this one.
+        VerificationError: what was made does not agree with the model, or loses more than it may.
+        UnservedError: the target has no form for decoders.
+    """
+    refuse_settings(recipe)
+    form = load_form(target)
+    destination = destination.absolute()
+    seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(title: str) -> Iterator[Advance]:
+        taken: dict[str, float] = {}
+        with progress.step(title, taken, prefix=f"{target.name}: ") as advance:
+            yield advance
+        seconds[title] = seconds.get(title, 0.0) + taken[title]
+
+    with new_directory(destination, force=force) as directory, temporary() as scratch:
+        task = TextTask(
+            source=source,
+            target=target,
+            recipe=recipe,
+            form=form,
+            place=place_for(target),
+            memo=memo,
+            scratch=scratch,
+            threads=recipe.threads or usable_cores(),
+            step=step,
+        )
+        candidate = made(task)
+        with step("measure") as advance:
+            candidate = measured(candidate, task, advance)
+        name = f"{source.name}-{target.name}"
+        with naming(destination):
+            packing = TextPacking(
+                source=source, target=target, recipe=recipe, candidate=candidate, threads=task.threads, missing=()
+            )
+            packing.write(directory, name, seconds, command)
+            if sign is not None:
+                write_signature(directory, name, sign, directory / SIGNATURE)
+    return load_bundle(destination)
+
+
+# Settings that say nothing of a decoder, and the value that each has where nobody gave it.
+_WITHOUT_MEANING: Mapping[str, object] = {
+    "statistics": None,
+    "ranges": "auto",
+    "lifts": None,
+    "axes": {},
+    "minimum_sqnr_db": None,
+    "prune": None,
+    "sparse": False,
+    "distill": False,
+}
+
+
+def refuse_settings(recipe: Recipe) -> None:
+    """Refuse settings that would change nothing.
+
+    Raises:
+        InputError: naming them.
+    """
+    given = [name for name, usual in _WITHOUT_MEANING.items() if getattr(recipe, name) != usual]
+    if given:
+        raise InputError(
+            f"{', '.join(f'`{name}`' for name in given)}: a decoder has no such setting.",
+            hint="Leave it out. What decides is --precision, --max-drop, --block, --symmetric and --rounding.",
+        )

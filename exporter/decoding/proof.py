@@ -1,0 +1,88 @@
+"""The proof of a decoder's engine: it computes what its weights say, and the library writes what it computes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...backends.base import Engine
+from ...backends.decoding import Decoding, Logits, Tokens
+from ...backends.registry import load_backend
+from ...errors import UnservedError, VerificationError
+from ...profiles.device.precision import load_precision
+from ...profiles.findings.gap import Gap
+from ..bundle.text_golden import TextGolden, golden_of
+from ..language.agreement import Comparison
+from ..language.decoder import Decoder
+from ..language.eager import Eager
+from ..language.network import write
+from ..language.weights import Weights
+from ..sources.decoder import DecoderSource
+from .judging import Judge
+from .rounding import Rounding
+
+# Divergence between an engine and what its weights say in torch, nats a token: of floats the rounding of sums in
+# another order, of integers that of activations to 8 bits in the runtime's kernels as well. A layer that is left out
+# or a scale of another block is above 0.1.
+MOST_FLOAT, MOST_INTEGER = 1e-4, 3e-2
+WRITTEN = 24  # tokens that the library writes
+# Nats by which a token of the library may be below the likeliest: kernels sum otherwise for one token at a time.
+CLOSE = 0.1
+
+
+def engine_strays(source: DecoderSource, rounding: Rounding, golden: Judge, decoding: Decoding) -> float:
+    """How far the engine is from what its own weights say in torch, nats a token.
+
+    Raises:
+        VerificationError: too far.
+    """
+    said = by_weights(source.decoder, rounding.weights, golden.windows)
+    found = Comparison()
+    for expected, (window, _, logits) in zip(said, golden.answered(decoding), strict=True):
+        found.add(expected, logits, window)
+    strays = found.result().divergence
+    most = MOST_INTEGER if load_precision(rounding.precision).integer else MOST_FLOAT
+    if not strays <= most:
+        raise VerificationError(
+            f"The engine in {rounding.title} does not compute what its weights say: it is {strays:.4f} nats a token "
+            f"from them, and at most {most:g} is rounding.",
+            hint="Report this with the model's config.json; another --precision or target may do.",
+        )
+    return strays
+
+
+def by_weights(decoder: Decoder, weights: Weights, tokens: Tokens) -> Logits:
+    """Logits of weights in torch's own sums, of shape (batch, positions, vocabulary)."""
+    import torch
+
+    with torch.no_grad():
+        return np.asarray(write(decoder, Eager(weights, tokens)).numpy())
+
+
+def golden_text(golden: Judge, decoding: Decoding) -> TextGolden:
+    """What a device will be held to."""
+    return golden_of(golden.answered(decoding))
+
+
+def same_as_library(engine: Engine, decoding: Decoding, window: Tokens, threads: int) -> tuple[Gap, ...]:
+    """Whether the vendor's library writes what the engine holds likeliest; why it was not tried, where it was not.
+
+    Raises:
+        VerificationError: it writes something else.
+    """
+    prompt = [int(token) for token in window[: max(1, len(window) // 2)]]
+    written: list[int] = []
+    try:
+        with load_backend(engine.backend).generate(engine, threads) as generation:
+            generation.run(prompt, WRITTEN, written.append)
+    except UnservedError as error:
+        return (Gap(about="run", why=f"The library that writes text was not tried: {error.message}"),)
+    decoding.reset()
+    logits = decoding(np.array([prompt + written[:-1]], dtype=np.int64))[0, len(prompt) - 1 :]
+    below = logits.max(-1) - logits[np.arange(len(written)), written]
+    if len(written) != WRITTEN or not below.max() <= CLOSE:
+        raise VerificationError(
+            f"The runtime's library does not write what the engine holds likeliest: token {int(below.argmax()) + 1} of "
+            f"{WRITTEN} is {below.max():.2f} nats less likely.",
+            hint="Report this with the model's config.json and the versions of `edgepress doctor`.",
+        )
+    return ()

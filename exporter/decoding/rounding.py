@@ -1,0 +1,173 @@
+"""Which roundings of a decoder's weights are tried, one after the other, until one holds what is asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...errors import InputError
+from ...profiles.device.grid import Grid
+from ...profiles.device.precision import PrecisionName, load_precision
+from ...profiles.findings.language import Bits, LayerBits, Method, TextParity
+from ..language.compensating import Compared, round_with_texts
+from ..language.options import COMPENSATED, options_of
+from ..language.plan import Option, within_loss
+from ..language.quantize import RoundedWeights, matrices, uniform
+from ..language.sensitivity import moments
+from ..language.tokens import digest_of
+from ..language.weights import Weights
+from .candidate import Rounded
+from .judging import LENGTH, windows_of
+from .task import TextTask
+
+TEXTS = 64  # of LENGTH tokens each, that are calibrated on
+SENSED = 8  # of them, by which it is judged what each matrix costs
+# Plans that are tried: what a plan loses is expected, and measured afterwards.
+ATTEMPTS = 3
+# Of what a plan may be expected to lose the next one may, where it lost too much: losses of matrices add up roughly.
+CAUTION = 0.8
+# Blocks that are chosen among where none was asked for.
+USUAL_BLOCKS = (32, 64, 128)
+Grids = Mapping[str, Grid | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounding:
+    """Weights as they are to be written."""
+
+    title: str
+    precision: PrecisionName
+    weights: Weights
+    rounded: Rounded
+
+
+def roundings(task: TextTask) -> Generator[Rounding, TextParity, None]:
+    """What is tried, the smallest first; each time what the one before lost is sent.
+
+    Raises:
+        InputError: the runtime has no kernel for the grid that was asked for.
+    """
+    if task.limit is None:
+        (precision,) = task.precisions
+        grids = uniform(task.source.decoder, usual_grid(precision, task))
+        yield _rounding(task, precision, grids, "One grid was asked for.")
+        return
+    yield from _planned(task)
+    plain = uniform(task.source.decoder, None)
+    yield _rounding(task, task.precisions[-1], plain, "Nothing smaller holds what was asked.")
+
+
+def _planned(task: TextTask) -> Generator[Rounding, TextParity, None]:
+    """Plans of least size that are expected to hold the limit, each chosen by what the one before it lost."""
+    choice = [(name, grid) for name in task.precisions for grid in grids_of(name, task)]
+    if not choice:
+        return
+    options = _options(task, [grid for _, grid in choice])
+    judge, _ = task.judges
+    budget: float | None = None
+    for _ in range(ATTEMPTS):
+        budget = _nats(task, judge.before) if budget is None else budget
+        plan = within_loss(options, budget)
+        if plan is None:
+            return
+        precision = next(name for name, grid in choice if grid in plan.grids.values())
+        how = f"The smallest that was expected to lose at most {budget:.3f} nats a token, of what each matrix costs."
+        parity = yield _rounding(task, precision, plan.grids, how)
+        lost = math.log(parity.after / parity.before)
+        budget = CAUTION * min(1.0, _nats(task, parity.before) / max(lost, 1e-9)) * min(budget, plan.loss)
+
+
+def _nats(task: TextTask, before: float) -> float:
+    """The rise of the perplexity that is asked for, in nats a token."""
+    assert task.limit is not None
+    return math.log1p(task.limit.bound(before) / before)
+
+
+def _options(task: TextTask, grids: Sequence[Grid]) -> Mapping[str, Sequence[Option]]:
+    """What each matrix takes and costs in each of the grids."""
+    decoder, checkpoint = task.source.decoder, task.source.checkpoint
+    texts = windows_of(task.texts.calibration, SENSED, min(LENGTH // 2, decoder.context))
+    plain = RoundedWeights(decoder=decoder, checkpoint=checkpoint, grids={})
+    with task.step("sensitivity"):
+        found = task.memo.once("moments", task.source.digest, lambda: moments(decoder, plain, texts))
+        left = COMPENSATED if task.by_data else 1.0
+        return options_of(decoder, checkpoint, grids, found, task.form.matrix_bytes, left=left)
+
+
+def _rounding(task: TextTask, precision: PrecisionName, grids: Grids, how: str) -> Rounding:
+    decoder = task.source.decoder
+    weights = RoundedWeights(decoder=decoder, checkpoint=task.source.checkpoint, grids=grids)
+    rounded = Rounded(digest="", bits=Bits(layers=tuple(_bits(task, grids)), how=how))
+    if task.by_data and any(grids.values()):
+        rounded = _with_texts(task, weights, rounded)
+    title = precision if len(set(grids.values())) > 1 else str(next(iter(grids.values())) or precision)
+    return Rounding(title=title, precision=precision, weights=weights, rounded=rounded)
+
+
+def _with_texts(task: TextTask, weights: RoundedWeights, rounded: Rounded) -> Rounded:
+    """Round what the plan says by what calibration texts make of it."""
+    texts = windows_of(task.texts.calibration, TEXTS, min(LENGTH, task.source.decoder.context))
+    with task.step("rounding") as advance:
+        found = round_with_texts(weights.decoder, weights, texts, advance=lambda share: advance(share, ""))
+    said = f"{texts.size:,} tokens of {task.texts.said}."
+    return replace(rounded, tried=tuple(_methods(found)), calibration=said, text_digest=digest_of(texts))
+
+
+def _methods(found: Mapping[str, Compared]) -> Generator[Method, None, None]:
+    """What each way to lose less gained, on texts that were kept apart."""
+    measure = "squared error of what a matrix gives, in shares of its square, mean over matrices"
+    steps = (
+        ("error compensation", [(each.nearest, each.unscaled) for each in found.values()]),
+        ("scaled channels", [(each.unscaled, each.best) for each in found.values() if each.scaled is not None]),
+    )
+    for name, pairs in steps:
+        if not pairs:
+            continue
+        before, after = (float(np.mean(values)) for values in zip(*pairs, strict=True))
+        kept = sum(second < first for first, second in pairs)
+        why = f"it loses less in {kept} of {len(pairs)} matrices"
+        yield Method(name=name, kept=kept > 0, why=why, measure=measure, before=before, after=after)
+
+
+def usual_grid(precision: PrecisionName, task: TextTask) -> Grid | None:
+    """The grid of a precision, as far as it was asked for; None of a float.
+
+    Raises:
+        InputError: the runtime has no kernel for it.
+    """
+    asked, usual = task.recipe.weights, load_precision(precision).decoder
+    if usual is None:
+        return None
+    grid = _as(usual, asked.block or usual.block or USUAL_BLOCKS[0], symmetric=asked.symmetric is not False)
+    if why := task.form.why_no_grid(grid, task.target):
+        raise InputError(f"Target {task.target.name} has no weights in {grid}: {why}.", hint="Choose another --block.")
+    return grid
+
+
+def grids_of(precision: PrecisionName, task: TextTask) -> list[Grid]:
+    """The grids of a precision that are chosen among: those that were asked for, of those that the runtime has."""
+    asked, usual = task.recipe.weights, load_precision(precision).decoder
+    if usual is None:
+        return []
+    blocks = USUAL_BLOCKS if asked.block is None else (asked.block,)
+    symmetries = (True, False) if asked.symmetric is None else (asked.symmetric,)
+    found = [_as(usual, block, symmetric=each) for block in blocks for each in symmetries]
+    return [grid for grid in found if not task.form.why_no_grid(grid, task.target)]
+
+
+def _as(usual: Grid, block: int, *, symmetric: bool) -> Grid:
+    return replace(usual, block=block, signed=symmetric, symmetric=symmetric, whole=symmetric)
+
+
+def _bits(task: TextTask, grids: Grids) -> Generator[LayerBits, None, None]:
+    """How each matrix will be stored."""
+    decoder = task.source.decoder
+    shapes = {each.name: (each.outputs, each.inputs) for each in decoder.linears()}
+    for name in matrices(decoder):
+        rows, columns = shapes.get(name, (decoder.vocabulary, decoder.width))
+        grid = grids.get(name)
+        stored = task.form.matrix_bytes(rows, columns, grid)
+        yield LayerBits(layer=name, grid=str(grid or "float32"), weights=rows * columns, bytes=stored)

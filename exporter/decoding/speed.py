@@ -1,0 +1,67 @@
+"""How fast a decoder writes where it is exported, and what it needs in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...backends.places.text_runs import Prompts
+from ...backends.places.text_speed import time_text
+from ...errors import RefusedError, UnservedError
+from ...profiles.findings.fit import why_no_room
+from ...profiles.findings.gap import Gap, joined
+from ...profiles.findings.language import Bits, Footprint
+from ..language.footprint import footprint
+from ..language.quantize import TABLE
+from ..progress import Advance
+from .candidate import TextCandidate
+from .task import TextTask
+
+
+def memory_of(bits: Bits, task: TextTask) -> Footprint:
+    """The bytes that it needs at its full context, computed.
+
+    Raises:
+        RefusedError: more than the device has.
+    """
+    decoder = task.source.decoder
+    memory = footprint(
+        decoder,
+        weights=sum(layer.bytes for layer in bits.layers),
+        table=sum(layer.bytes for layer in bits.layers if layer.layer == TABLE),
+        context=decoder.context,
+        value=task.form.cache_bytes,
+    )
+    if why := why_no_room(memory, task.target):
+        raise RefusedError(
+            f"{task.source.name} does not fit into {task.target.name}: {why}.",
+            hint="Choose fewer bits with --precision, or a device with more memory.",
+        )
+    return memory
+
+
+def measured(candidate: TextCandidate, task: TextTask, advance: Advance) -> TextCandidate:
+    """The candidate with its speed, or why it was not measured."""
+    if why := _why_not(task):
+        return _without(candidate, why)
+    decoder = task.source.decoder
+    prompts = Prompts.within(decoder.context, decoder.vocabulary)
+    try:
+        timing = time_text(
+            candidate.engine, prompts, task.threads, name=task.source.name, tick=lambda share: advance(share, "")
+        )
+    except UnservedError as error:
+        return _without(candidate, error.message)
+    gaps = tuple(Gap(about="disturbed", why=f"Speed: {why}.", subject=why) for why in timing.disturbed)
+    return replace(candidate, language=timing.told_of(candidate.language), missing=joined(candidate.missing, gaps))
+
+
+def _why_not(task: TextTask) -> str:
+    return task.place.why_unmeasured(task.target) if task.recipe.measure else "it was switched off (--no-measure)"
+
+
+def _without(candidate: TextCandidate, why: str) -> TextCandidate:
+    clause = why.rstrip(".")
+    missing = {**candidate.language.missing, "speed": clause}
+    gap = Gap(about="latency", why=f"Speed was not measured: {clause}.")
+    language = replace(candidate.language, missing=missing)
+    return replace(candidate, language=language, missing=joined(candidate.missing, (gap,)))

@@ -1,0 +1,91 @@
+"""The text that a decoder is calibrated on, judged by and proven with, as tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...backends.decoding import Tokens
+from ...errors import InputError
+from ..language.text import OWN, calibration_text, held_out_text, text_of
+from ..language.tokens import drawn, tokens_of
+from ..progress import Advance
+from ..recipe import Recipe
+from ..sources.decoder import DecoderSource
+from .judging import LENGTH, WINDOWS, Judge, windows_of
+
+# Characters of a text that are read, about four a token: more than calibration takes.
+MOST = 600_000
+# Share of the user's text that nothing is fitted to, its end.
+HELD_OUT = 0.25
+# Golden sequences and their tokens: text of nobody's, which may lie in a bundle.
+GOLDEN, GOLDEN_LENGTH = 2, 64
+_DRAWN = "tokens drawn at random, as the model has no tokenizer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """Tokens in a row each, of shape (count,), int64.
+
+    Attributes:
+        calibration, judging: disjoint.
+        said, judged_by: what they are, in words.
+    """
+
+    calibration: Tokens
+    judging: Tokens
+    golden: Tokens
+    said: str
+    judged_by: str
+
+    @classmethod
+    def of(cls, source: DecoderSource, recipe: Recipe) -> Texts:
+        """The user's own text where one is given, else one that every Python has, else random tokens.
+
+        Raises:
+            InputError: the user's text cannot be read, is too short, or there is no tokenizer for it.
+        """
+        vocabulary, directory = source.decoder.vocabulary, source.tokenizer
+        if directory is None:
+            return cls._of_no_tokenizer(source.name, vocabulary, recipe)
+        held_out = tokens_of(held_out_text()[:MOST], directory, vocabulary)
+        golden = held_out[: GOLDEN * GOLDEN_LENGTH]
+        if recipe.calibration is None:
+            calibration = tokens_of(calibration_text()[:MOST], directory, vocabulary)
+            judging = held_out[len(golden) :]
+            return cls(calibration=calibration, judging=judging, golden=golden, said=OWN, judged_by=OWN)
+        path = Path(recipe.calibration)
+        given = tokens_of(text_of(path)[:MOST], directory, vocabulary)
+        cut = int(len(given) * (1 - HELD_OUT))
+        if len(given) - cut < 2 * LENGTH:
+            raise InputError(
+                f"{path} has {len(given):,} tokens; a quarter of them is kept for judging, and at least "
+                f"{2 * LENGTH} are needed for that.",
+                hint="Give a longer text, or none: then text of Python's own documentation is taken.",
+            )
+        calibration, judging = given[:cut], given[cut:]
+        said, judged_by = f"the beginning of {path.name}", f"the last quarter of {path.name}, kept apart"
+        return cls(calibration=calibration, judging=judging, golden=golden, said=said, judged_by=judged_by)
+
+    @classmethod
+    def _of_no_tokenizer(cls, name: str, vocabulary: int, recipe: Recipe) -> Texts:
+        if recipe.calibration is not None:
+            raise InputError(
+                f"{name} has no tokenizer, so that the text in {recipe.calibration} cannot be read as tokens.",
+                hint="Put tokenizer.json and tokenizer_config.json beside the model.",
+            )
+        calibration, judging, golden = (
+            drawn(vocabulary, count, recipe.seed + index)
+            for index, count in enumerate((64 * LENGTH, WINDOWS * LENGTH, GOLDEN * GOLDEN_LENGTH))
+        )
+        return cls(calibration=calibration, judging=judging, golden=golden, said=_DRAWN, judged_by=_DRAWN)
+
+    def judges(self, source: DecoderSource, directory: Path, advance: Advance) -> tuple[Judge, Judge]:
+        """FP32's answers to the text that it is judged by, and to the golden one."""
+        reference, context = source.reference(), source.decoder.context
+        windows = windows_of(self.judging, length=min(LENGTH, context))
+        golden = windows_of(self.golden, GOLDEN, min(GOLDEN_LENGTH, context))
+        return (
+            Judge.of(self.judged_by, windows, reference, directory / "judged", advance),
+            Judge.of(OWN, golden, reference, directory / "golden", advance),
+        )

@@ -1,0 +1,189 @@
+"""What makes a directory that generates text: edgepress and its peers, each with settings that it documents."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MB = 1e6
+TIME_LIMIT = 1800
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """One tool with one setting.
+
+    Attributes:
+        family: `edgepress`, `genai` (the model builder of onnxruntime-genai) or `optimum` (optimum-intel).
+        runtime: what opens its directory.
+        options: command line options; of `optimum`, the fields of its OVWeightQuantizationConfig.
+        data: it reads the calibration text.
+    """
+
+    name: str
+    family: str
+    runtime: str
+    options: tuple[str, ...] = ()
+    fields: dict[str, Any] | None = None
+    data: bool = False
+
+
+def _genai(name: str, precision: str, *options: str) -> Tool:
+    return Tool(name=f"genai-{name}", family="genai", runtime="onnxruntime", options=(precision, *options))
+
+
+def _optimum(name: str, **fields: Any) -> Tool:
+    data = bool(fields.get("dataset"))
+    return Tool(name=f"optimum-{name}", family="optimum", runtime="openvino", fields=fields, data=data)
+
+
+def _ours(name: str, target: str, *options: str) -> Tool:
+    runtime = "openvino" if target == "cpu" else "onnxruntime"
+    data = "nearest" not in options and "fp32" not in options
+    return Tool(name=f"edgepress-{name}", family="edgepress", runtime=runtime, options=(target, *options), data=data)
+
+
+def _genai_tools() -> list[Tool]:
+    tools = [_genai("fp32", "fp32"), _genai("int8", "int8")]
+    for block in (32, 64, 128):
+        for suffix, symmetric in (("sym", "true"), ("asym", "false")):
+            grid = (f"block_size={block}", f"is_symmetric={symmetric}")
+            for method in ("default", "k_quant", "k_quant_mixed"):
+                name = "int4" if method == "default" else method
+                tools.append(_genai(f"{name}-{suffix}-{block}", "int4", *grid, f"algo_config={method}"))
+    return tools
+
+
+def _optimum_tools() -> list[Tool]:
+    tools = [_optimum("fp32"), _optimum("int8", bits=8, sym=False)]
+    aware = {"dataset": True, "quant_method": "awq", "scale_estimation": True}
+    for block in (32, 64, 128):
+        for suffix, symmetric in (("sym", True), ("asym", False)):
+            grid = {"bits": 4, "sym": symmetric, "group_size": block, "group_size_fallback": "adjust"}
+            for share in (1.0, 0.8):
+                name = f"{suffix}-{block}-{share:g}"
+                tools += [
+                    _optimum(f"int4-{name}", ratio=share, **grid),
+                    _optimum(f"awq-se-{name}", ratio=share, **aware, **grid),
+                    _optimum(f"awq-se-gptq-{name}", ratio=share, gptq=True, **aware, **grid),
+                ]
+            every = {"ratio": 1.0, "all_layers": True, **grid}
+            tools += [
+                _optimum(f"all-{suffix}-{block}", **every),
+                _optimum(f"all-awq-se-{suffix}-{block}", **aware, **every),
+            ]
+    return tools
+
+
+def _our_tools() -> list[Tool]:
+    tools = []
+    for target in ("server-cpu", "cpu"):
+        tools += [_ours(f"{target}-{name}", target, "--precision", name) for name in ("fp32", "int8", "int4")]
+        for block in (32, 64, 128):
+            for suffix in ("symmetric", "asymmetric"):
+                for rounding in ("data", "nearest"):
+                    options = ("--block", str(block), f"--{suffix}", "--rounding", rounding)
+                    short = suffix.replace("metric", "")
+                    tools.append(_ours(f"{target}-{rounding}-{short}-{block}", target, "--precision", "int4", *options))
+    return tools
+
+
+TOOLS = {tool.name: tool for tool in (*_genai_tools(), *_optimum_tools(), *_our_tools())}
+
+
+def make(tool: Tool, model: Path, texts: Path, peers: str, out: Path, shared: Path | None = None) -> dict[str, Any]:
+    """Write the directory of a tool; what it cost, `error` instead where the tool failed.
+
+    With `shared`, optimum-intel's conversion and statistics are kept there for its next setting, and cost is not said.
+    The clock and the memory are those of the whole command, as a person starts it: imports and reading included.
+    """
+    if out.exists():
+        raise FileExistsError(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    if tool.family != "edgepress":
+        environment.pop("PYTHONPATH", None)
+    log = out.with_suffix(".log")
+    began = time.perf_counter()
+    with log.open("w") as file:
+        command = _command(tool, model, texts, peers, out, shared)
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment, cwd=out.parent)
+        status, usage = _waited(process)
+    seconds = time.perf_counter() - began
+    if status:
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        return {"error": (lines[-1] if lines else f"exit status {status}")[:300]}
+    size = sizes(engine(out), tool.runtime)
+    if shared and tool.family == "optimum":
+        return size
+    return {
+        "seconds": round(seconds, 2),
+        "processor_seconds": round(usage.ru_utime + usage.ru_stime, 2),
+        "peak_mb": round(usage.ru_maxrss * 1024 / MB, 1),
+        "load": round(os.getloadavg()[0], 2),
+        **size,
+    }
+
+
+def engine(out: Path) -> Path:
+    """The directory that the runtime's own library opens: of a bundle, the one within it."""
+    for name in ("genai_config.json", "openvino_model.xml"):
+        if found := sorted(out.rglob(name)):
+            return found[0].parent
+    raise FileNotFoundError(f"no genai_config.json or openvino_model.xml under {out}")
+
+
+def graph(directory: Path) -> Path:
+    """The file of the network."""
+    if (directory / "openvino_model.xml").exists():
+        return directory / "openvino_model.xml"
+    config = json.loads((directory / "genai_config.json").read_text())
+    return directory / str(config["model"]["decoder"]["filename"])
+
+
+def sizes(directory: Path, runtime: str) -> dict[str, float]:
+    """MB (1e6 bytes) of the network with its weights, and of everything that lies beside it."""
+    files = [file for file in directory.iterdir() if file.is_file()]
+    names = ("openvino_model.",) if runtime == "openvino" else (graph(directory).name,)
+    network = sum(file.stat().st_size for file in files if file.name.startswith(names))
+    return {"mb": round(network / MB, 2), "directory_mb": round(sum(file.stat().st_size for file in files) / MB, 2)}
+
+
+def _command(tool: Tool, model: Path, texts: Path, peers: str, out: Path, shared: Path | None) -> list[str]:
+    match tool.family:
+        case "genai":
+            precision, *options = tool.options
+            builder = [peers, "-m", "onnxruntime_genai.models.builder", "-i", str(model), "-o", str(out), "-e", "cpu"]
+            extra = ["--extra_options", *options] if options else []
+            return [*builder, "-p", precision, "-c", str(out.with_suffix(".cache")), *extra]
+        case "optimum":
+            script = str(Path(__file__).with_name("language_optimum.py"))
+            job = {"model": str(model), "out": str(out), "fields": tool.fields, "texts": str(texts)}
+            job |= {"shared": str(shared)} if shared else {}
+            return [peers, script, json.dumps(job)]
+        case _:
+            target, *options = tool.options
+            text = ["--calibration", str(texts.with_suffix(".txt"))] if tool.data else []
+            code = "import sys; from edgepress.exporter.cli import main; sys.exit(main())"
+            given = ["export", str(model), "--target", target, "--output", str(out), "--no-measure"]
+            return [sys.executable, "-c", code, *given, *text, *options]
+
+
+def _waited(process: subprocess.Popen[bytes]) -> tuple[int, resource.struct_rusage]:
+    """Its status and what it used, children of its own included."""
+    deadline = time.monotonic() + TIME_LIMIT
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return process.returncode, usage
+        if time.monotonic() > deadline:
+            process.kill()
+        time.sleep(0.05)

@@ -19,8 +19,9 @@ from ..language.reference import Reference
 from ..progress import Advance
 
 # Predictions that are compared: 16 windows tell a rise of the perplexity of 2 % from none on most models, and cost a
-# model of 135 million weights ten seconds on two cores.
-WINDOWS, LENGTH = 16, 256
+# model of 135 million weights ten seconds on two cores. A larger one is asked fewer, so as not to take hours.
+WINDOWS, LEAST_WINDOWS, LENGTH = 16, 4, 256
+MOST_PRODUCTS = 600_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +101,11 @@ class Judge:
     def _file(self, mode: str) -> np.memmap[tuple[int, int, int], np.dtype[np.float32]]:
         shape = (*self.windows.shape, self.vocabulary)
         return np.memmap(self.answers, np.float32, mode, shape=shape)  # type: ignore[call-overload, no-any-return]
+
+
+def window_count(parameters: int) -> int:
+    """Windows by which a model of so many weights is judged."""
+    return min(WINDOWS, max(LEAST_WINDOWS, MOST_PRODUCTS // (parameters * LENGTH)))
 
 
 def windows_of(tokens: Tokens, count: int = WINDOWS, length: int = LENGTH) -> Tokens:

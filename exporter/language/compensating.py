@@ -33,7 +33,7 @@ JUDGING = 8  # one text in so many is kept to judge the two ways to round
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class Losses:
     """Squared error of what a matrix gives, in shares of its square, on texts that it was not rounded by.
 
     Attributes:
@@ -69,7 +69,7 @@ def round_with_texts(
     *,
     scaling: bool = False,
     advance: Callable[[float], None] = lambda _: None,
-) -> dict[str, Compared]:
+) -> dict[str, Losses]:
     """Give every matrix of the plan its integers, by what calibration texts make of it.
 
     In memory are, beside the integers, values of all tokens between two layers, twice, and one layer's weights.
@@ -135,7 +135,7 @@ class _Compensating(Eager):
         self.rounded, self.decoder, self.advance = weights, decoder, advance
         self.count = len(texts)
         self.fitting = self.count - (self.count // JUDGING)
-        self.compared: dict[str, Compared] = {}
+        self.compared: dict[str, Losses] = {}
         self.groups = _groups(decoder)
         self.norms = foldable(decoder) if scaling and self.fitting < self.count else {}
         self.done, self.total = 0, sum(1 for _ in decoder.linears())
@@ -216,7 +216,7 @@ class _Work:
             judging=(self.judging[0] / of, self.judging[1] / of),
         )
 
-    def rounded(self) -> tuple[list[Integers], list[Compared]]:
+    def rounded(self) -> tuple[list[Integers], list[Losses]]:
         """The better of the two ways for each matrix, and what either loses."""
         compensated: dict[int, Integers] = {}
         for grid in dict.fromkeys(self.grids):
@@ -227,14 +227,12 @@ class _Work:
             )
         return self._better([compensated[index] for index in range(len(self.grids))])
 
-    def _better(self, compensated: list[Integers]) -> tuple[list[Integers], list[Compared]]:
+    def _better(self, compensated: list[Integers]) -> tuple[list[Integers], list[Losses]]:
         importance = self.seen[0].diagonal().numpy()
         found, losses = [], []
         for weight, mine in zip(self.weights, compensated, strict=True):
             nearest = round_matrix(weight, mine.grid, importance=importance)
-            lost = Compared(
-                nearest=_lost(weight, nearest, *self.judging), compensated=_lost(weight, mine, *self.judging)
-            )
+            lost = Losses(nearest=_lost(weight, nearest, *self.judging), compensated=_lost(weight, mine, *self.judging))
             found.append(mine if lost.compensated <= lost.nearest else nearest)  # both are 0 where none judges
             losses.append(lost)
         return found, losses

@@ -22,7 +22,7 @@ CHUNK = 1 << 19  # weights that are rounded at a time: what is computed of them 
 TINY = 1e-30  # a block of no larger weight is one of zeros
 
 # Scale and zero of each block, of shape (rows, blocks), in float32; a zero is a code.
-Affine = tuple[torch.Tensor, torch.Tensor]
+ScaleZero = tuple[torch.Tensor, torch.Tensor]
 
 
 def round_matrix(
@@ -89,7 +89,7 @@ def limits(grid: Grid) -> tuple[int, int]:
     return middle + grid.smallest, middle + grid.largest
 
 
-def fit(values: torch.Tensor, importance: torch.Tensor, grid: Grid) -> Affine:
+def fit(values: torch.Tensor, importance: torch.Tensor, grid: Grid) -> ScaleZero:
     """Scale and zero of each block.
 
     Args:
@@ -109,21 +109,21 @@ def fit(values: torch.Tensor, importance: torch.Tensor, grid: Grid) -> Affine:
     return best
 
 
-def nearest(values: torch.Tensor, affine: Affine, grid: Grid) -> torch.Tensor:
+def nearest(values: torch.Tensor, affine: ScaleZero, grid: Grid) -> torch.Tensor:
     """The nearest codes, as floats, of the shape of the values."""
     scale, zero = affine
     codes = values * (1 / scale).unsqueeze(-1)
     return codes.add_(zero.unsqueeze(-1)).round_().clamp_(*limits(grid))
 
 
-def lost(values: torch.Tensor, affine: Affine, importance: torch.Tensor, grid: Grid) -> torch.Tensor:
+def lost(values: torch.Tensor, affine: ScaleZero, importance: torch.Tensor, grid: Grid) -> torch.Tensor:
     """The weighted squared error of each block, of shape (rows, blocks)."""
     scale, zero = affine
     error = nearest(values, affine, grid).sub_(zero.unsqueeze(-1)).mul_(scale.unsqueeze(-1)).sub_(values)
     return error.square_().mul_(importance).sum(-1)
 
 
-def refit(values: torch.Tensor, affine: Affine, importance: torch.Tensor, grid: Grid) -> Affine:
+def refit(values: torch.Tensor, affine: ScaleZero, importance: torch.Tensor, grid: Grid) -> ScaleZero:
     """The scale and, where the grid has one, the zero that lose least with the nearest codes as they are."""
     scale, zero = affine
     codes = nearest(values, affine, grid)
@@ -147,7 +147,7 @@ def _met_zero(
     return met.where(torch.isfinite(met), zero)
 
 
-def _holding(low: torch.Tensor, high: torch.Tensor, grid: Grid) -> Affine:
+def _holding(low: torch.Tensor, high: torch.Tensor, grid: Grid) -> ScaleZero:
     """The scale at which the integers reach from `low`, at most 0, to `high`, at least 0.
 
     A symmetric grid that has one step more below 0 gives that to the longer side, with a negative scale where it is the
@@ -170,7 +170,7 @@ def _of_some_size(scale: torch.Tensor) -> torch.Tensor:
 
 
 def _take_lesser(
-    values: torch.Tensor, best: Affine, least: torch.Tensor, other: Affine, importance: torch.Tensor, grid: Grid
+    values: torch.Tensor, best: ScaleZero, least: torch.Tensor, other: ScaleZero, importance: torch.Tensor, grid: Grid
 ) -> None:
     """Write the other's scale and zero over those of the blocks that lose less with them."""
     loss = lost(values, other, importance, grid)

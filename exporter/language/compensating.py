@@ -27,7 +27,6 @@ from .scaling import factors_of, foldable
 from .weights import Floats, Integers
 
 PART = 2048  # tokens whose products are added up at a time
-LARGEST = 4.0  # usual tokens that one token counts for at most, by the sum of its squares
 FIRST = 4  # texts by which the table of a tied decoder is rounded, before all others
 JUDGING = 8  # one text in so many is kept to judge the two ways to round
 
@@ -39,7 +38,7 @@ class Losses:
     Attributes:
         nearest: rounded to the nearest, inputs weighed by their mean square.
         compensated: with each error made good by others.
-        scaled: with factors folded into the norm before it, too, in the better of the two ways; None where not tried.
+        scaled: with factors folded into the norm before it, too; None where not tried.
     """
 
     nearest: float
@@ -53,8 +52,8 @@ class Losses:
 
     @property
     def unscaled(self) -> float:
-        """The better of the two ways without factors."""
-        return min(self.nearest, self.compensated)
+        """Without factors."""
+        return self.compensated
 
     @property
     def best(self) -> float:
@@ -167,7 +166,6 @@ class _Compensating(Eager):
     def _round(self, group: list[Linear], floats: torch.Tensor, rounded: torch.Tensor) -> None:
         """Layers that take the same, whose factors are the same."""
         norm = self.norms.get(group[0].reads)
-        floats, rounded = _tempered(floats, rounded)
         weights = [_checked(self.rounded.checkpoint.array(each.weight), each) for each in group]
         grids = [self.rounded.grids[each.name] for each in group]
         work = _Work(
@@ -217,7 +215,7 @@ class _Work:
         )
 
     def rounded(self) -> tuple[list[Integers], list[Losses]]:
-        """The better of the two ways for each matrix, and what either loses."""
+        """Compensated integers of each matrix, and what either way loses."""
         compensated: dict[int, Integers] = {}
         for grid in dict.fromkeys(self.grids):
             which = [index for index, each in enumerate(self.grids) if each == grid]
@@ -233,7 +231,7 @@ class _Work:
         for weight, mine in zip(self.weights, compensated, strict=True):
             nearest = round_matrix(weight, mine.grid, importance=importance)
             lost = Losses(nearest=_lost(weight, nearest, *self.judging), compensated=_lost(weight, mine, *self.judging))
-            found.append(mine if lost.compensated <= lost.nearest else nearest)  # both are 0 where none judges
+            found.append(mine)  # by perplexity it pays where, by a few large tokens of one text, it seems not to
             losses.append(lost)
         return found, losses
 
@@ -264,17 +262,6 @@ def _groups(decoder: Decoder) -> dict[str, list[Linear]]:
 def _checked(weight: Floats, linear: Linear) -> Floats:
     finite(weight, linear.weight.name)
     return weight
-
-
-def _tempered(floats: torch.Tensor, rounded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both streams with tokens of large values made smaller, so that none counts for more than LARGEST usual ones.
-
-    The first token of a text meets values hundreds of times the others' in trained decoders; the next norm divides them
-    out again, and a matrix that is rounded for their sake is no good to all others.
-    """
-    size = floats.square().sum(-1, keepdim=True)
-    by = (LARGEST * size.median() / size.clamp_min(TINY)).clamp_max_(1).sqrt_()
-    return floats * by, rounded * by
 
 
 def _seen(floats: torch.Tensor, rounded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

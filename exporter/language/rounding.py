@@ -17,6 +17,7 @@ from ...profiles.device.grid import Grid
 from .weights import Floats, Integers
 
 # Shares of the scale that just holds a block; with a longer one other weights may meet the grid better.
+EVEN = (0.92, 0.84, 0.76)  # of the least error of all weights alike, where compensation follows
 SHARES = (1.0, 0.95, 1.04, 1.08, 1.12, 1.16, 1.2)
 CHUNK = 1 << 19  # weights that are rounded at a time: what is computed of them stays in the processor's cache
 TINY = 1e-30  # a block of no larger weight is one of zeros
@@ -89,22 +90,24 @@ def limits(grid: Grid) -> tuple[int, int]:
     return middle + grid.smallest, middle + grid.largest
 
 
-def fit(values: torch.Tensor, importance: torch.Tensor, grid: Grid) -> ScaleZero:
+def fit(values: torch.Tensor, importance: torch.Tensor, grid: Grid, *, even: bool = False) -> ScaleZero:
     """Scale and zero of each block.
 
     Args:
         values: of shape (rows, blocks, block).
+        even: large weights count no more than others.
         importance: of shape (1, blocks, block); 0 where a block is filled up, or any where its values are 0.
     """
     few = grid.bits < 8
-    squares = values.square()
-    importance = importance * squares.add_(squares.mean(-1, keepdim=True))
+    if not even:
+        squares = values.square()
+        importance = importance * squares.add_(squares.mean(-1, keepdim=True))
     low, high = values.amin(-1).clamp_max_(0), values.amax(-1).clamp_min_(0)
     best = _holding(low, high, grid)
     least = lost(values, best, importance, grid)
-    for share in SHARES[1:] if few else ():
+    for share in (EVEN if even else SHARES[1:]) if few else ():
         _take_lesser(values, best, least, _holding(low * share, high * share, grid), importance, grid)
-    if not few:
+    for _ in range(2 if even else int(not few)):
         _take_lesser(values, best, least, refit(values, best, importance, grid), importance, grid)
     return best
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...backends.decoding import Decoding, Logits, Tokens
 from ...profiles.findings.language import TextParity, paired_rise
-from ..language.agreement import Comparison
+from ..language.agreement import Likening
 from ..language.reference import Reference
 from ..progress import Advance
 
@@ -54,7 +54,7 @@ class Judge:
         for layer in decoder.layers:
             advance(layer.index / len(decoder.layers), text)
             hidden = reference.layer(layer.index, hidden)
-        kept, itself = judge._file("w+"), Comparison()
+        kept, itself = judge._file("w+"), Likening()
         with reference.held(None):
             for index, window in enumerate(windows):
                 kept[index] = reference.logits_of(hidden[index : index + 1])[0]
@@ -62,9 +62,9 @@ class Judge:
         kept.flush()
         return replace(judge, before=itself.result().reference)
 
-    def told(self, decoding: Decoding) -> Comparison:
+    def told(self, decoding: Decoding) -> Likening:
         """What an open engine answers to the same windows, beside FP32."""
-        comparison = Comparison()
+        comparison = Likening()
         for window, answer, logits in self.answered(decoding):
             comparison.add(answer, logits, window)
         return comparison
@@ -76,7 +76,7 @@ class Judge:
             decoding.reset()
             yield window, np.asarray(kept[index]), decoding(window[None])[0]
 
-    def parity(self, told: Comparison, how: str) -> TextParity:
+    def parity(self, told: Likening, how: str) -> TextParity:
         """The same for the report.
 
         Args:

@@ -11,7 +11,7 @@ from ...errors import UnservedError, VerificationError
 from ...profiles.device.precision import load_precision
 from ...profiles.findings.gap import Gap
 from ..bundle.text_golden import TextGolden, golden_of
-from ..language.agreement import Comparison
+from ..language.agreement import Likening
 from ..language.decoder import Decoder
 from ..language.eager import Eager
 from ..language.network import write
@@ -36,7 +36,7 @@ def engine_strays(source: DecoderSource, rounding: Rounding, golden: Judge, deco
         VerificationError: too far.
     """
     said = by_weights(source.decoder, rounding.weights, golden.windows)
-    found = Comparison()
+    found = Likening()
     for expected, (window, _, logits) in zip(said, golden.answered(decoding), strict=True):
         found.add(expected, logits, window)
     strays = found.result().divergence

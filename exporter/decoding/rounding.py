@@ -12,7 +12,7 @@ from ...errors import InputError
 from ...profiles.device.grid import Grid
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.findings.language import Bits, LayerBits, Method, TextParity
-from ..language.compensating import Compared, round_with_texts
+from ..language.compensating import Losses, round_with_texts
 from ..language.options import COMPENSATED, options_of
 from ..language.plan import Option, within_loss
 from ..language.quantize import RoundedWeights, matrices, uniform
@@ -116,7 +116,7 @@ def _with_texts(task: TextTask, weights: RoundedWeights, rounded: Rounded) -> Ro
     return replace(rounded, tried=tuple(_methods(found)), calibration=said, text_digest=digest_of(texts))
 
 
-def _methods(found: Mapping[str, Compared]) -> Generator[Method, None, None]:
+def _methods(found: Mapping[str, Losses]) -> Generator[Method, None, None]:
     """What each way to lose less gained, on texts that were kept apart."""
     measure = "squared error of what a matrix gives, in shares of its square, mean over matrices"
     steps = (

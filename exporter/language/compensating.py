@@ -27,19 +27,18 @@ from .scaling import factors_of, foldable
 from .weights import Floats, Integers
 
 PART = 2048  # tokens whose products are added up at a time
-LARGEST = 4.0  # usual tokens that one token counts for at most, by the sum of its squares
 FIRST = 4  # texts by which the table of a tied decoder is rounded, before all others
 JUDGING = 8  # one text in so many is kept to judge the two ways to round
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class Losses:
     """Squared error of what a matrix gives, in shares of its square, on texts that it was not rounded by.
 
     Attributes:
         nearest: rounded to the nearest, inputs weighed by their mean square.
         compensated: with each error made good by others.
-        scaled: with factors folded into the norm before it, too, in the better of the two ways; None where not tried.
+        scaled: with factors folded into the norm before it, too; None where not tried.
     """
 
     nearest: float
@@ -53,8 +52,8 @@ class Compared:
 
     @property
     def unscaled(self) -> float:
-        """The better of the two ways without factors."""
-        return min(self.nearest, self.compensated)
+        """Without factors."""
+        return self.compensated
 
     @property
     def best(self) -> float:
@@ -69,7 +68,7 @@ def round_with_texts(
     *,
     scaling: bool = False,
     advance: Callable[[float], None] = lambda _: None,
-) -> dict[str, Compared]:
+) -> dict[str, Losses]:
     """Give every matrix of the plan its integers, by what calibration texts make of it.
 
     In memory are, beside the integers, values of all tokens between two layers, twice, and one layer's weights.
@@ -135,7 +134,7 @@ class _Compensating(Eager):
         self.rounded, self.decoder, self.advance = weights, decoder, advance
         self.count = len(texts)
         self.fitting = self.count - (self.count // JUDGING)
-        self.compared: dict[str, Compared] = {}
+        self.compared: dict[str, Losses] = {}
         self.groups = _groups(decoder)
         self.norms = foldable(decoder) if scaling and self.fitting < self.count else {}
         self.done, self.total = 0, sum(1 for _ in decoder.linears())
@@ -167,7 +166,6 @@ class _Compensating(Eager):
     def _round(self, group: list[Linear], floats: torch.Tensor, rounded: torch.Tensor) -> None:
         """Layers that take the same, whose factors are the same."""
         norm = self.norms.get(group[0].reads)
-        floats, rounded = _tempered(floats, rounded)
         weights = [_checked(self.rounded.checkpoint.array(each.weight), each) for each in group]
         grids = [self.rounded.grids[each.name] for each in group]
         work = _Work(
@@ -216,8 +214,8 @@ class _Work:
             judging=(self.judging[0] / of, self.judging[1] / of),
         )
 
-    def rounded(self) -> tuple[list[Integers], list[Compared]]:
-        """The better of the two ways for each matrix, and what either loses."""
+    def rounded(self) -> tuple[list[Integers], list[Losses]]:
+        """Compensated integers of each matrix, and what either way loses."""
         compensated: dict[int, Integers] = {}
         for grid in dict.fromkeys(self.grids):
             which = [index for index, each in enumerate(self.grids) if each == grid]
@@ -227,15 +225,13 @@ class _Work:
             )
         return self._better([compensated[index] for index in range(len(self.grids))])
 
-    def _better(self, compensated: list[Integers]) -> tuple[list[Integers], list[Compared]]:
+    def _better(self, compensated: list[Integers]) -> tuple[list[Integers], list[Losses]]:
         importance = self.seen[0].diagonal().numpy()
         found, losses = [], []
         for weight, mine in zip(self.weights, compensated, strict=True):
             nearest = round_matrix(weight, mine.grid, importance=importance)
-            lost = Compared(
-                nearest=_lost(weight, nearest, *self.judging), compensated=_lost(weight, mine, *self.judging)
-            )
-            found.append(mine if lost.compensated <= lost.nearest else nearest)  # both are 0 where none judges
+            lost = Losses(nearest=_lost(weight, nearest, *self.judging), compensated=_lost(weight, mine, *self.judging))
+            found.append(mine)  # by perplexity it pays where, by a few large tokens of one text, it seems not to
             losses.append(lost)
         return found, losses
 
@@ -266,17 +262,6 @@ def _groups(decoder: Decoder) -> dict[str, list[Linear]]:
 def _checked(weight: Floats, linear: Linear) -> Floats:
     finite(weight, linear.weight.name)
     return weight
-
-
-def _tempered(floats: torch.Tensor, rounded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both streams with tokens of large values made smaller, so that none counts for more than LARGEST usual ones.
-
-    The first token of a text meets values hundreds of times the others' in trained decoders; the next norm divides them
-    out again, and a matrix that is rounded for their sake is no good to all others.
-    """
-    size = floats.square().sum(-1, keepdim=True)
-    by = (LARGEST * size.median() / size.clamp_min(TINY)).clamp_max_(1).sqrt_()
-    return floats * by, rounded * by
 
 
 def _seen(floats: torch.Tensor, rounded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -15,7 +15,7 @@ import numpy as np
 from ...backends.decoding import Decoding, Logits, Tokens
 from ...profiles.findings.language import TextParity, paired_rise
 from ..language.agreement import Likening
-from ..language.reference import Reference
+from ..language.reference import TorchReference
 from ..progress import Advance
 
 # Predictions that are compared: 16 windows tell a rise of the perplexity of 2 % from none on most models, and cost a
@@ -42,7 +42,7 @@ class Judge:
     before: float = math.nan
 
     @classmethod
-    def of(cls, text: str, windows: Tokens, reference: Reference, path: Path, advance: Advance) -> Judge:
+    def of(cls, text: str, windows: Tokens, reference: TorchReference, path: Path, advance: Advance) -> Judge:
         """Ask FP32. Each layer is read once for all windows.
 
         Args:

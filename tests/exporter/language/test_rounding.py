@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgepress.errors import InputError
-from edgepress.exporter.language.packed import Packed
+from edgepress.exporter.language.packed import HalfBytes
 from edgepress.exporter.language.rounding import round_matrix
 from edgepress.profiles.device.grid import Grid
 
@@ -121,7 +121,7 @@ def test_what_is_no_number_is_refused_by_the_name_of_its_tensor(value):
 @pytest.mark.parametrize("bits", [4, 8])
 def test_integers_wait_in_as_few_bytes_as_they_have_bits(shape, bits):
     integers = round_matrix(normal(*shape), grid(32, bits=bits))
-    packed = Packed.of(integers)
+    packed = HalfBytes.of(integers)
     assert packed.codes.size == -(-integers.codes.size * bits // 8)
     assert np.array_equal(packed.integers().codes, integers.codes)
     assert np.array_equal(packed.integers().floats(), integers.floats())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from ..candidates.judge import directory_bytes
 from .candidate import TextCandidate
 from .digest import Digesting
 from .proof import engine_strays, golden_text, same_as_library
+from .room import need_room
 from .rounding import Rounding, roundings
 from .speed import memory_of
 from .task import TextTask
@@ -26,12 +28,13 @@ def made(task: TextTask) -> TextCandidate:
     """The smallest that holds what is asked.
 
     Raises:
-        InputError: the runtime does not have such a decoder, or such weights.
+        InputError: the runtime does not have such a decoder, or such weights, or a disk is too small.
         RefusedError: it does not fit into the device.
         VerificationError: none holds it, or an engine does not compute what its weights say.
     """
     if why := task.form.why_not(task.source.decoder, task.target):
         raise InputError(f"Target {task.target.name} cannot run {task.source.name}: {why}.")
+    need_room(task)
     tried: list[str] = []
     for rounding in roundings(task):
         candidate = _through(task, rounding)
@@ -39,6 +42,7 @@ def made(task: TextTask) -> TextCandidate:
             notes = tuple(f"Not shipped: {one}." for one in tried)
             return replace(candidate, notes=(*candidate.notes, *notes))
         tried.append(f"{rounding.title}: {why}")
+        shutil.rmtree(candidate.engine.path.parent)
     raise VerificationError(
         f"{task.source.name} loses more than it may: {'; '.join(tried)}.",
         hint="Allow more with --max-drop, or leave the choice to --precision auto.",
@@ -56,6 +60,7 @@ def _through(task: TextTask, rounding: Rounding) -> TextCandidate:
     """Every step, in order."""
     source, target = task.source, task.target
     memory = memory_of(rounding.rounded.bits, task)
+    need_room(task, memory.weights)
     directory = Path(tempfile.mkdtemp(prefix=f"{rounding.precision}-engine-", dir=task.scratch))
     weights = Digesting(weights=rounding.weights)
     with task.step(f"{rounding.title}, written") as advance:

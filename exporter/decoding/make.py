@@ -104,7 +104,7 @@ def _proven(task: TextTask, engine: Engine, rounding: Rounding) -> TextCandidate
         parity = judge.parity(judge.told(decoding), task.place.how(task.target))
         strays = engine_strays(task.source, rounding, golden, decoding)
         written = golden_text(golden, decoding)
-        missing = same_as_library(engine, decoding, golden.windows[0], task.threads)
+        missing = same_as_library(engine, decoding, golden.windows[0], task.source.decoder.context, task.threads)
     return TextCandidate(
         precision=rounding.precision,
         rounded=rounding.rounded,

@@ -5,8 +5,9 @@ FP32's answers are computed once and lie on disk: of a small model they are larg
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,15 @@ import numpy as np
 from ...backends.decoding import Decoding, Logits, Tokens
 from ...errors import InputError
 from ...profiles.findings.language import TextParity, paired_rise
-from ..language.agreement import Comparison
+from ..language.agreement import Likening
 from ..language.architecture import tensors_of
-from ..language.reference import Reference
+from ..language.reference import TorchReference
 from ..progress import Advance
 
 # Predictions that are compared: 16 windows tell a rise of the perplexity of 2 % from none on most models, and cost a
-# model of 135 million weights ten seconds on two cores.
-WINDOWS, LENGTH = 16, 256
+# model of 135 million weights ten seconds on two cores. A larger one is asked fewer, so as not to take hours.
+WINDOWS, LEAST_WINDOWS, LENGTH = 16, 4, 256
+MOST_PRODUCTS = 600_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,15 +34,17 @@ class Judge:
         text: which, in words.
         windows: of shape (windows, length), int64.
         answers: a file of FP32's logits, of shape (windows, length, vocabulary), float32.
+        before: FP32's perplexity.
     """
 
     text: str
     windows: Tokens
     answers: Path
     vocabulary: int
+    before: float = math.nan
 
     @classmethod
-    def of(cls, text: str, windows: Tokens, reference: Reference, path: Path, advance: Advance) -> Judge:
+    def of(cls, text: str, windows: Tokens, reference: TorchReference, path: Path, advance: Advance) -> Judge:
         """Ask FP32. Each layer is read once for all windows.
 
         Args:
@@ -55,16 +59,17 @@ class Judge:
         for layer in decoder.layers:
             advance(layer.index / len(decoder.layers), text)
             hidden = reference.layer(layer.index, hidden)
-        kept = judge._file("w+")
+        kept, itself = judge._file("w+"), Likening()
         with reference.held(None):
-            for index in range(len(windows)):
+            for index, window in enumerate(windows):
                 kept[index] = _numbers(reference.logits_of(hidden[index : index + 1])[0], reference)
+                itself.add(kept[index], kept[index], window)
         kept.flush()
-        return judge
+        return replace(judge, before=itself.result().reference)
 
-    def told(self, decoding: Decoding) -> Comparison:
+    def told(self, decoding: Decoding) -> Likening:
         """What an open engine answers to the same windows, beside FP32."""
-        comparison = Comparison()
+        comparison = Likening()
         for window, answer, logits in self.answered(decoding):
             comparison.add(answer, logits, window)
         return comparison
@@ -76,7 +81,7 @@ class Judge:
             decoding.reset()
             yield window, np.asarray(kept[index]), decoding(window[None])[0]
 
-    def parity(self, told: Comparison, how: str) -> TextParity:
+    def parity(self, told: Likening, how: str) -> TextParity:
         """The same for the report.
 
         Args:
@@ -103,6 +108,11 @@ class Judge:
         return np.memmap(self.answers, np.float32, mode, shape=shape)  # type: ignore[call-overload, no-any-return]
 
 
+def window_count(parameters: int) -> int:
+    """Windows by which a model of so many weights is judged."""
+    return min(WINDOWS, max(LEAST_WINDOWS, MOST_PRODUCTS // (parameters * LENGTH)))
+
+
 def windows_of(tokens: Tokens, count: int = WINDOWS, length: int = LENGTH) -> Tokens:
     """Windows of a text of tokens, spread over all of it; fewer or shorter ones where it is short.
 
@@ -120,7 +130,7 @@ def windows_of(tokens: Tokens, count: int = WINDOWS, length: int = LENGTH) -> To
     return np.stack([tokens[begin : begin + length] for begin in begins])
 
 
-def _numbers(logits: Logits, reference: Reference) -> Logits:
+def _numbers(logits: Logits, reference: TorchReference) -> Logits:
     """The logits, all of them finite.
 
     Raises:

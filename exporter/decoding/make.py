@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,17 +36,28 @@ def made(task: TextTask) -> TextCandidate:
         raise InputError(f"Target {task.target.name} cannot run {task.source.name}: {why}.")
     need_room(task)
     tried: list[str] = []
-    for rounding in roundings(task):
+    search = roundings(task)
+    rounding = next(search, None)
+    while rounding is not None:
         candidate = _through(task, rounding)
         if not (why := _lost_too_much(task, candidate.parity)):
             notes = tuple(f"Not shipped: {one}." for one in tried)
             return replace(candidate, notes=(*candidate.notes, *notes))
         tried.append(f"{rounding.title}: {why}")
         shutil.rmtree(candidate.engine.path.parent)
+        rounding = _after(search, candidate.parity)
     raise VerificationError(
         f"{task.source.name} loses more than it may: {'; '.join(tried)}.",
         hint="Allow more with --max-drop, or leave the choice to --precision auto.",
     )
+
+
+def _after(search: Generator[Rounding, TextParity, None], parity: TextParity) -> Rounding | None:
+    """What is tried next; None where there is nothing."""
+    try:
+        return search.send(parity)
+    except StopIteration:
+        return None
 
 
 def _lost_too_much(task: TextTask, parity: TextParity) -> str:

@@ -53,8 +53,10 @@ def export_decoder(
 
     @contextmanager
     def step(title: str) -> Iterator[Advance]:
-        with progress.step(title, seconds, prefix=f"{target.name}: ") as advance:
+        taken: dict[str, float] = {}
+        with progress.step(title, taken, prefix=f"{target.name}: ") as advance:
             yield advance
+        seconds[title] = seconds.get(title, 0.0) + taken[title]
 
     with new_directory(destination, force=force) as directory, temporary() as scratch:
         task = TextTask(

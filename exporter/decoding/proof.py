@@ -5,17 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from ...backends.base import Engine
-from ...backends.decoding import Decoding, Logits, Tokens
+from ...backends.decoding import Decoding, Tokens
 from ...backends.registry import load_backend
 from ...errors import UnservedError, VerificationError
 from ...profiles.device.precision import load_precision
 from ...profiles.findings.gap import Gap
 from ..bundle.text_golden import TextGolden, golden_of
-from ..language.agreement import Comparison
-from ..language.decoder import Decoder
-from ..language.eager import Eager
-from ..language.network import write
-from ..language.weights import Weights
+from ..language.agreement import Likening
+from ..language.eager import by_weights
 from ..sources.decoder import DecoderSource
 from .judging import Judge
 from .rounding import Rounding
@@ -36,7 +33,7 @@ def engine_strays(source: DecoderSource, rounding: Rounding, golden: Judge, deco
         VerificationError: too far.
     """
     said = by_weights(source.decoder, rounding.weights, golden.windows)
-    found = Comparison()
+    found = Likening()
     for expected, (window, _, logits) in zip(said, golden.answered(decoding), strict=True):
         found.add(expected, logits, window)
     strays = found.result().divergence
@@ -48,14 +45,6 @@ def engine_strays(source: DecoderSource, rounding: Rounding, golden: Judge, deco
             hint="Report this with the model's config.json; another --precision or target may do.",
         )
     return strays
-
-
-def by_weights(decoder: Decoder, weights: Weights, tokens: Tokens) -> Logits:
-    """Logits of weights in torch's own sums, of shape (batch, positions, vocabulary)."""
-    import torch
-
-    with torch.no_grad():
-        return np.asarray(write(decoder, Eager(weights, tokens)).numpy())
 
 
 def golden_text(golden: Judge, decoding: Decoding) -> TextGolden:

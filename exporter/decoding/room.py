@@ -9,8 +9,7 @@ from pathlib import Path
 
 from ...errors import InputError
 from ...profiles.findings.report import megabytes
-from ..language.quantize import matrices
-from .rounding import grid_of
+from .rounding import grids_of
 from .task import TextTask
 from .texts import ANSWERS, answer_bytes
 
@@ -50,9 +49,10 @@ def _needed(task: TextTask, engine: int) -> Iterator[tuple[Path, int]]:
 
 
 def _least(task: TextTask) -> int:
-    """Bytes of the matrices in the fewest bits that may be tried."""
-    grid, decoder = grid_of(task.precisions[0], task), task.source.decoder
+    """Bytes of the matrices in the smallest of the grids that may be tried."""
+    grids = [grid for name in task.precisions for grid in grids_of(name, task)] or [None]
+    decoder = task.source.decoder
     shapes = [(each.outputs, each.inputs) for each in decoder.linears()]
-    if len(matrices(decoder)) > len(shapes):
+    if not decoder.tied:
         shapes.append((decoder.vocabulary, decoder.width))
-    return sum(task.form.matrix_bytes(rows, columns, grid) for rows, columns in shapes)
+    return min(sum(task.form.matrix_bytes(*shape, grid) for shape in shapes) for grid in grids)

@@ -1,74 +1,152 @@
-"""Which roundings of a decoder's weights are tried, the smallest first."""
+"""Which roundings of a decoder's weights are tried, one after the other, until one holds what is asked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
+from ...backends.decoding import Logits, Tokens
 from ...errors import InputError
 from ...profiles.device.grid import Grid
 from ...profiles.device.precision import PrecisionName, load_precision
-from ...profiles.findings.language import Bits, LayerBits, Method
-from ..language.compensating import Compared, round_with_texts
-from ..language.quantize import RoundedWeights, uniform
+from ...profiles.findings.language import Bits, LayerBits, TextParity, TriedMethod
+from ..language.agreement import Likening, spread
+from ..language.compensating import round_with_texts
+from ..language.eager import by_weights
+from ..language.options import COMPENSATED, options_of
+from ..language.plan import GridOption, within_loss
+from ..language.quantize import RoundedWeights, matrices, uniform
+from ..language.sensitivity import moments
 from ..language.tokens import digest_of
-from ..language.weights import Weights
+from ..language.weights import DecoderWeights
 from .candidate import Rounded
-from .judging import LENGTH, windows_of
 from .task import TextTask
 
-TEXTS = 64  # of LENGTH tokens each, that are calibrated on
+# Texts that are calibrated on and their tokens, and those by which it is judged what each matrix costs.
+TEXTS, TEXT = 14, 512
+SENSED, SENSED_LENGTH = 8, 128
+# Texts that say whether rounding by data paid, and how many tokens of them.
+APART, APART_LENGTH = 3, 256
+# Plans that are tried: what a plan loses is expected, and measured afterwards.
+ATTEMPTS = 3
+# Of what a plan may be expected to lose the next one may, where it lost too much: losses of matrices add up roughly.
+CAUTION = 0.8
+# Blocks that are chosen among where none was asked for.
+USUAL_BLOCKS = (32, 64, 128)
+Grids = Mapping[str, Grid | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rounding:
-    """Weights as they are to be written."""
+    """DecoderWeights as they are to be written."""
 
     title: str
     precision: PrecisionName
-    weights: Weights
+    weights: DecoderWeights
     rounded: Rounded
 
 
-def roundings(task: TextTask) -> Iterator[Rounding]:
-    """What is tried, the fewest bits first."""
+def roundings(task: TextTask) -> Generator[Rounding, TextParity, None]:
+    """What is tried, the smallest first; each time what the one before lost is sent.
+
+    Raises:
+        InputError: the runtime has no kernel for the grid that was asked for.
+    """
+    if task.limit is None:
+        (precision,) = task.precisions
+        grids = uniform(task.source.decoder, usual_grid(precision, task))
+        yield _rounding(task, precision, grids, "One grid was asked for.")
+        return
+    yield from _planned(task)
+    plain = uniform(task.source.decoder, None)
+    yield _rounding(task, task.precisions[-1], plain, "Nothing smaller holds what was asked.")
+
+
+def _planned(task: TextTask) -> Generator[Rounding, TextParity, None]:
+    """Plans of least size that are expected to hold the limit, each chosen by what the one before it lost."""
+    choice = [(name, grid) for name in task.precisions for grid in grids_of(name, task)]
+    if not choice:
+        return
+    options = _options(task, [grid for _, grid in choice])
+    judge, _ = task.judges
+    budget: float | None = None
+    for _ in range(ATTEMPTS):
+        budget = _nats(task, judge.before) if budget is None else budget
+        plan = within_loss(options, budget)
+        if plan is None:
+            return
+        precision = next(name for name, grid in choice if grid in plan.grids.values())
+        how = f"The smallest that was expected to lose at most {budget:.3f} nats a token, of what each matrix costs."
+        parity = yield _rounding(task, precision, plan.grids, how)
+        lost = math.log(parity.after / parity.before)
+        budget = CAUTION * min(1.0, _nats(task, parity.before) / max(lost, 1e-9)) * min(budget, plan.loss)
+
+
+def _nats(task: TextTask, before: float) -> float:
+    """The rise of the perplexity that is asked for, in nats a token."""
+    assert task.limit is not None
+    return math.log1p(task.limit.bound(before) / before)
+
+
+def _options(task: TextTask, grids: Sequence[Grid]) -> Mapping[str, Sequence[GridOption]]:
+    """What each matrix takes and costs in each of the grids."""
     decoder, checkpoint = task.source.decoder, task.source.checkpoint
-    for precision in task.precisions:
-        grid = grid_of(precision, task)
-        weights = RoundedWeights(decoder=decoder, checkpoint=checkpoint, grids=uniform(decoder, grid))
-        title = precision if grid is None else str(grid)
-        rounded = _rounded(task, grid)
-        if grid is not None and task.recipe.weights.rounding == "data":
-            rounded = _with_texts(task, weights, rounded)
-        yield Rounding(title=title, precision=precision, weights=weights, rounded=rounded)
+    texts = spread(task.texts.calibration, min(SENSED_LENGTH, decoder.context), SENSED)
+    plain = RoundedWeights(decoder=decoder, checkpoint=checkpoint, grids={})
+    with task.step("sensitivity"):
+        found = task.memo.once("moments", task.source.digest, lambda: moments(decoder, plain, texts))
+        left = COMPENSATED if task.by_data else 1.0
+        return options_of(decoder, checkpoint, grids, found, task.form.matrix_bytes, left=left)
 
 
-def _with_texts(task: TextTask, weights: RoundedWeights, rounded: Rounded) -> Rounded:
-    """Round what the plan says by what calibration texts make of it."""
-    texts = windows_of(task.texts.calibration, TEXTS, min(LENGTH, task.source.decoder.context))
+def _rounding(task: TextTask, precision: PrecisionName, grids: Grids, how: str) -> Rounding:
+    weights = _weights(task, grids)
+    rounded = Rounded(digest="", bits=Bits(layers=tuple(_bits(task, grids)), how=how))
+    if task.by_data and any(grids.values()):
+        weights, rounded = _with_texts(task, weights, rounded)
+    title = precision if len(set(grids.values())) > 1 else str(next(iter(grids.values())) or precision)
+    return Rounding(title=title, precision=precision, weights=weights, rounded=rounded)
+
+
+def _weights(task: TextTask, grids: Grids) -> RoundedWeights:
+    return RoundedWeights(decoder=task.source.decoder, checkpoint=task.source.checkpoint, grids=grids)
+
+
+def _with_texts(task: TextTask, weights: RoundedWeights, rounded: Rounded) -> tuple[RoundedWeights, Rounded]:
+    """Round by what texts make of the weights, where that pays on texts that were kept apart."""
+    tokens = task.texts.calibration
+    texts = spread(tokens, min(TEXT, task.source.decoder.context, len(tokens) // (2 * APART)), TEXTS + APART)
+    fitted, apart = texts[:-APART], texts[-APART:, :APART_LENGTH]
     with task.step("rounding") as advance:
-        found = round_with_texts(weights.decoder, weights, texts, advance=lambda share: advance(share, ""))
-    method = _compensation(list(found.values()))
-    said = f"{texts.size:,} tokens of {task.texts.said}."
-    return replace(rounded, tried=(method,), calibration=said, text_digest=digest_of(texts))
-
-
-def _compensation(found: Sequence[Compared]) -> Method:
-    """What making errors good gained."""
-    kept = sum(each.kept for each in found)
-    return Method(
+        round_with_texts(weights.decoder, weights, fitted, advance=lambda share: advance(share, ""))
+        nearest = _weights(task, weights.grids)
+        meant = by_weights(weights.decoder, _weights(task, {}), apart)
+        before, after = (
+            _divergence(meant, by_weights(weights.decoder, each, apart), apart) for each in (nearest, weights)
+        )
+    method = TriedMethod(
         name="error compensation",
-        kept=kept > 0,
-        why=f"it loses less in {kept} of {len(found)} matrices on texts kept apart",
-        measure="squared error of what a matrix gives, in shares of its square, mean over matrices",
-        before=float(np.mean([each.nearest for each in found])),
-        after=float(np.mean([min(each.nearest, each.compensated) for each in found])),
+        kept=after < before,
+        why="judged on texts that it was not fitted to",
+        measure="KL divergence from FP32, nats a token",
+        before=before,
+        after=after,
     )
+    said = f"{fitted.size:,} tokens of {task.texts.said}."
+    rounded = replace(rounded, tried=(method,), calibration=said, text_digest=digest_of(texts))
+    return (weights if method.kept else nearest), rounded
 
 
-def grid_of(precision: PrecisionName, task: TextTask) -> Grid | None:
+def _divergence(meant: Logits, found: Logits, texts: Tokens) -> float:
+    """Mean divergence, nats a token."""
+    likening = Likening()
+    for expected, logits, text in zip(meant, found, texts, strict=True):
+        likening.add(expected, logits, text)
+    return likening.result().divergence
+
+
+def usual_grid(precision: PrecisionName, task: TextTask) -> Grid | None:
     """The grid of a precision, as far as it was asked for; None of a float.
 
     Raises:
@@ -77,25 +155,33 @@ def grid_of(precision: PrecisionName, task: TextTask) -> Grid | None:
     asked, usual = task.recipe.weights, load_precision(precision).decoder
     if usual is None:
         return None
-    symmetric = asked.symmetric is not False
-    grid = replace(usual, block=asked.block or usual.block, signed=symmetric, symmetric=symmetric, whole=symmetric)
+    grid = _as(usual, asked.block or usual.block or USUAL_BLOCKS[0], symmetric=asked.symmetric is not False)
     if why := task.form.why_no_grid(grid, task.target):
         raise InputError(f"Target {task.target.name} has no weights in {grid}: {why}.", hint="Choose another --block.")
     return grid
 
 
-def _rounded(task: TextTask, grid: Grid | None) -> Rounded:
+def grids_of(precision: PrecisionName, task: TextTask) -> list[Grid]:
+    """The grids of a precision that are chosen among: those that were asked for, of those that the runtime has."""
+    asked, usual = task.recipe.weights, load_precision(precision).decoder
+    if usual is None:
+        return []
+    blocks = USUAL_BLOCKS if asked.block is None else (asked.block,)
+    symmetries = (True, False) if asked.symmetric is None else (asked.symmetric,)
+    found = [_as(usual, block, symmetric=each) for block in blocks for each in symmetries]
+    return [grid for grid in found if not task.form.why_no_grid(grid, task.target)]
+
+
+def _as(usual: Grid, block: int, *, symmetric: bool) -> Grid:
+    return replace(usual, block=block, signed=symmetric, symmetric=symmetric, whole=symmetric)
+
+
+def _bits(task: TextTask, grids: Grids) -> Generator[LayerBits, None, None]:
+    """How each matrix will be stored."""
     decoder = task.source.decoder
-    layers = [_bits(task, each.name, each.outputs, each.inputs, grid) for each in decoder.linears()]
-    if not decoder.tied:
-        layers.insert(0, _bits(task, "embedding", decoder.vocabulary, decoder.width, grid))
-    return Rounded(digest="", bits=Bits(layers=tuple(layers), how="One grid was asked for."))
-
-
-def _bits(task: TextTask, name: str, rows: int, columns: int, grid: Grid | None) -> LayerBits:
-    return LayerBits(
-        layer=name,
-        grid="float32" if grid is None else str(grid),
-        weights=rows * columns,
-        bytes=task.form.matrix_bytes(rows, columns, grid),
-    )
+    shapes = {each.name: (each.outputs, each.inputs) for each in decoder.linears()}
+    for name in matrices(decoder):
+        rows, columns = shapes.get(name, (decoder.vocabulary, decoder.width))
+        grid = grids.get(name)
+        stored = task.form.matrix_bytes(rows, columns, grid)
+        yield LayerBits(layer=name, grid=str(grid or "float32"), weights=rows * columns, bytes=stored)

@@ -12,7 +12,7 @@ from ...errors import InputError
 from ...profiles.budget.limits import Drop
 from ...profiles.device.precision import PrecisionName, precisions
 from ...profiles.device.target import Target
-from ..language.writers.base import Form
+from ..language.writers.base import DecoderForm
 from ..progress import Advance
 from ..recipe import Recipe
 from ..sources import DecoderSource
@@ -40,7 +40,7 @@ class TextTask:
     source: DecoderSource
     target: Target
     recipe: Recipe
-    form: Form
+    form: DecoderForm
     place: Place
     memo: Memo
     scratch: Path
@@ -53,6 +53,11 @@ class TextTask:
         """Most by which the perplexity may rise; None where only the precision was asked for."""
         asked = self.recipe.budget.rise
         return USUAL_RISE if asked is None and self.recipe.precision == AUTO else asked
+
+    @property
+    def by_data(self) -> bool:
+        """Weights are rounded by what layers take when they read text."""
+        return self.recipe.weights.rounding == "data"
 
     @property
     def precisions(self) -> tuple[PrecisionName, ...]:

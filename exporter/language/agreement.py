@@ -50,7 +50,7 @@ class Likeness:
 
 
 @dataclass(slots=True, kw_only=True)
-class Comparison:
+class Likening:
     """Windows of text as they are judged; `result` at any time."""
 
     losses: list[float] = field(default_factory=list)
@@ -125,6 +125,18 @@ def windows(tokens: Tokens, length: int, most: int | None = None) -> Iterator[To
         yield tokens
     for index in range(whole if most is None else min(whole, most)):
         yield tokens[index * length : (index + 1) * length]
+
+
+def spread(tokens: Tokens, length: int, count: int) -> Tokens:
+    """So many windows from all over a text, of shape (windows, length), for calibration.
+
+    Fewer where the text has no more, and one shorter window of a text that is shorter itself.
+    """
+    every = list(windows(tokens, length))
+    if not every:
+        return np.zeros((0, length), np.int64)
+    chosen = np.unique(np.linspace(0, len(every) - 1, min(count, len(every))).round().astype(int))
+    return np.stack([every[index] for index in chosen])
 
 
 def _parts(count: int) -> Iterator[slice]:

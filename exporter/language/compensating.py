@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from ...profiles.device.grid import Grid
 from .agreement import Tokens
 from .compensation import compensate, damp
 from .decoder import Decoder, Linear
@@ -22,43 +23,59 @@ from .eager import Eager
 from .network import write
 from .quantize import RoundedWeights
 from .rounding import TINY, finite, round_matrix
+from .scaling import factors_of, foldable
 from .weights import Floats, Integers
 
 PART = 2048  # tokens whose products are added up at a time
 FIRST = 4  # texts by which the table of a tied decoder is rounded, before all others
 JUDGING = 8  # one text in so many is kept to judge the two ways to round
 
-# Values of the float stream and of the rounded one, of shape (texts, positions, inputs).
-Streams = tuple[torch.Tensor, torch.Tensor]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class Losses:
     """Squared error of what a matrix gives, in shares of its square, on texts that it was not rounded by.
 
     Attributes:
         nearest: rounded to the nearest, inputs weighed by their mean square.
         compensated: with each error made good by others.
+        scaled: with factors folded into the norm before it, too; None where not tried.
     """
 
     nearest: float
     compensated: float
+    scaled: float | None = None
 
     @property
     def kept(self) -> bool:
         """Compensation pays."""
         return self.compensated < self.nearest
 
+    @property
+    def unscaled(self) -> float:
+        """Without factors."""
+        return self.compensated
+
+    @property
+    def best(self) -> float:
+        """The best of what was tried; factors are kept where they are the best for all that share them."""
+        return self.unscaled if self.scaled is None else min(self.unscaled, self.scaled)
+
 
 def round_with_texts(
-    decoder: Decoder, weights: RoundedWeights, texts: Tokens, *, advance: Callable[[float], None] = lambda _: None
-) -> dict[str, Compared]:
+    decoder: Decoder,
+    weights: RoundedWeights,
+    texts: Tokens,
+    *,
+    scaling: bool = False,
+    advance: Callable[[float], None] = lambda _: None,
+) -> dict[str, Losses]:
     """Give every matrix of the plan its integers, by what calibration texts make of it.
 
     In memory are, beside the integers, values of all tokens between two layers, twice, and one layer's weights.
 
     Args:
         texts: of shape (count, positions); of 8 or more, one in 8 judges.
+        scaling: try factors of channels, too, which takes half as long again.
         advance: told the share that is done.
 
     Returns:
@@ -69,7 +86,7 @@ def round_with_texts(
     """
     if decoder.tied:
         _round_table(decoder, weights, texts[:: max(1, len(texts) // FIRST)])
-    step = _Compensating(decoder, weights, texts, advance)
+    step = _Compensating(decoder, weights, texts, scaling, advance)
     with torch.no_grad():
         write(decoder, step)
     return step.compared
@@ -106,14 +123,20 @@ class _Compensating(Eager):
     """Values are of both streams, one behind the other along the batch: in float32, then rounded."""
 
     def __init__(
-        self, decoder: Decoder, weights: RoundedWeights, texts: Tokens, advance: Callable[[float], None]
+        self,
+        decoder: Decoder,
+        weights: RoundedWeights,
+        texts: Tokens,
+        scaling: bool,
+        advance: Callable[[float], None],
     ) -> None:
         super().__init__(weights, texts)
         self.rounded, self.decoder, self.advance = weights, decoder, advance
         self.count = len(texts)
         self.fitting = self.count - (self.count // JUDGING)
-        self.compared: dict[str, Compared] = {}
+        self.compared: dict[str, Losses] = {}
         self.groups = _groups(decoder)
+        self.norms = foldable(decoder) if scaling and self.fitting < self.count else {}
         self.done, self.total = 0, sum(1 for _ in decoder.linears())
 
     def embed(self, decoder: Decoder) -> torch.Tensor:
@@ -124,49 +147,104 @@ class _Compensating(Eager):
     def linear(self, x: torch.Tensor, linear: Linear) -> torch.Tensor:
         """As `Writer`; the head gives nothing, as logits of all texts are too many and none asks for them."""
         floats, rounded = x[: self.count], x[self.count :]
-        group = self.groups.pop(linear.reads, [])
-        for grid in {self.rounded.grids.get(each.name) for each in group} - {None}:
-            self._round([each for each in group if self.rounded.grids.get(each.name) == grid], floats, rounded)
+        group = [each for each in self.groups.pop(linear.reads, []) if self._waits(each)]
+        if group:
+            self._round(group, floats, rounded)
         self.done += 1
         self.advance(self.done / self.total)
         if linear == self.decoder.head:
             return x[..., :1]
-        exact = torch.from_numpy(self.rounded.array(linear.weight))
+        if linear.reads in self.rounded.factors:
+            rounded = rounded / torch.from_numpy(self.rounded.factors[linear.reads])
+        exact = torch.from_numpy(self.rounded.checkpoint.array(linear.weight))
         y = torch.cat((functional.linear(floats, exact), functional.linear(rounded, self.matrix(linear))))
         return y if linear.bias is None else y + self.vector(linear.bias)
 
-    def _round(self, group: list[Linear], floats: torch.Tensor, rounded: torch.Tensor) -> None:
-        """Layers that take the same and have the same grid are one matrix."""
-        group = [each for each in group if each.name not in self.rounded.held]
-        if not group:
-            return
-        grid = self.rounded.grids[group[0].name]
-        assert grid is not None
-        weights = [_checked(self.rounded.array(each.weight), each) for each in group]
-        hessian, shift = _seen(floats[: self.fitting].flatten(0, 1), rounded[: self.fitting].flatten(0, 1))
-        meant = np.concatenate([_shifted(each, shift) for each in weights])
-        found = compensate(meant, hessian, grid)
-        importance = hessian.diagonal().numpy()
-        for each, own, part in zip(group, weights, _parts(weights), strict=True):
-            integers = replace(
-                found,
-                codes=found.codes[part],
-                scales=found.scales[part],
-                zeros=None if found.zeros is None else found.zeros[part],
-            )
-            self._hold_better(each, own, integers, importance, (floats[self.fitting :], rounded[self.fitting :]))
+    def _waits(self, linear: Linear) -> bool:
+        return self.rounded.grids.get(linear.name) is not None and linear.name not in self.rounded.held
 
-    def _hold_better(
-        self, linear: Linear, weight: Floats, compensated: Integers, importance: Floats, judging: Streams
-    ) -> None:
-        if not len(judging[0]):
-            self.rounded.hold(linear.name, compensated)
-            return
-        nearest = round_matrix(weight, compensated.grid, importance=importance)
-        losses = [_lost(weight, each, *judging) for each in (nearest, compensated)]
-        compared = Compared(nearest=losses[0], compensated=losses[1])
-        self.compared[linear.name] = compared
-        self.rounded.hold(linear.name, compensated if compared.kept else nearest)
+    def _round(self, group: list[Linear], floats: torch.Tensor, rounded: torch.Tensor) -> None:
+        """Layers that take the same, whose factors are the same."""
+        norm = self.norms.get(group[0].reads)
+        weights = [_checked(self.rounded.checkpoint.array(each.weight), each) for each in group]
+        grids = [self.rounded.grids[each.name] for each in group]
+        work = _Work(
+            weights=weights,
+            grids=[grid for grid in grids if grid is not None],
+            seen=_seen(floats[: self.fitting].flatten(0, 1), rounded[: self.fitting].flatten(0, 1)),
+            judging=(floats[self.fitting :].flatten(0, 1), rounded[self.fitting :].flatten(0, 1)),
+        )
+        found, losses = work.rounded()
+        if (
+            norm is not None
+            and (factors := factors_of(np.concatenate(weights), work.seen[0], work.grids[0])) is not None
+        ):
+            scaled, of_scaled = work.scaled(factors).rounded()
+            losses = [replace(each, scaled=its.best) for each, its in zip(losses, of_scaled, strict=True)]
+            if sum(its.best for its in of_scaled) < sum(each.unscaled for each in losses):
+                self.rounded.scale(group[0].reads, norm, factors)
+                found = scaled
+        for each, integers in zip(group, found, strict=True):
+            self.rounded.hold(each.name, integers)
+        if self.fitting < self.count:
+            self.compared.update({each.name: loss for each, loss in zip(group, losses, strict=True)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Work:
+    """Matrices that take the same, and what is known of that.
+
+    Attributes:
+        seen: H and K H^-1 - 1.
+        judging: values of both streams, of shape (tokens, inputs), that H does not have.
+    """
+
+    weights: list[Floats]
+    grids: list[Grid]
+    seen: tuple[torch.Tensor, torch.Tensor]
+    judging: tuple[torch.Tensor, torch.Tensor]
+
+    def scaled(self, factors: Floats) -> _Work:
+        """The same with each column multiplied, and each input divided."""
+        of = torch.from_numpy(factors)
+        return _Work(
+            weights=[each * factors for each in self.weights],
+            grids=self.grids,
+            seen=(self.seen[0] / torch.outer(of, of), self.seen[1] / of[:, None] * of),
+            judging=(self.judging[0] / of, self.judging[1] / of),
+        )
+
+    def rounded(self) -> tuple[list[Integers], list[Losses]]:
+        """Compensated integers of each matrix, and what either way loses."""
+        compensated: dict[int, Integers] = {}
+        for grid in dict.fromkeys(self.grids):
+            which = [index for index, each in enumerate(self.grids) if each == grid]
+            meant = [_shifted(self.weights[index], self.seen[1]) for index in which]
+            compensated.update(
+                zip(which, _split(compensate(np.concatenate(meant), self.seen[0], grid), meant), strict=True)
+            )
+        return self._better([compensated[index] for index in range(len(self.grids))])
+
+    def _better(self, compensated: list[Integers]) -> tuple[list[Integers], list[Losses]]:
+        importance = self.seen[0].diagonal().numpy()
+        found, losses = [], []
+        for weight, mine in zip(self.weights, compensated, strict=True):
+            nearest = round_matrix(weight, mine.grid, importance=importance)
+            lost = Losses(nearest=_lost(weight, nearest, *self.judging), compensated=_lost(weight, mine, *self.judging))
+            found.append(mine)  # by perplexity it pays where, by a few large tokens of one text, it seems not to
+            losses.append(lost)
+        return found, losses
+
+
+def _split(integers: Integers, weights: list[Floats]) -> list[Integers]:
+    """The rows of one matrix as those of several."""
+    ends = np.cumsum([len(each) for each in weights])
+    parts = [slice(int(end) - len(each), int(end)) for end, each in zip(ends, weights, strict=True)]
+    zeros = [None if integers.zeros is None else integers.zeros[part] for part in parts]
+    return [
+        replace(integers, codes=integers.codes[part], scales=integers.scales[part], zeros=zero)
+        for part, zero in zip(parts, zeros, strict=True)
+    ]
 
 
 def _floats(weights: RoundedWeights) -> RoundedWeights:
@@ -184,11 +262,6 @@ def _groups(decoder: Decoder) -> dict[str, list[Linear]]:
 def _checked(weight: Floats, linear: Linear) -> Floats:
     finite(weight, linear.weight.name)
     return weight
-
-
-def _parts(weights: list[Floats]) -> list[slice]:
-    ends = np.cumsum([len(each) for each in weights])
-    return [slice(int(end) - len(each), int(end)) for end, each in zip(ends, weights, strict=True)]
 
 
 def _seen(floats: torch.Tensor, rounded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -211,7 +284,6 @@ def _shifted(weight: Floats, shift: torch.Tensor) -> Floats:
 
 def _lost(weight: Floats, integers: Integers, floats: torch.Tensor, rounded: torch.Tensor) -> float:
     """Squared error of what a matrix gives, in shares of the square of what it should."""
-    floats, rounded = floats.flatten(0, 1), rounded.flatten(0, 1)
     lost = meant = 0.0
     given = integers.floats()
     for start in range(0, len(weight), PART):

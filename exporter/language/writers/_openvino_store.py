@@ -26,7 +26,7 @@ SMALL = 1 << 10
 _TYPES = {"float32": "f32", "float16": "f16"}
 
 
-class Store:
+class ConstantStore:
     """The `.bin` of a model that is being written."""
 
     def __init__(self, path: Path) -> None:
@@ -36,7 +36,7 @@ class Store:
         self._placed: dict[str, tuple[int, int]] = {}
         self._nodes: list[Any] = []
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> ConstantStore:
         return self
 
     def __exit__(
@@ -86,10 +86,9 @@ class Store:
 
     def _place(self, name: str, array: npt.NDArray[Any]) -> None:
         self._align()
-        data = memoryview(np.ascontiguousarray(array)).cast("B")
         try:
-            self._placed[name] = (self._file.tell(), data.nbytes)
-            self._file.write(data)
+            self._placed[name] = (self._file.tell(), array.nbytes)
+            self._file.write(np.ascontiguousarray(array).data)
         except OSError as error:
             raise unwritten(self._path.with_suffix(".bin").name, error) from error
 

@@ -12,7 +12,7 @@ from ....backends.base import TensorSpec
 from ....profiles.device.grid import Grid
 from ....profiles.device.target import Target
 from ..decoder import Decoder
-from ..weights import Weights
+from ..weights import DecoderWeights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Written:
     notes: tuple[str, ...] = ()
 
 
-class Form(abc.ABC):
+class DecoderForm(abc.ABC):
     """Writes decoders for one runtime; `write` must not hold more than a few layers' weights at a time.
 
     Attributes:
@@ -58,7 +58,7 @@ class Form(abc.ABC):
     def write(
         self,
         decoder: Decoder,
-        weights: Weights,
+        weights: DecoderWeights,
         directory: Path,
         *,
         target: Target,

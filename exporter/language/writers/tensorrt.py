@@ -13,11 +13,11 @@ from ....profiles.device.grid import OPSET_OF_BLOCKS, Grid
 from ....profiles.device.target import Target
 from ..decoder import Decoder
 from ..network import write
-from ..weights import Weights
+from ..weights import DecoderWeights
 from ._cache import logits_and_cache, past, told
 from ._onnx_graph import GraphFile
 from ._plain_graph import TOKENS, PlainWriter
-from .base import Form, Written
+from .base import DecoderForm, Written
 
 # ReduceMean has its axes as an input from 18 on, and Gelu is of 20.
 _OPSET = 20
@@ -27,7 +27,7 @@ _ROWS = "The table of the embedding is float32, as TensorRT has no lookup in int
 _NOTE = "The graph has no mask: all rows of a batch are equally long, and whoever runs it feeds present back as past."
 
 
-class PlainOnnx(Form):
+class PlainOnnx(DecoderForm):
     """Standard operators, weights in int8 a channel, or in int4 by blocks where the parser takes opset 21."""
 
     def why_not(self, decoder: Decoder, target: Target) -> str:
@@ -62,7 +62,7 @@ class PlainOnnx(Form):
     def write(
         self,
         decoder: Decoder,
-        weights: Weights,
+        weights: DecoderWeights,
         directory: Path,
         *,
         target: Target,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import InputError
+from ...profiles.device.grid import Grid
 from ...profiles.findings.report import megabytes
 from .rounding import grids_of
 from .task import TextTask
@@ -50,7 +51,8 @@ def _needed(task: TextTask, engine: int) -> Iterator[tuple[Path, int]]:
 
 def _least(task: TextTask) -> int:
     """Bytes of the matrices in the smallest of the grids that may be tried."""
-    grids = [grid for name in task.precisions for grid in grids_of(name, task)] or [None]
+    found = [grid for name in task.precisions for grid in grids_of(name, task)]
+    grids: list[Grid] | list[None] = found or [None]
     decoder = task.source.decoder
     shapes = [(each.outputs, each.inputs) for each in decoder.linears()]
     if not decoder.tied:

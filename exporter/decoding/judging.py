@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from ...backends.decoding import Decoding, Logits, Tokens
+from ...errors import InputError
 from ...profiles.findings.language import TextParity, paired_rise
 from ..language.agreement import Likening
+from ..language.architecture import tensors_of
 from ..language.reference import TorchReference
 from ..progress import Advance
 
@@ -47,6 +49,9 @@ class Judge:
 
         Args:
             path: of a file that is written.
+
+        Raises:
+            InputError: it answers what is no number.
         """
         decoder = reference.decoder
         judge = cls(text=text, windows=windows, answers=path, vocabulary=decoder.vocabulary)
@@ -57,7 +62,7 @@ class Judge:
         kept, itself = judge._file("w+"), Likening()
         with reference.held(None):
             for index, window in enumerate(windows):
-                kept[index] = reference.logits_of(hidden[index : index + 1])[0]
+                kept[index] = _numbers(reference.logits_of(hidden[index : index + 1])[0], reference)
                 itself.add(kept[index], kept[index], window)
         kept.flush()
         return replace(judge, before=itself.result().reference)
@@ -123,3 +128,20 @@ def windows_of(tokens: Tokens, count: int = WINDOWS, length: int = LENGTH) -> To
     most = min(count, len(tokens) // length)
     begins = np.linspace(0, len(tokens) - length, most).astype(int)
     return np.stack([tokens[begin : begin + length] for begin in begins])
+
+
+def _numbers(logits: Logits, reference: TorchReference) -> Logits:
+    """The logits, all of them finite.
+
+    Raises:
+        InputError: they are not; the weight that is the reason is named, where one is.
+    """
+    if np.isfinite(logits).all():
+        return logits
+    tensors = tensors_of(reference.decoder)
+    blamed = next((each.name for each in tensors if not np.isfinite(reference.checkpoint.array(each)).all()), None)
+    why = "its values overflow" if blamed is None else f"{blamed} has weights that are no finite numbers"
+    raise InputError(
+        f"In float32 the model itself gives logits that are no finite numbers: {why}.",
+        hint="Give a checkpoint whose training did not diverge.",
+    )

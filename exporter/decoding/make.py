@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from ..candidates.judge import directory_bytes
 from .candidate import TextCandidate
 from .digest import Digesting
 from .proof import engine_strays, golden_text, same_as_library
+from .room import need_room
 from .rounding import Rounding, roundings
 from .speed import memory_of
 from .task import TextTask
@@ -26,12 +28,13 @@ def made(task: TextTask) -> TextCandidate:
     """The smallest that holds what is asked.
 
     Raises:
-        InputError: the runtime does not have such a decoder, or such weights.
+        InputError: the runtime does not have such a decoder, or such weights, or a disk is too small.
         RefusedError: it does not fit into the device.
         VerificationError: none holds it, or an engine does not compute what its weights say.
     """
     if why := task.form.why_not(task.source.decoder, task.target):
         raise InputError(f"Target {task.target.name} cannot run {task.source.name}: {why}.")
+    need_room(task)
     tried: list[str] = []
     search = roundings(task)
     rounding = next(search, None)
@@ -41,6 +44,7 @@ def made(task: TextTask) -> TextCandidate:
             notes = tuple(f"Not shipped: {one}." for one in tried)
             return replace(candidate, notes=(*candidate.notes, *notes))
         tried.append(f"{rounding.title}: {why}")
+        shutil.rmtree(candidate.engine.path.parent)
         rounding = _after(search, candidate.parity)
     raise VerificationError(
         f"{task.source.name} loses more than it may: {'; '.join(tried)}.",
@@ -67,6 +71,7 @@ def _through(task: TextTask, rounding: Rounding) -> TextCandidate:
     """Every step, in order."""
     source, target = task.source, task.target
     memory = memory_of(rounding.rounded.bits, task)
+    need_room(task, memory.weights)
     directory = Path(tempfile.mkdtemp(prefix=f"{rounding.precision}-engine-", dir=task.scratch))
     weights = Digesting(weights=rounding.weights)
     with task.step(f"{rounding.title}, written") as advance:
@@ -110,7 +115,7 @@ def _proven(task: TextTask, engine: Engine, rounding: Rounding) -> TextCandidate
         parity = judge.parity(judge.told(decoding), task.place.how(task.target))
         strays = engine_strays(task.source, rounding, golden, decoding)
         written = golden_text(golden, decoding)
-        missing = same_as_library(engine, decoding, golden.windows[0], task.threads)
+        missing = same_as_library(engine, decoding, golden.windows[0], task.source.decoder.context, task.threads)
     return TextCandidate(
         precision=rounding.precision,
         rounded=rounding.rounded,

@@ -67,6 +67,7 @@ def export_decoder(
             place=place_for(target),
             memo=memo,
             scratch=scratch,
+            destination=directory,
             threads=recipe.threads or usable_cores(),
             step=step,
         )

@@ -52,26 +52,31 @@ def golden_text(golden: Judge, decoding: Decoding) -> TextGolden:
     return golden_of(golden.answered(decoding))
 
 
-def same_as_library(engine: Engine, decoding: Decoding, window: Tokens, threads: int) -> tuple[Gap, ...]:
+def same_as_library(engine: Engine, decoding: Decoding, window: Tokens, context: int, threads: int) -> tuple[Gap, ...]:
     """Whether the vendor's library writes what the engine holds likeliest; why it was not tried, where it was not.
+
+    Args:
+        window: some tokens of a text; the first half is read.
+        context: positions that the engine takes.
 
     Raises:
         VerificationError: it writes something else.
     """
     prompt = [int(token) for token in window[: max(1, len(window) // 2)]]
+    count = min(WRITTEN, context - len(prompt))
     written: list[int] = []
     try:
         with load_backend(engine.backend).generate(engine, threads) as generation:
-            generation.run(prompt, WRITTEN, written.append)
+            generation.run(prompt, count, written.append)
     except UnservedError as error:
         return (Gap(about="run", why=f"The library that writes text was not tried: {error.message}"),)
     decoding.reset()
     logits = decoding(np.array([prompt + written[:-1]], dtype=np.int64))[0, len(prompt) - 1 :]
     below = logits.max(-1) - logits[np.arange(len(written)), written]
-    if len(written) != WRITTEN or not below.max() <= CLOSE:
+    if len(written) != count or not below.max() <= CLOSE:
         raise VerificationError(
             f"The runtime's library does not write what the engine holds likeliest: token {int(below.argmax()) + 1} of "
-            f"{WRITTEN} is {below.max():.2f} nats less likely.",
+            f"{count} is {below.max():.2f} nats less likely.",
             hint="Report this with the model's config.json and the versions of `edgepress doctor`.",
         )
     return ()

@@ -32,6 +32,7 @@ class TextTask:
     Attributes:
         place: where the target's engines run.
         scratch: a directory for what is not shipped.
+        destination: the directory that becomes the bundle.
         threads: of the runtime.
         step: shows a step of the work.
     """
@@ -43,6 +44,7 @@ class TextTask:
     place: Place
     memo: Memo
     scratch: Path
+    destination: Path
     threads: int
     step: Callable[[str], AbstractContextManager[Advance]]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...backends.decoding import Tokens
 from ...errors import InputError
+from ..language.decoder import Decoder
 from ..language.text import OWN, calibration_text, held_out_text, text_of
 from ..language.tokens import drawn, tokens_of
 from ..progress import Advance
@@ -20,6 +21,8 @@ MOST = 600_000
 HELD_OUT = 0.25
 # Golden sequences and their tokens: text of nobody's, which may lie in a bundle.
 GOLDEN, GOLDEN_LENGTH = 2, 64
+# The file of FP32's answers to the text that it is judged by.
+ANSWERS = "judged"
 _DRAWN = "tokens drawn at random, as the model has no tokenizer"
 
 
@@ -87,6 +90,12 @@ class Texts:
         windows = windows_of(self.judging, count, min(LENGTH, context))
         golden = windows_of(self.golden, GOLDEN, min(GOLDEN_LENGTH, context))
         return (
-            Judge.of(self.judged_by, windows, reference, directory / "judged", advance),
+            Judge.of(self.judged_by, windows, reference, directory / ANSWERS, advance),
             Judge.of(OWN, golden, reference, directory / "golden", advance),
         )
+
+
+def answer_bytes(decoder: Decoder) -> int:
+    """Most that FP32's answers to both texts take on disk."""
+    judged, golden = WINDOWS * min(LENGTH, decoder.context), GOLDEN * min(GOLDEN_LENGTH, decoder.context)
+    return 4 * (judged + golden) * decoder.vocabulary

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 # By the name of the configuration's class: a function from the module to its `Decoder`.
 FAMILIES = Registry("edgepress.decoder_families", "family of decoders")
+# More than any model has; what says otherwise would be built for hours before its tensors are missed.
+MOST_LAYERS = 2048
+# Positions of the shortest text by which a decoder can be judged.
+LEAST_CONTEXT = 4
 
 
 def has_family(config: Any) -> bool:
@@ -36,6 +40,8 @@ def empty(kind: Any, config: Any) -> nn.Module:
     import torch
     from accelerate import init_empty_weights
 
+    if (layers := getattr(config, "num_hidden_layers", 1)) > MOST_LAYERS:
+        raise InputError(f"The configuration asks for {layers:,} layers; at most {MOST_LAYERS:,} are taken.")
     # Other implementations of attention leave a cap on its products out.
     attention = "eager" if getattr(config, "attn_logit_softcapping", None) else "sdpa"
     try:
@@ -56,6 +62,11 @@ def describe(module: Any) -> Decoder:
     """
     family = FAMILIES.load(type(module.config).__name__)
     decoder: Decoder = family(module)  # type: ignore[operator]
+    if not decoder.layers or decoder.context < LEAST_CONTEXT:
+        raise InputError(
+            f"The configuration says {len(decoder.layers)} layers and a context of {decoder.context}; a decoder has at "
+            f"least one layer and reads at least {LEAST_CONTEXT} tokens."
+        )
     described = {tensor.name for tensor in tensors_of(decoder)}
     if left := [name for name in expected(module, decoder).shapes if name not in described]:
         raise InputError(

@@ -40,7 +40,7 @@ class TorchReference:
             decoder: `architecture.describe` of it.
             checkpoint: `fit.fit` for it.
         """
-        self.decoder = decoder
+        self.decoder, self.checkpoint = decoder, checkpoint
         self._module: Any = module
         self._lent = Lent(module, checkpoint)
         self._path = decoder.layers[0].attention.output.weight.name.partition(".0.")[0]

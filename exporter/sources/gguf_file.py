@@ -85,7 +85,7 @@ def _class(file: GgufFile, config: Any) -> Any:
     if kind is None or not is_decoder(kind, config):
         raise InputError(
             f"{file.path} is a {file.architecture}, of which no family of decoders is known.",
-            hint="Give a model of another family; docs/models.md lists them.",
+            hint="Give a model of another family; docs/language.md lists them.",
         )
     return kind
 

@@ -96,7 +96,7 @@ def _config(directory: Path) -> Any:
 
 def _architecture(config: Any, directory: Path) -> str:
     names = config.get("architectures") if isinstance(config, Mapping) else None
-    if not names or not isinstance(names[0], str):
+    if not isinstance(names, list) or not names or not isinstance(names[0], str):
         raise InputError(
             f"{directory / 'config.json'} names no `architectures`.",
             hint='Add the model class: "architectures": ["BertModel"].',

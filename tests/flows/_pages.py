@@ -10,7 +10,7 @@ A page says it in HTML comments, which its reader does not see, on the line befo
     <!-- varies: REASON -->         what it prints is not compared
     <!-- first: COMMAND -->         was run before, wherever the block is; repeatable
     <!-- given: digits.py -->       (anywhere) a small model file of that name is there before the page begins, or a
-                                    directory of the repository
+                                    directory of the repository; with a slash, a small language model's directory
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import pytest
 
 from ._flow import SMALL, Cli
 from ._judged import JUDGED
+from ._language import tale
 from ._pages import ROOT, Command, Page, load_page, pages, shown
 
 PAGES = [ROOT / "README.md", *pages()]
@@ -105,6 +106,8 @@ def walk(page: Page, cli: Cli, directory: Path, slow: bool) -> None:
     for given in page.given:
         if (ROOT / given).is_dir():
             shutil.copytree(ROOT / given, directory / given)
+        elif given.endswith("/"):
+            tale(directory / given)
         else:
             (directory / given).write_text(SMALL + JUDGED)
     for block in page.blocks:

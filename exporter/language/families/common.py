@@ -220,6 +220,7 @@ def decoder(
         last = replace(last, weight=table)
     vocabulary, width = embedding.weight.shape
     ends = getattr(config, "eos_token_id", None)
+    listed = ends if isinstance(ends, list | tuple) else (ends,)
     return Decoder(
         kind=config.model_type,
         vocabulary=int(vocabulary),
@@ -233,7 +234,12 @@ def decoder(
         positions=Tensor(name=f"{positions}.weight") if positions else None,
         logit_scale=logit_scale,
         softcap=softcap,
-        bos=getattr(config, "bos_token_id", None),
-        eos=tuple(ends) if isinstance(ends, list | tuple) else () if ends is None else (int(ends),),
-        pad=getattr(config, "pad_token_id", None),
+        bos=_known(getattr(config, "bos_token_id", None), vocabulary),
+        eos=tuple(one for one in listed if _known(one, vocabulary) is not None),
+        pad=_known(getattr(config, "pad_token_id", None), vocabulary),
     )
+
+
+def _known(token: Any, vocabulary: int) -> int | None:
+    """A token; None of what the model does not have, as configurations write -1 for none."""
+    return token if isinstance(token, int) and 0 <= token < vocabulary else None

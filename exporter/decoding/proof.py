@@ -6,6 +6,7 @@ import numpy as np
 
 from ...backends.base import Engine
 from ...backends.decoding import Decoding, Logits, Tokens
+from ...backends.places import Place
 from ...backends.registry import load_backend
 from ...errors import UnservedError, VerificationError
 from ...profiles.device.precision import load_precision
@@ -29,8 +30,18 @@ WRITTEN = 24  # tokens that the library writes
 CLOSE = 0.1
 
 
-def engine_strays(source: DecoderSource, rounding: Rounding, golden: Judge, decoding: Decoding) -> float:
+def most_of(rounding: Rounding, place: Place) -> float:
+    """How far what runs at a place may be from its weights, nats a token: a graph rounds no activations."""
+    return MOST_INTEGER if load_precision(rounding.precision).integer and place.itself else MOST_FLOAT
+
+
+def engine_strays(
+    source: DecoderSource, rounding: Rounding, golden: Judge, decoding: Decoding, *, most: float
+) -> float:
     """How far the engine is from what its own weights say in torch, nats a token.
+
+    Args:
+        most: that is let pass.
 
     Raises:
         VerificationError: too far.
@@ -40,7 +51,6 @@ def engine_strays(source: DecoderSource, rounding: Rounding, golden: Judge, deco
     for expected, (window, _, logits) in zip(said, golden.answered(decoding), strict=True):
         found.add(expected, logits, window)
     strays = found.result().divergence
-    most = MOST_INTEGER if load_precision(rounding.precision).integer else MOST_FLOAT
     if not strays <= most:
         raise VerificationError(
             f"The engine in {rounding.title} does not compute what its weights say: it is {strays:.4f} nats a token "

@@ -27,7 +27,7 @@ from ._inspector import layers_from_json
 from ._trtexec import build_script, sizes, workspace_mib
 from ._vendor import last_words, refusal
 from .base import Availability, Backend, Engine, Feed, Graph, Rejection
-from .decoding import Decoding
+from .decoding import Decoding, Generation
 
 PLAN = "model.plan"
 
@@ -112,6 +112,17 @@ class _Shared(Backend):
     def decode(self, engine: Engine, threads: int | None = None) -> Decoding:
         """The plan alone, whose cache goes over to the GPU and back with every run."""
         return FedBack(self.open(engine, threads), engine.inputs)
+
+    def generate(self, engine: Engine, threads: int | None = None) -> Generation:
+        """There is no library that opens the plan of a decoder.
+
+        Raises:
+            UnservedError: always.
+        """
+        raise UnservedError(
+            f"{self.title} has no library that writes text with an engine of an ONNX graph.",
+            hint="Run the engine in a loop of your own, which feeds present back as past; tokenizer/ has its tokens.",
+        )
 
     def meter(self) -> Meter | str:
         """The GPU's own."""

@@ -87,6 +87,7 @@ class _Built:
         if place.itself and not place.why_not(manifest.target):
             with place.decode(engine, usable_cores()) as decoding:
                 found = check_text(golden, golden.answers(decoding), most)
+                check_text(golden, golden.answers_in_parts(decoding), most)
             claim = (
                 f"On the golden text the engine is {found.fp32:.4f} nats a token from FP32, and {found.own:.4f} from "
                 "what its graph gave where the bundle was made."

@@ -17,7 +17,7 @@ from ...profiles.findings.language import Language, TextParity
 from .candidate import TextCandidate
 from .compile import Made, finished, require
 from .digest import Digesting
-from .proof import engine_strays, golden_text, most_of, same_as_library
+from .proof import engine_strays, golden_text, most_of, same_as_library, same_with_cache
 from .rounding import Rounding, roundings, why_none
 from .speed import memory_of
 from .task import TextTask
@@ -110,7 +110,11 @@ def _proven(task: TextTask, made: Made, rounding: Rounding) -> TextCandidate:
         parity = judge.parity(judge.told(decoding), place.how(task.target))
         strays = engine_strays(task.source, rounding, golden, decoding, most=most_of(rounding, place))
         written = golden_text(golden, decoding)
-        missing = () if made.graph else same_as_library(made.runs, decoding, golden.windows[0], task.threads)
+        missing: tuple[Gap, ...] = ()
+        if made.graph is None:
+            missing = same_as_library(made.runs, decoding, golden.windows[0], task.threads)
+        else:  # no library opens it, which would read behind its cache
+            same_with_cache(written, decoding)
     return TextCandidate(
         precision=rounding.precision,
         rounded=rounding.rounded,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from ..bundle.manifest import EngineEntry, LanguageEntry, ModelEntry, load_bundl
 from ..bundle.pack import RECIPE, copied, peak_memory, portable
 from ..bundle.seal import seal
 from ..bundle.text_golden import bounds_of
+from ..language.writers.base import TOKENIZER
 from ..recipe import Recipe
 from ..recipe_file import dump_recipe, recipe_data
 from ..sources.decoder import DecoderSource
@@ -64,6 +66,9 @@ class TextPacking:
         candidate = self.candidate
         if candidate.graph is not None:
             copied(candidate.graph, directory)
+            beside = candidate.graph.path.parent / TOKENIZER
+            if beside.is_dir():
+                shutil.copytree(beside, directory / TOKENIZER)
         if candidate.engine is not None:
             return engine_laid_in(directory, candidate.engine).path
         assert candidate.graph is not None

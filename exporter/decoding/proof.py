@@ -11,7 +11,7 @@ from ...backends.registry import load_backend
 from ...errors import UnservedError, VerificationError
 from ...profiles.device.precision import load_precision
 from ...profiles.findings.gap import Gap
-from ..bundle.text_golden import TextGolden, golden_of
+from ..bundle.text_golden import TextGolden, divergence, golden_of
 from ..language.agreement import Comparison
 from ..language.decoder import Decoder
 from ..language.eager import Eager
@@ -71,6 +71,20 @@ def by_weights(decoder: Decoder, weights: Weights, tokens: Tokens) -> Logits:
 def golden_text(golden: Judge, decoding: Decoding) -> TextGolden:
     """What a device will be held to."""
     return golden_of(golden.answered(decoding))
+
+
+def same_with_cache(golden: TextGolden, decoding: Decoding) -> None:
+    """See that a decoder says the same of a text at once and of one that it reads behind a cache.
+
+    Raises:
+        VerificationError: it does not.
+    """
+    strays = float(divergence(golden.own, golden.answers_in_parts(decoding)).mean())
+    if not strays <= MOST_FLOAT:
+        raise VerificationError(
+            f"Behind its cache the engine is {strays:.4f} nats a token from what it says of the same text at once.",
+            hint="Report this with the model's config.json; another target may do.",
+        )
 
 
 def same_as_library(engine: Engine, decoding: Decoding, window: Tokens, threads: int) -> tuple[Gap, ...]:

@@ -14,6 +14,9 @@ from ....profiles.device.target import Target
 from ..decoder import Decoder
 from ..weights import Weights
 
+# Of a form that is compiled: where the tokenizer lies beside the graph.
+TOKENIZER = "tokenizer"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToCompile:

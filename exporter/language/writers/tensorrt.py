@@ -6,6 +6,7 @@ the engine's graph, whose caller feeds the cache back.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +19,10 @@ from ..network import write
 from ..quantize import TABLE
 from ..weights import Weights
 from ._cache import logits_and_cache, past, told
+from ._genai_config import TOKENIZER_FILES
 from ._onnx_graph import GraphFile
 from ._plain_graph import TOKENS, PlainWriter
-from .base import Form, ToCompile, Written
+from .base import TOKENIZER, Form, ToCompile, Written
 
 # ReduceMean has its axes as an input from 18 on, and Gelu is of 20.
 _OPSET = 20
@@ -95,13 +97,18 @@ class PlainOnnx(Form):
         tokenizer: Path | None,
         advance: Callable[[float], None],
     ) -> Written:
-        """Graph and weights; no library would read a tokenizer beside them."""
+        """Graph and weights, and for whoever runs them the tokenizer, in a directory of its own."""
         inputs, outputs = past(decoder, TOKENS), logits_and_cache(decoder)
         opset, axes = OPSET_OF_BLOCKS if target.backend in _TAKES_BLOCKS else target.toolchain.opset, _axes(decoder)
         with GraphFile(directory, opset, ()) as graph:
             logits = write(decoder, PlainWriter(decoder, weights, graph, told(decoder, advance)))
             graph.call(logits, "logits")
             graph.save(inputs, outputs)
+        if tokenizer is not None:
+            (directory / TOKENIZER).mkdir()
+            for name in TOKENIZER_FILES:
+                if (tokenizer / name).is_file():
+                    shutil.copyfile(tokenizer / name, directory / TOKENIZER / name)
         tokens, cache = axes["sequence_length"], axes["past_sequence_length"]
         shaped = _AXES.format(most=tokens.largest, past=cache.largest, usual=cache.usual)
         return Written(

@@ -48,7 +48,7 @@ class Size:
     width: int = 256
     words: int = 4096
     texts: int | None = None
-    epochs: int = 1
+    epochs: int = 3
 
 
 class Story(nn.Module):

@@ -9,7 +9,7 @@ from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.gap import Gap
-from ...profiles.findings.language import Bits, Language, Method, TextParity
+from ...profiles.findings.language import Bits, Language, TextParity, TriedMethod
 from ..bundle.text_golden import TextGolden
 
 
@@ -27,7 +27,7 @@ class Rounded:
 
     digest: str
     bits: Bits
-    tried: tuple[Method, ...] = ()
+    tried: tuple[TriedMethod, ...] = ()
     calibration: str = ""
     text_digest: str = ""
 

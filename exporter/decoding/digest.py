@@ -10,28 +10,28 @@ import numpy as np
 import numpy.typing as npt
 
 from ..language.decoder import Linear, Tensor
-from ..language.weights import Floats, Integers, Matrix, Weights
+from ..language.weights import DecoderWeights, Floats, Integers, Matrix
 
 M = TypeVar("M", Floats, Matrix)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digesting:
-    """Weights that note the sha256 of each tensor that is asked for; the order does not matter."""
+    """DecoderWeights that note the sha256 of each tensor that is asked for; the order does not matter."""
 
-    weights: Weights
+    weights: DecoderWeights
     seen: dict[str, str] = field(default_factory=dict)
 
     def array(self, tensor: Tensor) -> Floats:
-        """As `Weights`."""
+        """As `DecoderWeights`."""
         return self._noted(str(tensor), self.weights.array(tensor))
 
     def matrix(self, linear: Linear) -> Matrix:
-        """As `Weights`."""
+        """As `DecoderWeights`."""
         return self._noted(linear.name, self.weights.matrix(linear))
 
     def table(self) -> Matrix:
-        """As `Weights`."""
+        """As `DecoderWeights`."""
         return self._noted("embedding", self.weights.table())
 
     @property

@@ -14,13 +14,14 @@ import numpy as np
 
 from ...backends.decoding import Decoding, Logits, Tokens
 from ...profiles.findings.language import TextParity, paired_rise
-from ..language.agreement import Comparison
-from ..language.reference import Reference
+from ..language.agreement import Likening
+from ..language.reference import TorchReference
 from ..progress import Advance
 
 # Predictions that are compared: 16 windows tell a rise of the perplexity of 2 % from none on most models, and cost a
-# model of 135 million weights ten seconds on two cores.
-WINDOWS, LENGTH = 16, 256
+# model of 135 million weights ten seconds on two cores. A larger one is asked fewer, so as not to take hours.
+WINDOWS, LEAST_WINDOWS, LENGTH = 16, 4, 256
+MOST_PRODUCTS = 600_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class Judge:
     before: float = math.nan
 
     @classmethod
-    def of(cls, text: str, windows: Tokens, reference: Reference, path: Path, advance: Advance) -> Judge:
+    def of(cls, text: str, windows: Tokens, reference: TorchReference, path: Path, advance: Advance) -> Judge:
         """Ask FP32. Each layer is read once for all windows.
 
         Args:
@@ -53,7 +54,7 @@ class Judge:
         for layer in decoder.layers:
             advance(layer.index / len(decoder.layers), text)
             hidden = reference.layer(layer.index, hidden)
-        kept, itself = judge._file("w+"), Comparison()
+        kept, itself = judge._file("w+"), Likening()
         with reference.held(None):
             for index, window in enumerate(windows):
                 kept[index] = reference.logits_of(hidden[index : index + 1])[0]
@@ -61,9 +62,9 @@ class Judge:
         kept.flush()
         return replace(judge, before=itself.result().reference)
 
-    def told(self, decoding: Decoding) -> Comparison:
+    def told(self, decoding: Decoding) -> Likening:
         """What an open engine answers to the same windows, beside FP32."""
-        comparison = Comparison()
+        comparison = Likening()
         for window, answer, logits in self.answered(decoding):
             comparison.add(answer, logits, window)
         return comparison
@@ -75,7 +76,7 @@ class Judge:
             decoding.reset()
             yield window, np.asarray(kept[index]), decoding(window[None])[0]
 
-    def parity(self, told: Comparison, how: str) -> TextParity:
+    def parity(self, told: Likening, how: str) -> TextParity:
         """The same for the report.
 
         Args:
@@ -100,6 +101,11 @@ class Judge:
     def _file(self, mode: str) -> np.memmap[tuple[int, int, int], np.dtype[np.float32]]:
         shape = (*self.windows.shape, self.vocabulary)
         return np.memmap(self.answers, np.float32, mode, shape=shape)  # type: ignore[call-overload, no-any-return]
+
+
+def window_count(parameters: int) -> int:
+    """Windows by which a model of so many weights is judged."""
+    return min(WINDOWS, max(LEAST_WINDOWS, MOST_PRODUCTS // (parameters * LENGTH)))
 
 
 def windows_of(tokens: Tokens, count: int = WINDOWS, length: int = LENGTH) -> Tokens:

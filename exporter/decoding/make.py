@@ -17,7 +17,7 @@ from ...profiles.findings.language import Language, TextParity
 from .candidate import TextCandidate
 from .compile import Made, finished, require
 from .digest import Digesting
-from .proof import engine_strays, golden_text, most_of, same_as_library, same_with_cache
+from .proof import engine_strays, golden_text, same_as_library, same_with_cache
 from .rounding import Rounding, roundings, why_none
 from .speed import memory_of
 from .task import TextTask
@@ -108,7 +108,7 @@ def _proven(task: TextTask, made: Made, rounding: Rounding) -> TextCandidate:
     place = made.place
     with task.step(f"{rounding.title}, proven"), place.decode(made.runs, task.threads) as decoding:
         parity = judge.parity(judge.told(decoding), place.how(task.target))
-        strays = engine_strays(task.source, rounding, golden, decoding, most=most_of(rounding, place))
+        strays = engine_strays(task.source, rounding, golden, decoding, itself=place.itself)
         written = golden_text(golden, decoding)
         missing: tuple[Gap, ...] = ()
         if made.graph is None:

@@ -5,18 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from ...backends.base import Engine
-from ...backends.decoding import Decoding, Logits, Tokens
-from ...backends.places import Place
+from ...backends.decoding import Decoding, Tokens
 from ...backends.registry import load_backend
 from ...errors import UnservedError, VerificationError
 from ...profiles.device.precision import load_precision
 from ...profiles.findings.gap import Gap
 from ..bundle.text_golden import TextGolden, divergence, golden_of
-from ..language.agreement import Comparison
-from ..language.decoder import Decoder
-from ..language.eager import Eager
-from ..language.network import write
-from ..language.weights import Weights
+from ..language.agreement import Likening
+from ..language.eager import by_weights
 from ..sources.decoder import DecoderSource
 from .judging import Judge
 from .rounding import Rounding
@@ -30,27 +26,23 @@ WRITTEN = 24  # tokens that the library writes
 CLOSE = 0.1
 
 
-def most_of(rounding: Rounding, place: Place) -> float:
-    """How far what runs at a place may be from its weights, nats a token: a graph rounds no activations."""
-    return MOST_INTEGER if load_precision(rounding.precision).integer and place.itself else MOST_FLOAT
-
-
 def engine_strays(
-    source: DecoderSource, rounding: Rounding, golden: Judge, decoding: Decoding, *, most: float
+    source: DecoderSource, rounding: Rounding, golden: Judge, decoding: Decoding, *, itself: bool = True
 ) -> float:
     """How far the engine is from what its own weights say in torch, nats a token.
 
     Args:
-        most: that is let pass.
+        itself: it is the engine; a graph that runs in its stead rounds no activations.
 
     Raises:
         VerificationError: too far.
     """
     said = by_weights(source.decoder, rounding.weights, golden.windows)
-    found = Comparison()
+    found = Likening()
     for expected, (window, _, logits) in zip(said, golden.answered(decoding), strict=True):
         found.add(expected, logits, window)
     strays = found.result().divergence
+    most = MOST_INTEGER if load_precision(rounding.precision).integer and itself else MOST_FLOAT
     if not strays <= most:
         raise VerificationError(
             f"The engine in {rounding.title} does not compute what its weights say: it is {strays:.4f} nats a token "
@@ -58,14 +50,6 @@ def engine_strays(
             hint="Report this with the model's config.json; another --precision or target may do.",
         )
     return strays
-
-
-def by_weights(decoder: Decoder, weights: Weights, tokens: Tokens) -> Logits:
-    """Logits of weights in torch's own sums, of shape (batch, positions, vocabulary)."""
-    import torch
-
-    with torch.no_grad():
-        return np.asarray(write(decoder, Eager(weights, tokens)).numpy())
 
 
 def golden_text(golden: Judge, decoding: Decoding) -> TextGolden:

@@ -6,25 +6,28 @@ import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
+from ...backends.decoding import Logits, Tokens
 from ...errors import InputError
 from ...profiles.device.grid import Grid
 from ...profiles.device.precision import PrecisionName, load_precision
-from ...profiles.findings.language import Bits, LayerBits, Method, TextParity
-from ..language.compensating import Compared, round_with_texts
+from ...profiles.findings.language import Bits, LayerBits, TextParity, TriedMethod
+from ..language.agreement import Likening, spread
+from ..language.compensating import round_with_texts
+from ..language.eager import by_weights
 from ..language.options import COMPENSATED, options_of
-from ..language.plan import Option, within_loss
+from ..language.plan import GridOption, within_loss
 from ..language.quantize import RoundedWeights, matrices, uniform
 from ..language.sensitivity import moments
 from ..language.tokens import digest_of
-from ..language.weights import Weights
+from ..language.weights import DecoderWeights
 from .candidate import Rounded
-from .judging import LENGTH, windows_of
 from .task import TextTask
 
-TEXTS = 64  # of LENGTH tokens each, that are calibrated on
-SENSED = 8  # of them, by which it is judged what each matrix costs
+# Texts that are calibrated on and their tokens, and those by which it is judged what each matrix costs.
+TEXTS, TEXT = 14, 512
+SENSED, SENSED_LENGTH = 8, 128
+# Texts that say whether rounding by data paid, and how many tokens of them.
+APART, APART_LENGTH = 3, 256
 # Plans that are tried: what a plan loses is expected, and measured afterwards.
 ATTEMPTS = 3
 # Of what a plan may be expected to lose the next one may, where it lost too much: losses of matrices add up roughly.
@@ -36,11 +39,11 @@ Grids = Mapping[str, Grid | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rounding:
-    """Weights as they are to be written."""
+    """DecoderWeights as they are to be written."""
 
     title: str
     precision: PrecisionName
-    weights: Weights
+    weights: DecoderWeights
     rounded: Rounded
 
 
@@ -73,7 +76,9 @@ def _planned(task: TextTask) -> Generator[Rounding, TextParity, None]:
         plan = within_loss(options, budget)
         if plan is None:
             return
-        precision = next(name for name, grid in choice if grid in plan.grids.values())
+        precision = next((name for name, grid in choice if grid in plan.grids.values()), None)
+        if precision is None:  # no grid that was asked for suits any matrix
+            return
         how = f"The smallest that was expected to lose at most {budget:.3f} nats a token, of what each matrix costs."
         parity = yield _rounding(task, precision, plan.grids, how)
         lost = math.log(parity.after / parity.before)
@@ -86,10 +91,10 @@ def _nats(task: TextTask, before: float) -> float:
     return math.log1p(task.limit.bound(before) / before)
 
 
-def _options(task: TextTask, grids: Sequence[Grid]) -> Mapping[str, Sequence[Option]]:
+def _options(task: TextTask, grids: Sequence[Grid]) -> Mapping[str, Sequence[GridOption]]:
     """What each matrix takes and costs in each of the grids."""
     decoder, checkpoint = task.source.decoder, task.source.checkpoint
-    texts = windows_of(task.texts.calibration, SENSED, min(LENGTH // 2, decoder.context))
+    texts = spread(task.texts.calibration, min(SENSED_LENGTH, decoder.context), SENSED)
     plain = RoundedWeights(decoder=decoder, checkpoint=checkpoint, grids={})
     with task.step("sensitivity"):
         found = task.memo.once("moments", task.source.digest, lambda: moments(decoder, plain, texts))
@@ -98,12 +103,12 @@ def _options(task: TextTask, grids: Sequence[Grid]) -> Mapping[str, Sequence[Opt
         return _storable(task, options)
 
 
-def _storable(task: TextTask, options: Mapping[str, Sequence[Option]]) -> dict[str, list[Option]]:
+def _storable(task: TextTask, options: Mapping[str, Sequence[GridOption]]) -> dict[str, list[GridOption]]:
     """The options that the form has for each matrix; where it has none, to stay in floats."""
     floats, shapes, found = task.form.floats(task.source.decoder), _shapes(task), {}
     for name, (rows, columns) in shapes.items():
         kept = [one for one in options[name] if name not in floats and _divides(task, one.grid, columns)]
-        stays = Option(grid=None, bytes=task.form.matrix_bytes(rows, columns, None), loss=0.0)
+        stays = GridOption(grid=None, bytes=task.form.matrix_bytes(rows, columns, None), loss=0.0)
         found[name] = kept or [stays]
     return found
 
@@ -118,39 +123,50 @@ def _without_floats(task: TextTask, grids: Grids) -> Grids:
 
 
 def _rounding(task: TextTask, precision: PrecisionName, grids: Grids, how: str) -> Rounding:
-    decoder = task.source.decoder
-    weights = RoundedWeights(decoder=decoder, checkpoint=task.source.checkpoint, grids=grids)
+    weights = _weights(task, grids)
     rounded = Rounded(digest="", bits=Bits(layers=tuple(_bits(task, grids)), how=how))
     if task.by_data and any(grids.values()):
-        rounded = _with_texts(task, weights, rounded)
+        weights, rounded = _with_texts(task, weights, rounded)
     used = {grid for grid in grids.values() if grid is not None}
     title = str(next(iter(used))) if len(used) == 1 else precision
     return Rounding(title=title, precision=precision, weights=weights, rounded=rounded)
 
 
-def _with_texts(task: TextTask, weights: RoundedWeights, rounded: Rounded) -> Rounded:
-    """Round what the plan says by what calibration texts make of it."""
-    texts = windows_of(task.texts.calibration, TEXTS, min(LENGTH, task.source.decoder.context))
+def _weights(task: TextTask, grids: Grids) -> RoundedWeights:
+    return RoundedWeights(decoder=task.source.decoder, checkpoint=task.source.checkpoint, grids=grids)
+
+
+def _with_texts(task: TextTask, weights: RoundedWeights, rounded: Rounded) -> tuple[RoundedWeights, Rounded]:
+    """Round by what texts make of the weights, where that pays on texts that were kept apart."""
+    tokens = task.texts.calibration
+    texts = spread(tokens, min(TEXT, task.source.decoder.context, len(tokens) // (2 * APART)), TEXTS + APART)
+    fitted, apart = texts[:-APART], texts[-APART:, :APART_LENGTH]
     with task.step("rounding") as advance:
-        found = round_with_texts(weights.decoder, weights, texts, advance=lambda share: advance(share, ""))
-    said = f"{texts.size:,} tokens of {task.texts.said}."
-    return replace(rounded, tried=tuple(_methods(found)), calibration=said, text_digest=digest_of(texts))
-
-
-def _methods(found: Mapping[str, Compared]) -> Generator[Method, None, None]:
-    """What each way to lose less gained, on texts that were kept apart."""
-    measure = "squared error of what a matrix gives, in shares of its square, mean over matrices"
-    steps = (
-        ("error compensation", [(each.nearest, each.unscaled) for each in found.values()]),
-        ("scaled channels", [(each.unscaled, each.best) for each in found.values() if each.scaled is not None]),
+        round_with_texts(weights.decoder, weights, fitted, advance=lambda share: advance(share, ""))
+        nearest = _weights(task, weights.grids)
+        meant = by_weights(weights.decoder, _weights(task, {}), apart)
+        before, after = (
+            _divergence(meant, by_weights(weights.decoder, each, apart), apart) for each in (nearest, weights)
+        )
+    method = TriedMethod(
+        name="error compensation",
+        kept=after < before,
+        why="judged on texts that it was not fitted to",
+        measure="KL divergence from FP32, nats a token",
+        before=before,
+        after=after,
     )
-    for name, pairs in steps:
-        if not pairs:
-            continue
-        before, after = (float(np.mean(values)) for values in zip(*pairs, strict=True))
-        kept = sum(second < first for first, second in pairs)
-        why = f"it loses less in {kept} of {len(pairs)} matrices"
-        yield Method(name=name, kept=kept > 0, why=why, measure=measure, before=before, after=after)
+    said = f"{fitted.size:,} tokens of {task.texts.said}."
+    rounded = replace(rounded, tried=(method,), calibration=said, text_digest=digest_of(texts))
+    return (weights if method.kept else nearest), rounded
+
+
+def _divergence(meant: Logits, found: Logits, texts: Tokens) -> float:
+    """Mean divergence, nats a token."""
+    likening = Likening()
+    for expected, logits, text in zip(meant, found, texts, strict=True):
+        likening.add(expected, logits, text)
+    return likening.result().divergence
 
 
 def usual_grid(precision: PrecisionName, task: TextTask) -> Grid | None:

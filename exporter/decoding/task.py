@@ -12,7 +12,7 @@ from ...errors import InputError
 from ...profiles.budget.limits import Drop
 from ...profiles.device.precision import PrecisionName, precisions
 from ...profiles.device.target import Target
-from ..language.writers.base import Form
+from ..language.writers.base import DecoderForm
 from ..progress import Advance
 from ..recipe import Recipe
 from ..sources import DecoderSource
@@ -39,7 +39,7 @@ class TextTask:
     source: DecoderSource
     target: Target
     recipe: Recipe
-    form: Form
+    form: DecoderForm
     place: Place
     memo: Memo
     scratch: Path

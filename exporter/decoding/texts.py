@@ -12,7 +12,7 @@ from ..language.tokens import drawn, tokens_of
 from ..progress import Advance
 from ..recipe import Recipe
 from ..sources.decoder import DecoderSource
-from .judging import LENGTH, WINDOWS, Judge, windows_of
+from .judging import LENGTH, WINDOWS, Judge, window_count, windows_of
 
 # Characters of a text that are read, about four a token: more than calibration takes.
 MOST = 600_000
@@ -83,7 +83,8 @@ class Texts:
     def judges(self, source: DecoderSource, directory: Path, advance: Advance) -> tuple[Judge, Judge]:
         """FP32's answers to the text that it is judged by, and to the golden one."""
         reference, context = source.reference(), source.decoder.context
-        windows = windows_of(self.judging, length=min(LENGTH, context))
+        count = window_count(source.decoder.parameters)
+        windows = windows_of(self.judging, count, min(LENGTH, context))
         golden = windows_of(self.golden, GOLDEN, min(GOLDEN_LENGTH, context))
         return (
             Judge.of(self.judged_by, windows, reference, directory / "judged", advance),

@@ -50,7 +50,7 @@ class Likeness:
 
 
 @dataclass(slots=True, kw_only=True)
-class Comparison:
+class Likening:
     """Windows of text as they are judged; `result` at any time."""
 
     losses: list[float] = field(default_factory=list)

@@ -33,7 +33,7 @@ _TYPES: Mapping[str, np.dtype[Any]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class StoredTensor:
     """Where a tensor lies: its file, its type there, and its first byte in the file and how many there are."""
 
     path: Path
@@ -130,7 +130,7 @@ def _files(directory: Path) -> tuple[Path, ...]:
     return tuple(directory / name for name in names)
 
 
-def _header(path: Path) -> dict[str, Stored]:
+def _header(path: Path) -> dict[str, StoredTensor]:
     """What a file says it has; that this is all the file has, and all of it once, is checked.
 
     The format: https://huggingface.co/docs/safetensors/index#format
@@ -149,7 +149,7 @@ def _header(path: Path) -> dict[str, Stored]:
         return stored
 
 
-def _stored(path: Path, name: str, entry: Any, begin: int) -> Stored:
+def _stored(path: Path, name: str, entry: Any, begin: int) -> StoredTensor:
     shape, (first, last), type = (entry[key] for key in ("shape", "data_offsets", "dtype"))
     if not all(isinstance(number, int) and 0 <= number < 1 << 63 for number in (*shape, first, last)) or last < first:
         raise ValueError(f"shape or place of {name} are no whole numbers")
@@ -158,10 +158,10 @@ def _stored(path: Path, name: str, entry: Any, begin: int) -> Stored:
     size = last - first
     if type in _TYPES and size != prod(shape) * _TYPES[type].itemsize:
         raise ValueError(f"{name} has {size} bytes, and {prod(shape) * _TYPES[type].itemsize} by its shape")
-    return Stored(path=path, type=type, shape=tuple(shape), begin=begin + first, bytes=size)
+    return StoredTensor(path=path, type=type, shape=tuple(shape), begin=begin + first, bytes=size)
 
 
-def _need_all(stored: Mapping[str, Stored], begin: int, size: int) -> None:
+def _need_all(stored: Mapping[str, StoredTensor], begin: int, size: int) -> None:
     """Tensors lie one behind the other, and the file ends with the last."""
     end = begin
     for name, each in sorted(stored.items(), key=lambda item: (item[1].begin, item[1].bytes)):

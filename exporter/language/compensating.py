@@ -32,13 +32,13 @@ JUDGING = 8  # one text in so many is kept to judge the two ways to round
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class Losses:
     """Squared error of what a matrix gives, in shares of its square, on texts that it was not rounded by.
 
     Attributes:
         nearest: rounded to the nearest, inputs weighed by their mean square.
         compensated: with each error made good by others.
-        scaled: with factors folded into the norm before it, too, in the better of the two ways; None where not tried.
+        scaled: with factors folded into the norm before it, too; None where not tried.
     """
 
     nearest: float
@@ -46,9 +46,14 @@ class Compared:
     scaled: float | None = None
 
     @property
+    def kept(self) -> bool:
+        """Compensation pays."""
+        return self.compensated < self.nearest
+
+    @property
     def unscaled(self) -> float:
-        """The better of the two ways without factors."""
-        return min(self.nearest, self.compensated)
+        """Without factors."""
+        return self.compensated
 
     @property
     def best(self) -> float:
@@ -63,7 +68,7 @@ def round_with_texts(
     *,
     scaling: bool = False,
     advance: Callable[[float], None] = lambda _: None,
-) -> dict[str, Compared]:
+) -> dict[str, Losses]:
     """Give every matrix of the plan its integers, by what calibration texts make of it.
 
     In memory are, beside the integers, values of all tokens between two layers, twice, and one layer's weights.
@@ -129,7 +134,7 @@ class _Compensating(Eager):
         self.rounded, self.decoder, self.advance = weights, decoder, advance
         self.count = len(texts)
         self.fitting = self.count - (self.count // JUDGING)
-        self.compared: dict[str, Compared] = {}
+        self.compared: dict[str, Losses] = {}
         self.groups = _groups(decoder)
         self.norms = foldable(decoder) if scaling and self.fitting < self.count else {}
         self.done, self.total = 0, sum(1 for _ in decoder.linears())
@@ -209,8 +214,8 @@ class _Work:
             judging=(self.judging[0] / of, self.judging[1] / of),
         )
 
-    def rounded(self) -> tuple[list[Integers], list[Compared]]:
-        """The better of the two ways for each matrix, and what either loses."""
+    def rounded(self) -> tuple[list[Integers], list[Losses]]:
+        """Compensated integers of each matrix, and what either way loses."""
         compensated: dict[int, Integers] = {}
         for grid in dict.fromkeys(self.grids):
             which = [index for index, each in enumerate(self.grids) if each == grid]
@@ -220,15 +225,13 @@ class _Work:
             )
         return self._better([compensated[index] for index in range(len(self.grids))])
 
-    def _better(self, compensated: list[Integers]) -> tuple[list[Integers], list[Compared]]:
+    def _better(self, compensated: list[Integers]) -> tuple[list[Integers], list[Losses]]:
         importance = self.seen[0].diagonal().numpy()
         found, losses = [], []
         for weight, mine in zip(self.weights, compensated, strict=True):
             nearest = round_matrix(weight, mine.grid, importance=importance)
-            lost = Compared(
-                nearest=_lost(weight, nearest, *self.judging), compensated=_lost(weight, mine, *self.judging)
-            )
-            found.append(mine if lost.compensated <= lost.nearest else nearest)  # both are 0 where none judges
+            lost = Losses(nearest=_lost(weight, nearest, *self.judging), compensated=_lost(weight, mine, *self.judging))
+            found.append(mine)  # by perplexity it pays where, by a few large tokens of one text, it seems not to
             losses.append(lost)
         return found, losses
 

@@ -77,7 +77,7 @@ class _State:
 
     def __init__(self, values: torch.Tensor, damped: torch.Tensor, grid: Grid, block: int) -> None:
         importance = in_blocks(damped.diagonal()[None], block)
-        scale, zero = fit(in_blocks(values, block), importance, grid)
+        scale, zero = fit(in_blocks(values, block), importance, grid, even=True)
         self.scale, self.zero = scale.T.contiguous(), zero.T.contiguous()
         self.values, self.damped, self.block = values.T.contiguous(), damped, block
         self.limits = limits(grid)

@@ -121,7 +121,7 @@ class FeedForward:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
+class DecoderLayer:
     """x + attention(norm(x)), then + feed_forward(norm(.)); in `parallel` both take x.
 
     Attributes:
@@ -165,7 +165,7 @@ class Decoder:
     width: int
     context: int
     embedding: Tensor
-    layers: tuple[Layer, ...]
+    layers: tuple[DecoderLayer, ...]
     norm: Norm | None
     head: Linear
     embedding_scale: float = 1.0
@@ -197,7 +197,7 @@ class Decoder:
         return linear + (0 if self.tied else table)
 
 
-def linears_of(layer: Layer) -> Iterator[Linear]:
+def linears_of(layer: DecoderLayer) -> Iterator[Linear]:
     """The linear layers of a layer, in order."""
     attention, feed_forward = layer.attention, layer.feed_forward
     yield from (attention.query, attention.key, attention.value, attention.output)

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from .decoder import Activation, Attention, Decoder, Linear, Norm, Rotary, Tensor
 from .network import write
-from .weights import Floats, Integers, Weights
+from .weights import DecoderWeights, Floats, Integers
 
 Tokens = npt.NDArray[np.int64]
 
@@ -28,7 +28,7 @@ _ACTIVATIONS: dict[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
-def logits(decoder: Decoder, weights: Weights, tokens: Tokens) -> Floats:
+def logits(decoder: Decoder, weights: DecoderWeights, tokens: Tokens) -> Floats:
     """Logits after each token, of shape (batch, positions, vocabulary)."""
     with torch.no_grad():
         return np.asarray(write(decoder, Eager(weights, tokens)).numpy())
@@ -37,7 +37,7 @@ def logits(decoder: Decoder, weights: Weights, tokens: Tokens) -> Floats:
 class Eager:
     """The `Writer` that computes at once."""
 
-    def __init__(self, weights: Weights, tokens: Tokens) -> None:
+    def __init__(self, weights: DecoderWeights, tokens: Tokens) -> None:
         """Compute with these weights for these tokens, of shape (batch, positions)."""
         self.weights = weights
         self.tokens = torch.from_numpy(np.ascontiguousarray(tokens, dtype=np.int64))
@@ -158,3 +158,9 @@ def _rows(table: Floats | Integers, tokens: Tokens) -> Floats:
     zeros = None if table.zeros is None else table.zeros[flat]
     some = Integers(grid=table.grid, codes=table.codes[flat], scales=table.scales[flat], zeros=zeros)
     return some.floats().reshape(*tokens.shape, -1)
+
+
+def by_weights(decoder: Decoder, weights: DecoderWeights, tokens: Tokens) -> Floats:
+    """Logits of weights in torch's own sums, of shape (batch, positions, vocabulary), float32."""
+    with torch.no_grad():
+        return np.asarray(write(decoder, Eager(weights, tokens)).numpy())

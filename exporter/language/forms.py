@@ -5,12 +5,12 @@ from __future__ import annotations
 from ...errors import UnservedError
 from ...profiles.device.target import Target
 from ...profiles.registry import Registry
-from .writers.base import Form
+from .writers.base import DecoderForm
 
 FORMS = Registry("edgepress.decoder_forms", "form of decoders")
 
 
-def load_form(target: Target) -> Form:
+def load_form(target: Target) -> DecoderForm:
     """The form for a target.
 
     Raises:
@@ -23,6 +23,6 @@ def load_form(target: Target) -> Form:
             hint=f"Choose a target of {' or '.join(FORMS.names())}.",
         )
     form = FORMS.load(target.backend)
-    if isinstance(form, type) and issubclass(form, Form):
+    if isinstance(form, type) and issubclass(form, DecoderForm):
         return form()
-    raise UnservedError(f"What is registered as the form {target.backend!r} is {form!r}, which is no such Form.")
+    raise UnservedError(f"What is registered as the form {target.backend!r} is {form!r}, which is no such DecoderForm.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-from .decoder import Activation, Attention, Decoder, FeedForward, Layer, Linear, Norm
+from .decoder import Activation, Attention, Decoder, DecoderLayer, FeedForward, Linear, Norm
 
 V = TypeVar("V")
 
@@ -59,7 +59,7 @@ def write(decoder: Decoder, writer: Writer[V]) -> V:
     return writer.cap(logits, decoder.softcap) if decoder.softcap else logits
 
 
-def _layer(x: V, layer: Layer, writer: Writer[V]) -> V:
+def _layer(x: V, layer: DecoderLayer, writer: Writer[V]) -> V:
     taken = _normed(x, layer.before_attention, writer)
     attended = _normed(_attention(taken, layer, writer), layer.after_attention, writer)
     attended = _scaled(attended, layer.residual, writer)
@@ -73,7 +73,7 @@ def _layer(x: V, layer: Layer, writer: Writer[V]) -> V:
     return writer.add(x, _scaled(fed, layer.residual, writer))
 
 
-def _attention(x: V, layer: Layer, writer: Writer[V]) -> V:
+def _attention(x: V, layer: DecoderLayer, writer: Writer[V]) -> V:
     attention = layer.attention
     query, key, value = (writer.linear(x, each) for each in (attention.query, attention.key, attention.value))
     return writer.linear(writer.attend(query, key, value, attention, layer.index), attention.output)

@@ -14,7 +14,7 @@ Bytes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Packed:
+class HalfBytes:
     """`Integers` in as many bytes as their bits ask for; `shape` is that of the codes."""
 
     grid: Grid
@@ -24,7 +24,7 @@ class Packed:
     zeros: Bytes | None
 
     @classmethod
-    def of(cls, integers: Integers) -> Packed:
+    def of(cls, integers: Integers) -> HalfBytes:
         """Pack them."""
         codes: Bytes = integers.codes.reshape(-1)
         if integers.grid.bits == 4:

@@ -14,7 +14,7 @@ from ...profiles.device.grid import Grid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
+class GridOption:
     """A grid for a matrix, or None to leave it in floats.
 
     Attributes:
@@ -28,10 +28,10 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class GridPlan:
     """An option for each matrix, by name of the linear layer; `bytes` and `loss` are those of all."""
 
-    chosen: Mapping[str, Option]
+    chosen: Mapping[str, GridOption]
 
     @property
     def grids(self) -> Mapping[str, Grid | None]:
@@ -49,7 +49,7 @@ class Plan:
         return sum(option.loss for option in self.chosen.values())
 
 
-def plans(options: Mapping[str, Sequence[Option]]) -> Iterator[Plan]:
+def plans(options: Mapping[str, Sequence[GridOption]]) -> Iterator[GridPlan]:
     """From the smallest plan to the one of least loss, each step the one that gains most a byte."""
     hulls = {name: hull(each) for name, each in options.items()}
     at = dict.fromkeys(hulls, 0)
@@ -64,7 +64,7 @@ def plans(options: Mapping[str, Sequence[Option]]) -> Iterator[Plan]:
             heapq.heappush(steps, step)
 
 
-def within_bytes(options: Mapping[str, Sequence[Option]], limit: int) -> Plan | None:
+def within_bytes(options: Mapping[str, Sequence[GridOption]], limit: int) -> GridPlan | None:
     """The least loss within so many bytes; None where even the smallest options take more.
 
     A step that does not fit is passed over, and later ones that fit are taken still.
@@ -88,14 +88,14 @@ def within_bytes(options: Mapping[str, Sequence[Option]], limit: int) -> Plan | 
     return _plan(hulls, at)
 
 
-def within_loss(options: Mapping[str, Sequence[Option]], limit: float) -> Plan | None:
+def within_loss(options: Mapping[str, Sequence[GridOption]], limit: float) -> GridPlan | None:
     """The least size that is expected to lose no more than `limit` nats a token; None where there is none."""
     return next((plan for plan in plans(options) if plan.loss <= limit), None)
 
 
-def hull(options: Iterable[Option]) -> list[Option]:
+def hull(options: Iterable[GridOption]) -> list[GridOption]:
     """The options of the lower convex hull, smallest first; what is larger and loses more is none of them."""
-    found: list[Option] = []
+    found: list[GridOption] = []
     for option in sorted(options, key=lambda each: (each.bytes, each.loss)):
         if found and option.loss >= found[-1].loss:
             continue
@@ -105,16 +105,16 @@ def hull(options: Iterable[Option]) -> list[Option]:
     return found
 
 
-def _gain(smaller: Option, larger: Option) -> float:
+def _gain(smaller: GridOption, larger: GridOption) -> float:
     """Loss saved a byte more."""
     return (smaller.loss - larger.loss) / max(1, larger.bytes - smaller.bytes)
 
 
-def _step(hulls: Mapping[str, list[Option]], name: str, at: int) -> Iterator[tuple[float, str]]:
+def _step(hulls: Mapping[str, list[GridOption]], name: str, at: int) -> Iterator[tuple[float, str]]:
     """The next step of a matrix, if there is one, the most gain a byte first in order."""
     if at + 1 < len(hulls[name]):
         yield -_gain(hulls[name][at], hulls[name][at + 1]), name
 
 
-def _plan(hulls: Mapping[str, list[Option]], at: Mapping[str, int]) -> Plan:
-    return Plan(chosen={name: each[at[name]] for name, each in hulls.items()})
+def _plan(hulls: Mapping[str, list[GridOption]], at: Mapping[str, int]) -> GridPlan:
+    return GridPlan(chosen={name: each[at[name]] for name, each in hulls.items()})

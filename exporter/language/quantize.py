@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from ...profiles.device.grid import Grid
 from .decoder import Decoder, Linear, Norm, Tensor
-from .packed import Packed
+from .packed import HalfBytes
 from .rounding import round_matrix
-from .weights import Checkpoint, Floats, Integers, Matrix
+from .weights import Floats, Integers, Matrix, TensorSource
 
 TABLE = "embedding"  # what a plan calls the table of a decoder whose head has a weight of its own
 
@@ -26,9 +26,9 @@ class RoundedWeights:
     """
 
     decoder: Decoder
-    checkpoint: Checkpoint
+    checkpoint: TensorSource
     grids: Mapping[str, Grid | None]
-    held: dict[str, Packed] = field(default_factory=dict)
+    held: dict[str, HalfBytes] = field(default_factory=dict)
     factors: dict[str, Floats] = field(default_factory=dict)
     instead: dict[Tensor, Floats] = field(default_factory=dict)
 
@@ -67,7 +67,7 @@ class RoundedWeights:
 
     def hold(self, name: str, integers: Integers) -> None:
         """From now on these are the integers of that name."""
-        self.held[name] = Packed.of(integers)
+        self.held[name] = HalfBytes.of(integers)
 
     def _matrix(self, name: str, tensor: Tensor, factors: Floats | None = None) -> Matrix:
         grid = self.grids.get(name)

@@ -26,7 +26,7 @@ Tokens = npt.NDArray[np.int64]
 CHUNK = 256
 
 
-class Reference:
+class TorchReference:
     """The FP32 model, run as a whole or layer by layer.
 
     By layers: `hidden = embedded(tokens)` (batch, positions, width), then `hidden = layer(index, hidden)` for each

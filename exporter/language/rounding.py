@@ -1,8 +1,9 @@
 """Matrices in integers, without data or with the mean square of each input.
 
 A block w loses sum(importance * (w - (code - zero) * scale)^2). For given codes the best scale and zero are a closed
-form and for a given scale the nearest codes are the best; the two in turn never lose more. They only find the nearest
-minimum, and start from whichever of a few scales loses least.
+form. At few bits that clips and shrinks large weights, which do most of the work, and writes worse text than no search
+at all (perplexity of SmolLM2-135M, symmetric blocks of 32: 21.5 against 20.5). There the best of a few scales is taken
+that about hold the block, and the importance of a weight grows with its square: 19.5.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from ...errors import InputError
 from ...profiles.device.grid import Grid
 from .weights import Floats, Integers
 
-# Shares of the scale that holds a whole block. At few bits it pays to clip the largest weight, seldom below 0.76.
-SHARES = (1.0, 0.92, 0.84, 0.76)
-ROUNDS = 2  # of codes and scales in turn; a third one changes the loss by less than a thousandth
+# Shares of the scale that just holds a block; with a longer one other weights may meet the grid better.
+EVEN = (0.92, 0.84, 0.76)  # of the least error of all weights alike, where compensation follows
+SHARES = (1.0, 0.95, 1.04, 1.08, 1.12, 1.16, 1.2)
 CHUNK = 1 << 19  # weights that are rounded at a time: what is computed of them stays in the processor's cache
 TINY = 1e-30  # a block of no larger weight is one of zeros
 
 # Scale and zero of each block, of shape (rows, blocks), in float32; a zero is a code.
-Affine = tuple[torch.Tensor, torch.Tensor]
+ScaleZero = tuple[torch.Tensor, torch.Tensor]
 
 
 def round_matrix(
@@ -89,39 +90,43 @@ def limits(grid: Grid) -> tuple[int, int]:
     return middle + grid.smallest, middle + grid.largest
 
 
-def fit(values: torch.Tensor, importance: torch.Tensor, grid: Grid) -> Affine:
+def fit(values: torch.Tensor, importance: torch.Tensor, grid: Grid, *, even: bool = False) -> ScaleZero:
     """Scale and zero of each block.
 
     Args:
         values: of shape (rows, blocks, block).
+        even: large weights count no more than others.
         importance: of shape (1, blocks, block); 0 where a block is filled up, or any where its values are 0.
     """
     few = grid.bits < 8
+    if not even:
+        squares = values.square()
+        importance = importance * squares.add_(squares.mean(-1, keepdim=True))
     low, high = values.amin(-1).clamp_max_(0), values.amax(-1).clamp_min_(0)
     best = _holding(low, high, grid)
     least = lost(values, best, importance, grid)
-    for share in SHARES[1:] if few else ():
+    for share in (EVEN if even else SHARES[1:]) if few else ():
         _take_lesser(values, best, least, _holding(low * share, high * share, grid), importance, grid)
-    for _ in range(ROUNDS if few else 1):
+    for _ in range(2 if even else int(not few)):
         _take_lesser(values, best, least, refit(values, best, importance, grid), importance, grid)
     return best
 
 
-def nearest(values: torch.Tensor, affine: Affine, grid: Grid) -> torch.Tensor:
+def nearest(values: torch.Tensor, affine: ScaleZero, grid: Grid) -> torch.Tensor:
     """The nearest codes, as floats, of the shape of the values."""
     scale, zero = affine
     codes = values * (1 / scale).unsqueeze(-1)
     return codes.add_(zero.unsqueeze(-1)).round_().clamp_(*limits(grid))
 
 
-def lost(values: torch.Tensor, affine: Affine, importance: torch.Tensor, grid: Grid) -> torch.Tensor:
+def lost(values: torch.Tensor, affine: ScaleZero, importance: torch.Tensor, grid: Grid) -> torch.Tensor:
     """The weighted squared error of each block, of shape (rows, blocks)."""
     scale, zero = affine
     error = nearest(values, affine, grid).sub_(zero.unsqueeze(-1)).mul_(scale.unsqueeze(-1)).sub_(values)
     return error.square_().mul_(importance).sum(-1)
 
 
-def refit(values: torch.Tensor, affine: Affine, importance: torch.Tensor, grid: Grid) -> Affine:
+def refit(values: torch.Tensor, affine: ScaleZero, importance: torch.Tensor, grid: Grid) -> ScaleZero:
     """The scale and, where the grid has one, the zero that lose least with the nearest codes as they are."""
     scale, zero = affine
     codes = nearest(values, affine, grid)
@@ -145,7 +150,7 @@ def _met_zero(
     return met.where(torch.isfinite(met), zero)
 
 
-def _holding(low: torch.Tensor, high: torch.Tensor, grid: Grid) -> Affine:
+def _holding(low: torch.Tensor, high: torch.Tensor, grid: Grid) -> ScaleZero:
     """The scale at which the integers reach from `low`, at most 0, to `high`, at least 0.
 
     A symmetric grid that has one step more below 0 gives that to the longer side, with a negative scale where it is the
@@ -168,7 +173,7 @@ def _of_some_size(scale: torch.Tensor) -> torch.Tensor:
 
 
 def _take_lesser(
-    values: torch.Tensor, best: Affine, least: torch.Tensor, other: Affine, importance: torch.Tensor, grid: Grid
+    values: torch.Tensor, best: ScaleZero, least: torch.Tensor, other: ScaleZero, importance: torch.Tensor, grid: Grid
 ) -> None:
     """Write the other's scale and zero over those of the blocks that lose less with them."""
     loss = lost(values, other, importance, grid)

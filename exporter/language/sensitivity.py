@@ -19,7 +19,7 @@ from .agreement import Tokens
 from .decoder import Decoder, Linear
 from .eager import Eager
 from .network import write
-from .weights import Floats, Weights
+from .weights import DecoderWeights, Floats
 
 Squares = npt.NDArray[np.float64]
 TABLE_INPUT = "embedding"  # what `inputs` and `outputs` call the table as a table, also where it is the head's matrix
@@ -47,7 +47,7 @@ class Moments:
         kind[name] = kind[name] + squares if name in kind else squares
 
 
-def moments(decoder: Decoder, weights: Weights, texts: Iterable[Tokens], seed: int = 0) -> Moments:
+def moments(decoder: Decoder, weights: DecoderWeights, texts: Iterable[Tokens], seed: int = 0) -> Moments:
     """Squares of inputs and gradients over texts, of shape (positions,) each, one at a time.
 
     What is kept between the two passes are the values of one text; weights are read again on the way back.
@@ -99,7 +99,7 @@ def _of_own_words(logits: torch.Tensor, generator: torch.Generator) -> torch.Ten
 class _Observing(Eager):
     """Computes, and notes what linear layers take and what comes back to them."""
 
-    def __init__(self, weights: Weights, tokens: Tokens, found: Moments, decoder: Decoder) -> None:
+    def __init__(self, weights: DecoderWeights, tokens: Tokens, found: Moments, decoder: Decoder) -> None:
         super().__init__(weights, tokens)
         self.found = found
 

@@ -1,4 +1,4 @@
-"""Weights one tensor at a time, in float32 or in integers; nothing here holds a whole model."""
+"""DecoderWeights one tensor at a time, in float32 or in integers; nothing here holds a whole model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .decoder import Linear, Tensor
 Floats = npt.NDArray[np.float32]
 
 
-class Checkpoint(Protocol):
+class TensorSource(Protocol):
     """Where tensors come from; each call reads anew, so that a tensor lives no longer than its reader needs it."""
 
     def array(self, tensor: Tensor) -> Floats:
@@ -60,7 +60,7 @@ class Integers:
 Matrix = Floats | Integers
 
 
-class Weights(Protocol):
+class DecoderWeights(Protocol):
     """What a decoder is written with: a checkpoint, or one whose matrices were rounded and scaled."""
 
     def array(self, tensor: Tensor) -> Floats:

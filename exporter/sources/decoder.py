@@ -19,7 +19,7 @@ from .base import safe_name
 from .quiet import quiet
 
 if TYPE_CHECKING:
-    from ..language.reference import Reference
+    from ..language.reference import TorchReference
 
 # Any of these makes a directory one with a tokenizer.
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json")
@@ -51,7 +51,7 @@ class DecoderSource:
     kind: str
     decoder: Decoder
     checkpoint: Fitted
-    reference: Callable[[], Reference]
+    reference: Callable[[], TorchReference]
     tokenizer: Path | None
     licence: str = ""
     digest: str
@@ -140,11 +140,11 @@ def _is_token(token: object, vocabulary: int) -> bool:
     return isinstance(token, int) and 0 <= token < vocabulary
 
 
-def _reference(module: Callable[[], Any], decoder: Decoder, checkpoint: Fitted) -> Reference:
-    from ..language.reference import Reference
+def _reference(module: Callable[[], Any], decoder: Decoder, checkpoint: Fitted) -> TorchReference:
+    from ..language.reference import TorchReference
 
     with quiet():
-        return Reference(module(), decoder, checkpoint)
+        return TorchReference(module(), decoder, checkpoint)
 
 
 def _digest(checkpoint: Fitted, files: Iterable[Path]) -> str:

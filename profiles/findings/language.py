@@ -263,7 +263,7 @@ class Bits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Method:
+class TriedMethod:
     """Something that was tried to lose less.
 
     Attributes:
@@ -309,7 +309,7 @@ class Language:
     bandwidth: Bandwidth | None = None
     parity: TextParity | None = None
     bits: Bits | None = None
-    tried: tuple[Method, ...] = ()
+    tried: tuple[TriedMethod, ...] = ()
     device: int | None = None
     calibration: str = ""
     missing: Mapping[str, str] = field(default_factory=dict)

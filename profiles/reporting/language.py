@@ -13,9 +13,9 @@ from ..findings.language import (
     Language,
     LayerBits,
     Median,
-    Method,
     Speed,
     TextParity,
+    TriedMethod,
 )
 from ..findings.report import megabytes
 from .content import HUES, Bar, Bars, Block, Hue, Section, Sentences, Table, Tile, Tone
@@ -215,7 +215,7 @@ def _tried(found: Language) -> Iterator[Block]:
         yield Table(title="Methods", head=head, rows=tuple(_method(one) for one in found.tried))
 
 
-def _method(one: Method) -> tuple[str, ...]:
+def _method(one: TriedMethod) -> tuple[str, ...]:
     return one.name, one.measure, one.gain, "kept" if one.kept else "not kept", one.why
 
 

@@ -110,7 +110,7 @@ def make(tool: Tool, model: Path, texts: Path, peers: str, out: Path, shared: Pa
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     if tool.family != "edgepress":
         environment.pop("PYTHONPATH", None)
-    log = out.with_suffix(".log")
+    log = out.parent / f"{out.name}.log"
     began = time.perf_counter()
     with log.open("w") as file:
         command = _command(tool, model, texts, peers, out, shared)

@@ -11,6 +11,8 @@ from types import ModuleType
 
 import pytest
 
+TINY = {"layers": 1, "width": 64, "words": 512, "texts": 60, "epochs": 1}
+
 
 @pytest.fixture(scope="module")
 def story(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
@@ -27,7 +29,7 @@ def story(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def written(story: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, object]:
     """A directory of the smallest kind, and the network that was written."""
     directory = tmp_path_factory.mktemp("story") / "tiny"
-    return directory, story.write(directory, story.Size(layers=1, width=64, words=512, texts=60))
+    return directory, story.write(directory, story.Size(**TINY))
 
 
 def test_transformers_read_the_directory_as_it_was(story: ModuleType, written: tuple[Path, object]) -> None:
@@ -52,13 +54,13 @@ def test_any_text_comes_back_from_its_tokens(written: tuple[Path, object]) -> No
 
 def test_it_learns(story: ModuleType, written: tuple[Path, object]) -> None:
     """A model that knows nothing is as wrong as there are words."""
-    assert story.perplexity(written[1], story.Size(layers=1, width=64, words=512, texts=60), windows=2) < 0.7 * 512
+    assert story.perplexity(written[1], story.Size(**TINY), windows=2) < 0.7 * 512
 
 
 def test_weights_are_kept_and_the_second_directory_is_the_first(
     story: ModuleType, written: tuple[Path, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    story.write(tmp_path / "again", story.Size(layers=1, width=64, words=512, texts=60))
+    story.write(tmp_path / "again", story.Size(**TINY))
     assert "training" not in capsys.readouterr().err
     for file in written[0].iterdir():
         assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes(), file.name
@@ -81,5 +83,5 @@ def test_the_whole_example_reads_the_held_out_text_and_says_what_to_type(example
     done = subprocess.run(words, capture_output=True, text=True, timeout=3600, env=environment)
     assert done.returncode == 0, done.stderr
     first, *typed = done.stdout.splitlines()
-    assert float(first.rpartition(" ")[2]) < 150
+    assert float(first.rpartition(" ")[2]) < 300  # one pass over the text leaves 340
     assert typed[0] == f"edgepress export {tmp_path / 'story'} --target server-cpu"

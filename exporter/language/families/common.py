@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from ..decoder import Attention, Decoder, FeedForward, Layer, Linear, Norm, Rotary, Tensor
+from ..decoder import Attention, Decoder, DecoderLayer, FeedForward, Linear, Norm, Rotary, Tensor
 from . import parts
 
 # Query, key, value and output.
@@ -120,7 +120,7 @@ def layer(
     plus: float = 0.0,
     parallel: bool = False,
     residual: float = 1.0,
-) -> Layer:
+) -> DecoderLayer:
     """A layer of these parts.
 
     Args:
@@ -131,7 +131,7 @@ def layer(
         place: parts.norm(module, f"{path}.{name}", name=f"layers.{index}.{place}", plus=plus)
         for place, name in norms.items()
     }
-    return Layer(
+    return DecoderLayer(
         index=index,
         attention=attention,
         feed_forward=feed_forward,
@@ -155,7 +155,7 @@ def llama_layer(
     feed_forward: FeedForward | None = None,
     parallel: bool = False,
     residual: float = 1.0,
-) -> Layer:
+) -> DecoderLayer:
     """A layer by Llama's names, whose window the configuration says; other parts where they are given.
 
     Args:
@@ -199,7 +199,7 @@ def llama_attention(
 
 def decoder(
     module: Any,
-    layers: Iterable[Layer],
+    layers: Iterable[DecoderLayer],
     *,
     norm: Norm | None,
     positions: str = "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..decoder import Decoder, Layer
+from ..decoder import Decoder, DecoderLayer
 from . import parts
 from .common import attention, decoder, layer, plain
 
@@ -19,7 +19,7 @@ def describe(module: Any) -> Decoder:
     )
 
 
-def _layer(module: Any, index: int) -> Layer:
+def _layer(module: Any, index: int) -> DecoderLayer:
     path, own = f"transformer.h.{index}", f"layers.{index}.attention"
     width = int(module.config.hidden_size)
     query, key, value = (

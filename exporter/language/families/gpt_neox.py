@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..decoder import Decoder, Layer, Rotary
+from ..decoder import Decoder, DecoderLayer, Rotary
 from . import parts
 from .common import LLAMA_NORMS, attention, decoder, layer, plain
 
@@ -19,7 +19,7 @@ def describe(module: Any) -> Decoder:
     )
 
 
-def _layer(module: Any, index: int, turned: Rotary) -> Layer:
+def _layer(module: Any, index: int, turned: Rotary) -> DecoderLayer:
     path, own = f"gpt_neox.layers.{index}", f"layers.{index}.attention"
     size = int(module.config.hidden_size // module.config.num_attention_heads)
     query, key, value = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..decoder import Decoder, Layer
+from ..decoder import Decoder, DecoderLayer
 from . import parts
 from .common import attention, decoder, layer, plain, separate
 
@@ -27,7 +27,7 @@ def describe(module: Any) -> Decoder:
     return replace(described, position_offset=int(module.model.decoder.embed_positions.offset))
 
 
-def _layer(module: Any, index: int) -> Layer:
+def _layer(module: Any, index: int) -> DecoderLayer:
     path = f"model.decoder.layers.{index}"
     return layer(
         module,

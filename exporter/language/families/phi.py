@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..decoder import Decoder, Layer, Rotary
+from ..decoder import Decoder, DecoderLayer, Rotary
 from . import parts
 from .common import attention, decoder, layer, plain, separate
 
@@ -19,7 +19,7 @@ def describe(module: Any) -> Decoder:
     )
 
 
-def _layer(module: Any, index: int, turned: Rotary) -> Layer:
+def _layer(module: Any, index: int, turned: Rotary) -> DecoderLayer:
     path, own = f"model.layers.{index}", f"layers.{index}.attention"
     query_norm, key_norm = (
         parts.optional_norm(module, f"{path}.self_attn.{each}_layernorm", name=f"{own}.{name}_norm")

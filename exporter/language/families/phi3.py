@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..decoder import Decoder, FeedForward, Layer, Linear, Rotary
+from ..decoder import Decoder, DecoderLayer, FeedForward, Linear, Rotary
 from . import parts
 from .common import LLAMA_NORMS, attention, decoder, layer
 
@@ -19,7 +19,7 @@ def describe(module: Any) -> Decoder:
     )
 
 
-def _layer(module: Any, index: int, turned: Rotary) -> Layer:
+def _layer(module: Any, index: int, turned: Rotary) -> DecoderLayer:
     path, own = f"model.layers.{index}", f"layers.{index}.attention"
     heads, kv_heads = module.config.num_attention_heads, module.config.num_key_value_heads
     size = int(module.get_submodule(f"{path}.self_attn").head_dim)

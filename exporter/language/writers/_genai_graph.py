@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..decoder import Activation, Attention, Decoder, Linear, Norm, Rotary, Tensor
-from ..weights import Weights
-from ._genai_matrices import Matrices, Stored
+from ..weights import DecoderWeights
+from ._genai_matrices import Matrices, StoredMatrix
 from ._genai_positions import TOKENS, Positions
 from ._onnx_graph import MICROSOFT, GraphFile
 
@@ -25,7 +25,7 @@ class GenaiWriter:
     """
 
     def __init__(
-        self, decoder: Decoder, weights: Weights, graph: GraphFile, accuracy: int, advance: Callable[[int], None]
+        self, decoder: Decoder, weights: DecoderWeights, graph: GraphFile, accuracy: int, advance: Callable[[int], None]
     ) -> None:
         self._decoder, self._weights, self._graph = decoder, weights, graph
         self._matrices = Matrices(weights, graph, accuracy, advance)
@@ -34,7 +34,7 @@ class GenaiWriter:
         self._asked: dict[str, tuple[str, Linear]] = {}
         attentions = [layer.attention for layer in decoder.layers]
         self._waiting = {linear.name for each in attentions for linear in (each.query, each.key, each.value)}
-        self._table: Stored | None = None
+        self._table: StoredMatrix | None = None
 
     def embed(self, decoder: Decoder) -> str:
         """Rows of the table, from integers or floats."""

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..decoder import Linear
-from ..weights import Floats, Integers, Matrix, Weights
+from ..weights import DecoderWeights, Floats, Integers, Matrix
 from ._onnx_graph import MICROSOFT, GraphFile
-from ._packed import Packed, pack, stacked
+from ._packed import PackedBlocks, pack, stacked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class StoredMatrix:
     """A matrix in the file.
 
     Attributes:
@@ -39,20 +39,22 @@ class Matrices:
         advance: told how many weights were stored, as they are.
     """
 
-    def __init__(self, weights: Weights, graph: GraphFile, accuracy: int, advance: Callable[[int], None]) -> None:
+    def __init__(
+        self, weights: DecoderWeights, graph: GraphFile, accuracy: int, advance: Callable[[int], None]
+    ) -> None:
         self._weights, self._graph, self._accuracy, self._advance = weights, graph, accuracy, advance
 
-    def store(self, name: str, matrix: Matrix) -> Stored:
+    def store(self, name: str, matrix: Matrix) -> StoredMatrix:
         """Write a matrix into the file."""
         if isinstance(matrix, Integers):
             stored = self._store_integers(name, pack(matrix))
         else:
             rows, columns = matrix.shape
-            stored = Stored(tensors=(self._graph.stored(name, matrix),), rows=rows, columns=columns)
+            stored = StoredMatrix(tensors=(self._graph.stored(name, matrix),), rows=rows, columns=columns)
         self._advance(stored.rows * stored.columns)
         return stored
 
-    def linear(self, x: str, linear: Linear, stored: Stored | None = None) -> str:
+    def linear(self, x: str, linear: Linear, stored: StoredMatrix | None = None) -> str:
         """The product with a layer's weight, which is stored unless it is already, and its bias."""
         if stored is None:
             stored = self.store(f"{linear.name}.weight", self._weights.matrix(linear))
@@ -69,7 +71,7 @@ class Matrices:
             bias = np.concatenate([self._bias(linear) for linear in linears])
         return self._product(x, self.store(f"{name}.weight", matrix), bias, name)
 
-    def rows(self, table: Stored, ids: str, name: str, *, shared: bool) -> str:
+    def rows(self, table: StoredMatrix, ids: str, name: str, *, shared: bool) -> str:
         """Rows of a table in float32.
 
         Args:
@@ -98,17 +100,17 @@ class Matrices:
             return np.zeros(linear.outputs, dtype=np.float32)
         return self._weights.array(linear.bias)
 
-    def _store_integers(self, name: str, packed: Packed) -> Stored:
+    def _store_integers(self, name: str, packed: PackedBlocks) -> StoredMatrix:
         rows, blocks = packed.scales.shape
         tensors = [self._graph.stored(name, packed.codes), self._graph.stored(f"{name}.scales", packed.scales)]
         if packed.zeros is not None:
             tensors.append(self._graph.stored(f"{name}.zeros", packed.zeros))
         block = packed.grid.block or packed.inputs
-        return Stored(
+        return StoredMatrix(
             tensors=tuple(tensors), rows=rows, columns=packed.inputs, bits=packed.grid.bits, block=block, blocks=blocks
         )
 
-    def _product(self, x: str, stored: Stored, bias: Floats | None, name: str) -> str:
+    def _product(self, x: str, stored: StoredMatrix, bias: Floats | None, name: str) -> str:
         shift = "" if bias is None else self._graph.stored(f"{name}.bias", bias)
         if stored.bits:
             return self._integer_product(x, stored, shift, name)
@@ -117,7 +119,7 @@ class Matrices:
         product = self._graph.node("FusedMatMul", inputs, name=name, domain=MICROSOFT, transB=1)
         return self._graph.node("Add", [product, shift], name=f"{name}.shifted") if shift else product
 
-    def _integer_product(self, x: str, stored: Stored, shift: str, name: str) -> str:
+    def _integer_product(self, x: str, stored: StoredMatrix, shift: str, name: str) -> str:
         inputs = [x, *stored.tensors]
         if shift:
             inputs += [""] * (5 - len(inputs)) + [shift]

@@ -13,10 +13,10 @@ import numpy as np
 from ....backends._vendor import import_or_explain
 from ..decoder import Activation, Attention, Decoder, Linear, Norm
 from ..network import Writer
-from ..weights import Integers, Matrix, Weights
+from ..weights import DecoderWeights, Integers, Matrix
 from ._openvino_attention import Attending
-from ._openvino_packing import Packed, pack
-from ._openvino_store import Store
+from ._openvino_packing import PackedConstants, pack
+from ._openvino_store import ConstantStore
 
 Value = Any  # an output of a node
 
@@ -29,7 +29,7 @@ class OpenVinoWriter(Writer[Value]):
         integers: a matrix was in integers.
     """
 
-    def __init__(self, decoder: Decoder, weights: Weights, store: Store) -> None:
+    def __init__(self, decoder: Decoder, weights: DecoderWeights, store: ConstantStore) -> None:
         self._ops = import_or_explain("openvino.opset15")
         self._decoder, self._weights, self._store = decoder, weights, store
         self._tables: tuple[Value, ...] = ()
@@ -104,7 +104,7 @@ class OpenVinoWriter(Writer[Value]):
         parts = pack(name, matrix)
         return tuple(self._restored(f"{name}.{index}" if index else name, part) for index, part in enumerate(parts))
 
-    def _restored(self, name: str, part: Packed) -> Value:
+    def _restored(self, name: str, part: PackedConstants) -> Value:
         ops, store = self._ops, self._store
         x = ops.convert(store.constant(f"{name}.codes", part.codes, part.kind, part.shape), np.float16)
         if part.zeros is not None:

@@ -16,7 +16,7 @@ SCALES = np.float16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Packed:
+class PackedConstants:
     """Blocks of one matrix, all of one length.
 
     Attributes:
@@ -39,7 +39,7 @@ class Packed:
         return int(np.prod(self.shape[1:]))
 
 
-def pack(name: str, matrix: Integers) -> tuple[Packed, ...]:
+def pack(name: str, matrix: Integers) -> tuple[PackedConstants, ...]:
     """The whole blocks of a matrix, and what is left of each row where they do not fill it, side by side.
 
     Raises:
@@ -66,7 +66,7 @@ def nibbles(codes: Bytes) -> Bytes:
     return packed
 
 
-def _packed(name: str, matrix: Integers, columns: slice, blocks: slice) -> Packed:
+def _packed(name: str, matrix: Integers, columns: slice, blocks: slice) -> PackedConstants:
     scales = _rounded(name, matrix.scales[:, blocks])
     rows, count = scales.shape
     width = columns.stop - columns.start
@@ -75,7 +75,7 @@ def _packed(name: str, matrix: Integers, columns: slice, blocks: slice) -> Packe
     codes, bits = matrix.codes[:, columns], matrix.grid.bits
     if zeros is None:
         codes = codes ^ np.uint8(1 << (bits - 1))  # from code - 2^(bits-1) to two's complement
-    return Packed(
+    return PackedConstants(
         kind=f"{'i' if zeros is None else 'u'}{bits}",
         shape=shape,
         codes=_stored(codes, bits),

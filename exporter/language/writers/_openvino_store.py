@@ -26,7 +26,7 @@ SMALL = 1 << 10
 _TYPES = {"float32": "f32", "float16": "f16"}
 
 
-class Store:
+class ConstantStore:
     """The `.bin` of a model that is being written."""
 
     def __init__(self, path: Path) -> None:
@@ -36,7 +36,7 @@ class Store:
         self._placed: dict[str, tuple[int, int]] = {}
         self._nodes: list[Any] = []
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> ConstantStore:
         return self
 
     def __exit__(

@@ -19,7 +19,7 @@ Bytes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Packed:
+class PackedBlocks:
     """A matrix of `inputs` columns in whole blocks.
 
     Attributes:
@@ -36,12 +36,12 @@ class Packed:
     zeros: Bytes | None
 
 
-def pack(integers: Integers) -> Packed:
+def pack(integers: Integers) -> PackedBlocks:
     """The matrix as onnxruntime's kernels read it."""
     rows, columns = integers.codes.shape
     blocks, block, bits = integers.scales.shape[1], integers.block, integers.grid.bits
     codes = _filled(integers.codes, blocks * block).reshape(rows, blocks, block)
-    return Packed(
+    return PackedBlocks(
         grid=integers.grid,
         inputs=columns,
         codes=_joined(codes, bits),

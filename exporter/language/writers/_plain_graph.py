@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ....errors import UnservedError
 from ..decoder import Activation, Attention, Decoder, Linear, Norm, Tensor
-from ..weights import Integers, Matrix, Weights
+from ..weights import DecoderWeights, Integers, Matrix
 from ._onnx_graph import GraphFile
 from ._plain_attention import PlainAttention
 
@@ -28,7 +28,9 @@ class PlainWriter:
         advance: told how many weights were written, as they are.
     """
 
-    def __init__(self, decoder: Decoder, weights: Weights, graph: GraphFile, advance: Callable[[int], None]) -> None:
+    def __init__(
+        self, decoder: Decoder, weights: DecoderWeights, graph: GraphFile, advance: Callable[[int], None]
+    ) -> None:
         self._decoder, self._weights, self._graph, self._advance = decoder, weights, graph, advance
         self._attention = PlainAttention(graph, "past_key_values.0.key", TOKENS, decoder.context)
         self._table: str | None = None

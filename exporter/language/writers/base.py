@@ -12,7 +12,7 @@ from ....backends.base import AxisRange, TensorSpec
 from ....profiles.device.grid import Grid
 from ....profiles.device.target import Target
 from ..decoder import Decoder
-from ..weights import Weights
+from ..weights import DecoderWeights
 
 # Of a form that is compiled: where the tokenizer lies beside the graph.
 TOKENIZER = "tokenizer"
@@ -50,7 +50,7 @@ class Written:
     to_compile: ToCompile | None = None
 
 
-class Form(abc.ABC):
+class DecoderForm(abc.ABC):
     """Writes decoders for one runtime; `write` must not hold more than a few layers' weights at a time.
 
     Attributes:
@@ -91,7 +91,7 @@ class Form(abc.ABC):
     def write(
         self,
         decoder: Decoder,
-        weights: Weights,
+        weights: DecoderWeights,
         directory: Path,
         *,
         target: Target,

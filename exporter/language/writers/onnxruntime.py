@@ -16,14 +16,14 @@ from ....profiles.device.grid import Grid
 from ....profiles.device.target import Target
 from ..decoder import Decoder
 from ..network import write
-from ..weights import Weights
+from ..weights import DecoderWeights
 from ._cache import logits_and_cache, past, told
 from ._genai_config import copy_tokenizer, write_config
 from ._genai_graph import GenaiWriter
 from ._genai_positions import MASK, TOKENS
 from ._onnx_graph import GraphFile
 from ._packed import packed_bytes
-from .base import Form, Written
+from .base import DecoderForm, Written
 
 # LayerNormalization is of 17, Gelu of 20.
 _OPSET = 21
@@ -34,7 +34,7 @@ _ACCURACIES = (0, 1, 4)
 _NOTE = "Rows of a batch that are shorter than others are filled on the right; filled on the left they come out wrong."
 
 
-class Genai(Form):
+class Genai(DecoderForm):
     """GroupQueryAttention, MatMulNBits and GatherBlockQuantized."""
 
     def why_not(self, decoder: Decoder, target: Target) -> str:
@@ -63,7 +63,7 @@ class Genai(Form):
     def write(
         self,
         decoder: Decoder,
-        weights: Weights,
+        weights: DecoderWeights,
         directory: Path,
         *,
         target: Target,

@@ -12,11 +12,11 @@ from ....profiles.device.grid import Grid
 from ....profiles.device.target import Target
 from ..decoder import Decoder
 from ..network import write
-from ..weights import Weights
+from ..weights import DecoderWeights
 from ._openvino_files import write_configuration, write_tokenizer
 from ._openvino_graph import OpenVinoWriter
-from ._openvino_store import Store
-from .base import Form, Written
+from ._openvino_store import ConstantStore
+from .base import DecoderForm, Written
 
 MODEL = "openvino_model.xml"
 # What makes an engine compute in float32 whoever opens it; its CPU plugin reads both from the model, and of the caller
@@ -25,7 +25,7 @@ MODEL = "openvino_model.xml"
 _EXACTLY = {"KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
 
 
-class OpenVinoGenai(Form):
+class OpenVinoGenai(DecoderForm):
     """Stateful IR, tokenizer and detokenizer as models of their own, and the configuration."""
 
     scales = "float16"
@@ -57,16 +57,16 @@ class OpenVinoGenai(Form):
     def write(
         self,
         decoder: Decoder,
-        weights: Weights,
+        weights: DecoderWeights,
         directory: Path,
         *,
         target: Target,
         tokenizer: Path | None,
         advance: Callable[[float], None],
     ) -> Written:
-        """As `Form.write` says."""
+        """As `DecoderForm.write` says."""
         path = directory / MODEL
-        with Store(path) as store:
+        with ConstantStore(path) as store:
             writer = OpenVinoWriter(decoder, _Told(weights, len(list(decoder.linears())), advance), store)
             logits = write(decoder, writer)
             exact = not writer.integers or target.options.get("floats") == "float32"
@@ -77,9 +77,9 @@ class OpenVinoGenai(Form):
 
 
 class _Told:
-    """Weights that tell how many matrices were asked for."""
+    """DecoderWeights that tell how many matrices were asked for."""
 
-    def __init__(self, weights: Weights, total: int, advance: Callable[[float], None]) -> None:
+    def __init__(self, weights: DecoderWeights, total: int, advance: Callable[[float], None]) -> None:
         self._weights, self._total, self._advance, self._done = weights, total, advance, 0
         self.array, self.table = weights.array, weights.table
 

@@ -17,12 +17,12 @@ from ....profiles.device.target import Target
 from ..decoder import Decoder
 from ..network import write
 from ..quantize import TABLE
-from ..weights import Weights
+from ..weights import DecoderWeights
 from ._cache import logits_and_cache, past, told
 from ._genai_config import TOKENIZER_FILES
 from ._onnx_graph import GraphFile
 from ._plain_graph import TOKENS, PlainWriter
-from .base import TOKENIZER, Form, ToCompile, Written
+from .base import TOKENIZER, DecoderForm, ToCompile, Written
 
 # ReduceMean has its axes as an input from 18 on, and Gelu is of 20.
 _OPSET = 20
@@ -40,7 +40,7 @@ _TYPED, _LOWERS = "--stronglyTyped", ("--int8", "--fp16", "--bf16")
 _MOST = 512
 
 
-class PlainOnnx(Form):
+class PlainOnnx(DecoderForm):
     """Standard operators, weights in int8 a channel, or in int4 by blocks where the parser takes opset 21."""
 
     whole_blocks = True
@@ -90,7 +90,7 @@ class PlainOnnx(Form):
     def write(
         self,
         decoder: Decoder,
-        weights: Weights,
+        weights: DecoderWeights,
         directory: Path,
         *,
         target: Target,

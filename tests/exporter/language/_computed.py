@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edgepress.exporter.language.decoder import Activation, Attention, Decoder, Linear, Norm, Rotary
 from edgepress.exporter.language.network import write
-from edgepress.exporter.language.weights import Matrix, Weights
+from edgepress.exporter.language.weights import DecoderWeights, Matrix
 
 Value = npt.NDArray[np.float64]
 _ACTIVATIONS: dict[Activation, Callable[[Value], Value]] = {
@@ -22,7 +22,7 @@ _ACTIVATIONS: dict[Activation, Callable[[Value], Value]] = {
 }
 
 
-def computed(decoder: Decoder, weights: Weights, tokens: npt.NDArray[np.int64]) -> Value:
+def computed(decoder: Decoder, weights: DecoderWeights, tokens: npt.NDArray[np.int64]) -> Value:
     """Logits after each token, of shape (batch, positions, vocabulary)."""
     return write(decoder, Numbers(decoder, weights, tokens))
 
@@ -30,7 +30,7 @@ def computed(decoder: Decoder, weights: Weights, tokens: npt.NDArray[np.int64]) 
 class Numbers:
     """Values are arrays; nothing is kept between calls."""
 
-    def __init__(self, decoder: Decoder, weights: Weights, tokens: npt.NDArray[np.int64]) -> None:
+    def __init__(self, decoder: Decoder, weights: DecoderWeights, tokens: npt.NDArray[np.int64]) -> None:
         self._weights, self._tokens = weights, tokens
 
     def embed(self, decoder: Decoder) -> Value:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgepress.exporter.language.decoder import Decoder, Linear, Tensor
-from edgepress.exporter.language.weights import Checkpoint, Integers, Matrix
+from edgepress.exporter.language.weights import Integers, Matrix, TensorSource
 from edgepress.profiles.device.grid import Grid
 
 Floats = npt.NDArray[np.float32]
@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float32]
 @dataclass(frozen=True, slots=True)
 class Plain:
     decoder: Decoder
-    checkpoint: Checkpoint
+    checkpoint: TensorSource
 
     def array(self, tensor: Tensor) -> Floats:
         return self.checkpoint.array(tensor)
@@ -34,7 +34,7 @@ class Rounded:
     """Everything on one grid."""
 
     decoder: Decoder
-    checkpoint: Checkpoint
+    checkpoint: TensorSource
     grid: Grid
 
     def array(self, tensor: Tensor) -> Floats:

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from edgepress.exporter.language.decoder import Activation, Attention, Decoder, Linear, Norm, Rotary, Tensor
 from edgepress.exporter.language.network import write
-from edgepress.exporter.language.weights import Checkpoint
+from edgepress.exporter.language.weights import TensorSource
 
 ACTIVATIONS = {
     "silu": functional.silu,
@@ -23,7 +23,7 @@ ACTIVATIONS = {
 class TorchWriter:
     """Computes each step at once; keys and values of all calls are kept."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: TensorSource) -> None:
         self.checkpoint = checkpoint
         self.keys: dict[int, torch.Tensor] = {}
         self.values: dict[int, torch.Tensor] = {}

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from edgepress.exporter.language.decoder import (
     Attention,
     Decoder,
+    DecoderLayer,
     FeedForward,
-    Layer,
     Linear,
     Norm,
     Rotary,
@@ -97,7 +97,7 @@ class Toy:
         feed_forward: Mapping[str, Any] | None = None,
         after: bool = False,
         **given: Any,
-    ) -> Layer:
+    ) -> DecoderLayer:
         path = f"layers.{i}"
         options: dict[str, Any] = {
             "before_attention": self.norm(f"{path}.before_attention", self.width),
@@ -106,7 +106,7 @@ class Toy:
         if after:
             options["after_attention"] = self.norm(f"{path}.after_attention", self.width)
             options["after_feed_forward"] = self.norm(f"{path}.after_feed_forward", self.width)
-        return Layer(
+        return DecoderLayer(
             index=i,
             attention=self.attention(i, **(attention or {})),
             feed_forward=self.feed_forward(i, **(feed_forward or {})),

@@ -13,7 +13,7 @@ from edgepress.backends.base import Engine
 from edgepress.backends.decoding import Decoding
 from edgepress.exporter.language.decoder import Decoder, Linear, Tensor
 from edgepress.exporter.language.rounding import round_matrix
-from edgepress.exporter.language.weights import Checkpoint, Floats, Matrix, Weights
+from edgepress.exporter.language.weights import DecoderWeights, Floats, Matrix, TensorSource
 from edgepress.exporter.language.writers.onnxruntime import Genai
 from edgepress.profiles.device.grid import Grid
 from edgepress.profiles.device.target import load_target
@@ -24,7 +24,7 @@ class Rounded:
     """The weights of a checkpoint, each matrix on a grid of its own or of all; in float32 without one."""
 
     decoder: Decoder
-    checkpoint: Checkpoint
+    checkpoint: TensorSource
     grid: Grid | None = None
     grids: Mapping[str, Grid] = field(default_factory=dict)
 
@@ -48,7 +48,7 @@ def blocks(bits: int, block: int, *, symmetric: bool = True) -> Grid:
 
 
 def written(
-    decoder: Decoder, weights: Weights, directory: Path, *, tokenizer: Path | None = None, accuracy: int = 4
+    decoder: Decoder, weights: DecoderWeights, directory: Path, *, tokenizer: Path | None = None, accuracy: int = 4
 ) -> Engine:
     """The decoder's engine in a directory, which is made."""
     directory.mkdir()

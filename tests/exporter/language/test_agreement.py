@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgepress.exporter.language.agreement import Comparison, half_width, spread, windows
+from edgepress.exporter.language.agreement import Likening, half_width, spread, windows
 
 RNG = np.random.default_rng(0)
 
@@ -17,7 +17,7 @@ def window(count=150, vocabulary=50, noise=0.5):
 
 def test_perplexity_agreement_and_divergence_are_torchs():
     given = [window() for _ in range(4)]
-    comparison = Comparison()
+    comparison = Likening()
     for each in given:
         comparison.add(*each)
     found = comparison.result()
@@ -33,7 +33,7 @@ def test_perplexity_agreement_and_divergence_are_torchs():
 
 def test_a_decoder_agrees_with_itself():
     reference, _, tokens = window()
-    comparison = Comparison()
+    comparison = Likening()
     comparison.add(reference, reference, tokens)
     found = comparison.result()
     assert (found.ratio, found.low, found.high, found.agreeing, found.divergence) == (1, 1, 1, 1, 0)
@@ -64,6 +64,6 @@ def test_windows_to_calibrate_on_come_from_all_over_a_text(tokens, count, shape)
 def test_shapes_that_do_not_go_together_are_refused():
     reference, logits, tokens = window()
     with pytest.raises(ValueError, match="150"):
-        Comparison().add(reference, logits[:-1], tokens)
+        Likening().add(reference, logits[:-1], tokens)
     with pytest.raises(ValueError, match="no window"):
-        Comparison().result()
+        Likening().result()

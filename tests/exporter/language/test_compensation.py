@@ -97,7 +97,7 @@ def test_a_decoder_rounded_with_texts_is_nearer_on_others(tied, block, symmetric
     compared = round_with_texts(decoder, with_texts, texts(48), advance=told.append)
     assert with_texts.held.keys() == matrices(decoder).keys() and (TABLE in with_texts.held) != tied
     assert told == sorted(told) and told[-1] == 1
-    assert compared and sum(each.compensated < each.nearest for each in compared.values()) > len(compared) / 2
+    assert compared and sum(each.kept for each in compared.values()) > len(compared) / 2
     judged = texts(8, seed=9)
     assert divergence(decoder, with_texts, checkpoint, judged) < 0.8 * divergence(decoder, nearest, checkpoint, judged)
 

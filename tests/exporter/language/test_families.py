@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from edgepress.exporter.language.reference import Reference
+from edgepress.exporter.language.reference import TorchReference
 
 from ._families import MODELS, made, opened
 from ._torch_writer import TorchWriter
@@ -35,5 +35,5 @@ def test_a_description_computes_what_transformers_does(name: str, tmp_path: Path
         *(by_token.run(decoder, tokens[:, at : at + 1]) for at in range(9, 23)),
     ]
     assert away(np.concatenate(parts, 1), want) < 1e-4
-    assert away(Reference(module, decoder, checkpoint).logits(tokens, chunk=5), want) < 1e-5
+    assert away(TorchReference(module, decoder, checkpoint).logits(tokens, chunk=5), want) < 1e-5
     assert want.std(-1).min() > 0.05  # the words differ in what they are given

@@ -11,7 +11,7 @@ from onnx import helper
 
 from edgepress.exporter.language.rounding import round_matrix
 from edgepress.exporter.language.weights import Floats, Integers
-from edgepress.exporter.language.writers._packed import Packed, pack, packed_bytes, stacked
+from edgepress.exporter.language.writers._packed import PackedBlocks, pack, packed_bytes, stacked
 
 from ._written import blocks
 
@@ -24,7 +24,7 @@ def drawn(columns: int, bits: int, block: int, symmetric: bool, rows: int = ROWS
     return round_matrix(weight, blocks(bits, block, symmetric=symmetric))
 
 
-def run(operator: str, feed: dict[str, Any], packed: Packed, shape: tuple[int, ...], **attributes: int) -> Floats:
+def run(operator: str, feed: dict[str, Any], packed: PackedBlocks, shape: tuple[int, ...], **attributes: int) -> Floats:
     names = {"codes": packed.codes.reshape(shape), "scales": packed.scales}
     if packed.zeros is not None:
         names["zeros"] = packed.zeros

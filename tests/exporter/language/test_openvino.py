@@ -17,7 +17,7 @@ from edgepress.backends.decoding import Decoding
 from edgepress.backends.openvino import OpenVino
 from edgepress.errors import InputError
 from edgepress.exporter.language.decoder import Decoder
-from edgepress.exporter.language.weights import Weights
+from edgepress.exporter.language.weights import DecoderWeights
 from edgepress.exporter.language.writers._openvino_packing import pack
 from edgepress.exporter.language.writers.openvino import OpenVinoGenai
 from edgepress.profiles.device.grid import Grid
@@ -41,7 +41,7 @@ def away(got: Floats, want: Floats) -> float:
     return float(np.abs(got - want).max() / np.abs(want).max())
 
 
-def written(decoder: Decoder, weights: Weights, directory: Path, **options: str) -> Engine:
+def written(decoder: Decoder, weights: DecoderWeights, directory: Path, **options: str) -> Engine:
     directory.mkdir()
     target = load_target("cpu")
     target = replace(target, options={**target.options, **options})

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from edgepress.exporter.language.plan import Option, hull, plans, within_bytes, within_loss
+from edgepress.exporter.language.plan import GridOption, hull, plans, within_bytes, within_loss
 
 from ._tiny import grid
 
@@ -18,9 +18,9 @@ def random_options(seed, matrices=6):
     for index in range(matrices):
         size, loss = rng.integers(100, 1000), rng.lognormal(sigma=2)
         found[f"m{index}"] = [
-            Option(grid=FOUR, bytes=int(size * 0.6), loss=loss),
-            Option(grid=EIGHT, bytes=int(size * 1.1), loss=loss * rng.uniform(0, 0.1)),
-            Option(grid=None, bytes=int(size * 4), loss=0.0),
+            GridOption(grid=FOUR, bytes=int(size * 0.6), loss=loss),
+            GridOption(grid=EIGHT, bytes=int(size * 1.1), loss=loss * rng.uniform(0, 0.1)),
+            GridOption(grid=None, bytes=int(size * 4), loss=0.0),
         ]
     return found
 
@@ -64,14 +64,14 @@ def test_there_is_no_plan_for_less_than_the_smallest():
     options = random_options(0)
     least = next(plans(options)).bytes
     assert within_bytes(options, least - 1) is None and within_bytes(options, least).bytes == least
-    assert within_loss({"a": [Option(grid=FOUR, bytes=3, loss=1.0)]}, 0.5) is None
+    assert within_loss({"a": [GridOption(grid=FOUR, bytes=3, loss=1.0)]}, 0.5) is None
 
 
 def test_what_is_larger_and_no_better_is_no_option():
     options = [
-        Option(grid=FOUR, bytes=10, loss=1.0),
-        Option(grid=EIGHT, bytes=20, loss=1.0),
-        Option(grid=None, bytes=40, loss=0.0),
-        Option(grid=grid(64), bytes=30, loss=0.9),
+        GridOption(grid=FOUR, bytes=10, loss=1.0),
+        GridOption(grid=EIGHT, bytes=20, loss=1.0),
+        GridOption(grid=None, bytes=40, loss=0.0),
+        GridOption(grid=grid(64), bytes=30, loss=0.9),
     ]
     assert [each.bytes for each in hull(options)] == [10, 40]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from edgepress.exporter.language.decoder import linears_of
-from edgepress.exporter.language.reference import Reference
+from edgepress.exporter.language.reference import TorchReference
 
 from ._families import made, opened
 
@@ -22,7 +22,7 @@ TOKENS = np.random.default_rng(1).integers(3, 90, (2, 19))
 def test_layers_tell_what_their_matrices_take_and_run_with_others(name: str, tmp_path: Path) -> None:
     model = made(name, tmp_path)
     module, decoder, checkpoint = opened(tmp_path)
-    reference = Reference(module, decoder, checkpoint)
+    reference = TorchReference(module, decoder, checkpoint)
     hidden = reference.layer(0, reference.embedded(TOKENS))
     seen: dict[str, Floats] = {}
     plain = reference.layer(1, hidden, observe=lambda reads, values: seen.update({reads: values.copy()}))
@@ -51,7 +51,7 @@ def test_layers_tell_what_their_matrices_take_and_run_with_others(name: str, tmp
 def test_another_table_and_another_head_count_also_in_a_tied_model(tmp_path: Path) -> None:
     made("llama", tmp_path)
     module, decoder, checkpoint = opened(tmp_path)
-    reference = Reference(module, decoder, checkpoint)
+    reference = TorchReference(module, decoder, checkpoint)
     table = checkpoint.array(decoder.embedding)
     np.testing.assert_array_equal(reference.embedded(TOKENS, table=table * 2), reference.embedded(TOKENS) * 2)
     hidden = reference.through(TOKENS)
@@ -64,7 +64,7 @@ def test_another_table_and_another_head_count_also_in_a_tied_model(tmp_path: Pat
 @pytest.mark.parametrize("name", ["llama", "mistral-window", "gemma3", "gpt2"])
 def test_text_is_the_same_with_and_without_a_cache_and_as_transformers_writes_it(name: str, tmp_path: Path) -> None:
     model = made(name, tmp_path)
-    reference = Reference(*opened(tmp_path))
+    reference = TorchReference(*opened(tmp_path))
     prompt = TOKENS[0, :5].tolist()
     want = model.generate(
         torch.tensor([prompt]), max_new_tokens=24, min_new_tokens=24, do_sample=False, eos_token_id=None, pad_token_id=0
@@ -75,7 +75,7 @@ def test_text_is_the_same_with_and_without_a_cache_and_as_transformers_writes_it
 def test_nothing_stays_behind(tmp_path: Path) -> None:
     made("llama", tmp_path)
     module, decoder, checkpoint = opened(tmp_path)
-    reference = Reference(module, decoder, checkpoint)
+    reference = TorchReference(module, decoder, checkpoint)
     reference.logits(TOKENS)
     assert {parameter.device.type for parameter in module.parameters()} == {"meta"}
     with pytest.raises(IndexError):

@@ -21,10 +21,10 @@ from edgepress.profiles.findings.language import (
     Language,
     LayerBits,
     Median,
-    Method,
     Rise,
     Speed,
     TextParity,
+    TriedMethod,
 )
 from edgepress.profiles.findings.layers import Layer, coverage
 from edgepress.profiles.findings.lineage import LineageStep
@@ -221,9 +221,9 @@ def language() -> Language:
                           after=15.11, rise=Rise(value=0.41, low=0.33, high=0.5), how="the engine", written=256,
                           same=203),
         bits=Bits(layers=tuple(matrices), how="Chosen by sensitivity to keep 4 % of the perplexity"),
-        tried=(Method(name="AWQ", kept=True, why="it lowers the divergence", measure="KL, nats a token", before=0.034,
-                      after=0.0213),
-               Method(name="GPTQ", kept=False, why="it gains less than it costs")),
+        tried=(TriedMethod(name="AWQ", kept=True, why="it lowers the divergence", measure="KL, nats a token",
+                           before=0.034, after=0.0213),
+               TriedMethod(name="GPTQ", kept=False, why="it gains less than it costs")),
         device=8 << 30,
         calibration="128 windows of Python's own help texts, as none were given",
     )  # fmt: skip

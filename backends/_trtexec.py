@@ -73,7 +73,8 @@ def sizes(spec: TensorSpec, graph: Graph) -> tuple[tuple[int, ...], tuple[int, .
                 hint="TensorRT needs the smallest, the usual and the largest size of every free axis.",
             )
         ends = graph.axes[axis]
-        if not 1 <= ends.smallest <= ends.usual <= ends.largest:
+        # 0 is the cache of a decoder before its first token.
+        if not 0 <= ends.smallest <= ends.usual <= ends.largest or not ends.largest:
             raise InputError(f"The range of axis {axis!r} is not ordered: {ends}.")
     return _shape(spec, graph, "smallest"), _shape(spec, graph, "usual"), _shape(spec, graph, "largest")
 

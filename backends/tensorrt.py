@@ -22,10 +22,12 @@ from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
 from ..profiles.machine.energy import Meter, find_meter
 from . import _cuda
+from ._fed_back import FedBack
 from ._inspector import layers_from_json
 from ._trtexec import build_script, sizes, workspace_mib
 from ._vendor import last_words, refusal
 from .base import Availability, Backend, Engine, Feed, Graph, Rejection
+from .decoding import Decoding, Generation
 
 PLAN = "model.plan"
 
@@ -106,6 +108,21 @@ class _Shared(Backend):
             session(feed)
             assert isinstance(session, _cuda.CudaSession)
             return layers_from_json(session.information())
+
+    def decode(self, engine: Engine, threads: int | None = None) -> Decoding:
+        """The plan alone, whose cache goes over to the GPU and back with every run."""
+        return FedBack(self.open(engine, threads), engine.inputs)
+
+    def generate(self, engine: Engine, threads: int | None = None) -> Generation:
+        """There is no library that opens the plan of a decoder.
+
+        Raises:
+            UnservedError: always.
+        """
+        raise UnservedError(
+            f"{self.title} has no library that writes text with an engine of an ONNX graph.",
+            hint="Run the engine in a loop of your own, which feeds present back as past; tokenizer/ has its tokens.",
+        )
 
     def meter(self) -> Meter | str:
         """The GPU's own."""

@@ -22,6 +22,7 @@ from ...profiles.machine.environment import Machine, this_machine
 from ...profiles.timing.measure import Arm
 from ...profiles.timing.taking_turns import Opener
 from ..base import Engine, Feed, Graph, Rejection, Session
+from ..decoding import Decoding
 from ..registry import load_backend
 from .apart import check_apart, compile_apart
 
@@ -50,6 +51,10 @@ class Place(abc.ABC):
     @abc.abstractmethod
     def open(self, engine: Engine, threads: int | None = None) -> Session:
         """Open an engine, as `Backend.open` does."""
+
+    def decode(self, engine: Engine, threads: int | None = None) -> Decoding:
+        """Open the engine of a decoder, as `Backend.decode` does."""
+        return load_backend(engine.backend).decode(engine, threads)
 
     def opener(self, engine: Engine, feed: Feed, threads: int, scratch: Path) -> Opener:
         """What opens an engine anew to be timed on one feed; here in this process, if a place has no other.

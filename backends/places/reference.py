@@ -7,33 +7,31 @@ fields appended (Protocol Buffers, "Encoding", Last One Wins), so that a few byt
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from ...errors import InputError
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
 from .._exact import WITHOUT, exactly
+from .._fed_back import FedBack
 from .._vendor import import_or_explain, said
 from ..base import Array, Engine, Feed, Graph, Session
+from ..decoding import Decoding
 from ..registry import load_backend
+from .as_written import AsWritten
 from .base import Fidelity, Place
 from .local import Local
+from .unloaded import unloaded
 
 RUNTIME = "onnxruntime"
 # Field numbers of onnx.proto: ModelProto.graph, GraphProto.output, ValueInfoProto.name.
 _GRAPH, _OUTPUT, _NAME = 7, 12, 1
-_WHERE = re.compile(
-    r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed: ?)?(/\S+\.(cc|h):\d+ [^\n]*\) )?"
-)
 # Integer kernels whose sums are exact on every processor; float ones, which round as ONNX defines it and keep weights
 # dequantized; or what the file opens with plainly, as not every file of others bears what makes sums exact.
 Kernels: TypeAlias = Literal["exact", "float", "plain"]
-_TOO_NEW = ("Unsupported model IR version", "is under development")
 
 
 class Reference(Place):
@@ -78,6 +76,10 @@ class Reference(Place):
     def open(self, engine: Engine, threads: int | None = None) -> Session:
         """Open a graph of `runs`."""
         return load_backend(RUNTIME).open(engine, threads)
+
+    def decode(self, engine: Engine, threads: int | None = None) -> Decoding:
+        """Open the graph of a decoder, of `runs`; each node is computed as ONNX defines it."""
+        return FedBack(AsWritten(engine.path, threads), engine.inputs)
 
     def stand_in(self, target: Target) -> Target:
         """The target with the reference's runtime in place of its own."""
@@ -127,7 +129,7 @@ class GraphValues:
             opened = partial(_opened, ort, model)
             self._session: Any = opened(options) if kernels == "plain" else exactly(opened, options)
         except Exception as error:  # onnxruntime's exceptions have no base of their own
-            raise _unloaded(path, said(error)) from error
+            raise unloaded(path, said(error)) from error
         self.outputs = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, feed: Feed, names: Sequence[str] | None = None) -> dict[str, Array]:
@@ -148,15 +150,6 @@ class GraphValues:
 
 def _opened(ort: Any, model: Any, options: Any) -> Any:
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(WITHOUT))
-
-
-def _unloaded(path: Path, message: str) -> InputError:
-    """Of onnxruntime's own words, those behind its code and the place in its sources."""
-    new = any(words in message for words in _TOO_NEW)
-    return InputError(
-        f"onnxruntime does not load {path.name}: {_WHERE.sub('', message).strip()}",
-        hint="Export the model at an older opset." if new else "Replace the operator it names in the model.",
-    )
 
 
 def with_inner_outputs(path: Path, names: Sequence[str]) -> bytes:

@@ -30,6 +30,7 @@ from ..candidates.contest import Contest, Standing
 from ..candidates.judge import built_evidence, check_graph_golden, directory_bytes, judged, looked_into
 from ..candidates.measure import disturbed, measure_in_turn
 from ..capture.golden import GRAPH_OUTPUTS, Golden
+from .build_text import build_decoder
 from .consistent import proof_of
 from .directory import engine_laid_in, new_directory
 from .lineage import shipped_lineage, with_engine
@@ -64,6 +65,9 @@ def build_bundle(path: Path, key: PublicKey | None = None, sign: PrivateKey | No
         check_signature(path, key)
     bundle = load_bundle(path)
     check_files(bundle)
+    if bundle.manifest.language is not None:
+        build_decoder(bundle, sign)
+        return load_bundle(path)
     golden = proof_of(bundle)
     with new_directory(path, force=True) as work, temporary() as scratch:
         build = _Build.of(bundle, golden, place_for(bundle.manifest.target), scratch)

@@ -9,9 +9,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from ...backends.base import Engine
+from ...backends.base import Engine, Graph
 from ...backends.registry import load_backend
 from ...errors import InputError
+from ...profiles.device.precision import PrecisionName
+from ...profiles.device.target import Target
 from ...profiles.machine.given import as_typed
 from ...profiles.machine.held import ASIDE, clean, held, in_use
 from ...profiles.machine.renames import exchanged, rename_new
@@ -111,3 +113,13 @@ def engine_laid_in(directory: Path, engine: Engine) -> Engine:
     for name, text in load_backend(engine.backend).loader(engine).items():
         (place / name).write_text(text, encoding="utf-8")
     return replace(engine, path=place / engine.path.name)
+
+
+def recipe_laid_in(directory: Path, graph: Graph, target: Target, precision: PrecisionName) -> None:
+    """What a device builds the engine with, in the place of the engine."""
+    place = directory / "engine"
+    place.mkdir()
+    for name, text in load_backend(target.backend).recipe_files(graph, target, precision).items():
+        path = place / name
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o755 if name.endswith(".sh") else 0o644)

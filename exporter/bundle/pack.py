@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...backends.base import AxisRange, Graph
-from ...backends.registry import load_backend, tool_versions
+from ...backends.registry import tool_versions
 from ...errors import VerificationError
 from ...profiles.device.precision import SHIPPED, load_precision
 from ...profiles.device.target import Target
@@ -36,7 +36,7 @@ from ..recipe_file import EXCLUSIVE, dump_recipe, overridden, recipe_data
 from ..sources import Source
 from ..workshop import Workshop
 from .consistent import proof_of
-from .directory import engine_laid_in
+from .directory import engine_laid_in, recipe_laid_in
 from .lineage import captured_step, lowered_steps, with_engine
 from .manifest import FALLBACK, EngineEntry, FallbackEntry, ModelEntry, load_bundle
 from .seal import seal
@@ -153,12 +153,7 @@ class _Packing:
             copied(fallback.graph, place)
         if winner.engine is not None:
             return graph, engine_laid_in(directory, winner.engine).path
-        (directory / "engine").mkdir()
-        files = load_backend(self.target.backend).recipe_files(graph, self.target, winner.precision)
-        for name, text in files.items():
-            path = directory / "engine" / name
-            path.write_text(text, encoding="utf-8")
-            path.chmod(0o755 if name.endswith(".sh") else 0o644)
+        recipe_laid_in(directory, graph, self.target, winner.precision)
         return graph, None
 
     def _latency(self) -> dict[str, Measurement]:

@@ -7,8 +7,9 @@ data-processing inequality), and 49,000 probabilities a token would be larger th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -93,11 +94,23 @@ class TextGolden:
         Raises:
             VerificationError: it gives what is no number.
         """
-        return np.stack([self._answer(decoding, index) for index in range(len(self.tokens))])
+        count = self.tokens.shape[1]
+        return np.stack([self._answer(decoding, index, [count]) for index in range(len(self.tokens))])
 
-    def _answer(self, decoding: Decoding, index: int) -> npt.NDArray[np.float32]:
+    def answers_in_parts(self, decoding: Decoding) -> npt.NDArray[np.float32]:
+        """The same, where all but the first half of a sequence is read behind a cache: two tokens apart, the rest.
+
+        Raises:
+            VerificationError: as `answers`.
+        """
+        count = self.tokens.shape[1]
+        ends = sorted({*range(count // 2, min(count // 2 + 3, count)), count} - {0})
+        return np.stack([self._answer(decoding, index, ends) for index in range(len(self.tokens))])
+
+    def _answer(self, decoding: Decoding, index: int, ends: Sequence[int]) -> npt.NDArray[np.float32]:
         decoding.reset()
-        logits = decoding(self.tokens[index : index + 1])[0]
+        tokens, parts = self.tokens[index : index + 1], pairwise((0, *ends))
+        logits = np.concatenate([decoding(tokens[:, begin:end]) for begin, end in parts], axis=1)[0]
         if self.named.max(initial=0) >= logits.shape[-1] or not np.isfinite(logits).all():
             raise VerificationError("The engine gives logits that are no numbers, or fewer than the model has tokens.")
         return named_part(logits, self.named[index])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...backends.base import Engine
+from ...backends.base import Engine, Graph
 from ...profiles.device.precision import PrecisionName
+from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.gap import Gap
 from ...profiles.findings.language import Bits, Language, TextParity, TriedMethod
@@ -36,8 +37,10 @@ class TextCandidate:
     """One precision of a decoder.
 
     Attributes:
-        engine: in a directory of its own; None where it is only written, for a device to compile.
-        size: bytes of that directory.
+        engine: in a directory of its own; None where a device is to build it, and `not_built` says why.
+        graph: what it is compiled from, `model.onnx` in a directory of its own; None where the engine was written.
+        target: what it is for, as it is or will be compiled.
+        size: bytes of the engine's directory.
         parity: with FP32 on held-out text.
         golden: what a device is held to.
         language: all that is known of it, with what was measured.
@@ -45,11 +48,14 @@ class TextCandidate:
 
     precision: PrecisionName
     rounded: Rounded
-    engine: Engine
-    size: int
+    target: Target
+    engine: Engine | None
+    size: int | None
     parity: TextParity
     golden: TextGolden
     language: Language
+    graph: Graph | None = None
+    not_built: str = ""
     evidence: tuple[Evidence, ...] = ()
     missing: tuple[Gap, ...] = ()
     notes: tuple[str, ...] = ()

@@ -7,19 +7,20 @@ import tempfile
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
-from ...backends.base import Engine
-from ...backends.registry import load_backend
+from ...backends.places import Place
 from ...errors import InputError, VerificationError
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.fit import device_memory
+from ...profiles.findings.gap import Gap, joined
 from ...profiles.findings.language import Language, TextParity
-from ..candidates.judge import directory_bytes
 from .candidate import TextCandidate
+from .compile import Made, finished, require
 from .digest import Digesting
-from .proof import engine_strays, golden_text, same_as_library
+from .proof import engine_strays, golden_text, same_as_library, same_with_cache
 from .room import need_room
-from .rounding import Rounding, roundings
+from .rounding import Rounding, roundings, why_none
 from .speed import memory_of
 from .task import TextTask
 
@@ -31,9 +32,11 @@ def made(task: TextTask) -> TextCandidate:
         InputError: the runtime does not have such a decoder, or such weights, or a disk is too small.
         RefusedError: it does not fit into the device.
         VerificationError: none holds it, or an engine does not compute what its weights say.
+        UnservedError: it can be built neither here nor on the device.
     """
     if why := task.form.why_not(task.source.decoder, task.target):
         raise InputError(f"Target {task.target.name} cannot run {task.source.name}: {why}.")
+    require(task)
     need_room(task)
     tried: list[str] = []
     search = roundings(task)
@@ -42,7 +45,9 @@ def made(task: TextTask) -> TextCandidate:
         candidate = _through(task, rounding)
         if not (why := _lost_too_much(task, candidate.parity)):
             notes = tuple(f"Not shipped: {one}." for one in tried)
-            return replace(candidate, notes=(*candidate.notes, *notes))
+            return replace(
+                candidate, missing=joined(candidate.missing, _untried(task)), notes=(*candidate.notes, *notes)
+            )
         tried.append(f"{rounding.title}: {why}")
         shutil.rmtree(candidate.engine.path.parent)
         rounding = _after(search, candidate.parity)
@@ -50,6 +55,12 @@ def made(task: TextTask) -> TextCandidate:
         f"{task.source.name} loses more than it may: {'; '.join(tried)}.",
         hint="Allow more with --max-drop, or leave the choice to --precision auto.",
     )
+
+
+def _untried(task: TextTask) -> tuple[Gap, ...]:
+    """Precisions that the target does not have, where they would have been chosen among."""
+    why = why_none(task)
+    return (Gap(about="precision", why=f"{why}."),) if why else ()
 
 
 def _after(search: Generator[Rounding, TextParity, None], parity: TextParity) -> Rounding | None:
@@ -83,49 +94,47 @@ def _through(task: TextTask, rounding: Rounding) -> TextCandidate:
             tokenizer=source.tokenizer,
             advance=lambda share: advance(share, ""),
         )
-    engine = Engine(
-        path=written.path,
-        backend=target.backend,
-        target=target,
-        precision=rounding.precision,
-        inputs=written.inputs,
-        outputs=written.outputs,
-    )
-    candidate = _proven(task, engine, rounding)
+    candidate = _proven(task, finished(task, written, rounding.precision, weights.digest), rounding)
     return replace(
         candidate,
         rounded=replace(rounding.rounded, digest=weights.digest),
         language=replace(candidate.language, memory=memory, device=device_memory(target)),
-        notes=(*source.notes, *written.notes),
+        notes=(*source.notes, *written.notes, *candidate.notes),
     )
 
 
-def _proven(task: TextTask, engine: Engine, rounding: Rounding) -> TextCandidate:
-    """The candidate, whose engine answered to text.
+def _proven(task: TextTask, made: Made, rounding: Rounding) -> TextCandidate:
+    """The candidate, whose engine answered to text, or its graph where that runs elsewhere.
 
     Raises:
         VerificationError: it does not compute what its weights say, or the library makes something else of it.
     """
     judge, golden = task.judges
-    task.place.need(task.target)
-    with (
-        task.step(f"{rounding.title}, proven"),
-        load_backend(task.target.backend).decode(engine, task.threads) as decoding,
-    ):
-        parity = judge.parity(judge.told(decoding), task.place.how(task.target))
-        strays = engine_strays(task.source, rounding, golden, decoding)
+    place = made.place
+    with task.step(f"{rounding.title}, proven"), place.decode(made.runs, task.threads) as decoding:
+        parity = judge.parity(judge.told(decoding), place.how(task.target))
+        strays = engine_strays(task.source, rounding, golden, decoding, itself=place.itself)
         written = golden_text(golden, decoding)
-        missing = same_as_library(engine, decoding, golden.windows[0], task.source.decoder.context, task.threads)
+        missing: tuple[Gap, ...] = ()
+        if made.graph is None:
+            context = task.source.decoder.context
+            missing = same_as_library(made.runs, decoding, golden.windows[0], context, task.threads)
+        else:  # no library opens it, which would read behind its cache
+            same_with_cache(written, decoding)
     return TextCandidate(
         precision=rounding.precision,
         rounded=rounding.rounded,
-        engine=engine,
-        size=directory_bytes(engine.path.parent),
+        target=made.target,
+        engine=made.engine,
+        graph=made.graph,
+        not_built=made.not_built,
+        size=made.size,
         parity=parity,
         golden=written,
         language=_language(task, parity, rounding),
-        evidence=tuple(_evidence(task, parity, strays)),
-        missing=missing,
+        evidence=(*made.evidence, *_evidence(task, place, parity, strays)),
+        missing=joined(made.missing, missing),
+        notes=made.notes,
     )
 
 
@@ -141,11 +150,11 @@ def _language(task: TextTask, parity: TextParity, rounding: Rounding) -> Languag
     )
 
 
-def _evidence(task: TextTask, parity: TextParity, strays: float) -> Iterator[Evidence]:
-    tool, machine = task.place.tool(task.target), str(task.place.machine)
-    kind = task.place.evidence(task.target)
+def _evidence(task: TextTask, place: Place, parity: TextParity, strays: float) -> Iterator[Evidence]:
+    tool, machine = place.tool(task.target), str(place.machine)
+    what: Literal["engine", "graph"] = "engine" if place.itself else "graph"
     for claim in (
         f"On {parity.tokens:,} tokens of {parity.text}: perplexity {parity.said}.",
-        f"The engine is {strays:.5f} nats a token from what its own weights say in torch.",
+        f"The {what} is {strays:.5f} nats a token from what its own weights say in torch.",
     ):
-        yield Evidence(about="engine", claim=claim, kind=kind, tool=tool, machine=machine)
+        yield Evidence(about=what, claim=claim, kind=place.evidence(task.target), tool=tool, machine=machine)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from ...profiles.findings.lineage import LineageStep
 from ...profiles.findings.report import Report, Sizes
 from ...profiles.machine.environment import installed, now, this_machine
 from ..bundle.consistent import text_proof_of
-from ..bundle.directory import engine_laid_in
+from ..bundle.directory import engine_laid_in, recipe_laid_in
 from ..bundle.lineage import with_engine
 from ..bundle.manifest import EngineEntry, LanguageEntry, ModelEntry, load_bundle
-from ..bundle.pack import RECIPE, peak_memory, portable
+from ..bundle.pack import RECIPE, copied, peak_memory, portable
 from ..bundle.seal import seal
 from ..bundle.text_golden import bounds_of
+from ..language.writers.base import TOKENIZER
 from ..recipe import Recipe
 from ..recipe_file import dump_recipe, recipe_data
 from ..sources.decoder import DecoderSource
@@ -52,15 +54,31 @@ class TextPacking:
             seconds: wall time of each stage.
             command: how to do it again.
         """
-        engine = engine_laid_in(directory, self.candidate.engine)
+        engine = self._laid_out(directory)
         self.candidate.golden.save(directory / "golden")
         (directory / RECIPE).write_text(dump_recipe(portable(self.recipe)), encoding="utf-8")
-        fields = self._manifest(directory, engine.path)
+        fields = self._manifest(directory, engine)
         seal(directory, name, fields, self._report(seconds, command), {})
         text_proof_of(load_bundle(directory))
 
-    def _manifest(self, directory: Path, engine: Path) -> dict[str, Any]:
+    def _laid_out(self, directory: Path) -> Path | None:
+        """Put graph and engine, or what the device builds it with, into their places."""
+        candidate = self.candidate
+        if candidate.graph is not None:
+            copied(candidate.graph, directory)
+            beside = candidate.graph.path.parent / TOKENIZER
+            if beside.is_dir():
+                shutil.copytree(beside, directory / TOKENIZER)
+        if candidate.engine is not None:
+            return engine_laid_in(directory, candidate.engine).path
+        assert candidate.graph is not None
+        recipe_laid_in(directory, candidate.graph, candidate.target, candidate.precision)
+        return None
+
+    def _manifest(self, directory: Path, engine: Path | None) -> dict[str, Any]:
         candidate, decoder = self.candidate, self.source.decoder
+        known = candidate.graph or candidate.engine
+        assert known is not None
         bounds = bounds_of(candidate.golden)
         return {
             "model": ModelEntry(
@@ -68,17 +86,19 @@ class TextPacking:
                 source_kind=self.source.kind,
                 source_digest=self.source.digest,
                 graph_digest=candidate.rounded.digest,
-                opset=self.target.opset,
-                inputs=candidate.engine.inputs,
-                outputs=candidate.engine.outputs,
+                opset=self.target.opset if candidate.graph is None else candidate.graph.opset,
+                inputs=known.inputs,
+                outputs=known.outputs,
+                axes={} if candidate.graph is None else candidate.graph.axes,
                 licence=self.source.licence,
             ),
-            "target": candidate.engine.target,
+            "target": candidate.target,
             "recipe": recipe_data(portable(self.recipe)),
             "engine": EngineEntry(
                 backend=self.target.backend,
                 precision=candidate.precision,
-                path=engine.relative_to(directory).as_posix(),
+                path=None if engine is None else engine.relative_to(directory).as_posix(),
+                why=candidate.not_built,
             ),
             "minimum_sqnr_db": 0.0,
             "language": LanguageEntry(
@@ -89,17 +109,20 @@ class TextPacking:
                 fp32_nats=round(bounds.fp32, NATS),
                 own_nats=round(bounds.own, NATS),
             ),
-            "lineage": with_engine(tuple(self._lineage()), candidate.rounded.digest, self.target.backend, directory),
+            "lineage": self._lineage(directory, engine),
             "tools": tool_versions(),
         }
 
-    def _lineage(self) -> Iterator[LineageStep]:
-        """From the checkpoint to the weights as they are written."""
+    def _lineage(self, directory: Path, engine: Path | None) -> tuple[LineageStep, ...]:
+        """From the checkpoint to the weights as they are written, and to the engine."""
         rounded = self.candidate.rounded
         beside = {"calibration data": rounded.text_digest} if rounded.text_digest else {}
         what = self.candidate.precision if load_precision(self.candidate.precision).integer else "capture"
         by = f"edgepress {installed('edgepress')}".strip()
-        yield LineageStep(what=what, before=self.source.digest, after=rounded.digest, beside=beside, by=by)
+        step = LineageStep(what=what, before=self.source.digest, after=rounded.digest, beside=beside, by=by)
+        if engine is None:
+            return (step,)
+        return with_engine((step,), rounded.digest, self.target.backend, directory)
 
     def _report(self, seconds: Mapping[str, float], command: str) -> Report:
         candidate = self.candidate

@@ -10,7 +10,7 @@ from ...backends.registry import load_backend
 from ...errors import UnservedError, VerificationError
 from ...profiles.device.precision import load_precision
 from ...profiles.findings.gap import Gap
-from ..bundle.text_golden import TextGolden, golden_of
+from ..bundle.text_golden import TextGolden, divergence, golden_of
 from ..language.agreement import Likening
 from ..language.eager import by_weights
 from ..sources.decoder import DecoderSource
@@ -26,8 +26,13 @@ WRITTEN = 24  # tokens that the library writes
 CLOSE = 0.1
 
 
-def engine_strays(source: DecoderSource, rounding: Rounding, golden: Judge, decoding: Decoding) -> float:
+def engine_strays(
+    source: DecoderSource, rounding: Rounding, golden: Judge, decoding: Decoding, *, itself: bool = True
+) -> float:
     """How far the engine is from what its own weights say in torch, nats a token.
+
+    Args:
+        itself: it is the engine; a graph that runs in its stead rounds no activations.
 
     Raises:
         VerificationError: too far.
@@ -37,7 +42,7 @@ def engine_strays(source: DecoderSource, rounding: Rounding, golden: Judge, deco
     for expected, (window, _, logits) in zip(said, golden.answered(decoding), strict=True):
         found.add(expected, logits, window)
     strays = found.result().divergence
-    most = MOST_INTEGER if load_precision(rounding.precision).integer else MOST_FLOAT
+    most = MOST_INTEGER if load_precision(rounding.precision).integer and itself else MOST_FLOAT
     if not strays <= most:
         raise VerificationError(
             f"The engine in {rounding.title} does not compute what its weights say: it is {strays:.4f} nats a token "
@@ -50,6 +55,20 @@ def engine_strays(source: DecoderSource, rounding: Rounding, golden: Judge, deco
 def golden_text(golden: Judge, decoding: Decoding) -> TextGolden:
     """What a device will be held to."""
     return golden_of(golden.answered(decoding))
+
+
+def same_with_cache(golden: TextGolden, decoding: Decoding) -> None:
+    """See that a decoder says the same of a text at once and of one that it reads behind a cache.
+
+    Raises:
+        VerificationError: it does not.
+    """
+    strays = float(divergence(golden.own, golden.answers_in_parts(decoding)).mean())
+    if not strays <= MOST_FLOAT:
+        raise VerificationError(
+            f"Behind its cache the engine is {strays:.4f} nats a token from what it says of the same text at once.",
+            hint="Report this with the model's config.json; another target may do.",
+        )
 
 
 def same_as_library(engine: Engine, decoding: Decoding, window: Tokens, context: int, threads: int) -> tuple[Gap, ...]:

@@ -55,7 +55,7 @@ def roundings(task: TextTask) -> Generator[Rounding, TextParity, None]:
     """
     if task.limit is None:
         (precision,) = task.precisions
-        grids = uniform(task.source.decoder, usual_grid(precision, task))
+        grids = _without_floats(task, uniform(task.source.decoder, usual_grid(precision, task)))
         yield _rounding(task, precision, grids, "One grid was asked for.")
         return
     yield from _planned(task)
@@ -76,7 +76,9 @@ def _planned(task: TextTask) -> Generator[Rounding, TextParity, None]:
         plan = within_loss(options, budget)
         if plan is None:
             return
-        precision = next(name for name, grid in choice if grid in plan.grids.values())
+        precision = next((name for name, grid in choice if grid in plan.grids.values()), None)
+        if precision is None:  # no grid that was asked for suits any matrix
+            return
         how = f"The smallest that was expected to lose at most {budget:.3f} nats a token, of what each matrix costs."
         parity = yield _rounding(task, precision, plan.grids, how)
         lost = math.log(parity.after / parity.before)
@@ -97,7 +99,27 @@ def _options(task: TextTask, grids: Sequence[Grid]) -> Mapping[str, Sequence[Gri
     with task.step("sensitivity"):
         found = task.memo.once("moments", task.source.digest, lambda: moments(decoder, plain, texts))
         left = COMPENSATED if task.by_data else 1.0
-        return options_of(decoder, checkpoint, grids, found, task.form.matrix_bytes, left=left)
+        options = options_of(decoder, checkpoint, grids, found, task.form.matrix_bytes, left=left)
+        return _storable(task, options)
+
+
+def _storable(task: TextTask, options: Mapping[str, Sequence[GridOption]]) -> dict[str, list[GridOption]]:
+    """The options that the form has for each matrix; where it has none, to stay in floats."""
+    floats, shapes, found = task.form.floats(task.source.decoder), _shapes(task), {}
+    for name, (rows, columns) in shapes.items():
+        kept = [one for one in options[name] if name not in floats and _divides(task, one.grid, columns)]
+        stays = GridOption(grid=None, bytes=task.form.matrix_bytes(rows, columns, None), loss=0.0)
+        found[name] = kept or [stays]
+    return found
+
+
+def _divides(task: TextTask, grid: Grid | None, columns: int) -> bool:
+    return not task.form.whole_blocks or grid is None or grid.block is None or columns % grid.block == 0
+
+
+def _without_floats(task: TextTask, grids: Grids) -> Grids:
+    floats = task.form.floats(task.source.decoder)
+    return {name: None if name in floats else grid for name, grid in grids.items()}
 
 
 def _rounding(task: TextTask, precision: PrecisionName, grids: Grids, how: str) -> Rounding:
@@ -105,7 +127,8 @@ def _rounding(task: TextTask, precision: PrecisionName, grids: Grids, how: str) 
     rounded = Rounded(digest="", bits=Bits(layers=tuple(_bits(task, grids)), how=how))
     if task.by_data and any(grids.values()):
         weights, rounded = _with_texts(task, weights, rounded)
-    title = precision if len(set(grids.values())) > 1 else str(next(iter(grids.values())) or precision)
+    used = {grid for grid in grids.values() if grid is not None}
+    title = str(next(iter(used))) if len(used) == 1 else precision
     return Rounding(title=title, precision=precision, weights=weights, rounded=rounded)
 
 
@@ -156,20 +179,41 @@ def usual_grid(precision: PrecisionName, task: TextTask) -> Grid | None:
     if usual is None:
         return None
     grid = _as(usual, asked.block or usual.block or USUAL_BLOCKS[0], symmetric=asked.symmetric is not False)
+    grid = task.form.usual(grid) if asked.block is None else task.form.storable(grid)
     if why := task.form.why_no_grid(grid, task.target):
-        raise InputError(f"Target {task.target.name} has no weights in {grid}: {why}.", hint="Choose another --block.")
+        raise InputError(
+            f"Target {task.target.name} has no weights in {grid}: {why}.",
+            hint="Choose another --precision or --block, or leave the choice to --precision auto.",
+        )
     return grid
 
 
 def grids_of(precision: PrecisionName, task: TextTask) -> list[Grid]:
     """The grids of a precision that are chosen among: those that were asked for, of those that the runtime has."""
-    asked, usual = task.recipe.weights, load_precision(precision).decoder
+    usual = load_precision(precision).decoder
     if usual is None:
         return []
-    blocks = USUAL_BLOCKS if asked.block is None else (asked.block,)
+    return [grid for grid in _asked(usual, task) if not task.form.why_no_grid(grid, task.target)]
+
+
+def why_none(task: TextTask) -> str:
+    """Why precisions of integers that would have been tried are not, a sentence; empty where all are."""
+    clauses = {}
+    for precision in task.precisions if task.limit is not None else ():
+        usual = load_precision(precision).decoder
+        if usual is not None and not grids_of(precision, task):
+            grid = _asked(usual, task)[0]
+            clauses[precision] = task.form.why_no_grid(grid, task.target)
+    return "; ".join(f"{precision} was not tried, as {why}" for precision, why in clauses.items())
+
+
+def _asked(usual: Grid, task: TextTask) -> list[Grid]:
+    asked, form = task.recipe.weights, task.form
     symmetries = (True, False) if asked.symmetric is None else (asked.symmetric,)
-    found = [_as(usual, block, symmetric=each) for block in blocks for each in symmetries]
-    return [grid for grid in found if not task.form.why_no_grid(grid, task.target)]
+    if asked.block is not None:
+        return [form.storable(_as(usual, asked.block, symmetric=each)) for each in symmetries]
+    grids = (form.usual(_as(usual, block, symmetric=each)) for block in USUAL_BLOCKS for each in symmetries)
+    return list(dict.fromkeys(grids))
 
 
 def _as(usual: Grid, block: int, *, symmetric: bool) -> Grid:
@@ -178,10 +222,14 @@ def _as(usual: Grid, block: int, *, symmetric: bool) -> Grid:
 
 def _bits(task: TextTask, grids: Grids) -> Generator[LayerBits, None, None]:
     """How each matrix will be stored."""
-    decoder = task.source.decoder
-    shapes = {each.name: (each.outputs, each.inputs) for each in decoder.linears()}
-    for name in matrices(decoder):
-        rows, columns = shapes.get(name, (decoder.vocabulary, decoder.width))
+    for name, (rows, columns) in _shapes(task).items():
         grid = grids.get(name)
         stored = task.form.matrix_bytes(rows, columns, grid)
         yield LayerBits(layer=name, grid=str(grid or "float32"), weights=rows * columns, bytes=stored)
+
+
+def _shapes(task: TextTask) -> dict[str, tuple[int, int]]:
+    """Rows and columns of each matrix by name."""
+    decoder = task.source.decoder
+    shapes = {each.name: (each.outputs, each.inputs) for each in decoder.linears()}
+    return {name: shapes.get(name, (decoder.vocabulary, decoder.width)) for name in matrices(decoder)}

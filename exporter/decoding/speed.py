@@ -41,22 +41,23 @@ def memory_of(bits: Bits, task: TextTask) -> Footprint:
 
 def measured(candidate: TextCandidate, task: TextTask, advance: Advance) -> TextCandidate:
     """The candidate with its speed, or why it was not measured."""
-    if why := _why_not(task):
+    engine, why = candidate.engine, _why_not(candidate, task)
+    if engine is None or why:
         return _without(candidate, why)
     decoder = task.source.decoder
     prompts = Prompts.within(decoder.context, decoder.vocabulary)
     try:
-        timing = time_text(
-            candidate.engine, prompts, task.threads, name=task.source.name, tick=lambda share: advance(share, "")
-        )
+        timing = time_text(engine, prompts, task.threads, name=task.source.name, tick=lambda share: advance(share, ""))
     except UnservedError as error:
         return _without(candidate, error.message)
     gaps = tuple(Gap(about="disturbed", why=f"Speed: {why}.", subject=why) for why in timing.disturbed)
     return replace(candidate, language=timing.told_of(candidate.language), missing=joined(candidate.missing, gaps))
 
 
-def _why_not(task: TextTask) -> str:
-    return task.place.why_unmeasured(task.target) if task.recipe.measure else "it was switched off (--no-measure)"
+def _why_not(candidate: TextCandidate, task: TextTask) -> str:
+    if not task.recipe.measure:
+        return "it was switched off (--no-measure)"
+    return task.place.why_unmeasured(task.target) or ("the engine is not built here" if candidate.not_built else "")
 
 
 def _without(candidate: TextCandidate, why: str) -> TextCandidate:

@@ -142,7 +142,7 @@ def test_a_free_axis_without_a_range_is_named(tmp_path: Path) -> None:
 
 
 @needs_rtx
-@pytest.mark.parametrize("ends", [(0, 1, 8), (2, 1, 8), (1, 9, 8)])
+@pytest.mark.parametrize("ends", [(-1, 1, 8), (0, 0, 0), (2, 1, 8), (1, 9, 8)])
 def test_a_range_out_of_order_is_refused(tmp_path: Path, ends: tuple[int, int, int]) -> None:
     wrong = AxisRange(smallest=ends[0], usual=ends[1], largest=ends[2])
     graph = replace(residual(tmp_path / "m.onnx", True), axes={"batch": wrong})

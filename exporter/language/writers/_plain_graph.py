@@ -127,6 +127,8 @@ class PlainWriter:
                 f"{name} has {columns} inputs, which blocks of {block} do not divide; TensorRT takes whole ones only.",
                 hint="Choose a block that divides the model's widths.",
             )
+        if not (matrix.scales > 0).all():
+            raise UnservedError(f"{name} has scales that are not above 0, which TensorRT's parsers refuse.")
         codes = self._codes(name, matrix)
         scales = np.ascontiguousarray(matrix.scales.T)
         if blocks == 1:

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from ....backends.base import TensorSpec
+from ....backends.base import AxisRange, TensorSpec
 from ....profiles.device.grid import Grid
 from ....profiles.device.target import Target
 from ..decoder import Decoder
 from ..weights import DecoderWeights
+
+# Of a form that is compiled: where the tokenizer lies beside the graph.
+TOKENIZER = "tokenizer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToCompile:
+    """What is to be known of a file that is no engine yet, but the graph of one.
+
+    Attributes:
+        axes: range of each free axis by name.
+        target: as which it is compiled.
+    """
+
+    opset: int
+    axes: Mapping[str, AxisRange]
+    target: Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +40,14 @@ class Written:
         path: the file that the runtime opens; its siblings in the directory belong to it.
         inputs, outputs: of that file, free axes by name.
         notes: what a reader of the report must know, one sentence each.
+        to_compile: None where the runtime opens the file itself.
     """
 
     path: Path
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     notes: tuple[str, ...] = ()
+    to_compile: ToCompile | None = None
 
 
 class DecoderForm(abc.ABC):
@@ -37,10 +56,12 @@ class DecoderForm(abc.ABC):
     Attributes:
         cache_bytes: of a key or a value in the runtime's cache.
         scales: what scales of integers are stored in; codes are best chosen for scales that are rounded to it.
+        whole_blocks: a block must divide the row that it is part of.
     """
 
     cache_bytes: ClassVar[float] = 4.0
     scales: ClassVar[Literal["float32", "float16"]] = "float32"
+    whole_blocks: ClassVar[bool] = False
 
     @abc.abstractmethod
     def why_not(self, decoder: Decoder, target: Target) -> str:
@@ -49,6 +70,18 @@ class DecoderForm(abc.ABC):
     @abc.abstractmethod
     def why_no_grid(self, grid: Grid, target: Target) -> str:
         """Why the runtime has no kernel for weights of this grid, one clause; empty where it has."""
+
+    def usual(self, grid: Grid) -> Grid:
+        """The grid as this runtime has it, of as many bits, where nobody asked for a block."""
+        return self.storable(grid)
+
+    def storable(self, grid: Grid) -> Grid:
+        """The grid with those of its integers and scales that the runtime takes."""
+        return grid
+
+    def floats(self, decoder: Decoder) -> frozenset[str]:
+        """Matrices that stay in float32 whatever is planned, by name of the linear layer, and TABLE."""
+        return frozenset()
 
     @abc.abstractmethod
     def matrix_bytes(self, rows: int, columns: int, grid: Grid | None) -> int:

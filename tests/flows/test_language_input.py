@@ -199,7 +199,8 @@ def test_a_device_too_small_is_refused(model: Path, cli: Cli, tmp_path: Path) ->
         'scheme = "onnxruntime-x86"\ntoolchain = "onnxruntime-1.31"\n'
         '[figures.memory]\nvalue = 64\nunit = "MB"\nmark = "unverified"\nsource = "made up"\n'
     )
-    cli("export", "tale", "-t", "chip.toml", *QUICK).failed(1, "does not fit into chip", "full context", "67.11 MB that chip has")
+    ran = cli("export", "tale", "-t", "chip.toml", *QUICK)
+    ran.failed(1, "does not fit into chip", "full context", "67.11 MB that chip has")
     assert not (tmp_path / "dist").exists()
 
 

@@ -107,6 +107,11 @@ def tokens_of(asked: Asked, generation: Generation, entry: LanguageEntry) -> lis
         tokens = _begun_once(tokens, generation)
     if not tokens:
         raise InputError("The prompt has no tokens.", hint="Give another text.")
+    if max(tokens) >= entry.vocabulary:
+        raise InputError(
+            f"The tokenizer makes token {max(tokens)} of the prompt, and the model has {entry.vocabulary}.",
+            hint="Give another text, or export again with the tokenizer that the model was trained with.",
+        )
     if len(tokens) >= entry.context:
         raise InputError(
             f"The prompt has {len(tokens):,} tokens; the model reads at most {entry.context - 1:,} and writes behind "

@@ -90,9 +90,11 @@ _WITHOUT_MEANING: Mapping[str, object] = {
     "statistics": None,
     "ranges": "auto",
     "lifts": None,
+    "exclude": (),
     "axes": {},
     "minimum_sqnr_db": None,
     "prune": None,
+    "keep": (),
     "sparse": False,
     "distill": False,
 }

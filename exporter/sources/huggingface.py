@@ -147,6 +147,12 @@ def _decoder(directory: Path, kind: Any, config: Any) -> DecoderSource:
             f"{directory} was quantized already{f', by {method}' if method else ''}.",
             hint="Give the model as it was before: what it lost cannot be told from what is made of it.",
         )
+    if not any(directory.glob("*.safetensors")):
+        pickle = min(path.name for path in directory.glob("*.bin"))
+        raise InputError(
+            f"{directory} has its weights in a pickle ({pickle}), which cannot be read one tensor at a time.",
+            hint="Save it again with save_pretrained(DIR), which writes safetensors.",
+        )
     return decoder_source(
         name=directory.resolve().name,
         kind="huggingface",

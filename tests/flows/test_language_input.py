@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
+import edgepress
+from edgepress.errors import InputError
+
 from ._flow import Cli
-from ._language import QUICK, claim, tale, write_tokenizer
+from ._language import CONTEXT, QUICK, claim, tale, write_tokenizer
 
 Change = Callable[[Path], object]
 
@@ -87,3 +92,166 @@ def test_a_directory_at_fault_is_one_message(model: Path, cli: Cli, tmp_path: Pa
     more = ("--precision", "fp32") if fault.endswith("FP32") else ()
     cli("export", "tale", "-t", "server-cpu", *QUICK, *more).failed(1, *words)
     assert not (tmp_path / "dist").exists()
+
+
+@pytest.fixture(scope="module")
+def bundle(original: Path, forked: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("bundle")
+    ran = forked("export", original, "-t", "server-cpu", *QUICK, cwd=directory, temporary=directory / "temporary")
+    assert ran.code == 0, ran.err
+    return directory / "dist" / "tale-server-cpu"
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--precision", "fp16"), "A decoder has its weights in int4, int8, fp32"),
+        (("--prune", "0.5"), "`prune`"),
+        (("--lift", "smooth"), "`lifts`"),
+        (("--min-sqnr", "20"), "`minimum_sqnr_db`"),
+        (("--distill",), "`distill`"),
+        (("--axis", "batch=1:2:4"), "`axes`"),
+        (("--statistics", "s.safetensors"), "`statistics`"),
+        (("--exclude", "MatMul"), "`exclude`"),
+        (("--keep", "x"), "`keep`"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_settings_that_say_nothing_of_a_decoder_are_refused(
+    model: Path, cli: Cli, tmp_path: Path, words: tuple[str, ...], named: str
+) -> None:
+    cli("export", "tale", "-t", "server-cpu", "--no-measure", *words).failed(1, named)
+    assert not (tmp_path / "dist").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"", "holds no text"),
+        (b" \n\n", "holds no text"),
+        (bytes(range(256)), "not UTF-8"),
+        (b"Too short.", "tokens; a quarter of them is kept for judging"),
+        (None, "holds no text"),
+    ],
+    ids=["empty", "blank", "binary", "short", "directory"],
+)
+def test_a_calibration_text_at_fault_is_one_message(
+    model: Path, cli: Cli, tmp_path: Path, content: bytes | None, named: str
+) -> None:
+    if content is None:
+        (tmp_path / "text").mkdir()
+    else:
+        (tmp_path / "text").write_bytes(content)
+    ran = cli("export", "tale", "-t", "server-cpu", "--precision", "int4", "--no-measure", "--calibration", "text")
+    ran.failed(1, named)
+    assert not (tmp_path / "dist").exists()
+
+
+def test_a_calibration_text_that_is_not_there(model: Path, cli: Cli) -> None:
+    cli("export", "tale", "-t", "server-cpu", "--precision", "int4", "--calibration", "none.txt").failed(1, "none.txt")
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("",), "The prompt is empty"),
+        (("  ",), "The prompt is empty"),
+        (("word " * 400,), f"reads at most {CONTEXT - 1}"),
+    ],
+    ids=["empty", "blank", "long"],
+)
+def test_a_prompt_at_fault_is_one_message(bundle: Path, cli: Cli, words: tuple[str, ...], named: str) -> None:
+    cli("generate", bundle, *words).failed(1, named)
+
+
+def test_a_text_that_fills_the_context_ends_there(bundle: Path, cli: Cli) -> None:
+    ran = cli("generate", bundle, "Go on", "--tokens", "5000", "--json")
+    assert ran.code == 0, ran.err
+    assert '"ended": "context"' in ran.out or '"ended": "end of text"' in ran.out
+
+
+def test_a_token_that_the_model_does_not_have_is_named(bundle: Path, cli: Cli, tmp_path: Path) -> None:
+    """A tokenizer may have words that no text of an export had."""
+    from .test_language import renew
+
+    copy = Path(shutil.copytree(bundle, tmp_path / "bundle"))
+    path = copy / "engine" / "tokenizer.json"
+    data = json.loads(path.read_text())
+    data["added_tokens"].append({**data["added_tokens"][0], "id": 9000, "content": "<odd>"})
+    path.write_text(json.dumps(data))
+    renew(copy)
+    cli("generate", copy, "An <odd> word", "--raw").failed(1, "9000", "384")
+
+
+def test_a_disk_too_small_is_found_before_anything_is_written(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1 << 20))
+    with pytest.raises(InputError, match=r"has 1\.05 MB free, .* writes up to .* there\."):
+        edgepress.export(model, target="server-cpu", precision="int8", measure=False, output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_device_too_small_is_refused(model: Path, cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "chip.toml").write_text(
+        'name = "chip"\ntitle = "A chip"\narch = "any"\nbackend = "onnxruntime"\nprecisions = ["int8", "fp32"]\n'
+        'scheme = "onnxruntime-x86"\ntoolchain = "onnxruntime-1.31"\n'
+        '[figures.memory]\nvalue = 64\nunit = "MB"\nmark = "unverified"\nsource = "made up"\n'
+    )
+    ran = cli("export", "tale", "-t", "chip.toml", *QUICK)
+    ran.failed(1, "does not fit into chip", "full context", "67.11 MB that chip has")
+    assert not (tmp_path / "dist").exists()
+
+
+@pytest.mark.parametrize("kind", ["t5", "whisper"])
+def test_what_has_an_encoder_and_a_decoder_is_refused(cli: Cli, tmp_path: Path, kind: str) -> None:
+    small = {"vocab_size": 60, "d_model": 16, "num_heads": 2, "num_layers": 1}
+    if kind == "t5":
+        config = transformers.T5Config(**small, d_kv=8, d_ff=32, decoder_start_token_id=0)
+        module = transformers.T5ForConditionalGeneration(config)
+    else:
+        sizes = {"encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
+        tokens = {"pad_token_id": 1, "bos_token_id": 2, "eos_token_id": 3, "decoder_start_token_id": 4}
+        config = transformers.WhisperConfig(vocab_size=60, d_model=16, **sizes, **tokens, suppress_tokens=None)
+        module = transformers.WhisperForConditionalGeneration(config)
+    module.save_pretrained(tmp_path / kind)
+    cli("export", kind, "-t", "server-cpu", *QUICK).failed(1, "an encoder and a decoder")
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"vocab_size": 391, "hidden_size": 72, "intermediate_size": 100, "head_dim": 24},
+        {"num_hidden_layers": 1},
+        {"hidden_size": 72, "num_attention_heads": 9, "num_key_value_heads": 3, "head_dim": 16},
+        {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 80},
+        {"tie_word_embeddings": False},
+        {"max_position_embeddings": 8},
+    ],
+    ids=["no block divides", "one layer", "3 kv heads", "heads of 80", "two tables", "context of 8"],
+)
+def test_odd_shapes_are_exported_and_verify(cli: Cli, tmp_path: Path, shape: dict[str, int]) -> None:
+    tale(tmp_path / "odd", tokenizer=False, **shape)
+    words = ("--precision", "int4", "--block", "32", "--rounding", "nearest", "--no-measure", "-q")
+    ran = cli("export", "odd", "-t", "server-cpu,cpu", *words)
+    assert ran.code == 0, ran.err
+    for target in ("server-cpu", "cpu"):
+        assert cli("verify", f"dist/odd-{target}").code == 0
+
+
+def test_pickled_weights_are_not_read_even_where_the_source_is_trusted(model: Path, cli: Cli, tmp_path: Path) -> None:
+    pickled(model)
+    cli("export", "tale", "-t", "server-cpu", *QUICK, "--trust-source").failed(1, "pytorch_model.bin", "safetensors")
+    assert not (tmp_path / "dist").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [(b"", "m.gguf"), (b"GGUF", "m.gguf"), (b"GGUF\x03\0\0\0" + b"\xff" * 64, "m.gguf"), (b"\0" * 4096, "m.gguf")],
+    ids=["empty", "magic alone", "senseless", "zeros"],
+)
+def test_a_gguf_file_that_is_none_is_one_message(cli: Cli, tmp_path: Path, content: bytes, named: str) -> None:
+    pytest.importorskip("gguf")
+    (tmp_path / "m.gguf").write_bytes(content)
+    cli("export", "m.gguf", "-t", "server-cpu", *QUICK).failed(1, named)

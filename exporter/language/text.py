@@ -12,6 +12,8 @@ from ...errors import InputError
 
 LEAST = 300  # characters of a docstring that is text rather than a label
 EVERY = 4  # one docstring in so many is kept for judging
+# Modules whose words are Python's help topics as well, by which language models are compared elsewhere.
+QUOTED = frozenset({"bdb", "contextlib", "pdb", "string"})
 OWN = "docstrings of the Python standard library, as no text was given"
 
 
@@ -57,10 +59,9 @@ def _docstrings() -> tuple[str, ...]:
 
 
 def _sources() -> list[Path]:
-    """Modules of the standard library, without its tests, what is installed beside it, and texts of topics."""
+    """Modules of the standard library that are no packages: text enough, read in two seconds."""
     root = Path(sysconfig.get_path("stdlib"))
-    skipped = {"test", "tests", "site-packages", "dist-packages", "pydoc_data", "lib2to3", "idlelib", "__pycache__"}
-    return [file for file in sorted(root.glob("**/*.py")) if not skipped & set(file.relative_to(root).parts)]
+    return [file for file in sorted(root.glob("*.py")) if file.stem not in QUOTED]
 
 
 def _in_source(path: Path) -> Iterator[str]:

@@ -92,7 +92,7 @@ def test_fp32_loses_nothing_and_strays_nowhere(source, judge, tmp_path):
     with opened(engine) as decoding:
         parity = judge.parity(judge.told(decoding), "the engine")
         assert engine_strays(source, rounding, judge, decoding) < 1e-6
-        assert same_as_library(engine, decoding, judge.windows[0], 1) == ()
+        assert same_as_library(engine, decoding, judge.windows[0], source.decoder.context, 1) == ()
     assert parity.kl == pytest.approx(0, abs=1e-6)
     assert (parity.agreement, parity.after) == (1.0, pytest.approx(parity.before, rel=1e-4))
     assert parity.before == pytest.approx(judge.before, rel=1e-6)

@@ -49,12 +49,19 @@ def made(task: TextTask) -> TextCandidate:
                 candidate, missing=joined(candidate.missing, _untried(task)), notes=(*candidate.notes, *notes)
             )
         tried.append(f"{rounding.title}: {why}")
-        shutil.rmtree(candidate.engine.path.parent)
+        _drop(candidate)
         rounding = _after(search, candidate.parity)
     raise VerificationError(
         f"{task.source.name} loses more than it may: {'; '.join(tried)}.",
         hint="Allow more with --max-drop, or leave the choice to --precision auto.",
     )
+
+
+def _drop(candidate: TextCandidate) -> None:
+    """Make room for the next one."""
+    for file in (candidate.engine, candidate.graph):
+        if file is not None:
+            shutil.rmtree(file.path.parent)
 
 
 def _untried(task: TextTask) -> tuple[Gap, ...]:

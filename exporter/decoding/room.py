@@ -27,7 +27,9 @@ def need_room(task: TextTask, weights: int | None = None) -> None:
     Raises:
         InputError: there is too little.
     """
-    engine = (_least(task) if weights is None else weights) + BESIDE
+    engine = _least(task) if weights is None else weights
+    # The weights of a graph that is compiled lie in it and in the engine.
+    engine = (2 * engine if task.form.compiled else engine) + BESIDE
     wanted: dict[int, tuple[Path, int]] = {}
     for place, needed in _needed(task, engine):
         device = os.stat(place).st_dev

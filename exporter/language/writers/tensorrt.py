@@ -44,6 +44,7 @@ class PlainOnnx(DecoderForm):
     """Standard operators, weights in int8 a channel, or in int4 by blocks where the parser takes opset 21."""
 
     whole_blocks = True
+    compiled = True
 
     def why_not(self, decoder: Decoder, target: Target) -> str:
         """A parser older than the operators."""

@@ -26,6 +26,7 @@ from edgepress.exporter.bundle.lineage import check_lineage
 from edgepress.exporter.bundle.manifest import Bundle, check_files, load_bundle
 from edgepress.exporter.bundle.seal import load_report
 from edgepress.exporter.bundle.verify import verify_bundle
+from edgepress.exporter.decoding import make
 from edgepress.exporter.recipe import WeightSettings
 from edgepress.profiles.device.precision import PrecisionName
 from edgepress.profiles.device.target import Target
@@ -138,6 +139,16 @@ def test_int4_that_is_asked_for_is_refused_where_the_parser_is_too_old(model: Pa
     with pytest.raises(InputError, match=r"jetson-nano cannot run tale: .* up to opset \d+, and a decoder needs 20"):
         exported(model, tmp_path, "jetson-nano", "auto")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_loses_more_than_it_may_makes_room_for_what_does_not(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdicts = iter(["too much"])
+    monkeypatch.setattr(make, "_lost_too_much", lambda task, parity: next(verdicts, ""))
+    bundle = exported(model, tmp_path, "jetson", "auto")
+    assert "Not shipped: int8 per channel: too much." in load_report(bundle.path).notes
+    check_files(bundle)
 
 
 class Confused(Decoding):

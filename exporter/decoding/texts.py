@@ -51,24 +51,15 @@ class Texts:
         vocabulary, directory = source.decoder.vocabulary, source.tokenizer
         if directory is None:
             return cls._of_no_tokenizer(source.name, vocabulary, recipe)
+        given = None if recipe.calibration is None else _given(Path(recipe.calibration), directory, vocabulary)
         held_out = tokens_of(held_out_text()[:MOST], directory, vocabulary)
-        golden = held_out[: GOLDEN * GOLDEN_LENGTH]
-        if recipe.calibration is None:
+        golden, rest = held_out[: GOLDEN * GOLDEN_LENGTH], held_out[GOLDEN * GOLDEN_LENGTH :]
+        if given is None:
             calibration = tokens_of(calibration_text()[:MOST], directory, vocabulary)
-            judging = held_out[len(golden) :]
-            return cls(calibration=calibration, judging=judging, golden=golden, said=OWN, judged_by=OWN)
-        path = Path(recipe.calibration)
-        given = tokens_of(text_of(path)[:MOST], directory, vocabulary)
-        cut = int(len(given) * (1 - HELD_OUT))
-        if len(given) - cut < 2 * LENGTH:
-            raise InputError(
-                f"{path} has {len(given):,} tokens; a quarter of them is kept for judging, and at least "
-                f"{2 * LENGTH} are needed for that.",
-                hint="Give a longer text, or none: then text of Python's own documentation is taken.",
-            )
-        calibration, judging = given[:cut], given[cut:]
-        said, judged_by = f"the beginning of {path.name}", f"the last quarter of {path.name}, kept apart"
-        return cls(calibration=calibration, judging=judging, golden=golden, said=said, judged_by=judged_by)
+            return cls(calibration=calibration, judging=rest, golden=golden, said=OWN, judged_by=OWN)
+        name, cut = Path(recipe.calibration or "").name, int(len(given) * (1 - HELD_OUT))
+        said, judged_by = f"the beginning of {name}", f"the last quarter of {name}, kept apart"
+        return cls(calibration=given[:cut], judging=given[cut:], golden=golden, said=said, judged_by=judged_by)
 
     @classmethod
     def _of_no_tokenizer(cls, name: str, vocabulary: int, recipe: Recipe) -> Texts:
@@ -99,3 +90,19 @@ def answer_bytes(decoder: Decoder) -> int:
     """Most that FP32's answers to both texts take on disk."""
     judged, golden = WINDOWS * min(LENGTH, decoder.context), GOLDEN * min(GOLDEN_LENGTH, decoder.context)
     return 4 * (judged + golden) * decoder.vocabulary
+
+
+def _given(path: Path, directory: Path, vocabulary: int) -> Tokens:
+    """The tokens of the user's own text.
+
+    Raises:
+        InputError: it cannot be read, or is too short.
+    """
+    tokens = tokens_of(text_of(path)[:MOST], directory, vocabulary)
+    if HELD_OUT * len(tokens) < 2 * LENGTH:
+        raise InputError(
+            f"{path} has {len(tokens):,} tokens; a quarter of them is kept for judging, and at least {2 * LENGTH} are "
+            "needed for that.",
+            hint="Give a longer text, or none: then text of Python's own documentation is taken.",
+        )
+    return tokens

@@ -133,13 +133,14 @@ def test_the_report_says_what_a_reader_of_a_decoder_asks(made: Path, cli: Cli, t
             assert said in text, f"{said} is not in {name}"
 
 
+@pytest.mark.slow
 def test_profile_and_compare_tell_how_fast_a_decoder_writes(made: Path, cli: Cli) -> None:
     ran = cli("profile", made / "tale-server-cpu", "--json")
     assert ran.code == 0, ran.err
     assert "tok" in ran.out
     ran = cli("compare", made / "tale-server-cpu", made / "tale-cpu", "--seconds", "1")
     assert ran.code == 0, ran.err
-    assert "tok/s" in ran.out
+    assert "as fast as A, writing behind the shortest prompt" in ran.out
 
 
 def test_one_without_tokenizer_verifies_and_says_why_it_writes_no_text(made: Path, cli: Cli) -> None:
@@ -150,6 +151,7 @@ def test_one_without_tokenizer_verifies_and_says_why_it_writes_no_text(made: Pat
         assert "mute has no tokenizer" in " ".join(read(bundle)["notes"])
 
 
+@pytest.mark.slow
 def test_budgets_of_a_decoder(made: Path, home: Path, cli: Cli, tmp_path: Path) -> None:
     shutil.copytree(home / "tale", tmp_path / "tale")
     words = ("export", "tale", "-t", "server-cpu", *QUICK[:4], "-q")
@@ -157,13 +159,15 @@ def test_budgets_of_a_decoder(made: Path, home: Path, cli: Cli, tmp_path: Path) 
     ran = cli(*words, *budget)
     assert ran.code == 0, ran.err
     ran = cli(*words, "--budget", "decode=100000000tok/s", "--budget", "memory=1MB", "--force")
-    ran.failed(3, "memory", "the bundle was written all the same")
+    assert ran.code == 3, ran.err
+    assert "memory: " in ran.err
     assert "decode" in ran.err  # failed too, unless the machine was too busy to tell
     assert (tmp_path / "dist" / "tale-server-cpu" / "manifest.json").is_file()
     ran = cli(*words, "--no-measure", "--max-drop", "0.0001%", "-o", "other")
     assert ran.code in (0, 4), ran.err
 
 
+@pytest.mark.slow
 def test_a_signed_bundle_is_kept_as_long_as_nothing_changes(home: Path, cli: Cli, tmp_path: Path) -> None:
     shutil.copytree(home / "tale", tmp_path / "tale")
     for words in (

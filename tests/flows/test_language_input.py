@@ -85,7 +85,13 @@ def cut(path: Path, share: float) -> None:
     path.write_bytes(data[: int(len(data) * share)])
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+# Those that are seen when the weights are read; the others take seconds each.
+LATE = ("NaN", "infinite norm", "NaN in FP32", "binary tokenizer", "larger tokenizer")
+
+
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, marks=pytest.mark.slow) if fault in LATE else fault for fault in FAULTS]
+)
 def test_a_directory_at_fault_is_one_message(model: Path, cli: Cli, tmp_path: Path, fault: str) -> None:
     change, words = FAULTS[fault]
     change(model)
@@ -223,10 +229,10 @@ def test_what_has_an_encoder_and_a_decoder_is_refused(cli: Cli, tmp_path: Path, 
     "shape",
     [
         {"vocab_size": 391, "hidden_size": 72, "intermediate_size": 100, "head_dim": 24},
-        {"num_hidden_layers": 1},
+        pytest.param({"num_hidden_layers": 1}, marks=pytest.mark.slow),
         {"hidden_size": 72, "num_attention_heads": 9, "num_key_value_heads": 3, "head_dim": 16},
-        {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 80},
-        {"tie_word_embeddings": False},
+        pytest.param({"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 80}, marks=pytest.mark.slow),
+        pytest.param({"tie_word_embeddings": False}, marks=pytest.mark.slow),
         {"max_position_embeddings": 8},
     ],
     ids=["no block divides", "one layer", "3 kv heads", "heads of 80", "two tables", "context of 8"],

@@ -22,7 +22,7 @@ def tokens_of(text: str, directory: Path, vocabulary: int) -> Tokens:
     Raises:
         InputError: the files are damaged, or give tokens that the model does not have.
     """
-    tokenizer = _tokenizer(directory)
+    tokenizer = tokenizer_in(directory)
     found = np.asarray(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], dtype=np.int64)
     if found.size and found.max() >= vocabulary:
         raise InputError(
@@ -32,7 +32,12 @@ def tokens_of(text: str, directory: Path, vocabulary: int) -> Tokens:
     return found
 
 
-def _tokenizer(directory: Path) -> Any:
+def tokenizer_in(directory: Path) -> Any:
+    """Transformers' object for a directory's files. Code beside them is never run, and nobody is asked whether it may.
+
+    Raises:
+        InputError: the files are damaged, or of a class that transformers itself does not have.
+    """
     from transformers import AutoTokenizer
 
     try:

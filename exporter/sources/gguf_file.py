@@ -19,6 +19,9 @@ from .base import missing
 from .decoder import DecoderSource, decoder_source, is_decoder
 from .quiet import quiet
 
+# Only the file itself: what lies beside it is neither fetched nor run, and nobody is asked.
+_NOTHING_ELSE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+
 
 def matches(spec: str) -> bool:
     """By suffix."""
@@ -69,7 +72,7 @@ def _config(file: GgufFile) -> Any:
         ) from error
     try:
         with quiet():
-            return AutoConfig.from_pretrained(file.path.parent, gguf_file=file.path.name, local_files_only=True)
+            return AutoConfig.from_pretrained(file.path.parent, gguf_file=file.path.name, **_NOTHING_ELSE)
     except Exception as error:
         raise InputError(
             f"{file.path} is a {file.architecture or 'model without architecture'}, of which transformers makes no "
@@ -104,7 +107,7 @@ def _tokenizer(path: Path) -> Path | None:
 
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, **_NOTHING_ELSE)
     except Exception:  # a file need not have one; what it then cannot do is among the source's notes
         return None
     directory = _kept().enter_context(temporary()) / "tokenizer"

@@ -10,6 +10,7 @@ from typing import Any
 from ....backends._vendor import import_or_explain
 from ....errors import InputError, UnservedError
 from ..decoder import Decoder
+from ..tokens import tokenizer_in
 
 # What people who open the directory with transformers' classes find there, too.
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
@@ -38,13 +39,13 @@ def write_tokenizer(source: Path, directory: Path) -> tuple[str, ...]:
         UnservedError: what converts it is not installed.
         InputError: it is damaged, or of a kind that OpenVINO does not have.
     """
-    ov, transformers = import_or_explain("openvino"), import_or_explain("transformers")
+    ov = import_or_explain("openvino")
     try:
         convert = import_or_explain("openvino_tokenizers").convert_tokenizer
     except UnservedError as error:
         raise UnservedError("OpenVINO's converter of tokenizers is not installed.", hint=_REMEDY) from error
+    tokenizer = tokenizer_in(source)
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=True)
         models = convert(tokenizer, with_detokenizer=True)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

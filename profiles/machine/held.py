@@ -111,7 +111,8 @@ def clean(parent: Path) -> list[Leftover]:
             directory.rmdir()
             gone.append(Leftover(path=directory, bytes=0))
     for directory in _marked(parent):
-        with _dead(directory) as dead:
+        # Its own process, or another cleaner, may take it away at any moment; then nothing is left to do here.
+        with suppress(FileNotFoundError), _dead(directory) as dead:
             if dead:
                 found = Leftover(path=directory, bytes=_bytes(directory))
                 _give_back(directory)

@@ -68,8 +68,8 @@ def test_who_does_not_have_the_package_is_told_what_is_unknown(
     cli: Cli, small: Path, tmp_path: Path, package: dict[str, str]
 ) -> None:
     offered = cli("export", "--help", env=package).out
-    assert "[auto|int8|bf16|fp16|fp32|half|loose8]" in offered
+    assert "[auto|int4|int8|bf16|fp16|fp32|half|loose8]" in offered
     ran = cli("export", small, "-t", "mine.toml")
-    ran.failed(1, "mine.toml: `precisions.0`", "'int8', 'bf16', 'fp16' or 'fp32'")
+    ran.failed(1, "mine.toml: `precisions.0`", "'int4', 'int8', 'bf16', 'fp16' or 'fp32'")
     unknown = cli("export", small, "-t", "cpu", "--precision", "half")
-    assert (unknown.code, "'half' is not one of 'auto', 'int8', 'bf16'" in unknown.err) == (2, True)
+    assert (unknown.code, "'half' is not one of 'auto', 'int4', 'int8', 'bf16'" in unknown.err) == (2, True)

@@ -244,7 +244,7 @@ def test_a_target_given_twice_under_two_names_is_made_once(cli: Cli, small: Path
         ("--min-sqnr", "inf"),
         ("--min-sqnr", "much"),
         ("--threads", "0"),
-        ("--precision", "int4"),
+        ("--precision", "int5"),
         ("-t", ","),
     ],
     ids=" ".join,

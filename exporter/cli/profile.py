@@ -91,9 +91,8 @@ def command(
     if as_json:
         click.echo(json.dumps(profile_data(found), indent=2))
     elif not quiet:
-        click.echo("\n".join(profile_lines(found)))
-        if output is not None:
-            click.echo(f"raw samples: {output}")
+        kept = [] if output is None else [f"{'figures' if found.language else 'raw samples'}: {output}"]
+        click.echo("\n".join([*profile_lines(found), *kept]))
     if found.unfinished:
         raise EngineFailedError(f"The measurement is unfinished: {found.unfinished}")
 

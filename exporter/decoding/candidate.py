@@ -18,7 +18,7 @@ class Rounded:
     """What is known of weights before they are written.
 
     Attributes:
-        digest: sha256 of every integer, scale and float that is written, in the order of the layers.
+        digest: sha256 of every integer, scale and float that is written.
         bits: how each matrix is stored.
         tried: what was tried to lose less.
         calibration: the text that they were rounded for, a sentence; empty where none was read.

@@ -17,7 +17,7 @@ M = TypeVar("M", Floats, Matrix)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digesting:
-    """DecoderWeights that note the sha256 of each tensor that is asked for; the order does not matter."""
+    """Weights that note the sha256 of each tensor that is asked for; the order does not matter."""
 
     weights: DecoderWeights
     seen: dict[str, str] = field(default_factory=dict)

@@ -15,7 +15,7 @@ import numpy as np
 from ...backends.decoding import Decoding, Logits, Tokens
 from ...errors import InputError
 from ...profiles.findings.language import TextParity, paired_rise
-from ..language.agreement import Likening
+from ..language.agreement import Likening, spread
 from ..language.architecture import tensors_of
 from ..language.reference import TorchReference
 from ..progress import Advance
@@ -124,10 +124,7 @@ def windows_of(tokens: Tokens, count: int = WINDOWS, length: int = LENGTH) -> To
     """
     if len(tokens) < 4:
         raise ValueError(f"{len(tokens)} tokens; expected at least 4")
-    length = min(length, len(tokens) // 2)
-    most = min(count, len(tokens) // length)
-    begins = np.linspace(0, len(tokens) - length, most).astype(int)
-    return np.stack([tokens[begin : begin + length] for begin in begins])
+    return spread(tokens, min(length, len(tokens) // 2), count)
 
 
 def _numbers(logits: Logits, reference: TorchReference) -> Logits:

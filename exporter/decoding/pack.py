@@ -11,7 +11,6 @@ from typing import Any
 from ...backends.registry import tool_versions
 from ...profiles.device.precision import load_precision
 from ...profiles.device.target import Target
-from ...profiles.findings.gap import Gap, joined
 from ...profiles.findings.lineage import LineageStep
 from ...profiles.findings.report import Report, Sizes
 from ...profiles.machine.environment import installed, now, this_machine
@@ -44,7 +43,6 @@ class TextPacking:
     recipe: Recipe
     candidate: TextCandidate
     threads: int
-    missing: tuple[Gap, ...]
 
     def write(self, directory: Path, name: str, seconds: Mapping[str, float], command: str) -> None:
         """Everything, the manifest last.
@@ -149,6 +147,6 @@ class TextPacking:
             threads=self.threads,
             peak_memory=peak_memory(),
             stage_seconds=seconds,
-            missing=joined(self.missing, candidate.missing),
+            missing=candidate.missing,
             notes=candidate.notes,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from ...backends.places import place_for
@@ -50,14 +51,6 @@ def export_decoder(
     form = load_form(target)
     destination = destination.absolute()
     seconds: dict[str, float] = {}
-
-    @contextmanager
-    def step(title: str) -> Iterator[Advance]:
-        taken: dict[str, float] = {}
-        with progress.step(title, taken, prefix=f"{target.name}: ") as advance:
-            yield advance
-        seconds[title] = seconds.get(title, 0.0) + taken[title]
-
     with new_directory(destination, force=force) as directory, temporary() as scratch:
         task = TextTask(
             source=source,
@@ -69,20 +62,29 @@ def export_decoder(
             scratch=scratch,
             destination=directory,
             threads=recipe.threads or usable_cores(),
-            step=step,
+            step=partial(_step, progress, target.name, seconds),
         )
         candidate = made(task)
-        with step("measure") as advance:
+        with task.step("measure") as advance:
             candidate = measured(candidate, task, advance)
         name = f"{source.name}-{target.name}"
         with naming(destination):
             packing = TextPacking(
-                source=source, target=target, recipe=recipe, candidate=candidate, threads=task.threads, missing=()
+                source=source, target=target, recipe=recipe, candidate=candidate, threads=task.threads
             )
             packing.write(directory, name, seconds, command)
             if sign is not None:
                 write_signature(directory, name, sign, directory / SIGNATURE)
     return load_bundle(destination)
+
+
+@contextmanager
+def _step(progress: Progress, target: str, seconds: dict[str, float], title: str) -> Iterator[Advance]:
+    """A step that may be taken several times: its times add up."""
+    taken: dict[str, float] = {}
+    with progress.step(title, taken, prefix=f"{target}: ") as advance:
+        yield advance
+    seconds[title] = seconds.get(title, 0.0) + taken[title]
 
 
 # Settings that say nothing of a decoder, and the value that each has where nobody gave it.

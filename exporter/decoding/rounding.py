@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ...backends.decoding import Logits, Tokens
 from ...errors import InputError
@@ -39,7 +40,7 @@ Grids = Mapping[str, Grid | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rounding:
-    """DecoderWeights as they are to be written."""
+    """Weights as they are to be written."""
 
     title: str
     precision: PrecisionName
@@ -126,7 +127,15 @@ def _rounding(task: TextTask, precision: PrecisionName, grids: Grids, how: str) 
     weights = _weights(task, grids)
     rounded = Rounded(digest="", bits=Bits(layers=tuple(_bits(task, grids)), how=how))
     if task.by_data and any(grids.values()):
-        weights, rounded = _with_texts(task, weights, rounded)
+        # Of the targets of a run that want the same, the first has it made; one result is kept, as it is large.
+        kept = task.memo.once("rounded with texts", task.source.digest, dict[frozenset[Any], _WithTexts])
+        if (key := frozenset(grids.items())) not in kept:
+            made = _with_texts(task, weights)
+            kept.clear()
+            kept[key] = made
+        found = kept[key]
+        weights = found.weights
+        rounded = replace(rounded, tried=(found.method,), calibration=found.said, text_digest=found.digest)
     used = {grid for grid in grids.values() if grid is not None}
     title = str(next(iter(used))) if len(used) == 1 else precision
     return Rounding(title=title, precision=precision, weights=weights, rounded=rounded)
@@ -136,15 +145,30 @@ def _weights(task: TextTask, grids: Grids) -> RoundedWeights:
     return RoundedWeights(decoder=task.source.decoder, checkpoint=task.source.checkpoint, grids=grids)
 
 
-def _with_texts(task: TextTask, weights: RoundedWeights, rounded: Rounded) -> tuple[RoundedWeights, Rounded]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WithTexts:
+    """Weights rounded by texts, or to the nearest where that is nearer to FP32 on others.
+
+    Attributes:
+        said: which texts, a sentence.
+        digest: of their tokens.
+    """
+
+    weights: RoundedWeights
+    method: TriedMethod
+    said: str
+    digest: str
+
+
+def _with_texts(task: TextTask, weights: RoundedWeights) -> _WithTexts:
     """Round by what texts make of the weights, where that pays on texts that were kept apart."""
     tokens = task.texts.calibration
     texts = spread(tokens, min(TEXT, task.source.decoder.context, len(tokens) // (2 * APART)), TEXTS + APART)
     fitted, apart = texts[:-APART], texts[-APART:, :APART_LENGTH]
     with task.step("rounding") as advance:
         round_with_texts(weights.decoder, weights, fitted, advance=lambda share: advance(share, ""))
-        nearest = _weights(task, weights.grids)
-        meant = by_weights(weights.decoder, _weights(task, {}), apart)
+        nearest, plain = _weights(task, weights.grids), _weights(task, {})
+        meant = task.memo.once("meant", task.source.digest, lambda: by_weights(plain.decoder, plain, apart))
         before, after = (
             _divergence(meant, by_weights(weights.decoder, each, apart), apart) for each in (nearest, weights)
         )
@@ -157,8 +181,7 @@ def _with_texts(task: TextTask, weights: RoundedWeights, rounded: Rounded) -> tu
         after=after,
     )
     said = f"{fitted.size:,} tokens of {task.texts.said}."
-    rounded = replace(rounded, tried=(method,), calibration=said, text_digest=digest_of(texts))
-    return (weights if method.kept else nearest), rounded
+    return _WithTexts(weights=weights if method.kept else nearest, method=method, said=said, digest=digest_of(texts))
 
 
 def _divergence(meant: Logits, found: Logits, texts: Tokens) -> float:

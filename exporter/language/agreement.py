@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-Logits = npt.NDArray[np.float32]
-Tokens = npt.NDArray[np.int64]
+from ...backends.decoding import Logits, Tokens
+
 PART = 64  # positions that are compared at a time: of 49,152 words, 25 MB an array in float64
 # Two-sided 95 % points of Student's t by degrees of freedom; the next lower one holds where there is none.
 _T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228}

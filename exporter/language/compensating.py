@@ -15,20 +15,20 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from ...backends.decoding import Tokens
 from ...profiles.device.grid import Grid
-from .agreement import Tokens
 from .compensation import compensate, damp
-from .decoder import Decoder, Linear
+from .decoder import Decoder, Linear, Norm
 from .eager import Eager
 from .network import write
 from .quantize import RoundedWeights
-from .rounding import TINY, finite, round_matrix
+from .rounding import TINY, finite
 from .scaling import factors_of, foldable
 from .weights import Floats, Integers
 
 PART = 2048  # tokens whose products are added up at a time
 FIRST = 4  # texts by which the table of a tied decoder is rounded, before all others
-JUDGING = 8  # one text in so many is kept to judge the two ways to round
+JUDGING = 8  # one text in so many is kept to judge factors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,29 +36,12 @@ class Losses:
     """Squared error of what a matrix gives, in shares of its square, on texts that it was not rounded by.
 
     Attributes:
-        nearest: rounded to the nearest, inputs weighed by their mean square.
         compensated: with each error made good by others.
-        scaled: with factors folded into the norm before it, too; None where not tried.
+        scaled: with factors folded into the norm before it, too.
     """
 
-    nearest: float
     compensated: float
-    scaled: float | None = None
-
-    @property
-    def kept(self) -> bool:
-        """Compensation pays."""
-        return self.compensated < self.nearest
-
-    @property
-    def unscaled(self) -> float:
-        """Without factors."""
-        return self.compensated
-
-    @property
-    def best(self) -> float:
-        """The best of what was tried; factors are kept where they are the best for all that share them."""
-        return self.unscaled if self.scaled is None else min(self.unscaled, self.scaled)
+    scaled: float
 
 
 def round_with_texts(
@@ -74,12 +57,12 @@ def round_with_texts(
     In memory are, beside the integers, values of all tokens between two layers, twice, and one layer's weights.
 
     Args:
-        texts: of shape (count, positions); of 8 or more, one in 8 judges.
-        scaling: try factors of channels, too, which takes half as long again.
+        texts: of shape (count, positions).
+        scaling: try factors of channels, too, which takes half as long again; of 8 texts or more one in 8 judges them.
         advance: told the share that is done.
 
     Returns:
-        By name of the linear layer what either way loses.
+        By name of each linear layer of which factors were tried what either way loses.
 
     Raises:
         InputError: a weight is not finite.
@@ -133,10 +116,10 @@ class _Compensating(Eager):
         super().__init__(weights, texts)
         self.rounded, self.decoder, self.advance = weights, decoder, advance
         self.count = len(texts)
-        self.fitting = self.count - (self.count // JUDGING)
+        self.fitting = self.count - (self.count // JUDGING if scaling else 0)
         self.compared: dict[str, Losses] = {}
         self.groups = _groups(decoder)
-        self.norms = foldable(decoder) if scaling and self.fitting < self.count else {}
+        self.norms = foldable(decoder) if self.fitting < self.count else {}
         self.done, self.total = 0, sum(1 for _ in decoder.linears())
 
     def embed(self, decoder: Decoder) -> torch.Tensor:
@@ -174,20 +157,28 @@ class _Compensating(Eager):
             seen=_seen(floats[: self.fitting].flatten(0, 1), rounded[: self.fitting].flatten(0, 1)),
             judging=(floats[self.fitting :].flatten(0, 1), rounded[self.fitting :].flatten(0, 1)),
         )
-        found, losses = work.rounded()
-        if (
-            norm is not None
-            and (factors := factors_of(np.concatenate(weights), work.seen[0], work.grids[0])) is not None
-        ):
-            scaled, of_scaled = work.scaled(factors).rounded()
-            losses = [replace(each, scaled=its.best) for each, its in zip(losses, of_scaled, strict=True)]
-            if sum(its.best for its in of_scaled) < sum(each.unscaled for each in losses):
-                self.rounded.scale(group[0].reads, norm, factors)
-                found = scaled
+        found = work.rounded()
+        factors = None if norm is None else factors_of(np.concatenate(weights), work.seen[0], work.grids[0])
+        if norm is not None and factors is not None:
+            found = self._better(group, norm, factors, work, found)
         for each, integers in zip(group, found, strict=True):
             self.rounded.hold(each.name, integers)
-        if self.fitting < self.count:
-            self.compared.update({each.name: loss for each, loss in zip(group, losses, strict=True)})
+
+    def _better(
+        self, group: list[Linear], norm: Norm, factors: Floats, work: _Work, found: list[Integers]
+    ) -> list[Integers]:
+        """What loses less for all of the group: its integers, or those with factors, which are then folded in."""
+        scaling = work.scaled(factors)
+        scaled = scaling.rounded()
+        losses = [
+            Losses(compensated=before, scaled=after)
+            for before, after in zip(work.lost(found), scaling.lost(scaled), strict=True)
+        ]
+        self.compared.update({each.name: loss for each, loss in zip(group, losses, strict=True)})
+        if sum(each.scaled for each in losses) >= sum(each.compensated for each in losses):
+            return found
+        self.rounded.scale(group[0].reads, norm, factors)
+        return scaled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -214,8 +205,8 @@ class _Work:
             judging=(self.judging[0] / of, self.judging[1] / of),
         )
 
-    def rounded(self) -> tuple[list[Integers], list[Losses]]:
-        """Compensated integers of each matrix, and what either way loses."""
+    def rounded(self) -> list[Integers]:
+        """Compensated integers of each matrix."""
         compensated: dict[int, Integers] = {}
         for grid in dict.fromkeys(self.grids):
             which = [index for index, each in enumerate(self.grids) if each == grid]
@@ -223,17 +214,11 @@ class _Work:
             compensated.update(
                 zip(which, _split(compensate(np.concatenate(meant), self.seen[0], grid), meant), strict=True)
             )
-        return self._better([compensated[index] for index in range(len(self.grids))])
+        return [compensated[index] for index in range(len(self.grids))]
 
-    def _better(self, compensated: list[Integers]) -> tuple[list[Integers], list[Losses]]:
-        importance = self.seen[0].diagonal().numpy()
-        found, losses = [], []
-        for weight, mine in zip(self.weights, compensated, strict=True):
-            nearest = round_matrix(weight, mine.grid, importance=importance)
-            lost = Losses(nearest=_lost(weight, nearest, *self.judging), compensated=_lost(weight, mine, *self.judging))
-            found.append(mine)  # by perplexity it pays where, by a few large tokens of one text, it seems not to
-            losses.append(lost)
-        return found, losses
+    def lost(self, found: list[Integers]) -> list[float]:
+        """What integers of each matrix lose, on the values that judge."""
+        return [_lost(weight, each, *self.judging) for weight, each in zip(self.weights, found, strict=True)]
 
 
 def _split(integers: Integers, weights: list[Floats]) -> list[Integers]:

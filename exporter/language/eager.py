@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from ...backends.decoding import Tokens
 from .decoder import Activation, Attention, Decoder, Linear, Norm, Rotary, Tensor
 from .network import write
 from .weights import DecoderWeights, Floats, Integers
-
-Tokens = npt.NDArray[np.int64]
 
 _ACTIVATIONS: dict[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
     "silu": functional.silu,

@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ...backends.decoding import Tokens
 from .decoder import Decoder, linears_of
 from .lent import Lent
 from .store import Fitted
@@ -21,7 +21,6 @@ from .weights import Floats
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Tokens = npt.NDArray[np.int64]
 # Positions whose logits are made at a time: 49,152 words take 50 MB.
 CHUNK = 256
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .agreement import Tokens
+from ...backends.decoding import Tokens
 from .decoder import Decoder, Linear
 from .eager import Eager
 from .network import write

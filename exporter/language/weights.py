@@ -1,4 +1,4 @@
-"""DecoderWeights one tensor at a time, in float32 or in integers; nothing here holds a whole model."""
+"""Weights one tensor at a time, in float32 or in integers; nothing here holds a whole model."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class OpenVinoGenai(DecoderForm):
 
 
 class _Told:
-    """DecoderWeights that tell how many matrices were asked for."""
+    """Weights that tell how many matrices were asked for."""
 
     def __init__(self, weights: DecoderWeights, total: int, advance: Callable[[float], None]) -> None:
         self._weights, self._total, self._advance, self._done = weights, total, advance, 0

@@ -94,10 +94,9 @@ def test_a_decoder_rounded_with_texts_is_nearer_on_others(tied, block, symmetric
     nearest = RoundedWeights(decoder=decoder, checkpoint=checkpoint, grids=plan)
     with_texts = RoundedWeights(decoder=decoder, checkpoint=checkpoint, grids=plan)
     told = []
-    compared = round_with_texts(decoder, with_texts, texts(48), advance=told.append)
+    assert round_with_texts(decoder, with_texts, texts(48), advance=told.append) == {}  # no factors were tried
     assert with_texts.held.keys() == matrices(decoder).keys() and (TABLE in with_texts.held) != tied
     assert told == sorted(told) and told[-1] == 1
-    assert compared and sum(each.kept for each in compared.values()) > len(compared) / 2
     judged = texts(8, seed=9)
     assert divergence(decoder, with_texts, checkpoint, judged) < 0.8 * divergence(decoder, nearest, checkpoint, judged)
 

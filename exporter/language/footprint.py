@@ -7,7 +7,7 @@ from .decoder import Decoder
 
 _HOW = (
     "Weights are the bytes of the engine's files; keys and values are reckoned from the layers, {value:g} bytes a "
-    "value, for the full context."
+    "value at most, for the full context."
 )
 
 

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from ...backends.decoding import Tokens
 from ...profiles.device.grid import Grid
+from ...profiles.machine.memory import trim
 from .compensation import compensate, damp
 from .decoder import Decoder, Linear, Norm
 from .eager import Eager
@@ -163,6 +164,7 @@ class _Compensating(Eager):
             found = self._better(group, norm, factors, work, found)
         for each, integers in zip(group, found, strict=True):
             self.rounded.hold(each.name, integers)
+        trim()  # by the last layer the holes were three times what was held
 
     def _better(
         self, group: list[Linear], norm: Norm, factors: Floats, work: _Work, found: list[Integers]

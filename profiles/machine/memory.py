@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,3 +36,13 @@ def resident(status: Path = Path("/proc/self/status")) -> tuple[int, int]:
         return 0, 0
     found = {name: int(kilobytes) * 1024 for name, kilobytes in re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB", text, re.M)}
     return found.get("VmRSS", 0), found.get("VmHWM", 0)
+
+
+def trim() -> None:
+    """Give what this process freed back to the system, where its allocator can (malloc_trim(3) of glibc).
+
+    Arrays of megabytes that come and go in every size leave holes that no later one fits into.
+    """
+    release = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if release is not None:
+        release(0)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgepress.profiles.machine.conditions import Conditions, disturbances, read_conditions, run_tool, stolen
-from edgepress.profiles.machine.memory import resident
+from edgepress.profiles.machine.memory import resident, trim
 
 CORE = min(os.sched_getaffinity(0))
 # What the tools print: Raspberry Pi firmware, nvpmodel of JetPack 6, nvidia-smi with `csv,noheader,nounits`.
@@ -149,3 +149,16 @@ def test_memory_of_this_process_grows_by_what_it_holds() -> None:
     del held
     assert resident()[0] < now - 40e6
     assert resident(Path("/nothing")) == (0, 0)
+
+
+def test_memory_that_was_freed_goes_back_to_the_system() -> None:
+    import numpy as np
+
+    # Blocks below the size that is mapped alone, every second of which is kept: freed ones are holes in between.
+    blocks = [np.ones(12_000) for _ in range(1000)]
+    kept = blocks[::2]
+    before, _ = resident()
+    del blocks
+    trim()
+    assert resident()[0] < before - 30e6
+    assert len(kept) == 500

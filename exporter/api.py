@@ -85,6 +85,7 @@ class Options(RecipeSettings, total=False):
         output: directory that receives `NAME-TARGET/`, `dist` by default.
         force: replace a bundle that exists.
         sign: of `edgepress.load_private_key`; signs each bundle.
+        on: address of the place where engines are judged and measured, as `--on` takes it.
         trust_source: allow sources that can run code when loaded.
         quiet: no progress bars, the default.
     """
@@ -100,6 +101,7 @@ class Options(RecipeSettings, total=False):
     output: str | Path
     force: bool
     sign: PrivateKey | None
+    on: str | None
     trust_source: bool
     quiet: bool
 
@@ -174,6 +176,7 @@ def export_all(
             command=f"edgepress.export({source.name!r}, target={names}) from Python {sys.version_info[0]}",
             checkpoint=checkpoint,
             sign=where["sign"],
+            on=where["on"],
         )
     made = {bundle.manifest.target.name: bundle for bundle in bundles}
     return tuple(made[_target(target).name] for target in targets)
@@ -224,6 +227,7 @@ _WHERE: Mapping[str, Any] = {
     "quiet": True,
     "checkpoint": None,
     "sign": None,
+    "on": None,
 }
 # Those that are parts of the model.
 _PARTS = ("name", "dynamic", "calibration", "evaluate", "training", "loss", "student")

@@ -104,6 +104,7 @@ def export_bundles(
     checkpoint: Path | None = None,
     made: Callable[[Target, Bundle], None] = lambda target, bundle: None,
     sign: PrivateKey | None = None,
+    on: str | None = None,
 ) -> list[Bundle]:
     """Export a source to each target, in order; each bundle exists whole or not at all.
 
@@ -115,6 +116,8 @@ def export_bundles(
         command: how to do it again, for the report.
         checkpoint: directory in which training runs are kept, so that a killed one goes on.
         sign: signs each bundle.
+        on: address of the place where engines are judged and measured; by default where this machine shows most of
+            each target's device.
 
     Raises:
         InputError, VerificationError, UnservedError: as the stages say, of the one target or of what concerns all.
@@ -134,7 +137,7 @@ def export_bundles(
     able = [target for target in targets if target.name not in errors]
     with temporary() as directory:
         memo = Memo(directory=directory, checkpoint=checkpoint)
-        export = _export_of(source, able, recipe, progress, force=force, command=command, sign=sign)
+        export = _export_of(source, able, recipe, progress, force=force, command=command, sign=sign, on=on)
         for target in able:
             with _kept(target, errors):
                 bundles[target.name] = export(target, destination(target), memo)
@@ -229,6 +232,7 @@ def export_bundle(
     force: bool,
     command: str,
     sign: PrivateKey | None = None,
+    on: str | None = None,
     plan: Sequence[Stage] = PLAN,
     watch: Callable[[Draft], None] = lambda draft: None,
     watch_candidate: Watch = unwatched,
@@ -239,6 +243,7 @@ def export_bundle(
         axes: range of every free axis.
         memo: what this export takes over from others, and leaves to them.
         sign: signs the bundle.
+        on: address of the place where engines are judged and measured.
         plan: the part of `PLAN` to run; default all of it.
         watch: shown the draft after each stage; what it raises ends the export, and nothing is left of it.
         watch_candidate: shown a candidate after each step of making it, likewise.
@@ -255,7 +260,7 @@ def export_bundle(
             memo=memo,
             sessions=sessions,
             threads=recipe.threads or usable_cores(),
-            place=place_for(target),
+            place=place_for(target, on),
         )
         draft = Draft(source=source, target=target, recipe=recipe, axes=axes, workshop=workshop)
         seconds: dict[str, float] = {}

@@ -1,12 +1,14 @@
 """Where an engine runs: a place is asked whether an engine runs there, and opens it.
 
-`local` is this process, `worker` a child process of its own for each engine, `reference` the graph on this CPU.
+`local` is this process, `worker` a child process of its own for each engine, `reference` the graph on this CPU. A place
+that is not this machine has an address, `SCHEME://REST`, whose scheme is its name.
 """
 
 from __future__ import annotations
 
 from functools import cache
 
+from ...errors import InputError
 from ...profiles.device.target import Target
 from ...profiles.registry import Registry
 from .base import Place
@@ -30,32 +32,69 @@ def load_place(name: str) -> Place:
         InputError: nothing is registered under the name.
         UnservedError: the package that registers it does not import.
     """
+    return _kind(name)()
+
+
+@cache
+def place_at(address: str) -> Place:
+    """The place at an address, `SCHEME://REST`.
+
+    Raises:
+        InputError: it is none, or none of the place that the scheme names.
+        UnservedError: the package of that place does not import.
+    """
+    scheme, separator, rest = address.partition("://")
+    kind = _kind(scheme) if separator and scheme in place_names() else None
+    if kind is None or not kind.address:
+        known = ", ".join(found for name in place_names() if (found := _kind(name).address))
+        raise InputError(f"{address!r} is no address of a place.", hint=f"Give one of these: {known}.")
+    return kind.at(rest)
+
+
+def _kind(name: str) -> type[Place]:
     kind = PLACES.load(name)
     assert isinstance(kind, type) and issubclass(kind, Place), f"{kind} is not a Place"
-    return kind()
+    return kind
 
 
-def place_for(target: Target) -> Place:
+def place_for(target: Target, on: str | None = None) -> Place:
     """Where an engine for the target is judged and measured.
 
     A place that shows what the device does comes before one that emulates it, one that runs the engine before one that
     runs its graph; of equal ones the first by `order`.
+
+    Args:
+        on: the address of the one place that may be taken.
+
+    Raises:
+        InputError: it is no address.
+        UnservedError: engines of the target cannot be opened there; why, and what to do.
     """
+    if on is not None:
+        place = place_at(on)
+        place.need(target)
+        return place
     able = [place for place in map(load_place, place_names()) if place.judges and not place.why_not(target)]
     return min(
         able, key=lambda place: (place.evidence(target) != "measured", not place.itself, place.order), default=Local()
     )
 
 
-def engine_place(target: Target, prefix: str = "") -> Place:
+def engine_place(target: Target, prefix: str = "", on: str | None = None) -> Place:
     """Where the engine itself runs, never its graph alone.
 
     Args:
         prefix: how the message begins.
+        on: the address of the one place that may be taken.
 
     Raises:
-        UnservedError: nowhere that this machine reaches; why, and what to install.
+        InputError: it is no address.
+        UnservedError: nowhere that this machine reaches, or not there; why, and what to install.
     """
+    if on is not None:
+        place = place_at(on)
+        place.need(target, prefix)
+        return place
     place = place_for(target)
     if not place.itself or place.why_not(target):
         Local().need(target, prefix)
@@ -70,6 +109,7 @@ __all__ = [
     "Worker",
     "engine_place",
     "load_place",
+    "place_at",
     "place_for",
     "place_names",
 ]

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from ...errors import UnservedError
+from ...errors import InputError, UnservedError
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
 from ...profiles.findings.layers import Layer
@@ -37,12 +37,28 @@ class Place(abc.ABC):
         itself: it runs the engine; otherwise the graph that the engine is compiled from.
         judges: exports judge and measure there without being told to.
         order: of places that are equal otherwise the one with the least is taken.
+        address: what its address looks like, as in `ssh://USER@HOST`; empty where it has none.
+        where: it in words, behind what cannot run: `on this machine`.
     """
 
     name: str
     itself: bool = True
     judges: bool = True
     order: int = 50
+    address: str = ""
+    where: str = "on this machine"
+
+    @classmethod
+    def at(cls, rest: str) -> Place:
+        """The place at an address.
+
+        Args:
+            rest: what is behind `://`.
+
+        Raises:
+            InputError: the place has no address, or not this one.
+        """
+        raise InputError(f"The place {cls.name} has no address.", hint="Leave it out.")
 
     @abc.abstractmethod
     def why_not(self, target: Target) -> str:
@@ -144,5 +160,9 @@ class Place(abc.ABC):
             UnservedError: they cannot; why, and what to install.
         """
         if why := self.why_not(target):
-            hint = load_backend(target.backend).available().remedy or None
-            raise UnservedError(f"{prefix}{target.backend} cannot run on this machine: {why}.", hint=hint)
+            hint = self.remedy(target) or None
+            raise UnservedError(f"{prefix}{target.backend} cannot run {self.where}: {why}.", hint=hint)
+
+    def remedy(self, target: Target) -> str:
+        """What to do where engines of the target cannot be opened there, a sentence; empty where nothing helps."""
+        return load_backend(target.backend).available().remedy

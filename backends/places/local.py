@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...profiles.device.target import Target
-from ...profiles.machine.environment import last_cores
 from ...profiles.timing.taking_turns import Opener
 from ..base import Engine, Feed, Session
 from ..registry import load_backend
 from .base import Place
-from .job import Job
-from .remote import Remote
+from .elsewhere import opener_on
+from .remote import HERE
 
 
 class Local(Place):
@@ -30,6 +29,5 @@ class Local(Place):
         return load_backend(engine.backend).open(engine, threads)
 
     def opener(self, engine: Engine, feed: Feed, threads: int, scratch: Path) -> Opener:
-        """A process of its own, bound to the last cores: the first one serves most interrupts."""
-        job = Job(engine=engine, threads=threads, affinity=last_cores(threads)).save(scratch, feed)
-        return lambda: Remote(job, f"the {engine.precision} engine")
+        """A process of its own."""
+        return opener_on(HERE, engine, feed, threads, scratch)

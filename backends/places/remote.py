@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import select
-import signal
-import subprocess
-import tempfile
 import time
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -17,11 +11,10 @@ from typing import Any
 
 from ... import errors
 from ...errors import EdgepressError, VerificationError
-from ...profiles.machine.fresh import module_command
 from ...profiles.timing.measure import Settings
-from .._vendor import CHILD
+from .host import Here, Host
 
-MODULE = "edgepress.backends.places.child"
+HERE = Here()
 TIMEOUT = 120.0  # seconds that a process may be silent beyond what it was asked to take
 
 
@@ -38,29 +31,23 @@ class Remote:
     """A fresh process with one engine, or none; an `Arm` of a measurement.
 
     Attributes:
-        events: CLOCK_MONOTONIC in nanoseconds of its start (`spawned`) and of what it said since.
-        pid: of the process.
+        events: CLOCK_MONOTONIC in nanoseconds of its start (`spawned`, of this machine) and of what it said since.
+        pid: of the process, as its host numbers it.
     """
 
-    def __init__(self, job: Path, name: str, timeout: float = TIMEOUT, doing: str = "ran") -> None:
+    def __init__(self, job: Path, name: str, timeout: float = TIMEOUT, doing: str = "ran", host: Host = HERE) -> None:
         """Start it; `ready` waits for its engine.
 
         Args:
             name: of what it works on, for messages.
             doing: what it does with it, for messages: `ran`, `compiled`.
+            host: where it runs; what the job names lies there.
         """
-        self._name, self._timeout, self._doing = name, timeout, doing
+        self._name, self._timeout, self._doing, self._host = name, timeout, doing, host
         self._rest = b""
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
         self.events = {"spawned": time.monotonic_ns()}
-        self._process = subprocess.Popen(
-            module_command(MODULE, str(job)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env={**os.environ, CHILD: "1"},
-        )
-        self.pid = self._process.pid
+        self._channel = host.start(job)
+        self.pid = self._channel.pid
 
     def ready(self) -> Remote:
         """Wait until it can be asked: the engine is open, and gave its first answer where it was given an input.
@@ -85,10 +72,8 @@ class Remote:
             EdgepressError: what the process itself found wrong.
             EngineFailedError: it crashed or is silent.
         """
-        assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps({"do": what, **arguments}).encode() + b"\n")
-            self._process.stdin.flush()
+            self._channel.write(json.dumps({"do": what, **arguments}).encode() + b"\n")
         except BrokenPipeError as error:
             raise self._ended() from error
         return self._read(lasting + self._timeout)["answer"]
@@ -115,12 +100,7 @@ class Remote:
 
     def close(self) -> None:
         """End the process and wait for it."""
-        self._process.kill()
-        self._process.wait()
-        for file in (self._process.stdin, self._process.stdout, self._errors):
-            if file is not None:
-                with suppress(BrokenPipeError):  # what was not yet read is for nobody
-                    file.close()
+        self._channel.close()
 
     def __enter__(self) -> Remote:
         return self
@@ -133,12 +113,10 @@ class Remote:
     def _read(self, seconds: float) -> dict[str, Any]:
         """The next line; an error in it is raised."""
         end = time.monotonic() + seconds
-        assert self._process.stdout is not None
         while b"\n" not in self._rest:
-            ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, end - time.monotonic()))
-            if not ready:
+            block = self._channel.read(max(0.0, end - time.monotonic()))
+            if block is None:
                 raise self._silent(seconds)
-            block = os.read(self._process.stdout.fileno(), 1 << 20)
             if not block:
                 raise self._ended()
             self._rest += block
@@ -156,25 +134,11 @@ class Remote:
         )
 
     def _ended(self) -> EngineFailedError:
-        code = self._process.wait()
-        how = f"was ended by {_signal(-code)}" if code < 0 else f"ended with status {code}"
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        how, text = self._channel.ended()
+        lines = text.strip().splitlines()
         last = f" The last it said: {lines[-1].strip()}" if lines else ""
-        return EngineFailedError(f"The process that {self._doing} {self._name} {how}.{last}", hint=_HINTS[self._doing])
-
-
-_HINTS = {
-    "ran": "`edgepress verify` shows whether the engine works.",
-    "compiled": "The runtime itself failed on this model: try another version of it, or another target.",
-}
-
-
-def _signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+        hint = self._host.hint(self._doing)
+        return EngineFailedError(f"The process that {self._doing} {self._name} {how}.{last}", hint=hint)
 
 
 def _rebuilt(said: dict[str, Any]) -> EdgepressError | OSError:

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 from ...backends.base import Engine
 from ...backends.places import Place, engine_place
-from ...backends.registry import load_backend
 from ...errors import UnservedError
 from ...profiles.findings.parity import Parity
 from ...profiles.machine.environment import usable_cores
@@ -49,10 +48,13 @@ class Verification:
     most_text: TextBounds | None = None
 
 
-def verify_bundle(path: Path, key: PublicKey | None = None) -> Verification:
+def verify_bundle(path: Path, key: PublicKey | None = None, on: str | None = None) -> Verification:
     """Check the signature where a key is given, then every hash, then run the engine on the golden inputs.
 
     Hashes show damage, not forgery: who changes a file can enter its new hash. A signature shows both.
+
+    Args:
+        on: address of the place where the engine runs; by default where this machine shows most of the device.
 
     Raises:
         VerificationError: it is not signed by the key, a file differs, the lineage is of another engine, or the outputs
@@ -71,8 +73,8 @@ def verify_bundle(path: Path, key: PublicKey | None = None) -> Verification:
             f"{vouched} files are intact, but the engine is {bundle.manifest.engine.why}.",
             hint=f"On the device, run: edgepress build {path}",
         )
-    place = engine_place(target, f"{vouched} files are intact, but ")
-    proof = _text_proof(bundle, engine) if bundle.manifest.language else _proof(bundle, engine, place)
+    place = engine_place(target, f"{vouched} files are intact, but ", on)
+    proof = (_text_proof if bundle.manifest.language else _proof)(bundle, engine, place)
     return Verification(
         files=files,
         signed=_signed(path, key),
@@ -93,10 +95,10 @@ def _proof(bundle: Bundle, engine: Engine, place: Place) -> dict[str, Any]:
     return {"parity": parity, "least_db": manifest.minimum_sqnr_db, "least_graph_db": manifest.minimum_graph_db}
 
 
-def _text_proof(bundle: Bundle, engine: Engine) -> dict[str, Any]:
+def _text_proof(bundle: Bundle, engine: Engine, place: Place) -> dict[str, Any]:
     """What a decoder holds likely in the golden text, fields of `Verification`."""
     golden, most = text_proof_of(bundle)
-    with load_backend(engine.backend).decode(engine, usable_cores()) as decoding:
+    with place.decode(engine, usable_cores()) as decoding:
         found = check_text(golden, golden.answers(decoding), most)
     return {"parity": {}, "least_db": 0.0, "least_graph_db": None, "text": found, "most_text": most}
 

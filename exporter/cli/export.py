@@ -14,7 +14,9 @@ from .option_types import SEED, THREADS, Decibel, Steady, TargetList
 from .options import (
     asked,
     calibration_options,
+    emulate_option,
     json_option,
+    on_option,
     pruning_options,
     quiet_option,
     recipe_options,
@@ -98,6 +100,8 @@ if TYPE_CHECKING:
 @click.option(
     "--measure/--no-measure", default=True, show_default=True, help="Measure latency where the engine runs here."
 )
+@on_option
+@emulate_option
 @click.option("--threads", type=THREADS, help="Threads of every runtime; default all usable cores.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the synthetic inputs and of training.")
 @source_options
@@ -116,6 +120,7 @@ def command(
     if_changed: bool,
     depends: tuple[Path, ...],
     sign: Path | None,
+    on: str | None,
     **_settings: Any,
 ) -> None:
     """Export SOURCE to each target: capture, compress, compile, verify, measure, bundle.
@@ -162,6 +167,7 @@ def command(
                     checkpoint=checkpoint,
                     made=work.made,
                     sign=key,
+                    on=on,
                 )
 
 

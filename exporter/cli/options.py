@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 from click.core import ParameterSource
@@ -20,6 +21,31 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+
+
+def on_option(command: Command) -> Command:
+    """The place where engines run, as the argument `on`."""
+    return click.option(
+        "--on",
+        metavar="ADDRESS",
+        help="Place where engines run instead of the nearest one, as in qemu://arm64.",
+    )(command)
+
+
+def emulate_option(command: Command) -> Command:
+    """An emulated processor as the place: short for an address of `on_option`, which it goes with."""
+
+    @wraps(command)
+    def placed(*arguments: Any, on: str | None, emulate: str | None, **others: Any) -> Any:
+        if on is not None and emulate is not None:
+            raise click.UsageError("--on and --emulate name two places: give one of them.")
+        return command(*arguments, on=on if emulate is None else f"qemu://{emulate}", **others)
+
+    return click.option(
+        "--emulate",
+        type=click.Choice(("arm64",)),
+        help="Run engines on this processor, emulated: --on qemu://arm64. It shows what they compute, never how fast.",
+    )(cast(Command, placed))
 
 
 def by_name(context: click.Context, option: click.Parameter, given: tuple[tuple[str, str], ...]) -> dict[str, str]:

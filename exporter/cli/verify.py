@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import json_option, quiet_option
+from .options import emulate_option, json_option, on_option, quiet_option
 from .signing import key_option, public_key
 
 if TYPE_CHECKING:
@@ -25,9 +25,13 @@ SIGNED = {
 @click.argument("bundle", type=click.Path(path_type=Path))
 @key_option
 @click.option("--require-signature", is_flag=True, help="Refuse to verify by hashes alone: without --key it is code 2.")
+@on_option
+@emulate_option
 @quiet_option
 @json_option
-def command(bundle: Path, public: Path | None, require_signature: bool, quiet: bool, as_json: bool) -> None:
+def command(
+    bundle: Path, public: Path | None, require_signature: bool, on: str | None, quiet: bool, as_json: bool
+) -> None:
     """Check the signature and every hash of BUNDLE, then run its engine on the golden inputs.
 
     Its outputs are compared with those of the FP32 model. Hashes show damage, not forgery: who changes a file can enter
@@ -38,7 +42,7 @@ def command(bundle: Path, public: Path | None, require_signature: bool, quiet: b
 
     if require_signature and public is None:
         raise click.UsageError("--require-signature needs --key PUB: a signature is only worth who made it.")
-    verdict = verify_bundle(bundle, public_key(public))
+    verdict = verify_bundle(bundle, public_key(public), on)
     if as_json:
         click.echo(json_text(verdict), nl=False)
     elif not quiet:

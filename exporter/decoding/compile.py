@@ -79,7 +79,7 @@ def finished(task: TextTask, written: Written, precision: PrecisionName, digest:
             inputs=written.inputs,
             outputs=written.outputs,
         )
-        return Made(engine=engine, runs=engine, place=engine_place(task.target))
+        return Made(engine=engine, runs=engine, place=engine_place(task.target, on=task.on))
     graph = _graph(written, written.to_compile, digest)
     target, place = written.to_compile.target, task.place
     if why := place.why_not_built(target):

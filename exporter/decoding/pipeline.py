@@ -39,8 +39,12 @@ def export_decoder(
     force: bool,
     command: str,
     sign: PrivateKey | None = None,
+    on: str | None = None,
 ) -> Bundle:
     """Export a decoder to one target; the bundle exists whole or not at all.
+
+    Args:
+        on: address of the place where engines are judged and measured.
 
     Raises:
         InputError: a setting has no meaning for a decoder, or the runtime cannot run this one.
@@ -57,7 +61,8 @@ def export_decoder(
             target=target,
             recipe=recipe,
             form=form,
-            place=place_for(target),
+            place=place_for(target, on),
+            on=on,
             memo=memo,
             scratch=scratch,
             destination=directory,

@@ -31,6 +31,7 @@ class TextTask:
 
     Attributes:
         place: where the target's engines run.
+        on: its address, where one was given.
         scratch: a directory for what is not shipped.
         destination: the directory that becomes the bundle.
         threads: of the runtime.
@@ -42,6 +43,7 @@ class TextTask:
     recipe: Recipe
     form: DecoderForm
     place: Place
+    on: str | None
     memo: Memo
     scratch: Path
     destination: Path

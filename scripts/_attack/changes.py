@@ -43,6 +43,12 @@ def of_bytes(chance: random.Random, data: bytes) -> tuple[str, bytes]:
     return f"{kind} {at}:{end}", data[:at] + middle + data[end:]
 
 
+def of_front(chance: random.Random, data: bytes) -> tuple[str, bytes]:
+    """The first kilobytes alone, where a file of weights says what it holds."""
+    said, front = of_bytes(chance, data[:4096])
+    return f"front: {said}", front + data[4096:]
+
+
 def of_fields(chance: random.Random, data: bytes) -> tuple[str, bytes]:
     """A field of an ONNX model given another value of its type, dropped, or doubled."""
     model = onnx.load_from_string(data)

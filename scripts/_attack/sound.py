@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from . import models, sources
+from . import decoders, models, sources
 from .moments import kill_before_renaming_to
 
 EXPORT = ("--no-measure", "-q", "-o", "out")
 FLOAT = ("-t", "server-cpu", "--precision", "fp32", *EXPORT)
 INT8 = ("export", "cnn.onnx", "-t", "server-cpu", "--precision", "int8", *EXPORT)
+WRITING = ("-t", "server-cpu", "--precision", "int8", "--rounding", "nearest", *EXPORT)
 BUNDLE = "cnn-server-cpu"
+WRITER = "llama-server-cpu"
 DEVICE = Path(__file__).resolve().parents[2] / "profiles/device"
 Run = Callable[[Sequence[str], Path, Callable[[], None] | None], int]
 
@@ -53,6 +55,8 @@ class Sound:
             "replaced",
             "taught",
             "searching",
+            "decoders",
+            "spoken",
         ):
             setattr(self, name, cache(getattr(self, name)))
 
@@ -172,6 +176,19 @@ class Sound:
         at = self._new("hugging")
         sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
         BertModel(BertConfig(vocab_size=16, max_position_embeddings=512, **sizes)).save_pretrained(at / "bert")
+        return at
+
+    def decoders(self) -> Path:
+        """A model that writes text, as a directory and as one file, and texts."""
+        at = self._new("decoders")
+        decoders.write_decoder(at)
+        return at
+
+    def spoken(self) -> Path:
+        """A bundle of it, and an older one."""
+        at = Path(shutil.copytree(self.decoders(), self.root / "spoken"))
+        self._do(at, "export", "llama", *WRITING[:-1], "old")
+        self._do(at, "export", "llama", *WRITING[:-1], ".")
         return at
 
     def _new(self, name: str) -> Path:

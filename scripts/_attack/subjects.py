@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import changes, plants
-from .sound import BUNDLE, EXPORT, FLOAT, INT8, Sound
+from .sound import BUNDLE, EXPORT, FLOAT, INT8, WRITER, WRITING, Sound
 
 WORDS = (changes.of_words, changes.of_words, changes.of_bytes)
 JSON = (changes.of_json, changes.of_json, changes.of_bytes)
@@ -353,6 +353,82 @@ def _planted(sound: Sound) -> Iterator[Subject]:
     )
 
 
+def _decoders(sound: Sound) -> Iterator[Subject]:
+    """What a model that writes text is read from."""
+    import gguf  # noqa: F401
+    import transformers  # noqa: F401  (once, and not in each fork)
+
+    directory, commands = sound.decoders(), (("export", "llama", *WRITING),)
+    for name, how in (
+        ("config.json", JSON),
+        ("generation_config.json", JSON),
+        ("tokenizer.json", JSON),
+        ("tokenizer_config.json", JSON),
+        ("model.safetensors", (changes.of_bytes, changes.of_front)),
+    ):
+        yield Subject(
+            name=f"decoder's {name}", directory=directory, files=(f"llama/{name}",), changes=how, commands=commands
+        )
+    yield Subject(
+        name=".gguf",
+        directory=directory,
+        files=("llama.gguf",),
+        changes=(changes.of_bytes, changes.of_front, changes.of_front),
+        commands=(("export", "llama.gguf", *WRITING),),
+    )
+    texts = (("export", "llama", *WRITING, "--calibration", "texts"),)
+    yield Subject(name="texts", directory=directory, files=("texts/0.txt", "texts/1.txt"), commands=texts)
+    config = ("llama/config.json",)
+    yield Subject(
+        name="planted: auto_map of a decoder",
+        directory=directory,
+        files=config,
+        commands=commands,
+        plant=plants.auto_map,
+    )
+    yield Subject(
+        name="planted: pickled weights of a decoder",
+        directory=directory,
+        files=("llama/model.safetensors",),
+        commands=commands,
+        plant=plants.weights,
+    )
+
+
+def _spoken(sound: Sound) -> Iterator[Subject]:
+    """Bundles of such a model."""
+    directory = sound.spoken()
+    reading = (
+        ("verify", WRITER),
+        ("generate", WRITER, "hello", "--tokens", "4"),
+        ("report", WRITER, "-o", "page.html"),
+        ("check", WRITER, "--baseline", "old", "--no-measure"),
+    )
+    inside = {
+        "decoder's manifest": ("manifest.json", JSON, reading, ""),
+        "decoder's report": ("report.json", JSON, reading[2:], WRITER),
+        **{
+            f"decoder's {path.name} in a bundle": (
+                path.relative_to(directory / WRITER).as_posix(),
+                JSON if path.suffix == ".json" else ARRAYS if path.suffix == ".npz" else BYTES,
+                reading[:2],
+                WRITER,
+            )
+            for room in ("engine", "golden")
+            for path in sorted((directory / WRITER / room).iterdir())
+        },
+    }
+    for name, (file, how, commands, sealed) in inside.items():
+        yield Subject(
+            name=name,
+            directory=directory,
+            files=(f"{WRITER}/{file}",),
+            changes=how,
+            commands=commands,
+            bundle=sealed,
+        )
+
+
 PARTS: Mapping[str, Callable[[Sound], Iterator[Subject]]] = {
     "graphs": _graphs,
     "given": _given,
@@ -365,4 +441,6 @@ PARTS: Mapping[str, Callable[[Sound], Iterator[Subject]]] = {
     "hugging": _hugging,
     "planted": _planted,
     "measured": _measured,
+    "decoders": _decoders,
+    "spoken": _spoken,
 }

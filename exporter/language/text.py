@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import functools
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ...errors import InputError
+from ...profiles.reading.opened import read_bytes
 
 LEAST = 300  # characters of a docstring that is text rather than a label
+LARGEST = 200_000_000  # bytes of all texts together: a thousand times what a calibration reads
 EVERY = 4  # one docstring in so many is kept for judging
 # Modules whose words are Python's help topics as well, by which language models are compared elsewhere.
 QUOTED = frozenset({"bdb", "contextlib", "pdb", "string"})
@@ -32,17 +34,24 @@ def text_of(path: Path) -> str:
 
     Raises:
         InputError: there is none, or one is not UTF-8.
+        UnreadableError: one is no regular file, or they are larger than any text to calibrate on.
     """
     files = [path] if path.is_file() else sorted(each for kind in ("txt", "md") for each in path.rglob(f"*.{kind}"))
     try:
-        text = "\n\n".join(file.read_text(encoding="utf-8") for file in files)
+        text = "\n\n".join(_contents(files))
     except UnicodeDecodeError as error:
         raise InputError(f"The text in {path} is not UTF-8: {error.reason}.", hint="Convert it to UTF-8.") from None
-    except OSError as error:
-        raise InputError(f"The text in {path} cannot be read: {error.strerror}.") from None
     if not text.strip():
         raise InputError(f"{path} holds no text.", hint="Give a text file, or a directory with .txt or .md files.")
     return text
+
+
+def _contents(files: Iterable[Path]) -> Iterator[str]:
+    left = LARGEST
+    for file in files:
+        data = read_bytes(file, most=left, hint="Give a text file, or a directory with .txt or .md files.")
+        left -= len(data)
+        yield data.decode("utf-8")
 
 
 def _joined(*, judging: bool) -> str:

@@ -5,13 +5,14 @@ import pydoc_data.topics
 import pytest
 
 from edgepress.errors import InputError
+from edgepress.exporter.language import text
 from edgepress.exporter.language.text import calibration_text, held_out_text, text_of
 
 
 def test_the_own_text_is_long_the_same_each_time_and_not_what_it_is_judged_by():
-    text, held_out = calibration_text(), held_out_text()
-    assert len(text) > 200_000 and len(held_out) > 50_000 and text == calibration_text()
-    paragraphs = {part for part in text.split("\n\n") if len(part) > 200}
+    fitted, held_out = calibration_text(), held_out_text()
+    assert len(fitted) > 200_000 and len(held_out) > 50_000 and fitted == calibration_text()
+    paragraphs = {part for part in fitted.split("\n\n") if len(part) > 200}
     others = [part for part in held_out.split("\n\n") if len(part) > 200]
     assert sum(part in paragraphs for part in others) < 0.02 * len(others)
     topics = "\n\n".join(pydoc_data.topics.topics.values())
@@ -34,3 +35,15 @@ def test_what_is_no_text_is_refused(tmp_path):
         text_of(tmp_path)
     with pytest.raises(InputError, match="no text"):
         text_of(tmp_path / "missing")
+
+
+def test_a_file_without_end_is_no_text(tmp_path, monkeypatch):
+    (tmp_path / "a.txt").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="no regular file"):
+        text_of(tmp_path)
+    monkeypatch.setattr(text, "LARGEST", 1000)
+    (tmp_path / "a.txt").unlink()
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("word " * 120)
+    with pytest.raises(InputError, match=r"b\.txt cannot be read: it has 1 kB, where 0 kB are the most"):
+        text_of(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, UnservedError
-from ._vendor import import_or_explain, said
+from ..profiles.reading.json_file import read_json
+from ._vendor import import_or_explain, said, told
 from .base import Engine
 from .decoding import Decoding, Generation, Logits, Sampling, Tokens
 
@@ -100,32 +102,28 @@ class OnnxRuntimeGeneration(Generation):
 
     def __init__(self, directory: Path, threads: int | None) -> None:
         self._library, self._name = _library(), directory.name
-        settings = _settings(directory)
-        try:
+        self._context, self._end = _settings(directory)
+        with told(f"onnxruntime-genai does not open {self._name}"):
             config = self._library.Config(str(directory))
             if threads is not None:
                 options = {"session_options": {"intra_op_num_threads": threads}}
                 config.overlay(json.dumps({"model": {"decoder": options}}))
             self._model = self._library.Model(config)
             self._tokenizer = self._library.Tokenizer(self._model) if _has_tokenizer(directory) else None
-        # It raises nothing more particular.
-        except Exception as error:
-            raise InputError(f"onnxruntime-genai does not open {self._name}: {said(error)}") from error
-        self._context: int = settings["context_length"]
-        end = settings["eos_token_id"]
-        self._end = frozenset(end if isinstance(end, list) else [end])
         self._template = _has_template(directory)
 
     def encode(self, text: str) -> list[int]:
         """By the tokenizer of the directory."""
-        return [int(token) for token in self._words().encode(text)]
+        with self._told("encode the text"):
+            return [int(token) for token in self._words().encode(text)]
 
     def prompt(self, messages: Sequence[Mapping[str, str]]) -> str | None:
         """By the chat template that lies with the tokenizer."""
         if not self._template:
             return None
         text = json.dumps([dict(message) for message in messages])
-        return str(self._words().apply_chat_template(text, add_generation_prompt=True))
+        with self._told("fill in its chat template"):
+            return str(self._words().apply_chat_template(text, add_generation_prompt=True))
 
     def run(self, prompt: Sequence[int], most: int, each: Callable[[int], None]) -> None:
         """Greedily, without the penalties that the model's settings may ask for."""
@@ -157,18 +155,22 @@ class OnnxRuntimeGeneration(Generation):
                 f"{self._context}.",
                 hint="Shorten the prompt, or ask for fewer tokens.",
             )
-        params = self._library.GeneratorParams(self._model)
-        params.set_search_options(max_length=total, **options)
-        generator = self._library.Generator(self._model, params)
-        given = list(prompt)
-        for _ in range(most):
-            if given:
-                generator.append_tokens(np.asarray(given, dtype=np.int32))
-            generator.generate_next_token()
-            token = int(generator.get_next_tokens()[0])
-            # At an end of text the library stops, and leaves that token out; given as a prompt it goes on behind it.
-            given = [token] if generator.is_done() else []
-            yield token
+        with self._told("write"):
+            params = self._library.GeneratorParams(self._model)
+            params.set_search_options(max_length=total, **options)
+            generator = self._library.Generator(self._model, params)
+            given = list(prompt)
+            for _ in range(most):
+                if given:
+                    generator.append_tokens(np.asarray(given, dtype=np.int32))
+                generator.generate_next_token()
+                token = int(generator.get_next_tokens()[0])
+                # At an end of text the library stops, and leaves that token out; given as a prompt it goes on behind.
+                given = [token] if generator.is_done() else []
+                yield token
+
+    def _told(self, doing: str) -> AbstractContextManager[None]:
+        return told(f"onnxruntime-genai with {self._name} failed to {doing}")
 
     def _words(self) -> Any:
         if self._tokenizer is None:
@@ -185,13 +187,14 @@ def _library() -> Any:
     return import_or_explain(_LIBRARY)
 
 
-def _settings(directory: Path) -> dict[str, Any]:
-    """What genai_config.json says of the model."""
+def _settings(directory: Path) -> tuple[int, frozenset[int]]:
+    """The positions that genai_config.json says the model has, and the tokens that end a text."""
     path = directory / "genai_config.json"
     try:
-        model = json.loads(path.read_text(encoding="utf-8"))["model"]
-        return {"context_length": int(model["context_length"]), "eos_token_id": model.get("eos_token_id", [])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        model = read_json(path)["model"]
+        end = model.get("eos_token_id", [])
+        return int(model["context_length"]), frozenset(map(int, end if isinstance(end, list) else [end]))
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path} is not onnxruntime-genai's: {error!r}.", hint="Export the model again.") from error
 
 
@@ -203,7 +206,7 @@ def _has_template(directory: Path) -> bool:
     if (directory / "chat_template.jinja").is_file():
         return True
     config = directory / "tokenizer_config.json"
-    return config.is_file() and "chat_template" in json.loads(config.read_text(encoding="utf-8"))
+    return config.is_file() and "chat_template" in read_json(config, exact=False)
 
 
 def _search(sampling: Sampling) -> dict[str, object]:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, UnservedError
-from ._vendor import import_or_explain, said
+from ._vendor import import_or_explain, told
 from .decoding import Decoding, Generation, Logits, Sampling, Tokens
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _LIBRARY = "openvino_genai"
 _POSITIONS = "position_ids"
@@ -50,10 +46,8 @@ class OpenVinoDecoding(Decoding):
             _POSITIONS: np.tile(np.arange(self._length, total, dtype=np.int64), (batch, 1)),
             "beam_idx": np.arange(batch, dtype=np.int32),
         }
-        try:
+        with told(f"OpenVINO failed to run {self._name}"):
             results = self._request.infer({name: value for name, value in feed.items() if name in self._inputs})
-        except RuntimeError as error:
-            raise _failed(f"OpenVINO failed to run {self._name}", error) from error
         self._length, self._batch = total, batch
         return np.array(next(iter(results.values())), dtype=np.float32)
 
@@ -138,7 +132,7 @@ class OpenVinoGeneration(Generation):
                 hint="Shorten the prompt, or ask for fewer tokens.",
             )
         given = import_or_explain("openvino").Tensor(np.asarray([prompt], dtype=np.int64))
-        with _said(f"openvino-genai failed to run {self._name}"):
+        with told(f"openvino-genai failed to run {self._name}", RuntimeError):
             _run(lambda: self._pipeline.generate(given, config, written.streamer), written)
 
     def _need_words(self) -> None:
@@ -163,7 +157,7 @@ def _pipeline(library: Any, directory: Path, device: str, settings: Mapping[str,
     try:
         return library.LLMPipeline(directory, device, scheduler_config=scheduler, **settings)
     except RuntimeError:
-        with _said(f"openvino-genai does not open {directory.name}"):
+        with told(f"openvino-genai does not open {directory.name}"):
             return library.LLMPipeline(directory, device, ATTENTION_BACKEND="SDPA", **settings)
 
 
@@ -236,16 +230,3 @@ def _context(directory: Path) -> int:
         return int(json.loads(path.read_text(encoding="utf-8")).get("max_position_embeddings") or 0)
     except (OSError, ValueError, AttributeError):
         return 0
-
-
-@contextmanager
-def _said(what: str) -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        raise _failed(what, error) from error
-
-
-def _failed(what: str, error: Exception) -> InputError:
-    lines = [line.strip() for line in said(error).splitlines() if line.strip() and not line.startswith("Exception")]
-    return InputError(f"{what}: {lines[0] if lines else 'no message'}")

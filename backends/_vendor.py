@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from types import ModuleType
 
-from ..errors import InputError, RefusedError, UnservedError
+from ..errors import EdgepressError, InputError, RefusedError, UnservedError
 from .base import Availability, Feed, Graph, Rejection, TensorSpec
 
 # Set in the environment of child processes.
@@ -67,6 +67,26 @@ def refusal(runtime: str, graph: Graph, rejections: Sequence[Rejection]) -> Refu
 def said(error: Exception) -> str:
     """What a runtime says; where it quotes bytes of a damaged file that are no text, its binding says only that."""
     return error.object.decode(errors="replace") if isinstance(error, UnicodeDecodeError) else str(error)
+
+
+@contextmanager
+def told(what: str, failures: type[Exception] = Exception) -> Iterator[None]:
+    """What a library of a runtime raises inside is said in its first line, behind these words.
+
+    Args:
+        failures: what it raises: all that pybind11 makes of a C++ exception, where nothing else is called inside.
+    """
+    try:
+        yield
+    except EdgepressError:
+        raise
+    except failures as error:
+        raise _failed(what, error) from error
+
+
+def _failed(what: str, error: Exception) -> InputError:
+    lines = [line.strip() for line in said(error).splitlines() if line.strip() and not line.startswith("Exception")]
+    return InputError(f"{what}: {lines[0] if lines else 'no message'}")
 
 
 def unwritten(what: str, error: Exception) -> InputError:

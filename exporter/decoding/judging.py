@@ -15,7 +15,7 @@ import numpy as np
 from ...backends.decoding import Decoding, Logits, Tokens
 from ...errors import InputError
 from ...profiles.findings.language import TextParity, paired_rise
-from ..language.agreement import Likening, spread
+from ..language.agreement import MOST, Likening, spread
 from ..language.architecture import tensors_of
 from ..language.reference import TorchReference
 from ..progress import Advance
@@ -51,7 +51,7 @@ class Judge:
             path: of a file that is written.
 
         Raises:
-            InputError: it answers what is no number.
+            InputError: it answers what is no number, or holds the text impossible.
         """
         decoder = reference.decoder
         judge = cls(text=text, windows=windows, answers=path, vocabulary=decoder.vocabulary)
@@ -65,7 +65,10 @@ class Judge:
                 kept[index] = _numbers(reference.logits_of(hidden[index : index + 1])[0], reference)
                 itself.add(kept[index], kept[index], window)
         kept.flush()
-        return replace(judge, before=itself.result().reference)
+        before = itself.result().reference
+        if before >= math.exp(MOST):
+            raise _knows_nothing(reference, text)
+        return replace(judge, before=before)
 
     def told(self, decoding: Decoding) -> Likening:
         """What an open engine answers to the same windows, beside FP32."""
@@ -125,6 +128,15 @@ def windows_of(tokens: Tokens, count: int = WINDOWS, length: int = LENGTH) -> To
     if len(tokens) < 4:
         raise ValueError(f"{len(tokens)} tokens; expected at least 4")
     return spread(tokens, min(length, len(tokens) // 2), count)
+
+
+def _knows_nothing(reference: TorchReference, text: str) -> InputError:
+    usual = math.log(reference.decoder.vocabulary)
+    return InputError(
+        f"The model holds {text} impossible: it loses {MOST:.0f} nats a token and more, "
+        f"where a blind guess loses {usual:.0f}.",
+        hint="Check that its weights are whole, and that the tokenizer is its own.",
+    )
 
 
 def _numbers(logits: Logits, reference: TorchReference) -> Logits:

@@ -16,6 +16,8 @@ import numpy.typing as npt
 from ...backends.decoding import Logits, Tokens
 
 PART = 64  # positions that are compared at a time: of 49,152 words, 25 MB an array in float64
+# Nats a token that count as the loss of a whole window: float32's least probability is e^-103. More fits no perplexity.
+MOST = 100.0
 # Two-sided 95 % points of Student's t by degrees of freedom; the next lower one holds where there is none.
 _T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228}
 _T95 |= {15: 2.131, 20: 2.086, 30: 2.042, 60: 2.0, 120: 1.98}
@@ -83,8 +85,8 @@ class Likening:
             mine, its = mine - found[rows, told].sum(), its - expected[rows, told].sum()
         self.positions += len(tokens)
         self.counts.append(len(tokens) - 1)
-        self.losses.append(float(mine) / self.counts[-1])
-        self.references.append(float(its) / self.counts[-1])
+        self.losses.append(min(float(mine) / self.counts[-1], MOST))
+        self.references.append(min(float(its) / self.counts[-1], MOST))
 
     def result(self) -> Likeness:
         """What the windows so far say.

@@ -44,6 +44,11 @@ class Leftover:
     bytes: int
 
 
+def holding() -> tuple[Path, ...]:
+    """Directories that this process holds."""
+    return tuple(path for path, process in _holding.items() if process == os.getpid())
+
+
 @contextmanager
 def temporary() -> Iterator[Path]:
     """A directory in the temporary directory, which goes with the block."""

@@ -122,9 +122,13 @@ def _faults(subject: Subject, command: Command, directory: Path, code: int) -> I
 
 def _left(directory: Path) -> list[str]:
     """What lies where the command had no business; torch and matplotlib have caches of their own."""
+    from edgepress.profiles.machine import held
+
     beside = [path for path in directory.iterdir() if path.name not in {*OWN, "canary"}]
     above = [path for path in directory.parent.iterdir() if not path.name.startswith(("trial", "sound", "first.onnx"))]
-    temporary = [path for path in (directory / "tmp").iterdir() if not path.name.startswith("torchinductor_")]
+    # What the process still holds goes with it, which is no fork that others share.
+    passing = {path.name for path in held.holding()} | {"torchinductor_"}
+    temporary = [path for path in (directory / "tmp").iterdir() if not path.name.startswith(tuple(passing))]
     home = [path for path in (directory / "home").iterdir() if path.name not in {".cache", ".config"}]
     return [str(path) for path in (*beside, *above, *temporary, *home)]
 

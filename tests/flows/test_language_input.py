@@ -60,6 +60,7 @@ FAULTS: dict[str, tuple[Change, tuple[str, ...]]] = {
     "other shape": (weights(lambda t: t.update({GATE: torch.ones(95, 64)})), (GATE, "(95, 64)")),
     "NaN": (weights(lambda t: t[GATE].view(-1)[7].fill_(float("nan"))), (GATE, "finite")),
     "infinite norm": (weights(lambda t: t[NORM][3].fill_(float("inf"))), (NORM, "finite")),
+    "huge table": (weights(lambda t: t["model.embed_tokens.weight"].mul_(1e6)), ("impossible", "nats a token")),
     "NaN in FP32": (weights(lambda t: t[GATE].view(-1)[7].fill_(float("nan"))), (GATE, "finite")),
     "cut weights": (lambda d: cut(d / "model.safetensors", 0.5), ("model.safetensors",)),
     "cut head of weights": (lambda d: cut(d / "model.safetensors", 0.001), ("model.safetensors",)),
@@ -86,7 +87,7 @@ def cut(path: Path, share: float) -> None:
 
 
 # Those that are seen when the weights are read; the others take seconds each.
-LATE = ("NaN", "infinite norm", "NaN in FP32", "binary tokenizer", "larger tokenizer")
+LATE = ("NaN", "infinite norm", "huge table", "NaN in FP32", "binary tokenizer", "larger tokenizer")
 
 
 @pytest.mark.parametrize(
@@ -187,6 +188,24 @@ def test_a_token_that_the_model_does_not_have_is_named(bundle: Path, cli: Cli, t
     path.write_text(json.dumps(data))
     renew(copy)
     cli("generate", copy, "An <odd> word", "--raw").failed(1, "9000", "384")
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [({"vocab_size": -1}, "failed to write: vocab_size"), ({"eos_token_id": [[1]]}, "is not onnxruntime-genai's")],
+    ids=["vocabulary", "ends"],
+)
+def test_settings_that_the_library_does_not_take_are_one_message(
+    bundle: Path, cli: Cli, tmp_path: Path, changes: dict[str, object], named: str
+) -> None:
+    from .test_language import renew
+
+    copy = Path(shutil.copytree(bundle, tmp_path / "bundle"))
+    settings = copy / "engine/genai_config.json"
+    whole = json.loads(settings.read_text())
+    settings.write_text(json.dumps(whole | {"model": whole["model"] | changes}))
+    renew(copy)
+    cli("generate", copy, "hello", "--tokens", "4").failed(1, named)
 
 
 def test_a_disk_too_small_is_found_before_anything_is_written(

@@ -7,9 +7,10 @@ from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
 
-import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from .._llama import saved_llama
 
 WORDS = 384
 CONTEXT = 192
@@ -22,25 +23,11 @@ QUICK = ("--precision", "int8", "--rounding", "nearest", "--no-measure", "-q")
 
 
 def tale(directory: Path, *, tokenizer: bool = True, **settings: Any) -> Path:
-    """A Llama of 90,000 weights that are as different as those of a trained one."""
+    """A Llama of 90,000 weights."""
     if tokenizer:
         write_tokenizer(directory)
-    torch.manual_seed(0)
-    small = {
-        "vocab_size": WORDS,
-        "hidden_size": 64,
-        "intermediate_size": 96,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": CONTEXT,
-        "bos_token_id": 0,
-        "eos_token_id": 1,
-        "tie_word_embeddings": True,
-        "initializer_range": 0.1,
-    }
-    transformers.LlamaForCausalLM(transformers.LlamaConfig(**small | settings)).save_pretrained(directory)
-    return directory
+    own = {"vocab_size": WORDS, "max_position_embeddings": CONTEXT, "tie_word_embeddings": True}
+    return saved_llama(directory, **own | settings)
 
 
 def write_tokenizer(directory: Path, words: int = WORDS) -> None:

@@ -22,29 +22,15 @@ from edgepress.profiles.device.grid import Grid
 from edgepress.profiles.device.target import load_target
 from edgepress.profiles.findings.language import Bits
 
+from ..._llama import saved_llama
+
 TARGET = load_target("server-cpu")
 INT4 = Grid(bits=4, signed=True, symmetric=True, granularity="block", block=32, whole=True)
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=160,
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=64,
-        initializer_range=0.2,
-    )
-    directory = tmp_path_factory.mktemp("tiny")
-    LlamaForCausalLM(config).save_pretrained(directory)
-    return load(str(directory), False)
+    return load(str(saved_llama(tmp_path_factory.mktemp("tiny"), initializer_range=0.2)), False)
 
 
 @pytest.fixture(scope="module")

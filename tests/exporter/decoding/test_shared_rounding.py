@@ -10,6 +10,8 @@ import edgepress
 from edgepress.exporter.decoding import rounding
 from edgepress.exporter.recipe import WeightSettings
 
+from ..._llama import saved_llama
+
 
 @pytest.mark.parametrize("targets", [("server-cpu", "rpi5"), ("server-cpu", "cpu")])
 def test_weights_are_rounded_by_texts_once_for_all_targets(source, tmp_path, monkeypatch, targets):
@@ -33,19 +35,4 @@ def test_weights_are_rounded_by_texts_once_for_all_targets(source, tmp_path, mon
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=160,
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=1,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=64,
-        initializer_range=0.2,
-    )
-    LlamaForCausalLM(config).save_pretrained(tmp_path / "model")
-    return tmp_path / "model"
+    return saved_llama(tmp_path / "model", num_hidden_layers=1, initializer_range=0.2)

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import onnx
 import pytest
-import torch
-import transformers
 
 import edgepress
 from edgepress.backends._fed_back import FedBack
@@ -31,30 +29,16 @@ from edgepress.exporter.recipe import WeightSettings
 from edgepress.profiles.device.precision import PrecisionName
 from edgepress.profiles.device.target import Target
 
+from ..._llama import saved_llama
+
 NEAREST = WeightSettings(rounding="nearest")
 OTHERS = {"engine", "golden", "manifest.json", "report.json", "report.md", "report.html", "recipe.toml", "bom.cdx.json"}
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["tied", "head of its own"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama without a tokenizer; 96 is no multiple of 64, and 128 divides none of its widths."""
-    torch.manual_seed(0)
     directory = tmp_path_factory.mktemp("model") / "tale"
-    config = transformers.LlamaConfig(
-        vocab_size=160,
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=48,
-        bos_token_id=0,
-        eos_token_id=1,
-        tie_word_embeddings=request.param,
-        initializer_range=0.1,
-    )
-    transformers.LlamaForCausalLM(config).save_pretrained(directory)
-    return directory
+    return saved_llama(directory, max_position_embeddings=48, tie_word_embeddings=request.param)
 
 
 def exported(model: Path, output: Path, target: str, precision: str) -> Bundle:

@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from edgepress.exporter.language.architecture import describe
 from edgepress.exporter.language.store import part_of
 from edgepress.profiles.device.grid import Grid
+
+from ..._llama import llama
 
 
 @dataclass
@@ -24,20 +25,16 @@ class InMemory:
 
 
 def tiny(*, tied=True, layers=2, width=64, hidden=96, heads=4, vocabulary=120, seed=0):
-    """The module, its description and its checkpoint. Its weights are larger than at first."""
-    torch.manual_seed(seed)
-    config = LlamaConfig(
+    """The module, its description and its checkpoint."""
+    module = llama(
+        seed=seed,
         vocab_size=vocabulary,
         hidden_size=width,
         intermediate_size=hidden,
         num_hidden_layers=layers,
         num_attention_heads=heads,
-        num_key_value_heads=2,
-        max_position_embeddings=64,
         tie_word_embeddings=tied,
-        initializer_range=0.1,
-    )
-    module = LlamaForCausalLM(config).eval().requires_grad_(False)
+    ).requires_grad_(False)
     for name, value in module.named_parameters():
         if "norm" in name:
             value.copy_(1 + 0.3 * torch.randn_like(value))

@@ -12,22 +12,12 @@ import transformers
 from edgepress.errors import InputError
 from edgepress.exporter.sources import DecoderSource, Source, load_model, load_source
 
-SMALL: dict[str, Any] = {
-    "vocab_size": 40,
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "max_position_embeddings": 32,
-}
+from ..._llama import saved_llama
 
 
 @pytest.fixture
 def llama(tmp_path: Path) -> Path:
-    config = transformers.LlamaConfig(**SMALL, eos_token_id=2)
-    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "llama")
-    return tmp_path / "llama"
+    return saved_llama(tmp_path / "llama")
 
 
 def claim(directory: Path, name: str = "config.json", **changes: object) -> None:
@@ -58,7 +48,7 @@ def test_a_directory_of_a_known_family_is_a_decoder(llama: Path) -> None:
 
 
 def test_the_settings_of_generation_say_where_a_text_ends(llama: Path) -> None:
-    assert loaded(llama).decoder.eos == (2,)
+    assert loaded(llama).decoder.eos == (1,)
     before = loaded(llama).digest
     claim(llama, "generation_config.json", eos_token_id=[5, 7, 4000], pad_token_id=3, bos_token_id=None)
     source = loaded(llama)
@@ -75,7 +65,7 @@ def test_the_settings_of_generation_say_where_a_text_ends(llama: Path) -> None:
         ({"attention_bias": True}, "q_proj.bias"),
         ({"num_hidden_layers": 1}, "model.layers.1."),
         ({"num_hidden_layers": 3}, "model.layers.2."),
-        ({"intermediate_size": 33}, "expected is (33, 16)"),
+        ({"intermediate_size": 33}, "expected is (33, 64)"),
     ],
 )
 def test_what_a_configuration_says_is_never_left_out(changes: dict[str, Any], named: str, llama: Path) -> None:

@@ -1,0 +1,119 @@
+"""Layers that an exporter or a runtime takes for something else, through a whole export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from edgepress import export
+from edgepress.backends.registry import load_backend
+
+
+class Padded(nn.Module):
+    """A stem as BiT's: zeros around values of either sign, and the largest of each window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.pool, self.head = nn.Conv2d(3, 8, 3), nn.MaxPool2d(3, 2), nn.Linear(8, 4)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        # No value is positive, so that every window at the border has one of the zeros.
+        pooled = self.pool(functional.pad(-self.conv(image).abs(), (1, 1, 1, 1)))
+        return self.head(pooled.mean((2, 3)))
+
+
+@pytest.mark.parametrize("target", ["server-cpu", "cpu"])
+def test_zeros_before_a_max_pool_stay_zeros(tmp_path: Path, target: str) -> None:
+    image = torch.randn(8, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    batches = [{"image": (image * scale).numpy()} for scale in np.linspace(0.5, 1.5, 16, dtype=np.float32)]
+    for precision in ("fp32", "int8"):
+        bundle = export(
+            Padded().eval(), {"image": image[:2]}, target=target, precision=precision, output=tmp_path / precision,
+            name="padded", dynamic={"image": {0: "batch"}}, calibration=batches, measure=False,
+        )  # fmt: skip
+        # As anybody opens it, optimizations and all.
+        session = onnxruntime.InferenceSession(bundle.graph.path, providers=["CPUExecutionProvider"])
+        with torch.no_grad():
+            right = Padded()(image).numpy()
+        error = session.run(None, {"image": image.numpy()})[0] - right
+        assert 10 * np.log10(np.sum(right**2) / np.sum(error**2)) > (25 if precision == "int8" else 90)
+
+
+class Mixing(nn.Module):
+    """Fourier transforms over places and channels, as an FNet has them."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.fft.fftn(x, dim=(1, 2)).real
+
+
+def test_openvino_transforms_along_the_axis_that_is_meant(tmp_path: Path) -> None:
+    x = torch.randn(2, 6, 8, generator=torch.Generator().manual_seed(0))
+    free = {"dynamic": {"x": {0: "batch"}}, "output": tmp_path, "measure": False}
+    bundle = export(Mixing().eval(), {"x": x}, target="cpu", precision="fp32", name="mixing", **free)
+    engine = bundle.engine
+    assert engine is not None
+    with load_backend("openvino").open(engine) as session:
+        found = next(iter(session({"x": x.numpy()}).values()))
+    np.testing.assert_allclose(found, Mixing()(x).numpy(), atol=1e-4)
+
+
+class NormedRows(nn.Module):
+    """Linear layers whose features are normalized over all tokens as rows, and added, as a LeViT has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.ModuleList(nn.Linear(16, 16, bias=False) for _ in range(3))
+        self.norms = nn.ModuleList(nn.BatchNorm1d(16) for _ in range(3))
+        for norm in self.norms:
+            nn.init.uniform_(norm.weight, 0.3, 3)
+            nn.init.uniform_(norm.running_mean, -1, 1)
+            nn.init.uniform_(norm.running_var, 0.2, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            y = layer(functional.hardswish(x))
+            x = x + norm(y.flatten(0, 1)).reshape_as(y)
+        return x
+
+
+def test_a_norm_over_rows_becomes_part_of_its_linear_layer(tmp_path: Path) -> None:
+    x = torch.randn(128, 9, 16, generator=torch.Generator().manual_seed(0))
+    bundle = export(
+        NormedRows().eval(), {"x": x[:2]}, target="cpu", precision="int8", output=tmp_path, name="rows",
+        dynamic={"x": {0: "batch"}}, calibration=[{"x": batch.numpy()} for batch in x.split(8)], measure=False,
+    )  # fmt: skip
+    operators = [node.op_type for node in onnx.load(bundle.graph.path).graph.node]
+    assert "BatchNormalization" not in operators
+    assert sum(op in ("MatMul", "Gemm") for op in operators) == 3
+    engine = bundle.engine
+    assert engine is not None
+    with load_backend("openvino").open(engine) as session:
+        found = next(iter(session({"x": x.numpy()}).values()))
+    with torch.no_grad():
+        right = NormedRows().eval()(x).numpy()
+    assert 10 * np.log10(np.sum(right**2) / np.sum((found - right) ** 2)) > 25
+
+
+def test_a_pool_that_reaches_beyond_the_border_divides_by_what_it_saw(tmp_path: Path) -> None:
+    """As EfficientNet's last pool, whose kernel is larger than any picture: in integers too."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AvgPool2d(64, ceil_mode=True), nn.Flatten(), nn.Linear(8, 4))
+    image = torch.randn(128, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    bundle = export(
+        net.eval(), {"image": image[:2]}, target="server-cpu", precision="int8", output=tmp_path, name="pooled",
+        dynamic={"image": {0: "batch"}}, calibration=[{"image": x.numpy()} for x in image.split(8)], measure=False,
+    )  # fmt: skip
+    session = onnxruntime.InferenceSession(bundle.path / "engine" / "model.onnx", providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        right = net(image).numpy()
+    error = session.run(None, {"image": image.numpy()})[0] - right
+    assert 10 * np.log10(np.sum(right**2) / np.sum(error**2)) > 25

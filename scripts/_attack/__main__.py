@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import figures, kills, trials
@@ -14,13 +15,16 @@ from .sound import Sound
 RUNS = {"inputs": trials.run, "kills": kills.run_kills, "interrupts": kills.run_interrupts}
 
 
-def sample(directory: Path) -> None:
-    """A few seeds of each, of what is quickly arranged, each in a file there: a part of the default tests."""
+def sample(directory: Path, parts: Sequence[str]) -> None:
+    """A few seeds of these parts, of what is quickly arranged, each in a file there: it is among the tests."""
     with scratch_directory() as scratch:
         sound = Sound(scratch / "sound", trials.edgepress)
-        trials.given(range(8), directory / "inputs.jsonl", sound, ("keys", "planted"))
-        for what in ("kills", "interrupts"):
-            kills.struck(what, range(3), directory / f"{what}.jsonl", sound, ("export --force", "history"))
+        for what in parts:
+            results = directory / f"{what}.jsonl"
+            if what == "inputs":
+                trials.given(range(8), results, sound, ("keys", "planted"))
+            else:
+                kills.struck(what, range(3), results, sound, ("export --force", "history"))
 
 
 if __name__ == "__main__":
@@ -30,7 +34,7 @@ if __name__ == "__main__":
     if what == "render":
         print(figures.render([Path(file) for file in rest]))
     elif what == "sample":
-        sample(Path(rest[0]))
+        sample(Path(rest[0]), rest[1:] or list(RUNS))
     else:
         first, last = map(int, rest[0].split(":"))
         RUNS[what](range(first, last), Path(rest[1]), rest[2:])

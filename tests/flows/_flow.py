@@ -28,7 +28,8 @@ OPTIONS = {"classics/distilbert": ("--axis", "batch=1:16:32")}
 FORKING = """
 import gc, json, os, pathlib, resource, sys, tempfile
 import torch, torch.export, onnxscript  # and no runtime: some start threads, which do not survive a fork
-import edgepress.exporter.pipeline, edgepress.exporter.sources
+import edgepress.exporter.pipeline, edgepress.exporter.sources, rich.progress
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast  # they load what any decoder needs
 from edgepress.exporter.capture.torch_to_onnx import exported
 
 # One small export loads all that torch and onnxscript load at their first.
@@ -84,6 +85,7 @@ class Ran:
 
 Cli = Callable[..., Ran]
 Exported = Callable[[str], dict[str, Path]]
+Once = Callable[[str, Callable[[Path], object]], Path]
 
 
 SMALL = """

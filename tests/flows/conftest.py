@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ._flow import EDGEPRESS, FORKING, OPTIONS, SMALL, TARGETS, Cli, Exported, Ran
+from ._flow import EDGEPRESS, FORKING, OPTIONS, SMALL, TARGETS, Cli, Exported, Once, Ran
 
 
 @pytest.fixture(scope="session")
@@ -99,19 +99,19 @@ def small(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def exported(command: Callable[..., Ran], examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """Bundles of an example for all six targets, by the name a user types; made by one command, once."""
-    made: dict[str, dict[str, Path]] = {}
+def exported(command: Callable[..., Ran], examples: Path, once: Once) -> Exported:
+    """Bundles of an example for all six targets, by the name a user types; made by one command, once in a run."""
 
     def export(example: str) -> dict[str, Path]:
-        if example not in made:
-            output = tmp_path_factory.mktemp("dist")
-            source = examples / f"{example}.py"
+        source = examples / f"{example}.py"
+
+        def fill(output: Path) -> None:
             words = ("export", source, "-t", ",".join(TARGETS), "-o", output, "--no-measure", "-q")
             ran = command(*words, *OPTIONS.get(example, ()), cwd=output, timeout=1800)
             assert ran.code == 0, ran.err
-            made[example] = {typed: output / f"{source.stem}-{name}" for typed, name in TARGETS.items()}
-        return made[example]
+
+        output = once(f"dist-{source.stem}", fill)
+        return {typed: output / f"{source.stem}-{name}" for typed, name in TARGETS.items()}
 
     return export
 
@@ -119,3 +119,29 @@ def exported(command: Callable[..., Ran], examples: Path, tmp_path_factory: pyte
 @pytest.fixture(scope="session")
 def digits(exported: Exported) -> dict[str, Path]:
     return exported("digits")
+
+
+@pytest.fixture(scope="session")
+def tales(once: Once) -> Path:
+    """A folder with two decoders: `tale` has a tokenizer, `mute` has none."""
+    from ._language import tale
+
+    def fill(directory: Path) -> None:
+        tale(directory / "tale")
+        tale(directory / "mute", tokenizer=False, num_hidden_layers=1)
+
+    return once("tales", fill)
+
+
+@pytest.fixture(scope="session")
+def tale_bundles(tales: Path, forked: Cli, once: Once) -> Path:
+    """Bundles of both for three targets, in one run each."""
+    from ._language import QUICK
+
+    def fill(directory: Path) -> None:
+        for model, targets in (("tale", "server-cpu,cpu,rpi5"), ("mute", "server-cpu,cpu")):
+            words = ("export", tales / model, "-t", targets, *QUICK)
+            ran = forked(*words, cwd=directory, temporary=directory / "temporary")
+            assert ran.code == 0, ran.err
+
+    return once("tale-bundles", fill) / "dist"

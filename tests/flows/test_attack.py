@@ -13,17 +13,27 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
-def attacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files of what a few seeds of each kind gave."""
-    directory = tmp_path_factory.mktemp("attack")
+def attack(directory: Path, *parts: str) -> Path:
+    """What a few seeds of these parts gave, each in a file of the directory."""
     environment = {**os.environ, "TMPDIR": str(directory), "OMP_NUM_THREADS": "1"}
-    subprocess.run([ROOT / "scripts/attack", "sample", directory], env=environment, check=True, timeout=300)
+    subprocess.run([ROOT / "scripts/attack", "sample", directory, *parts], env=environment, check=True, timeout=300)
     return directory
 
 
-def found(attacked: Path, what: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (attacked / f"{what}.jsonl").read_text().splitlines()]
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return attack(tmp_path_factory.mktemp("attack"), "inputs", "kills")
+
+
+def found(directory: Path, what: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (directory / f"{what}.jsonl").read_text().splitlines()]
+
+
+def left_whole(bouts: list[dict[str, Any]]) -> None:
+    """Each run that was struck left the old result or the new one."""
+    assert [one["fault"] for one in bouts] == [""] * 3
+    codes = [strike["code"] for one in bouts for strike in one["strikes"]]
+    assert len([code for code in codes if code]) >= 2, "the strikes came too late"
 
 
 def test_files_with_code_in_them_and_forged_ones_are_refused(attacked: Path) -> None:
@@ -33,9 +43,10 @@ def test_files_with_code_in_them_and_forged_ones_are_refused(attacked: Path) -> 
     assert len({one["subject"] for one in inputs}) > 3
 
 
-@pytest.mark.parametrize("what", ["kills", "interrupts"])
-def test_a_run_that_is_struck_leaves_the_old_or_the_new_one(attacked: Path, what: str) -> None:
-    bouts = found(attacked, what)
-    assert [one["fault"] for one in bouts] == [""] * 3
-    codes = [strike["code"] for one in bouts for strike in one["strikes"]]
-    assert len([code for code in codes if code]) >= 2, "the strikes came too late"
+def test_a_run_that_is_killed_leaves_the_old_or_the_new_one(attacked: Path) -> None:
+    left_whole(found(attacked, "kills"))
+
+
+@pytest.mark.slow
+def test_a_run_that_is_interrupted_leaves_the_old_or_the_new_one(tmp_path: Path) -> None:
+    left_whole(found(attack(tmp_path, "interrupts"), "interrupts"))

@@ -153,10 +153,11 @@ def test_external_data_missing_or_elsewhere(fails: Fails, tmp_path: Path, locati
         ('"input": batch(index)', '"input": batch(index)[:, :, :7]', ("batch 0", "'input'", "(4, 1, 7, 8)")),
         ('"input": batch(index)', '"input": batch(index).astype("float64")', ("'input'", "float64", "float32")),
         ('"input": batch(index)', '"input": batch(index) + [0, np.nan][index == 2]', ("sample 8", "'input'", "NaN")),
-        (
+        pytest.param(
             '"input": batch(index)',
             '"input": batch(index) * np.float32([1, np.inf][index])',
             ("sample 4", "'input'", "Inf"),
+            marks=pytest.mark.slow,  # as NaN is, and in a file below
         ),
         ("yield {", "raise OSError('disk')\n        yield {", ("calibration()", "OSError: disk")),
     ],
@@ -171,8 +172,9 @@ def test_calibration_data_at_fault(fails: Fails, tmp_path: Path, old: str, new: 
     [
         (None, ("data.npz does not exist",)),
         ({}, ("data.npz", "empty")),
-        ({"image": np.zeros((4, 1, 8, 8), np.float32)}, ("'image'", "'input'")),
-        ({"input": np.zeros((4, 8, 8), np.float32)}, ("'input'", "(2, 8, 8)")),
+        # What is checked behind the reading is so for any data, and above for a function's.
+        pytest.param({"image": np.zeros((4, 1, 8, 8), np.float32)}, ("'image'", "'input'"), marks=pytest.mark.slow),
+        pytest.param({"input": np.zeros((4, 8, 8), np.float32)}, ("'input'", "(2, 8, 8)"), marks=pytest.mark.slow),
         ({"input": np.full((4, 1, 8, 8), np.inf, np.float32)}, ("sample 0", "NaN or Inf")),
     ],
     ids=["missing", "empty", "name", "shape", "inf"],
@@ -313,8 +315,19 @@ def test_an_output_that_is_read_only(fails: Fails, small: Path, tmp_path: Path) 
     fails(small, "-t", "cpu", "-o", "locked", says=("is not a writable directory",))
 
 
-@pytest.mark.parametrize("target", ["cpu", "server-cpu", "mobile", "rtx"])
-@pytest.mark.parametrize("size", [1000, 10_000])
+@pytest.mark.parametrize(
+    ("target", "size"),
+    [
+        ("cpu", 1000),
+        pytest.param("cpu", 10_000, marks=pytest.mark.slow),
+        pytest.param("server-cpu", 1000, marks=pytest.mark.slow),
+        ("server-cpu", 10_000),
+        ("mobile", 1000),
+        pytest.param("mobile", 10_000, marks=pytest.mark.slow),
+        pytest.param("rtx", 1000, marks=pytest.mark.slow),
+        ("rtx", 10_000),
+    ],
+)
 def test_a_full_disk(fails: Fails, small: Path, target: str, size: int) -> None:
     """No file may grow beyond a few bytes: each write fails as it does on a full disk."""
     fails(small, "-t", target, says=("disk",), file_size=size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,10 +71,19 @@ def judged(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def plain(forked: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its bundle, which the tests have copies of."""
+    directory = tmp_path_factory.mktemp("plain")
+    (directory / "judged.py").write_text(SMALL + JUDGED)
+    ran = forked("export", "judged.py", *QUICK, cwd=directory, temporary=directory / "temporary")
+    assert ran.code == 0, ran.err
+    return directory / "dist/judged-server-cpu"
+
+
 @pytest.fixture
-def bundle(cli: Cli, judged: Path, tmp_path: Path) -> Path:
-    assert cli("export", judged, *QUICK, "-o", "plain").code == 0
-    return tmp_path / "plain/judged-server-cpu"
+def bundle(plain: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(plain, tmp_path / "plain/judged-server-cpu"))
 
 
 def test_a_budget_that_is_met_is_code_0_with_each_verdict_apart(cli: Cli, judged: Path, tmp_path: Path) -> None:

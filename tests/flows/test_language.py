@@ -16,7 +16,7 @@ from edgepress.exporter.bundle.lineage import engine_digest
 from edgepress.exporter.bundle.manifest import hash_files
 
 from ._flow import Cli, contents, read
-from ._language import QUICK, claim, tale
+from ._language import QUICK, claim
 
 PROMPT = "The with statement"
 WITHOUT_THE_HOST = """
@@ -58,32 +58,13 @@ print(pipe.generate(sys.argv[2], max_new_tokens=8, ignore_eos=True, apply_chat_t
 }
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two models: with a tokenizer, and without."""
-    directory = tmp_path_factory.mktemp("language")
-    tale(directory / "tale")
-    tale(directory / "mute", tokenizer=False, num_hidden_layers=1)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def made(home: Path, forked: Cli) -> Path:
-    """Bundles of both for three targets, in one run each."""
-    for model, targets in (("tale", "server-cpu,cpu,rpi5"), ("mute", "server-cpu,cpu")):
-        words = ("export", model, "-t", targets, *QUICK)
-        ran = forked(*words, cwd=home, temporary=home / "temporary")
-        assert ran.code == 0, ran.err
-    return home / "dist"
-
-
 def copied(bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(bundle, tmp_path / bundle.name))
 
 
 @pytest.mark.parametrize("target", ["server-cpu", "cpu", "rpi5"])
-def test_a_bundle_verifies_and_writes_text(made: Path, cli: Cli, target: str) -> None:
-    bundle = made / f"tale-{target}"
+def test_a_bundle_verifies_and_writes_text(tale_bundles: Path, cli: Cli, target: str) -> None:
+    bundle = tale_bundles / f"tale-{target}"
     ran = cli("verify", bundle, "--json")
     assert ran.code == 0, ran.err
     found = json.loads(ran.out)
@@ -100,9 +81,9 @@ def test_a_bundle_verifies_and_writes_text(made: Path, cli: Cli, target: str) ->
 
 @pytest.mark.parametrize("target", ["server-cpu", "cpu"])
 def test_without_torch_the_vendors_own_library_and_ours_write_the_same(
-    made: Path, environment: dict[str, str], target: str
+    tale_bundles: Path, environment: dict[str, str], target: str
 ) -> None:
-    bundle = made / f"tale-{target}"
+    bundle = tale_bundles / f"tale-{target}"
 
     def run(*words: object) -> str:
         done = subprocess.run(
@@ -118,8 +99,8 @@ def test_without_torch_the_vendors_own_library_and_ours_write_the_same(
     assert ours == theirs
 
 
-def test_the_report_says_what_a_reader_of_a_decoder_asks(made: Path, cli: Cli, tmp_path: Path) -> None:
-    bundle = made / "tale-server-cpu"
+def test_the_report_says_what_a_reader_of_a_decoder_asks(tale_bundles: Path, cli: Cli, tmp_path: Path) -> None:
+    bundle = tale_bundles / "tale-server-cpu"
     for name in ("page.html", "page.md"):
         assert cli("report", bundle, "-o", name).code == 0
         text = (tmp_path / name).read_text()
@@ -134,26 +115,26 @@ def test_the_report_says_what_a_reader_of_a_decoder_asks(made: Path, cli: Cli, t
 
 
 @pytest.mark.slow
-def test_profile_and_compare_tell_how_fast_a_decoder_writes(made: Path, cli: Cli) -> None:
-    ran = cli("profile", made / "tale-server-cpu", "--json")
+def test_profile_and_compare_tell_how_fast_a_decoder_writes(tale_bundles: Path, cli: Cli) -> None:
+    ran = cli("profile", tale_bundles / "tale-server-cpu", "--json")
     assert ran.code == 0, ran.err
     assert "tok" in ran.out
-    ran = cli("compare", made / "tale-server-cpu", made / "tale-cpu", "--seconds", "1")
+    ran = cli("compare", tale_bundles / "tale-server-cpu", tale_bundles / "tale-cpu", "--seconds", "1")
     assert ran.code == 0, ran.err
     assert "as fast as A, writing behind the shortest prompt" in ran.out
 
 
-def test_one_without_tokenizer_verifies_and_says_why_it_writes_no_text(made: Path, cli: Cli) -> None:
+def test_one_without_tokenizer_verifies_and_says_why_it_writes_no_text(tale_bundles: Path, cli: Cli) -> None:
     for target in ("server-cpu", "cpu"):
-        bundle = made / f"mute-{target}"
+        bundle = tale_bundles / f"mute-{target}"
         assert cli("verify", bundle).code == 0
         cli("generate", bundle, PROMPT).failed(1, "has no tokenizer", "tokenizer.json")
         assert "mute has no tokenizer" in " ".join(read(bundle)["notes"])
 
 
 @pytest.mark.slow
-def test_budgets_of_a_decoder(made: Path, home: Path, cli: Cli, tmp_path: Path) -> None:
-    shutil.copytree(home / "tale", tmp_path / "tale")
+def test_budgets_of_a_decoder(tale_bundles: Path, tales: Path, cli: Cli, tmp_path: Path) -> None:
+    shutil.copytree(tales / "tale", tmp_path / "tale")
     words = ("export", "tale", "-t", "server-cpu", *QUICK[:4], "-q")
     budget = ("--budget", "decode=1tok/s", "--budget", "memory=2GB", "--max-drop", "20%")
     ran = cli(*words, *budget)
@@ -168,8 +149,8 @@ def test_budgets_of_a_decoder(made: Path, home: Path, cli: Cli, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_a_signed_bundle_is_kept_as_long_as_nothing_changes(home: Path, cli: Cli, tmp_path: Path) -> None:
-    shutil.copytree(home / "tale", tmp_path / "tale")
+def test_a_signed_bundle_is_kept_as_long_as_nothing_changes(tales: Path, cli: Cli, tmp_path: Path) -> None:
+    shutil.copytree(tales / "tale", tmp_path / "tale")
     for words in (
         ("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "key.pem"),
         ("pkey", "-in", "key.pem", "-pubout", "-out", "key.pub"),
@@ -192,9 +173,9 @@ def test_a_signed_bundle_is_kept_as_long_as_nothing_changes(home: Path, cli: Cli
     assert (ran.code, "is unchanged" in ran.err) == (0, False), ran.err
 
 
-def test_from_python(home: Path, tmp_path: Path) -> None:
+def test_from_python(tales: Path, tmp_path: Path) -> None:
     bundle = edgepress.export(
-        home / "mute", target="server-cpu", precision="int8", measure=False, output=tmp_path / "dist"
+        tales / "mute", target="server-cpu", precision="int8", measure=False, output=tmp_path / "dist"
     )
     assert bundle.path == tmp_path / "dist" / "mute-server-cpu"
     assert bundle.manifest.language is not None
@@ -217,9 +198,9 @@ def renew(bundle: Path, **language: object) -> None:
     ("target", "name"), [("server-cpu", "engine/model.onnx.data"), ("cpu", "engine/openvino_model.bin")]
 )
 def test_weights_that_were_changed_are_found_although_every_hash_is_right(
-    made: Path, cli: Cli, tmp_path: Path, target: str, name: str
+    tale_bundles: Path, cli: Cli, tmp_path: Path, target: str, name: str
 ) -> None:
-    bundle = copied(made / f"tale-{target}", tmp_path)
+    bundle = copied(tale_bundles / f"tale-{target}", tmp_path)
     renew(bundle)
     assert cli("verify", bundle).code == 0
     path = bundle / name
@@ -232,10 +213,10 @@ def test_weights_that_were_changed_are_found_although_every_hash_is_right(
     cli("verify", bundle).failed(4, "nats a token")
 
 
-def test_golden_text_that_was_changed_is_found(made: Path, cli: Cli, tmp_path: Path) -> None:
+def test_golden_text_that_was_changed_is_found(tale_bundles: Path, cli: Cli, tmp_path: Path) -> None:
     import numpy as np
 
-    bundle = copied(made / "tale-server-cpu", tmp_path)
+    bundle = copied(tale_bundles / "tale-server-cpu", tmp_path)
     path = bundle / "golden" / "text.npz"
     whole = path.read_bytes()
     arrays = dict(np.load(path))
@@ -254,7 +235,7 @@ def test_golden_text_that_was_changed_is_found(made: Path, cli: Cli, tmp_path: P
     refused("none of the 384")
     np.savez(path, **{**arrays, "tokens": arrays["tokens"][::-1]})
     refused("nats a token")
-    other = made / "mute-server-cpu" / "golden" / "text.npz"
+    other = tale_bundles / "mute-server-cpu" / "golden" / "text.npz"
     shutil.copy(other, path)
     refused("nats a token", fp32_nats=read(bundle, "manifest.json")["language"]["fp32_nats"])
     path.write_bytes(whole)
@@ -263,10 +244,10 @@ def test_golden_text_that_was_changed_is_found(made: Path, cli: Cli, tmp_path: P
 
 @pytest.mark.parametrize("filename", ["../../outside.onnx", "/etc/passwd", "missing.onnx"])
 def test_a_configuration_that_leads_elsewhere_is_not_followed(
-    made: Path, cli: Cli, tmp_path: Path, filename: str
+    tale_bundles: Path, cli: Cli, tmp_path: Path, filename: str
 ) -> None:
-    bundle = copied(made / "tale-server-cpu", tmp_path)
-    shutil.copytree(made / "tale-server-cpu" / "engine", tmp_path, dirs_exist_ok=True)
+    bundle = copied(tale_bundles / "tale-server-cpu", tmp_path)
+    shutil.copytree(tale_bundles / "tale-server-cpu" / "engine", tmp_path, dirs_exist_ok=True)
     (tmp_path / "model.onnx").rename(tmp_path / "outside.onnx")
     path = bundle / "engine" / "genai_config.json"
     data = json.loads(path.read_text())

@@ -21,14 +21,9 @@ from ._language import CONTEXT, QUICK, claim, tale, write_tokenizer
 Change = Callable[[Path], object]
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tale(tmp_path_factory.mktemp("original") / "tale")
-
-
 @pytest.fixture
-def model(original: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(original, tmp_path / "tale"))
+def model(tales: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tales / "tale", tmp_path / "tale"))
 
 
 def weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Change:
@@ -101,12 +96,9 @@ def test_a_directory_at_fault_is_one_message(model: Path, cli: Cli, tmp_path: Pa
     assert not (tmp_path / "dist").exists()
 
 
-@pytest.fixture(scope="module")
-def bundle(original: Path, forked: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("bundle")
-    ran = forked("export", original, "-t", "server-cpu", *QUICK, cwd=directory, temporary=directory / "temporary")
-    assert ran.code == 0, ran.err
-    return directory / "dist" / "tale-server-cpu"
+@pytest.fixture
+def bundle(tale_bundles: Path) -> Path:
+    return tale_bundles / "tale-server-cpu"
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,14 @@ import pytest
 from ._flow import SMALL, Cli, read
 
 
-@pytest.fixture
-def bundle(cli: Cli, tmp_path: Path) -> Path:
-    (tmp_path / "net.py").write_text(SMALL)
-    ran = cli("export", "net.py", "-t", "cpu", "--precision", "fp32", "--no-measure", "-q")
+@pytest.fixture(scope="module")
+def bundle(forked: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("plain")
+    (directory / "net.py").write_text(SMALL)
+    words = ("export", "net.py", "-t", "cpu", "--precision", "fp32", "--no-measure", "-q")
+    ran = forked(*words, cwd=directory, temporary=directory / "temporary")
     assert ran.code == 0, ran.err
-    return tmp_path / "dist" / "net-cpu"
+    return directory / "dist" / "net-cpu"
 
 
 def test_the_loader_beside_the_engine_opens_it_as_it_was_proven(bundle: Path) -> None:

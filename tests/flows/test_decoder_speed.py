@@ -6,11 +6,9 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -21,12 +19,12 @@ from edgepress.exporter.bundle.manifest import LanguageEntry
 from edgepress.profiles.findings.language import Footprint
 from edgepress.profiles.findings.profile import load_profile
 
-from ._decoders import decoder_bundle, install_spoken, spoken_target
+from ..exporter.measuring._decoders import decoder_bundle, install_spoken, spoken_target
+from ._flow import EDGEPRESS, Cli, Ran
 
-EDGEPRESS = Path(sys.executable).with_name("edgepress")
 FILES = {"model.txt": b"weights" * 100}
 MEMORY = Footprint(weights=700, read=600, context=2048, cache=4096, how="Computed.")
-Run = Callable[..., SimpleNamespace]
+Run = Callable[..., Ran]
 
 
 @pytest.fixture(scope="module")
@@ -47,23 +45,23 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(work: Path) -> Run:
+def run(work: Path, forked: Cli) -> Run:
     """Run a command line in that folder, where the runtime is installed."""
 
-    def command(*words: object, stdin: str | None = None) -> SimpleNamespace:
-        done = subprocess.run(
-            [str(EDGEPRESS), *map(str, words)], cwd=work, env=environment(work), capture_output=True, text=True,
-            timeout=120, input=stdin,
-        )  # fmt: skip
-        assert "Traceback" not in done.stderr, done.stderr
-        return SimpleNamespace(code=done.returncode, out=done.stdout, err=done.stderr)
+    def command(*words: object) -> Ran:
+        ran = forked(*words, cwd=work, temporary=work.with_name(f"{work.name}-tmp"), env=python_path(work))
+        assert "Traceback" not in ran.err, ran.err
+        return ran
 
     return command
 
 
+def python_path(work: Path) -> dict[str, str]:
+    return {"PYTHONPATH": os.pathsep.join([str(work / "site"), os.environ.get("PYTHONPATH", "")])}
+
+
 def environment(work: Path) -> dict[str, str]:
-    path = os.pathsep.join([str(work / "site"), os.environ.get("PYTHONPATH", "")])
-    return {**os.environ, "PYTHONPATH": path, "NO_COLOR": "1"}
+    return {**os.environ, **python_path(work), "NO_COLOR": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -151,8 +149,13 @@ def test_text_comes_on_standard_output_and_its_speed_beside_it(run: Run) -> None
     assert (ran.code, ran.out) == (0, "one two three four \n"), ran.err
     assert "11 tokens read, 4 written" in ran.err and "tok/s" in ran.err
     assert run("generate", "story", "hello", "-q").err == ""
-    read = run("generate", "story", "-", "--json", "--raw", "--tokens", "2", stdin="hello")
-    told = json.loads(read.out)
+
+
+def test_a_prompt_comes_on_standard_input(work: Path) -> None:
+    words = [EDGEPRESS, "generate", "story", "-", "--json", "--raw", "--tokens", "2"]
+    read = subprocess.run(words, cwd=work, env=environment(work), input="hello", capture_output=True, text=True)
+    assert read.returncode == 0, read.stderr
+    told = json.loads(read.stdout)
     assert (told["text"], told["tokens"], told["prompt_tokens"], told["ended"]) == ("one two ", 2, 5, "tokens")
     assert told["tokens_per_second"] > 0 and told["first_token_ms"] > 0
 

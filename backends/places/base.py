@@ -18,13 +18,16 @@ from ...profiles.device.target import Target
 from ...profiles.findings.layers import Layer
 from ...profiles.machine.conditions import Conditions, read_conditions
 from ...profiles.machine.energy import Meter
-from ...profiles.machine.environment import Machine, this_machine
+from ...profiles.machine.environment import Machine, this_machine, usable_cores
+from ...profiles.machine.waiting import Waiting, tasks_of
 from ...profiles.timing.measure import Arm
-from ...profiles.timing.taking_turns import Opener
+from ...profiles.timing.taking_turns import Opener, Watch
 from ..base import Engine, Feed, Graph, Rejection, Session
 from ..decoding import Decoding
-from ..registry import load_backend
+from ..registry import load_backend, tool_versions
 from .apart import check_apart, compile_apart
+from .host import Host
+from .remote import HERE
 
 Fidelity = Literal["measured", "emulated"]
 
@@ -39,6 +42,7 @@ class Place(abc.ABC):
         order: of places that are equal otherwise the one with the least is taken.
         address: what its address looks like, as in `ssh://USER@HOST`; empty where it has none.
         where: it in words, behind what cannot run: `on this machine`.
+        host: where its child processes run.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Place(abc.ABC):
     order: int = 50
     address: str = ""
     where: str = "on this machine"
+    host: Host = HERE
 
     @classmethod
     def at(cls, rest: str) -> Place:
@@ -103,14 +108,39 @@ class Place(abc.ABC):
         """What runs there, with its version: `openvino 2026.4.1`."""
         return load_backend(target.backend).available().version
 
+    def compiler(self, target: Target) -> str:
+        """What compiles there, with its version."""
+        return load_backend(target.backend).available().version
+
+    def native_float(self, target: Target) -> PrecisionName:
+        """As `Backend.native_float`, there."""
+        return load_backend(target.backend).native_float(target)
+
+    def tools(self) -> dict[str, str]:
+        """Versions of what decides a figure there, by package."""
+        return tool_versions()
+
     @property
     def machine(self) -> Machine:
         """The machine."""
         return this_machine()
 
+    def threads(self) -> int:
+        """How many threads have a core of their own there."""
+        return usable_cores()
+
     def conditions(self) -> Conditions:
         """How the machine is doing now."""
         return read_conditions()
+
+    def waiting(self, pid: int) -> Waiting:
+        """How long the threads of a process there wait for a core."""
+        return Waiting(tasks=tasks_of(pid))
+
+    @property
+    def watch(self) -> Watch:
+        """What reads that machine while engines run there."""
+        return Watch(conditions=self.conditions, waiting=self.waiting)
 
     def meter(self, target: Target) -> Meter | str:
         """What measures the energy of inferences, or why nothing does."""

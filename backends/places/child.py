@@ -67,12 +67,16 @@ def _open(say: Callable[[str], None]) -> Server:
 
     from ...profiles.machine.memory import resident
     from .job import load_job
+    from .machine_serve import MachineServer
     from .serve import Server
     from .text_serve import TextServer
 
     job, feed = load_job(Path(sys.argv[1]))
     before, _ = resident()
-    server = TextServer(job, before) if job.decoder else Server(job, feed, before)
+    if job.engine is None:
+        server: Server = MachineServer(job, feed, before)
+    else:
+        server = TextServer(job, before) if job.decoder else Server(job, feed, before)
     if job.engine is not None:
         _import_runtime(job.engine.backend)
         say("imported")

@@ -18,18 +18,16 @@ from .apart import check_apart, compile_apart
 from .base import Place
 from .host import Host
 from .job import Job, load_arrays, save_arrays
-from .remote import HERE, TIMEOUT, Remote
+from .remote import TIMEOUT, Remote
 
 
 class Elsewhere(Place):
     """Engines in child processes of a host; a crash there is an error here.
 
     Attributes:
-        host: where they run.
         timeout: seconds that a process may be silent.
     """
 
-    host: Host = HERE
     timeout: float = TIMEOUT
 
     def open(self, engine: Engine, threads: int | None = None) -> Session:

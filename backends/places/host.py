@@ -12,6 +12,7 @@ import select
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -35,9 +36,11 @@ class Channel(abc.ABC):
 
     Attributes:
         pid: of the process, as its host numbers it.
+        spawned: when it was started, in nanoseconds of its host's CLOCK_MONOTONIC.
     """
 
     pid: int
+    spawned: int
 
     @abc.abstractmethod
     def write(self, data: bytes) -> None:
@@ -146,6 +149,7 @@ class Piped(Channel):
         Args:
             environment: what it has besides that of this process.
         """
+        self.spawned = time.monotonic_ns()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
         self._process = subprocess.Popen(
             command,

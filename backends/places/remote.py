@@ -31,7 +31,7 @@ class Remote:
     """A fresh process with one engine, or none; an `Arm` of a measurement.
 
     Attributes:
-        events: CLOCK_MONOTONIC in nanoseconds of its start (`spawned`, of this machine) and of what it said since.
+        events: its host's CLOCK_MONOTONIC in nanoseconds of its start (`spawned`) and of what it said since.
         pid: of the process, as its host numbers it.
     """
 
@@ -45,8 +45,8 @@ class Remote:
         """
         self._name, self._timeout, self._doing, self._host = name, timeout, doing, host
         self._rest = b""
-        self.events = {"spawned": time.monotonic_ns()}
         self._channel = host.start(job)
+        self.events = {"spawned": self._channel.spawned}
         self.pid = self._channel.pid
 
     def ready(self) -> Remote:

@@ -13,15 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
-from pydantic_core import to_jsonable_python
 
-from ...profiles.device.target import Target
-from ...profiles.machine.bandwidth import read_bandwidth
 from ...profiles.machine.environment import usable_cores
 from ...profiles.machine.memory import resident
 from ...profiles.timing.measure import Call, CallArm, Settings
-from ..base import Backend, Engine, Feed, Graph, Session
+from ..base import Backend, Engine, Feed, Session
 from ..registry import load_backend
 from .job import Job, load_arrays, save_arrays
 
@@ -67,16 +63,6 @@ class Server:
         self._run = self._session.bind(self._fed)
         self._run()
 
-    def do_check(self, graph: Any, target: Any) -> list[dict[str, str]]:
-        """The nodes that a compiler refuses, as the fields of `Rejection`."""
-        read, aim = TypeAdapter(Graph).validate_python(graph), TypeAdapter(Target).validate_python(target)
-        return [asdict(rejection) for rejection in load_backend(aim.backend).check(read, aim)]
-
-    def do_compile(self, graph: Any, target: Any, directory: str, precision: Any) -> Any:
-        """Compile a graph; the fields of `Engine`."""
-        read, aim = TypeAdapter(Graph).validate_python(graph), TypeAdapter(Target).validate_python(target)
-        return to_jsonable_python(load_backend(aim.backend).compile(read, aim, Path(directory), precision))
-
     def do_warm(self, **settings: Any) -> None:
         """Run until warm."""
         self._arm().warm(Settings(**settings))
@@ -101,10 +87,6 @@ class Server:
         """Resident bytes, as the fields of `Memory`."""
         steady, peak = resident()
         return {"before": self._before, "opened": self._opened, "steady": steady, "peak": peak}
-
-    def do_bandwidth(self, threads: int) -> list[float]:
-        """Bytes a second that this machine reads, pass by pass."""
-        return list(read_bandwidth(threads))
 
     def do_layers(self, inputs: str = "") -> list[dict[str, Any]]:
         """The layers that ran on the job's input, or on the arrays in a file, as the fields of `Layer`."""

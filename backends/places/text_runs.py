@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...profiles.findings.language import AtDepth, Speed
-from ...profiles.machine.waiting import Waiting, tasks_of
 from ...profiles.timing.measure import Settings, is_steady
 from ...profiles.timing.measurement import BUSY, Measurement
+from ...profiles.timing.taking_turns import HERE, Watch
 from .remote import Remote
 
 # Tokens of the prompts, and tokens that are written behind each.
@@ -91,17 +91,20 @@ class TextRuns:
     cold: list[int] = field(default_factory=list)
     number: int = 0
 
-    def process(self, engine: Remote, seconds: float, least: int, tick: Callable[[float], None]) -> None:
+    def process(
+        self, engine: Remote, seconds: float, least: int, tick: Callable[[float], None], watch: Watch = HERE
+    ) -> None:
         """Runs in one process: one at each depth without a time, then in turn until the seconds are over.
 
         Args:
             least: runs of each depth in any case.
+            watch: reads the machine of the process.
         """
         self.cold.append(self._write(engine, self.prompts.depths[0])[0])
         for depth in self.prompts.depths[1:]:
             self._write(engine, depth)
         begun, done = time.monotonic(), 0
-        with Waiting(tasks=tasks_of(engine.pid)) as waiting:
+        with watch.waiting(engine.pid) as waiting:
             while done < least or time.monotonic() - begun < seconds:
                 for depth in self.prompts.depths:
                     self.add(depth, self._write(engine, depth))

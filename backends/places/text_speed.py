@@ -10,13 +10,15 @@ from pathlib import Path
 from ...profiles.findings.language import Bandwidth, Footprint, Language, Speed
 from ...profiles.findings.profile import ColdStart
 from ...profiles.machine.bandwidth import PASSES
-from ...profiles.machine.conditions import Conditions, disturbances, read_conditions
-from ...profiles.machine.environment import last_cores
+from ...profiles.machine.conditions import Conditions, disturbances
 from ...profiles.machine.held import temporary
 from ...profiles.machine.memory import Memory
+from ...profiles.timing.taking_turns import HERE as WATCH
+from ...profiles.timing.taking_turns import Watch
 from ..base import Engine
+from .host import Host
 from .job import Job
-from .remote import TIMEOUT, EngineFailedError, Remote
+from .remote import HERE, TIMEOUT, EngineFailedError, Remote
 from .text_runs import Prompts, TextRuns
 
 # Fresh processes, seconds of runs in each, and runs of each depth at least.
@@ -68,6 +70,7 @@ class _Found:
     """What was measured so far; it is there when a process fails on the way."""
 
     runs: TextRuns
+    watch: Watch
     events: list[dict[str, int]] = field(default_factory=list)
     memory: Memory | None = None
     readings: list[Conditions] = field(default_factory=list)
@@ -83,6 +86,8 @@ def time_text(
     affinity: tuple[int, ...] | None = None,
     timeout: float = TIMEOUT,
     tick: Tick = lambda share: None,
+    host: Host = HERE,
+    watch: Watch = WATCH,
 ) -> TextTiming:
     """Measure; a crash on the way ends it, and what was measured before is kept and marked.
 
@@ -91,22 +96,24 @@ def time_text(
         mode: `quick` or `report`: how many processes and runs.
         affinity: cores of the processes; by default the last ones.
         timeout: seconds that a process may be silent.
+        host: where the processes run.
+        watch: reads that machine.
 
     Raises:
         EdgepressError: the engine does not open, or fails before there is a median.
     """
-    cores = last_cores(threads) if affinity is None else affinity
-    found, unfinished = _Found(TextRuns(prompts)), ""
+    cores = host.cores(threads) if affinity is None else affinity
+    found, unfinished = _Found(TextRuns(prompts), watch), ""
     with temporary() as scratch:
-        job = Job(engine=engine, threads=threads, affinity=cores, decoder=True).save(scratch)
+        job = Job(engine=host.engine(engine), threads=threads, affinity=cores, decoder=True).save(scratch)
         try:
-            _measure(found, lambda: Remote(job, name, timeout), mode, tick)
+            _measure(found, lambda: Remote(job, name, timeout, host=host), mode, tick)
         except EngineFailedError as error:
             if not found.runs.enough:
                 raise
             unfinished = error.told
-            found.readings[1:] = [read_conditions()]
-        machine = measured_bandwidth(threads, cores, scratch, timeout)
+            found.readings[1:] = [watch.conditions()]
+        machine = measured_bandwidth(threads, cores, scratch, timeout, host)
     before, after = found.readings
     speed = found.runs.speed(threads)
     if (why := "; ".join(disturbances(before, after))) and not speed.unsteady:
@@ -129,25 +136,27 @@ def _measure(found: _Found, start: Callable[[], Remote], mode: str, tick: Tick) 
         with start() as engine:
             events = dict(engine.ready().events)
             if not found.readings:
-                found.readings.append(read_conditions())
-            found.runs.process(engine, seconds, least, _share(tick, number, processes))
+                found.readings.append(found.watch.conditions())
+            found.runs.process(engine, seconds, least, _share(tick, number, processes), found.watch)
             found.events.append(events)
             memory = Memory(**engine.ask("memory"))
         if found.memory is None or memory.peak > found.memory.peak:
             found.memory = memory
-        found.readings[1:] = [read_conditions()]
+        found.readings[1:] = [found.watch.conditions()]
 
 
 def _share(tick: Tick, number: int, processes: int) -> Tick:
     return lambda share: tick((number + share) / processes)
 
 
-def measured_bandwidth(threads: int, cores: tuple[int, ...], scratch: Path, timeout: float = TIMEOUT) -> float:
+def measured_bandwidth(
+    threads: int, cores: tuple[int, ...], scratch: Path, timeout: float = TIMEOUT, host: Host = HERE
+) -> float:
     """Bytes a second that so many threads read on these cores, in a process of its own."""
     directory = scratch / "bandwidth"
     directory.mkdir()
     job = Job(engine=None, affinity=cores).save(directory)
-    with Remote(job, "the reading of memory", timeout) as remote:
+    with Remote(job, "the reading of memory", timeout, host=host) as remote:
         passes: list[float] = remote.ready().ask("bandwidth", threads=threads)
     return max(passes)
 

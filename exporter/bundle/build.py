@@ -12,14 +12,14 @@ from pathlib import Path
 
 from ...backends.base import Engine, Graph
 from ...backends.places import Place, place_for
-from ...backends.registry import load_backend, tool_versions
+from ...backends.registry import load_backend
 from ...errors import RefusedError, VerificationError
 from ...profiles.device.precision import SHIPPED, PrecisionName, load_precision, most_exact_first
 from ...profiles.findings.choice import Choice, Contender
 from ...profiles.findings.gap import About, Gap
 from ...profiles.findings.lineage import LineageStep
 from ...profiles.findings.report import Report
-from ...profiles.machine.environment import now, usable_cores
+from ...profiles.machine.environment import now
 from ...profiles.machine.held import temporary
 from ...profiles.machine.naming import naming
 from ...profiles.timing.in_turn import Timed
@@ -44,8 +44,10 @@ from .sizes import size_split
 _ANEW: tuple[About, ...] = ("engine", "run", "parser", "coverage", "latency", "disturbed", "steady", "precision")
 
 
-def build_bundle(path: Path, key: PublicKey | None = None, sign: PrivateKey | None = None) -> Bundle:
-    """Compile the engine on this machine, prove and measure it, and replace the bundle as a whole.
+def build_bundle(
+    path: Path, key: PublicKey | None = None, sign: PrivateKey | None = None, on: str | None = None
+) -> Bundle:
+    """Compile the engine on the device, prove and measure it, and replace the bundle as a whole.
 
     Where the export could not measure which precision is the fastest, and so sent a float graph along, both are built
     and measured here, and the bundle becomes that of the precision that is to be shipped.
@@ -53,6 +55,7 @@ def build_bundle(path: Path, key: PublicKey | None = None, sign: PrivateKey | No
     Args:
         key: of who must have signed the bundle.
         sign: signs the built one. A signature that the bundle has covers it as it was, and goes.
+        on: address of the device; by default it is this machine.
 
     Raises:
         VerificationError: it is not signed by the key, a file of it differs, or the built engine does not agree with
@@ -66,11 +69,11 @@ def build_bundle(path: Path, key: PublicKey | None = None, sign: PrivateKey | No
     bundle = load_bundle(path)
     check_files(bundle)
     if bundle.manifest.language is not None:
-        build_decoder(bundle, sign)
+        build_decoder(bundle, sign, on)
         return load_bundle(path)
     golden = proof_of(bundle)
     with new_directory(path, force=True) as work, temporary() as scratch:
-        build = _Build.of(bundle, golden, place_for(bundle.manifest.target), scratch)
+        build = _Build.of(bundle, golden, place_for(bundle.manifest.target, on), scratch)
         with naming(path):
             engine = build.laid_out(work)
         fields = {
@@ -88,7 +91,7 @@ def build_bundle(path: Path, key: PublicKey | None = None, sign: PrivateKey | No
                 why="",
             ),
             "lineage": build.lineage(work),
-            "tools": tool_versions(),
+            "tools": build.place.tools(),
         }
         with naming(path):
             seal(work, path.name, fields, build.report(load_report(path), engine), build.latency())
@@ -129,7 +132,7 @@ class _Build:
         if not candidates:
             raise next(entry.error for entry in entries if isinstance(entry, Refused))
         engines = {p: made.runs for p, made in candidates.items() if made.parity and made.runs is not None}
-        timed = measure_in_turn(engines, golden.feeds[0], place, usable_cores()) if engines else None
+        timed = measure_in_turn(engines, golden.feeds[0], place, place.threads()) if engines else None
         standings = {entry.precision: Standing.of(entry) for entry in entries}
         latency = {} if timed is None else {p: timed.latency[p] for p in candidates if p in timed.latency}
         return cls(
@@ -177,7 +180,7 @@ class _Build:
         before, graph, fallback = self.bundle.manifest.lineage, self.winner.graph.digest, self.bundle.manifest.fallback
         if not before:
             return ()
-        steps = with_engine(before, graph, self.bundle.manifest.engine.backend, work)
+        steps = with_engine(before, graph, self.place.compiler(self.bundle.manifest.target), work)
         others = () if self.contest.settled or fallback is None else (fallback.graph_digest,)
         return shipped_lineage(steps, graph, others)
 
@@ -220,9 +223,9 @@ class _Build:
             choice=choice,
             notes=(*before.notes, *winner.notes),
             machine=self.place.machine,
-            tools=tool_versions(),
+            tools=self.place.tools(),
             date=now(),
-            threads=usable_cores() if latency else before.threads,
+            threads=self.place.threads() if latency else before.threads,
         )
 
     def _missing(self, before: Report, choice: Choice | None) -> tuple[Gap, ...]:
@@ -236,6 +239,11 @@ class _Build:
             gaps.append(Gap(about="precision", why=f"int8 was not kept. {choice.because}"))
         return tuple(gaps)
 
+    @property
+    def _where(self) -> str:
+        """In words that name no machine."""
+        return "the device" if self.place.address else "this machine"
+
     def _idle(self) -> str:
         """Why the runtime does not run here, where another one stands in for it."""
         return load_backend(self.bundle.manifest.target.backend).available().reason
@@ -247,7 +255,7 @@ class _Build:
             shipped=self.shipped,
             forced=False,
             measured=len(self.contest.measured) > 1,
-            because=" ".join([*sentences, f"Built and measured on this machine: {self.shipped}."]),
+            because=" ".join([*sentences, f"Built and measured on {self._where}: {self.shipped}."]),
             contenders=_merged(before.contenders, self.contest),
         )
 
@@ -275,7 +283,7 @@ def _offers(bundle: Bundle, place: Place) -> Iterator[_Offer]:
     if entry is None or graph is None or not place.itself or place.why_not(manifest.target):
         return
     yield _Offer(precision=entry.precision, graph=graph, least_db=entry.minimum_sqnr_db)
-    native = load_backend(manifest.engine.backend).native_float(manifest.target)
+    native = place.native_float(manifest.target)
     if load_precision(entry.precision).exact and native != entry.precision:
         # The same graph, as the runtime itself would run it.
         least = min(entry.minimum_sqnr_db, load_precision(native).least_db)
@@ -299,7 +307,7 @@ def _made(offer: _Offer, bundle: Bundle, golden: Golden, place: Place, scratch: 
     )
     if not place.itself or place.why_not(target):
         return candidate
-    with place.open(engine, usable_cores()) as session:
+    with place.open(engine, place.threads()) as session:
         answers = golden.answers(session)
     if offer.least_graph_db is not None:
         check_graph_golden(golden, answers, offer.least_graph_db)

@@ -13,12 +13,12 @@ from typing import Any
 
 from ...backends.base import Engine
 from ...backends.places import Place, place_for
-from ...backends.registry import load_backend, tool_versions
+from ...backends.registry import load_backend
 from ...errors import InputError
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.gap import About, Gap
 from ...profiles.findings.report import Report
-from ...profiles.machine.environment import now, usable_cores
+from ...profiles.machine.environment import now
 from ...profiles.machine.held import temporary
 from ...profiles.machine.naming import naming
 from ..candidates.judge import built_evidence, directory_bytes
@@ -35,8 +35,12 @@ from .text_golden import check_text
 _ANEW: tuple[About, ...] = ("engine", "run", "parser")
 
 
-def build_decoder(bundle: Bundle, sign: PrivateKey | None) -> None:
-    """Compile the engine on this machine, prove it, and replace the bundle as a whole.
+def build_decoder(bundle: Bundle, sign: PrivateKey | None, on: str | None = None) -> None:
+    """Compile the engine on the device, prove it, and replace the bundle as a whole.
+
+    Args:
+        sign: signs the built one.
+        on: address of the device; by default it is this machine.
 
     Raises:
         InputError: there is nothing to compile, or the compiler refuses the graph.
@@ -49,7 +53,7 @@ def build_decoder(bundle: Bundle, sign: PrivateKey | None) -> None:
             hint=f"Prove it on this machine: edgepress verify {bundle.path}",
         )
     with new_directory(bundle.path, force=True) as work, temporary() as scratch:
-        built = _Built.of(bundle, place_for(bundle.manifest.target), scratch)
+        built = _Built.of(bundle, place_for(bundle.manifest.target, on), scratch)
         gone = {"engine", MANIFEST, SIGNATURE}
         shutil.copytree(bundle.path, work, dirs_exist_ok=True, ignore=lambda _, names: gone & set(names))
         with naming(bundle.path):
@@ -85,7 +89,7 @@ class _Built:
         engine = place.compile(bundle.graph, manifest.target, directory, manifest.engine.precision)
         claim = ""
         if place.itself and not place.why_not(manifest.target):
-            with place.decode(engine, usable_cores()) as decoding:
+            with place.decode(engine, place.threads()) as decoding:
                 found = check_text(golden, golden.answers(decoding), most)
                 check_text(golden, golden.answers_in_parts(decoding), most)
             claim = (
@@ -106,8 +110,8 @@ class _Built:
             "engine": replace(manifest.engine, path=path, why=""),
             "minimum_sqnr_db": manifest.minimum_sqnr_db,
             "language": manifest.language,
-            "lineage": with_engine(before, graph, manifest.engine.backend, work) if before else (),
-            "tools": tool_versions(),
+            "lineage": with_engine(before, graph, self.place.compiler(manifest.target), work) if before else (),
+            "tools": self.place.tools(),
         }
 
     def report(self) -> Report:
@@ -122,7 +126,7 @@ class _Built:
             sizes=replace(before.sizes, engine=directory_bytes(self.engine.path.parent)),
             notes=(*before.notes, *(note for note in self.engine.notes if note not in before.notes)),
             machine=self.place.machine,
-            tools=tool_versions(),
+            tools=self.place.tools(),
             date=now(),
         )
 

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ...backends.registry import load_backend
 from ...errors import VerificationError
 from ...profiles.findings.lineage import LineageStep, ancestry, breaks
 from ...profiles.machine.environment import installed
@@ -37,9 +36,12 @@ def lowered_steps(reference: str, candidate: Candidate) -> Iterator[LineageStep]
     yield LineageStep(what=candidate.precision, before=reference, after=after, beside=beside, by=_tool("edgepress"))
 
 
-def with_engine(steps: Sequence[LineageStep], graph: str, backend: str, directory: Path) -> tuple[LineageStep, ...]:
-    """The steps with the one that compiled the engine that lies in a bundle's directory."""
-    by = load_backend(backend).available().version
+def with_engine(steps: Sequence[LineageStep], graph: str, by: str, directory: Path) -> tuple[LineageStep, ...]:
+    """The steps with the one that compiled the engine that lies in a bundle's directory.
+
+    Args:
+        by: the compiler, with its version.
+    """
     files = {f"{ENGINE}{name}": entry for name, entry in hash_files(directory / ENGINE)[0].items()}
     kept = tuple(step for step in steps if step.what != "compile")
     return (*kept, LineageStep(what="compile", before=graph, after=engine_digest(files), by=by))

@@ -274,7 +274,9 @@ class _Packing:
                 steps += lowered_steps(reference, candidate)
         graph = self.winner.graph.digest
         return (
-            tuple(steps) if engine is None else with_engine(steps, graph, self.target.backend, self.workshop.directory)
+            tuple(steps)
+            if engine is None
+            else with_engine(steps, graph, self.workshop.place.compiler(self.target), self.workshop.directory)
         )
 
     def _fallback_entry(self) -> FallbackEntry | None:

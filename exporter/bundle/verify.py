@@ -13,7 +13,6 @@ from ...backends.base import Engine
 from ...backends.places import Place, engine_place
 from ...errors import UnservedError
 from ...profiles.findings.parity import Parity
-from ...profiles.machine.environment import usable_cores
 from ..candidates.judge import check_golden, check_graph_golden
 from .consistent import proof_of, text_proof_of
 from .lineage import check_lineage
@@ -87,7 +86,7 @@ def verify_bundle(path: Path, key: PublicKey | None = None, on: str | None = Non
 def _proof(bundle: Bundle, engine: Engine, place: Place) -> dict[str, Any]:
     """What the engine gives for the golden inputs, fields of `Verification`."""
     golden, manifest = proof_of(bundle), bundle.manifest
-    with place.open(engine, usable_cores()) as session:
+    with place.open(engine, place.threads()) as session:
         answers = golden.answers(session)
     parity = check_golden(golden, answers, manifest.minimum_sqnr_db)
     if manifest.minimum_graph_db is not None:
@@ -98,7 +97,7 @@ def _proof(bundle: Bundle, engine: Engine, place: Place) -> dict[str, Any]:
 def _text_proof(bundle: Bundle, engine: Engine, place: Place) -> dict[str, Any]:
     """What a decoder holds likely in the golden text, fields of `Verification`."""
     golden, most = text_proof_of(bundle)
-    with place.decode(engine, usable_cores()) as decoding:
+    with place.decode(engine, place.threads()) as decoding:
         found = check_text(golden, golden.answers(decoding), most)
     return {"parity": {}, "least_db": 0.0, "least_graph_db": None, "text": found, "most_text": most}
 

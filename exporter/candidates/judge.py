@@ -115,7 +115,7 @@ def built_evidence(engine: Engine, place: Place) -> Evidence:
         about="engine",
         claim=f"{engine.path.name} was compiled for {engine.target.name}",
         kind="built",
-        tool=load_backend(engine.backend).available().version,
+        tool=place.compiler(engine.target),
         machine=str(place.machine),
     )
 

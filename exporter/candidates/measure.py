@@ -39,7 +39,7 @@ def measure_in_turn(
             scratch = directory / arm
             scratch.mkdir()
             openers[arm] = place.opener(engine, feed, threads, scratch)
-        return time_in_turn(openers, tick, beside)
+        return time_in_turn(openers, tick, beside, watch=place.watch)
 
 
 def disturbed(timed: Timed) -> tuple[Gap, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import json_option, measuring_options, quiet_option
+from .options import json_option, measuring_options, on_option, quiet_option
 
 if TYPE_CHECKING:
     from ...profiles.findings.profile import Profile
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.json", help="Keep all raw samples."
 )
+@on_option
 @measuring_options
 @quiet_option
 @json_option
@@ -41,6 +42,7 @@ def command(
     force: bool,
     target: str | None,
     output: Path | None,
+    on: str | None,
     threads: int | None,
     timeout: float,
     quiet: bool,
@@ -63,10 +65,12 @@ def command(
     from .profile import check_writable, shown_step
     from .summary import command_line
 
-    rules, setup = Rules(seconds=seconds, force=force, timeout=timeout), this_setup(threads)
+    rules = Rules(seconds=seconds, force=force, timeout=timeout)
     check_writable(output)
     with ExitStack() as stack:
-        first, second = (_given(path, target, stack) for path in (a, b))
+        first, second = (_given(path, target, on, stack) for path in (a, b))
+        places = [one.place for one in (first, second) if not isinstance(one, Profile)]
+        setup = this_setup(threads, *places[:1])
         shown = stack.enter_context(progress(quiet=quiet or as_json))
         if isinstance(first, Profile) or isinstance(second, Profile):
             found = compare_stored(first, second, setup, rules, command_line(), lambda title: shown_step(shown, title))
@@ -83,13 +87,13 @@ def command(
         raise EngineFailedError(f"The comparison is unfinished: {found.outcome.unfinished}")
 
 
-def _given(path: Path, target: str | None, stack: ExitStack) -> Subject | Profile:
+def _given(path: Path, target: str | None, on: str | None, stack: ExitStack) -> Subject | Profile:
     from ...profiles.findings.profile import load_profile
     from ..measuring.subject import open_subject
 
     if path.suffix.lower() == ".json" and not path.is_dir():
         return load_profile(path)
-    return stack.enter_context(open_subject(path, target if path.suffix.lower() == ".onnx" else None))
+    return stack.enter_context(open_subject(path, target if path.suffix.lower() == ".onnx" else None, on))
 
 
 def _save(path: Path, found: object) -> None:

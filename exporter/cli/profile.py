@@ -11,7 +11,7 @@ import click
 
 from .gate_options import history_option
 from .option_types import SizeList
-from .options import json_option, measuring_options, quiet_option
+from .options import json_option, measuring_options, on_option, quiet_option
 
 if TYPE_CHECKING:
     from ..measuring.scenarios import Tick
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.json", help="Keep all raw samples."
 )
+@on_option
 @measuring_options
 @history_option
 @quiet_option
@@ -52,6 +53,7 @@ def command(
     batches: tuple[int, ...] | None,
     streams: tuple[int, ...] | None,
     output: Path | None,
+    on: str | None,
     threads: int | None,
     timeout: float,
     history: Path | None,
@@ -79,10 +81,10 @@ def command(
     from .summary import command_line
 
     plan = ProfilePlan(mode=mode, scenarios=chosen(scenarios), batches=batches, streams=streams, timeout=timeout)
-    setup = this_setup(threads)
     check_writable(output)
     Outlets(history=history).check()
-    with open_subject(subject, target) as opened, progress(quiet=quiet or as_json) as shown:
+    with open_subject(subject, target, on) as opened, progress(quiet=quiet or as_json) as shown:
+        setup = this_setup(threads, opened.place)
         found = profile(opened, setup, plan, command_line(), lambda title: shown_step(shown, title))
     if output is not None:
         save_profile(found, output)

@@ -22,8 +22,8 @@ from ..bundle.seal import load_report
 
 
 def command_line() -> str:
-    """How to do it again: the command as typed, with the names of files but not where they lie."""
-    return shlex.join(["edgepress", *(_relative(word) for word in sys.argv[1:])])
+    """How to do it again: the command as typed, with the names of files but not where they lie, and of no machine."""
+    return shlex.join(["edgepress", *(_relative(_HOST.sub(r"\1HOST", word)) for word in sys.argv[1:])])
 
 
 @contextmanager
@@ -102,6 +102,8 @@ def _table(report: Report) -> Table:
     return table
 
 
+# Whose device it was says nothing of the bundle.
+_HOST = re.compile(r"^((?:--on=)?ssh://).*")
 # A path begins a word, or follows the letter of an option, `=` or the comma of a list.
 _DIRECTORY = re.compile(r"(^-\w|^|(?<=[=,]))(?:~[^/=,]*|\.\.|\.)?/(?:[^/=,]*/)*")
 

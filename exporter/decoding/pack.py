@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...backends.registry import tool_versions
+from ...backends.registry import load_backend, tool_versions
 from ...profiles.device.precision import load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.lineage import LineageStep
@@ -120,7 +120,8 @@ class TextPacking:
         step = LineageStep(what=what, before=self.source.digest, after=rounded.digest, beside=beside, by=by)
         if engine is None:
             return (step,)
-        return with_engine((step,), rounded.digest, self.target.backend, directory)
+        compiler = load_backend(self.target.backend).available().version
+        return with_engine((step,), rounded.digest, compiler, directory)
 
     def _report(self, seconds: Mapping[str, float], command: str) -> Report:
         candidate = self.candidate

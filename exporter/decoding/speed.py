@@ -47,7 +47,16 @@ def measured(candidate: TextCandidate, task: TextTask, advance: Advance) -> Text
     decoder = task.source.decoder
     prompts = Prompts.within(decoder.context, decoder.vocabulary)
     try:
-        timing = time_text(engine, prompts, task.threads, name=task.source.name, tick=lambda share: advance(share, ""))
+        place = task.place
+        timing = time_text(
+            engine,
+            prompts,
+            task.threads,
+            name=task.source.name,
+            tick=lambda share: advance(share, ""),
+            host=place.host,
+            watch=place.watch,
+        )
     except UnservedError as error:
         return _without(candidate, error.message)
     gaps = tuple(Gap(about="disturbed", why=f"Speed: {why}.", subject=why) for why in timing.disturbed)

@@ -12,7 +12,7 @@ from ...errors import InputError
 from ...profiles.findings.comparison import Comparison, Side, incomparable
 from ...profiles.findings.parity import worst
 from ...profiles.findings.profile import Profile, Setup
-from ...profiles.machine.conditions import Conditions, disturbances, read_conditions
+from ...profiles.machine.conditions import Conditions, disturbances
 from ...profiles.machine.environment import now
 from ...profiles.machine.held import temporary
 from ...profiles.timing.measure import Settings, is_steady
@@ -54,7 +54,7 @@ class _Run:
 
 
 def compare(a: Subject, b: Subject, setup: Setup, rules: Rules, command: str, tick: Tick) -> Comparison:
-    """Two engines on this machine.
+    """Two engines on one machine.
 
     Raises:
         InputError: their inputs differ, and `force` is not set.
@@ -64,18 +64,19 @@ def compare(a: Subject, b: Subject, setup: Setup, rules: Rules, command: str, ti
         return _decoders(a, b, setup, rules, command, tick)
     a, b = _fed_alike(a, b)
     forced = _allowed(incomparable(a.measured, b.measured, setup, setup), rules)
-    begun, before = time.monotonic(), read_conditions()
+    begun, before = time.monotonic(), a.place.conditions()
     run = _Run([])
     with temporary() as scratch:
         starts = [_starter(subject, name, setup, scratch, rules) for name, subject in (("A", a), ("B", b))]
         try:
-            for one in take_turns(starts, Limits(seconds=rules.seconds, precision=rules.precision), tick):
+            limits = Limits(seconds=rules.seconds, precision=rules.precision)
+            for one in take_turns(starts, limits, tick, watch=a.place.watch):
                 run.pairs.append(Turns(a=one.turns[0], b=one.turns[1]))
         except EngineFailedError as error:
             if len(run.pairs) < 2:
                 raise
             run.unfinished = error.told
-    after = read_conditions()
+    after = a.place.conditions()
     return Comparison(
         a=_side(a, [pair.a for pair in run.pairs]),
         b=_side(b, [pair.b for pair in run.pairs]),
@@ -99,11 +100,11 @@ def _decoders(a: Subject, b: Subject, setup: Setup, rules: Rules, command: str, 
         raise InputError(f"One of these is a decoder and {other} is none: their times do not compare.")
     a, b = prompted_alike(a, b)
     forced = _allowed(incomparable(a.measured, b.measured, setup, setup), rules)
-    begun, before = time.monotonic(), read_conditions()
+    begun, before = time.monotonic(), a.place.conditions()
     with temporary() as scratch:
         starts = [_starter(subject, name, setup, scratch, rules) for name, subject in (("A", a), ("B", b))]
         found = take_turns_writing((a, b), starts, rules.seconds, tick)
-    after = read_conditions()
+    after = a.place.conditions()
     sides = [_described(one, found.latency(index)) for index, one in enumerate((a, b))]
     speeds = found.outcomes()
     first = next(name for name in speeds if name.startswith("decode"))
@@ -199,7 +200,7 @@ def _starter(subject: Subject, name: str, setup: Setup, scratch: Path, rules: Ru
     directory = scratch / name
     directory.mkdir()
     job = subject.job(setup).save(directory, subject.feed if subject.decoder is None else None)
-    return starter(job, f"{name} ({subject.name})", rules.timeout)
+    return starter(job, f"{name} ({subject.name})", rules.timeout, subject.place.host)
 
 
 def _side(subject: Subject, runs: list[tuple[Turn, ...]]) -> Side:

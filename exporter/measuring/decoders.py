@@ -39,6 +39,8 @@ def profile_decoder(subject: Subject, setup: Setup, mode: str, timeout: float, c
             affinity=setup.affinity,
             timeout=timeout,
             tick=tick,
+            host=subject.place.host,
+            watch=subject.place.watch,
         )
     return Profile(
         measured=subject.measured,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...backends.base import AxisRange
-from ...backends.places import load_place
 from ...backends.places.remote import TIMEOUT, EngineFailedError
 from ...errors import InputError
 from ...profiles.findings.profile import Profile, Setup
@@ -73,7 +72,7 @@ def profile(subject: Subject, setup: Setup, plan: ProfilePlan, command: str, ste
     found: dict[str, Any] = {}
     missing = {name: "it was not asked for" for name in SCENARIOS if name not in plan.scenarios}
     with temporary() as scratch:
-        start = starter(subject.job(setup).save(scratch, subject.feed), subject.name, plan.timeout)
+        start = starter(subject.job(setup).save(scratch, subject.feed), subject.name, plan.timeout, subject.place.host)
         try:
             for part in _parts(start, subject, setup, plan, missing, step):
                 found |= part
@@ -116,11 +115,11 @@ def _single_stream(
     start: Start, subject: Subject, plan: ProfilePlan, missing: dict[str, str], tick: Tick
 ) -> SingleStream:
     """One process; why there is no energy figure goes into `missing`."""
-    meter = load_place("worker").meter(subject.target)
+    meter = subject.place.meter(subject.target)
     if isinstance(meter, str):
         missing["energy"] = meter
     usable: Meter | None = None if isinstance(meter, str) else meter
-    one = single_stream(start, MODES[plan.mode], usable, tick)
+    one = single_stream(start, MODES[plan.mode], usable, tick, subject.place.conditions)
     for reading in (one.before, one.after):
         missing |= reading.absent if reading is not None else {}
     return one

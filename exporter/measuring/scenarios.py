@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from ...backends.base import AxisRange
+from ...backends.places.host import Host
 from ...backends.places.remote import EngineFailedError, Remote
 from ...profiles.findings.layers import Layer
 from ...profiles.findings.profile import ColdStart, Throughput
@@ -44,27 +45,37 @@ class _Watch:
     """Reads the machine and the meter when the warm-up is over, and again at the end."""
 
     meter: Meter | None
+    conditions: Callable[[], Conditions]
     readings: list[Conditions] = field(default_factory=list)
 
     def begin(self) -> None:
-        self.readings.append(read_conditions())
+        self.readings.append(self.conditions())
         if self.meter is not None:
             self.meter.start()
 
     def end(self) -> float:
         """Joules since `begin`."""
         joules = self.meter.stop() if self.meter is not None else 0.0
-        self.readings.append(read_conditions())
+        self.readings.append(self.conditions())
         return joules
 
 
-def single_stream(start: Start, settings: Settings, meter: Meter | None, tick: Tick) -> SingleStream:
+def single_stream(
+    start: Start,
+    settings: Settings,
+    meter: Meter | None,
+    tick: Tick,
+    conditions: Callable[[], Conditions] = read_conditions,
+) -> SingleStream:
     """Latency of one inference at a time in a fresh process; what was taken before a failure is kept.
+
+    Args:
+        conditions: reads the machine of the process.
 
     Raises:
         EdgepressError: the engine does not open.
     """
-    record, watch = Record(), _Watch(meter)
+    record, watch = Record(), _Watch(meter, conditions)
     with start() as engine:
         engine.ready()
         try:
@@ -150,6 +161,6 @@ def usual_streams(threads: int) -> tuple[int, ...]:
     return tuple(2**power for power in range(threads.bit_length()))
 
 
-def starter(job: Path, name: str, timeout: float) -> Start:
-    """Starts processes for a job."""
-    return lambda: Remote(job, name, timeout)
+def starter(job: Path, name: str, timeout: float, host: Host) -> Start:
+    """Starts processes of a host for a job."""
+    return lambda: Remote(job, name, timeout, host=host)

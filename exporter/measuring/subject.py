@@ -9,15 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ...backends.base import AxisRange, Engine, Feed, TensorSpec
-from ...backends.places import engine_place, place_for
+from ...backends.places import Local, Place, engine_place, place_for
 from ...backends.places.job import Job
 from ...backends.places.text_runs import Prompts
-from ...backends.registry import load_backend, tool_versions
+from ...backends.registry import load_backend
 from ...errors import InputError, UnservedError
 from ...profiles.device.target import Target, load_target
 from ...profiles.findings.profile import Measured, Setup, SizeSplit
 from ...profiles.findings.report import Report
-from ...profiles.machine.environment import last_cores, this_machine, usable_cores
 from ...profiles.machine.held import temporary
 from ..bundle.manifest import Bundle, LanguageEntry, check_files, load_bundle, sha256
 from ..bundle.seal import load_report
@@ -29,9 +28,10 @@ ONNX_TARGET = "server-cpu"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """An engine that runs on this machine.
+    """An engine that runs.
 
     Attributes:
+        place: where.
         feed: one inference: a golden input of a bundle, a synthetic one for an ONNX file.
         batch: sizes of the free first axis that all inputs share; None where there is no such axis.
         graph: the ONNX file that the engine is compiled from.
@@ -40,6 +40,7 @@ class Subject:
     """
 
     name: str
+    place: Place
     engine: Engine
     feed: Feed
     batch: AxisRange | None
@@ -70,7 +71,7 @@ class Subject:
             digest=sha256(self.engine.path),
             target=self.target.name,
             precision=self.engine.precision,
-            runtime=load_backend(self.engine.backend).available().version,
+            runtime=self.place.tool(self.target),
             shapes=shapes,
         )
 
@@ -83,15 +84,17 @@ class Subject:
 
     def job(self, setup: Setup) -> Job:
         """What a measuring process is told."""
-        return Job(engine=self.engine, threads=setup.threads, affinity=setup.affinity, decoder=self.decoder is not None)
+        engine, decoder = self.place.host.engine(self.engine), self.decoder is not None
+        return Job(engine=engine, threads=setup.threads, affinity=setup.affinity, decoder=decoder)
 
 
 @contextmanager
-def open_subject(path: Path, target: str | None = None) -> Iterator[Subject]:
+def open_subject(path: Path, target: str | None = None, on: str | None = None) -> Iterator[Subject]:
     """The engine at `path`, for as long as the block lasts.
 
     Args:
         target: what an ONNX file is compiled for; a bundle has its own.
+        on: address of the place where it runs; by default this machine.
 
     Raises:
         InputError: neither a bundle nor an ONNX file, or a target for a bundle.
@@ -100,30 +103,32 @@ def open_subject(path: Path, target: str | None = None) -> Iterator[Subject]:
     """
     if path.suffix.lower() == ".onnx" and not path.is_dir():
         with temporary() as scratch:
-            yield _of_onnx(path, load_target(target or ONNX_TARGET), scratch)
+            yield _of_onnx(path, load_target(target or ONNX_TARGET), scratch, on)
         return
     if target is not None:
         raise InputError(f"{path} is a bundle, which has a target.", hint="Leave out --target; it is for .onnx files.")
-    yield _of_bundle(path)
+    yield _of_bundle(path, on)
 
 
-def this_setup(threads: int | None) -> Setup:
-    """This machine with so many threads, each bound to a core of its own.
+def this_setup(threads: int | None, place: Place | None = None) -> Setup:
+    """A machine with so many threads, each bound to a core of its own.
 
     Args:
         threads: all usable cores by default.
+        place: on the machine; by default this one.
 
     Raises:
         InputError: more threads than cores.
     """
-    most = usable_cores()
+    place = Local() if place is None else place
+    most = place.threads()
     count = most if threads is None else threads
     if count > most:
         raise InputError(f"{count} threads on {most} usable cores: they would wait for each other.")
-    return Setup(machine=this_machine(), threads=count, affinity=last_cores(count), tools=tool_versions())
+    return Setup(machine=place.machine, threads=count, affinity=place.host.cores(count), tools=place.tools())
 
 
-def _of_bundle(path: Path) -> Subject:
+def _of_bundle(path: Path, on: str | None) -> Subject:
     bundle = load_bundle(path)
     check_files(bundle)
     manifest, engine = bundle.manifest, bundle.engine
@@ -131,12 +136,13 @@ def _of_bundle(path: Path) -> Subject:
         raise UnservedError(
             f"{path}: the engine is {manifest.engine.why}.", hint=f"On the device, run: edgepress build {path}"
         )
-    _need(manifest.target)
+    place = _place(manifest.target, on)
     if manifest.language is not None:
-        return _of_decoder(bundle, engine, manifest.language)
+        return _of_decoder(bundle, place, engine, manifest.language)
     feed = Golden.load(path / "golden").feeds[0]
     return Subject(
         name=path.resolve().name,
+        place=place,
         engine=engine,
         feed=feed,
         batch=_batch(engine.inputs, manifest.model.axes),
@@ -145,9 +151,10 @@ def _of_bundle(path: Path) -> Subject:
     )
 
 
-def _of_decoder(bundle: Bundle, engine: Engine, entry: LanguageEntry) -> Subject:
+def _of_decoder(bundle: Bundle, place: Place, engine: Engine, entry: LanguageEntry) -> Subject:
     return Subject(
         name=bundle.path.resolve().name,
+        place=place,
         engine=engine,
         feed={},
         batch=None,
@@ -157,7 +164,7 @@ def _of_decoder(bundle: Bundle, engine: Engine, entry: LanguageEntry) -> Subject
     )
 
 
-def _of_onnx(path: Path, target: Target, scratch: Path) -> Subject:
+def _of_onnx(path: Path, target: Target, scratch: Path, on: str | None) -> Subject:
     if find_spec("onnx") is None:
         raise UnservedError(
             "Reading an ONNX file needs onnx, which this installation does not have.",
@@ -169,23 +176,33 @@ def _of_onnx(path: Path, target: Target, scratch: Path) -> Subject:
 
     read_graph(path)  # what is no graph is said before anything is done with it
     graph = read_graph(with_names_of_its_own(path, scratch))
-    backend = load_backend(target.backend)
-    backend.require(target)
-    engine = backend.compile(graph, target, scratch, "fp32")
-    _need(target)
+    if on is None:
+        load_backend(target.backend).require(target)
+    place = _place(target, on)
+    directory = scratch / "engine"
+    directory.mkdir()
+    engine = place.compile(graph, target, directory, "fp32")
     feed = synthesize_from_specs([_one(spec) for spec in graph.inputs], seed=0)
-    return Subject(name=path.name, engine=engine, feed=feed, batch=_batch(graph.inputs, {}), graph=graph.path)
+    batch = _batch(graph.inputs, {})
+    return Subject(name=path.name, place=place, engine=engine, feed=feed, batch=batch, graph=graph.path)
 
 
-def _need(target: Target) -> None:
-    """Refuse what cannot be measured here."""
-    place = place_for(target)
+def _place(target: Target, on: str | None) -> Place:
+    """Where a target's engines are measured.
+
+    Raises:
+        UnservedError: what is measured there would say nothing of the device.
+    """
+    place = place_for(target, on)
     if target.arch not in ("any", place.machine.arch):
         raise UnservedError(
             f"This machine is {place.machine.arch}, {target.name} is {target.arch}: a latency here says nothing of it.",
-            hint="Copy the bundle to the device and measure there; the base install of edgepress is enough.",
+            hint="Measure on the device: --on ssh://HOST, or copy the bundle there; the base install is enough.",
         )
-    engine_place(target)
+    place = engine_place(target, on=on)
+    if place.evidence(target) != "measured":
+        raise UnservedError(f"{on} shows no latency: {place.why_unmeasured(target)}.", hint="Measure on the device.")
+    return place
 
 
 def _one(spec: TensorSpec) -> TensorSpec:

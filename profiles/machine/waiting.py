@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
+Waits: TypeAlias = dict[str, tuple[int, int]]
 TASKS = Path("/proc/self/task")
 
 
@@ -21,19 +24,24 @@ class Waiting:
     The kernel counts both, in nanoseconds, for each thread: time on a core, and time ready to run without one
     (`/proc/PID/task/TID/schedstat`, Documentation/scheduler/sched-stats.rst). Where nothing else runs, the share is
     near 0; two processes that want the same core wait for half of the time. None where the kernel does not tell.
+
+    Attributes:
+        tasks: of the process, by default of this one.
+        read: asks the kernel, which may be another machine's.
     """
 
     tasks: Path = TASKS
+    read: Callable[[Path], Waits] = field(default=lambda tasks: read_waits(tasks), repr=False)
     ran: int = 0
     waited: int = 0
-    _before: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _before: Waits = field(default_factory=dict)
 
     def __enter__(self) -> Waiting:
-        self._before = _read(self.tasks)
+        self._before = self.read(self.tasks)
         return self
 
     def __exit__(self, *_: object) -> None:
-        after = _read(self.tasks)
+        after = self.read(self.tasks)
         self.ran, self.waited = (
             sum(now[part] - self._before.get(name, (0, 0))[part] for name, now in after.items()) for part in (0, 1)
         )
@@ -44,9 +52,9 @@ class Waiting:
         return self.waited / (self.ran + self.waited) if self.ran + self.waited > 0 else None
 
 
-def _read(tasks: Path) -> dict[str, tuple[int, int]]:
+def read_waits(tasks: Path) -> Waits:
     """(time on a core, time without one) of each thread."""
-    found: dict[str, tuple[int, int]] = {}
+    found: Waits = {}
     for file in tasks.glob("*/schedstat"):
         with suppress(OSError, ValueError):  # a thread that ended meanwhile
             ran, waited, *_ = file.read_text(encoding="ascii").split()

@@ -10,7 +10,7 @@ from ..machine.conditions import Conditions, disturbances
 from ..machine.waiting import Waiting
 from .measure import Call, Settings, is_steady, measure
 from .measurement import Measurement
-from .taking_turns import Limits, Now, Opener, TurnsOfSet, take_turns
+from .taking_turns import HERE, Limits, Now, Opener, TurnsOfSet, Watch, take_turns
 
 # An export waits so long for each engine, and takes so many samples of it.
 SECONDS, SAMPLES = 12.5, 200
@@ -41,6 +41,7 @@ def time_in_turn(
     beside: Mapping[str, Call] | None = None,
     limits: Limits | None = None,
     clock: Now = time.monotonic,
+    watch: Watch = HERE,
 ) -> Timed:
     """Measure the arms in turns of fresh processes; none is steady where others wanted the cores or it throttled.
 
@@ -49,9 +50,10 @@ def time_in_turn(
         tick: told the finished share.
         beside: calls of this process that are timed behind them, by arm.
         limits: default SECONDS for each arm and SAMPLES.
+        watch: reads the machine of the arms.
     """
     limits = limits or Limits(seconds=SECONDS * len(openers), samples=SAMPLES)
-    sets = list(take_turns(list(openers.values()), limits, tick, clock))
+    sets = list(take_turns(list(openers.values()), limits, tick, clock, watch))
     latency = {arm: measured(sets, index) for index, arm in enumerate(openers)}
     timed = Timed(latency={**latency, **_beside(beside or {})}, before=sets[0].before, after=sets[-1].after)
     if not timed.disturbed:

@@ -35,6 +35,22 @@ Now = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What reads the machine that the arms run on, by default this one.
+
+    Attributes:
+        conditions: how it is doing now.
+        waiting: how long a process of it, by number, waits for a core.
+    """
+
+    conditions: Callable[[], Conditions] = read_conditions
+    waiting: Callable[[int], Waiting] = lambda pid: Waiting(tasks=tasks_of(pid))
+
+
+HERE = Watch()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How long the turns may go on.
 
@@ -74,6 +90,7 @@ def take_turns(
     limits: Limits,
     tick: Callable[[float], None] = lambda share: None,
     clock: Now = time.monotonic,
+    watch: Watch = HERE,
 ) -> Iterator[TurnsOfSet]:
     """Sets of fresh processes, an arm each, until the ratios to the first arm are known or the time is over.
 
@@ -81,11 +98,13 @@ def take_turns(
         openers: each begins a process that is not yet waited for.
         tick: told the finished share.
         clock: seconds that only go forward.
+        watch: reads the machine of the arms.
     """
     begun, longest, taken = clock(), 0.0, list[TurnsOfSet]()
     while True:
         started = clock()
-        taken.append(_set(openers, limits.seconds / LEAST_PAIRS, backwards=len(taken) % 2 == 1, clock=clock))
+        seconds, backwards = limits.seconds / LEAST_PAIRS, len(taken) % 2 == 1
+        taken.append(_set(openers, seconds, backwards=backwards, clock=clock, watch=watch))
         yield taken[-1]
         ended = clock()
         longest = max(longest, ended - started)
@@ -106,7 +125,7 @@ def _precise(taken: Sequence[TurnsOfSet], precision: float) -> bool:
     )
 
 
-def _set(openers: Sequence[Opener], seconds: float, *, backwards: bool, clock: Now) -> TurnsOfSet:
+def _set(openers: Sequence[Opener], seconds: float, *, backwards: bool, clock: Now, watch: Watch) -> TurnsOfSet:
     """One process an arm, started at the same time, for `seconds` if they can; `backwards`: the last goes first."""
     begun = clock()
     with ExitStack() as stack:
@@ -115,13 +134,13 @@ def _set(openers: Sequence[Opener], seconds: float, *, backwards: bool, clock: N
             arm.ready()
         for arm in arms:
             arm.warm(_WARM)
-        before = read_conditions()
+        before = watch.conditions()
         undisturbed = max(min(arm.slice(_PROBE)) for arm in arms) / 1e9
         left = seconds - (clock() - begun)
         with ExitStack() as watched:
-            waits = [watched.enter_context(Waiting(tasks=tasks_of(arm.pid))) for arm in arms]
+            waits = [watched.enter_context(watch.waiting(arm.pid)) for arm in arms]
             turns = _turns(arms, undisturbed, min(max(left, _SHORTEST_SET), _LONGEST_SET), clock)
-        after = read_conditions()
+        after = watch.conditions()
     order = slice(None, None, -1 if backwards else 1)
     waited = tuple((wait.waited, wait.ran + wait.waited) for wait in waits[order])
     return TurnsOfSet(turns=tuple(turns[order]), waited=waited, before=before, after=after)

@@ -1,0 +1,1 @@
+"""The place `ssh`: a device of the user's own."""

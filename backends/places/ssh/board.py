@@ -1,0 +1,190 @@
+"""A device that is connected: what it is, what it lacks, and the processes that run there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ....errors import UnservedError
+from ....profiles.findings.report import megabytes
+from ....profiles.machine.fresh import module_command
+from ....profiles.machine.held import temporary
+from ....profiles.machine.user_cache import user_cache
+from ..._onnxfile import external_files
+from ..._vendor import CHILD
+from ...base import Engine, Graph
+from ..host import MODULE, Channel, Host
+from ..job import FEED, Job
+from ..remote import Remote
+from .address import Address
+from .asking import Helper
+from .channel import SshChannel
+from .files import Files, hash_of
+from .link import Link
+from .luggage import Python, downloaded, lacking, own_wheel, required
+
+OLDEST = (3, 10)
+_log = logging.getLogger(__name__)
+
+
+class Board(Host):
+    """A device that this run has to itself, from the first thing that is written to it on.
+
+    What is asked of it before, is asked without writing anything.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._path: list[str] = []
+        self._numbers: dict[Path, int] = {}
+
+    @cached_property
+    def link(self) -> Link:
+        """The connection.
+
+        Raises:
+            UnservedError: there is none.
+        """
+        return Link(self.address)
+
+    @cached_property
+    def _helper(self) -> Helper:
+        return Helper(self.link)
+
+    @cached_property
+    def about(self) -> Mapping[str, Any]:
+        """The machine, as `helper.Device.about` says it."""
+        found: dict[str, Any] = self._helper.ask("about")
+        return found
+
+    @cached_property
+    def python(self) -> Python:
+        """Its Python."""
+        found = self.about
+        return Python(
+            version=(found["python"][0], found["python"][1]),
+            arch=found["arch"],
+            libc=(found["libc"][0], found["libc"][1]),
+            packages={name: (version, tuple(needs)) for name, (version, needs) in found["packages"].items()},
+            markers=found["markers"],
+        )
+
+    @cached_property
+    def files(self) -> Files:
+        """Its files, once this run has the device to itself; it waits for that, and says so."""
+        if not self._helper.ask("lock"):
+            _log.warning("%s works for somebody else; waiting.", self.address)
+            while not self._helper.ask("lock"):
+                pass
+        return Files(self._helper)
+
+    def has(self, package: str) -> bool:
+        """Whether its own Python has a package."""
+        return package.lower() in {name.lower() for name in self.about["packages"]}
+
+    def equip(self, packages: tuple[str, ...]) -> None:
+        """Let processes there find this edgepress and these packages; its own are taken where they do.
+
+        Raises:
+            UnservedError: it lacks some that cannot be had, or there is no room for them.
+        """
+        missing = lacking(self.python, required(packages))
+        cache = user_cache("edgepress") / "wheels"
+        with temporary() as scratch:
+            wheels = [own_wheel(scratch), *downloaded(self.python, missing, cache, str(self.address))]
+            fresh = [path for path in self._unpacked(wheels) if path not in self._path]
+        self._path += fresh
+        if missing:
+            _log.info("%s: brought %s; all else is its own.", self.address, ", ".join(missing))
+
+    def _unpacked(self, wheels: list[Path]) -> list[str]:
+        """Where they are unpacked there."""
+        digests = [hash_of(wheel) for wheel in wheels]
+        pairs = zip(wheels, digests, self.files.helper.ask("unpacked", digests=digests), strict=True)
+        lacked = [(wheel, digest) for wheel, digest, there in pairs if there is None]
+        self.files.keep(lacked)
+        for _, digest in lacked:
+            self.files.helper.ask("unpack", digest=digest)
+        found: list[str] = self.files.helper.ask("unpacked", digests=digests)
+        return found
+
+    @cached_property
+    def attendant(self) -> Remote:
+        """A process there that has no engine, and tells of the machine; `equip` comes first."""
+        with temporary() as scratch:
+            return Remote(Job(engine=None).save(scratch), str(self.address), host=self).ready()
+
+    def cores(self, count: int) -> tuple[int, ...]:
+        """The last ones of that machine."""
+        return tuple(self.attendant.ask("cores", count=count))
+
+    def start(self, job: Path) -> Channel:
+        """Start a child there."""
+        there = self.send(job)
+        if (feed := job.with_name(FEED)).exists():
+            self.send(feed)
+        command = [self.about["executable"], *module_command(MODULE, str(there))[1:]]
+        return SshChannel(self.link, {"command": command, "environment": {CHILD: "1"}, "path": self._path})
+
+    def send(self, path: Path) -> Path:
+        """Bring a file or a directory there, for this run."""
+        return Path(self.files.send(path, self._name(path)))
+
+    def there(self, path: Path) -> Path:
+        """Where a file or a directory is to be written; a directory that is here is there as well."""
+        name = self._name(path)
+        return Path(self.files.ready(f"{name}/." if path.is_dir() else name))
+
+    def fetch(self, path: Path) -> None:
+        """Bring it from there."""
+        self.files.fetch(self._name(path), path)
+
+    def engine(self, engine: Engine) -> Engine:
+        """The engine as it is opened there; it is kept there for later runs."""
+        directory = engine.path.parent
+        self._need_memory(engine.path.name, directory)
+        there = self.files.send(directory, self._name(directory), lasting=True)
+        return replace(engine, path=Path(there / engine.path.name))
+
+    def graph(self, graph: Graph) -> Graph:
+        """The graph as it is read there; it is kept there for later runs."""
+        for name in external_files(graph.path):
+            data = graph.path.parent / name
+            self.files.send(data, self._name(data), lasting=True)
+        return replace(graph, path=Path(self.files.send(graph.path, self._name(graph.path), lasting=True)))
+
+    def _name(self, path: Path) -> str:
+        """The name of a file there: below a number of its directory, which nobody there has to know."""
+        path = path.absolute()
+        return f"{self._numbers.setdefault(path.parent, len(self._numbers))}/{path.name}"
+
+    def _need_memory(self, name: str, directory: Path) -> None:
+        """Refuse what does not even fit into the memory that is free there."""
+        size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
+        free = self.about["memory"]
+        if free is not None and size > free:
+            raise UnservedError(
+                f"{name} is {megabytes(size)}, and {self.address} has {megabytes(free)} of memory free.",
+                hint="End other programs there, or export at a lower precision.",
+            )
+
+    def __str__(self) -> str:
+        """What is known of it, for people."""
+        found = self.about
+        version = ".".join(map(str, found["python"]))
+        words = [found["arch"], f"Python {version}", f"{megabytes(found['free'])} of disk free", found["jetpack"]]
+        if found["memory"] is not None:
+            words.append(f"{megabytes(found['memory'])} of memory free")
+        return f"{self.address}: {', '.join(filter(None, [*words, found['power_mode']]))}"
+
+    def close(self) -> None:
+        """Give the device back; what runs there for this run ends."""
+        if "link" in self.__dict__:
+            self.link.close()
+        for name in ("link", "_helper", "about", "python", "files", "attendant"):
+            self.__dict__.pop(name, None)
+        self._path.clear()

@@ -12,6 +12,7 @@ from ...errors import InputError
 from ...profiles.device.target import Target
 from ...profiles.registry import Registry
 from .base import Place
+from .devices import address_of
 from .local import Local
 from .reference import GraphValues, Reference
 from .worker import Worker
@@ -35,14 +36,18 @@ def load_place(name: str) -> Place:
     return _kind(name)()
 
 
-@cache
 def place_at(address: str) -> Place:
-    """The place at an address, `SCHEME://REST`.
+    """The place at an address, `SCHEME://REST`, or that of a device, `FILE.toml#NAME`; the same one for the same.
 
     Raises:
         InputError: it is none, or none of the place that the scheme names.
         UnservedError: the package of that place does not import.
     """
+    return _place_at(address_of(address))
+
+
+@cache
+def _place_at(address: str) -> Place:
     scheme, separator, rest = address.partition("://")
     kind = _kind(scheme) if separator and scheme in place_names() else None
     if kind is None or not kind.address:

@@ -24,12 +24,31 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print the re
 
 
 def on_option(command: Command) -> Command:
-    """The place where engines run, as the argument `on`."""
+    """The place where engines run, as the argument `on`; what is done there is told."""
+
+    @wraps(command)
+    def told(*arguments: Any, on: str | None, quiet: bool, **others: Any) -> Any:
+        if on is not None:
+            show_notices(quiet=quiet)
+        return command(*arguments, on=on, quiet=quiet, **others)
+
     return click.option(
         "--on",
         metavar="ADDRESS",
-        help="Place where engines run instead of the nearest one, as in qemu://arm64.",
-    )(command)
+        help="Place where engines run instead of the nearest one, as in ssh://USER@HOST, qemu://arm64, or "
+        "devices.toml#NAME for a device that a file describes.",
+    )(cast(Command, told))
+
+
+def show_notices(*, quiet: bool) -> None:
+    """Print what places do that takes long: copying, waiting. Quiet: only what somebody has to know."""
+    import logging
+
+    logger = logging.getLogger("edgepress")
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    if not logger.handlers:
+        logger.addHandler(logging.StreamHandler())
+        logger.propagate = False
 
 
 def emulate_option(command: Command) -> Command:

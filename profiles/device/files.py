@@ -22,11 +22,14 @@ def read(folder: str, name: str) -> dict[str, Any]:
     return decoded(resources.files(__package__).joinpath(folder, f"{name}.toml").read_bytes())
 
 
-def validate(kind: type[T], data: dict[str, Any], origin: str) -> T:
+def validate(
+    kind: type[T], data: dict[str, Any], origin: str, hint: str = "Compare with `edgepress targets NAME`."
+) -> T:
     """The data as a value of this type.
 
     Args:
         origin: where they are from, for messages.
+        hint: what to do about a fault.
 
     Raises:
         InputError: naming the first key that is at fault.
@@ -41,9 +44,7 @@ def validate(kind: type[T], data: dict[str, Any], origin: str) -> T:
         # A misspelt key is reported before the missing one that it leaves behind.
         first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
         where = ".".join(str(part) for part in first["loc"])
-        raise InputError(
-            f"{origin}: `{where}`: {_reason(first)}.", hint="Compare with `edgepress targets NAME`."
-        ) from error
+        raise InputError(f"{origin}: `{where}`: {_reason(first)}.", hint=hint) from error
 
 
 def _reason(fault: Any) -> str:

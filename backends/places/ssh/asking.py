@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Seconds until a question is answered: a slow disk hashes a gigabyte in less.
 _PATIENCE = 120.0
-_FULL = (28, 122)  # ENOSPC and EDQUOT of Linux, which is what runs there
+_FULL = (27, 28, 122)  # EFBIG, ENOSPC and EDQUOT of Linux, which is what runs there
 
 
 class Helper:

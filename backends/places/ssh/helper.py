@@ -153,7 +153,11 @@ class Device:
         try:
             write_at(whole + ".part", offset, data)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):  # a full disk is of no use to anybody else either
+            if error.errno in (
+                errno.ENOSPC,
+                errno.EDQUOT,
+                errno.EFBIG,
+            ):  # it is of no use to others
                 os.unlink(whole + ".part")
             raise
         if not last:

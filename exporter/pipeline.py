@@ -15,7 +15,6 @@ from ..backends.registry import load_backend
 from ..errors import EdgepressError, InputError, TargetsError
 from ..profiles.device.target import Target
 from ..profiles.machine import interrupts, processes
-from ..profiles.machine.environment import usable_cores
 from ..profiles.machine.held import temporary
 from ..profiles.machine.naming import naming
 from .bundle import pack
@@ -254,13 +253,14 @@ def export_bundle(
         temporary() as scratch,
         OpenSessions() as sessions,
     ):
+        place = place_for(target, on)
         workshop = Workshop(
             directory=directory,
             scratch=scratch,
             memo=memo,
             sessions=sessions,
-            threads=recipe.threads or usable_cores(),
-            place=place_for(target, on),
+            threads=recipe.threads or place.threads(),
+            place=place,
         )
         draft = Draft(source=source, target=target, recipe=recipe, axes=axes, workshop=workshop)
         seconds: dict[str, float] = {}

@@ -125,6 +125,11 @@ class Place(abc.ABC):
         """The machine."""
         return this_machine()
 
+    @property
+    def here(self) -> bool:
+        """Whether it is this machine, and no emulation of another."""
+        return self.host is HERE
+
     def threads(self) -> int:
         """How many threads have a core of their own there."""
         return usable_cores()

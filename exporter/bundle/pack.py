@@ -20,7 +20,7 @@ from ...profiles.findings.profile import SizeSplit
 from ...profiles.findings.pruning import Pruning
 from ...profiles.findings.report import Report, Sizes
 from ...profiles.findings.training import TrainingRun
-from ...profiles.machine.environment import now, this_machine
+from ...profiles.machine.environment import now
 from ...profiles.timing.in_turn import Timed
 from ...profiles.timing.measurement import Measurement
 from ...profiles.timing.ratio import speedup
@@ -204,8 +204,8 @@ class _Packing:
             parity={"capture": self.captured.parity, "engine": winner.parity},
             parity_how=winner.how,
             sizes=self._sizes(),
-            machine=this_machine(),
-            tools=tool_versions(),
+            machine=self.workshop.place.machine,
+            tools=self._tools(),
             date=now(),
             command=command,
             coverage=winner.coverage,
@@ -230,6 +230,10 @@ class _Packing:
             missing=self._missing(latency),
             notes=self._notes(),
         )
+
+    def _tools(self) -> dict[str, str]:
+        """What made the graph here, and what compiled and ran it where it was judged."""
+        return {**tool_versions(), **self.workshop.place.tools()}
 
     def _sensitivity(self) -> Any:
         """What int8 does to the layers is worth knowing where another precision is shipped, too."""
@@ -261,7 +265,7 @@ class _Packing:
             "golden": len(golden.feeds),
             "fallback": self._fallback_entry(),
             "lineage": self._lineage(engine),
-            "tools": tool_versions(),
+            "tools": self._tools(),
         }
 
     def _lineage(self, engine: Path | None) -> tuple[LineageStep, ...]:

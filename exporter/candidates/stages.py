@@ -89,7 +89,8 @@ def measure(
         return {"timed": None, "missing": (Gap(about="latency", why=f"Latency was not measured: {reason}."),)}
     feed = captured.golden.feeds[0]
     engines = {entry.precision: _timed(entry) for entry in (leading, *rivals)}
-    beside = _given(original or source, feed, workshop)
+    # What runs here says nothing of how fast it is elsewhere.
+    beside = _given(original or source, feed, workshop) if workshop.place.here else {}
     timed = measure_in_turn(engines, feed, workshop.place, workshop.threads, lambda share: advance(share, ""), beside)
     return {"timed": timed, "missing": disturbed(timed)}
 

@@ -241,6 +241,7 @@ def test_what_was_there_of_another_file_is_not_taken(server: Sshd, place: Ssh, t
     assert part.with_suffix("").read_bytes() == file.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_or_hangs_is_said_and_leaves_nothing(place: Ssh, bundle: Path, target: Target) -> None:
     engine, feed = edgepress.load_bundle(bundle).engine, Golden.load(bundle / "golden").feeds[0]
     assert engine is not None
@@ -250,8 +251,8 @@ def test_a_process_that_is_killed_or_hangs_is_said_and_leaves_nothing(place: Ssh
         with pytest.raises(EngineFailedError) as killed:
             session(feed)
     one_message(killed.value, "was ended by SIGKILL", "ssh://board")
-    place.timeout = 1.0
     with place.open(engine, 1) as session:
+        session._remote._timeout = 1.0  # type: ignore[attr-defined]
         pid = session._remote.pid  # type: ignore[attr-defined]
         os.kill(pid, signal.SIGSTOP)
         with pytest.raises(EngineFailedError) as silent:

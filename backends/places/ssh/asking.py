@@ -71,7 +71,7 @@ class Helper:
                 f"{self._link.address} gave no answer for {_PATIENCE:.0f} s.",
                 hint="Look after the machine, and run the same command again: what was copied is kept there.",
             ) from error
-        except OSError as error:
+        except (OSError, EOFError) as error:
             raise self._gone() from error
         return said, back
 

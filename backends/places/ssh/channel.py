@@ -52,7 +52,7 @@ class SshChannel(Channel):
         self._channel.settimeout(_WRITING)
         try:
             self._channel.sendall(data)
-        except OSError as error:
+        except (OSError, EOFError) as error:
             raise BrokenPipeError from error
 
     def read(self, seconds: float) -> bytes | None:

@@ -43,6 +43,7 @@ class Place(abc.ABC):
         address: what its address looks like, as in `ssh://USER@HOST`; empty where it has none.
         where: it in words, behind what cannot run: `on this machine`.
         host: where its child processes run.
+        here: it is this machine, so that times of this process compare with those taken there.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Place(abc.ABC):
     address: str = ""
     where: str = "on this machine"
     host: Host = HERE
+    here: bool = True
 
     @classmethod
     def at(cls, rest: str) -> Place:
@@ -124,11 +126,6 @@ class Place(abc.ABC):
     def machine(self) -> Machine:
         """The machine."""
         return this_machine()
-
-    @property
-    def here(self) -> bool:
-        """Whether it is this machine, and no emulation of another."""
-        return self.host is HERE
 
     def threads(self) -> int:
         """How many threads have a core of their own there."""

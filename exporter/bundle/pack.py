@@ -20,7 +20,7 @@ from ...profiles.findings.profile import SizeSplit
 from ...profiles.findings.pruning import Pruning
 from ...profiles.findings.report import Report, Sizes
 from ...profiles.findings.training import TrainingRun
-from ...profiles.machine.environment import now
+from ...profiles.machine.environment import now, this_machine
 from ...profiles.timing.in_turn import Timed
 from ...profiles.timing.measurement import Measurement
 from ...profiles.timing.ratio import speedup
@@ -204,7 +204,7 @@ class _Packing:
             parity={"capture": self.captured.parity, "engine": winner.parity},
             parity_how=winner.how,
             sizes=self._sizes(),
-            machine=self.workshop.place.machine,
+            machine=this_machine() if timed is None else self.workshop.place.machine,
             tools=self._tools(),
             date=now(),
             command=command,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -84,15 +85,19 @@ class Board(Host):
 
     def has(self, package: str) -> bool:
         """Whether its own Python has a package."""
-        return package.lower() in {name.lower() for name in self.about["packages"]}
+        return _canonical(package) in set(map(_canonical, self.about["packages"]))
 
-    def equip(self, packages: tuple[str, ...]) -> None:
-        """Let processes there find this edgepress and these packages; its own are taken where they do.
+    def equip(self, packages: tuple[str, ...], *, brought: bool) -> None:
+        """Let processes there find this edgepress and what these packages need; its own are taken where they do.
+
+        Args:
+            packages: of a runtime.
+            brought: they themselves may be brought, too.
 
         Raises:
             UnservedError: it lacks some that cannot be had, or there is no room for them.
         """
-        missing = lacking(self.python, required(packages))
+        missing = lacking(self.python, required(packages, brought=brought))
         cache = user_cache("edgepress") / "wheels"
         with temporary() as scratch:
             wheels = [own_wheel(scratch), *downloaded(self.python, missing, cache, str(self.address))]
@@ -127,7 +132,7 @@ class Board(Host):
         there = self.send(job)
         if (feed := job.with_name(FEED)).exists():
             self.send(feed)
-        command = [self.about["executable"], *module_command(MODULE, str(there))[1:]]
+        command = [self.address.python, *module_command(MODULE, str(there))[1:]]
         return SshChannel(self.link, {"command": command, "environment": {CHILD: "1"}, "path": self._path})
 
     def send(self, path: Path) -> Path:
@@ -188,3 +193,8 @@ class Board(Host):
         for name in ("link", "_helper", "about", "python", "files", "attendant"):
             self.__dict__.pop(name, None)
         self._path.clear()
+
+
+def _canonical(package: str) -> str:
+    """The name of a package as they compare, by PEP 503."""
+    return re.sub(r"[-_.]+", "-", package).lower()

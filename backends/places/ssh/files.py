@@ -108,6 +108,8 @@ class Files:
             UnservedError: it did not arrive as it is there, or the connection is lost.
         """
         for inside, size, digest in self.helper.ask("files", path=name):
+            if PurePosixPath(inside).is_absolute() or ".." in PurePosixPath(inside).parts:
+                raise UnservedError(f"{self.helper.address} sends a file to where it has no business: {inside!r}.")
             file = path / inside if inside else path
             file.parent.mkdir(parents=True, exist_ok=True)
             with naming(file), file.open("wb") as sink:

@@ -73,7 +73,6 @@ class Device:
             "system": platform.system(),
             "python": list(sys.version_info[:3]),
             "implementation": sys.implementation.name,
-            "executable": sys.executable,
             "libc": list(platform.libc_ver()),
             "free": self.free(),
             "memory": memory(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import subprocess
 import sys
 import zipfile
@@ -25,6 +26,7 @@ _log = logging.getLogger(__name__)
 # What holds modules of this package, below its root, which in a clone is the root of the repository.
 _ROOMS = ("backends", "calibration", "exporter", "profiles")
 _DATED = (2020, 1, 1, 0, 0, 0)  # the same files give the same bytes
+_EXTRA = re.compile(r"""\bextra == ["']([\w-]+)""")
 _KINDS = {".py", ".toml", ".css", ".j2"}  # what the package data of pyproject.toml are
 
 
@@ -136,13 +138,27 @@ def pinned(requirements: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{names[text]}=={version}" if version else text for text, version in here.items())
 
 
-def required(packages: Iterable[str]) -> tuple[str, ...]:
-    """What edgepress requires on a device, and these packages beside, from the version on that edgepress can use."""
+def required(packages: Sequence[str], *, brought: bool) -> tuple[str, ...]:
+    """What edgepress requires on a device that runs these packages, from the version on that edgepress can use.
+
+    Args:
+        packages: of a runtime.
+        brought: they may be brought to a device; otherwise only what belongs to them, by the extra of edgepress that
+            has them.
+    """
     from packaging.requirements import Requirement
 
-    own = metadata.requires("edgepress") or ()
-    extras = {one.name: f"{one.name}{one.specifier}" for one in map(Requirement, own) if "extra" in str(one.marker)}
-    return (*(text for text in own if "extra ==" not in text), *(extras.get(name, name) for name in packages))
+    base, extras = list[str](), dict[str, list[Requirement]]()
+    for text in metadata.requires("edgepress") or ():
+        if extra := _EXTRA.search(text):
+            extras.setdefault(extra[1], []).append(Requirement(text))
+        else:
+            base.append(text)
+    found = {name: name for name in packages}
+    for named in extras.values():
+        if any(one.name in packages for one in named):
+            found |= {one.name: f"{one.name}{one.specifier}" for one in named}
+    return (*base, *(text for name, text in found.items() if brought or name not in packages))
 
 
 def _dotted(python: Python) -> str:

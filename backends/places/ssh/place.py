@@ -33,6 +33,7 @@ class Ssh(Elsewhere):
     judges = False
     order = 20
     address = FORM
+    here = False
 
     host: Board
 
@@ -98,7 +99,7 @@ class Ssh(Elsewhere):
         """What the runtime of the target says of itself there."""
         if target.name not in self._runtimes:
             backend = load_backend(target.backend)
-            self.host.equip(() if backend.finishes_on_device else backend.packages)
+            self.host.equip(backend.packages, brought=not backend.finishes_on_device)
             self._runtimes[target.name] = self.host.attendant.ask("runtime", target=to_jsonable_python(target))
         return self._runtimes[target.name]
 
@@ -125,8 +126,8 @@ class Ssh(Elsewhere):
 
     @property
     def machine(self) -> Machine:
-        """That machine."""
-        return self._machine
+        """That machine; this one where there is no address, and nothing is done there."""
+        return super().machine if self._address is None else self._machine
 
     @cached_property
     def _machine(self) -> Machine:

@@ -364,3 +364,17 @@ def test_a_device_has_a_name_in_a_file(tmp_path: Path) -> None:
         place_at(f"{file}#bad")
     with pytest.raises(InputError, match=r"no\.toml"):
         place_at(f"{tmp_path}/no.toml#lab")
+
+
+@pytest.mark.slow
+def test_an_export_judges_and_measures_there(server: Sshd, command: Callable[..., Ran], tmp_path: Path) -> None:
+    (tmp_path / "small.py").write_text(SMALL)
+    words = ("export", "small.py", "-t", "server-cpu", "--on", server.address, "-o", "out")
+    ran = command(*words, cwd=tmp_path, env=server.environment)
+    assert ran.code == 0, ran.err
+    report = read(tmp_path / "out" / "small-server-cpu", "report.json")
+    assert report["latency"]["engine"]["p50"] > 0
+    assert "torch" not in report["latency"], "PyTorch is not on the device"
+    assert report["command"].endswith("--on ssh://HOST -o out")
+    assert {one["kind"] for one in report["evidence"] if one["about"] == "engine"} == {"built", "measured"}
+    assert command("verify", "out/small-server-cpu", cwd=tmp_path).code == 0

@@ -176,8 +176,7 @@ class Piped(Channel):
         """How it ended, and what it wrote to standard error."""
         code = self._process.wait()
         self._errors.seek(0)
-        how = f"was ended by {_signal(-code)}" if code < 0 else f"ended with status {code}"
-        return how, self._errors.read().decode(errors="replace")
+        return how_ended(code), self._errors.read().decode(errors="replace")
 
     def close(self) -> None:
         """End it and wait for it."""
@@ -189,8 +188,11 @@ class Piped(Channel):
                     file.close()
 
 
-def _signal(number: int) -> str:
+def how_ended(code: int) -> str:
+    """How a process ended, by its status, which is negative of a signal."""
+    if code >= 0:
+        return f"ended with status {code}"
     try:
-        return signal.Signals(number).name
+        return f"was ended by {signal.Signals(-code).name}"
     except ValueError:
-        return f"signal {number}"
+        return f"was ended by signal {-code}"

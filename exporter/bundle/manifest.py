@@ -5,7 +5,6 @@ Nothing here needs torch or onnx: a device reads and checks bundles with the bas
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.lineage import LineageStep
+from ...profiles.reading.hashed import sha256 as sha256
 from ...profiles.reading.json_file import read_json
 from ...profiles.reading.validator import first_fault, value_of
 from .files import AGAIN, regular_files
@@ -256,12 +256,3 @@ def check_files(bundle: Bundle) -> int:
     if faults:
         raise VerificationError(f"{bundle.path}: {'; '.join(faults)}.", hint=AGAIN)
     return len(expected)
-
-
-def sha256(path: Path) -> str:
-    """Hex sha256 of a file, read in blocks."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -15,6 +15,7 @@ from ....profiles.findings.report import megabytes
 from ....profiles.machine.fresh import module_command
 from ....profiles.machine.held import temporary
 from ....profiles.machine.user_cache import user_cache
+from ....profiles.reading.hashed import sha256
 from ..._onnxfile import external_files
 from ..._vendor import CHILD
 from ...base import Engine, Graph
@@ -24,7 +25,7 @@ from ..remote import Remote
 from .address import Address
 from .asking import Helper
 from .channel import SshChannel
-from .files import Files, hash_of
+from .files import Files
 from .link import Link
 from .luggage import Python, downloaded, lacking, own_wheel, required
 
@@ -101,19 +102,19 @@ class Board(Host):
         cache = user_cache("edgepress") / "wheels"
         with temporary() as scratch:
             wheels = [own_wheel(scratch), *downloaded(self.python, missing, cache, str(self.address))]
-            fresh = [path for path in self._unpacked(wheels) if path not in self._path]
-        self._path += fresh
-        if missing:
-            _log.info("%s: brought %s; all else is its own.", self.address, ", ".join(missing))
+            self._path += [path for path in self._unpacked(wheels) if path not in self._path]
 
     def _unpacked(self, wheels: list[Path]) -> list[str]:
         """Where they are unpacked there."""
-        digests = [hash_of(wheel) for wheel in wheels]
+        digests = [sha256(wheel) for wheel in wheels]
         pairs = zip(wheels, digests, self.files.helper.ask("unpacked", digests=digests), strict=True)
         lacked = [(wheel, digest) for wheel, digest, there in pairs if there is None]
         self.files.keep(lacked)
         for _, digest in lacked:
             self.files.helper.ask("unpack", digest=digest)
+        if lacked:
+            names = ", ".join("-".join(wheel.name.split("-")[:2]) for wheel, _ in lacked)
+            _log.info("%s: brought %s; what else it needs is its own.", self.address, names)
         found: list[str] = self.files.helper.ask("unpacked", digests=digests)
         return found
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from ....errors import UnservedError
-from ..host import Channel
+from ..host import Channel, how_ended
 from .link import Link
 
 _STARTING, _WRITING, _ENDING = 30.0, 120.0, 10.0  # seconds that a process there may take for it
@@ -76,12 +75,14 @@ class SshChannel(Channel):
         if not self._link.alive:
             raise self._link.lost()
         code = self._channel.recv_exit_status() if self._channel.exit_status_ready() else -1
+        # What the helper says of a signal; less than 0 where the helper itself did not get to say anything.
+        how = "was ended" if code < 0 else how_ended(128 - code if code > 128 else code)
         said = bytearray()
         self._channel.settimeout(_ENDING)
         with suppress(TimeoutError):
             while block := self._channel.recv_stderr(1 << 16):
                 said += block
-        return f"on {self._link.address} {_how(code)}", said.decode(errors="replace")
+        return f"on {self._link.address} {how}", said.decode(errors="replace")
 
     def close(self) -> None:
         """End it: the helper does where nobody writes any more."""
@@ -91,13 +92,3 @@ class SshChannel(Channel):
             self._channel.shutdown_write()
             self._channel.status_event.wait(_ENDING)
         self._channel.close()
-
-
-def _how(code: int) -> str:
-    """How a process ended, by the status that `helper.run` gives."""
-    if code < 0:
-        return "was ended by a signal"
-    if code > 128:
-        with suppress(ValueError):
-            return f"was ended by {signal.Signals(code - 128).name}"
-    return f"ended with status {code}"

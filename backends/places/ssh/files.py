@@ -6,7 +6,6 @@ where it ended, in the next run as well. All else is of one run, and goes with i
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -15,6 +14,7 @@ from typing import TypeAlias
 from ....errors import UnservedError
 from ....profiles.findings.report import megabytes
 from ....profiles.machine.naming import naming
+from ....profiles.reading.hashed import sha256
 from .asking import Helper
 
 CHUNK = 4 << 20  # bytes of a file that go at once
@@ -115,7 +115,7 @@ class Files:
             with naming(file), file.open("wb") as sink:
                 for data in self._read(f"{name}/{inside}" if inside else name, size):
                     sink.write(data)
-            if hash_of(file) != digest:
+            if sha256(file) != digest:
                 raise UnservedError(
                     f"{file.name} did not arrive from {self.helper.address} as it is there.",
                     hint="Run the same command again.",
@@ -129,20 +129,11 @@ class Files:
 def _hashed(path: Path, name: str) -> Iterator[tuple[Source, str]]:
     """A file, or all in a directory, with their names there and hashes."""
     if not path.is_dir():
-        yield (path, name), hash_of(path)
+        yield (path, name), sha256(path)
         return
     for file in sorted(path.rglob("*")):
         if file.is_file():
-            yield (file, f"{name}/{file.relative_to(path).as_posix()}"), hash_of(file)
-
-
-def hash_of(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as file:
-        found = hashlib.sha256()
-        while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
+            yield (file, f"{name}/{file.relative_to(path).as_posix()}"), sha256(file)
 
 
 def _chunks(path: Path, offset: int) -> Iterator[tuple[int, bytes]]:

@@ -84,9 +84,10 @@ class Board(Host):
                 pass
         return Files(self._helper)
 
-    def has(self, package: str) -> bool:
-        """Whether its own Python has a package."""
-        return _canonical(package) in set(map(_canonical, self.about["packages"]))
+    def version(self, package: str) -> str:
+        """Of a package of its own Python; empty where it has none."""
+        found = {_canonical(name): version for name, (version, _) in self.python.packages.items()}
+        return found.get(_canonical(package), "")
 
     def equip(self, packages: tuple[str, ...], *, brought: bool) -> None:
         """Let processes there find this edgepress and what these packages need; its own are taken where they do.

@@ -9,13 +9,15 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
+from ....errors import UnservedError
 from ....profiles.device.precision import PrecisionName
 from ....profiles.device.target import Target
 from ....profiles.machine.conditions import Conditions
 from ....profiles.machine.energy import Meter
 from ....profiles.machine.environment import Machine
 from ....profiles.machine.waiting import Waiting, tasks_of
-from ...base import Availability
+from ...base import Availability, Engine
+from ...decoding import Decoding
 from ...registry import load_backend
 from ..elsewhere import Elsewhere
 from ..remote import Remote
@@ -78,15 +80,37 @@ class Ssh(Elsewhere):
                 f"its Python is {about['implementation']} {'.'.join(map(str, python.version))}, and edgepress needs "
                 f"CPython {'.'.join(map(str, OLDEST))} or later; name another with ?python=PATH"
             )
-        backend = load_backend(target.backend)
-        lacked = [name for name in backend.packages if not self.host.has(name)]
-        if backend.finishes_on_device and lacked:
-            return f"its Python has no {lacked[0]}, which comes with the device's own software and is not brought there"
+        if not load_backend(target.backend).finishes_on_device:
+            return ""
+        found = (self._unlike(package, target) for package in load_backend(target.backend).packages)
+        return next(filter(None, found), "")
+
+    def _unlike(self, package: str, target: Target) -> str:
+        """Why a package of the device's own software does not do; it is not brought there."""
+        there, wanted = self.host.version(package), target.toolchain.versions.get(package, "")
+        if not there:
+            return f"its Python has no {package}, which comes with the device's own software and is not brought there"
+        if wanted and there.split(".")[0] != wanted.split(".")[0]:
+            jetpack = f" ({self.host.about['jetpack']})" if self.host.about["jetpack"] else ""
+            return (
+                f"it has {package} {there}{jetpack}, and {target.name} is exported for {wanted}; export for the "
+                f"software that is there, as in {target.name}@TOOLCHAIN"
+            )
         return ""
 
     def _unready(self, target: Target) -> str:
         """Why the runtime does not run there, once all it needs is there."""
         return "" if self._available(target).run else self._available(target).reason
+
+    def decode(self, engine: Engine, threads: int | None = None) -> Decoding:
+        """Not from here.
+
+        Raises:
+            UnservedError: always; a decoder's own process has no such requests yet.
+        """
+        raise UnservedError(
+            "The engine of a decoder is not proven over SSH.", hint="Copy the bundle to the device and verify it there."
+        )
 
     def why_not_built(self, target: Target) -> str:
         """Why engines of the target cannot be compiled there."""

@@ -43,7 +43,7 @@ class Watch:
         waiting: how long a process of it, by number, waits for a core.
     """
 
-    conditions: Callable[[], Conditions] = read_conditions
+    conditions: Callable[[], Conditions] = lambda: read_conditions()
     waiting: Callable[[int], Waiting] = lambda pid: Waiting(tasks=tasks_of(pid))
 
 

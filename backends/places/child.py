@@ -68,11 +68,15 @@ def _open(say: Callable[[str], None]) -> Server:
     from ...profiles.machine.memory import resident
     from .job import load_job
     from .serve import Server
-    from .text_serve import TextServer
+    from .text_serve import LogitsServer, TextServer
 
     job, feed = load_job(Path(sys.argv[1]))
     before, _ = resident()
-    server = TextServer(job, before) if job.decoder else Server(job, feed, before)
+    server: Server
+    if job.decoder or job.logits:
+        server = (TextServer if job.decoder else LogitsServer)(job, before)
+    else:
+        server = Server(job, feed, before)
     if job.engine is not None:
         _import_runtime(job.engine.backend)
         say("imported")

@@ -69,7 +69,7 @@ class Emulation:
 
     def said(self) -> str:
         """What it is, with versions."""
-        return f"qemu-aarch64 {qemu_version(self.qemu)}, CPython {self.python}, numpy {self.wheels['numpy']}"
+        return f"qemu-aarch64 {qemu_version(self.qemu)}, CPython {self.python}"
 
     def own_code(self) -> Path:
         """A directory on the path of its Python that holds edgepress and nothing else of this machine's Python."""

@@ -92,12 +92,12 @@ class Qemu(Elsewhere):
 
     def how(self, target: Target) -> str:
         """What runs there, in words."""
-        return f"the engine, on an emulated {self._core(target)} instead of the device"
+        return f"the engine, on {ARCH} emulated by QEMU instead of the device"
 
     def tool(self, target: Target) -> str:
         """The runtime under emulation, with its version, and what emulates."""
         found = self._installed()
-        return f"{RUNTIME} {found.wheels[RUNTIME]} for {ARCH} on {self._core(target)} ({found.said()})"
+        return f"{RUNTIME} {found.wheels[RUNTIME]} for {ARCH} under {found.said()}, -cpu {self._core(target)}"
 
     @property
     def machine(self) -> Machine:

@@ -108,6 +108,11 @@ class Place(abc.ABC):
         """The machine."""
         return this_machine()
 
+    @property
+    def builder(self) -> Machine:
+        """The machine that compiles, where that is another one."""
+        return self.machine
+
     def conditions(self) -> Conditions:
         """How the machine is doing now."""
         return read_conditions()

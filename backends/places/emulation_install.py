@@ -75,16 +75,19 @@ def _alone(where: Path) -> Iterator[None]:
 
 
 def _prepared(where: Path, qemu: str, say: Say) -> Emulation:
+    if where.exists():  # and is no installation
+        raise InputError(f"{where} is there, and cannot be read as an installation.", hint="Remove it.")
     work, made = where.with_name(f"{where.name}.work"), where.with_name(f"{where.name}.new")
-    for stale in (made, where):  # without a record it is no installation
-        shutil.rmtree(stale, ignore_errors=True)
+    shutil.rmtree(made, ignore_errors=True)
     (made / "root").mkdir(parents=True)
     say("1/4 ARM64 packages of this system's own sources, with apt (25 MB)")
     debs = _debs(work)
     for deb in debs:
         _ran(["dpkg-deb", "-x", str(deb), str(made / "root")], f"{deb.name} could not be unpacked")
+    if not (made / "root/lib").exists():  # a link of Debian 13's that belongs to no package here
+        (made / "root/lib").symlink_to("usr/lib")
     minor = _minor(made / "root")
-    say(f"2/4 wheels for ARM64 and CPython {minor}, with pip, by hash (50 MB)")
+    say(f"2/4 wheels for ARM64 and CPython {minor}, with pip, by hash (34 MB)")
     wheels = _wheels(work, minor)
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as file:

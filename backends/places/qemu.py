@@ -11,7 +11,7 @@ from pathlib import Path
 from ...errors import InputError
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
-from ...profiles.machine.environment import Machine, usable_cores
+from ...profiles.machine.environment import Machine, this_machine, usable_cores
 from ...profiles.machine.fresh import module_command
 from ..base import Engine, Graph, Rejection
 from . import emulation
@@ -103,6 +103,11 @@ class Qemu(Elsewhere):
     def machine(self) -> Machine:
         """The emulated one: of any core, since that is the target's."""
         return Machine(processor="emulated by QEMU", arch=ARCH, cores=usable_cores(), isa=(), system="Linux")
+
+    @property
+    def builder(self) -> Machine:
+        """This machine itself."""
+        return this_machine()
 
     def check(self, graph: Graph, target: Target) -> tuple[Rejection, ...]:
         """By this machine's own runtime, which compiles."""

@@ -219,7 +219,7 @@ class _Build:
             faster=speedup(latency["fp32"], latency[SHIPPED]) if "fp32" in latency else None,
             choice=choice,
             notes=(*before.notes, *winner.notes),
-            machine=self.place.machine,
+            machine=self.place.builder,
             tools=tool_versions(),
             date=now(),
             threads=usable_cores() if latency else before.threads,

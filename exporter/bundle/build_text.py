@@ -121,7 +121,7 @@ class _Built:
             missing=(*missing, *self._missing()),
             sizes=replace(before.sizes, engine=directory_bytes(self.engine.path.parent)),
             notes=(*before.notes, *(note for note in self.engine.notes if note not in before.notes)),
-            machine=self.place.machine,
+            machine=self.place.builder,
             tools=tool_versions(),
             date=now(),
         )

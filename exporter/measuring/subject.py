@@ -179,10 +179,10 @@ def _of_onnx(path: Path, target: Target, scratch: Path) -> Subject:
 
 def _need(target: Target) -> None:
     """Refuse what cannot be measured here."""
-    place = place_for(target)
-    if target.arch not in ("any", place.machine.arch):
+    place, here = place_for(target), this_machine().arch
+    if target.arch not in ("any", place.machine.arch) or (place.itself and place.evidence(target) == "emulated"):
         raise UnservedError(
-            f"This machine is {place.machine.arch}, {target.name} is {target.arch}: a latency here says nothing of it.",
+            f"This machine is {here}, {target.name} is {target.arch}: a latency here says nothing of it.",
             hint="Copy the bundle to the device and measure there; the base install of edgepress is enough.",
         )
     engine_place(target)

@@ -3,6 +3,9 @@ import os
 # Two cores are shared by several workers; oversubscribed thread pools would make every test slow.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Where emulation is installed, exports for ARM64 judge there, which is slow: only tests that ask for it do.
+os.environ.setdefault("EDGEPRESS_TESTED_EMULATION", os.environ.pop("EDGEPRESS_EMULATION", ""))
+os.environ["EDGEPRESS_EMULATION"] = "off"
 
 import fcntl
 import shutil
@@ -20,6 +23,18 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 @pytest.fixture(scope="session")
 def examples() -> Path:
     return EXAMPLES
+
+
+@pytest.fixture
+def emulated(monkeypatch):
+    """ARM64 emulation, where it is installed; the environment that a command needs to find it."""
+    from edgepress.backends.places import emulation
+
+    given = {emulation.VARIABLE: os.environ["EDGEPRESS_TESTED_EMULATION"]}
+    monkeypatch.setenv(emulation.VARIABLE, given[emulation.VARIABLE])
+    if isinstance(why := emulation.find(), str):
+        pytest.skip(f"{why}: {emulation.remedy()}")
+    return given
 
 
 @pytest.fixture(scope="session")

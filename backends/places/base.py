@@ -131,6 +131,11 @@ class Place(abc.ABC):
         """How many threads have a core of their own there."""
         return usable_cores()
 
+    @property
+    def builder(self) -> Machine:
+        """The machine that compiles, where that is another one."""
+        return self.machine
+
     def conditions(self) -> Conditions:
         """How the machine is doing now."""
         return read_conditions()

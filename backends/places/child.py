@@ -69,14 +69,17 @@ def _open(say: Callable[[str], None]) -> Server:
     from .job import load_job
     from .machine_serve import MachineServer
     from .serve import Server
-    from .text_serve import TextServer
+    from .text_serve import LogitsServer, TextServer
 
     job, feed = load_job(Path(sys.argv[1]))
     before, _ = resident()
+    server: Server
     if job.engine is None:
-        server: Server = MachineServer(job, feed, before)
+        server = MachineServer(job, feed, before)
+    elif job.decoder or job.logits:
+        server = (TextServer if job.decoder else LogitsServer)(job, before)
     else:
-        server = TextServer(job, before) if job.decoder else Server(job, feed, before)
+        server = Server(job, feed, before)
     if job.engine is not None:
         _import_runtime(job.engine.backend)
         say("imported")

@@ -25,12 +25,14 @@ class Job:
         threads: intra-op threads; None leaves the runtime's own choice.
         affinity: the cores that the process is bound to; empty leaves the system's choice.
         decoder: the engine is a decoder's, to be opened with the vendor's own library.
+        logits: the engine is a decoder's, to be opened for what it holds likely.
     """
 
     engine: Engine | None
     threads: int | None = None
     affinity: tuple[int, ...] = ()
     decoder: bool = False
+    logits: bool = False
 
     def save(self, directory: Path, feed: Feed | None = None) -> Path:
         """Write the job and the input that it is to be run on into the directory; returns the job's file."""

@@ -1,15 +1,18 @@
-"""What a child process can be asked that holds a decoder: to write, and how long each token took."""
+"""What a child process can be asked that holds a decoder: to write, how long each token took, and what is likely."""
 
 from __future__ import annotations
 
 import gc
 import time
 from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
 
 from ...errors import VerificationError
 from ...profiles.machine.memory import resident
-from ..decoding import Generation
-from .job import Job
+from ..decoding import Decoding, Generation
+from .job import Job, load_arrays, save_arrays
 from .serve import Server
 
 
@@ -45,3 +48,25 @@ class TextServer(Server):
                 hint="`edgepress verify` shows whether the engine works.",
             )
         return [stamp - begun for stamp in stamps]
+
+
+class LogitsServer(Server):
+    """A decoder, opened once on its runtime alone."""
+
+    def __init__(self, job: Job, before: int) -> None:
+        super().__init__(job, None, before)
+        self._decoding: Decoding | None = None
+
+    def open(self) -> None:
+        """Load it."""
+        self._decoding = self._backend.decode(self._engine, self._job.threads)
+
+    def do_run(self, inputs: str, outputs: str) -> None:
+        """Logits after each of the tokens in a file, into another."""
+        assert self._decoding is not None
+        save_arrays(Path(outputs), {"logits": self._decoding(load_arrays(Path(inputs))["tokens"].astype(np.int64))})
+
+    def do_reset(self) -> None:
+        """Forget all tokens."""
+        assert self._decoding is not None
+        self._decoding.reset()

@@ -125,7 +125,7 @@ class _Built:
             missing=(*missing, *self._missing()),
             sizes=replace(before.sizes, engine=directory_bytes(self.engine.path.parent)),
             notes=(*before.notes, *(note for note in self.engine.notes if note not in before.notes)),
-            machine=self.place.machine,
+            machine=self.place.builder,
             tools=self.place.tools(),
             date=now(),
         )

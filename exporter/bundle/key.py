@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from ...backends.places import place_for
 from ...backends.registry import tool_versions
 from ...errors import EdgepressError, InputError
 from ...profiles.device.target import Target
@@ -34,18 +35,26 @@ from .signing_keys import PublicKey
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
-def bundle_key(source: Source | DecoderSource, target: Target, recipe: Recipe, depends: Sequence[Path] = ()) -> str:
+def bundle_key(
+    source: Source | DecoderSource,
+    target: Target,
+    recipe: Recipe,
+    depends: Sequence[Path] = (),
+    on: str | None = None,
+) -> str:
     """Sha256 in hex of what decides the bundle of a source for a target.
 
     Args:
         depends: further files and directories that the model's code reads.
+        on: address of the place where engines are judged and measured.
 
     Raises:
         InputError: one of them does not exist, or `calibration()` raises.
+        UnservedError: engines of the target cannot be opened at the address.
     """
     named = {name: Path(value) for name in EXCLUSIVE if (value := getattr(recipe, name)) is not None}
     settings = {name: value for name, value in recipe_data(recipe).items() if name not in EXCLUSIVE}
-    machine = this_machine()
+    machine, place = this_machine(), place_for(target, on)
     parts: dict[str, Any] = {
         "source": (source.name, source.kind, source.digest),
         "code": sorted(sha256(file) for file in _own_files()),
@@ -57,6 +66,7 @@ def bundle_key(source: Source | DecoderSource, target: Target, recipe: Recipe, d
         "tools": {**tool_versions(), "python": platform.python_version(), "code": _our_code()},
         # Which precision is shipped, and every latency, is this machine's.
         "machine": (machine.processor, machine.arch, machine.cores, machine.isa),
+        "place": (place.name, on, place.tool(target)),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -116,7 +116,7 @@ def built_evidence(engine: Engine, place: Place) -> Evidence:
         claim=f"{engine.path.name} was compiled for {engine.target.name}",
         kind="built",
         tool=place.compiler(engine.target),
-        machine=str(place.machine),
+        machine=str(place.builder),
     )
 
 

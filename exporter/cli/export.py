@@ -154,7 +154,7 @@ def command(
             with shown.step("load", {}):
                 loaded = load_any(source, trust=trust_source)
                 from ..pipeline import export_bundles
-            work = _Work(loaded, recipe, output, gate, depends if if_changed else None, key)
+            work = _Work(loaded, recipe, output, gate, depends if if_changed else None, key, on)
             with summarized([target.name for target in resolved], gate.made, as_json=as_json, quiet=quiet):
                 export_bundles(
                     loaded,
@@ -182,8 +182,10 @@ class _Work:
         gate: Gate,
         depends: tuple[Path, ...] | None,
         sign: PrivateKey | None,
+        on: str | None,
     ) -> None:
         self._source, self._recipe, self._output, self._gate, self._depends = source, recipe, output, gate, depends
+        self._on = on
         self._public = None if sign is None else sign.public
         self._keys: dict[str, str] = {}
 
@@ -199,7 +201,7 @@ class _Work:
         from ..bundle.key import bundle_key, kept
 
         for target in targets:
-            key = self._keys[target.name] = bundle_key(self._source, target, self._recipe, self._depends)
+            key = self._keys[target.name] = bundle_key(self._source, target, self._recipe, self._depends, self._on)
             if (bundle := kept(self.destination(target), key, self._public)) is not None:
                 self._gate.made[target.name] = bundle
                 click.echo(f"{as_typed(bundle.path)} is unchanged.", err=True)

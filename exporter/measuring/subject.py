@@ -17,6 +17,7 @@ from ...errors import InputError, UnservedError
 from ...profiles.device.target import Target, load_target
 from ...profiles.findings.profile import Measured, Setup, SizeSplit
 from ...profiles.findings.report import Report
+from ...profiles.machine.environment import this_machine
 from ...profiles.machine.held import temporary
 from ..bundle.manifest import Bundle, LanguageEntry, check_files, load_bundle, sha256
 from ..bundle.seal import load_report
@@ -193,10 +194,11 @@ def _place(target: Target, on: str | None) -> Place:
     Raises:
         UnservedError: what is measured there would say nothing of the device.
     """
-    place = place_for(target, on)
-    if target.arch not in ("any", place.machine.arch):
+    place, here = place_for(target, on), this_machine().arch
+    emulated = place.itself and place.evidence(target) == "emulated"
+    if on is None and (target.arch not in ("any", place.machine.arch) or emulated):
         raise UnservedError(
-            f"This machine is {place.machine.arch}, {target.name} is {target.arch}: a latency here says nothing of it.",
+            f"This machine is {here}, {target.name} is {target.arch}: a latency here says nothing of it.",
             hint="Measure on the device: --on ssh://HOST, or copy the bundle there; the base install is enough.",
         )
     place = engine_place(target, on=on)

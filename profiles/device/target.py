@@ -179,6 +179,7 @@ class Target:
 
     Attributes:
         arch: `x86_64` or `aarch64`, as `platform.machine()` says it; `any` where the artifact is not tied to one.
+        core: its processor core, as compilers and QEMU name it (`cortex-a76`), where it has one that is known.
         backend: entry-point name of the backend that compiles for it and runs on it.
         precisions: what it runs, best first.
         scheme: its int8 rules; None exactly when it has no int8.
@@ -200,6 +201,7 @@ class Target:
     toolchain: Toolchain
     scheme: Scheme | None = None
     aliases: tuple[Name, ...] = ()
+    core: Name | None = None
     options: dict[str, Option] = field(default_factory=dict)
     channel_multiple: int = 8
     sparse_weights: bool = False

@@ -9,15 +9,13 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from ....errors import UnservedError
 from ....profiles.device.precision import PrecisionName
 from ....profiles.device.target import Target
 from ....profiles.machine.conditions import Conditions
 from ....profiles.machine.energy import Meter
 from ....profiles.machine.environment import Machine
 from ....profiles.machine.waiting import Waiting, tasks_of
-from ...base import Availability, Engine
-from ...decoding import Decoding
+from ...base import Availability
 from ...registry import load_backend
 from ..elsewhere import Elsewhere
 from ..remote import Remote
@@ -101,16 +99,6 @@ class Ssh(Elsewhere):
     def _unready(self, target: Target) -> str:
         """Why the runtime does not run there, once all it needs is there."""
         return "" if self._available(target).run else self._available(target).reason
-
-    def decode(self, engine: Engine, threads: int | None = None) -> Decoding:
-        """Not from here.
-
-        Raises:
-            UnservedError: always; a decoder's own process has no such requests yet.
-        """
-        raise UnservedError(
-            "The engine of a decoder is not proven over SSH.", hint="Copy the bundle to the device and verify it there."
-        )
 
     def why_not_built(self, target: Target) -> str:
         """Why engines of the target cannot be compiled there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import onnxruntime
 import pytest
 import torch
 
+from edgepress.backends.places import Worker, place_at
 from edgepress.backends.registry import load_backend
 from edgepress.errors import InputError
 from edgepress.exporter.language.writers.onnxruntime import Genai
@@ -83,6 +85,26 @@ def test_a_family_computes_what_transformers_does(name: str, tmp_path: Path) -> 
     with load_backend("onnxruntime").decode(engine, 2) as decoding:
         assert away(logits(decoding, tokens, 23), want) < NEAR
         assert away(logits(decoding, tokens[:1], 7, 1, 5, *[1] * 10), want[:1]) < NEAR
+
+
+def test_a_decoder_in_another_process_computes_the_same(tmp_path: Path) -> None:
+    toy = Toy()
+    decoder = toy.decoder()
+    engine = written(decoder, Rounded(decoder=decoder, checkpoint=toy), tmp_path / "out")
+    with load_backend("onnxruntime").decode(engine, 1) as here, Worker().decode(engine, 1) as there:
+        for _ in range(2):  # and again from the start
+            want, found = (logits(decoding, TOKENS, 7, 1, 20) for decoding in (here, there))
+            np.testing.assert_array_equal(found, want)
+
+
+@pytest.mark.slow
+def test_a_decoder_computes_on_emulated_arm64_as_described(tmp_path: Path, emulated: dict[str, str]) -> None:
+    toy = Toy()
+    decoder = toy.decoder()
+    weights = Rounded(decoder=decoder, checkpoint=toy)
+    engine = replace(written(decoder, weights, tmp_path / "out"), target=load_target("rpi5"))
+    with place_at("qemu://arm64").decode(engine, 1) as decoding:
+        assert away(logits(decoding, TOKENS, 7, 1, 20), computed(decoder, weights, TOKENS)[:, :28]) < NEAR
 
 
 @pytest.mark.parametrize(

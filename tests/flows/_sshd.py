@@ -62,9 +62,9 @@ class Sshd:
     def cut(self) -> None:
         """Cut every connection; the server goes on."""
         for child in _children(self.process.pid):
-            for grandchild in _children(child):
-                _kill(grandchild)
-            _kill(child)
+            theirs = _children(child)
+            for pid in (child, *theirs):
+                _kill(pid)
 
 
 def start(directory: Path) -> Sshd:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # Seconds until a machine has taken a connection, and between two signs of life.
 _CONNECT, _ALIVE = 15, 15
+_SETTLING = 2.0  # seconds until a cut connection is known for one
 # It runs what comes first on its standard input, byte by byte, so that the rest is there for whom it starts.
 _BOOT = (
     "import sys,json;d=json.loads(sys.stdin.buffer.raw.readline().decode());n=dict(__name__=d['mode']);"
@@ -45,9 +46,12 @@ class Link:
 
     @property
     def alive(self) -> bool:
-        """Whether the connection is there, as far as is known."""
+        """Whether the connection is there, asked where something on it has ended: a cut shows on a channel first."""
         transport = self._connection.transport
-        return transport is not None and transport.is_active()
+        if transport is None:
+            return False
+        transport.join(_SETTLING)
+        return bool(transport.is_active())
 
     def start(self, mode: str, given: Mapping[str, Any]) -> Channel:
         """Run the helper.

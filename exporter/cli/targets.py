@@ -41,7 +41,8 @@ def _list(targets: list[Target]) -> None:
 def _show(target: Target) -> None:
     toolchain, scheme = target.toolchain, target.scheme
     click.secho(f"{target.name}: {target.title}", bold=True)
-    click.echo(f"  backend {target.backend}, {target.arch}, {', '.join(target.precisions)}, ONNX opset {target.opset}")
+    processor = f"{target.arch} ({target.core})" if target.core else target.arch
+    click.echo(f"  backend {target.backend}, {processor}, {', '.join(target.precisions)}, ONNX opset {target.opset}")
     versions = ", ".join(f"{name} {version}" for name, version in toolchain.versions.items())
     click.echo(f"  software {toolchain.name}: {versions}\n    source: {_flat(toolchain.source)}")
     if scheme is not None:

@@ -30,6 +30,7 @@ NEED_QEMU = "Install QEMU's user mode: sudo apt-get install qemu-user-static"
 # Without any of them everything that this QEMU emulates is there, which no processor has.
 EVERYTHING = "max"
 _BINARIES = ("qemu-aarch64-static", "qemu-aarch64")
+NOWHERE = f"{VARIABLE} is off, or there is no home directory"
 _PACKAGE = Path(__file__).parents[2]
 
 
@@ -92,11 +93,13 @@ class Emulation:
 
 
 def directory() -> Path | None:
-    """Where the emulated Python of these wheels lies, or is to lie; None where the user wants none."""
+    """Where the emulated Python of these wheels lies, or is to lie; None where the user wants none or has no home."""
     if given := os.environ.get(VARIABLE):
         return None if given == "off" else Path(given).absolute()
     cache_home = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(cache_home) if os.path.isabs(cache_home) else Path.home() / ".cache"
+    base = Path(cache_home if os.path.isabs(cache_home) else os.path.expanduser("~/.cache"))
+    if not base.is_absolute():
+        return None
     digest = hashlib.sha256(WHEELS.read_bytes()).hexdigest()[:12]
     return base / "edgepress" / f"arm64-{digest}"
 
@@ -105,7 +108,7 @@ def find() -> Emulation | str:
     """The emulated Python, or why there is none, one clause."""
     where = directory()
     if where is None:
-        return f"{VARIABLE} is off"
+        return NOWHERE
     if sys.platform != "linux":
         return "QEMU's user mode needs Linux"
     if not (qemu := binary()):

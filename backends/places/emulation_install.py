@@ -47,7 +47,7 @@ def install(say: Say) -> Emulation:
     """
     where = emulation.directory()
     if where is None:
-        raise InputError(f"{emulation.VARIABLE} is off.", hint=f"Unset {emulation.VARIABLE}.")
+        raise InputError(f"{emulation.NOWHERE}.", hint=f"Unset {emulation.VARIABLE}, or give a directory in it.")
     if not (qemu := emulation.binary()):
         raise UnservedError("qemu-aarch64-static is not installed.", hint=f"{emulation.NEED_QEMU}.")
     if lacking := [tool for tool in _TOOLS if shutil.which(tool) is None]:

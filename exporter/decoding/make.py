@@ -18,9 +18,10 @@ from ...profiles.findings.language import Language, TextParity
 from .candidate import TextCandidate
 from .compile import Made, finished, require
 from .digest import Digesting
+from .grids import why_none
 from .proof import engine_strays, golden_text, same_as_library, same_with_cache
 from .room import need_room
-from .rounding import Rounding, roundings, why_none
+from .rounding import Rounding, roundings
 from .speed import memory_of
 from .task import TextTask
 

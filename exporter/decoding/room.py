@@ -10,7 +10,7 @@ from pathlib import Path
 from ...errors import InputError
 from ...profiles.device.grid import Grid
 from ...profiles.findings.report import megabytes
-from .rounding import grids_of
+from .grids import grids_of
 from .task import TextTask
 from .texts import ANSWERS, answer_bytes
 

@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ...backends.decoding import Logits, Tokens
-from ...errors import InputError
 from ...profiles.device.grid import Grid
-from ...profiles.device.precision import PrecisionName, load_precision
+from ...profiles.device.precision import PrecisionName
 from ...profiles.findings.language import Bits, LayerBits, TextParity, TriedMethod
 from ..language.agreement import Likening, spread
 from ..language.compensating import round_with_texts
 from ..language.eager import by_weights
-from ..language.options import COMPENSATED, options_of
-from ..language.plan import GridOption, within_loss
-from ..language.quantize import RoundedWeights, matrices, uniform
-from ..language.sensitivity import moments
+from ..language.plan import GridPlan, least_loss, within_loss
+from ..language.quantize import RoundedWeights, uniform
 from ..language.tokens import digest_of
 from ..language.weights import DecoderWeights
 from .candidate import Rounded
+from .grids import shapes_of, usual_grid
+from .planning import Options, allowed_nats, options_for, plan_within_size, precision_of
 from .task import TextTask
 
-# Texts that are calibrated on and their tokens, and those by which it is judged what each matrix costs.
+# Texts that are calibrated on and their tokens.
 TEXTS, TEXT = 14, 512
-SENSED, SENSED_LENGTH = 8, 128
 # Texts that say whether rounding by data paid, and how many tokens of them.
 APART, APART_LENGTH = 3, 256
 # Plans that are tried: what a plan loses is expected, and measured afterwards.
-ATTEMPTS = 3
+ATTEMPTS = 2
 # Of what a plan may be expected to lose the next one may, where it lost too much: losses of matrices add up roughly.
 CAUTION = 0.8
-# Blocks that are chosen among where none was asked for.
-USUAL_BLOCKS = (32, 64, 128)
 Grids = Mapping[str, Grid | None]
 
 
@@ -52,70 +48,42 @@ def roundings(task: TextTask) -> Generator[Rounding, TextParity, None]:
     """What is tried, the smallest first; each time what the one before lost is sent.
 
     Raises:
-        InputError: the runtime has no kernel for the grid that was asked for.
+        InputError: the runtime has no kernel for the grid that was asked for, or nothing is as small as was asked.
     """
-    if task.limit is None:
+    if not task.chooses:
         (precision,) = task.precisions
         grids = _without_floats(task, uniform(task.source.decoder, usual_grid(precision, task)))
         yield _rounding(task, precision, grids, "One grid was asked for.")
         return
-    yield from _planned(task)
+    options = options_for(task)
+    if task.limit is None and options:
+        how = "What is expected to lose least within the size that was asked for, of what each matrix costs."
+        yield _planned(task, plan_within_size(task, options), how)
+        return
+    yield from _within_loss(task, options)
     plain = uniform(task.source.decoder, None)
     yield _rounding(task, task.precisions[-1], plain, "Nothing smaller holds what was asked.")
 
 
-def _planned(task: TextTask) -> Generator[Rounding, TextParity, None]:
-    """Plans of least size that are expected to hold the limit, each chosen by what the one before it lost."""
-    choice = [(name, grid) for name in task.precisions for grid in grids_of(name, task)]
-    if not choice:
+def _within_loss(task: TextTask, options: Options) -> Generator[Rounding, TextParity, None]:
+    """Plans of least size that are expected to hold the limit, the second by what the first lost; then the finest."""
+    if not any(one.grid for each in options.values() for one in each):
         return
-    options = _options(task, [grid for _, grid in choice])
     judge, _ = task.judges
-    budget: float | None = None
+    budget, finest = allowed_nats(task, judge.before), least_loss(options)
     for _ in range(ATTEMPTS):
-        budget = _nats(task, judge.before) if budget is None else budget
         plan = within_loss(options, budget)
-        if plan is None:
-            return
-        precision = next((name for name, grid in choice if grid in plan.grids.values()), None)
-        if precision is None:  # no grid that was asked for suits any matrix
-            return
+        if plan is None or plan == finest:
+            break
         how = f"The smallest that was expected to lose at most {budget:.3f} nats a token, of what each matrix costs."
-        parity = yield _rounding(task, precision, plan.grids, how)
+        parity = yield _planned(task, plan, how)
         lost = math.log(parity.after / parity.before)
-        budget = CAUTION * min(1.0, _nats(task, parity.before) / max(lost, 1e-9)) * min(budget, plan.loss)
+        budget = CAUTION * min(1.0, allowed_nats(task, parity.before) / max(lost, 1e-9)) * min(budget, plan.loss)
+    yield _planned(task, finest, "The grids that lose least, as nothing smaller was to hold what was asked.")
 
 
-def _nats(task: TextTask, before: float) -> float:
-    """The rise of the perplexity that is asked for, in nats a token."""
-    assert task.limit is not None
-    return math.log1p(task.limit.bound(before) / before)
-
-
-def _options(task: TextTask, grids: Sequence[Grid]) -> Mapping[str, Sequence[GridOption]]:
-    """What each matrix takes and costs in each of the grids."""
-    decoder, checkpoint = task.source.decoder, task.source.checkpoint
-    texts = spread(task.texts.calibration, min(SENSED_LENGTH, decoder.context), SENSED)
-    plain = RoundedWeights(decoder=decoder, checkpoint=checkpoint, grids={})
-    with task.step("sensitivity"):
-        found = task.memo.once("moments", task.source.digest, lambda: moments(decoder, plain, texts))
-        left = COMPENSATED if task.by_data else 1.0
-        options = options_of(decoder, checkpoint, grids, found, task.form.matrix_bytes, left=left)
-        return _storable(task, options)
-
-
-def _storable(task: TextTask, options: Mapping[str, Sequence[GridOption]]) -> dict[str, list[GridOption]]:
-    """The options that the form has for each matrix; where it has none, to stay in floats."""
-    floats, shapes, found = task.form.floats(task.source.decoder), _shapes(task), {}
-    for name, (rows, columns) in shapes.items():
-        kept = [one for one in options[name] if name not in floats and _divides(task, one.grid, columns)]
-        stays = GridOption(grid=None, bytes=task.form.matrix_bytes(rows, columns, None), loss=0.0)
-        found[name] = kept or [stays]
-    return found
-
-
-def _divides(task: TextTask, grid: Grid | None, columns: int) -> bool:
-    return not task.form.whole_blocks or grid is None or grid.block is None or columns % grid.block == 0
+def _planned(task: TextTask, plan: GridPlan, how: str) -> Rounding:
+    return _rounding(task, precision_of(task, plan.grids) or task.precisions[-1], plan.grids, how)
 
 
 def _without_floats(task: TextTask, grids: Grids) -> Grids:
@@ -192,67 +160,9 @@ def _divergence(meant: Logits, found: Logits, texts: Tokens) -> float:
     return likening.result().divergence
 
 
-def usual_grid(precision: PrecisionName, task: TextTask) -> Grid | None:
-    """The grid of a precision, as far as it was asked for; None of a float.
-
-    Raises:
-        InputError: the runtime has no kernel for it.
-    """
-    asked, usual = task.recipe.weights, load_precision(precision).decoder
-    if usual is None:
-        return None
-    grid = _as(usual, asked.block or usual.block or USUAL_BLOCKS[0], symmetric=asked.symmetric is not False)
-    grid = task.form.usual(grid) if asked.block is None else task.form.storable(grid)
-    if why := task.form.why_no_grid(grid, task.target):
-        raise InputError(
-            f"Target {task.target.name} has no weights in {grid}: {why}.",
-            hint="Choose another --precision or --block, or leave the choice to --precision auto.",
-        )
-    return grid
-
-
-def grids_of(precision: PrecisionName, task: TextTask) -> list[Grid]:
-    """The grids of a precision that are chosen among: those that were asked for, of those that the runtime has."""
-    usual = load_precision(precision).decoder
-    if usual is None:
-        return []
-    return [grid for grid in _asked(usual, task) if not task.form.why_no_grid(grid, task.target)]
-
-
-def why_none(task: TextTask) -> str:
-    """Why precisions of integers that would have been tried are not, a sentence; empty where all are."""
-    clauses = {}
-    for precision in task.precisions if task.limit is not None else ():
-        usual = load_precision(precision).decoder
-        if usual is not None and not grids_of(precision, task):
-            grid = _asked(usual, task)[0]
-            clauses[precision] = task.form.why_no_grid(grid, task.target)
-    return "; ".join(f"{precision} was not tried, as {why}" for precision, why in clauses.items())
-
-
-def _asked(usual: Grid, task: TextTask) -> list[Grid]:
-    asked, form = task.recipe.weights, task.form
-    symmetries = (True, False) if asked.symmetric is None else (asked.symmetric,)
-    if asked.block is not None:
-        return [form.storable(_as(usual, asked.block, symmetric=each)) for each in symmetries]
-    grids = (form.usual(_as(usual, block, symmetric=each)) for block in USUAL_BLOCKS for each in symmetries)
-    return list(dict.fromkeys(grids))
-
-
-def _as(usual: Grid, block: int, *, symmetric: bool) -> Grid:
-    return replace(usual, block=block, signed=symmetric, symmetric=symmetric, whole=symmetric)
-
-
 def _bits(task: TextTask, grids: Grids) -> Generator[LayerBits, None, None]:
     """How each matrix will be stored."""
-    for name, (rows, columns) in _shapes(task).items():
+    for name, (rows, columns) in shapes_of(task).items():
         grid = grids.get(name)
         stored = task.form.matrix_bytes(rows, columns, grid)
         yield LayerBits(layer=name, grid=str(grid or "float32"), weights=rows * columns, bytes=stored)
-
-
-def _shapes(task: TextTask) -> dict[str, tuple[int, int]]:
-    """Rows and columns of each matrix by name."""
-    decoder = task.source.decoder
-    shapes = {each.name: (each.outputs, each.inputs) for each in decoder.linears()}
-    return {name: shapes.get(name, (decoder.vocabulary, decoder.width)) for name in matrices(decoder)}

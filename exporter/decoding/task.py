@@ -52,9 +52,18 @@ class TextTask:
 
     @property
     def limit(self) -> Drop | None:
-        """Most by which the perplexity may rise; None where only the precision was asked for."""
+        """Most by which the perplexity may rise; None where only the precision was asked for, or only a size."""
         asked = self.recipe.budget.rise
-        return USUAL_RISE if asked is None and self.recipe.precision == AUTO else asked
+        return USUAL_RISE if asked is None and self.recipe.precision == AUTO and not self._sized else asked
+
+    @property
+    def chooses(self) -> bool:
+        """Grids are chosen layer by layer: to hold a limit, or to lose least within a size."""
+        return self.limit is not None or (self.recipe.precision == AUTO and self._sized)
+
+    @property
+    def _sized(self) -> bool:
+        return self.recipe.budget.size is not None
 
     @property
     def by_data(self) -> bool:
@@ -76,7 +85,7 @@ class TextTask:
                 hint="Choose one with --precision.",
             )
         from_there = tuple(known[known.index(first) :])
-        return from_there if self.limit is not None else from_there[:1]
+        return from_there if self.chooses else from_there[:1]
 
     @property
     def texts(self) -> Texts:

@@ -17,6 +17,7 @@ from .weights import Floats, Integers
 
 DAMPING = 0.01  # of the mean of H's diagonal, as Frantar et al.
 SWEEPS = 4  # of coordinate descent
+FINE = 8  # bits that lose nothing that counts, rounded to the nearest
 ROWS = 8192  # of a matrix that are rounded at a time; rows do not depend on each other
 
 
@@ -51,6 +52,11 @@ def compensate(
     return Integers(grid=grid, codes=codes, scales=scales, zeros=None if grid.symmetric else zeros)
 
 
+def compensates(grid: Grid) -> bool:
+    """Whether it pays for such a grid: with 8 bits hardly anything is left to make good."""
+    return grid.bits < FINE
+
+
 def damp(hessian: torch.Tensor) -> torch.Tensor:
     """H with something on its diagonal, so that directions that calibration never saw count too."""
     mean = float(hessian.diagonal().mean())
@@ -73,6 +79,7 @@ class _State:
     Attributes:
         codes: of shape (columns, rows), as floats.
         scale, zero: of shape (blocks, rows).
+        slope: half of the loss's fall by each value, kept true by every change after `spread`.
     """
 
     def __init__(self, values: torch.Tensor, damped: torch.Tensor, grid: Grid, block: int) -> None:
@@ -83,6 +90,7 @@ class _State:
         self.limits = limits(grid)
         self.codes = torch.empty_like(self.values)
         self.error = torch.empty_like(self.values)  # values less what stands for them
+        self.slope = self.error
 
     def spread(self, factor: torch.Tensor) -> None:
         """Round column by column; what a column leaves goes to the columns behind it, by the block at once."""
@@ -99,19 +107,19 @@ class _State:
                 some[column + 1 :].addr_(within[column, column + 1 :], error, alpha=-1)
             left[part.stop :].addmm_(factor[part, part.stop :].T, errors, alpha=-1)
             self.error[part] = self.values[part] - (self.codes[part] - zero) * scale
+        self.slope = self.damped @ self.error
 
     def sweep(self) -> None:
         """Set each code, and each scale, to the best while all others stay."""
-        slope = self.damped @ self.error
         for index, part in self._parts():
             before = self.error[part].clone()
-            within, some = self.damped[part, part].contiguous(), slope[part].clone()
+            within, some = self.damped[part, part].contiguous(), self.slope[part].clone()
             self._codes_anew(index, part, some, within)
             self._scale_anew(index, part, some, within)
-            slope.addmm_(self.damped[:, part], self.error[part] - before)
+            self.slope.addmm_(self.damped[:, part], self.error[part] - before)
 
     def _codes_anew(self, index: int, part: slice, slope: torch.Tensor, within: torch.Tensor) -> None:
-        """`slope` is half the loss's fall by each value, and is kept true."""
+        """`slope` is that of this part, and is kept true."""
         scale, inverse = self.scale[index], 1 / self.scale[index]
         for column, (code, error) in enumerate(zip(self.codes[part], self.error[part], strict=True)):
             new = (slope[column] * inverse).div_(within[column, column]).add_(code).round_().clamp_(*self.limits)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from ...profiles.device.grid import Grid
+from .compensation import compensates
 from .decoder import Decoder, Linear
 from .plan import GridOption
 from .quantize import TABLE
-from .rounding import round_matrix
-from .sensitivity import Moments, expected_loss, expected_loss_of_table
+from .rounding import finite
+from .sensitivity import TABLE_INPUT, Moments, Squares, expected_loss
 from .weights import Floats, TensorSource
 
-# What compensated rounding leaves of the loss of rounding to the nearest, about, at 4 bits: of SmolLM2-135M 0.27 to
-# 0.30 of the rise in nats, in symmetric blocks of 32. At 8 bits neither loses anything that counts.
-COMPENSATED = 0.3
+# Where an error of a matrix goes: (outputs, inputs), as `expected_loss` takes them.
+_Use = tuple[Squares, Squares]
 
 
 def options_of(
@@ -25,16 +25,14 @@ def options_of(
     found: Moments,
     bytes_of: Callable[[int, int, Grid | None], int],
     *,
-    left: float = 1.0,
     advance: Callable[[float], None] = lambda _: None,
 ) -> dict[str, list[GridOption]]:
     """Options of every matrix by its name, as `plan` takes them.
 
     Args:
         grids: to choose among; None is to stay in floats.
-        found: squares over some texts, from `sensitivity.moments`.
+        found: squares over some texts, from `sensitivity.moments`; with `apart`, errors will be compensated.
         bytes_of: what a matrix of so many rows and columns takes on disk.
-        left: what the way of rounding leaves of the loss of rounding to the nearest; COMPENSATED, or 1.
         advance: told the share that is done.
 
     Raises:
@@ -43,35 +41,38 @@ def options_of(
     options: dict[str, list[GridOption]] = {}
     linears = list(decoder.linears())
     for done, linear in enumerate(linears, start=1):
-        weight = checkpoint.array(linear.weight)
-        loss = partial(_loss, linear, weight, found, left, tied=decoder.tied and linear == decoder.head)
-        options[linear.name] = _options(weight, grids, bytes_of, loss)
+        weight = finite(checkpoint.array(linear.weight), linear.weight.name).numpy()
+        uses = partial(_uses, linear, found, tied=decoder.tied and linear == decoder.head)
+        options[linear.name] = [_option(weight, grid, bytes_of, uses) for grid in grids]
         advance(done / len(linears))
     if not decoder.tied:
-        weight = checkpoint.array(decoder.embedding)
-        options[TABLE] = _options(weight, grids, bytes_of, partial(_loss_of_table, weight, found))
+        weight = finite(checkpoint.array(decoder.embedding), TABLE).numpy()
+        options[TABLE] = [_option(weight, grid, bytes_of, lambda _: [_as_table(found)]) for grid in grids]
     return options
 
 
-def _loss(linear: Linear, weight: Floats, found: Moments, left: float, grid: Grid, *, tied: bool) -> float:
-    importance = found.inputs[linear.name]
-    rounded = round_matrix(weight, grid, importance=importance, name=linear.weight.name).floats()
-    table = expected_loss_of_table(weight, rounded, found) if tied else 0.0
-    return left * expected_loss(linear, weight, rounded, found) + table
-
-
-def _loss_of_table(weight: Floats, found: Moments, grid: Grid) -> float:
-    return expected_loss_of_table(weight, round_matrix(weight, grid, name=TABLE).floats(), found)
-
-
-def _options(
+def _option(
     weight: Floats,
-    grids: Sequence[Grid | None],
+    grid: Grid | None,
     bytes_of: Callable[[int, int, Grid | None], int],
-    loss: Callable[[Grid], float],
-) -> list[GridOption]:
+    uses: Callable[[Grid], Iterable[_Use]],
+) -> GridOption:
     rows, columns = weight.shape
-    return [
-        GridOption(grid=grid, bytes=bytes_of(rows, columns, grid), loss=0.0 if grid is None else loss(grid))
-        for grid in grids
-    ]
+    loss = 0.0 if grid is None else sum(expected_loss(weight, grid, *use) for use in uses(grid))
+    return GridOption(grid=grid, bytes=bytes_of(rows, columns, grid), loss=loss)
+
+
+def _uses(linear: Linear, found: Moments, grid: Grid, *, tied: bool) -> Iterator[_Use]:
+    """As a product, and as the embedding where it is the head's matrix, too."""
+    outputs, inputs = found.outputs[linear.name] / found.tokens, found.inputs[linear.name] / found.tokens
+    if compensates(grid):
+        inputs = found.apart.get(linear.reads, inputs)
+    yield outputs, inputs
+    if tied:
+        yield _as_table(found)
+
+
+def _as_table(found: Moments) -> _Use:
+    """Rows that were read, and the gradient by what they hold."""
+    assert found.rows is not None
+    return found.rows / found.tokens, found.outputs[TABLE_INPUT] / found.tokens

@@ -93,6 +93,11 @@ def within_loss(options: Mapping[str, Sequence[GridOption]], limit: float) -> Gr
     return next((plan for plan in plans(options) if plan.loss <= limit), None)
 
 
+def least_loss(options: Mapping[str, Sequence[GridOption]]) -> GridPlan:
+    """What is expected to lose least of all."""
+    return GridPlan(chosen={name: hull(each)[-1] for name, each in options.items()})
+
+
 def hull(options: Iterable[GridOption]) -> list[GridOption]:
     """The options of the lower convex hull, smallest first; what is larger and loses more is none of them."""
     found: list[GridOption] = []

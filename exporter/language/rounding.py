@@ -55,6 +55,18 @@ def round_matrix(
     return Integers(grid=grid, codes=codes, scales=scales, zeros=None if grid.symmetric else zeros)
 
 
+def steps(weight: Floats, grid: Grid) -> Floats:
+    """How far apart the values of a grid lie that just holds each block, of shape (rows, blocks).
+
+    Args:
+        weight: of shape (rows, columns).
+    """
+    values = in_blocks(torch.from_numpy(weight), min(grid.block or weight.shape[1], weight.shape[1]))
+    low, high = values.amin(-1).clamp_max_(0), values.amax(-1).clamp_min_(0)
+    held = (high > low).float()  # a block of zeros loses nothing
+    return np.asarray((_holding(low, high, grid)[0] * held).numpy())
+
+
 def finite(weight: Floats, name: str) -> torch.Tensor:
     """The weight as a tensor.
 

@@ -2,12 +2,15 @@
 
 An error e of a matrix changes its outputs by e x, and the loss by half of the square of the gradient times that, in the
 mean over tokens that the decoder itself would write (the Fisher information; diagonal here, as in Hessian-aware
-quantization): 1/2 sum_o E[g_o^2] sum_i E[x_i^2] e_oi^2, in nats a token.
+quantization): 1/2 sum_o E[g_o^2] sum_i E[x_i^2] e_oi^2, in nats a token. Rounded to steps of s, E[e^2] = s^2 / 12.
+
+Where columns make each other's errors good, an error costs what the columns behind cannot tell of its input: in place
+of E[x_i^2] stands what is left of x_i's square when those are known, which is what GPTQ's own loss is made of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +19,12 @@ import numpy.typing as npt
 import torch
 
 from ...backends.decoding import Tokens
+from ...profiles.device.grid import Grid
+from .compensation import damp
 from .decoder import Decoder, Linear
 from .eager import Eager
 from .network import write
+from .rounding import steps
 from .weights import DecoderWeights, Floats
 
 Squares = npt.NDArray[np.float64]
@@ -34,12 +40,15 @@ class Moments:
         outputs: of the gradient by what it gives, of shape (outputs,).
         rows: how often each row of the embedding was read.
         tokens: how many there were.
+        apart: by what linear layers read, the mean square of each input that those behind it do not tell, of shape
+            (inputs,); empty where nothing is to be compensated.
     """
 
     inputs: dict[str, Squares] = field(default_factory=dict)
     outputs: dict[str, Squares] = field(default_factory=dict)
     rows: Squares | None = None
     tokens: int = 0
+    apart: dict[str, Squares] = field(default_factory=dict)
 
     def add(self, kind: dict[str, Squares], name: str, values: torch.Tensor) -> None:
         """Add the squares of values of shape (tokens, channels)."""
@@ -66,27 +75,40 @@ def moments(decoder: Decoder, weights: DecoderWeights, texts: Iterable[Tokens], 
     return found
 
 
-def expected_loss(linear: Linear, weight: Floats, rounded: Floats, found: Moments) -> float:
-    """What a matrix of a linear layer costs when it is rounded, in nats a token.
+def apart(decoder: Decoder, weights: DecoderWeights, texts: Tokens) -> dict[str, Squares]:
+    """`Moments.apart` over texts of shape (count, positions), by one pass forward of all of them, layer by layer."""
+    observing = _Apart(weights, texts, decoder)
+    with torch.no_grad():
+        write(decoder, observing)
+    return observing.found
+
+
+def left_apart(values: torch.Tensor) -> Squares:
+    """The mean square of each column that those behind it do not tell, of values of shape (tokens, columns).
+
+    Of H = X^T X turned round, the square of each pivot of the Cholesky factor. Texts tell too much of themselves: with
+    n tokens and k columns behind, what is left is larger by n / (n - k) on others; at most 4 times here.
+    """
+    tokens, width = values.shape
+    hessian = values.T @ values / tokens
+    pivots = torch.linalg.cholesky(damp(hessian).flip(0, 1)).diagonal().square().flip(0)
+    behind = torch.arange(width - 1, -1, -1)
+    more = tokens / (tokens - behind).clamp_min(max(1, tokens // 4))
+    mean = hessian.diagonal().mean()
+    return np.asarray(torch.minimum(pivots * mean * more, hessian.diagonal()).double().numpy())
+
+
+def expected_loss(weight: Floats, grid: Grid, outputs: Squares, inputs: Squares) -> float:
+    """What a matrix costs when it is rounded to steps of a grid, in nats a token.
 
     Args:
-        weight, rounded: of shape (outputs, inputs).
+        weight: of shape (outputs, inputs).
+        outputs: mean square of the gradient by each output; of an embedding, how often a token reads each row.
+        inputs: mean square of what each weight of a row meets; of an embedding, of the gradient by each column.
     """
-    inputs, outputs = found.inputs[linear.name] / found.tokens, found.outputs[linear.name] / found.tokens
-    return 0.5 * float(outputs @ (_error(weight, rounded) @ inputs.astype(np.float32)))
-
-
-def expected_loss_of_table(weight: Floats, rounded: Floats, found: Moments) -> float:
-    """What the embedding costs when it is rounded, in nats a token, by the rows that were read."""
-    assert found.rows is not None
-    columns = found.outputs[TABLE_INPUT] / found.tokens
-    read = np.flatnonzero(found.rows)
-    each = _error(weight[read], rounded[read]) @ columns.astype(np.float32)
-    return 0.5 * float(found.rows[read] @ each) / found.tokens
-
-
-def _error(weight: Floats, rounded: Floats) -> Floats:
-    return np.asarray(np.square(rounded - weight))
+    block = min(grid.block or weight.shape[1], weight.shape[1])
+    met = np.add.reduceat(inputs, np.arange(0, len(inputs), block))
+    return float(outputs @ (np.square(steps(weight, grid), dtype=np.float64) @ met)) / 24
 
 
 def _of_own_words(logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -133,6 +155,15 @@ class _Product(torch.autograd.Function):
         return slope @ owner.matrix(linear), None, None
 
 
-def names_of(found: Moments) -> Mapping[str, Squares]:
-    """Mean squares of inputs by name of the linear layer, what `round_matrix` calls importance."""
-    return {name: squares / found.tokens for name, squares in found.inputs.items()}
+class _Apart(Eager):
+    """Computes, and notes of what linear layers take the part that is each input's own."""
+
+    def __init__(self, weights: DecoderWeights, texts: Tokens, decoder: Decoder) -> None:
+        super().__init__(weights, texts)
+        self.head, self.found = decoder.head, dict[str, Squares]()
+
+    def linear(self, x: torch.Tensor, linear: Linear) -> torch.Tensor:
+        """As `Writer`; the head gives nothing, as no one asks for its logits."""
+        if linear.reads not in self.found:
+            self.found[linear.reads] = left_apart(x.flatten(0, -2))
+        return x[..., :1] if linear == self.head else super().linear(x, linear)

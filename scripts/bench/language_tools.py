@@ -14,6 +14,8 @@ from typing import Any
 
 MB = 1e6
 TIME_LIMIT = 1800
+# MB of an engine, tokenizer included, within which grids are chosen: those of SmolLM2's peers, and what is asked for.
+SIZES = (82, 90, 93, 100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,8 @@ def _our_tools() -> list[Tool]:
                     options = ("--block", str(block), f"--{suffix}", "--rounding", rounding)
                     short = suffix.replace("metric", "")
                     tools.append(_ours(f"{target}-{rounding}-{short}-{block}", target, "--precision", "int4", *options))
+        tools += [_ours(f"{target}-size-{size}", target, "--budget", f"size={size}MB") for size in SIZES]
+        tools.append(_ours(f"{target}-drop-4", target, "--max-drop", "4%"))
     return tools
 
 

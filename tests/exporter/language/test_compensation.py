@@ -94,7 +94,7 @@ def test_a_decoder_rounded_with_texts_is_nearer_on_others(tied, block, symmetric
     nearest = RoundedWeights(decoder=decoder, checkpoint=checkpoint, grids=plan)
     with_texts = RoundedWeights(decoder=decoder, checkpoint=checkpoint, grids=plan)
     told = []
-    assert round_with_texts(decoder, with_texts, texts(48), advance=told.append) == {}  # no factors were tried
+    round_with_texts(decoder, with_texts, texts(48), advance=told.append)
     assert with_texts.held.keys() == matrices(decoder).keys() and (TABLE in with_texts.held) != tied
     assert told == sorted(told) and told[-1] == 1
     judged = texts(8, seed=9)
@@ -113,7 +113,18 @@ def test_layers_take_the_grids_that_the_plan_gives_them():
     assert by_name["layers.0.attention.value"].grid.bits == 8 and by_name["layers.0.attention.query"].grid.bits == 4
 
 
+def test_eight_bits_of_what_meets_values_as_they_were_meant_are_rounded_to_the_nearest():
+    """The first layer's inputs were not rounded where the table is in floats, so that nothing is made good."""
+    _, decoder, checkpoint = tiny()
+    value = decoder.layers[0].attention.value
+    weights = RoundedWeights(decoder=decoder, checkpoint=checkpoint, grids={value.name: grid(32, bits=8)})
+    round_with_texts(decoder, weights, texts(8))
+    found, meant = weights.matrix(value), checkpoint.array(value.weight)
+    assert np.abs(found.floats() - meant).max() <= 0.51 * np.abs(found.scales).max()
+
+
 def test_few_texts_are_all_used_to_round():
     _, decoder, checkpoint = tiny()
     weights = RoundedWeights(decoder=decoder, checkpoint=checkpoint, grids=uniform(decoder, grid(32)))
-    assert round_with_texts(decoder, weights, texts(2)) == {} and weights.held.keys() == matrices(decoder).keys()
+    round_with_texts(decoder, weights, texts(2))
+    assert weights.held.keys() == matrices(decoder).keys()

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from edgepress.exporter.language.plan import GridOption, hull, plans, within_bytes, within_loss
+from edgepress.exporter.language.plan import GridOption, hull, least_loss, plans, within_bytes, within_loss
 
 from ._tiny import grid
 
@@ -36,6 +36,7 @@ def test_plans_are_the_best_of_their_size(seed):
     combinations = list(every(options))
     found = list(plans(options))
     assert found[0].bytes == min(size for size, _ in combinations) and found[-1].loss == 0
+    assert least_loss(options) == found[-1]
     for plan in found:
         assert plan.loss <= min(loss for size, loss in combinations if size <= plan.bytes) * (1 + 1e-9)
 

@@ -1,12 +1,14 @@
 """Expected losses, against those that are measured."""
 
 import numpy as np
+import pytest
 import torch
 
+from edgepress.exporter.language.compensation import compensate
 from edgepress.exporter.language.eager import logits
 from edgepress.exporter.language.options import options_of
 from edgepress.exporter.language.quantize import TABLE, RoundedWeights, matrices
-from edgepress.exporter.language.sensitivity import moments
+from edgepress.exporter.language.sensitivity import apart, expected_loss, left_apart, moments
 
 from ._tiny import grid, texts, tiny
 
@@ -44,6 +46,48 @@ def test_eight_bits_are_expected_to_lose_little_and_floats_nothing():
     for each in options_of(decoder, checkpoint, kinds, found, lambda rows, columns, _: rows * columns).values():
         four, eight, floats = (option.loss for option in each)
         assert four > 0 and eight < 0.02 * four and floats == 0
+
+
+def correlated(columns=48, count=4000):
+    rng = np.random.default_rng(0)
+    mixed = rng.normal(size=(count, columns // 3)) @ rng.normal(size=(columns // 3, columns))
+    return ((mixed + rng.normal(size=(count, columns))) * rng.lognormal(size=columns)).astype(np.float32)
+
+
+def test_what_is_left_of_an_input_is_what_those_behind_it_do_not_tell():
+    values = correlated()
+    found = left_apart(torch.from_numpy(values))
+    for column in (0, 20, 47):
+        behind = values[:, column + 1 :].astype(np.float64)
+        told = behind @ np.linalg.lstsq(behind, values[:, column], rcond=None)[0] if behind.size else 0.0
+        assert found[column] <= np.square(values[:, column]).mean() * (1 + 1e-5)
+        np.testing.assert_allclose(found[column], np.square(values[:, column] - told).mean(), rtol=0.15)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_compensated_rounding_loses_what_is_expected_and_nearest_rounding_more(symmetric):
+    values, weight = correlated(), np.random.default_rng(1).normal(size=(40, 48)).astype(np.float32)
+    kind, samples = grid(16, symmetric=symmetric), torch.from_numpy(values)
+    rounded = compensate(weight, samples.T @ samples, kind, sweeps=0).floats()
+    really = 0.5 * np.square(values @ (rounded - weight).T).sum(1).mean()
+    compensated, nearest = (
+        expected_loss(weight, kind, np.ones(40), inputs)
+        for inputs in (left_apart(samples), np.square(values).mean(0).astype(np.float64))
+    )
+    assert 0.6 < really / compensated < 1.4 and nearest > 1.5 * compensated
+
+
+def test_options_with_compensation_are_expected_to_lose_less_at_4_bits_alone():
+    _, decoder, checkpoint = tiny()
+    weights, tokens = plain(decoder, checkpoint), texts(24)
+    found = moments(decoder, weights, tokens)
+    kinds = [grid(32), grid(32, bits=8)]
+    before = options_of(decoder, checkpoint, kinds, found, lambda rows, columns, _: rows * columns)
+    found.apart = apart(decoder, weights, tokens)
+    assert found.apart.keys() == {linear.reads for linear in decoder.linears()}
+    after = options_of(decoder, checkpoint, kinds, found, lambda rows, columns, _: rows * columns)
+    for name, (four, eight) in after.items():
+        assert four.loss < before[name][0].loss and eight.loss == before[name][1].loss
 
 
 def test_squares_of_all_texts_add_up():

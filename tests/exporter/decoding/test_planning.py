@@ -1,0 +1,51 @@
+"""Grids chosen layer by layer: the least loss within a size, and the least size within a loss."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import edgepress
+from edgepress.errors import InputError
+from edgepress.exporter.decoding import rounding
+
+from ..language._tiny import tiny
+
+SIZE = 175_000  # between the engine's bytes in int4 and in int8
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    module, _, _ = tiny(width=64, hidden=192, layers=2, vocabulary=160)
+    path = tmp_path_factory.mktemp("model")
+    module.save_pretrained(path)
+    return path
+
+
+def exported(source, output, **budget):
+    return edgepress.export(source, target="server-cpu", measure=False, budget=budget, output=output)
+
+
+def engine_bytes(bundle):
+    return sum(file.stat().st_size for file in (bundle.path / "engine").rglob("*") if file.is_file())
+
+
+def grids_in(bundle):
+    report = json.loads((bundle.path / "report.json").read_text())
+    return {layer["layer"]: layer["grid"] for layer in report["language"]["bits"]["layers"]}
+
+
+def test_a_size_is_used_up_by_what_loses_least_and_never_exceeded(source, tmp_path):
+    roomy, small = (exported(source, tmp_path / size, size=size) for size in ("10MB", f"{SIZE}B"))
+    assert {grid.split()[0] for grid in grids_in(roomy).values()} == {"int8"}
+    assert 0.9 * SIZE < engine_bytes(small) <= SIZE < engine_bytes(roomy)
+    assert {grid[:4] for grid in grids_in(small).values()} >= {"int8"} and len(set(grids_in(small).values())) > 1
+
+
+def test_a_size_that_nothing_has_is_refused_before_anything_is_rounded(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(rounding, "round_with_texts", lambda *_, **__: pytest.fail("it was rounded"))
+    with pytest.raises(InputError, match=r"smallest weights.*at most 40kB was asked for"):
+        exported(source, tmp_path / "none", size="40kB")
+    assert not (tmp_path / "none").exists()

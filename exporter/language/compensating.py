@@ -18,12 +18,12 @@ from torch.nn import functional
 from ...backends.decoding import Tokens
 from ...profiles.device.grid import Grid
 from ...profiles.machine.memory import trim
-from .compensation import compensate, compensates, damp
+from .compensation import compensate, damp
 from .decoder import Decoder, Linear
 from .eager import Eager
 from .network import write
 from .quantize import RoundedWeights
-from .rounding import TINY, finite, round_matrix
+from .rounding import TINY, finite
 from .weights import Floats, Integers
 
 PART = 2048  # tokens whose products are added up at a time
@@ -64,7 +64,7 @@ def _round_table(decoder: Decoder, weights: RoundedWeights, texts: Tokens) -> No
         write(decoder, last)
     taken = last.taken[0].flatten(0, 1)
     weight = _checked(weights.array(decoder.head.weight), decoder.head)
-    weights.hold(decoder.head.name, _integers(weight, taken.T @ taken, grid))
+    weights.hold(decoder.head.name, compensate(weight, taken.T @ taken, grid))
 
 
 class _Last(Eager):
@@ -126,16 +126,10 @@ class _Compensating(Eager):
             some = [each for each in group if self.rounded.grids[each.name] == grid]
             meant = [_shifted(_checked(self.rounded.checkpoint.array(each.weight), each), shift) for each in some]
             assert grid is not None
-            parts = _split(_integers(np.concatenate(meant), hessian, grid), meant)
+            parts = _split(compensate(np.concatenate(meant), hessian, grid), meant)
             for each, integers in zip(some, parts, strict=True):
                 self.rounded.hold(each.name, integers)
         trim()  # by the last layer the holes were three times what was held
-
-
-def _integers(weight: Floats, hessian: torch.Tensor, grid: Grid) -> Integers:
-    if compensates(grid):
-        return compensate(weight, hessian, grid)
-    return round_matrix(weight, grid, importance=hessian.diagonal().numpy())
 
 
 def _split(integers: Integers, weights: list[Floats]) -> list[Integers]:

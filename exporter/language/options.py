@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from ...profiles.device.grid import Grid
-from .compensation import compensates
+from .compensation import SWEPT, sweeps_of
 from .decoder import Decoder, Linear
 from .plan import GridOption
 from .quantize import TABLE
@@ -65,8 +65,8 @@ def _option(
 def _uses(linear: Linear, found: Moments, grid: Grid, *, tied: bool) -> Iterator[_Use]:
     """As a product, and as the embedding where it is the head's matrix, too."""
     outputs, inputs = found.outputs[linear.name] / found.tokens, found.inputs[linear.name] / found.tokens
-    if compensates(grid):
-        inputs = found.apart.get(linear.reads, inputs)
+    if linear.reads in found.apart:
+        inputs = found.apart[linear.reads] * (SWEPT if sweeps_of(grid) else 1.0)
     yield outputs, inputs
     if tied:
         yield _as_table(found)

@@ -16,7 +16,6 @@ import torch
 from torch.nn import functional
 
 from ...backends.decoding import Tokens
-from ...profiles.device.grid import Grid
 from ...profiles.machine.memory import trim
 from .compensation import compensate, damp
 from .decoder import Decoder, Linear

@@ -10,11 +10,12 @@ from pathlib import Path
 from ...errors import InputError
 from ...profiles.device.grid import Grid
 from ...profiles.device.precision import PrecisionName
+from ...profiles.findings.report import megabytes
 from ..candidates.judge import directory_bytes
 from ..language.agreement import spread
 from ..language.blank import BlankWeights
 from ..language.options import options_of
-from ..language.plan import GridOption, GridPlan, within_bytes
+from ..language.plan import GridOption, GridPlan, plans, within_bytes
 from ..language.quantize import RoundedWeights
 from ..language.sensitivity import Moments, apart, moments
 from .grids import grids_of, shapes_of
@@ -52,18 +53,19 @@ def plan_within_size(task: TextTask, options: Options) -> GridPlan:
     Raises:
         InputError: there is none.
     """
-    size = task.recipe.budget.size
+    size, beside = task.recipe.budget.size, 0
     assert size is not None
-    beside = _beside(task, {name: each[0] for name, each in options.items()})
-    plan = within_bytes(options, size.bytes - beside)
-    if plan is None:
-        least = beside + sum(min(one.bytes for one in each) for each in options.values())
-        raise InputError(
-            f"{task.source.name} takes {least / 1e6:.1f} MB for {task.target.name} in its smallest weights, graph and "
-            f"tokenizer included, and at most {size} was asked for.",
-            hint="Allow more with --budget size=, or larger blocks with --block.",
-        )
-    return plan
+    while (plan := within_bytes(options, size.bytes - beside)) is not None:
+        found = _beside(task, plan)
+        if plan.bytes + found <= size.bytes:
+            return plan
+        beside = found  # more than before: matrices that share no grid have products of their own
+    smallest = next(plans(options))
+    raise InputError(
+        f"{task.source.name} takes {megabytes(smallest.bytes + _beside(task, smallest))} for {task.target.name} in its "
+        f"smallest weights, graph and tokenizer included, and at most {size} was asked for.",
+        hint="Allow more with --budget size=, or larger blocks with --block.",
+    )
 
 
 def precision_of(task: TextTask, grids: Mapping[str, Grid | None]) -> PrecisionName | None:
@@ -91,20 +93,16 @@ def _divides(task: TextTask, grid: Grid | None, columns: int) -> bool:
     return not task.form.whole_blocks or grid is None or grid.block is None or columns % grid.block == 0
 
 
-def _beside(task: TextTask, some: Mapping[str, GridOption]) -> int:
+def _beside(task: TextTask, plan: GridPlan) -> int:
     """Bytes of an engine that are none of its matrices': one is written whose matrices are blank."""
-    blank = BlankWeights(
-        decoder=task.source.decoder,
-        checkpoint=task.source.checkpoint,
-        grids={name: option.grid for name, option in some.items()},
-    )
+    decoder, checkpoint = task.source.decoder, task.source.checkpoint
     with tempfile.TemporaryDirectory(dir=task.scratch) as directory:
         task.form.write(
-            task.source.decoder,
-            blank,
+            decoder,
+            BlankWeights(decoder=decoder, checkpoint=checkpoint, grids=plan.grids),
             Path(directory),
             target=task.target,
             tokenizer=task.source.tokenizer,
             advance=lambda _: None,
         )
-        return directory_bytes(Path(directory)) - sum(option.bytes for option in some.values())
+        return directory_bytes(Path(directory)) - plan.bytes

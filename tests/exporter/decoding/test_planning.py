@@ -11,17 +11,14 @@ import edgepress
 from edgepress.errors import InputError
 from edgepress.exporter.decoding import rounding
 
-from ..language._tiny import tiny
+from ..._llama import saved_llama
 
 LESS = 20_000  # bytes: of the 54,000 that 4 bits take less than 8 here
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Path:
-    module, _, _ = tiny(width=64, hidden=192, layers=2, vocabulary=160)
-    path = tmp_path_factory.mktemp("model")
-    module.save_pretrained(path)
-    return path
+    return saved_llama(tmp_path_factory.mktemp("model"), intermediate_size=192)
 
 
 def exported(source, output, **budget):

@@ -23,6 +23,7 @@ from ..profiles.findings.layers import Layer
 from ..profiles.machine.energy import Meter, find_meter
 from ..profiles.timing.measure import Arm, CallArm
 from .decoding import Decoding, Generation
+from .loaders.facts import LoaderFacts
 
 Array = npt.NDArray[np.generic]
 Feed = Mapping[str, Array]
@@ -318,6 +319,10 @@ class Backend(abc.ABC):
 
     def loader(self, engine: Engine) -> dict[str, str]:
         """Name to text of the files that open an engine as it was proven; empty where opening it plainly does."""
+        return {}
+
+    def loaders(self, facts: LoaderFacts) -> dict[str, str]:
+        """Name to text of the files that run one engine in an app: source code and a page on it; empty without any."""
         return {}
 
     def _need_compiler(self, target: Target) -> None:

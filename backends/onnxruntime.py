@@ -28,10 +28,12 @@ from ..profiles.machine.held import temporary
 from ._exact import WITHOUT, exactly
 from ._onnxfile import external_files, read_nodes
 from ._onnxruntime_decoding import OnnxRuntimeDecoding, OnnxRuntimeGeneration
+from ._onnxruntime_loaders import CONFIG, onnxruntime_loaders
 from ._ortformat import stable
 from ._vendor import availability, fit, import_or_explain, refusal, said, unwritten
 from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, Session
 from .decoding import Decoding, Generation
+from .loaders.facts import LoaderFacts
 
 # Operators of onnxruntime/docs/OperatorKernels.md (CPU provider) and fusions that multiply matrices: of integers...
 INTEGER = frozenset(
@@ -68,7 +70,6 @@ FLOAT = frozenset(
         "RNN",
     }
 )
-CONFIG = "required_operators_and_types.config"
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed: ?)?(Fatal error: )?")
 # The ways in which onnxruntime says which node it is about.
 _NO_KERNEL = re.compile(r"Could not find an implementation for (?P<operator>\S+) node with name '(?P<node>.*?)'")
@@ -141,6 +142,10 @@ class OnnxRuntime(Backend):
         else:
             opened = _opened(engine, _options(threads), disabled)
         return OnnxRuntimeSession(engine, opened)
+
+    def loaders(self, facts: LoaderFacts) -> dict[str, str]:
+        """In C++ and Python; for processors of phones and boards in the languages of their apps as well."""
+        return onnxruntime_loaders(facts)
 
     def decode(self, engine: Engine, threads: int | None = None) -> Decoding:
         """The graph of a decoder alone; a run with bound memory raises RuntimeError, too."""

@@ -1,4 +1,4 @@
-"""Close a bundle directory: reports in every form, then the manifest with the hash of each file."""
+"""Close a bundle directory: reports in every form, loaders, then the manifest with the hash of each file."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ...profiles.reporting.page import page_of
 from ...profiles.reporting.reportable import BundleFindings
 from ...profiles.timing.measurement import Measurement
 from .bom import write_bom
+from .loaders import write_loaders
 from .manifest import BOM, Manifest, MeasuredEntry, file_entry, hash_files, write_manifest
 from .samples import save_samples
 
@@ -25,7 +26,7 @@ from .samples import save_samples
 def seal(
     directory: Path, name: str, fields: Mapping[str, Any], report: Report, latency: Mapping[str, Measurement]
 ) -> Manifest:
-    """Judge the budget, and write the reports, the raw latency samples and `manifest.json`.
+    """Judge the budget, and write the reports, the raw latency samples, the loaders and `manifest.json`.
 
     Args:
         name: that the directory will have.
@@ -37,6 +38,7 @@ def seal(
     for file, text in (("report.json", json_text(report)), ("report.md", markdown(page)), ("report.html", html(page))):
         (directory / file).write_text(text, encoding="utf-8")
     save_samples(directory, latency)
+    write_loaders(directory, fields)
     reproducible, measured_files = hash_files(directory)
     write_bom(directory, name, fields, reproducible)
     reproducible[BOM] = file_entry(directory / BOM)

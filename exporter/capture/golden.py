@@ -69,7 +69,9 @@ class Golden:
 
 
 def _flatten(feeds: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
-    return {f"{index}.{name}": array for index, feed in enumerate(feeds) for name, array in feed.items()}
+    # In C order, in which the loaders of a bundle read them.
+    named = ((index, name, array) for index, feed in enumerate(feeds) for name, array in feed.items())
+    return {f"{index}.{name}": np.asarray(array, order="C") for index, name, array in named}
 
 
 def _read(path: Path) -> tuple[dict[str, Array], ...]:

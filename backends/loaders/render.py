@@ -1,0 +1,162 @@
+"""Write the loaders of one engine from the templates of its backend."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...profiles.findings.channels import ROUNDING
+from .elements import ELEMENTS, Element
+from .facts import LoaderFacts, Slice, Tensor
+from .words import identifier, identifiers, literal, plain
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Language:
+    """One in which a loader can be written.
+
+    Attributes:
+        words: whose keywords and literals, as in `words.KEYWORDS`.
+        files: that a loader consists of.
+        status: who has compiled or run such a loader, a sentence.
+    """
+
+    title: str
+    words: str
+    files: tuple[str, ...]
+    status: str
+
+    def why_not(self, facts: LoaderFacts) -> str:
+        """Why there is none for this engine, a clause; empty where there is one."""
+        types = sorted({spec.dtype for spec in (*facts.inputs, *facts.outputs)})
+        lacking = [name for name in types if name not in ELEMENTS or not self.name_of(ELEMENTS[name])]
+        return f"onnxruntime's library for it has no tensors of {' and '.join(lacking)}" if lacking else ""
+
+    def name_of(self, element: Element) -> str:
+        """What its onnxruntime calls the type; Python's takes numpy's own."""
+        return element.cpp if self.words == "python" else str(getattr(element, self.words))
+
+
+PYTHON = Language(
+    title="Python",
+    words="python",
+    files=("loader.py",),
+    status="The tests of edgepress run such a loader on x86-64.",
+)
+CPP = Language(
+    title="C++",
+    words="cpp",
+    files=("loader.hpp", "check.cpp"),
+    status="The tests of edgepress compile such a loader with g++ on x86-64 and run it.",
+)
+KOTLIN = Language(
+    title="Kotlin",
+    words="kotlin",
+    files=("Loader.kt",),
+    status="Such a loader was compiled by kotlinc 2.4 against the signatures of onnxruntime's library; none was run.",
+)
+SWIFT = Language(
+    title="Swift",
+    words="swift",
+    files=("Loader.swift",),
+    status="No compiler has seen such a loader, only a parser of Swift; none was run.",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tensor:
+    """An input or output in the words of a language."""
+
+    name: str
+    literal: str
+    dtype: str
+    element: Element
+    told: str
+
+
+def loaders(backend: str, facts: LoaderFacts, languages: Sequence[Language]) -> dict[str, str]:
+    """Name to text of the loaders' files, of those languages in which there can be one."""
+    made: dict[str, str] = {}
+    environment = _environment()
+    for language in languages:
+        if language.why_not(facts):
+            continue
+        values = _values(facts, language)
+        for file in language.files:
+            made[file] = environment.get_template(f"{backend}/{file}.j2").render(values)
+    return made
+
+
+def page(backend: str, values: Mapping[str, Any]) -> str:
+    """The page that goes with the loaders."""
+    return _environment().get_template(f"{backend}/README.md.j2").render(values)
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader(__package__, "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters |= {"plain": plain, "shell": shlex.quote}
+    return made
+
+
+def _values(facts: LoaderFacts, language: Language) -> dict[str, Any]:
+    words = language.words
+    return {
+        "title": f"{plain(facts.model)} in {facts.precision}, for {plain(facts.target.title)}",
+        "status": language.status,
+        # Never the name alone: a model may be called `signal`, which C has a function of.
+        "space": identifier(f"{facts.model} model", words, "this"),
+        "engine": literal(facts.engine, words),
+        "inputs": _tensors(facts.inputs, words, "input"),
+        "outputs": _tensors(facts.outputs, words, "output"),
+        "samples": [
+            {
+                "inputs": [_slice(one, words) for one in sample.inputs],
+                "fp32": [_slice(one, words) for one in sample.fp32],
+                "own": [_slice(one, words) for one in sample.own],
+            }
+            for sample in facts.samples
+        ],
+        "least_db": facts.least_db,
+        "least_own_db": facts.least_own_db,
+        "rounding": ROUNDING,
+    }
+
+
+def _tensors(tensors: Sequence[Tensor], words: str, otherwise: str) -> tuple[_Tensor, ...]:
+    names = identifiers((tensor.name for tensor in tensors), words, otherwise)
+    return tuple(
+        _Tensor(
+            name=name,
+            literal=literal(tensor.name, words),
+            dtype=tensor.dtype,
+            element=ELEMENTS[tensor.dtype],
+            told=plain(tensor.told),
+        )
+        for name, tensor in zip(names, tensors, strict=True)
+    )
+
+
+def _slice(one: Slice, words: str) -> dict[str, Any]:
+    element = ELEMENTS[one.dtype]
+    return {
+        "file": literal(("/" if words == "cpp" else "") + one.file, words),
+        "offset": one.offset,
+        "shape": one.shape,
+        "dtype": one.dtype,
+        "element": element,
+        "bytes": math.prod(one.shape) * element.bytes,
+    }

@@ -19,7 +19,6 @@ from numpy.lib import format as npy
 from ...backends.base import AxisRange, TensorSpec
 from ...backends.loaders.facts import LoaderFacts, Sample, Slice, Tensor
 from ...backends.registry import load_backend
-from ...errors import VerificationError
 from ..capture.golden import GRAPH_OUTPUTS, INPUTS, OUTPUTS
 from .manifest import EngineEntry, ModelEntry
 
@@ -29,8 +28,14 @@ _GOLDEN = "golden"
 _HEADER, _LENGTHS = 30, 26
 
 
+class NoSliceError(ValueError):
+    """An array of a file is no run of its bytes."""
+
+
 def write_loaders(directory: Path, fields: Mapping[str, Any]) -> None:
     """Write the loaders of what the directory holds, in place of any there: none of a decoder or without an engine.
+
+    Nor are there any where golden data of an earlier revision, that `edgepress build` goes on with, are no slices.
 
     Args:
         fields: the manifest's; golden data and engine lie in the directory.
@@ -40,8 +45,11 @@ def write_loaders(directory: Path, fields: Mapping[str, Any]) -> None:
     engine: EngineEntry = fields["engine"]
     if engine.path is None or fields.get("language") is not None:
         return
-    files = load_backend(engine.backend).loaders(_facts(directory, engine.path, fields))
-    for name, text in files.items():
+    try:
+        facts = _facts(directory, engine.path, fields)
+    except NoSliceError:
+        return
+    for name, text in load_backend(engine.backend).loaders(facts).items():
         place.mkdir(exist_ok=True)
         (place / name).write_text(text, encoding="utf-8")
 
@@ -57,7 +65,7 @@ def _facts(directory: Path, engine: str, fields: Mapping[str, Any]) -> LoaderFac
             fp32=outputs.sample(index, model.outputs),
             own=() if own is None else own.sample(index, model.outputs),
         )
-        for index in range(fields["golden"])
+        for index in range(len(inputs.slices) // len(model.inputs))
     )
     return LoaderFacts(
         model=model.name,
@@ -112,7 +120,7 @@ def slices(path: Path, name: str) -> dict[str, Slice]:
         name: of the file in its bundle.
 
     Raises:
-        VerificationError: an array is compressed, in Fortran's order or big-endian, and so is no slice of the file.
+        NoSliceError: an array is compressed, in Fortran's order or big-endian.
     """
     with path.open("rb") as file, ZipFile(file) as archive:
         return {entry.filename.removesuffix(".npy"): _slice(file, entry, name) for entry in archive.infolist()}
@@ -128,5 +136,5 @@ def _slice(file: IO[bytes], entry: ZipInfo, name: str) -> Slice:
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, fortran, dtype = read(file)
     if entry.compress_type != ZIP_STORED or (fortran and len(shape) > 1) or dtype.byteorder == ">":
-        raise VerificationError(f"{name}: {entry.filename} is compressed, in Fortran's order or big-endian.")
+        raise NoSliceError(f"{name}: {entry.filename} is compressed, in Fortran's order or big-endian.")
     return Slice(file=name, offset=file.tell(), dtype=dtype.name, shape=shape)

@@ -26,6 +26,8 @@ from ._openvino_layers import input_ports, observed
 from ._vendor import availability, fit, import_or_explain, refusal, unwritten
 from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, Session
 from .decoding import Decoding, Generation
+from .loaders.facts import LoaderFacts
+from .loaders.render import CPP, PYTHON, loaders, page
 
 _NOISE = re.compile(
     r"(Exception from|Check '|FrontEnd API failed|Model wasn't|Summary:|While validating|Loading input)"
@@ -97,6 +99,12 @@ class OpenVino(Backend):
         device = _device(engine.target)
         told = _in_float32(engine) and device == "CPU"
         return {"load.py": LOADER.format(file=engine.path.name, device=device)} if told else {}
+
+    def loaders(self, facts: LoaderFacts) -> dict[str, str]:
+        """In C++ and Python, with the settings of `_open`."""
+        languages = tuple(replace(language, library=self.name) for language in (PYTHON, CPP))
+        made = loaders(self.name, facts, languages, _proven(facts))
+        return {**made, "README.md": page(self.name, {"facts": facts, "languages": languages})}
 
     def _open(self, engine: Engine, threads: int | None) -> Session:
         return OpenVinoSession(engine, _compiled(engine, threads))
@@ -199,10 +207,10 @@ def _device(target: Target) -> str:
     return str(target.options.get("device", "CPU"))
 
 
-def _in_float32(engine: Engine) -> bool:
+def _in_float32(of: Engine | LoaderFacts) -> bool:
     """Whether what is float in it is computed in float32, whatever the processor prefers."""
-    precision = load_precision(engine.precision)
-    return precision.exact or (precision.integer and engine.target.options.get(_FLOATS) == "float32")
+    precision = load_precision(of.precision)
+    return precision.exact or (precision.integer and of.target.options.get(_FLOATS) == "float32")
 
 
 def _compiled(engine: Engine, threads: int | None, **settings: object) -> Any:
@@ -216,11 +224,16 @@ def _compiled(engine: Engine, threads: int | None, **settings: object) -> Any:
         raise InputError(f"OpenVINO does not open {engine.path.name}: {_first_line(str(error))}") from error
 
 
+def _proven(of: Engine | LoaderFacts) -> dict[str, str]:
+    """What an engine was proven with."""
+    # Where the processor has bf16 OpenVINO would choose it.
+    floats = {"INFERENCE_PRECISION_HINT": "f32"} if _in_float32(of) else {}
+    return {"PERFORMANCE_HINT": "LATENCY", **floats}
+
+
 def _settings(engine: Engine, threads: int | None) -> dict[str, object]:
     """How the engine is opened, whoever opens it."""
-    settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
-    if _in_float32(engine):
-        settings["INFERENCE_PRECISION_HINT"] = "f32"  # where the processor has bf16 OpenVINO would choose it
+    settings: dict[str, object] = {**_proven(engine)}
     if threads is not None and _device(engine.target) == "CPU":
         settings["INFERENCE_NUM_THREADS"] = threads
     return settings

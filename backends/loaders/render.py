@@ -23,47 +23,49 @@ class Language:
 
     Attributes:
         words: whose keywords and literals, as in `words.KEYWORDS`.
+        library: whose names of types, a field of `Element`.
         files: that a loader consists of.
         status: who has compiled or run such a loader, a sentence.
     """
 
     title: str
     words: str
+    library: str
     files: tuple[str, ...]
     status: str
 
     def why_not(self, facts: LoaderFacts) -> str:
         """Why there is none for this engine, a clause; empty where there is one."""
         types = sorted({spec.dtype for spec in (*facts.inputs, *facts.outputs)})
-        lacking = [name for name in types if name not in ELEMENTS or not self.name_of(ELEMENTS[name])]
-        return f"onnxruntime's library for it has no tensors of {' and '.join(lacking)}" if lacking else ""
-
-    def name_of(self, element: Element) -> str:
-        """What its onnxruntime calls the type; Python's takes numpy's own."""
-        return element.cpp if self.words == "python" else str(getattr(element, self.words))
+        lacking = [name for name in types if name not in ELEMENTS or not getattr(ELEMENTS[name], self.library)]
+        return f"the runtime's library for it has no tensors of {' and '.join(lacking)}" if lacking else ""
 
 
 PYTHON = Language(
     title="Python",
     words="python",
+    library="ort",
     files=("loader.py",),
     status="The tests of edgepress run such a loader on x86-64.",
 )
 CPP = Language(
     title="C++",
     words="cpp",
+    library="ort",
     files=("loader.hpp", "check.cpp"),
     status="The tests of edgepress compile such a loader with g++ on x86-64 and run it.",
 )
 KOTLIN = Language(
     title="Kotlin",
     words="kotlin",
+    library="kotlin",
     files=("Loader.kt",),
     status="Such a loader was compiled by kotlinc 2.4 against the signatures of onnxruntime's library; none was run.",
 )
 SWIFT = Language(
     title="Swift",
     words="swift",
+    library="swift",
     files=("Loader.swift",),
     status="No compiler has seen such a loader, only a parser of Swift; none was run.",
 )
@@ -80,16 +82,24 @@ class _Tensor:
     told: str
 
 
-def loaders(backend: str, facts: LoaderFacts, languages: Sequence[Language]) -> dict[str, str]:
-    """Name to text of the loaders' files, of those languages in which there can be one."""
+def loaders(
+    backend: str, facts: LoaderFacts, languages: Sequence[Language], settings: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Name to text of the loaders' files, of those languages in which there can be one.
+
+    Args:
+        backend: the folder of its templates, and the name of its package; what it lacks there is common to all.
+        settings: that the runtime opens the engine with.
+    """
     made: dict[str, str] = {}
     environment = _environment()
+    more = {"package": backend, "settings": settings or {}}
     for language in languages:
         if language.why_not(facts):
             continue
-        values = _values(facts, language)
         for file in language.files:
-            made[file] = environment.get_template(f"{backend}/{file}.j2").render(values)
+            template = environment.select_template([f"{backend}/{file}.j2", f"{file}.j2"])
+            made[file] = template.render(_values(facts, language), **more)
     return made
 
 
@@ -120,6 +130,7 @@ def _values(facts: LoaderFacts, language: Language) -> dict[str, Any]:
         # Never the name alone: a model may be called `signal`, which C has a function of.
         "space": identifier(f"{facts.model} model", words, "this"),
         "engine": literal(facts.engine, words),
+        "device": literal(str(facts.target.options.get("device", "CPU")), words),
         "inputs": _tensors(facts.inputs, words, "input"),
         "outputs": _tensors(facts.outputs, words, "output"),
         "samples": [

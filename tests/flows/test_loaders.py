@@ -25,6 +25,8 @@ from ._flow import Cli, Ran, contents, read
 HERE = Path(__file__).parent
 # The header of a full onnxruntime where one is named; what of it a loader uses otherwise.
 HEADERS = os.environ.get("ONNXRUNTIME_INCLUDE", str(HERE / "capi"))
+# Where the packages have their libraries and headers.
+LIBRARIES = {"onnxruntime": ("capi", HEADERS), "openvino": ("libs", "include")}
 # Keywords, quotes, other scripts, a line break, what comments and templates are written with, names that coincide.
 NAMES = [
     "class",
@@ -46,20 +48,21 @@ Program = Callable[[Path], subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Program]:
-    """Compile a bundle's loader in C++ against the library that onnxruntime's package brings."""
-    onnxruntime = pytest.importorskip("onnxruntime")
-    compiler, found = shutil.which("g++"), sorted(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*"))
-    if compiler is None or not found:
-        pytest.skip("needs g++, and a package of onnxruntime that has libonnxruntime.so")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Program]:
+    """Compile a bundle's loader in C++ against the library that the package of its runtime brings."""
 
-    def build(bundle: Path) -> Program:
+    def build(bundle: Path, runtime: str = "onnxruntime") -> Program:
+        package = Path(pytest.importorskip(runtime).__file__).parent
+        libraries, headers = LIBRARIES[runtime]
+        compiler, found = shutil.which("g++"), sorted((package / libraries).glob(f"lib{runtime}.so.*"))
+        if compiler is None or not found:
+            pytest.skip(f"needs g++, and a package of {runtime} that has lib{runtime}.so")
         place = tmp_path_factory.mktemp("native")
-        for name in ("libonnxruntime.so", "libonnxruntime.so.1"):
+        for name in (f"lib{runtime}.so", "libonnxruntime.so.1"):
             (place / name).symlink_to(found[0])
         source, program = bundle / "loaders" / "check.cpp", place / "check"
-        words = [compiler, "-std=c++17", "-Wall", "-Wextra", "-Werror", "-I", HEADERS, source, "-o", program]
-        ran = run([*words, f"-L{place}", "-lonnxruntime", f"-Wl,-rpath,{place}"])
+        words = [compiler, "-std=c++17", "-Wall", "-Wextra", "-Werror", "-isystem", package / headers, source]
+        ran = run([*words, "-o", program, f"-L{place}", f"-l{runtime}", f"-Wl,-rpath,{place}:{found[0].parent}"])
         assert ran.returncode == 0, ran.stderr
         return lambda directory: run([program, directory])
 
@@ -81,7 +84,7 @@ def with_one_weight_changed(bundle: Path, place: Path) -> Path:
     values = min((numpy_helper.to_array(weight) for weight in weights), key=lambda array: array.size)
     changed = values.copy().reshape(-1)
     changed[np.abs(changed.astype(int)).argmax()] *= -1
-    [engine] = (place / "engine").glob("model.o*")
+    [engine] = (file for file in (place / "engine").iterdir() if file.suffix in (".ort", ".onnx", ".bin"))
     whole = engine.read_bytes()
     assert whole.count(values.tobytes()) == 1
     engine.write_bytes(whole.replace(values.tobytes(), changed.tobytes()))
@@ -100,9 +103,7 @@ def exported(ran: Ran, bundle: Path) -> Path:
     return bundle
 
 
-def test_loaders_tell_one_changed_weight(
-    cli: Cli, small: Path, tmp_path: Path, built: Callable[[Path], Program]
-) -> None:
+def test_loaders_tell_one_changed_weight(cli: Cli, small: Path, tmp_path: Path, built: Callable[..., Program]) -> None:
     words = ("export", small, "-t", "mobile", "--precision", "int8", "--no-measure", "-q")
     bundle = exported(cli(*words), tmp_path / "dist" / "small-android-arm64")
     damaged = with_one_weight_changed(bundle, tmp_path / "damaged")
@@ -130,14 +131,16 @@ def assert_reads_as_list_of_operators(path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("target", "name"), [("mobile", "android-arm64"), ("server-cpu", "server-cpu")])
+@pytest.mark.parametrize(
+    ("target", "runtime"), [("android-arm64", "onnxruntime"), ("server-cpu", "onnxruntime"), ("cpu", "openvino")]
+)
 def test_loaders_of_digits(
-    target: str, name: str, cli: Cli, examples: Path, tmp_path: Path, built: Callable[[Path], Program]
+    target: str, runtime: str, cli: Cli, examples: Path, tmp_path: Path, built: Callable[..., Program]
 ) -> None:
     words = ("export", examples / "digits.py", "-t", target, "--precision", "int8", "--no-measure", "-q")
-    bundle = exported(cli(*words), tmp_path / "dist" / f"digits-{name}")
+    bundle = exported(cli(*words), tmp_path / "dist" / f"digits-{target}")
     damaged = with_one_weight_changed(bundle, tmp_path / "damaged")
-    for program in (built(bundle), in_python(bundle)):
+    for program in (built(bundle, runtime), in_python(bundle)):
         assert_told_apart(program, bundle, damaged)
 
 
@@ -191,7 +194,7 @@ def manifest(types: Sequence[str]) -> dict[str, object]:
     }
 
 
-def test_names_that_no_language_would_choose(hostile: Path, built: Callable[[Path], Program]) -> None:
+def test_names_that_no_language_would_choose(hostile: Path, built: Callable[..., Program]) -> None:
     for program in (built(hostile), in_python(hostile)):
         ran = program(hostile)
         assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -23,7 +23,7 @@ _DOCUMENTED = "https://onnxruntime.ai/docs/execution-providers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class ProviderVerdict:
     """What is known of one provider for one graph.
 
     Attributes:
@@ -39,13 +39,13 @@ class Verdict:
 
 
 _UNJUDGED = (
-    Verdict(
+    ProviderVerdict(
         provider="XNNPACK",
         as_is="not judged",
         grounds="onnxruntime's checker does not know it; it takes the operators of "
         f"{_DOCUMENTED}/Xnnpack-ExecutionProvider and leaves others to the CPU",
     ),
-    Verdict(
+    ProviderVerdict(
         provider="QNN",
         as_is="not judged",
         grounds="onnxruntime's checker does not know it; it is a plug-in, onnxruntime-qnn, described in "
@@ -54,14 +54,14 @@ _UNJUDGED = (
 )
 
 
-def verdicts(graph: Path) -> tuple[Verdict, ...]:
+def verdicts(graph: Path) -> tuple[ProviderVerdict, ...]:
     """One a provider.
 
     Args:
         graph: the ONNX file that an engine was compiled from.
     """
     return (
-        Verdict(
+        ProviderVerdict(
             provider="CPU",
             as_is="is what the engine was made for",
             grounds="the golden data of this bundle; report.md says on what they ran",
@@ -71,7 +71,7 @@ def verdicts(graph: Path) -> tuple[Verdict, ...]:
     )
 
 
-def _checked(graph: Path) -> tuple[Verdict, ...]:
+def _checked(graph: Path) -> tuple[ProviderVerdict, ...]:
     try:
         checker = import_or_explain(_CHECKER)
     except UnservedError as error:
@@ -83,8 +83,8 @@ def _checked(graph: Path) -> tuple[Verdict, ...]:
         return _unknown(f"onnxruntime's checker failed on this graph: {type(error).__name__}")
 
 
-def _unknown(why: str) -> tuple[Verdict, ...]:
-    return tuple(Verdict(provider=name, as_is="not known", grounds=why) for name in ("NNAPI", "Core ML"))
+def _unknown(why: str) -> tuple[ProviderVerdict, ...]:
+    return tuple(ProviderVerdict(provider=name, as_is="not known", grounds=why) for name in ("NNAPI", "Core ML"))
 
 
 def _with_shapes(checker: Any, graph: Path) -> Any:
@@ -106,11 +106,11 @@ def _judges(checker: Any) -> dict[str, Callable[[Any, bool], Any]]:
     }
 
 
-def _verdict(name: str, checker: Any, model: Any, judge: Callable[[Any, bool], Any]) -> Verdict:
+def _verdict(name: str, checker: Any, model: Any, judge: Callable[[Any, bool], Any]) -> ProviderVerdict:
     free, _ = checker.check_shapes(model.graph)
     # The second argument asks that shapes be fixed; without it the graph is judged as if they were.
     as_is, fixed = judge(model, True), judge(model, False)
-    return Verdict(
+    return ProviderVerdict(
         provider=name,
         as_is=_words(as_is),
         fixed=_words(fixed) if free else "",

@@ -11,7 +11,7 @@ from ...profiles.device.target import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tensor:
+class LoaderTensor:
     """An input or output of the model.
 
     Attributes:
@@ -72,8 +72,8 @@ class LoaderFacts:
     precision: PrecisionName
     engine: str
     graph: Path
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+    inputs: tuple[LoaderTensor, ...]
+    outputs: tuple[LoaderTensor, ...]
     axes: Mapping[str, int]
     samples: tuple[Sample, ...]
     least_db: float

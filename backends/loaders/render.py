@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...profiles.findings.channels import ROUNDING
 from .elements import ELEMENTS, Element
-from .facts import LoaderFacts, Slice, Tensor
+from .facts import LoaderFacts, LoaderTensor, Slice
 from .words import identifier, identifiers, literal, plain
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Language:
+class LoaderLanguage:
     """One in which a loader can be written.
 
     Attributes:
@@ -41,28 +41,28 @@ class Language:
         return f"the runtime's library for it has no tensors of {' and '.join(lacking)}" if lacking else ""
 
 
-PYTHON = Language(
+PYTHON = LoaderLanguage(
     title="Python",
     words="python",
     library="ort",
     files=("loader.py",),
     status="The tests of edgepress run such a loader on x86-64.",
 )
-CPP = Language(
+CPP = LoaderLanguage(
     title="C++",
     words="cpp",
     library="ort",
     files=("loader.hpp", "check.cpp"),
     status="The tests of edgepress compile such a loader with g++ on x86-64 and run it.",
 )
-KOTLIN = Language(
+KOTLIN = LoaderLanguage(
     title="Kotlin",
     words="kotlin",
     library="kotlin",
     files=("Loader.kt",),
     status="Such a loader was compiled by kotlinc 2.4 against the signatures of onnxruntime's library; none was run.",
 )
-SWIFT = Language(
+SWIFT = LoaderLanguage(
     title="Swift",
     words="swift",
     library="swift",
@@ -83,7 +83,7 @@ class _Tensor:
 
 
 def loaders(
-    backend: str, facts: LoaderFacts, languages: Sequence[Language], settings: Mapping[str, str] | None = None
+    backend: str, facts: LoaderFacts, languages: Sequence[LoaderLanguage], settings: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """Name to text of the loaders' files, of those languages in which there can be one.
 
@@ -122,7 +122,7 @@ def _environment() -> Environment:
     return made
 
 
-def _values(facts: LoaderFacts, language: Language) -> dict[str, Any]:
+def _values(facts: LoaderFacts, language: LoaderLanguage) -> dict[str, Any]:
     words = language.words
     return {
         "title": f"{plain(facts.model)} in {facts.precision}, for {plain(facts.target.title)}",
@@ -147,7 +147,7 @@ def _values(facts: LoaderFacts, language: Language) -> dict[str, Any]:
     }
 
 
-def _tensors(tensors: Sequence[Tensor], words: str, otherwise: str) -> tuple[_Tensor, ...]:
+def _tensors(tensors: Sequence[LoaderTensor], words: str, otherwise: str) -> tuple[_Tensor, ...]:
     names = identifiers((tensor.name for tensor in tensors), words, otherwise)
     return tuple(
         _Tensor(

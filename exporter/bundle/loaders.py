@@ -17,7 +17,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 from numpy.lib import format as npy
 
 from ...backends.base import AxisRange, TensorSpec
-from ...backends.loaders.facts import LoaderFacts, Sample, Slice, Tensor
+from ...backends.loaders.facts import LoaderFacts, LoaderTensor, Sample, Slice
 from ...backends.registry import load_backend
 from ..capture.golden import GRAPH_OUTPUTS, INPUTS, OUTPUTS
 from .manifest import EngineEntry, ModelEntry
@@ -83,13 +83,15 @@ def _facts(directory: Path, engine: str, fields: Mapping[str, Any]) -> LoaderFac
     )
 
 
-def _tensor(spec: TensorSpec, axes: Mapping[str, AxisRange]) -> Tensor:
+def _tensor(spec: TensorSpec, axes: Mapping[str, AxisRange]) -> LoaderTensor:
     free = [
         f"{axis} from {axes[axis].smallest} to {axes[axis].largest}"
         for axis in spec.shape
         if isinstance(axis, str) and axis in axes
     ]
-    return Tensor(name=spec.name, dtype=spec.dtype, told="; ".join([f"`{spec.name}`: {spec.dtype} {spec}", *free]))
+    return LoaderTensor(
+        name=spec.name, dtype=spec.dtype, told="; ".join([f"`{spec.name}`: {spec.dtype} {spec}", *free])
+    )
 
 
 def _free(specs: Sequence[TensorSpec], single: Sample) -> dict[str, int]:

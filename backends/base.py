@@ -288,6 +288,14 @@ class Backend(abc.ABC):
         here = self.available()
         return "" if here.compile else here.reason
 
+    def why_not_opened(self, compiled_by: str) -> str:
+        """Why an engine of another version is not opened by the one here, one clause; empty where it may be.
+
+        Args:
+            compiled_by: as `Availability.version` said it where the engine was compiled.
+        """
+        return ""
+
     def require(self, target: Target) -> None:
         """Check, before any work is done, that this machine can compile or leave the rest to the device.
 

@@ -66,6 +66,11 @@ class _Shared(Backend):
             remedy=remedy,
         )
 
+    def why_not_opened(self, compiled_by: str) -> str:
+        """A plan is opened by the version that built it alone."""
+        here = self.available().version
+        return "" if compiled_by == here else f"its plan was built by {compiled_by}, and this machine has {here}"
+
     def _check(self, graph: Graph, target: Target) -> tuple[Rejection, ...]:
         return _rejections(_parse(self._trt(), graph), graph)
 

@@ -29,6 +29,8 @@ COMMANDS = {
     "check": "Judge bundles by a budget or against a baseline, for CI.",
     "sign": "Sign a bundle, so that a changed one is told from yours.",
     "verify": "Check a bundle's signature, hashes and golden outputs.",
+    "pack": "Put bundles for several devices into one file.",
+    "install": "Take the bundle that fits this device out of such a file, or go back.",
     "build": "Finish on the device what only the device can build.",
     "targets": "List the targets, or show one.",
     "doctor": "Say what this machine can compile and run.",

@@ -7,6 +7,7 @@ Field numbers are those of `onnx/onnx.proto`; the encoding is Protocol Buffers' 
 from __future__ import annotations
 
 import mmap
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,20 @@ def external_files(path: Path) -> tuple[str, ...]:
         return tuple(sorted({name for graph in _all(model, _MODEL_GRAPH) for name in _locations(graph)}))
     except (IndexError, ValueError) as error:
         raise _not_onnx(path) from error
+
+
+def copy_graph(source: Path, path: Path) -> None:
+    """Copy a graph and the external data that it names, under the names it knows them by.
+
+    Raises:
+        InputError: the file is not an ONNX model, or names data outside of its directory.
+    """
+    shutil.copyfile(source, path)
+    for name in external_files(source):
+        if not (path.parent / name).resolve().is_relative_to(path.parent.resolve()):
+            raise InputError(f"{source.name} keeps weights in {name}, outside of its own directory.")
+        (path.parent / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source.parent / name, path.parent / name)
 
 
 def _mapped(path: Path) -> memoryview:

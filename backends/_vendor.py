@@ -18,20 +18,20 @@ from .base import Availability, Feed, Graph, Rejection, TensorSpec
 CHILD = "EDGEPRESS_CHILD"
 
 
-def availability(module: str, distributions: Sequence[str], extra: str) -> Availability:
+def availability(module: str, distributions: Sequence[str], install: str) -> Availability:
     """Whether a runtime that both compiles and runs here is installed, found without importing it.
 
     Args:
         module: its import name.
         distributions: names under which it is distributed, the usual one first.
-        extra: the extra of edgepress that installs it.
+        install: what pip installs it with, as `edgepress[openvino]`.
     """
     try:
         found = find_spec(module) is not None
     except (ImportError, ValueError):  # a half-imported or blocked module has no spec
         found = False
     if not found:
-        remedy = f'Install it: pip install "edgepress[{extra}]"'
+        remedy = f'Install it: pip install "{install}"'
         return Availability(version="", compile=False, run=False, reason=f"{module} is not installed", remedy=remedy)
     return Availability(version=f"{module} {_version(distributions)}", compile=True, run=True)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,7 @@ from ..profiles.findings.layers import Layer
 from ..profiles.machine.environment import this_machine
 from ..profiles.machine.held import temporary
 from ._exact import WITHOUT, exactly
-from ._onnxfile import external_files, read_nodes
+from ._onnxfile import copy_graph, read_nodes
 from ._onnxruntime_decoding import OnnxRuntimeDecoding, OnnxRuntimeGeneration
 from ._onnxruntime_loaders import CONFIG, onnxruntime_loaders
 from ._ortformat import stable
@@ -98,7 +97,7 @@ class OnnxRuntime(Backend):
 
     def available(self) -> Availability:
         """Compiles and runs wherever it is installed."""
-        return availability("onnxruntime", ("onnxruntime", "onnxruntime-gpu"), "onnxruntime")
+        return availability("onnxruntime", ("onnxruntime", "onnxruntime-gpu"), "edgepress[onnxruntime]")
 
     def _check(self, graph: Graph, target: Target) -> tuple[Rejection, ...]:
         try:
@@ -123,7 +122,7 @@ class OnnxRuntime(Backend):
                 raise unwritten(path.name, error) from error
             raise refusal(self.name, graph, _rejections(graph.path, said(error))) from error
         if kind == "onnx":
-            _copy(graph.path, path)
+            copy_graph(graph.path, path)
         return Engine(
             path=path,
             backend=self.name,
@@ -278,16 +277,6 @@ def _choice(target: Target, option: str, allowed: tuple[str, ...], default: str)
     if value not in allowed:
         raise InputError(f"Target {target.name}: option `{option}` is {value!r}; expected {' or '.join(allowed)}.")
     return str(value)
-
-
-def _copy(source: Path, path: Path) -> None:
-    """Copy a graph and the external data that it names, under the names it knows them by."""
-    shutil.copyfile(source, path)
-    for name in external_files(source):
-        if not (path.parent / name).resolve().is_relative_to(path.parent.resolve()):
-            raise InputError(f"{source.name} keeps weights in {name}, outside of its own directory.")
-        (path.parent / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source.parent / name, path.parent / name)
 
 
 def _convert(source: Path, path: Path, platform: str) -> tuple[str, ...]:

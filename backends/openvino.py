@@ -66,7 +66,7 @@ class OpenVino(Backend):
 
     def available(self) -> Availability:
         """Compiles and runs wherever it is installed; whether a device is there is seen when it is opened."""
-        return availability("openvino", ("openvino", "openvino-nightly"), "openvino")
+        return availability("openvino", ("openvino", "openvino-nightly"), "edgepress[openvino]")
 
     def _check(self, graph: Graph, target: Target) -> tuple[Rejection, ...]:
         try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .option_types import Steady
 from .options import json_option, quiet_option
 from .signing import key_option, public_key
 from .verify import SIGNED
@@ -23,7 +24,7 @@ _BUILT = " That was before the engine was built here; the built bundle is not si
     "--to",
     "directory",
     required=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Steady(file_okay=False, path_type=Path),
     metavar="DIR",
     help="Directory of this model on this device: DIR/current leads to the version in use.",
 )

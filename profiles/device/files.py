@@ -1,25 +1,66 @@
-"""The data of this package: folders of TOML files, one file a value."""
+"""Folders of TOML files, one file a value: those of this package, and those that other packages add.
+
+Another package registers itself under `edgepress.devices`; its folders `targets`, `schemes` and `toolchains` are read
+as the ones here are.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cache
 from importlib import resources
-from typing import Any, TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ...errors import InputError
+from ...errors import InputError, UnservedError
 from ..reading.toml_file import decoded
+from ..registry import Registry
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 T = TypeVar("T")
+DEVICES = Registry("edgepress.devices", "package of devices")
 
 
 def stems(folder: str) -> tuple[str, ...]:
-    """Names of a folder's files without `.toml`, sorted."""
-    files = resources.files(__package__).joinpath(folder).iterdir()
-    return tuple(sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml")))
+    """Names of a folder's files without `.toml`, sorted.
+
+    Raises:
+        InputError: two packages have a file of one name.
+    """
+    return tuple(sorted(_files(folder)))
 
 
 def read(folder: str, name: str) -> dict[str, Any]:
     """What a file of the folder says."""
-    return decoded(resources.files(__package__).joinpath(folder, f"{name}.toml").read_bytes())
+    return decoded(_files(folder)[name].read_bytes())
+
+
+@cache
+def _files(folder: str) -> dict[str, Traversable]:
+    found: dict[str, Traversable] = {}
+    for root in _folders(folder):
+        for file in root.iterdir():
+            name = file.name.removesuffix(".toml")
+            if name != file.name and name in found:
+                raise InputError(f"Two packages have {folder}/{file.name}.", hint="Uninstall one of them.")
+            if name != file.name:
+                found[name] = file
+    return found
+
+
+def _folders(folder: str) -> Iterator[Traversable]:
+    """Of this package, then of others; one that does not import has none, and is named where its backend is."""
+    yield resources.files(__package__).joinpath(folder)
+    for name in DEVICES.names():
+        try:
+            package = DEVICES.load(name)
+        except UnservedError:
+            continue
+        assert isinstance(package, ModuleType), f"{name!r} is registered under {DEVICES.group} and is no package"
+        if (root := resources.files(package).joinpath(folder)).is_dir():
+            yield root
 
 
 def validate(

@@ -16,6 +16,8 @@ from edgepress.errors import EdgepressError
 from edgepress.exporter.bundle.manifest import check_files, load_bundle
 from edgepress.exporter.bundle.signature import check_signature
 from edgepress.exporter.bundle.signing_keys import load_public_key
+from edgepress.exporter.delivery.install import installed_versions
+from edgepress.exporter.delivery.versions import Installation, Version
 from edgepress.exporter.training.checkpoint import Checkpoint
 
 from .sound import BUNDLE, FLOAT, Sound
@@ -81,6 +83,11 @@ def _build(name: str, sound: Sound) -> Scenario:
     return Scenario(name=name, before=device, command=("build", bundle), whole=whole, share=4)
 
 
+def _install(name: str, sound: Sound) -> Scenario:
+    command = ("install", "new.edgepress", "--to", "device", "-q")
+    return Scenario(name=name, before=sound.installed(), command=command, whole=_in_use, share=4)
+
+
 def _calibrate(name: str, sound: Sound) -> Scenario:
     plain = sound.plain()
     contents = {_content(plain / f"{name}.safetensors") for name in ("data", "other")}
@@ -114,6 +121,7 @@ SCENARIOS: Mapping[str, Callable[[str, Sound], Scenario]] = {
     "export": _export,
     "export --force": _export,
     "build": _build,
+    "install": _install,
     "calibrate": _calibrate,
     "history": _history,
     "sign": _sign,
@@ -140,6 +148,19 @@ def _bundle(where: str, digests: set[str] | None = None) -> Fault:
         return "" if digests is None or _digest(path) in digests else f"{where} is of another model"
 
     return fault
+
+
+def _in_use(work: Path) -> str:
+    """One version is in use and whole, and so is each other one, of which there are never more than two."""
+    try:
+        current, *others = Installation(directory=work / "device").current, *installed_versions(work / "device")
+        for version, _, _ in others:
+            check_files(load_bundle(version.path))
+    except (EdgepressError, OSError) as error:
+        return f"device is damaged: {error}"
+    odd = [path.name for path in (work / "device").glob("[!.]*") if path.name not in ("current", "versions")]
+    odd += [path.name for path in (work / "device/versions").iterdir() if Version.of(path) is None]
+    return f"{current}, {len(others)} versions, {odd}" if current is None or len(others) > 2 or odd else ""
 
 
 def _content(path: Path) -> str:

@@ -49,6 +49,7 @@ class Sound:
             "signed",
             "bundles",
             "device",
+            "installed",
             "searched",
             "trained",
             "hugging",
@@ -126,6 +127,14 @@ class Sound:
         at = self._new("device")
         models.write_models(at)
         self._do(at, "export", "cnn.onnx", "-t", "rtx", "--precision", "fp32", "--no-measure", "-q", "-o", ".")
+        return at
+
+    def installed(self) -> Path:
+        """A device with one version of a model, and the package of another."""
+        at = self._new("installed")
+        for name, bundle in (("old", f"old/{BUNDLE}"), ("new", BUNDLE)):
+            self._do(at, "pack", str(self.signed() / bundle), "-o", f"{name}.edgepress", "-q")
+        self._do(at, "install", "old.edgepress", "--to", "device", "-q")
         return at
 
     def searched(self) -> Path:

@@ -87,6 +87,9 @@ Cli = Callable[..., Ran]
 Exported = Callable[[str], dict[str, Path]]
 Once = Callable[[str, Callable[[Path], object]], Path]
 
+# Of the encrypted key of the fixture `keys`.
+PASSPHRASE = {"EDGEPRESS_PASSPHRASE": "open sesame"}
+
 
 SMALL = """
 import numpy as np

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from ._flow import EDGEPRESS, FORKING, OPTIONS, SMALL, TARGETS, Cli, Exported, Once, Ran
+from ._flow import EDGEPRESS, FORKING, OPTIONS, PASSPHRASE, SMALL, TARGETS, Cli, Exported, Once, Ran
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +90,20 @@ def cli(forked: Cli, tmp_path: Path) -> Cli:
         return forked(*arguments, cwd=cwd, temporary=tmp_path.with_name(f"{tmp_path.name}-tmp"), **more)
 
     return run
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    """`signing.pem`, which is encrypted, `signing.pub`, and `other.pub` of somebody else."""
+    directory = tmp_path.with_name(f"{tmp_path.name}-keys")
+    directory.mkdir()
+    for name in ("signing", "other"):
+        key = ec.generate_private_key(ec.SECP256R1())
+        pem, spki = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        secret = serialization.BestAvailableEncryption(PASSPHRASE["EDGEPRESS_PASSPHRASE"].encode())
+        (directory / f"{name}.pem").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, secret))
+        (directory / f"{name}.pub").write_bytes(key.public_key().public_bytes(pem, spki))
+    return directory
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""ncnn as a backend of edgepress, and its targets."""

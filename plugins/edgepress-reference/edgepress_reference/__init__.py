@@ -1,0 +1,1 @@
+"""The reference evaluator of onnx as a backend of edgepress."""

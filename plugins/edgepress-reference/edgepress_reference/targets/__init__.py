@@ -1,0 +1,1 @@
+"""Targets, one TOML file each."""

@@ -51,13 +51,14 @@ def command(directories: tuple[Path, ...], cleaning: bool, installing: bool, as_
         click.echo(json.dumps(to_jsonable_python(data), indent=2))
         return
     click.echo(f"{this_machine()}; {this_machine().system}")
+    width = 2 + max(map(len, found))
     for name, here in found.items():
         able = [word for word, yes in (("compile", here.compile), ("run", here.run)) if yes]
-        click.secho(f"{name:14}", bold=True, nl=False)
+        click.secho(f"{name:{width}}", bold=True, nl=False)
         click.echo(f"{here.version or 'not installed':28} {' and '.join(able) or 'neither compile nor run'}")
         if here.reason:
-            click.echo(f"{'':14}{here.reason}{'. ' + here.remedy if here.remedy else ''}")
-    click.secho(f"{'emulate arm64':14}", bold=True, nl=False)
+            click.echo(f"{'':{width}}{here.reason}{'. ' + here.remedy if here.remedy else ''}")
+    click.secho(f"{'emulate arm64':{width}}", bold=True, nl=False)
     click.echo(f"{arm64}. {emulation.remedy()}" if isinstance(arm64, str) else arm64.said())
     if left or cleaning:
         click.echo(_said(len(left), sum(one.bytes for one in left), cleaning=cleaning))

@@ -56,9 +56,12 @@ def test_the_same_bundles_give_the_same_bytes_and_shared_files_are_stored_once(
     assert not (tmp_path / "twice").exists()
 
 
-def test_a_package_is_of_one_model(digits: dict[str, Path], small: Path, cli: Cli) -> None:
-    assert cli("export", small, "-t", "server-cpu", "--precision", "fp32", "--no-measure", "-q").code == 0
-    cli("pack", digits["cpu"], "dist/small-server-cpu").failed(1, "is of small (input float32", "of one model")
+def test_a_package_is_of_one_model_with_one_interface(digits: dict[str, Path], cli: Cli, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(digits["server-cpu"], tmp_path / "other"))
+    manifest = read(other, "manifest.json")
+    for change in ({"name": "letters"}, {"outputs": []}):
+        (other / "manifest.json").write_text(json.dumps({**manifest, "model": manifest["model"] | change}))
+        cli("pack", digits["cpu"], other).failed(1, "other is of ", "a package is of one model")
 
 
 def test_a_device_takes_the_first_that_fits_and_can_go_back(package: Path, cli: Cli, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ validate; an implementation overrides the ones with a leading underscore. Vendor
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -157,6 +157,21 @@ class Engine:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, graph: Graph, path: Path, backend: str, target: Target, precision: PrecisionName, notes: Iterable[str] = ()
+    ) -> Engine:
+        """What a backend compiled of a graph, whose inputs and outputs it has."""
+        return cls(
+            path=path,
+            backend=backend,
+            target=target,
+            precision=precision,
+            inputs=graph.inputs,
+            outputs=graph.outputs,
+            notes=tuple(notes),
+        )
 
 
 class Session(abc.ABC):

@@ -123,15 +123,7 @@ class OnnxRuntime(Backend):
             raise refusal(self.name, graph, _rejections(graph.path, said(error))) from error
         if kind == "onnx":
             copy_graph(graph.path, path)
-        return Engine(
-            path=path,
-            backend=self.name,
-            target=target,
-            precision=precision,
-            inputs=graph.inputs,
-            outputs=graph.outputs,
-            notes=notes,
-        )
+        return Engine.of(graph, path, self.name, target, precision, notes)
 
     def _open(self, engine: Engine, threads: int | None) -> Session:
         disabled = _crashing(engine.precision)

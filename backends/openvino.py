@@ -88,9 +88,7 @@ class OpenVino(Backend):
             import_or_explain("openvino").serialize(model, path, path.with_suffix(".bin"))
         except RuntimeError as error:
             raise unwritten(path.name, error) from error
-        engine = Engine(
-            path=path, backend=self.name, target=target, precision=precision, inputs=graph.inputs, outputs=graph.outputs
-        )
+        engine = Engine.of(graph, path, self.name, target, precision)
         notes = (*((PLAINLY,) if self.loader(engine) else ()), *_finite(model, precision))
         return replace(engine, notes=notes)
 

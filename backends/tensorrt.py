@@ -86,15 +86,7 @@ class _Shared(Backend):
         if plan is None:
             raise _build_failed(self.title, graph, parsed.log.errors())
         (directory / PLAN).write_bytes(plan)
-        return Engine(
-            path=directory / PLAN,
-            backend=self.name,
-            target=target,
-            precision=precision,
-            inputs=graph.inputs,
-            outputs=graph.outputs,
-            notes=notes,
-        )
+        return Engine.of(graph, directory / PLAN, self.name, target, precision, notes)
 
     def _configure(self, trt: Any, config: Any, target: Target) -> tuple[str, ...]:
         """Set what only this backend has, and return the engine's notes."""

@@ -64,14 +64,7 @@ class Reference(Place):
 
     def runs(self, graph: Graph, target: Target, precision: PrecisionName, built: Engine | None) -> Engine:
         """The graph as an engine, whose integers add up as ONNX defines it whatever processor this is."""
-        return Engine(
-            path=graph.path,
-            backend=RUNTIME,
-            target=replace(target, options={"integers": "exact"}),
-            precision=precision,
-            inputs=graph.inputs,
-            outputs=graph.outputs,
-        )
+        return Engine.of(graph, graph.path, RUNTIME, replace(target, options={"integers": "exact"}), precision)
 
     def open(self, engine: Engine, threads: int | None = None) -> Session:
         """Open a graph of `runs`."""

@@ -56,14 +56,7 @@ class Ncnn(Backend):
             raise UnservedError(f"ncnn is given fp32 here, not {precision}.", hint="Choose --precision fp32.")
         if found := unfit(graph) or convert(graph, directory):
             raise refusal(self.name, graph, found)
-        return Engine(
-            path=directory / PARAM,
-            backend=self.name,
-            target=target,
-            precision=precision,
-            inputs=graph.inputs,
-            outputs=graph.outputs,
-        )
+        return Engine.of(graph, directory / PARAM, self.name, target, precision)
 
     def _open(self, engine: Engine, threads: int | None) -> Session:
         import_or_explain("ncnn")

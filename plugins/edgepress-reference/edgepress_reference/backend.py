@@ -44,14 +44,7 @@ class OnnxReference(Backend):
             raise refusal(self.name, graph, rejections)
         path = directory / "model.onnx"
         copy_graph(graph.path, path)
-        return Engine(
-            path=path,
-            backend=self.name,
-            target=target,
-            precision=precision,
-            inputs=graph.inputs,
-            outputs=graph.outputs,
-        )
+        return Engine.of(graph, path, self.name, target, precision)
 
     def _open(self, engine: Engine, threads: int | None) -> Session:
         return ReferenceSession(engine)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .exporter.bundle.signature import sign_bundle
     from .exporter.bundle.signing_keys import load_private_key, load_public_key
     from .exporter.bundle.verify import verify_bundle
+    from .exporter.delivery.install import install_package
+    from .exporter.delivery.pack import pack_bundles
     from .exporter.recipe import Recipe, TrainingSettings
     from .exporter.recipe_file import load_recipe
     from .profiles.budget.budget import Budget
@@ -45,11 +47,13 @@ _HOME = {
     "build_bundle": ".exporter.bundle.build",
     "export": ".exporter.api",
     "export_all": ".exporter.api",
+    "install_package": ".exporter.delivery.install",
     "load_bundle": ".exporter.bundle.manifest",
     "load_private_key": ".exporter.bundle.signing_keys",
     "load_public_key": ".exporter.bundle.signing_keys",
     "load_recipe": ".exporter.recipe_file",
     "load_target": ".profiles.device.target",
+    "pack_bundles": ".exporter.delivery.pack",
     "sign_bundle": ".exporter.bundle.signature",
     "verify_bundle": ".exporter.bundle.verify",
 }
@@ -69,11 +73,13 @@ __all__ = [
     "build_bundle",
     "export",
     "export_all",
+    "install_package",
     "load_bundle",
     "load_private_key",
     "load_public_key",
     "load_recipe",
     "load_target",
+    "pack_bundles",
     "sign_bundle",
     "verify_bundle",
 ]

@@ -55,7 +55,7 @@ def command(
     It fits by architecture, runtime and version of the runtime. An engine that only the device can build is built. What
     does not reproduce its golden outputs here is not taken. A program that has the old version open goes on with it.
     """
-    from ..delivery.install import go_back, install
+    from ..delivery.install import go_back, install_package
 
     if (file is not None) + back + listing != 1:
         raise click.UsageError("Give one of FILE, --back and --list.")
@@ -68,7 +68,7 @@ def command(
     elif file is None:
         _print(go_back(directory), None, quiet, as_json)
     else:
-        _print(install(file, directory, key=public_key(public), only=only, keep=keep), public, quiet, as_json)
+        _print(install_package(file, directory, key=public_key(public), only=only, keep=keep), public, quiet, as_json)
 
 
 def _print(done: Installed, public: Path | None, quiet: bool, as_json: bool) -> None:

@@ -44,7 +44,7 @@ class Installed:
     passed: Mapping[str, str]
 
 
-def install(
+def install_package(
     file: Path, directory: Path, *, key: PublicKey | None = None, only: str | None = None, keep: int = KEEP
 ) -> Installed:
     """Take the first variant of a package that fits this machine and proves itself here, and switch to it.
@@ -123,7 +123,7 @@ def _need_installed(place: Installation) -> None:
 def _asked(package: Package, only: str | None) -> tuple[Variant, ...]:
     found = tuple(one for one in package.index.variants if only in (None, one.name))
     if not found:
-        names = ", ".join(variant.name for variant in package.index.variants) or "nothing"
+        names = ", ".join(variant.name for variant in package.index.variants)
         raise InputError(f"{as_typed(package.path)} has no variant {only}; it has {names}.")
     return found
 

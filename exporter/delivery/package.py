@@ -192,6 +192,9 @@ def _index(path: Path, text: bytes) -> Index:
         index = value_of(Index, data)
     except ValidationError as error:
         raise UnreadableError.of(path, first_fault(error), what="is damaged", hint=HINT) from error
+    names = [variant.name for variant in index.variants]
+    if not names or len(set(names)) < len(names):
+        raise UnreadableError.of(path, "it has no bundle, or one twice", what="is damaged", hint=HINT)
     for variant in index.variants:
         above = {parent.as_posix() for name in variant.files for parent in PurePosixPath(name).parents}
         if MANIFEST not in variant.files or not above.isdisjoint(variant.files):

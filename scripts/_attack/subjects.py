@@ -154,6 +154,11 @@ def _bundles(sound: Sound) -> Iterator[Subject]:
     yield Subject(name="baseline", directory=directory, files=older, changes=JSON, commands=reading[3:4])
 
 
+def _packed(sound: Sound) -> Iterator[Subject]:
+    install = ("install", "new.edgepress", "--to", "device")
+    yield Subject(name="package", directory=sound.installed(), files=("new.edgepress",), commands=(install,))
+
+
 def _keys(sound: Sound) -> Iterator[Subject]:
     directory, verify = sound.signed(), ("verify", BUNDLE, "--key", "key.pub")
     names = ("manifest.json", "report.json", "engine/model.onnx", "golden/outputs.npz", "report.html", "recipe.toml")
@@ -434,6 +439,7 @@ PARTS: Mapping[str, Callable[[Sound], Iterator[Subject]]] = {
     "given": _given,
     "bundles": _bundles,
     "keys": _keys,
+    "packed": _packed,
     "built": _built,
     "records": _records,
     "searched": _searched,

@@ -50,3 +50,13 @@ def test_a_run_that_is_killed_leaves_the_old_or_the_new_one(attacked: Path) -> N
 @pytest.mark.slow
 def test_a_run_that_is_interrupted_leaves_the_old_or_the_new_one(tmp_path: Path) -> None:
     left_whole(found(attack(tmp_path, "interrupts"), "interrupts"))
+
+
+@pytest.mark.slow
+def test_an_installation_that_is_killed_at_200_moments_always_leaves_a_whole_version(tmp_path: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    words = [ROOT / "scripts/attack", "kills", "0:100", tmp_path / "kills.jsonl", "install"]
+    subprocess.run(words, env=environment, check=True, timeout=3600)
+    bouts = found(tmp_path, "kills")
+    assert [one["fault"] for one in bouts] == [""] * 100
+    assert sum(strike["code"] == -9 for one in bouts for strike in one["strikes"]) >= 200

@@ -6,6 +6,7 @@ A user adds a scheme and a target as files. Nothing of edgepress is edited, and 
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -139,6 +140,26 @@ def test_one_file_each_is_enough(command, site: Path, tmp_path: Path) -> None:  
     assert command("verify", bundle, cwd=tmp_path, env=env).code == 0
     shown = command("doctor", cwd=tmp_path, env=env)
     assert "twin" in shown.out
+
+
+def test_another_package_brings_targets_by_name(command, site: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """With a scheme of its own; a name that edgepress has already is refused, and not taken in silence."""
+    import edgepress.profiles.device.target as module
+
+    devices = site / "theirs_devices"
+    (devices / "targets").mkdir(parents=True)
+    (devices / "schemes").mkdir()
+    (devices / "__init__.py").touch()
+    scheme = (Path(module.__file__).parent / "schemes" / "onnxruntime-x86.toml").read_text()
+    (devices / "schemes/theirs.toml").write_text(scheme.replace('name = "onnxruntime-x86"', 'name = "theirs"'))
+    (devices / "targets/board.toml").write_text(TARGET.replace("ours.toml", "theirs"))
+    points = site / "theirs-1.0.dist-info/entry_points.txt"
+    points.write_text(f"{points.read_text()}\n[edgepress.devices]\ntheirs = theirs_devices\n")
+    env = {"PYTHONPATH": os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))}
+    ran = command("targets", "board", cwd=tmp_path, env=env)
+    assert "A board on the bench" in ran.out, ran.err
+    (devices / "targets/cpu.toml").write_text(TARGET.replace('"board"', '"cpu"'))
+    command("targets", cwd=tmp_path, env=env).failed(1, "Two packages have targets/cpu.toml")
 
 
 def test_what_is_not_installed_any_more_is_named(cli: Cli, tmp_path: Path) -> None:

@@ -84,6 +84,8 @@ CHANGES: dict[str, Change] = {
     "another size": lambda index: index["variants"][0]["files"]["manifest.json"].update(size=1 << 40),
     "a size below nothing": lambda index: index["variants"][0]["files"]["manifest.json"].update(size=-1),
     "a hash that is a path": lambda index: index["variants"][0]["files"]["manifest.json"].update(sha256="../../x"),
+    "no variant": lambda index: index.update(variants=[]),
+    "a variant twice": lambda index: index.update(variants=index["variants"] * 2),
     "a variant that is text": lambda index: index.update(variants=["net-cpu"]),
 }
 

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, BinaryIO
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from pydantic import AfterValidator, Field, ValidationError
@@ -119,7 +119,7 @@ class Package:
                     size += len(block)
                     sink.write(block)
         except (BadZipFile, EOFError, KeyError) as error:
-            raise VerificationError(f"{self.path}: {name} is damaged: {error}.", hint=HINT) from error
+            raise VerificationError(f"{self.path}: {name} is damaged.", hint=HINT) from error
         if (digest.hexdigest(), size) != (file.sha256, file.size):
             raise VerificationError(f"{self.path}: {name} is not the file that its index names.", hint=HINT)
 
@@ -146,7 +146,7 @@ def read_package(path: Path) -> Package:
     Raises:
         UnreadableError: it is no package, of another schema, or cut off.
     """
-    with opened(path, what="is no package of edgepress", hint=HINT) as file, ZipFile(file) as archive:
+    with opened(path, what="is no package of edgepress", hint=HINT) as file, _archive(file) as archive:
         members = archive.infolist()
         index = _index(path, _text(archive, members))
         wanted = {_member(file): file.size for variant in index.variants for file in variant.files.values()}
@@ -172,6 +172,13 @@ def _store(archive: ZipFile, member: str, source: Path) -> None:
 
 def _member(file: PackedFile) -> str:
     return f"files/{file.sha256}"
+
+
+def _archive(file: BinaryIO) -> ZipFile:
+    try:
+        return ZipFile(file)
+    except OSError as error:  # of a file that was cut off it seeks to before its start
+        raise BadZipFile("File is cut off") from error
 
 
 def _text(archive: ZipFile, members: list[ZipInfo]) -> bytes:

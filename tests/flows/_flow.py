@@ -130,6 +130,20 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {str(p.relative_to(directory)): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
 
 
+def with_other_answers(bundle: Path) -> None:
+    """Golden outputs of other weights, with their hashes entered."""
+    import numpy as np
+
+    from edgepress.exporter.bundle.manifest import sha256
+
+    path, manifest = bundle / "golden" / "outputs.npz", read(bundle, "manifest.json")
+    with np.load(path) as file:
+        arrays = {name: -file[name] for name in file.files}
+    np.savez(path, **arrays)
+    manifest["files"]["golden/outputs.npz"] = {"sha256": sha256(path), "size": path.stat().st_size}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
 # One recurrent layer, which onnxruntime has an integer kernel of its own for, and a product.
 SPOTTER = """
 import numpy as np

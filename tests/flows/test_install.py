@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ._flow import PASSPHRASE, Cli, Ran, contents, read
+from ._flow import PASSPHRASE, Cli, Ran, contents, read, with_other_answers
 from .test_verify import WITHOUT_THE_HOST
 
 ORDER = ("jetson", "mobile", "cpu", "server-cpu")
@@ -114,17 +114,8 @@ def test_where_none_fits_each_one_says_why_and_nothing_is_left(
 
 
 def test_what_does_not_prove_itself_here_is_passed_over(digits: dict[str, Path], cli: Cli, tmp_path: Path) -> None:
-    """Golden outputs of other weights, with their hashes entered."""
-    from edgepress.exporter.bundle.manifest import sha256
-
     forged = Path(shutil.copytree(digits["cpu"], tmp_path / "forged"))
-    path = forged / "golden" / "outputs.npz"
-    with np.load(path) as file:
-        arrays = {name: -file[name] for name in file.files}
-    np.savez(path, **arrays)
-    manifest = read(forged, "manifest.json")
-    manifest["files"]["golden/outputs.npz"] = {"sha256": sha256(path), "size": path.stat().st_size}
-    (forged / "manifest.json").write_text(json.dumps(manifest))
+    with_other_answers(forged)
     assert cli("pack", forged, "-o", "bad").code == 0
     cli("install", "bad", "--to", "device").failed(4, "forged: ", "SQNR")
     assert not (tmp_path / "device").exists()

@@ -99,6 +99,7 @@ def test_every_command_takes_a_bundle_of_ncnn(edgepress: Any, examples: Path, tm
 
 
 @needs_ncnn
+@pytest.mark.slow
 def test_what_ncnn_has_no_form_for_is_refused_by_name(environment: dict[str, str], tmp_path: Path) -> None:
     """int8 as Q/DQ, of which pnnx makes layers that ncnn does not have; and axes that it cannot leave free."""
     code = """

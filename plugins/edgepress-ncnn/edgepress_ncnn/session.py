@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from edgepress.backends.authoring import fit, import_or_explain
 from edgepress.backends.base import Array, Engine, Feed, Session, TensorSpec
 from edgepress.errors import InputError
+from edgepress.profiles.machine.environment import usable_cores
 
 from .form import BIN, Form
 
@@ -52,7 +52,7 @@ def loaded(param: Path, threads: int | None) -> Any:
     for option in _LESS:
         if hasattr(net.opt, option):  # their names come and go with versions
             setattr(net.opt, option, False)
-    net.opt.num_threads = threads or len(os.sched_getaffinity(0))
+    net.opt.num_threads = threads or usable_cores()
     if net.load_param(str(param)) or net.load_model(str(param.with_name(BIN))):
         raise InputError(f"ncnn does not open {param.name}.", hint="Export it again with the ncnn that runs it.")
     return net

@@ -8,6 +8,8 @@ import click
 
 from .options import json_option
 
+EMULATED = "emulate arm64"
+
 
 @click.command()
 @click.argument("directories", metavar="[DIRECTORY]...", nargs=-1, type=click.Path(file_okay=False, path_type=Path))
@@ -51,14 +53,14 @@ def command(directories: tuple[Path, ...], cleaning: bool, installing: bool, as_
         click.echo(json.dumps(to_jsonable_python(data), indent=2))
         return
     click.echo(f"{this_machine()}; {this_machine().system}")
-    width = 2 + max(map(len, found))
+    width = 2 + max(map(len, (*found, EMULATED)))
     for name, here in found.items():
         able = [word for word, yes in (("compile", here.compile), ("run", here.run)) if yes]
         click.secho(f"{name:{width}}", bold=True, nl=False)
         click.echo(f"{here.version or 'not installed':28} {' and '.join(able) or 'neither compile nor run'}")
         if here.reason:
             click.echo(f"{'':{width}}{here.reason}{'. ' + here.remedy if here.remedy else ''}")
-    click.secho(f"{'emulate arm64':{width}}", bold=True, nl=False)
+    click.secho(f"{EMULATED:{width}}", bold=True, nl=False)
     click.echo(f"{arm64}. {emulation.remedy()}" if isinstance(arm64, str) else arm64.said())
     if left or cleaning:
         click.echo(_said(len(left), sum(one.bytes for one in left), cleaning=cleaning))

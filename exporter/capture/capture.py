@@ -22,6 +22,7 @@ from ..sources.traceback import user_traceback
 from .clean_metadata import clean_metadata
 from .count_no_pad import count_no_pad
 from .dft_on_axis_one import dft_on_axis_one
+from .drop_expand import drop_expand
 from .fixed_size import fixed_size
 from .mean_to_pool import mean_to_pool
 from .norm_to_linear import norm_to_linear
@@ -48,7 +49,7 @@ _AMPLIFIES = (
     "numbers, norms of what hardly varies, and sines or exponentials of large numbers."
 )
 # What is written otherwise in every graph, since a runtime reads it wrongly or has no integer kernel for it, in order.
-REWRITES = (mean_to_pool, pad_apart, count_no_pad, dft_on_axis_one, norm_to_linear)
+REWRITES = (mean_to_pool, pad_apart, count_no_pad, dft_on_axis_one, norm_to_linear, drop_expand)
 
 
 def capture(source: Source, opset: int, path: Path, axes: Mapping[str, AxisRange], *, tracing: bool = False) -> Graph:

@@ -29,6 +29,7 @@ from .emitter import QdqEmitter
 from .lifts import LIFTS
 from .lifts.lifted import Lift
 from .rewrites.carry_integers import carry_integers
+from .rewrites.constants_apart import constants_apart
 from .rewrites.dynamic_lstm import to_integer_lstms
 from .rewrites.fold_weights import fold_weights
 from .rewrites.keep_reduced import keep_reduced
@@ -195,6 +196,10 @@ def _reductions_kept(quantizer: Quantizer) -> None:
     keep_reduced(quantizer.model.graph, quantizer.scheme.keep_reduced)
 
 
+def _constants_apart(quantizer: Quantizer) -> None:
+    constants_apart(quantizer.model.graph, quantizer.scheme.apart)
+
+
 def _tables_shared(quantizer: Quantizer) -> None:
     share_tables(quantizer.model.graph)
 
@@ -216,6 +221,7 @@ TO_INTEGERS: tuple[Pass, ...] = (
     _rounded,
     _integers_carried,
     _reductions_kept,
+    _constants_apart,
     _patches_as_products,
     _dynamic_in_integers,
     _tables_shared,

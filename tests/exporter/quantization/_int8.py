@@ -44,12 +44,16 @@ def normal(shape, seed=1, count=8):
     return [rng.normal(size=shape).astype(np.float32) for _ in range(count)]
 
 
-def to_int8(model, name, batches, directory):
-    """The int8 graph of a model with one input, its placement, and the path of the float one."""
+def to_int8(model, name, batches, directory, isa=None):
+    """The int8 graph of a model with one input, its placement, and the path of the float one.
+
+    `isa`: made for kernels of a processor with these instruction sets, of the scheme as it is written by default.
+    """
     source, path = directory / "float.onnx", directory / "int8.onnx"
     onnx.save(model, source)
     graph = read_graph(source)
-    quantizer = Quantizer.of(graph, SCHEMES[name])
+    scheme = SCHEMES[name]
+    quantizer = Quantizer.of(graph, scheme if isa is None else scheme.on(isa))
     feeds = checked(lambda: iter([{graph.inputs[0].name: batch} for batch in batches]), graph.inputs, "test")
     quantizer.write(collect(graph, quantizer.placement.observed(), feeds), path)
     onnx.checker.check_model(str(path), full_check=True)

@@ -57,13 +57,20 @@ def _quantized(node: ir.Node) -> bool:
 
 
 def _signed(node: ir.Node) -> bool:
-    """Whether it multiplies by a constant a channel whose values differ and are not all positive."""
+    """Whether it multiplies by constants a channel that are not all positive, and no convolution takes it in."""
+    if any(_taken_in(value, node) for value in node.inputs):
+        return False
     factors = node.inputs[1:] if node.op_type == "Div" else node.inputs
     array = next((a for a in map(constant, factors) if a is not None), None)
     if array is None or node.outputs[0].shape is None or (rank := node.outputs[0].shape.rank()) < 2:
         return False
     sizes = (1,) * (rank - array.ndim) + array.shape
     return sizes[0] == 1 and sizes[1] > 1 and bool((array <= 0).any())
+
+
+def _taken_in(value: ir.Value | None, node: ir.Node) -> bool:
+    maker = None if value is None else value.producer()
+    return maker is not None and maker.op_type == "Conv" and single_consumer(maker.outputs[0]) is node
 
 
 def _sized(node: ir.Node) -> bool:

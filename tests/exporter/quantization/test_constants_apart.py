@@ -30,14 +30,15 @@ def branch_scaled(operator, scales, following):
     nodes = [
         helper.make_node("Conv", ["x", "w0"], ["c"], name="stem", pads=[1] * 4),
         helper.make_node("Relu", ["c"], ["f"], name="relu"),
-        helper.make_node("Conv", ["f", "w1"], ["g"], name="branch"),
-        helper.make_node("Tanh", ["g"], ["t"], name="tanh"),
+        helper.make_node("Transpose", ["f"], ["l"], name="last", perm=[0, 2, 3, 1]),
+        helper.make_node("MatMul", ["l", "w1"], ["g"], name="branch"),
+        helper.make_node("Transpose", ["g"], ["t"], name="first", perm=[0, 3, 1, 2]),
         helper.make_node(operator, ["t", "s"], ["m"], name="scale"),
         *following,
         helper.make_node("Add", ["f", "k" if following else "m"], ["a"], name="sum"),
-        helper.make_node("Conv", ["a", "w2"], ["y"], name="last"),
+        helper.make_node("Conv", ["a", "w2"], ["y"], name="head"),
     ]
-    weights = [weight("w0", 8, 3, 3, 3), weight("w1", 8, 8, 1, 1), weight("w2", 4, 8, 1, 1), array("s", scales)]
+    weights = [weight("w0", 8, 3, 3, 3), weight("w1", 8, 8), weight("w2", 4, 8, 1, 1), array("s", scales)]
     limits = [array("low", np.float32(-1)), array("high", np.float32(1))]
     return model_of(nodes, [floats("x", "n", *SHAPE[1:])], [floats("y", "n", 4, 8, 8)], weights + limits, opset=20)
 
@@ -65,6 +66,24 @@ def test_each_channel_keeps_its_own_scale_where_some_are_negative(operator, scal
 @pytest.mark.parametrize("scales", [np.abs(SIGNED).reshape(8, 1, 1), np.float32(-0.5)])
 def test_scales_that_are_positive_or_one_for_all_stay_as_they_are(scales, tmp_path):
     int8, _, _, path = to_openvino(branch_scaled("Mul", scales, ()), tmp_path)
+    assert "Squeeze" not in operators(int8)
+    batch = normal(SHAPE, seed=7, count=1)[0]
+    assert decibel(run(path, batch), answers(path, batch)) > 40
+
+
+def test_a_convolution_keeps_the_scale_behind_it(tmp_path):
+    nodes = [
+        helper.make_node("Conv", ["x", "w0"], ["c"], name="stem", pads=[1] * 4),
+        helper.make_node("Relu", ["c"], ["f"], name="relu"),
+        helper.make_node("Conv", ["f", "w1"], ["g"], name="branch"),
+        helper.make_node("Mul", ["s", "g"], ["m"], name="scale"),
+        helper.make_node("Add", ["f", "m"], ["a"], name="sum"),
+        helper.make_node("Conv", ["a", "w2"], ["y"], name="head"),
+    ]
+    weights = [weight("w0", 8, 3, 3, 3), weight("w1", 8, 8, 1, 1), weight("w2", 4, 8, 1, 1)]
+    ends = [floats("x", "n", *SHAPE[1:])], [floats("y", "n", 4, 8, 8)]
+    model = model_of(nodes, *ends, [*weights, array("s", SIGNED.reshape(8, 1, 1))], opset=20)
+    int8, _, _, path = to_openvino(model, tmp_path)
     assert "Squeeze" not in operators(int8)
     batch = normal(SHAPE, seed=7, count=1)[0]
     assert decibel(run(path, batch), answers(path, batch)) > 40

@@ -18,13 +18,18 @@ _BROADCASTS = frozenset({"Add", "Sub", "Mul", "Div"})
 
 def drop_expand(model: ir.Model) -> int:
     """Read in place what every such Expand reads, and remove it; returns how many there were."""
-    found = [node for node in model.graph if node.domain == "" and node.op_type == "Expand" and _needless(node)]
-    for node in found:
-        value = node.inputs[0]
-        assert value is not None
-        node.outputs[0].replace_all_uses_with(value)
-        model.graph.remove(node, safe=True)
-    return len(found)
+    expands = [node for node in model.graph if node.domain == "" and node.op_type == "Expand"]
+    return sum(_drop(model.graph, node) for node in expands)
+
+
+def _drop(graph: ir.Graph, node: ir.Node) -> bool:
+    """One at a time: of two that are read together the other one is needed then."""
+    value = node.inputs[0]
+    if value is None or not _needless(node):
+        return False
+    node.outputs[0].replace_all_uses_with(value)
+    graph.remove(node, safe=True)
+    return True
 
 
 def _needless(node: ir.Node) -> bool:

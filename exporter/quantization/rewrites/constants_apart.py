@@ -65,7 +65,13 @@ def _signed(node: ir.Node) -> bool:
     if array is None or node.outputs[0].shape is None or (rank := node.outputs[0].shape.rank()) < 2:
         return False
     sizes = (1,) * (rank - array.ndim) + array.shape
-    return sizes[0] == 1 and sizes[1] > 1 and bool((array <= 0).any())
+    return _computed_rank(node) == rank and sizes[0] == 1 and sizes[1] > 1 and bool((array <= 0).any())
+
+
+def _computed_rank(node: ir.Node) -> int | None:
+    """Rank of what is no constant."""
+    value = next((v for v in node.inputs if constant(v) is None), None)
+    return None if value is None or value.shape is None else value.shape.rank()
 
 
 def _taken_in(value: ir.Value | None, node: ir.Node) -> bool:
@@ -81,7 +87,7 @@ def _sized(node: ir.Node) -> bool:
 
 def _first(node: ir.Node) -> bool:
     """Whether a convolution with a bias reads an input, through elementwise arithmetic only."""
-    if len(node.inputs) < 3 or constant(node.inputs[2]) is None:
+    if len(node.inputs) < 3 or constant(node.inputs[2]) is None or node.outputs[0].shape is None:
         return False
     return any(value.is_graph_input() for value in _back(node.inputs[0]))
 

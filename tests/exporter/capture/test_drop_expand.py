@@ -35,3 +35,16 @@ def test_only_an_expand_that_arithmetic_repeats_is_left_out(tmp_path: Path) -> N
     assert expanded.output[0] == graph.outputs[1].name
     assert "Div" in [node.op_type for node in nodes]
     assert all(found.sqnr_db > 100 for found in prove_capture(source, graph, 0).values())
+
+
+class Repeated(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = x[:, :, None]
+        return rows.expand(-1, 7, 7) + rows.sin().expand(-1, 7, 7)
+
+
+def test_of_two_that_are_read_together_one_stays(tmp_path: Path) -> None:
+    example = torch.randn(2, 7, generator=torch.Generator().manual_seed(1))
+    source = source_from_object(Repeated().eval(), {"x": example}, dynamic={"x": {0: "batch"}})
+    graph = capture(source, 20, tmp_path / "model.onnx", BATCH)
+    assert all(found.sqnr_db > 100 for found in prove_capture(source, graph, 0).values())

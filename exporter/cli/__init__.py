@@ -21,6 +21,7 @@ INTERRUPTED = 128  # and the signal's number, as shells report it
 COMMANDS = {
     "export": "Capture, compress, compile, verify, measure and bundle a model.",
     "tune": "Search for the recipe that keeps a budget, and export it.",
+    "lint": "Say what will fail, be wrong or be slow on a target, before anything is compiled.",
     "calibrate": "Collect calibration statistics into a file, or merge such files.",
     "generate": "Write text with the decoder in a bundle, as it comes.",
     "profile": "Measure an engine: latency, throughput, cold start, memory, size, layers.",

@@ -35,12 +35,27 @@ def means_the_same(operator: str, given: int, wanted: int) -> bool:
     return one.since_version == two.since_version or _words(one) == _words(two)
 
 
+def is_defined(operator: str, opset: int) -> bool:
+    """Whether an opset has the operator."""
+    return _definition(operator, opset) is not None
+
+
+def first_opset(operator: str) -> int:
+    """The opset that brought the operator; 0 where none has it."""
+    from onnx import defs
+
+    versions = [schema.since_version for schema in defs.get_all_schemas_with_history() if schema.name == operator]
+    return int(min(versions, default=0))
+
+
 def parted(model: ir.Model, given: int, wanted: int) -> str:
     """Why the model is not the same at another opset, in words: the first nodes that are not."""
     nodes = [node for node in model.graph.all_nodes() if is_onnx(node.domain)]
     new = [node for node in nodes if _definition(node.op_type, wanted) is None]
     if new:
-        told = (f"{node.name or node.op_type} ({node.op_type}, new in opset {_first(node.op_type)})" for node in new)
+        told = (
+            f"{node.name or node.op_type} ({node.op_type}, new in opset {first_opset(node.op_type)})" for node in new
+        )
         return f"and it has {', '.join(islice(told, _TOLD))}"
     other = (f"{n.name or n.op_type} ({n.op_type})" for n in nodes if not means_the_same(n.op_type, given, wanted))
     return f"where {', '.join(islice(other, _TOLD)) or 'a function of its own'} means another thing"
@@ -75,13 +90,6 @@ def _definition(operator: str, opset: int) -> Any:
         return defs.get_schema(operator, opset, "")
     except defs.SchemaError:
         return None
-
-
-def _first(operator: str) -> int:
-    from onnx import defs
-
-    versions = [schema.since_version for schema in defs.get_all_schemas_with_history() if schema.name == operator]
-    return int(min(versions, default=0))
 
 
 def _words(schema: Any) -> tuple[object, ...]:

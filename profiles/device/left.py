@@ -18,6 +18,7 @@ class Left:
         operators: ONNX operator types.
         reason: why, for the report.
         channels_below: only kernels with fewer input channels a group.
+        wrong: in integers the runtime computes it wrongly, at least on some processors; else in float or not at all.
         row: only kernels of which a row, the input channels of a group times the taps along one axis, is a multiple of
             this and longer.
     """
@@ -28,6 +29,7 @@ class Left:
     reason: Prose
     channels_below: int | None = None
     row: int | None = None
+    wrong: bool = False
 
     def takes(self, operator: str, kernel: tuple[int, ...]) -> bool:
         """Whether a node is one of them.

@@ -79,6 +79,9 @@ class Scheme:
         exact_with: instruction sets of which a processor needs one for exact sums. Without, two products are added in
             16 bits: of unsigned integers of 8 bits with weights of more than 7 they saturate. Empty where none is.
         left: what stays float, and why.
+        refuses: integers that are none of these grids fail to compile, or are computed wrongly; elsewhere they are
+            computed in float, or more slowly.
+        also: other grids of activations that the runtime has integer kernels for.
         source: where these rules come from.
     """
 
@@ -106,6 +109,8 @@ class Scheme:
     dynamic: tuple[Literal["LSTM"], ...] = ()
     exact_with: tuple[Name, ...] = ()
     left: tuple[Left, ...] = ()
+    refuses: bool = False
+    also: tuple[Grid, ...] = ()
     source: Prose
 
     def __post_init__(self) -> None:
@@ -124,7 +129,12 @@ class Scheme:
 
     def why_left(self, operator: str, kernel: tuple[int, ...]) -> str:
         """Why an operator with a weight of this shape stays float; empty where it need not."""
-        return next((left.reason for left in self.left if left.takes(operator, kernel)), "")
+        found = self.left_as(operator, kernel)
+        return "" if found is None else found.reason
+
+    def left_as(self, operator: str, kernel: tuple[int, ...]) -> Left | None:
+        """What leaves an operator with a weight of this shape float; None where it need not be."""
+        return next((left for left in self.left if left.takes(operator, kernel)), None)
 
     def on(self, isa: Collection[str]) -> Scheme:
         """The scheme for a processor with these instruction sets: where sums would saturate, with weights of 7 bits."""
@@ -163,6 +173,9 @@ class Toolchain:
         build_flags: flags of the vendor's own build command for each precision, empty where it has none.
         stand_in: a backend whose parser checks the graph where the target's own is not installed.
         stand_in_lacks: operators that this software has and the stand-in does not.
+        operators: all that its parser reads, plugins aside; empty where that is not known.
+        types: element types that its parser reads, as numpy calls them; empty where that is not known.
+        shapes: `free`, or `ranged` where each free axis needs a range to compile, or `fixed` where none may be free.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -173,6 +186,9 @@ class Toolchain:
     build_flags: dict[PrecisionName, tuple[Flag, ...]] = field(default_factory=dict)
     stand_in: Name | None = None
     stand_in_lacks: tuple[Name, ...] = ()
+    operators: tuple[Name, ...] = ()
+    types: tuple[Name, ...] = ()
+    shapes: Literal["free", "ranged", "fixed"] = "free"
     source: Prose
 
 

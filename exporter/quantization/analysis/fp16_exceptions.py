@@ -33,6 +33,8 @@ MASKING = frozenset(
 SOFTMAX = frozenset({"Softmax", "LogSoftmax"})
 # Next to another operand a tiny constant of these is nothing; a tiny factor is not.
 SUMS = frozenset({"Add", "Sub", "Max", "Min", "Clip", "Where", "Sum", "Pad", "Concat"})
+# A bound beyond all values of float16 bounds none of them, whatever becomes of it.
+BOUNDS = frozenset({"Clip", "Max", "Min"})
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN", "Attention", "Einsum"})
 # They give integers, or move what they read.
 WITHOUT_ARITHMETIC = frozenset({"Shape", "Size", "Cast", "Constant", "ConstantOfShape"})
@@ -111,6 +113,15 @@ def _why(node: ir.Node, extremes: Mapping[str, Extremes]) -> str:
         if fault and not small:
             return f"{value.name} {fault}"
     return ""
+
+
+def constant_beyond(value: ir.Value, array: npt.NDArray[np.generic]) -> float:
+    """The largest magnitude in a float32 constant that float16 cannot hold, where that matters; 0 where none is."""
+    if not _is_plain(array) or {use.node.op_type for use in value.uses()} <= BOUNDS:
+        return 0.0
+    seen = _of(array)
+    largest = seen.positive if _masks(value) else max(seen.positive, seen.negative)
+    return largest if largest > LARGEST else 0.0
 
 
 def _seen(graph: Graph, values: Mapping[str, ir.Value], feeds: Sequence[Feed]) -> dict[str, Extremes]:

@@ -59,11 +59,11 @@ def weight_site(node: ir.Node) -> WeightSite | str:
         number(node, "transA", 0) or number(node, "beta", 1) != 1 or number(node, "alpha", 1) != 1
     ):
         return "a Gemm with transA, alpha or beta has no integer kernel"
-    axis = _channel_axis(node, weight, array.ndim)
+    axis = channel_axis(node, weight, array.ndim)
     return WeightSite(node=node, data=1 - weight, weight=weight, axis=axis, inner=_inner_axis(node, weight, array.ndim))
 
 
-def _channel_axis(node: ir.Node, weight: int, rank: int) -> int | None:
+def channel_axis(node: ir.Node, weight: int, rank: int) -> int | None:
     """Output-channel axis of a weight (ONNX operator definitions; TensorRT's per-channel rules are the same)."""
     if node.op_type == "Conv":
         return 0

@@ -32,9 +32,13 @@ def keep_reduced(graph: ir.Graph, operators: Collection[str]) -> int:
         graph: with Q/DQ inserted.
         operators: reductions by ONNX operator type.
     """
+    return sum(_rewrite(graph, node) for node in misfused(graph, operators))
+
+
+def misfused(graph: ir.Graph, operators: Collection[str]) -> list[ir.Node]:
+    """Those of these operators that would be fused with what follows, and drop axes."""
     found = [node for node in graph if node.domain == "" and node.op_type in operators and _drops_axes(node)]
-    found = [node for node in found if _quantized_later(node.outputs[0])]
-    return sum(_rewrite(graph, node) for node in found)
+    return [node for node in found if _quantized_later(node.outputs[0])]
 
 
 def _drops_axes(node: ir.Node) -> bool:

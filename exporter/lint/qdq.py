@@ -1,0 +1,131 @@
+"""QuantizeLinear and DequantizeLinear nodes: how each rounds, and whether it rounds a weight or an activation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...profiles.device.grid import Grid
+from ..graphs.values import constant, number
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+# The types of an output_dtype attribute, and of a zero point that is not given (ONNX, QuantizeLinear).
+_DEFAULT = "uint8"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Qdq:
+    """One of them.
+
+    Attributes:
+        stored: what is rounded is a constant: a weight or a bias.
+        dtype: of the integers, as ONNX calls it in lower case; empty where the file does not say.
+        scale, zero: None where they are computed; a zero point that is left out is 0.
+        axis: along which several scales lie; None for one scale.
+        blocked: scales by blocks of an axis.
+    """
+
+    node: ir.Node
+    stored: bool
+    dtype: str
+    scale: npt.NDArray[Any] | None
+    zero: npt.NDArray[Any] | None
+    axis: int | None
+    blocked: bool
+
+    @property
+    def symmetric(self) -> bool:
+        """All zero points are 0, or are not known to be anything else."""
+        return self.zero is None or not np.any(self.zero)
+
+    @property
+    def first(self) -> bool:
+        """It is the first node of a pair: what holds of a QuantizeLinear holds of its DequantizeLinear as well."""
+        data = self.node.inputs[0]
+        producer = None if data is None else data.producer()
+        return producer is None or producer.op_type != QUANTIZE
+
+    def fits(self, grid: Grid) -> bool:
+        """Whether its integers are ones of the grid."""
+        return self.dtype == grid.dtype and (self.symmetric or not grid.symmetric)
+
+    @property
+    def said(self) -> str:
+        """The integers in words."""
+        return f"{self.dtype or 'integers of an unknown type'}{'' if self.symmetric else ' with a zero point'}"
+
+
+def qdq_nodes(graph: ir.Graph) -> Iterator[Qdq]:
+    """All of a graph and of the graphs inside it, in order."""
+    for node in graph.all_nodes():
+        if node.domain == "" and node.op_type in (QUANTIZE, DEQUANTIZE) and len(node.inputs) > 1:
+            yield _read(node)
+
+
+def dequantizer(value: ir.Value | None) -> ir.Node | None:
+    """The DequantizeLinear that a value comes from; None for another value."""
+    node = None if value is None else value.producer()
+    return node if node is not None and node.domain == "" and node.op_type == DEQUANTIZE else None
+
+
+def quantizers_of(value: ir.Value) -> list[ir.Node]:
+    """The QuantizeLinear nodes that read a value."""
+    return [use.node for use in value.uses() if use.node.op_type == QUANTIZE and use.idx == 0]
+
+
+def in_integers(node: ir.Node) -> bool:
+    """Whether an operator's data and weight, its first two inputs, both come from DequantizeLinear nodes."""
+    return len(node.inputs) > 1 and all(dequantizer(value) is not None for value in node.inputs[:2])
+
+
+def stored_weight(node: ir.Node) -> npt.NDArray[Any] | None:
+    """The constant behind a weight's Q/DQ nodes, as it is stored; None where it is computed."""
+    for value in node.inputs[1:2]:
+        dequantized = dequantizer(value)
+        return None if dequantized is None else constant(_root(dequantized))
+    return None
+
+
+def _read(node: ir.Node) -> Qdq:
+    scale = constant(node.inputs[1])
+    given = node.inputs[2] if len(node.inputs) > 2 else None
+    zero = np.zeros(1, np.int8) if given is None else constant(given)
+    several = scale is not None and scale.size > 1
+    return Qdq(
+        node=node,
+        stored=constant(_root(node)) is not None,
+        dtype=_dtype(node, given),
+        scale=scale,
+        zero=zero,
+        axis=int(number(node, "axis", 1)) if several else None,
+        blocked=bool(number(node, "block_size", 0)),
+    )
+
+
+def _root(node: ir.Node) -> ir.Value | None:
+    """What the first node of a pair reads."""
+    data = node.inputs[0]
+    producer = None if data is None else data.producer()
+    return producer.inputs[0] if producer is not None and producer.op_type == QUANTIZE else data
+
+
+def _dtype(node: ir.Node, zero: ir.Value | None) -> str:
+    if zero is not None and zero.dtype is not None:
+        return zero.dtype.name.lower()
+    data = node.inputs[0]
+    if node.op_type == DEQUANTIZE:
+        producer = None if data is None else data.producer()
+        if producer is not None and producer.op_type == QUANTIZE and producer is not node:
+            return _dtype(producer, producer.inputs[2] if len(producer.inputs) > 2 else None)
+        return "" if data is None or data.dtype is None else data.dtype.name.lower()
+    asked = int(number(node, "output_dtype", 0))
+    import onnx_ir as ir
+
+    return ir.DataType(asked).name.lower() if asked else _DEFAULT

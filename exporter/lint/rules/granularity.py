@@ -1,0 +1,68 @@
+"""Several scales where the runtime takes one, or along another axis than it takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ....profiles.device.target import Scheme
+from ...quantization.analysis.weight_site import channel_axis
+from ..examined import Examined, found_at
+from ..finding import Finding, Severity
+from ..qdq import Qdq, dequantizer, stored_weight
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+def find(examined: Examined) -> Iterator[Finding]:
+    """Activations with a scale a channel, weights whose scales follow another axis than outputs, and scales of 0."""
+    scheme = examined.target.scheme
+    if scheme is None:
+        return
+    severity: Severity = "error" if scheme.refuses else "warning"
+    of = {one.node: one for one in examined.qdq}
+    for one in examined.qdq:
+        yield from _scales(one, scheme, severity)
+    for node in examined.model.graph.all_nodes():
+        if node.op_type in scheme.weighted and (found := _off_axis(node, of)):
+            axis, wanted = found
+            yield found_at(
+                node,
+                severity,
+                f"the scales of its weight follow axis {axis}, and those of output channels axis {wanted}: "
+                + ("no kernel takes them" if scheme.refuses else "it runs in float there"),
+                remedy=f"Quantize the weight along axis {wanted}, or with one scale.",
+                source=scheme.source,
+            )
+
+
+def _scales(one: Qdq, scheme: Scheme, severity: Severity) -> Iterator[Finding]:
+    if one.first and one.scale is not None and not np.all(one.scale > 0):
+        said = "a scale is not above 0, so that nothing can be rounded with it"
+        yield found_at(one.node, "error", said, remedy="Calibrate this tensor again.", source="ONNX, QuantizeLinear.")
+    if one.first and not one.stored and (one.axis is not None or one.blocked):
+        several = "several" if one.scale is None else one.scale.size
+        yield found_at(
+            one.node,
+            severity,
+            f"an activation has {several} scales, and {scheme.name} takes one a tensor: "
+            + ("it is rejected" if scheme.refuses else "it runs in float there"),
+            remedy="Quantize activations with one scale; scales by channel are for constant weights.",
+            source=scheme.source,
+        )
+
+
+def _off_axis(node: ir.Node, of: dict[ir.Node, Qdq]) -> tuple[int, int] | None:
+    """The axis of a weight's scales and the axis they should follow; None where that is as it should be."""
+    weight, dequantized = stored_weight(node), dequantizer(node.inputs[1])
+    if weight is None or dequantized is None:
+        return None
+    one = of[dequantized]
+    wanted = channel_axis(node, 1, weight.ndim)
+    if one.axis is None or one.blocked or wanted is None:
+        return None
+    axis = one.axis % weight.ndim
+    return None if axis == wanted else (axis, wanted)

@@ -1,0 +1,24 @@
+"""Reductions that the target's runtime fuses with what follows, and takes the wrong channels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...quantization.rewrites.keep_reduced import misfused
+from ..examined import Examined, found_at
+from ..finding import Finding
+
+
+def find(examined: Examined) -> Iterator[Finding]:
+    """Those that drop axes before arithmetic and a QuantizeLinear."""
+    scheme = examined.target.scheme
+    if scheme is None:
+        return
+    for node in misfused(examined.model.graph, scheme.keep_reduced):
+        yield found_at(
+            node,
+            "error",
+            f"it drops axes before arithmetic and a quantization, where {scheme.name} computes the wrong channels",
+            remedy="Keep the axes (keepdims=1) and drop them with a Squeeze behind; `edgepress export` does.",
+            source=scheme.source,
+        )

@@ -1,0 +1,44 @@
+"""Operators whose inputs and result must share one scale, and do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ...graphs.values import constant
+from ..examined import Examined, found_at
+from ..finding import Finding
+from ..qdq import dequantizer, quantizers_of
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+def find(examined: Examined) -> Iterator[Finding]:
+    """Concat, say, between Q/DQ nodes of several scales: each input is rounded once more, or it runs in float."""
+    scheme = examined.target.scheme
+    if scheme is None:
+        return
+    for node in examined.model.graph.all_nodes():
+        if node.op_type not in scheme.shared:
+            continue
+        around = [dequantizer(value) for value in node.inputs]
+        behind = quantizers_of(node.outputs[0])
+        if not behind or not all(around):
+            continue
+        scales = {_rounding(one) for one in (*around, behind[0]) if one is not None}
+        if len(scales) > 1 and None not in scales:
+            yield found_at(
+                node,
+                "warning",
+                f"its inputs and its result are rounded in {len(scales)} ways: they are rounded once more, or computed "
+                "in float",
+                remedy="Give the inputs and the result one scale and one zero point.",
+                source=scheme.source,
+            )
+
+
+def _rounding(node: ir.Node) -> bytes | None:
+    """Scale and zero point, to compare; None where they are computed."""
+    arrays = [constant(value) for value in node.inputs[1:3]]
+    return b"".join(array.tobytes() for array in arrays if array is not None) if arrays[0] is not None else None

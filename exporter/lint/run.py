@@ -1,0 +1,82 @@
+"""Hold a graph against a target: every rule, then a parser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from ...backends.base import AxisRange, Rejection
+from ...errors import InputError
+from ...profiles.device.target import Target
+from ...profiles.registry import Registry
+from ..graphs.files import read_graph
+from .finding import Finding, LintReport
+from .parser import Parsed, has_own_parser, parsed
+
+if TYPE_CHECKING:
+    from .examined import Examined
+
+RULES = Registry("edgepress.lint_rules", "lint rule")
+Rule = Callable[["Examined"], Iterable[Finding]]
+PARSER = "parser"
+
+
+def lint(path: Path, target: Target, axes: Mapping[str, AxisRange] | None = None) -> LintReport:
+    """What every rule and a parser say of an ONNX file for a target.
+
+    Args:
+        axes: ranges of its free axes.
+
+    Raises:
+        InputError: it is damaged, or no ONNX that any rule finds a fault in.
+        EngineFailedError: the parser crashed on it.
+    """
+    findings = by_rules(path, target, axes)
+    try:
+        said = parsed(read_graph(path, axes), target)
+    except InputError as error:
+        if not any(one.severity == "error" for one in findings):
+            raise
+        said = Parsed(gap=f"No parser was asked: {error.message}")
+    known = {one.node for one in findings if one.severity == "error"}
+    findings += tuple(_refused(one, said) for one in said.rejections if one.node not in known)
+    return LintReport(
+        model=path.name,
+        target=target.name,
+        toolchain=target.toolchain.name,
+        findings=tuple(sorted(findings, key=lambda one: one.severity != "error")),
+        parser=said.by,
+        unparsed=said.gap,
+    )
+
+
+def by_rules(path: Path, target: Target, axes: Mapping[str, AxisRange] | None = None) -> tuple[Finding, ...]:
+    """What the rules alone find, for one who asks a parser anyway.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    from .examined import examine
+
+    examined = examine(path, target, dict(axes or {}), own_parser=has_own_parser(target))
+    return tuple(_found(examined))
+
+
+def _found(examined: Examined) -> Iterator[Finding]:
+    for name in RULES.names():
+        for finding in cast(Rule, RULES.load(name))(examined):
+            yield replace(finding, rule=name)
+
+
+def _refused(rejection: Rejection, said: Parsed) -> Finding:
+    return Finding(
+        severity="error",
+        node=rejection.node,
+        operator=rejection.operator,
+        said=rejection.reason,
+        remedy="Replace it in the model, or choose a target whose runtime takes it.",
+        source=f"The parser of {said.by}, asked on this machine.",
+        rule=PARSER,
+    )

@@ -31,6 +31,7 @@ from ..workshop import Workshop
 from .candidate import Candidate, OwnGolden, Refused
 from .judge import built_evidence, check_golden, directory_bytes, judged, looked_into
 from .link import StrayingError, graph_held, linked
+from .linted import linted
 from .lower import Lowering, float_candidate
 from .parting import Parting, parting
 from .remedies import FAILURES, IN_FLOAT32, Remedies, noted
@@ -121,11 +122,12 @@ class Maker:
         return replace(candidate, sparsity=sparsity, weights=weight_bytes(candidate.graph.path))
 
     def checked(self, candidate: Candidate) -> Candidate:
-        """The candidate, whose graph the compiler takes as far as it says so beforehand.
+        """The candidate, whose graph breaks no rule of the target and is taken by its compiler, as far as it says so.
 
         Raises:
-            RefusedError: naming the nodes that it does not take.
+            RefusedError: naming the nodes, and the rule or what the compiler says.
         """
+        candidate = linted(candidate, self.target)
         if not self.workshop.place.why_not_built(self.target):
             refuse(self.workshop.place.check(candidate.graph, self.target), self.target.name)
         return candidate

@@ -35,6 +35,25 @@ def means_the_same(operator: str, given: int, wanted: int) -> bool:
     return one.since_version == two.since_version or _words(one) == _words(two)
 
 
+def read_alike(node: ir.Node, given: int, wanted: int) -> bool:
+    """Whether who knows an operator by another opset finds all that the node says, and supposes what it leaves out.
+
+    The words of both may differ: where only they do, so may what is computed, but seldom does.
+    """
+    one, two = _definition(node.op_type, given), _definition(node.op_type, wanted)
+    if (
+        one is None
+        or two is None
+        or len(node.inputs) > two.max_input
+        or not set(node.attributes) <= set(two.attributes)
+    ):
+        return False
+    unsaid = [name for name in two.attributes if name not in node.attributes]
+    supposed = [name for name in unsaid if name in one.attributes]
+    same = all(str(one.attributes[n].default_value) == str(two.attributes[n].default_value) for n in supposed)
+    return same and not any(two.attributes[name].required for name in unsaid)
+
+
 def is_defined(operator: str, opset: int) -> bool:
     """Whether an opset has the operator."""
     return _definition(operator, opset) is not None

@@ -42,7 +42,7 @@ class LintReport:
     Attributes:
         toolchain: the software that was asked about.
         findings: errors first.
-        parser: whose parser judged the graph as well, with its version; empty where none did.
+        parser: whose parser judged the graph as well, with its version and what it stands in for; empty where none did.
         unparsed: why none did, or not to the end, one sentence; empty where one did.
     """
 
@@ -65,8 +65,9 @@ class LintReport:
 
 
 def as_rejections(findings: Sequence[Finding]) -> tuple[Rejection, ...]:
-    """Findings in the form in which an export refuses a graph."""
+    """The errors among findings, in the form in which an export refuses a graph."""
     return tuple(
         Rejection(node=one.node or "the graph", reason=f"{one.said}. {one.remedy}", operator=one.operator)
         for one in findings
+        if one.severity == "error"
     )

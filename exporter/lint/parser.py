@@ -17,12 +17,14 @@ class Parsed:
     Attributes:
         by: its name and version; empty where none was asked.
         name: its name alone.
+        stands_in: it is not the target's own.
         rejections: nodes that it does not take and that the target's own would not take either.
         gap: why none was asked, or what it could not judge, one sentence.
     """
 
     by: str = ""
     name: str = ""
+    stands_in: bool = False
     rejections: tuple[Rejection, ...] = ()
     gap: str = ""
 
@@ -67,4 +69,4 @@ def stand_in_parsed(graph: Graph, target: Target) -> Parsed:
             f"{target.toolchain.name} has."
         )
     kept = tuple(one for one in rejections if one not in lacking)
-    return Parsed(by=load_backend(name).available().version, name=name, rejections=kept, gap=gap)
+    return Parsed(by=load_backend(name).available().version, name=name, stands_in=True, rejections=kept, gap=gap)

@@ -40,14 +40,15 @@ def lint(path: Path, target: Target, axes: Mapping[str, AxisRange] | None = None
         if not any(one.severity == "error" for one in findings):
             raise
         said = Parsed(gap=f"No parser was asked: {error.message}")
+    parser = f"{said.by}, which stands in for {target.backend}" if said.stands_in else said.by
     known = {one.node for one in findings if one.severity == "error"}
-    findings += tuple(_refused(one, said) for one in said.rejections if one.node not in known)
+    findings += tuple(_refused(one, parser) for one in said.rejections if one.node not in known)
     return LintReport(
         model=path.name,
         target=target.name,
         toolchain=target.toolchain.name,
         findings=tuple(sorted(findings, key=lambda one: one.severity != "error")),
-        parser=said.by,
+        parser=parser,
         unparsed=said.gap,
     )
 
@@ -70,13 +71,13 @@ def _found(examined: Examined) -> Iterator[Finding]:
             yield replace(finding, rule=name)
 
 
-def _refused(rejection: Rejection, said: Parsed) -> Finding:
+def _refused(rejection: Rejection, parser: str) -> Finding:
     return Finding(
         severity="error",
         node=rejection.node,
         operator=rejection.operator,
         said=rejection.reason,
         remedy="Replace it in the model, or choose a target whose runtime takes it.",
-        source=f"The parser of {said.by}, asked on this machine.",
+        source=f"The parser of {parser}, asked on this machine.",
         rule=PARSER,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .finding import Finding, LintReport
@@ -23,6 +23,12 @@ def report_lines(report: LintReport) -> Iterator[str]:
     yield f"  {_parser(report)}"
 
 
+def sentences(findings: Sequence[Finding]) -> tuple[str, ...]:
+    """Each warning as one sentence for a report, with the nodes that have it."""
+    warnings = [one for one in findings if one.severity == "warning"]
+    return tuple(f"{_nodes(alike)}{alike[0].said}." for alike in _alike(warnings))
+
+
 def report_data(report: LintReport) -> dict[str, Any]:
     """What a program reads: every finding apart."""
     from pydantic_core import to_jsonable_python
@@ -32,13 +38,13 @@ def report_data(report: LintReport) -> dict[str, Any]:
     return {"model": data.pop("model"), "target": data.pop("target"), **counts, **data}
 
 
-def failed(reports: list[LintReport]) -> str:
+def failed(reports: Sequence[LintReport]) -> str:
     """Which targets a graph will fail on or be wrong on, one sentence; empty where on none."""
     wrong = [f"{report.target} ({_count(len(report.errors), 'error')})" for report in reports if report.errors]
     return f"{reports[0].model} will fail or be wrong on {', '.join(wrong)}." if wrong else ""
 
 
-def _alike(findings: tuple[Finding, ...]) -> list[list[Finding]]:
+def _alike(findings: Sequence[Finding]) -> list[list[Finding]]:
     groups: dict[tuple[str, ...], list[Finding]] = {}
     for one in findings:
         groups.setdefault((one.rule, one.severity, one.said, one.remedy), []).append(one)
@@ -52,7 +58,7 @@ def _nodes(findings: list[Finding]) -> str:
 
 
 def _parser(report: LintReport) -> str:
-    asked = f"The parser of {report.parser} was asked as well." if report.parser else ""
+    asked = f"Asked as well: the parser of {report.parser}." if report.parser else ""
     return " ".join(part for part in (asked, report.unparsed) if part)
 
 

@@ -40,8 +40,8 @@ def _judged(one: Qdq, scheme: Scheme) -> Iterator[Finding]:
     wanted = " or ".join(
         f"{grid.dtype} {'with zero point 0' if grid.symmetric else 'with any zero point'}" for grid in grids
     )
-    what, so = ("a weight", "float or slower") if one.stored else ("an activation", "float")
-    end = "that is rejected, or read as if it were so" if scheme.refuses else f"it runs in {so} there"
+    what = "a weight" if one.stored else "an activation"
+    end = "that is rejected, or read as if it were so" if scheme.refuses else "it runs in float there, or slower"
     yield found_at(
         one.node,
         severity,

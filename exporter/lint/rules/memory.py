@@ -38,10 +38,14 @@ def find(examined: Examined) -> Iterator[Finding]:
         node,
         "error" if whole else "warning",
         f"weights and the values of its largest node take {needed:.3g} GiB by their shapes, and the device has "
-        f"{figure.value} GB for all that runs on it",
+        f"{_plain(figure.value)} GB for all that runs on it",
         remedy="Give a smaller model, a smaller batch (--axis), or a device with more memory.",
         source=f"{figure.mark}: {figure.source}",
     )
+
+
+def _plain(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _largest(examined: Examined) -> tuple[ir.Node | None, int]:

@@ -175,7 +175,7 @@ def test_gpus_without_int8_and_core_ml_have_no_scheme() -> None:
 
 
 def test_safe_opsets_follow_the_parser_of_each_jetpack() -> None:
-    opsets = {"jetpack-4.6": 13, "jetpack-5.1": 17, "jetpack-6.0": 17, "jetpack-6.2": 20, "jetpack-7.1": 20}
+    opsets = {"jetpack-4.6": 13, "jetpack-5.1": 16, "jetpack-6.0": 17, "jetpack-6.2": 20, "jetpack-7.1": 20}
     assert {name: _toolchain(name).opset for name in opsets} == opsets
     defaults = {"jetson-nano": "jetpack-4.6", "jetson-agx-xavier": "jetpack-5.1", "jetson-thor-t5000": "jetpack-7.1"}
     assert {name: load_target(name).toolchain.name for name in defaults} == defaults
@@ -212,7 +212,7 @@ def test_thor_says_that_its_int8_is_unverified() -> None:
 
 def test_a_toolchain_after_the_at_sign_replaces_the_default() -> None:
     target = load_target("jetson@jetpack-5.1")
-    assert (target.name, target.toolchain.name, target.opset) == ("jetson-orin-nano-8gb", "jetpack-5.1", 17)
+    assert (target.name, target.toolchain.name, target.opset) == ("jetson-orin-nano-8gb", "jetpack-5.1", 16)
     assert dataclasses.replace(target, toolchain=load_target("jetson").toolchain) == load_target("jetson")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...backends.base import AxisRange
+from ...errors import InputError
 from ...profiles.device.target import Target
 from ..graphs.files import read_model
 from .finding import Finding, Severity
@@ -45,8 +46,10 @@ def examine(path: Path, target: Target, axes: Mapping[str, AxisRange], *, own_pa
     """Read the file; its weights are read when a rule asks for them.
 
     Raises:
-        InputError: it is damaged.
+        InputError: it is not there, or damaged.
     """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist.", hint="Give the path of an .onnx file, or a bundle that has one.")
     model = _with_shapes(read_model(path))
     found = tuple(qdq_nodes(model.graph))
     return Examined(model=model, path=path, target=target, axes=axes, qdq=found, own_parser=own_parser)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,15 @@ class Qdq:
         producer = None if data is None else data.producer()
         return producer is None or producer.op_type != QUANTIZE
 
+    @property
+    def limits(self) -> tuple[int, int] | None:
+        """The least and the largest integer of its type; None where that is none of whole numbers."""
+        found = re.fullmatch(r"(u?)int(\d+)", self.dtype)
+        if found is None:
+            return None
+        unsigned, bits = bool(found[1]), int(found[2])
+        return (0, (1 << bits) - 1) if unsigned else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+
     def fits(self, grid: Grid) -> bool:
         """Whether its integers are ones of the grid."""
         return self.dtype == grid.dtype and (self.symmetric or not grid.symmetric)
@@ -85,12 +95,13 @@ def in_integers(node: ir.Node) -> bool:
     return len(node.inputs) > 1 and all(dequantizer(value) is not None for value in node.inputs[:2])
 
 
-def stored_weight(node: ir.Node) -> npt.NDArray[Any] | None:
-    """The constant behind a weight's Q/DQ nodes, as it is stored; None where it is computed."""
-    for value in node.inputs[1:2]:
-        dequantized = dequantizer(value)
-        return None if dequantized is None else constant(_root(dequantized))
-    return None
+def stored_shape(node: ir.Node) -> tuple[int, ...] | None:
+    """The shape of the constant behind the Q/DQ nodes of a weight, an operator's second input; None without one."""
+    dequantized = dequantizer(node.inputs[1]) if len(node.inputs) > 1 else None
+    root = None if dequantized is None else _root(dequantized)
+    if root is None or not _is_stored(root) or root.const_value is None:
+        return None
+    return tuple(int(size) for size in root.const_value.shape.numpy())
 
 
 def _read(node: ir.Node) -> Qdq:
@@ -100,13 +111,18 @@ def _read(node: ir.Node) -> Qdq:
     several = scale is not None and scale.size > 1
     return Qdq(
         node=node,
-        stored=constant(_root(node)) is not None,
+        stored=_is_stored(_root(node)),
         dtype=_dtype(node, given),
         scale=scale,
         zero=zero,
         axis=int(number(node, "axis", 1)) if several else None,
         blocked=bool(number(node, "block_size", 0)),
     )
+
+
+def _is_stored(value: ir.Value | None) -> bool:
+    """Whether a value is a constant, whose data are not read to tell."""
+    return value is not None and value.const_value is not None and not value.is_graph_input()
 
 
 def _root(node: ir.Node) -> ir.Value | None:

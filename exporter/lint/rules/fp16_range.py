@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ....profiles.device.precision import load_precision
 from ...graphs.values import constant
 from ...quantization.analysis.fp16_exceptions import LARGEST, constant_beyond
 from ..examined import Examined, found_at
@@ -22,11 +23,11 @@ _PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 def find(examined: Examined) -> Iterator[Finding]:
     """Weights that are infinite in float16 already, and constants of a float32 graph that would become so."""
-    if "fp16" not in examined.target.precisions:
+    if not any(load_precision(name).storage == "float16" for name in examined.target.precisions):
         return
     seen: set[ir.Value] = set()
     values = [(node, value) for node in examined.model.graph.all_nodes() for value in node.inputs if value is not None]
-    half = any(array is not None and array.dtype == np.float16 for array in map(constant, {v for _, v in values}))
+    half = any(value.const_value is not None and value.const_value.dtype.name == "FLOAT16" for _, value in values)
     for node, value in values:
         array = constant(value)
         if array is None or value in seen:

@@ -11,7 +11,7 @@ from ....profiles.device.target import Scheme
 from ...quantization.analysis.weight_site import channel_axis
 from ..examined import Examined, found_at
 from ..finding import Finding, Severity
-from ..qdq import Qdq, dequantizer, stored_weight
+from ..qdq import Qdq, dequantizer, stored_shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -57,12 +57,11 @@ def _scales(one: Qdq, scheme: Scheme, severity: Severity) -> Iterator[Finding]:
 
 def _off_axis(node: ir.Node, of: dict[ir.Node, Qdq]) -> tuple[int, int] | None:
     """The axis of a weight's scales and the axis they should follow; None where that is as it should be."""
-    weight, dequantized = stored_weight(node), dequantizer(node.inputs[1])
-    if weight is None or dequantized is None:
+    shape, dequantized = stored_shape(node), dequantizer(node.inputs[1])
+    if shape is None or dequantized is None:
         return None
-    one = of[dequantized]
-    wanted = channel_axis(node, 1, weight.ndim)
+    one, wanted = of[dequantized], channel_axis(node, 1, len(shape))
     if one.axis is None or one.blocked or wanted is None:
         return None
-    axis = one.axis % weight.ndim
+    axis = one.axis % len(shape)
     return None if axis == wanted else (axis, wanted)

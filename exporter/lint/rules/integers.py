@@ -9,6 +9,8 @@ from ..examined import Examined, found_at
 from ..finding import Finding, Severity
 from ..qdq import Qdq
 
+# Integers of 4 bits and floats of 8 are for weights alone, in kernels that turn them into floats: parsers judge those.
+JUDGED = frozenset({"int8", "uint8", "int16", "uint16"})
 _FLOATS = "the target computes {precisions} and has no rules for integers: what is quantized runs in float at best"
 
 
@@ -33,6 +35,8 @@ def _judged(one: Qdq, scheme: Scheme) -> Iterator[Finding]:
             said = f"it dequantizes an int32 bias, which {scheme.name} does not take"
             remedy = "Leave the biases of quantized layers float."
             yield found_at(one.node, severity, said, remedy=remedy, source=scheme.source)
+        return
+    if one.dtype not in JUDGED:
         return
     grids = (scheme.weight,) if one.stored else (scheme.activation, *scheme.also)
     if any(one.fits(grid) for grid in grids):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..examined import Examined, found_at
 from ..finding import Finding, Severity
-from ..qdq import in_integers, stored_weight
+from ..qdq import in_integers, stored_shape
 
 
 def find(examined: Examined) -> Iterator[Finding]:
@@ -15,10 +15,10 @@ def find(examined: Examined) -> Iterator[Finding]:
     if scheme is None:
         return
     for node in examined.model.graph.all_nodes():
-        weight = stored_weight(node)
-        if weight is None or not in_integers(node):
+        shape = stored_shape(node)
+        if shape is None or not in_integers(node):
             continue
-        if (left := scheme.left_as(node.op_type, weight.shape)) is not None:
+        if (left := scheme.left_as(node.op_type, shape)) is not None:
             severity: Severity = "error" if left.wrong else "warning"
             reason = " ".join(left.reason.split())
             remedy = "Leave this layer float; `edgepress export` does."

@@ -17,7 +17,10 @@ CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 
 
 def find(examined: Examined) -> Iterator[Finding]:
-    """Adds whose convolutions are all rounded, where one must not be; or none, where all must be."""
+    """Adds whose convolutions are all rounded, where one must not be; or not all, where all must be.
+
+    Where every convolution needs a quantized result, the rule `result` says so.
+    """
     scheme = examined.target.scheme
     if scheme is None or scheme.residual == "none":
         return
@@ -35,7 +38,9 @@ def find(examined: Examined) -> Iterator[Finding]:
                 remedy="Quantize the other branch only.",
                 source=scheme.source,
             )
-        elif scheme.residual == "both" and any(plain) and any(map(dequantizer, node.inputs)):
+        elif (
+            scheme.residual == "both" and not scheme.result_needed and any(plain) and any(map(dequantizer, node.inputs))
+        ):
             yield found_at(
                 node,
                 "warning",

@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ....profiles.device.target import Scheme
 from ...graphs.values import constant, number, single_consumer
 from ..examined import Examined, found_at
@@ -68,10 +66,10 @@ def _bound(node: ir.Node, index: int, name: str, default: float) -> float | None
 
 
 def _inside(one: Qdq, low: float, high: float) -> bool:
-    if one.scale is None or one.zero is None or one.axis is not None or one.dtype not in ("int8", "uint8"):
+    limits = one.limits
+    if one.scale is None or one.zero is None or one.axis is not None or limits is None:
         return True
-    limits = np.iinfo(np.dtype(one.dtype))
     zero, scale = int(one.zero.flat[0]), float(one.scale.flat[0])
-    least, most = (limits.min - zero) * scale, (limits.max - zero) * scale
+    least, most = ((limit - zero) * scale for limit in limits)
     room = _TOLERANCE * (most - least)
     return least >= low - room and most <= high + room

@@ -83,9 +83,10 @@ def test_the_target_in_a_manifest_of_before_grids_is_read_and_written_with_them(
     assert target.scheme.activation == Grid(bits=8, signed=True, symmetric=True)
     assert target.scheme.weight == WEIGHT
     today = load_target("jetson")
-    # What is known of the stand-in since then is no part of an old manifest.
-    toolchain = dataclasses.replace(today.toolchain, stand_in_lacks=())
-    assert target == dataclasses.replace(today, toolchain=toolchain)
+    # What is known since then of the stand-in, of shapes and of what is refused is no part of an old manifest.
+    toolchain = dataclasses.replace(today.toolchain, stand_in_lacks=(), shapes="free")
+    scheme = dataclasses.replace(today.scheme, refuses=False)
+    assert target == dataclasses.replace(today, toolchain=toolchain, scheme=scheme)
     written = dataclasses.asdict(target)
     assert "symmetric" not in written["scheme"]
     assert target_from_data(json.loads(json.dumps(written))) == target

@@ -81,6 +81,7 @@ class Scheme:
         left: what stays float, and why.
         refuses: integers that are none of these grids fail to compile, or are computed wrongly; elsewhere they are
             computed in float, or more slowly.
+        axis_ignored: scales of a weight along another axis than output channels are taken for those of output channels.
         also: other grids of activations that the runtime has integer kernels for.
         source: where these rules come from.
     """
@@ -110,6 +111,7 @@ class Scheme:
     exact_with: tuple[Name, ...] = ()
     left: tuple[Left, ...] = ()
     refuses: bool = False
+    axis_ignored: bool = False
     also: tuple[Grid, ...] = ()
     source: Prose
 

@@ -14,10 +14,10 @@ from ._flow import Cli
 
 @pytest.fixture
 def graph(tmp_path: Path) -> Path:
-    """A Round, which the TensorRT of JetPack 4 does not have and everyone else does."""
+    """A Shrink, which the TensorRT of JetPack 4 does not have and everyone else does."""
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 4]) for name in "xy")
-    made = helper.make_graph([helper.make_node("Round", ["x"], ["y"], "rounding")], "g", [x], [y])
-    path = tmp_path / "rounds.onnx"
+    made = helper.make_graph([helper.make_node("Shrink", ["x"], ["y"], "shrinking")], "g", [x], [y])
+    path = tmp_path / "shrinks.onnx"
     onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
     return path
 
@@ -26,15 +26,15 @@ def test_errors_are_code_1_and_name_node_rule_remedy_and_source(cli: Cli, graph:
     ran = cli("lint", graph, "-t", "jetson-nano,server-cpu", "--axis", "batch=1:2:8")
     assert ran.code == 1
     for said in (
-        "rounds.onnx for jetson-nano (jetpack-4.6): 1 error, 0 warnings",
-        "error [operators] rounding (Round): the parser of jetpack-4.6 has no Round.",
+        "shrinks.onnx for jetson-nano (jetpack-4.6): 1 error, 0 warnings",
+        "error [operators] shrinking (Shrink): the parser of jetpack-4.6 has no Shrink.",
         "do: Replace it in the model",
         "source: Documented: versions, NVIDIA JetPack 4.6 release",
-        "rounds.onnx for server-cpu (onnxruntime-1.31): 0 errors, 0 warnings",
+        "shrinks.onnx for server-cpu (onnxruntime-1.31): 0 errors, 0 warnings",
         "Asked as well: the parser of onnxruntime",
     ):
         assert said in ran.out
-    assert "rounds.onnx will fail or be wrong on jetson-nano (1 error)." in ran.err
+    assert "shrinks.onnx will fail or be wrong on jetson-nano (1 error)." in ran.err
 
 
 def test_a_program_reads_every_finding(cli: Cli, graph: Path) -> None:
@@ -56,7 +56,7 @@ def test_without_errors_it_is_code_0(cli: Cli, graph: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["rounds.onnx"], "says of no target"),
+        (["shrinks.onnx"], "says of no target"),
         (["nothing.onnx", "-t", "cpu"], "nothing.onnx does not exist"),
         (["torn.onnx", "-t", "cpu"], "torn.onnx"),
     ],
@@ -72,6 +72,6 @@ def test_what_cannot_be_read_is_one_message(cli: Cli, graph: Path, words: list[s
 def test_an_export_refuses_what_lint_calls_an_error(cli: Cli, graph: Path) -> None:
     ran = cli("export", graph, "-t", "jetson-nano", "--no-measure", cwd=graph.parent)
     assert ran.code == 1
-    assert "rounding: the parser of jetpack-4.6 has no Round." in ran.err
+    assert "shrinking: the parser of jetpack-4.6 has no Shrink." in ran.err
     assert "(rules of `edgepress lint`)" in ran.err
-    assert not (graph.parent / "dist" / "rounds-jetson-nano").exists()
+    assert not (graph.parent / "dist" / "shrinks-jetson-nano").exists()

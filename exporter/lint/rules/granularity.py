@@ -24,6 +24,8 @@ def find(examined: Examined) -> Iterator[Finding]:
         return
     severity: Severity = "error" if scheme.refuses else "warning"
     of = {one.node: one for one in examined.qdq}
+    so = "no kernel takes them" if scheme.refuses else "it runs in float there"
+    so = "they are taken for those of output channels, and the result is wrong" if scheme.axis_ignored else so
     for one in examined.qdq:
         yield from _scales(one, scheme, severity)
     for node in examined.model.graph.all_nodes():
@@ -31,9 +33,8 @@ def find(examined: Examined) -> Iterator[Finding]:
             axis, wanted = found
             yield found_at(
                 node,
-                severity,
-                f"the scales of its weight follow axis {axis}, and those of output channels axis {wanted}: "
-                + ("no kernel takes them" if scheme.refuses else "it runs in float there"),
+                "error" if scheme.axis_ignored else severity,
+                f"the scales of its weight follow axis {axis}, and those of output channels axis {wanted}: {so}",
                 remedy=f"Quantize the weight along axis {wanted}, or with one scale.",
                 source=scheme.source,
             )

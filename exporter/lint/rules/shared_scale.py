@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def find(examined: Examined) -> Iterator[Finding]:
-    """Concat, say, between Q/DQ nodes of several scales: each input is rounded once more, or it runs in float."""
+    """Concat, say, between Q/DQ nodes of several scales: each input is rounded once more, or it runs in float.
+
+    A runtime that carries integers over it has no pair of nodes behind it, and what reads it is float then.
+    """
     scheme = examined.target.scheme
     if scheme is None:
         return
@@ -24,15 +27,15 @@ def find(examined: Examined) -> Iterator[Finding]:
             continue
         around = [dequantizer(value) for value in node.inputs]
         behind = quantizers_of(node.outputs[0])
-        if not behind or not all(around):
+        if not all(around) or not (behind or scheme.carried):
             continue
-        scales = {_rounding(one) for one in (*around, behind[0]) if one is not None}
+        scales = {_rounding(one) for one in (*around, *behind[:1]) if one is not None}
         if len(scales) > 1 and None not in scales:
             yield found_at(
                 node,
                 "warning",
-                f"its inputs and its result are rounded in {len(scales)} ways: they are rounded once more, or computed "
-                "in float",
+                f"its inputs, or they and its result, are rounded in {len(scales)} ways: they are rounded once more, "
+                "or it or what reads it is computed in float",
                 remedy="Give the inputs and the result one scale and one zero point.",
                 source=scheme.source,
             )

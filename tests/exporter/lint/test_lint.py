@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from edgepress.backends.base import AxisRange
+from edgepress.backends.base import Array, AxisRange
 from edgepress.backends.registry import load_backend
 from edgepress.exporter.graphs.files import read_graph
 from edgepress.exporter.lint.finding import Finding
 from edgepress.exporter.lint.run import RULES, by_rules
 from edgepress.profiles.device.grid import Grid
 from edgepress.profiles.device.target import load_target
+from edgepress.profiles.findings.layers import Layer
 
 from ._net import BATCH, SHAPE, Net, float_net, int8_net
 
@@ -137,12 +140,14 @@ INTEGERS: list[tuple[str, Plant, str, str, str]] = [
     ("server-cpu", scales_of_an_activation, "granularity", "warning", "sr_QuantizeLinear"),
     ("jetson", scales_along_inputs, "granularity", "error", "left"),
     ("cpu", scales_along_inputs, "granularity", "warning", "left"),
-    ("server-cpu", scales_along_inputs, "granularity", "warning", "left"),
+    ("server-cpu", scales_along_inputs, "granularity", "error", "left"),
+    ("rpi5", scales_along_inputs, "granularity", "error", "left"),
     ("jetson", scale_of_nothing, "granularity", "error", "sr_QuantizeLinear"),
     ("cpu", scale_of_nothing, "granularity", "error", "sr_QuantizeLinear"),
     ("jetson", rounded_before_the_add, "residual", "warning", "join"),
     ("cpu", float_into_the_add, "residual", "warning", "join"),
     ("jetson", two_scales_at_the_concat, "shared-scale", "warning", "both"),
+    ("cpu", two_scales_at_the_concat, "shared-scale", "warning", "both"),
     ("server-cpu", two_scales_at_the_concat, "shared-scale", "warning", "both"),
     ("cpu", unsigned_weight, "integers", "warning", "left_w_DequantizeLinear"),
     ("server-cpu", unsigned_weight, "integers", "warning", "left_w_DequantizeLinear"),
@@ -200,6 +205,18 @@ def test_for_tensorrt_the_integers_of_a_cpu_are_errors_every_one(int8: Callable[
     assert activations | biases <= wrong
 
 
+FEED = {"x": np.random.default_rng(0).normal(size=(2, *SHAPE)).astype(np.float32)}
+
+
+def ran(directory: Path, target: str) -> tuple[tuple[Layer, ...], dict[str, Array]]:
+    """The kernels that the graph in a directory runs on, and what comes out."""
+    graph, asked = replace(read_graph(directory / "m.onnx"), axes=BATCH), load_target(target)
+    backend, made = load_backend(asked.backend), Path(tempfile.mkdtemp(dir=directory))
+    engine = backend.compile(graph, asked, made, "int8")
+    with backend.open(engine) as session:
+        return backend.inspect(engine, FEED), session(FEED)
+
+
 @pytest.mark.parametrize("target", ["server-cpu", "rpi5"])
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_what_is_said_to_run_in_float_does_and_nothing_else(
@@ -210,16 +227,49 @@ def test_what_is_said_to_run_in_float_does_and_nothing_else(
     if not symmetric:
         result_left_float(net)
     warned = {one.node for one in net.ruled(tmp_path / "m.onnx", target) if one.rule == "result"}
-    graph, asked = replace(read_graph(tmp_path / "m.onnx"), axes=BATCH), load_target(target)
-    (tmp_path / "engine").mkdir()
-    backend = load_backend(asked.backend)
-    engine = backend.compile(graph, asked, tmp_path / "engine", "int8")
-    layers = backend.inspect(engine, {"x": np.zeros((1, *SHAPE), np.float32)})
+    layers, _ = ran(tmp_path, target)
     floats = [layer.name for layer in layers if layer.compute and not layer.integer]
     assert warned
     # On x86 one more is float with s8: that of the residual branch, about whose integers `integers` warns.
     assert set(floats) - warned <= ({"one"} if symmetric and target == "server-cpu" else set())
     assert warned <= set(floats)
+
+
+def as_written(path: Path) -> np.ndarray:
+    """What the graph says: onnxruntime's answer where it optimizes nothing."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return session.run(["y"], dict(FEED))[0]
+
+
+FLOAT_ON_OPENVINO = [(unsigned_weight, "left"), (scales_along_inputs, "left"), (two_scales_at_the_concat, "last")]
+
+
+@pytest.mark.parametrize(("plant", "layer"), FLOAT_ON_OPENVINO)
+def test_what_openvino_is_said_to_compute_in_float(
+    int8: Callable[..., Net], plant: Plant, layer: str, tmp_path: Path
+) -> None:
+    net = int8("cpu")
+    plant(net)
+    assert [one.severity for one in net.ruled(tmp_path / "m.onnx", "cpu")] == ["warning"]
+    layers, _ = ran(tmp_path, "cpu")
+    assert [one.name for one in layers if one.compute and not one.integer] == [layer]
+
+
+def test_onnxruntime_computes_something_else_with_scales_along_inputs(int8: Callable[..., Net], tmp_path: Path) -> None:
+    """Which is why that is an error there; beside it the graph as it was written."""
+    whole, wrong = int8("rpi5"), int8("rpi5")
+    scales_along_inputs(wrong)
+    found = []
+    for net in (whole, wrong):
+        onnx.save(net.model, tmp_path / "m.onnx")
+        layers, outputs = ran(tmp_path, "rpi5")
+        assert all(one.integer for one in layers if one.compute)
+        wanted = as_written(tmp_path / "m.onnx")
+        found.append(float(np.abs(outputs["y"] - wanted).max() / np.abs(wanted).max()))
+    assert found[0] < 0.02
+    assert found[1] > 0.1
 
 
 def grown(net: Net, operator: str, *, domain: str = "", **attributes: object) -> Net:
@@ -255,10 +305,10 @@ def test_an_operator_that_the_opset_does_not_have(tmp_path: Path) -> None:
 
 
 def test_an_operator_that_the_devices_parser_does_not_have(tmp_path: Path) -> None:
-    """TensorRT 8.0 has no Round, which 8.5 and the stand-in have."""
-    (found,) = grown(float_net(), "Round").ruled(tmp_path / "m.onnx", "jetson-nano")
-    assert (found.rule, found.severity, found.operator) == ("operators", "error", "Round")
-    assert grown(float_net(), "Round").ruled(tmp_path / "m.onnx", "jetson-agx-xavier") == ()
+    """TensorRT 8.2 has no Shrink, which 8.5 and the stand-in have."""
+    (found,) = grown(float_net(), "Shrink").ruled(tmp_path / "m.onnx", "jetson-nano")
+    assert (found.rule, found.severity, found.operator) == ("operators", "error", "Shrink")
+    assert grown(float_net(), "Shrink").ruled(tmp_path / "m.onnx", "jetson-agx-xavier") == ()
 
 
 @pytest.mark.parametrize(("target", "rule"), [("jetson", "parser"), ("jetson-agx-xavier", "operators")])

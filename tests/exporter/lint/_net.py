@@ -131,3 +131,17 @@ def _conv(name: str, data: str, result: str) -> NodeProto:
     return helper.make_node(
         "Conv", [data, f"{name}_w", f"{name}_b"], [result], name, kernel_shape=[3, 3], pads=[1, 1, 1, 1]
     )
+
+
+def said_in_full(found: Finding) -> None:
+    assert found.said
+    assert not found.said.endswith(".")
+    assert found.remedy.endswith(".")
+    assert len(found.source) > 20
+    assert "\n" not in found.source
+
+
+def by_rule(findings: tuple[Finding, ...], rule: str) -> tuple[Finding, ...]:
+    """Those of one rule; no other may find any."""
+    assert {one.rule for one in findings} <= {rule}, findings
+    return findings

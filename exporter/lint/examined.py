@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...backends.base import AxisRange
-from ...errors import InputError
 from ...profiles.device.target import Target
 from ..graphs.files import read_model
 from .finding import Finding, Severity
@@ -47,23 +46,18 @@ def examine(path: Path, target: Target, axes: Mapping[str, AxisRange], *, own_pa
     """Read the file; its weights are read when a rule asks for them.
 
     Raises:
-        InputError: it is not there, or damaged.
+        InputError: it is damaged.
     """
-    if not path.is_file():
-        raise InputError(f"{path} does not exist.", hint="Give the path of an .onnx file, or a bundle that has one.")
     model = _with_shapes(read_model(path))
     found = tuple(qdq_nodes(model.graph))
     return Examined(model=model, path=path, target=target, axes=axes, qdq=found, own_parser=own_parser)
 
 
-def found_at(
-    node: ir.Node | None, severity: Severity, said: str, *, remedy: str, source: str, operator: str = ""
-) -> Finding:
+def found_at(node: ir.Node | None, severity: Severity, said: str, *, remedy: str, source: str) -> Finding:
     """A finding at a node, or of the whole file."""
-    name = "" if node is None else label(node)
-    kind = operator or ("" if node is None else node.op_type)
+    name, operator = ("", "") if node is None else (label(node), node.op_type)
     flat = " ".join(source.split())
-    return Finding(severity=severity, node=name, operator=kind, said=said, remedy=remedy, source=flat)
+    return Finding(severity=severity, node=name, operator=operator, said=said, remedy=remedy, source=flat)
 
 
 def label(node: ir.Node) -> str:

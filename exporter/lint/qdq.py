@@ -87,7 +87,8 @@ def dequantizer(value: ir.Value | None) -> ir.Node | None:
 
 def quantizers_of(value: ir.Value) -> list[ir.Node]:
     """The QuantizeLinear nodes that read a value."""
-    return [use.node for use in value.uses() if use.node.op_type == QUANTIZE and use.idx == 0]
+    readers = (use.node for use in value.uses() if use.idx == 0)
+    return [node for node in readers if node.domain == "" and node.op_type == QUANTIZE]
 
 
 def in_integers(node: ir.Node) -> bool:
@@ -141,7 +142,7 @@ def _dtype(node: ir.Node, zero: ir.Value | None) -> str:
         if producer is not None and producer.op_type == QUANTIZE and producer is not node:
             return _dtype(producer, producer.inputs[2] if len(producer.inputs) > 2 else None)
         return "" if data is None or data.dtype is None else data.dtype.name.lower()
-    asked = int(number(node, "output_dtype", 0))
     import onnx_ir as ir
 
+    asked = int(number(node, "output_dtype", 0))
     return ir.DataType(asked).name.lower() if asked else _DEFAULT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 RULES = Registry("edgepress.lint_rules", "lint rule")
 Rule = Callable[["Examined"], Iterable[Finding]]
 PARSER = "parser"
+# What a file that is no valid ONNX may still be told: other rules would read nonsense.
+OF_INVALID = ("defined",)
 
 
 def lint(path: Path, target: Target, axes: Mapping[str, AxisRange] | None = None) -> LintReport:
@@ -30,16 +32,17 @@ def lint(path: Path, target: Target, axes: Mapping[str, AxisRange] | None = None
         axes: ranges of its free axes.
 
     Raises:
-        InputError: it is damaged, or no ONNX that any rule finds a fault in.
+        InputError: it is not there, damaged, or no valid ONNX for another reason than an operator that its opset lacks.
         EngineFailedError: the parser crashed on it.
     """
-    findings = by_rules(path, target, axes)
     try:
-        said = parsed(read_graph(path, axes), target)
+        graph = read_graph(path, axes)
     except InputError as error:
-        if not any(one.severity == "error" for one in findings):
+        if not path.is_file() or not (findings := by_rules(path, target, axes, OF_INVALID)):
             raise
-        said = Parsed(gap=f"No parser was asked: {error.message}")
+        said = Parsed(gap=f"No parser and no other rule was asked: {error.message}")
+    else:
+        findings, said = by_rules(path, target, axes), parsed(graph, target)
     parser = f"{said.by}, which stands in for {target.backend}" if said.stands_in else said.by
     known = {one.node for one in findings if one.severity == "error"}
     findings += tuple(_refused(one, parser) for one in said.rejections if one.node not in known)
@@ -53,8 +56,13 @@ def lint(path: Path, target: Target, axes: Mapping[str, AxisRange] | None = None
     )
 
 
-def by_rules(path: Path, target: Target, axes: Mapping[str, AxisRange] | None = None) -> tuple[Finding, ...]:
+def by_rules(
+    path: Path, target: Target, axes: Mapping[str, AxisRange] | None = None, names: Sequence[str] | None = None
+) -> tuple[Finding, ...]:
     """What the rules alone find, for one who asks a parser anyway.
+
+    Args:
+        names: of the rules to ask; None is all.
 
     Raises:
         InputError: the file is damaged.
@@ -62,11 +70,11 @@ def by_rules(path: Path, target: Target, axes: Mapping[str, AxisRange] | None = 
     from .examined import examine
 
     examined = examine(path, target, dict(axes or {}), own_parser=has_own_parser(target))
-    return tuple(_found(examined))
+    return tuple(_found(examined, RULES.names() if names is None else names))
 
 
-def _found(examined: Examined) -> Iterator[Finding]:
-    for name in RULES.names():
+def _found(examined: Examined, names: Iterable[str]) -> Iterator[Finding]:
+    for name in names:
         for finding in cast(Rule, RULES.load(name))(examined):
             yield replace(finding, rule=name)
 

@@ -59,7 +59,7 @@ def _scales(one: Qdq, scheme: Scheme, severity: Severity) -> Iterator[Finding]:
 def _off_axis(node: ir.Node, of: dict[ir.Node, Qdq]) -> tuple[int, int] | None:
     """The axis of a weight's scales and the axis they should follow; None where that is as it should be."""
     shape, dequantized = stored_shape(node), dequantizer(node.inputs[1])
-    if shape is None or dequantized is None:
+    if not shape or dequantized is None:
         return None
     one, wanted = of[dequantized], channel_axis(node, 1, len(shape))
     if one.axis is None or one.blocked or wanted is None:

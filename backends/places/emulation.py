@@ -113,11 +113,11 @@ def find() -> Emulation | str:
         return "QEMU's user mode needs Linux"
     if not (qemu := binary()):
         return f"{_BINARIES[0]} is not installed"
+    if not (where / RECORD).exists():
+        return "the emulated ARM64 Python is not installed"
     try:
         record = read_json(where / RECORD)
         return Emulation(directory=where, qemu=qemu, python=record["python"], wheels=record["wheels"])
-    except FileNotFoundError:
-        return "the emulated ARM64 Python is not installed"
     except (OSError, EdgepressError, KeyError, TypeError):
         return f"what is installed in {where} cannot be read"
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,8 @@ from typing import Any, Dict, List, Optional, Tuple
 
 BLOCK = 1 << 20
 KEPT_DAYS = 30
+# The names that this gives. Whatever else lies there is somebody else's, and stays.
+KEPT, JOB = re.compile(r"[0-9a-f]{64}(\.part)?"), "edgepress-"
 Given = Dict[str, Any]
 
 
@@ -122,14 +125,15 @@ class Device:
             os.makedirs(os.path.join(self.root, name), mode=0o700, exist_ok=True)
         jobs = os.path.join(self.root, "jobs")
         for name in os.listdir(jobs):
-            shutil.rmtree(os.path.join(jobs, name), ignore_errors=True)
+            if name.startswith(JOB):
+                shutil.rmtree(os.path.join(jobs, name), ignore_errors=True)
         old = time.time() - KEPT_DAYS * 86400
         for kind in ("files", "packages"):
             for name in os.listdir(os.path.join(self.root, kind)):
                 path = os.path.join(self.root, kind, name)
-                if os.stat(path).st_mtime < old:
+                if KEPT.fullmatch(name) and os.stat(path).st_mtime < old:
                     shutil.rmtree(path, ignore_errors=True) if os.path.isdir(path) else os.unlink(path)
-        self.job = tempfile.mkdtemp(dir=jobs)
+        self.job = tempfile.mkdtemp(prefix=JOB, dir=jobs)
 
     def directory(self, data: bytes) -> str:
         """Of this caller."""
@@ -217,7 +221,7 @@ class Device:
     def unpack(self, digest: str, data: bytes) -> str:
         """Unpack a wheel of the store, which then goes."""
         path = os.path.join(self.root, "packages", digest)
-        work = tempfile.mkdtemp(dir=os.path.join(self.root, "jobs"))
+        work = tempfile.mkdtemp(prefix=JOB, dir=os.path.join(self.root, "jobs"))
         with zipfile.ZipFile(self._stored(digest)) as wheel:
             for name in wheel.namelist():
                 inside = library_path(name)

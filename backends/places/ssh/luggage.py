@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 _ROOMS = ("backends", "calibration", "exporter", "profiles")
 _DATED = (2020, 1, 1, 0, 0, 0)  # the same files give the same bytes
 _EXTRA = re.compile(r"""\bextra == ["']([\w-]+)""")
-_KINDS = {".py", ".toml", ".css", ".j2"}  # what the package data of pyproject.toml are
+_KINDS = {".py", ".toml", ".txt", ".css", ".j2"}  # what the package data of pyproject.toml are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ def lacking(python: Python, wanted: Iterable[str]) -> tuple[str, ...]:
         seen.add(text)
         version, needs = there.get(canonicalize_name(one.name), ("", ()))
         if not version or not one.specifier.contains(version, prereleases=True):
-            one.marker = None
+            one.marker = one.url = None  # what a device says of its packages sends nobody here to an address
             missing.append(str(one))
             continue
         todo += [need for need in needs if "extra ==" not in need]

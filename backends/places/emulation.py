@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 
 from ...errors import EdgepressError
+from ...profiles.machine.user_cache import user_cache
 from ...profiles.reading.json_file import read_json
 
 WHEELS = Path(__file__).with_name("arm64.txt")
@@ -96,12 +97,10 @@ def directory() -> Path | None:
     """Where the emulated Python of these wheels lies, or is to lie; None where the user wants none or has no home."""
     if given := os.environ.get(VARIABLE):
         return None if given == "off" else Path(given).absolute()
-    cache_home = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(cache_home if os.path.isabs(cache_home) else os.path.expanduser("~/.cache"))
-    if not base.is_absolute():
+    if (cache_of_user := user_cache("edgepress")) is None:
         return None
     digest = hashlib.sha256(WHEELS.read_bytes()).hexdigest()[:12]
-    return base / "edgepress" / f"arm64-{digest}"
+    return cache_of_user / f"arm64-{digest}"
 
 
 def find() -> Emulation | str:

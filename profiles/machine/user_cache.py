@@ -6,7 +6,11 @@ import os
 from pathlib import Path
 
 
-def user_cache(name: str) -> Path:
-    """The directory of a program in the user's cache, by the XDG Base Directory Specification; it need not exist."""
+def user_cache(name: str) -> Path | None:
+    """The directory of a program in the user's cache, by the XDG Base Directory Specification; it need not exist.
+
+    None where the user has no home directory.
+    """
     given = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(given) if Path(given).is_absolute() else Path.home() / ".cache") / name
+    base = Path(given if os.path.isabs(given) else os.path.expanduser("~/.cache"))
+    return base / name if base.is_absolute() else None

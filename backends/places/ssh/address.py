@@ -41,6 +41,9 @@ class Address:
             host, port = parts.hostname, parts.port
         except ValueError:
             host, port = None, None
+        if host:  # as it was typed: names of an ssh_config tell capitals apart
+            at = parts.netloc.lower().rindex(host)
+            host = parts.netloc[at : at + len(host)]
         wrong = parts.password is not None or parts.path.strip("/") or parts.fragment or more.keys() - {*_MORE}
         if not host or host.startswith("-") or wrong or not all(more.values()):
             raise InputError(

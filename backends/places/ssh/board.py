@@ -100,8 +100,8 @@ class Board(Host):
             UnservedError: it lacks some that cannot be had, or there is no room for them.
         """
         missing = lacking(self.python, required(packages, brought=brought))
-        cache = user_cache("edgepress") / "wheels"
         with temporary() as scratch:
+            cache = (user_cache("edgepress") or scratch) / "wheels"
             wheels = [own_wheel(scratch), *downloaded(self.python, missing, cache, str(self.address))]
             self._path += [path for path in self._unpacked(wheels) if path not in self._path]
 

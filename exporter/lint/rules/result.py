@@ -62,7 +62,7 @@ def _bound(node: ir.Node, index: int, name: str, default: float) -> float | None
     if given is None:
         return number(node, name, default)
     array = constant(given)
-    return None if array is None else float(array)
+    return float(array.flat[0]) if array is not None and array.size == 1 else None  # some write [6.0] for 6.0
 
 
 def _inside(one: Qdq, low: float, high: float) -> bool:

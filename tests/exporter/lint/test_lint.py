@@ -34,6 +34,14 @@ def test_nothing_is_found_in_what_edgepress_writes(int8: Callable[..., Net], tar
     assert int8(target).ruled(tmp_path / "m.onnx", target) == ()
 
 
+def test_a_bound_of_one_element_is_a_number(int8: Callable[..., Net], tmp_path: Path) -> None:
+    net = int8("server-cpu")
+    node = net.node("left_relu")
+    node.op_type = "Clip"
+    node.input.append(net.put("least", np.zeros(1, np.float32)))
+    assert net.ruled(tmp_path / "m.onnx", "server-cpu") == ()
+
+
 @pytest.mark.parametrize("target", ASKED)
 def test_nor_does_a_parser_find_anything(int8: Callable[..., Net], target: str, tmp_path: Path) -> None:
     report = int8(target).linted(tmp_path / "m.onnx", target)

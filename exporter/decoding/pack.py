@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...backends.places import Place
 from ...backends.registry import load_backend, tool_versions
 from ...profiles.device.precision import load_precision
 from ...profiles.device.target import Target
@@ -35,6 +36,7 @@ class TextPacking:
     """What goes into the bundle of a decoder.
 
     Attributes:
+        place: where the engine was compiled, judged and measured.
         threads: of the runtime, in all that was measured.
     """
 
@@ -42,6 +44,7 @@ class TextPacking:
     target: Target
     recipe: Recipe
     candidate: TextCandidate
+    place: Place
     threads: int
 
     def write(self, directory: Path, name: str, seconds: Mapping[str, float], command: str) -> None:
@@ -108,8 +111,12 @@ class TextPacking:
                 own_nats=round(bounds.own, NATS),
             ),
             "lineage": self._lineage(directory, engine),
-            "tools": tool_versions(),
+            "tools": self._tools(),
         }
+
+    def _tools(self) -> dict[str, str]:
+        """What made the weights here, and what compiled and ran them where they were judged."""
+        return {**tool_versions(), **self.place.tools()}
 
     def _lineage(self, directory: Path, engine: Path | None) -> tuple[LineageStep, ...]:
         """From the checkpoint to the weights as they are written, and to the engine."""
@@ -120,8 +127,11 @@ class TextPacking:
         step = LineageStep(what=what, before=self.source.digest, after=rounded.digest, beside=beside, by=by)
         if engine is None:
             return (step,)
-        compiler = load_backend(self.target.backend).available().version
-        return with_engine((step,), rounded.digest, compiler, directory)
+        if self.candidate.graph is None:  # the engine is what was written, here
+            by = load_backend(self.target.backend).available().version
+        else:
+            by = self.place.compiler(self.target)
+        return with_engine((step,), rounded.digest, by, directory)
 
     def _report(self, seconds: Mapping[str, float], command: str) -> Report:
         candidate = self.candidate
@@ -140,8 +150,8 @@ class TextPacking:
                 weights=sum(one.bytes for one in bits.layers),
                 engine=candidate.size,
             ),
-            machine=this_machine(),
-            tools=tool_versions(),
+            machine=this_machine() if candidate.language.speed is None else self.place.machine,
+            tools=self._tools(),
             date=now(),
             command=command,
             language=candidate.language,

@@ -10,7 +10,6 @@ from pathlib import Path
 from ...backends.places import place_for
 from ...errors import InputError
 from ...profiles.device.target import Target
-from ...profiles.machine.environment import usable_cores
 from ...profiles.machine.held import temporary
 from ...profiles.machine.naming import naming
 from ..bundle.directory import new_directory
@@ -56,17 +55,18 @@ def export_decoder(
     destination = destination.absolute()
     seconds: dict[str, float] = {}
     with new_directory(destination, force=force) as directory, temporary() as scratch:
+        place = place_for(target, on)
         task = TextTask(
             source=source,
             target=target,
             recipe=recipe,
             form=form,
-            place=place_for(target, on),
+            place=place,
             on=on,
             memo=memo,
             scratch=scratch,
             destination=directory,
-            threads=recipe.threads or usable_cores(),
+            threads=recipe.threads or place.threads(),
             step=partial(_step, progress, target.name, seconds),
         )
         candidate = made(task)
@@ -75,7 +75,7 @@ def export_decoder(
         name = f"{source.name}-{target.name}"
         with naming(destination):
             packing = TextPacking(
-                source=source, target=target, recipe=recipe, candidate=candidate, threads=task.threads
+                source=source, target=target, recipe=recipe, candidate=candidate, place=place, threads=task.threads
             )
             packing.write(directory, name, seconds, command)
             if sign is not None:

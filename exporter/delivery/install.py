@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import EdgepressError, InputError, UnservedError, VerificationError, worst_code
+from ...profiles.findings.report import megabytes
 from ...profiles.machine.given import as_typed
 from ...profiles.machine.naming import naming
 from ..bundle.build import build_bundle
@@ -167,6 +168,8 @@ class _Run:
         now = self.place.current
         if now is not None and _is(now, variant):
             return now, None
+        if (free := shutil.disk_usage(self.scratch).free) < variant.size:
+            return UnservedError(f"It takes {megabytes(variant.size)}, and the disk has {megabytes(free)} free.")
         bundle = self.scratch / "bundle"
         self.package.extract(variant, bundle)
         try:

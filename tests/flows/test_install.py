@@ -113,6 +113,19 @@ def test_where_none_fits_each_one_says_why_and_nothing_is_left(
     cli("install", "--list", "--to", "device").failed(1, "Nothing is installed in device")
 
 
+def test_what_the_disk_has_no_room_for_is_not_unpacked(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgepress.errors import UnservedError
+    from edgepress.exporter.delivery.install import install_package
+
+    full = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    with pytest.raises(UnservedError, match=r"digits-cpu: It takes .*, and the disk has 1.0 kB free"):
+        install_package(package, tmp_path / "device")
+    assert not (tmp_path / "device").exists()
+
+
 def test_what_does_not_prove_itself_here_is_passed_over(digits: dict[str, Path], cli: Cli, tmp_path: Path) -> None:
     forged = Path(shutil.copytree(digits["cpu"], tmp_path / "forged"))
     with_other_answers(forged)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
@@ -45,7 +46,7 @@ class Address:
             at = parts.netloc.lower().rindex(host)
             host = parts.netloc[at : at + len(host)]
         wrong = parts.password is not None or parts.path.strip("/") or parts.fragment or more.keys() - {*_MORE}
-        if not host or host.startswith("-") or wrong or not all(more.values()):
+        if not host or host.startswith("-") or _SHELL.search(parts.netloc) or wrong or not all(more.values()):
             raise InputError(
                 f"ssh://{_without_password(rest)} names no machine.",
                 hint=f"Give {FORM}, with ?python=COMMAND or ?directory=PATH behind it where they differ.",
@@ -59,6 +60,8 @@ class Address:
 
 
 _MORE = ("python", "directory")
+# What a shell reads otherwise than as it stands: an ssh_config may hand user and host to one (`Match exec`).
+_SHELL = re.compile(r"""[\s'`"$;&<>|(){}]""")
 
 
 def _without_password(rest: str) -> str:

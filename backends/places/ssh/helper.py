@@ -145,6 +145,8 @@ class Device:
 
     def _have(self, digest: str, size: int) -> int:
         whole = self._stored(digest)
+        if os.path.exists(whole) and os.path.getsize(whole) != size:  # the power failed behind its renaming
+            os.unlink(whole)
         if os.path.exists(whole):
             os.utime(whole)
             return size
@@ -168,6 +170,8 @@ class Device:
         if hash_of(whole + ".part") != digest:
             os.unlink(whole + ".part")
             return False
+        with open(whole + ".part", "rb") as file:
+            os.fsync(file.fileno())
         os.rename(whole + ".part", whole)
         return True
 

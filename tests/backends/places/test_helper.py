@@ -1,0 +1,55 @@
+"""What keeps files on a device: it removes what is its own alone, and trusts no file that was cut off."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgepress.backends.places.ssh.helper import Device
+
+ROOMS = ("files", "packages", "jobs")
+
+
+@pytest.fixture
+def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
+    """One in a directory that others use as well, with what is old enough to go."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # the lock
+    for room in ROOMS:
+        (tmp_path / room / "mine").mkdir(parents=True)
+        os.utime(tmp_path / room / "mine", (0, 0))
+    (tmp_path / "files" / "notes.txt").touch()
+    (tmp_path / "jobs" / "edgepress-dead").mkdir()
+    for room, name in (
+        ("files", "a" * 64),
+        ("files", f"{'b' * 64}.part"),
+        ("files", "notes.txt"),
+        ("packages", "c" * 64),
+    ):
+        (tmp_path / room / name).touch()
+        os.utime(tmp_path / room / name, (0, 0))
+    found = Device(str(tmp_path))
+    while not found.lock(b""):
+        pass
+    yield found
+    found.close()
+
+
+def test_what_is_somebody_elses_stays(device: Device, tmp_path: Path) -> None:
+    device.close()
+    left = {room: sorted(path.name for path in (tmp_path / room).iterdir()) for room in ROOMS}
+    assert left == {"files": ["mine", "notes.txt"], "packages": ["mine"], "jobs": ["mine"]}
+
+
+def test_a_file_that_lost_its_end_is_asked_for_again(device: Device, tmp_path: Path) -> None:
+    data = b"weights"
+    digest = hashlib.sha256(data).hexdigest()
+    assert device.put(digest, 0, True, data)
+    assert device.have([(digest, len(data))], b"") == [len(data)]
+    os.truncate(tmp_path / "files" / digest, 0)
+    assert device.have([(digest, len(data))], b"") == [0]
+    assert device.put(digest, 0, True, data)

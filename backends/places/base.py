@@ -21,7 +21,7 @@ from ...profiles.machine.energy import Meter
 from ...profiles.machine.environment import Machine, this_machine, usable_cores
 from ...profiles.machine.waiting import Waiting, tasks_of
 from ...profiles.timing.measure import Arm
-from ...profiles.timing.taking_turns import Opener, Watch
+from ...profiles.timing.taking_turns import Lookout, Opener
 from ..base import Engine, Feed, Graph, Rejection, Session
 from ..decoding import Decoding
 from ..registry import load_backend, tool_versions
@@ -145,9 +145,9 @@ class Place(abc.ABC):
         return Waiting(tasks=tasks_of(pid))
 
     @property
-    def watch(self) -> Watch:
+    def watch(self) -> Lookout:
         """What reads that machine while engines run there."""
-        return Watch(conditions=self.conditions, waiting=self.waiting)
+        return Lookout(conditions=self.conditions, waiting=self.waiting)
 
     def meter(self, target: Target) -> Meter | str:
         """What measures the energy of inferences, or why nothing does."""

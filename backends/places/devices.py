@@ -19,7 +19,7 @@ _START = "It has a table for each device, as [orin-lab], with `address` and, if 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
+class ListedDevice:
     """A table of the file.
 
     Attributes:
@@ -53,4 +53,4 @@ def address_of(given: str) -> str:
     tables = read_toml(Path(file), hint=_START)
     if name not in tables:
         raise InputError(f"{file}: {unknown_name('device', name, tuple(tables))}", hint=_START)
-    return validate(Device, tables[name], f"{file}, device {name}", hint=_START).whole
+    return validate(ListedDevice, tables[name], f"{file}, device {name}", hint=_START).whole

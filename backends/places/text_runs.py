@@ -14,7 +14,7 @@ import numpy as np
 from ...profiles.findings.language import AtDepth, Speed
 from ...profiles.timing.measure import Settings, is_steady
 from ...profiles.timing.measurement import BUSY, Measurement
-from ...profiles.timing.taking_turns import HERE, Watch
+from ...profiles.timing.taking_turns import HERE, Lookout
 from .remote import Remote
 
 # Tokens of the prompts, and tokens that are written behind each.
@@ -92,7 +92,7 @@ class TextRuns:
     number: int = 0
 
     def process(
-        self, engine: Remote, seconds: float, least: int, tick: Callable[[float], None], watch: Watch = HERE
+        self, engine: Remote, seconds: float, least: int, tick: Callable[[float], None], watch: Lookout = HERE
     ) -> None:
         """Runs in one process: one at each depth without a time, then in turn until the seconds are over.
 

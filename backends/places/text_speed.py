@@ -14,7 +14,7 @@ from ...profiles.machine.conditions import Conditions, disturbances
 from ...profiles.machine.held import temporary
 from ...profiles.machine.memory import Memory
 from ...profiles.timing.taking_turns import HERE as WATCH
-from ...profiles.timing.taking_turns import Watch
+from ...profiles.timing.taking_turns import Lookout
 from ..base import Engine
 from .host import Host
 from .job import Job
@@ -70,7 +70,7 @@ class _Found:
     """What was measured so far; it is there when a process fails on the way."""
 
     runs: TextRuns
-    watch: Watch
+    watch: Lookout
     events: list[dict[str, int]] = field(default_factory=list)
     memory: Memory | None = None
     readings: list[Conditions] = field(default_factory=list)
@@ -87,7 +87,7 @@ def time_text(
     timeout: float = TIMEOUT,
     tick: Tick = lambda share: None,
     host: Host = HERE,
-    watch: Watch = WATCH,
+    watch: Lookout = WATCH,
 ) -> TextTiming:
     """Measure; a crash on the way ends it, and what was measured before is kept and marked.
 

@@ -56,7 +56,7 @@ def write_loaders(directory: Path, fields: Mapping[str, Any]) -> None:
 
 def _facts(directory: Path, engine: str, fields: Mapping[str, Any]) -> LoaderFacts:
     model: ModelEntry = fields["model"]
-    least_own_db = fields["minimum_graph_db"]
+    least_own_db = fields.get("minimum_graph_db")
     inputs, outputs = (_Arrays.of(directory, name) for name in (INPUTS, OUTPUTS))
     own = None if least_own_db is None else _Arrays.of(directory, GRAPH_OUTPUTS)
     samples = tuple(

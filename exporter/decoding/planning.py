@@ -24,10 +24,10 @@ from .task import TextTask
 # Texts by which it is judged what each matrix costs: those whose gradients are taken, and those that only go forward.
 SENSED, SENSED_LENGTH = 8, 128
 READ, READ_LENGTH = 8, 512
-Options = Mapping[str, Sequence[GridOption]]
+GridOptions = Mapping[str, Sequence[GridOption]]
 
 
-def options_for(task: TextTask) -> Options:
+def options_for(task: TextTask) -> GridOptions:
     """What each matrix takes and costs in each of the grids that the form has for it; nothing where it has none.
 
     Where it has none for a matrix, that stays in floats.
@@ -47,7 +47,7 @@ def options_for(task: TextTask) -> Options:
     return storable
 
 
-def plan_within_size(task: TextTask, options: Options) -> GridPlan:
+def plan_within_size(task: TextTask, options: GridOptions) -> GridPlan:
     """The plan of least loss whose engine is within the size that was asked for.
 
     Raises:

@@ -20,7 +20,7 @@ from ..language.tokens import digest_of
 from ..language.weights import DecoderWeights
 from .candidate import Rounded
 from .grids import shapes_of, usual_grid
-from .planning import Options, allowed_nats, options_for, plan_within_size, precision_of
+from .planning import GridOptions, allowed_nats, options_for, plan_within_size, precision_of
 from .task import TextTask
 
 # Texts that are calibrated on and their tokens.
@@ -65,7 +65,7 @@ def roundings(task: TextTask) -> Generator[Rounding, TextParity, None]:
     yield _rounding(task, task.precisions[-1], plain, "Nothing smaller holds what was asked.")
 
 
-def _within_loss(task: TextTask, options: Options) -> Generator[Rounding, TextParity, None]:
+def _within_loss(task: TextTask, options: GridOptions) -> Generator[Rounding, TextParity, None]:
     """Plans of least size that are expected to hold the limit, the second by what the first lost; then the finest."""
     if not any(one.grid for each in options.values() for one in each):
         return

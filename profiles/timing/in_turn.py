@@ -10,7 +10,7 @@ from ..machine.conditions import Conditions, disturbances
 from ..machine.waiting import Waiting
 from .measure import Call, Settings, is_steady, measure
 from .measurement import Measurement
-from .taking_turns import HERE, Limits, Now, Opener, TurnsOfSet, Watch, take_turns
+from .taking_turns import HERE, Limits, Lookout, Now, Opener, TurnsOfSet, take_turns
 
 # An export waits so long for each engine, and takes so many samples of it.
 SECONDS, SAMPLES = 12.5, 200
@@ -41,7 +41,7 @@ def time_in_turn(
     beside: Mapping[str, Call] | None = None,
     limits: Limits | None = None,
     clock: Now = time.monotonic,
-    watch: Watch = HERE,
+    watch: Lookout = HERE,
 ) -> Timed:
     """Measure the arms in turns of fresh processes; none is steady where others wanted the cores or it throttled.
 

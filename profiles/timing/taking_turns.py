@@ -35,7 +35,7 @@ Now = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
+class Lookout:
     """What reads the machine that the arms run on, by default this one.
 
     Attributes:
@@ -47,7 +47,7 @@ class Watch:
     waiting: Callable[[int], Waiting] = lambda pid: Waiting(tasks=tasks_of(pid))
 
 
-HERE = Watch()
+HERE = Lookout()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ def take_turns(
     limits: Limits,
     tick: Callable[[float], None] = lambda share: None,
     clock: Now = time.monotonic,
-    watch: Watch = HERE,
+    watch: Lookout = HERE,
 ) -> Iterator[TurnsOfSet]:
     """Sets of fresh processes, an arm each, until the ratios to the first arm are known or the time is over.
 
@@ -125,7 +125,7 @@ def _precise(taken: Sequence[TurnsOfSet], precision: float) -> bool:
     )
 
 
-def _set(openers: Sequence[Opener], seconds: float, *, backwards: bool, clock: Now, watch: Watch) -> TurnsOfSet:
+def _set(openers: Sequence[Opener], seconds: float, *, backwards: bool, clock: Now, watch: Lookout) -> TurnsOfSet:
     """One process an arm, started at the same time, for `seconds` if they can; `backwards`: the last goes first."""
     begun = clock()
     with ExitStack() as stack:

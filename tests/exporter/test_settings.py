@@ -24,8 +24,19 @@ RECIPE = {field.name for field in fields(Recipe)}
 WEIGHTS = {field.name for field in fields(WeightSettings)}
 TRAINING = {field.name for field in fields(TrainingSettings)}
 # What an export does with its result, and how a person asks: not what is exported.
-ABOUT_THE_RUN = {"source", "targets", "output", "force", "sign", "checkpoint", "trust_source", "quiet", "recipe_file"}
-ONLY_TYPED = {"as_json", "if_changed", "depends", "budgets", "no_lifts"}
+ABOUT_THE_RUN = {
+    "source",
+    "targets",
+    "output",
+    "force",
+    "sign",
+    "checkpoint",
+    "trust_source",
+    "quiet",
+    "recipe_file",
+    "on",
+}
+ONLY_TYPED = {"as_json", "if_changed", "depends", "budgets", "no_lifts", "emulate"}
 GATE = {"baseline", "baseline_optional", "on_unstable", "summary", "summary_file", "junit", "history", "mlflow"}
 # Of the recipe, by keyword: each with a value that is not the default, and what the recipe makes of it.
 GIVEN: dict[str, tuple[Any, dict[str, Any]]] = {

@@ -33,7 +33,7 @@ OLDEST = (3, 10)
 _log = logging.getLogger(__name__)
 
 
-class Board(Host):
+class DeviceHost(Host):
     """A device that this run has to itself, from the first thing that is written to it on.
 
     What is asked of it before, is asked without writing anything.

@@ -21,7 +21,7 @@ CHUNK = 4 << 20  # bytes of a file that go at once
 _ROOM = 64 << 20  # bytes that stay free on a disk beside what is copied
 _SHOWN = 8 << 20  # bytes of a copy that takes so long that it is told
 _log = logging.getLogger(__name__)
-Source: TypeAlias = tuple[Path, str]  # a file here, and its name there
+SentFile: TypeAlias = tuple[Path, str]  # a file here, and its name there
 
 
 class Files:
@@ -126,7 +126,7 @@ class Files:
             yield self.helper.ask_bytes("read", path=name, offset=offset, size=CHUNK)[1]
 
 
-def _hashed(path: Path, name: str) -> Iterator[tuple[Source, str]]:
+def _hashed(path: Path, name: str) -> Iterator[tuple[SentFile, str]]:
     """A file, or all in a directory, with their names there and hashes."""
     if not path.is_dir():
         yield (path, name), sha256(path)

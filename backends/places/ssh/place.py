@@ -20,7 +20,7 @@ from ...registry import load_backend
 from ..elsewhere import Elsewhere
 from ..remote import Remote
 from .address import FORM, Address
-from .board import OLDEST, Board
+from .board import OLDEST, DeviceHost
 
 
 class Ssh(Elsewhere):
@@ -35,12 +35,12 @@ class Ssh(Elsewhere):
     address = FORM
     here = False
 
-    host: Board
+    host: DeviceHost
 
     def __init__(self, address: Address | None = None) -> None:
         self._address = address
         if address is not None:
-            self.host = Board(address)
+            self.host = DeviceHost(address)
             self.where = f"on {address}"
         self._reasons: dict[str, str] = {}
         self._runtimes: dict[str, Mapping[str, Any]] = {}

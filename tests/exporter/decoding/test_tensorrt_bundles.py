@@ -178,7 +178,7 @@ class Device(Reference):
 def test_a_device_builds_the_engine_and_proves_it_on_golden_text(
     jetson: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build_text, "place_for", lambda target: Device())
+    monkeypatch.setattr(build_text, "place_for", lambda target, on=None: Device())
     built = build_bundle(jetson.path)
     assert built.manifest.engine.path == "engine/model.onnx"
     assert built.manifest.engine.why == ""
@@ -192,7 +192,7 @@ def test_a_device_builds_the_engine_and_proves_it_on_golden_text(
 
 
 def test_an_engine_that_reads_its_cache_wrong_is_not_let_pass(jetson: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_text, "place_for", lambda target: Device(confused=True))
+    monkeypatch.setattr(build_text, "place_for", lambda target, on=None: Device(confused=True))
     with pytest.raises(VerificationError, match="nats a token"):
         build_bundle(jetson.path)
     assert jetson.manifest.engine.path is None

@@ -20,8 +20,8 @@ from ._cases import SCHEMES
 
 STORED = [name for name, scheme in SCHEMES.items() if scheme.weight_storage == "integer"]
 FLOAT = [name for name, scheme in SCHEMES.items() if scheme.weight_storage == "float"]
-SMALL = ("digits", "mobilenet", "vit", "classics/mlp", "classics/convnet")
-LARGE = ("minilm", "classics/cnn28", "classics/cifar", "classics/text_mlp", "classics/distilbert")
+SMALL = ("digits", "mobilenet", "classics/mlp", "classics/convnet")
+LARGE = ("vit", "minilm", "classics/cnn28", "classics/cifar", "classics/text_mlp", "classics/distilbert")
 EXAMPLES = [*SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)]
 
 

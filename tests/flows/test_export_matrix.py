@@ -11,8 +11,9 @@ import pytest
 
 from ._flow import TARGETS, Cli, Exported, read
 
-SMALL_EXAMPLES = ("digits", "mobilenet", "classics/mlp")
+SMALL_EXAMPLES = ("digits", "mobilenet")
 LARGE_EXAMPLES = (
+    "classics/mlp",
     "classics/cnn28",
     "classics/convnet",
     "classics/cifar",

@@ -63,7 +63,7 @@ def reached():
     [
         ("load", signal.SIGHUP),
         ("import", signal.SIGINT),
-        ("capture", signal.SIGINT),
+        pytest.param("capture", signal.SIGINT, marks=pytest.mark.slow),
         ("calibration", signal.SIGTERM),
         ("measure", signal.SIGINT),
         pytest.param("load", signal.SIGTERM, marks=pytest.mark.slow),

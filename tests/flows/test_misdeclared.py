@@ -24,7 +24,7 @@ SLOW = pytest.mark.slow
     [
         pytest.param(["N", 5], ["N", 5], marks=SLOW),
         ([1, 5], ["y_axis0", 5]),
-        (["N", 10], ["N", "y_axis1"]),
+        pytest.param(["N", 10], ["N", "y_axis1"], marks=SLOW),
         pytest.param(["N"], ["y_axis0", 5], marks=SLOW),
     ],
     ids=str,

@@ -161,6 +161,7 @@ def test_the_recipe_of_a_search_repeats_the_pruned_model_exactly(cli: Cli, net: 
     assert one["files"] == two["files"] and one["recipe"] == two["recipe"]
 
 
+@pytest.mark.slow
 def test_widths_decide_and_a_share_that_is_typed_chooses_anew(cli: Cli, net: Path, tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text('prune = 0.2\n[pruned]\n"second.one" = 8\nfirst = 0\n[training]\nepochs = 0\n')
     words = ("-t", "server-cpu", "--precision", "fp32", "--no-measure", "--recipe", "r.toml", "--force")

@@ -55,6 +55,7 @@ def graphs(output: Path) -> dict[str, bytes]:
     return {name: data for name, data in contents(output).items() if name.endswith("/model.onnx")}
 
 
+@pytest.mark.slow
 def test_a_bundle_does_not_depend_on_the_targets_beside_it(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(MODEL)
     targets = ("cpu", "mobile", "rpi5", "jetson")

@@ -95,7 +95,9 @@ def test_a_residual_network_at_each_opset(residual: Source, tmp_path: Path, opse
     assert "Constant" not in {node.op_type for node in nodes}
 
 
-@pytest.mark.parametrize("opset", [20, 17, 13])
+@pytest.mark.parametrize(
+    "opset", [pytest.param(20, marks=pytest.mark.slow), pytest.param(17, marks=pytest.mark.slow), 13]
+)
 def test_a_transformer_keeps_two_free_axes_at_each_opset(encoder: Source, tmp_path: Path, opset: int) -> None:
     graph = capture(encoder, opset, tmp_path / "m.onnx", TOKENS)
     assert graph.opset == opset
@@ -108,7 +110,7 @@ def test_a_transformer_keeps_two_free_axes_at_each_opset(encoder: Source, tmp_pa
     assert min(p.sqnr_db for p in found.values()) > 100
 
 
-@pytest.mark.parametrize("opset", [18, 17])
+@pytest.mark.parametrize("opset", [18, pytest.param(17, marks=pytest.mark.slow)])
 def test_capturing_twice_gives_the_same_bytes_and_no_paths(residual: Source, tmp_path: Path, opset: int) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

@@ -53,7 +53,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return SimpleNamespace(path=path, model=model, tokenizer=fast)
 
 
-@pytest.fixture(scope="module", params=LIBRARIES)
+@pytest.fixture(scope="module", params=["server-cpu", pytest.param("cpu", marks=pytest.mark.slow)])
 def bundle(request: pytest.FixtureRequest, source: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model for a target, with its tokenizer."""
     if find_spec(LIBRARIES[request.param]) is None:

@@ -97,7 +97,7 @@ def test_a_study_tries_every_point_once_and_then_says_that_none_is_left(tmp_path
     assert keys[:2] == [key_of(point) for point in SPACE.anchors()]
 
 
-@pytest.mark.parametrize("queued", [False, True])
+@pytest.mark.parametrize("queued", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_two_processes_finish_no_point_twice_and_lose_none(tmp_path: Path, queued: bool) -> None:
     if queued:
         opened(tmp_path / "study.db").queue(list(SPACE.points()))

@@ -103,7 +103,7 @@ def claims(spread: float, fp32: float, int8: float, seeds: range) -> Counter[str
     return counted
 
 
-@pytest.mark.parametrize("spread", [0.05, 0.4])
+@pytest.mark.parametrize("spread", [0.05, pytest.param(0.4, marks=pytest.mark.slow)])
 def test_two_equal_engines_are_seldom_told_apart(spread: float) -> None:
     """An interval of 95 % errs by 2.5 % a side, and CLAIM keeps out what is left: 1 % are 2 of 200."""
     counted = claims(spread, LATENCY, LATENCY, range(RUNS))

@@ -42,6 +42,7 @@ def find(examined: Examined) -> Iterator[Finding]:
 
 
 def _rounding(node: ir.Node) -> bytes | None:
-    """Scale and zero point, to compare; None where they are computed."""
-    arrays = [constant(value) for value in node.inputs[1:3]]
-    return b"".join(array.tobytes() for array in arrays if array is not None) if arrays[0] is not None else None
+    """Scale and zero point, to compare, of which an omitted one is 0; None where they are computed."""
+    scale, *offset = (constant(value) for value in node.inputs[1:3])
+    told = b"".join(zero.tobytes() for zero in offset if zero is not None and zero.any())
+    return None if scale is None else scale.tobytes() + told

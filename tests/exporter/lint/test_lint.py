@@ -42,6 +42,12 @@ def test_a_bound_of_one_element_is_a_number(int8: Callable[..., Net], tmp_path: 
     assert net.ruled(tmp_path / "m.onnx", "server-cpu") == ()
 
 
+def test_a_zero_point_that_is_left_out_is_zero(int8: Callable[..., Net], tmp_path: Path) -> None:
+    net = int8("jetson")
+    del net.pair("rr")[1].input[2]
+    assert net.ruled(tmp_path / "m.onnx", "jetson") == ()
+
+
 @pytest.mark.parametrize("target", ASKED)
 def test_nor_does_a_parser_find_anything(int8: Callable[..., Net], target: str, tmp_path: Path) -> None:
     report = int8(target).linted(tmp_path / "m.onnx", target)

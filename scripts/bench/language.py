@@ -42,6 +42,8 @@ def main() -> None:
     parser.add_argument("--tools", nargs="+", default=list(TOOLS), choices=list(TOOLS), metavar="NAME")
     parser.add_argument("--how", nargs="+", default=["weights", "runs"], choices=("weights", "runs"))
     parser.add_argument("--again", action="store_true", help="make and judge what is there already")
+    parser.add_argument("--rounds", type=int, default=5, help="of `speed`: how often each is timed, in turn")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of `speed`")
     parser.add_argument(
         "--shared", action="store_true", help="convert once for all settings of optimum-intel: no costs"
     )

@@ -44,6 +44,7 @@ def package(tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))}
 
 
+@pytest.mark.slow
 def test_they_are_made_judged_shipped_and_verified_by_their_names(
     cli: Cli, small: Path, tmp_path: Path, package: dict[str, str]
 ) -> None:

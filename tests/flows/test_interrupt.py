@@ -64,7 +64,7 @@ def reached():
         ("load", signal.SIGHUP),
         ("import", signal.SIGINT),
         pytest.param("capture", signal.SIGINT, marks=pytest.mark.slow),
-        ("calibration", signal.SIGTERM),
+        pytest.param("calibration", signal.SIGTERM, marks=pytest.mark.slow),
         ("measure", signal.SIGINT),
         pytest.param("load", signal.SIGTERM, marks=pytest.mark.slow),
         pytest.param("capture", signal.SIGTERM, marks=pytest.mark.slow),

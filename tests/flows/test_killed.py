@@ -102,6 +102,7 @@ def test_doctor_removes_them_and_says_how_much_it_was(begun: Start, cli: Cli, tm
     assert "0 directories, 0 bytes" in cli("doctor", "--clean", "out", cwd=work, env=env).out
 
 
+@pytest.mark.slow
 def test_a_baseline_is_not_confused_by_what_lies_hidden_beside_it(cli: Cli, small: Path, tmp_path: Path) -> None:
     assert cli("export", small, *FAST).code == 0
     bundle = tmp_path / "out" / "small-server-cpu"

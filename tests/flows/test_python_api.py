@@ -103,6 +103,7 @@ def test_inputs_by_position_and_a_name_and_a_target_of_its_own(options: dict[str
     assert bundle.manifest.engine.precision == "fp32"
 
 
+@pytest.mark.slow
 def test_calibration_may_be_a_function_or_a_path(
     options: dict[str, Any], batches: list[dict[str, np.ndarray]], tmp_path: Path
 ) -> None:

@@ -97,6 +97,7 @@ def test_a_bug_at_one_target_keeps_its_traceback_and_the_others(
     assert list(cause.errors) == ["android-arm64"]
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_all_targets_and_keeps_what_was_made(tmp_path: Path, environment: dict[str, str]) -> None:
     # The second target has another opset, so that its capture takes a while (of many layers), and is interrupted there.
     many = "*(nn.Conv2d(4, 4, 3, padding=1) for _ in range(40)), nn.Flatten()"

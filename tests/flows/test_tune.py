@@ -85,6 +85,7 @@ def test_what_cannot_be_searched_for_is_said_before_any_work(cli: Cli, judged: P
     assert not (tmp_path / "dist").exists()
 
 
+@pytest.mark.slow
 def test_the_study_of_another_model_is_refused_and_left_as_it_is(cli: Cli, judged: Path, tmp_path: Path) -> None:
     assert cli("tune", judged, *OPTIONS, "--max-size", "1MB", "--storage", "s.db", "-q").code == 0
     before = _trials(tmp_path / "s.db")

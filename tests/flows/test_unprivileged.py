@@ -101,6 +101,7 @@ def run(program: Path, where: Path, *words: object, **more: str) -> Ran:
     return Ran(code=done.returncode, out=done.stdout, err=done.stderr)
 
 
+@pytest.mark.slow
 def test_a_directory_of_ones_own_is_all_that_it_takes(user: User, own: Path) -> None:
     assert user("init").code == 0
     (own / "model.py").unlink()

@@ -218,6 +218,7 @@ def test_a_float_graph_goes_along_to_a_device_that_is_to_choose(cli: Cli, small:
     assert not list(tmp_path.glob("dist/*/fallback"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scheme", "winner"), [pytest.param("tensorrt", "fp32", marks=pytest.mark.slow), ("onnxruntime-x86", "int8")]
 )

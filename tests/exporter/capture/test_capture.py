@@ -122,6 +122,7 @@ def test_capturing_twice_gives_the_same_bytes_and_no_paths(residual: Source, tmp
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["m.onnx", "m.onnx", "one", "two"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opset", [18, 13])
 def test_nothing_is_printed_while_exporting(
     encoder: Source, tmp_path: Path, capfd: pytest.CaptureFixture[str], opset: int

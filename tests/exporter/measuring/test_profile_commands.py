@@ -141,6 +141,7 @@ def test_an_engine_that_crashes_leaves_a_marked_partial_result(run: Run, work: P
         assert 0 < len(partial.single_stream[0].samples) < 4000
 
 
+@pytest.mark.slow
 def test_an_engine_that_hangs_is_stopped(run: Run, work: Path) -> None:
     target = failing_target(work, "hang", 50)
     ran = run("profile", "a.onnx", "-t", target, "--scenario", "single-stream", "--timeout", "2s", "--threads", 1)

@@ -129,6 +129,7 @@ def test_a_search_that_is_killed_twice_loses_nothing_finished_and_tries_again_wh
     assert finished[0] <= finished[1] <= set(keys)
 
 
+@pytest.mark.slow
 def test_what_died_on_another_machine_is_tried_again_when_its_heartbeat_is_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,9 +76,7 @@ def place_for(target: Target, on: str | None = None) -> Place:
         UnservedError: engines of the target cannot be opened there; why, and what to do.
     """
     if on is not None:
-        place = place_at(on)
-        place.need(target)
-        return place
+        return _asked_for(on, target)
     able = [place for place in map(load_place, place_names()) if place.judges and not place.why_not(target)]
     return min(
         able, key=lambda place: (place.evidence(target) != "measured", not place.itself, place.order), default=Local()
@@ -97,12 +95,16 @@ def engine_place(target: Target, prefix: str = "", on: str | None = None) -> Pla
         UnservedError: nowhere that this machine reaches, or not there; why, and what to install.
     """
     if on is not None:
-        place = place_at(on)
-        place.need(target, prefix)
-        return place
+        return _asked_for(on, target, prefix)
     place = place_for(target)
     if not place.itself or place.why_not(target):
         Local().need(target, prefix)
+    return place
+
+
+def _asked_for(on: str, target: Target, prefix: str = "") -> Place:
+    place = place_at(on)
+    place.need(target, prefix)
     return place
 
 

@@ -2,88 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import random
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from . import changes, plants
-from .sound import BUNDLE, EXPORT, FLOAT, INT8, WRITER, WRITING, Sound
-
-WORDS = (changes.of_words, changes.of_words, changes.of_bytes)
-JSON = (changes.of_json, changes.of_json, changes.of_bytes)
-GRAPH = (changes.of_bytes, changes.of_fields, changes.of_fields)
-ARRAYS = (changes.of_bytes, changes.of_arrays, changes.of_arrays)
-BYTES = (changes.of_bytes,)
-# The share of files that are no longer a file, or a very odd one.
-ODD = 0.03
-Command = Sequence[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """A file in a directory of its own, what is done to it, and the commands that then read it.
-
-    Attributes:
-        directory: copied for each trial.
-        files: one of them is damaged, by path relative to it.
-        commands: one of them is run, in the copy.
-        bundle: its manifest gets the hash of the damaged file, as whoever meant harm would write it.
-        signed: the commands check a signature of all files: that a changed one is taken is wrong.
-        plant: instead of a change, puts what runs code, or leads elsewhere, among the files.
-        whole: the command has a process of its own from the start, imports and all.
-    """
-
-    name: str
-    directory: Path
-    files: Sequence[str]
-    changes: Sequence[changes.Change] = BYTES
-    commands: Sequence[Command]
-    bundle: str = ""
-    signed: bool = False
-    plant: plants.Plant | None = None
-    whole: bool = False
-
-    def damage(self, chance: random.Random, work: Path, canary: Path) -> tuple[str, Command]:
-        """Copy the directory to `work` with a file changed: what was done, and the command to run there.
-
-        Args:
-            canary: what planted code makes.
-        """
-        shutil.copytree(self.directory, work, symlinks=True)
-        file = work / chance.choice(list(self.files))
-        command = chance.choice(list(self.commands))
-        if self.plant is not None:
-            return self.plant(chance, file, canary), command
-        if chance.random() < ODD:
-            return plants.odd(chance, file), command
-        change: Callable[..., tuple[str, bytes]] = chance.choice(list(self.changes))
-        said, data = _changed(change, chance, file.read_bytes())
-        file.write_bytes(data)
-        if self.bundle:
-            _seal(work / self.bundle, file)
-        return f"{file.name}: {said}", command
-
-
-def _changed(change: changes.Change, chance: random.Random, before: bytes) -> tuple[str, bytes]:
-    """Until it is not as it was, as zeros written over zeros are."""
-    while True:
-        said, data = change(chance, before)
-        if data != before:
-            return said, data
-
-
-def _seal(bundle: Path, file: Path) -> None:
-    """The manifest agrees with the damaged file."""
-    data, manifest = file.read_bytes(), json.loads((bundle / "manifest.json").read_text())
-    entry = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-    files = manifest["files"]
-    name = file.relative_to(bundle).as_posix()
-    (files if name in files else manifest["measured"]["files"])[name] = entry
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
+from .decoder_subjects import of_decoders, of_their_bundles
+from .sound import BUNDLE, EXPORT, FLOAT, INT8, Sound
+from .subject import ARRAYS, BYTES, GRAPH, JSON, WORDS, Subject
 
 
 def subjects(sound: Sound, names: Sequence[str] = ()) -> list[Subject]:
@@ -358,82 +282,6 @@ def _planted(sound: Sound) -> Iterator[Subject]:
     )
 
 
-def _decoders(sound: Sound) -> Iterator[Subject]:
-    """What a model that writes text is read from."""
-    import gguf  # noqa: F401
-    import transformers  # noqa: F401  (once, and not in each fork)
-
-    directory, commands = sound.decoders(), (("export", "llama", *WRITING),)
-    for name, how in (
-        ("config.json", JSON),
-        ("generation_config.json", JSON),
-        ("tokenizer.json", JSON),
-        ("tokenizer_config.json", JSON),
-        ("model.safetensors", (changes.of_bytes, changes.of_front)),
-    ):
-        yield Subject(
-            name=f"decoder's {name}", directory=directory, files=(f"llama/{name}",), changes=how, commands=commands
-        )
-    yield Subject(
-        name=".gguf",
-        directory=directory,
-        files=("llama.gguf",),
-        changes=(changes.of_bytes, changes.of_front, changes.of_front),
-        commands=(("export", "llama.gguf", *WRITING),),
-    )
-    texts = (("export", "llama", *WRITING, "--calibration", "texts"),)
-    yield Subject(name="texts", directory=directory, files=("texts/0.txt", "texts/1.txt"), commands=texts)
-    config = ("llama/config.json",)
-    yield Subject(
-        name="planted: auto_map of a decoder",
-        directory=directory,
-        files=config,
-        commands=commands,
-        plant=plants.auto_map,
-    )
-    yield Subject(
-        name="planted: pickled weights of a decoder",
-        directory=directory,
-        files=("llama/model.safetensors",),
-        commands=commands,
-        plant=plants.weights,
-    )
-
-
-def _spoken(sound: Sound) -> Iterator[Subject]:
-    """Bundles of such a model."""
-    directory = sound.spoken()
-    reading = (
-        ("verify", WRITER),
-        ("generate", WRITER, "hello", "--tokens", "4"),
-        ("report", WRITER, "-o", "page.html"),
-        ("check", WRITER, "--baseline", "old", "--no-measure"),
-    )
-    inside = {
-        "decoder's manifest": ("manifest.json", JSON, reading, ""),
-        "decoder's report": ("report.json", JSON, reading[2:], WRITER),
-        **{
-            f"decoder's {path.name} in a bundle": (
-                path.relative_to(directory / WRITER).as_posix(),
-                JSON if path.suffix == ".json" else ARRAYS if path.suffix == ".npz" else BYTES,
-                reading[:2],
-                WRITER,
-            )
-            for room in ("engine", "golden")
-            for path in sorted((directory / WRITER / room).iterdir())
-        },
-    }
-    for name, (file, how, commands, sealed) in inside.items():
-        yield Subject(
-            name=name,
-            directory=directory,
-            files=(f"{WRITER}/{file}",),
-            changes=how,
-            commands=commands,
-            bundle=sealed,
-        )
-
-
 PARTS: Mapping[str, Callable[[Sound], Iterator[Subject]]] = {
     "graphs": _graphs,
     "given": _given,
@@ -447,6 +295,6 @@ PARTS: Mapping[str, Callable[[Sound], Iterator[Subject]]] = {
     "hugging": _hugging,
     "planted": _planted,
     "measured": _measured,
-    "decoders": _decoders,
-    "spoken": _spoken,
+    "decoders": of_decoders,
+    "spoken": of_their_bundles,
 }

@@ -16,7 +16,8 @@ from forked import Job, edgepress_main, fork, outcomes, unguarded
 
 from .records import known, scratch_directory
 from .sound import Sound
-from .subjects import Command, Subject, subjects
+from .subject import Command, Subject
+from .subjects import subjects
 
 FOUND = {word: f"\n{word.upper()}: " for word in ("wrong", "outside", "foreign")}
 # Commands that one process does: importing the runtime takes longer than most of them.

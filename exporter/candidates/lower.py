@@ -172,7 +172,7 @@ class Lowering:
         candidate, other_db = self._relaxed(model, statistics, judged, gains)
         # Where there were no others, the gains themselves were found on what they were fitted to.
         fitted_db = None if others is None else worst(candidate.on_samples).weakest_db
-        for about, why in doubts(statistics.samples, fitted_db, other_db).items():
+        for about, why in doubts(statistics.samples, fitted_db, other_db, candidate.on_samples).items():
             candidate = candidate.without("other", why, about)
         return candidate
 

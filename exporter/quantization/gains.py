@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from ...backends.base import Array, Feed, Graph
 from ...backends.places import Reference
 from ...calibration.statistics import Statistics
 from ...profiles.device.target import Scheme, Target
-from ...profiles.findings.parity import assured_db, worst
+from ...profiles.findings.parity import Parity, assured_db, worst
 from ...profiles.machine.environment import this_machine
 from ..graphs.files import BESIDE
 from ..recipe import Recipe
@@ -28,6 +28,8 @@ HARM_DB = 0.1
 WIDTH, VNNI = 8, frozenset({"avx512_vnni", "avx_vnni"})
 # Fewer samples than these, or a larger difference in dB between fitted and other samples, is said.
 FEW, GAP_DB = 100, 3.0
+# With so many dB a sample beyond all others may be clipped and leave enough: one that was took 11 (docs/zoo.md).
+_AMPLE_DB = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +90,16 @@ def worthwhile(
     return Gains(lifts=kept, sqnr_db=before, assured_db=assured, samples=str(samples), sentences=tuple(sentences))
 
 
-def doubts(samples: int, fitted_db: float | None, other_db: float) -> dict[str, str]:
+def doubts(
+    samples: int, fitted_db: float | None, other_db: float, on_samples: Mapping[str, Parity] | None = None
+) -> dict[str, str]:
     """What speaks against trusting the ranges, by what it is about.
 
     Args:
         samples: that they come of.
         fitted_db: SQNR on samples among those; None where it is not known.
         other_db: SQNR on the same samples with ranges that come of others alone.
+        on_samples: agreement of each output on those.
     """
     found: dict[str, str] = {}
     if samples < FEW:
@@ -103,6 +108,14 @@ def doubts(samples: int, fitted_db: float | None, other_db: float) -> dict[str, 
         found["held out"] = (
             f"int8 reaches {fitted_db:.1f} dB of SQNR on samples that its ranges were fitted to and {other_db:.1f} dB "
             "where they were not among those: give more calibration data, or more varied ones."
+        )
+    uneven = {name: seen for name, seen in (on_samples or {}).items() if seen.few and seen.weakest_db < _AMPLE_DB}
+    if uneven:
+        name, seen = min(uneven.items(), key=lambda item: item[1].weakest_db)
+        found["uneven"] = (
+            f"The outputs are so uneven that {seen.few} decide the {seen.weakest_db:.1f} dB of SQNR that int8 has at "
+            f"output {name!r}. One that is larger than these is clipped, and may have much less: give calibration data "
+            "with the largest that the model will meet, or ship float."
         )
     return found
 

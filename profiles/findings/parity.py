@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ...errors import VerificationError
 from .channels import ROUNDING, UNHEARD, ChannelGroup, ChannelScales, sqnr
-from .spread import SampleSums, lower_db
+from .spread import Few, SampleSums, few, lower_db
 
 _ROWS = (
     "Where the number of rows depends on data, as behind a threshold or non-maximum suppression, rounding changes it. "
@@ -47,6 +47,7 @@ class Parity:
         groups: channels of the output by scale, where its scales are far apart.
         lower_db: what `sqnr_db` is at least, with 95 % confidence, on other samples of the kind; None of a few samples,
             and of classes and places.
+        few: the samples that decide the figure, where not many do.
     """
 
     sqnr_db: float
@@ -55,6 +56,7 @@ class Parity:
     argmax: float
     groups: tuple[ChannelGroup, ...] = ()
     lower_db: float | None = None
+    few: Few | None = None
 
     @property
     def assured_db(self) -> float:
@@ -168,6 +170,7 @@ def _one(name: str, references: list[Array], outputs: list[Array], *, by_row: bo
         argmax=float(np.mean(agree)) if agree else 1.0,
         groups=channels.groups(),
         lower_db=lower_db(energies),
+        few=few(energies),
     )
 
 

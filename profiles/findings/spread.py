@@ -81,13 +81,42 @@ class SampleSums:
         return _each_db(np.square(heard(amplitude))[answered], np.square(noise)[answered])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Few:
+    """Samples that decide a figure because they hold the signal, where there are not many.
+
+    Attributes:
+        worth: how many samples of one size would say as much (Kish's effective size).
+        of: how many there are.
+    """
+
+    worth: float
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.worth:.0f} of {self.of} samples"
+
+
+def few(feeds: Sequence[SampleSums]) -> Few | None:
+    """The samples that hold the signal, where that is less than a quarter of all.
+
+    By Kish's effective size (Survey Sampling, 1965) of their energies. None also where there are fewer than `FEWEST`.
+    """
+    signal = SampleSums.joined(feeds).signal
+    if len(signal) < FEWEST or not 0 < signal.sum() < math.inf:
+        return None
+    squares = float(np.square(signal / signal.max()).sum())
+    worth = float((signal / signal.max()).sum()) ** 2 / squares
+    return Few(worth=worth, of=len(signal)) if worth < _SHARE * len(signal) else None
+
+
 def lower_db(feeds: Sequence[SampleSums]) -> float | None:
     """The lower end of the one-sided 95 % interval of an SQNR, in dB, by the jackknife over samples.
 
     The deviation is that of the SQNRs without one sample each (Tukey's estimate; Efron and Tibshirani, An Introduction
     to the Bootstrap, 1993, ch. 11): a sample that decides the figure widens it most. A feed is a sample where there are
-    enough of them. Where less than a quarter of them hold the signal, by Kish's effective size (Survey Sampling,
-    1965), the figure is theirs alone, and the sample in the middle of those with an answer counts where it has less.
+    enough of them. Where few of them hold the signal, the figure is theirs alone, and the sample in the middle of those
+    with an answer counts where it has less.
 
     Returns:
         None where there are fewer than `FEWEST` samples, where all answers are 0, and where one is no finite number.
@@ -104,8 +133,7 @@ def lower_db(feeds: Sequence[SampleSums]) -> float | None:
     deviation = math.sqrt((len(signal) - 1) * float(np.square(without - without.mean()).mean()))
     # No set of these samples has less than the worst of them.
     lower = max(all_db - _ONE_SIDED_95 * deviation, min(_each_db(signal, noise)))
-    few = float(signal.sum()) ** 2 < _SHARE * len(signal) * float(np.square(signal).sum())
-    return min(lower, float(np.median(answered))) if few else lower
+    return lower if few(feeds) is None else min(lower, float(np.median(answered)))
 
 
 def _each_db(signal: Values, noise: Values) -> list[float]:

@@ -11,8 +11,8 @@ from .zoo import FLOAT, TARGETS, models
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "zoo.md"
 MARKER = "<!-- Everything below is written by scripts/zoo render. -->"
-# What a result can be, the good ones first; all after `refused` are faults.
-VERDICTS = ("works", "refused", "wrong", "does not run", "traceback", "hang", "crash")
+# What a result can be, the good ones first; all after `warned` are faults.
+VERDICTS = ("works", "refused", "warned", "wrong", "does not run", "traceback", "hang", "crash")
 _Results = Mapping[tuple[str, str, str], Line]
 
 
@@ -44,7 +44,7 @@ def _counts(known: _Results) -> Iterator[str]:
 
 
 def _reasons(known: _Results) -> Iterator[str]:
-    for title, verdicts in (("Refused", ("refused",)), ("Fails", VERDICTS[2:])):
+    for title, verdicts in (("Refused", ("refused",)), ("Warned", ("warned",)), ("Fails", VERDICTS[3:])):
         yield f"## {title}\n"
         grouped: defaultdict[str, set[str]] = defaultdict(set)
         for (name, target, precision), line in known.items():
@@ -58,8 +58,8 @@ def _reasons(known: _Results) -> Iterator[str]:
 
 def _said(line: Line) -> str:
     """Why it did not work."""
-    if line["verdict"] == "wrong":
-        return f"**wrong**: `{line['output']}` {line['sqnr_db']} dB, its graph {line['graph_db']} dB"
+    if line["verdict"] in ("warned", "wrong"):
+        return f"**{line['verdict']}**: `{line['output']}` {line['sqnr_db']} dB, its graph {line['graph_db']} dB"
     words = " ".join(f"{_shortened(line.get('message', ''))} {line.get('hint') or ''}".split())
     return words if line["verdict"] == "refused" else f"**{line['verdict']}**: {words}"
 
@@ -90,7 +90,7 @@ def _figure(line: Line) -> str:
     if "sqnr_db" not in line:
         return str(line["verdict"])
     figure = f"{line['sqnr_db']:.0f} dB, {_size(line['size'])}"
-    return figure if line["verdict"] == "works" else f"**wrong** {figure}"
+    return figure if line["verdict"] == "works" else f"**{line['verdict']}** {figure}"
 
 
 def _size(size: int) -> str:

@@ -23,6 +23,8 @@ _WEIGHTS, _CALIBRATION, _HELD_OUT = 0, 1, 2
 _BATCHES, _BATCH, _HELD_BATCHES, _HELD_BATCH = 16, 8, 16, 5
 # Norms that scale by less let nothing of the input through a few layers: their biases are all that is left.
 _SCALE_OF_NOTHING = 0.2
+# What an export says of its own figures where other samples may have much less.
+_DOUBTS = ("uneven", "held out")
 
 
 def serve(pipe: Connection, log: str) -> None:
@@ -110,8 +112,11 @@ def _judged(bundle: Path, precision: str, held: list[Feed], wanted: list[Any]) -
     report = json.loads((bundle / "report.json").read_text())
     weights = report["sizes"]["weights"], report["sizes"]["weights_fp32"]
     coverage = report.get("coverage") or {}
+    warnings = [gap["why"] for gap in report["missing"] if gap["subject"] in _DOUBTS]
+    verdict = found.verdict(precision)
     return {
-        "verdict": found.verdict(precision), **found.line(), "weights": weights[0], "weights_fp32": weights[1],
+        "verdict": "warned" if verdict == "wrong" and warnings else verdict, "warnings": warnings,
+        **found.line(), "weights": weights[0], "weights_fp32": weights[1],
         "integer": coverage.get("integer"), "layers": coverage.get("total"),
     }  # fmt: skip
 

@@ -9,6 +9,8 @@ import torch
 import edgepress
 from edgepress.exporter.bundle.reportables import load_report
 from edgepress.exporter.quantization.gains import doubts
+from edgepress.profiles.findings.parity import Parity
+from edgepress.profiles.findings.spread import Few
 
 
 class Layers(torch.nn.Module):
@@ -63,6 +65,19 @@ def test_a_gap_between_fitted_and_other_samples_is_said_with_both_figures(tmp_pa
 def test_samples_of_one_kind_leave_no_doubt(tmp_path):
     report = exported(batches([1] * 40), tmp_path)
     assert not said(report, "samples") and not said(report, "held out")
+
+
+@pytest.mark.parametrize(("sqnr_db", "few", "said"), [(15.5, True, True), (15.5, False, False), (35.0, True, False)])
+def test_outputs_that_a_few_samples_decide_are_said_where_a_clipped_one_could_be_too_many(sqnr_db, few, said):
+    seen = Parity(sqnr_db=sqnr_db, max_abs=1, cosine=1, argmax=1, few=Few(worth=2.2, of=32) if few else None)
+    found = doubts(500, None, sqnr_db, {"logits": seen})
+    assert (
+        "2 of 32 samples decide the 15.5 dB of SQNR that int8 has at output 'logits'" in found.get("uneven", "")
+    ) == said
+
+
+def test_samples_alike_are_not_called_uneven(tmp_path):
+    assert not said(exported(batches([1] * 20), tmp_path), "uneven")
 
 
 @pytest.mark.parametrize(("fitted", "other", "count"), [(None, 20, 0), (22, 20.5, 0), (25, 20, 1)])

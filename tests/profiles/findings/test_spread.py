@@ -44,6 +44,15 @@ def test_one_sample_that_holds_nearly_all_of_the_signal_leaves_much():
     assert found.reaches(40) and not found.assures(40)
 
 
+def test_samples_that_hold_the_signal_are_counted_where_they_are_few():
+    right = np.ones((32, 4), np.float32)
+    assert of_rows(right, right + 0.1).few is None
+    right[:3] = 100
+    assert str(of_rows(right, right + 0.1).few) == "3 of 32 samples"
+    right[:9] = 100  # more than a quarter
+    assert of_rows(right, right + 0.1).few is None
+
+
 def test_few_samples_and_classes_say_nothing_of_others():
     few = {"y": np.ones((FEWEST - 1, 3), np.float32)}, {"y": np.full((FEWEST - 1, 3), 1.1, np.float32)}
     classes = {"y": np.arange(64)}, {"y": np.arange(64) // 2}

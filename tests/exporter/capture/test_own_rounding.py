@@ -49,7 +49,7 @@ def test_another_weight_is_still_seen(tmp_path: Path) -> None:
 def test_what_float32_hardly_holds_is_refused(tmp_path: Path) -> None:
     source = amplifier(600)
     graph = capture(source, 17, tmp_path / "model.onnx", {})
-    with pytest.raises(VerificationError, match=r"amplifies the rounding of float32: .* agree to 41\.\d dB") as caught:
+    with pytest.raises(VerificationError, match=r"amplifies the rounding of float32: .* agree to 4\d\.\d dB") as caught:
         prove_capture(source, graph, seed=0)
     assert "trained weights" in str(caught.value) and "randomness" not in str(caught.value)
 

@@ -26,6 +26,7 @@ from .base import Availability, Backend, Engine, Feed, Graph, Rejection
 from .decoding import Decoding, Generation
 from .onboard.building import build
 from .onboard.kernels import kernels_from_json
+from .onboard.machine import power_note
 from .onboard.orders import Order, Ranges, order_text
 from .onboard.parsing import log_of, parse, rejections
 from .onboard.settings import capability_member
@@ -98,10 +99,11 @@ class _Shared(Backend):
 
     def _notes(self, trt: Any, order: Order) -> tuple[str, ...]:
         """What a reader must know of an engine that only this backend makes so."""
-        return (
+        about = (
             f"Built by {self.name} {trt.__version__} on this machine: it runs on this model of GPU "
-            "with this version of TensorRT only.",
+            "with this version of TensorRT only."
         )
+        return tuple(filter(None, (about, power_note())))
 
     def _open(self, engine: Engine, threads: int | None) -> _cuda.CudaSession:
         # `threads` has no meaning on a GPU.
@@ -163,9 +165,17 @@ class TensorRt(_Shared):
         """`build.sh` and what it runs: `build.py` with its order or, where Python has no TensorRT, trtexec."""
         return {
             "build.sh": build_script(graph, target, precision),
-            "build.py": joined(),
-            "build.json": order_text(order_of(graph, target, precision)),
+            "build.py": self.onboard(),
+            "build.json": self.order(graph, target, precision),
         }
+
+    def onboard(self) -> str:
+        """`build.py`."""
+        return joined()
+
+    def order(self, graph: Graph, target: Target, precision: PrecisionName) -> str:
+        """`build.json`."""
+        return order_text(order_of(graph, target, precision))
 
     def _timing_cache(self, trt: Any) -> str:
         gpu = _cuda.gpu()

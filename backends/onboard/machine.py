@@ -36,6 +36,12 @@ def power_mode() -> Dict[str, str]:
     return {} if name is None else {"name": name.group(1).strip(), "id": number.group(1) if number else ""}
 
 
+def power_note() -> str:
+    """The power mode in a sentence; empty on what is no Jetson."""
+    mode = power_mode()
+    return "Built in power mode {name} (nvpmodel id {id}).".format(**mode) if mode else ""
+
+
 def clocks(root: str = "/sys") -> Dict[str, Dict[str, float]]:
     """Clock now and the highest that is allowed, in MHz: of each core, and of what scales by itself, as the GPU."""
     found: Dict[str, Dict[str, float]] = {}
@@ -58,6 +64,12 @@ def _note(found: Dict[str, Dict[str, float]], name: str, path: str, now: str, mo
 def module_name() -> str:
     """The module or the board, as its device tree names it; empty where there is none."""
     return read_system_file("/proc/device-tree/model")
+
+
+def cpu_model() -> str:
+    """The processor, as the kernel names it; empty where it does not."""
+    named = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", read_system_file("/proc/cpuinfo"), re.MULTILINE)
+    return named.group(1).strip() if named else ""
 
 
 def jetpack_release() -> Dict[str, str]:

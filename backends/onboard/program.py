@@ -20,6 +20,7 @@ from .machine import clocks, module_name, power_mode, unknowns, versions_here
 from .orders import CODES, BuildError, Order, read_order
 from .parsing import log_of, title_of
 from .proof import Proof, prove, unproven
+from .serving import serve
 from .sessions import OpenPlan
 from .timing_cache import cache_path
 
@@ -30,6 +31,8 @@ STAND_IN = "stand-in."  # ahead of the names of what a stand-in made
 def main(words: Optional[List[str]] = None) -> int:
     """Run it; returns the exit code."""
     given = _arguments(words)
+    if given.serve:
+        return serve(given.serve, lambda: module_here("tensorrt"), PLAN)
     try:
         _Run(given.directory, given).whole()
     except BuildError as error:
@@ -55,6 +58,7 @@ def _arguments(words: Optional[List[str]]) -> Any:
         action="store_true",
         help="try the parser and the builder of TensorRT-RTX, on any machine; TensorRT does not open what it builds",
     )
+    parser.add_argument("--serve", metavar="JOB", help=argparse.SUPPRESS)  # for edgepress, over SSH
     return parser.parse_args(words)
 
 

@@ -22,6 +22,7 @@ MODULES = (
     "agreement",
     "proof",
     "machine",
+    "serving",
     "program",
 )
 _OWN = re.compile(r"^from \.\w+ import [^(\n]+\n", re.MULTILINE)

@@ -9,6 +9,7 @@ what it has, in an order that makes sense. The real parser and builder are Tenso
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import enum
 import json
@@ -209,7 +210,8 @@ class Parser(Real):
         made = {value.name: Tensor(self.of, value.name, "FLOAT") for value in graph.input}
         for one in graph.initializer:
             kind = _KINDS[np.dtype(onnx.helper.tensor_dtype_to_np_dtype(one.data_type)).name]
-            made[one.name] = Tensor(self.of, one.name, kind)
+            known = self.of.enums["DataType"].__members__
+            made[one.name] = Tensor(self.of, one.name, kind if kind in known else "INT32")
             network.layers.append(Layer(self.of, one.name, "CONSTANT", [], [made[one.name]]))
         for node in graph.node:
             self.of.say(self.log, "VERBOSE", f"Parsing node: {node.name} [{node.op_type}]")
@@ -317,7 +319,7 @@ class Builder(Real):
         on_dla = config.default_device_type.name == "DLA"
         plan = {
             "release": self.of.table["release"],
-            "graph": network.path,
+            "graph": base64.b64encode(Path(network.path).read_bytes()).decode(),
             "typed": sorted(network.flags),
             "flags": sorted(flags),
             "detail": config.profiling_verbosity.name,
@@ -371,7 +373,9 @@ class Plan(Real):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.plan = plan
-        self.session = onnxruntime.InferenceSession(plan["graph"], options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(
+            base64.b64decode(plan["graph"]), options, providers=["CPUExecutionProvider"]
+        )
         self.inputs = {one.name: _dtype(one.type) for one in self.session.get_inputs()}
         self.outputs = {one.name: _dtype(one.type) for one in self.session.get_outputs()}
         self.names = [*self.inputs, *self.outputs]

@@ -1,0 +1,126 @@
+"""A device with JetPack 4 or 5, whose Python is too old for edgepress: built and verified over SSH by `build.py`.
+
+The SSH server, the connection, the copies and the program are real. The Python there is this one, said to be 3.6;
+TensorRT and its GPU are stand-ins, since neither is here (`tests/backends/_standin.py`, `standin_cuda.c`).
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edgepress
+from edgepress.backends.places import place_at
+from edgepress.backends.places.ssh.place import Ssh
+from edgepress.errors import UnservedError, VerificationError
+from edgepress.exporter.capture.golden import Golden
+from edgepress.exporter.measuring import subject
+
+from . import _sshd
+from ._flow import contents, read
+
+pytest.importorskip("fabric", reason="needs fabric: pip install 'edgepress[ssh]'")
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+
+STANDINS = Path(__file__).parents[1] / "backends"
+
+
+@pytest.fixture
+def bundle(digits: dict[str, Path], tmp_path: Path) -> Path:
+    """The int8 digits as a Jetson with JetPack 5 gets them, but for the architecture, which is this machine's."""
+    root = Path(shutil.copytree(digits["jetson"], tmp_path / "digits"))
+    manifest = read(root, "manifest.json")
+    manifest["target"]["arch"] = platform.machine()
+    manifest["target"]["toolchain"]["versions"]["tensorrt"] = "8.5.2"
+    (root / "manifest.json").write_text(json.dumps(manifest))
+    return root
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_sshd.Sshd]:
+    """A device whose Python has a module `tensorrt`, and whose system has a driver."""
+    (there := tmp_path_factory.mktemp("jetpack") / "lib").mkdir()
+    library = there / "libcuda.so.1"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, STANDINS / "standin_cuda.c"], check=True)
+    (there / "tensorrt.py").write_text(
+        f"import sys; sys.path.append({str(STANDINS)!r}); import _standin\n"
+        "world = _standin.World(no_kernel={})\nsys.modules[__name__] = _standin.module('8.5', world)\n"
+    )
+    server = _sshd.start(tmp_path_factory.mktemp("sshd"), PYTHONPATH=str(there), LD_LIBRARY_PATH=str(there))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def board(server: _sshd.Sshd, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    place = place_at(server.address)
+    assert isinstance(place, Ssh)
+    told = {"python": [3, 6, 9], "packages": {"tensorrt": ["8.5.2.2", []]}}
+    place.host.__dict__["about"] = {**place.host.about, **told}
+    yield server.address
+    place.close()
+
+
+def test_it_is_built_and_proven_there_and_not_measured(board: str, server: _sshd.Sshd, bundle: Path) -> None:
+    built = edgepress.build_bundle(bundle, on=board)
+    engine = built.engine
+    assert engine is not None
+    assert engine.path.name == "model.plan"
+    assert [path.name for path in (bundle / "engine").iterdir()] == ["model.plan"]
+    assert built.manifest.engine.precision == "int8"
+    assert built.manifest.fallback is not None, "nobody measured which is faster"
+    report = read(bundle)
+    assert report["tools"] == {"tensorrt": "8.5.2.2"}
+    assert any("by a program of its own: its Python is" in note for note in report["notes"])
+    assert [gap["why"] for gap in report["missing"] if gap["about"] == "latency"] == [
+        "Latency was not measured: its Python is too old for edgepress, and what builds and proves engines there in "
+        "its place takes no times."
+    ]
+    assert report["latency"] == {}
+    assert all(one["sqnr_db"] > 20 for one in report["parity"]["engine"].values())
+    assert report["coverage"]["integer"] == report["coverage"]["total"] > 0
+    verified = edgepress.verify_bundle(bundle, on=board)
+    assert verified.tool == "tensorrt 8.5.2.2"
+    assert verified.on_device
+    assert not list((server.device / "packages").iterdir()), "no wheel was brought"
+
+
+@pytest.mark.slow
+def test_an_engine_that_does_not_agree_is_no_bundle(board: str, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = contents(bundle)
+    load = Golden.load
+
+    def off(directory: Path) -> Golden:
+        found = load(directory)
+        outputs = tuple({name: -np.asarray(array) for name, array in one.items()} for one in found.outputs)
+        return Golden(feeds=found.feeds, outputs=outputs, graph=found.graph)
+
+    monkeypatch.setattr(Golden, "load", off)
+    with pytest.raises(VerificationError, match="does not reach"):
+        edgepress.build_bundle(bundle, on=board)
+    assert contents(bundle) == before
+
+
+@pytest.mark.slow
+def test_a_latency_is_refused_and_the_reason_said(board: str, bundle: Path) -> None:
+    place = place_at(board)
+    target = edgepress.load_bundle(bundle).manifest.target
+    with pytest.raises(UnservedError, match="shows no latency: its Python is too old for edgepress"):
+        subject._place(target, board)
+    edgepress.build_bundle(bundle, on=board)
+    engine, feed = edgepress.load_bundle(bundle).engine, Golden.load(bundle / "golden").feeds[0]
+    assert engine is not None
+    with place.open(engine) as session, pytest.raises(UnservedError, match=r"is not asked to 'bind'") as caught:
+        session.arm(feed)
+    assert caught.value.hint == (
+        "Engines are built and proven there, and not measured: edgepress itself needs Python 3.10."
+    )

@@ -5,6 +5,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from .orders import BuildError, Order
 from .parsing import Parsed, layers_of, plain
+from .settings import weak_flags
 
 _ABSENT = "this module has no DLA that TensorRT {} serves"
 # NVIDIA TensorRT 8 Developer Guide, "Working with DLA": it does not take explicit quantization.
@@ -55,9 +56,10 @@ def accelerate(parsed: Parsed, config: Any, order: Order) -> Optional[Accelerate
     config.default_device_type = trt.DeviceType.DLA
     config.DLA_core = order.dla
     config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
-    # As trtexec does with --useDLACore (sampleEngines.cpp); 8.0 has the older name, and 11 has neither.
+    # As trtexec does with --useDLACore (sampleEngines.cpp); 8.0 has the older name. It is no flag of a strongly typed
+    # network (NVIDIA TensorRT 11, "Strongly Typed Networks for DLA").
     for name in ("PREFER_PRECISION_CONSTRAINTS", "STRICT_TYPES"):
-        if hasattr(trt.BuilderFlag, name):
+        if weak_flags(trt, order) and hasattr(trt.BuilderFlag, name):
             config.set_flag(getattr(trt.BuilderFlag, name))
             break
     taken, fallen = _sorted_out(parsed, config)

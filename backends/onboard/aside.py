@@ -40,11 +40,13 @@ def set_aside(parsed: Parsed, config: Any, order: Order, region: str) -> Optiona
     layers = layers_of(parsed.network)
     named = _layers_in(region, layers)
     made_by = {layer.get_output(i).name: layer for layer in layers for i in range(layer.num_outputs)}
-    # A quantizer itself may be what has no kernel: then who reads the pair reads what was before it.
-    pairs = {layer.name for layer in named if layer.type.name in _PAIR}
-    readers = [layer for layer in layers if layer.type.name not in _PAIR and _reads(layer, pairs, made_by)]
-    moved = [layer for layer in named + readers if layer.type.name not in _PAIR and _read_floats(layer, made_by)]
-    moved = moved or [layer for layer in named if _hold_to_float(parsed.trt, config, order, layer)]
+    computing = [layer for layer in named if layer.type.name not in (*_PAIR, "CONSTANT")]
+    if not computing:
+        # A quantizer itself is what has no kernel: who reads the pair then reads what was before it.
+        pairs = {layer.name for layer in named if layer.type.name in _PAIR}
+        computing = [layer for layer in layers if layer.type.name not in _PAIR and _reads(layer, pairs, made_by)]
+    moved = [layer for layer in computing if _read_floats(layer, made_by)]
+    moved = moved or [layer for layer in computing if _hold_to_float(parsed.trt, config, order, layer)]
     return SetAside(region, tuple(dict.fromkeys(layer.name for layer in moved))) if moved else None
 
 
@@ -93,7 +95,7 @@ def _hold_to_float(trt: Any, config: Any, order: Order, layer: Any) -> bool:
     """Ask for FP32 where builder flags choose the precision and no Q/DQ pair does; 11 has no such wish any more."""
     if not any(hasattr(trt.BuilderFlag, name) for name in order.weak) or not hasattr(layer, "precision"):
         return False
-    if layer.type.name == "CONSTANT" or layer.get_output(0).dtype.name not in ("FLOAT", "HALF"):
+    if layer.get_output(0).dtype.name not in ("FLOAT", "HALF"):
         return False
     for name in ("OBEY_PRECISION_CONSTRAINTS", "STRICT_TYPES"):
         if hasattr(trt.BuilderFlag, name):

@@ -134,6 +134,7 @@ def test_the_region_is_read_from_what_tensorrt_says(text: str, region: str) -> N
     ("region", "layers"),
     [
         ("w + conv_1 + relu_1", ("conv_1",)),
+        ("w + conv_1 + relu_1 + q_r", ("conv_1",)),  # who reads behind the quantizer at its end stays as it is
         ("{ForeignNode[conv_1...conv_2]}", ("conv_1", "conv_2")),
         ("q_r_clone_0", ("conv_2",)),  # the quantizer itself: who reads behind it reads what is before it
         ("conv_11 + my_conv_1", None),

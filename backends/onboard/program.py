@@ -49,6 +49,7 @@ def _arguments(words: Optional[List[str]]) -> Any:
     )
     here = os.path.dirname(os.path.abspath(sys.argv[0]))
     parser.add_argument("--directory", default=here, help="where build.json lies; by default beside this file")
+    parser.add_argument("--output", metavar="DIR", help="where the engine goes; by default beside the order")
     parser.add_argument("--dla", type=int, metavar="CORE", help="core of the DLA that runs what it can")
     parser.add_argument("--workspace", type=int, metavar="MIB", help="scratch memory that a kernel may use")
     parser.add_argument("--no-timing-cache", action="store_true", help="time every kernel anew")
@@ -173,7 +174,8 @@ class _Run:
         self._write(ahead + PLAN, plan)
         self._write(ahead + RECORD, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
         size = len(plan) / 1e6
-        self._say("{0}{1} ({2:.1f} MB) and {0}{3} are in {4}.".format(ahead, PLAN, size, RECORD, self.directory))
+        where = self.given.output or self.directory
+        self._say("{0}{1} ({2:.1f} MB) and {0}{3} are in {4}.".format(ahead, PLAN, size, RECORD, where))
 
     def _check_files(self) -> None:
         """The graph and the golden files are those of the export."""
@@ -204,8 +206,9 @@ class _Run:
 
     def _write(self, name: str, data: bytes) -> None:
         """Whole or not at all."""
-        path = os.path.join(self.directory, name)
+        path = os.path.join(self.given.output or self.directory, name)
         try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path + ".part", "wb") as file:
                 file.write(data)
             os.replace(path + ".part", path)

@@ -22,7 +22,7 @@ from .parsing import log_of, parse, rejections
 from .sessions import OpenPlan
 from .timing_cache import cache_path
 
-_NAMED = "array:"  # ahead of each name in a file of arrays
+_AHEAD = "array:"  # ahead of each name in a file of arrays
 _KINDS = {
     "input": "InputError",
     "refused": "RefusedError",
@@ -131,11 +131,11 @@ class Child:
         found = {}
         for name, one in self._inferred(inputs).items():
             dtype = wanted.get(name, one.dtype)
-            found[_NAMED + name] = one if one.dtype == dtype else packed(one.numbers(), dtype, one.shape)
+            found[_AHEAD + name] = one if one.dtype == dtype else packed(one.numbers(), dtype, one.shape)
         write_npz(outputs, found)
 
     def _inferred(self, inputs: str) -> Dict[str, RawArray]:
-        feed = {name[len(_NAMED) :]: one for name, one in read_npz(inputs).items()}
+        feed = {name[len(_AHEAD) :]: one for name, one in read_npz(inputs).items()}
         return infer(self._plan, feed)
 
     def do_layers(self, inputs: str) -> List[Dict[str, Any]]:

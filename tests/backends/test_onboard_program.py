@@ -224,10 +224,13 @@ def test_what_happened_on_the_way_is_recorded(bundle: Path, device: Callable[...
         "dla_cores": 2,
         "dla_refuses": {"add_1": "add_1: no broadcast"},
     }
+    out = bundle.parent / "else" / "where"
     for _ in range(2):
-        done = device("8.5", "--dla", "1", "--workspace", "64", **world)
+        done = device("8.5", "--dla", "1", "--workspace", "64", "--output", str(out), **world)
         assert (done.returncode, done.stderr) == (0, "")
-    record = json.loads((bundle / "engine" / "built.json").read_text())
+    assert sorted(path.name for path in out.iterdir()) == ["built.json", "model.plan"]
+    assert not (bundle / "engine" / "model.plan").exists()
+    record = json.loads((out / "built.json").read_text())
     assert record["computed_in_float"] == [{"region": "conv_2_w + conv_2", "layers": ["conv_2"]}]
     assert record["by_precision"] == {"int8": 1, "fp16": 1}
     assert {layer["name"]: layer["precision"] for layer in record["layers"]}["conv_2"] == "fp16"

@@ -24,6 +24,7 @@ import pytest
 
 from edgepress.backends.onboard.agreement import agreements, by_feed
 from edgepress.backends.onboard.arrays import RawArray, read_npz, write_npz
+from edgepress.backends.onboard.machine import clocks, power_mode, power_note
 from edgepress.backends.onboard.orders import BuildError
 from edgepress.backends.onboard.source import MODULES, joined
 from edgepress.backends.tensorrt import TensorRt, TensorRtRtx
@@ -292,6 +293,34 @@ def test_build_sh_takes_python_where_it_has_tensorrt_and_trtexec_elsewhere(
     done = started(bundle, script="build.sh", environment={"PATH": f"{tmp_path}/bin:/usr/bin:/bin"})
     assert (done.returncode, done.stdout) == (0, "trtexec\n")
     assert "trtexec builds, and nothing is verified" in done.stderr
+
+
+# --- the machine
+
+
+def test_power_mode_and_clocks_are_those_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nvpmodel prints on a Jetson, and two trees of sysfs."""
+    (tool := tmp_path / "nvpmodel").write_text("#!/bin/sh\necho 'NV Fan Mode:quiet\nNV Power Mode: 15W\n0'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert power_mode() == {"name": "15W", "id": "0"}
+    assert power_note() == "Built in power mode 15W (nvpmodel id 0)."
+    tool.write_text("#!/bin/sh\nexit 1\n")
+    assert power_mode() == {}
+    assert power_note() == ""
+    for name, text in {
+        "devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "729600",
+        "devices/system/cpu/cpu0/cpufreq/scaling_max_freq": "1510400",
+        "class/devfreq/17000000.ga10b/cur_freq": "306000000",
+        "class/devfreq/17000000.ga10b/max_freq": "624750000",
+        "class/devfreq/odd/cur_freq": "none",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    assert clocks(str(tmp_path)) == {
+        "cpu0": {"now": 729.6, "most": 1510.4},
+        "17000000.ga10b": {"now": 306.0, "most": 624.75},
+    }
 
 
 # --- arrays and figures without numpy

@@ -114,7 +114,8 @@ class _Shared(Backend):
         with self._open(engine, None) as session:
             session(feed)
             assert isinstance(session, _cuda.CudaSession)
-            return layers_from_json(session.information())
+            text = session.information()
+            return layers_from_json(text) if text else ()  # TensorRT 8.0 has no inspector
 
     def decode(self, engine: Engine, threads: int | None = None) -> Decoding:
         """The plan alone, whose cache goes over to the GPU and back with every run."""
@@ -210,7 +211,7 @@ class TensorRtRtx(_Shared):
 
 
 def layers_from_json(text: str) -> tuple[Layer, ...]:
-    """What the engine inspector says; nothing where this TensorRT has none (8.0).
+    """What the engine inspector says.
 
     Raises:
         VerificationError: the text is not its JSON, or the engine was not built with detailed profiling verbosity.

@@ -204,7 +204,7 @@ class _Build:
             before,
             precision=self.shipped,
             evidence=(*kept, *winner.evidence),
-            missing=self._missing(before, choice),
+            missing=self._missing(before, choice, winner),
             sizes=replace(
                 before.sizes,
                 engine=winner.size,
@@ -229,9 +229,10 @@ class _Build:
             threads=self.place.threads() if latency else before.threads,
         )
 
-    def _missing(self, before: Report, choice: Choice | None) -> tuple[Gap, ...]:
+    def _missing(self, before: Report, choice: Choice | None, winner: Candidate) -> tuple[Gap, ...]:
         """What is still missing; a choice that lost int8 is said where it is seen."""
         gaps = [gap for gap in before.missing if gap.about not in _ANEW]
+        gaps += winner.missing
         if why := self.place.why_not(self.bundle.manifest.target) or ("" if self.place.itself else self._idle()):
             gaps.append(Gap(about="run", why=f"The engine was built but not run: {why}."))
         if self.timed is not None:

@@ -44,15 +44,22 @@ def bundle(digits: dict[str, Path], tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_sshd.Sshd]:
-    """A device whose Python has a module `tensorrt`, and whose system has a driver."""
+def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the device has: a module `tensorrt`, of the release in a file, and a library of a driver."""
     (there := tmp_path_factory.mktemp("jetpack") / "lib").mkdir()
     library = there / "libcuda.so.1"
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, STANDINS / "standin_cuda.c"], check=True)
     (there / "tensorrt.py").write_text(
         f"import sys; sys.path.append({str(STANDINS)!r}); import _standin\n"
-        "world = _standin.World(no_kernel={})\nsys.modules[__name__] = _standin.module('8.5', world)\n"
+        "from pathlib import Path\n"
+        "sys.modules[__name__] = _standin.module(Path(__file__).with_name('release').read_text())\n"
     )
+    (there / "release").write_text("8.5")
+    return there
+
+
+@pytest.fixture(scope="module")
+def server(there: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[_sshd.Sshd]:
     server = _sshd.start(tmp_path_factory.mktemp("sshd"), PYTHONPATH=str(there), LD_LIBRARY_PATH=str(there))
     yield server
     server.stop()
@@ -124,3 +131,19 @@ def test_a_latency_is_refused_and_the_reason_said(board: str, bundle: Path) -> N
     assert caught.value.hint == (
         "Engines are built and proven there, and not measured: edgepress itself needs Python 3.10."
     )
+
+
+@pytest.mark.slow
+def test_where_no_inspector_tells_the_kernels_nothing_is_said_of_them(board: str, there: Path, bundle: Path) -> None:
+    """TensorRT 8.0, of JetPack 4.6: bindings in place of named tensors, and no inspector."""
+    (there / "release").write_text("8.0")
+    try:
+        edgepress.build_bundle(bundle, on=board)
+    finally:
+        (there / "release").write_text("8.5")
+    report = read(bundle)
+    assert report["coverage"] is None
+    assert "int8 coverage was not read: this runtime does not tell what it runs." in [
+        gap["why"] for gap in report["missing"]
+    ]
+    assert all(one["sqnr_db"] > 20 for one in report["parity"]["engine"].values())

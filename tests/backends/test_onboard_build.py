@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from edgepress.backends.onboard.timing_cache import cache_path
 from edgepress.backends.tensorrt import TensorRtRtx, order_of
 from edgepress.profiles.device.precision import PrecisionName
 
-from ._standin import RELEASES, World, module
+from ._standin import RELEASES, TABLES, World, module
 from ._tensorrt import WEAK, jetson, residual
 
+RTX = TensorRtRtx().available()
+needs_rtx = pytest.mark.skipif(not RTX.compile, reason=RTX.reason)
 WEAKLY_TYPED = [release for release in RELEASES if not release.startswith("11")]
 
 
@@ -161,7 +164,7 @@ def test_without_a_pair_the_layer_itself_is_held_to_fp32(release: str, flag: str
     assert parsed.network.get_layer(4).precision == trt.DataType.FLOAT
 
 
-@pytest.mark.skipif(not TensorRtRtx().available().compile, reason=TensorRtRtx().available().reason)
+@needs_rtx
 def test_the_real_builder_builds_what_was_set_aside(tmp_path: Path) -> None:
     """TensorRT-RTX's own network and builder: fewer layers read integers, and the plan differs."""
     import tensorrt_rtx as trt
@@ -284,3 +287,27 @@ def test_the_stand_in_lacks_what_the_release_lacks() -> None:
     assert not hasattr(new.BuilderFlag, "INT8")
     with pytest.raises(TypeError):
         config.set_flag()
+
+
+@needs_rtx
+def test_the_tables_have_what_a_real_module_has() -> None:
+    """TensorRT-RTX 1.7 is a descendant of 11: what its classes have, the table of 11.1 has, but for what is its own.
+
+    A name that the recording missed would make the stand-in poorer than the release, one that it made up richer.
+    """
+    import tensorrt_rtx
+
+    table = json.loads((TABLES / "11.1.json").read_text())
+    own = {
+        *("num_compute_capabilities", "get_compute_capability", "set_compute_capability", "is_stream_capturable"),
+        *("create_weights_manager", "weights_loaded", "load_weights", "load_weights_async", "unload_weights"),
+        *("profile_stream", "defer_weights_loading", "engine_header_size", "get_engine_validity"),
+        "dla_workspace_allocation_strategy",
+    }
+    for kind, members in table["classes"].items():
+        real = {name for name in vars(getattr(tensorrt_rtx, kind)) if not name.startswith("_")}
+        assert real - set(members) <= own, kind
+    names = [(kind, name) for kind, members in table["classes"].items() for name in members]
+    names += [(kind, name) for kind, members in table["enums"].items() for name in members]
+    there = sum(hasattr(getattr(tensorrt_rtx, kind), name) for kind, name in names)
+    assert there > 0.95 * len(names) > 300

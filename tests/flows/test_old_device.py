@@ -24,7 +24,7 @@ from edgepress.exporter.capture.golden import Golden
 from edgepress.exporter.measuring import subject
 
 from . import _sshd
-from ._flow import contents, read
+from ._flow import Cli, contents, read
 
 pytest.importorskip("fabric", reason="needs fabric: pip install 'edgepress[ssh]'")
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
@@ -147,3 +147,71 @@ def test_where_no_inspector_tells_the_kernels_nothing_is_said_of_them(board: str
         gap["why"] for gap in report["missing"]
     ]
     assert all(one["sqnr_db"] > 20 for one in report["parity"]["engine"].values())
+
+
+DOUBLE = """
+import torch
+
+def model():
+    class Double(torch.nn.Module):
+        def forward(self, x):
+            return x + x
+    return Double().eval()
+
+def inputs():
+    return {"x": torch.arange(6.0).reshape(2, 3) / 7}
+"""
+BENCH = f"""
+name = "bench"
+title = "A machine with JetPack 4"
+arch = "{platform.machine()}"
+backend = "tensorrt"
+precisions = ["fp32"]
+toolchain = "jetpack-4.6"
+"""
+
+
+def _old_python() -> str:
+    """One that edgepress does not run on; empty where none is in PATH."""
+    for minor in (6, 7, 8, 9):
+        path = shutil.which(f"python3.{minor}")
+        said = path and subprocess.run([path, "-V"], capture_output=True, text=True, check=False).stdout
+        if path and (said or "").startswith(f"Python 3.{minor}."):
+            return path
+    return ""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not _old_python(), reason="no Python before 3.10 is in PATH")
+def test_a_python_that_is_really_old_does_all_of_it(
+    forked: Cli, there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The helper and the program on a Python without any package; the engine of the stand-in doubles its input."""
+    (tmp_path / "double.py").write_text(DOUBLE)
+    (tmp_path / "bench.toml").write_text(BENCH)
+    words = ("export", "double.py", "-t", "bench.toml", "--no-measure", "-q", "-o", "out")
+    ran = forked(*words, cwd=tmp_path, temporary=tmp_path / "temporary")
+    assert ran.code == 0, ran.err
+    bundle = tmp_path / "out" / "double-bench"
+    names = [spec["name"] for side in ("inputs", "outputs") for spec in read(bundle, "manifest.json")["model"][side]]
+    (packages := tmp_path / "packages").mkdir()
+    shutil.copy(STANDINS / "doubling_tensorrt.py", packages / "tensorrt.py")
+    (packages / "tensorrt-8.0.1.6.dist-info").mkdir()
+    (packages / "tensorrt-8.0.1.6.dist-info" / "METADATA").write_text("Name: tensorrt\nVersion: 8.0.1.6\n")
+    (tmp_path / "sshd").mkdir()
+    device = {"PYTHONPATH": str(packages), "LD_LIBRARY_PATH": str(there), "DOUBLING_NAMES": ",".join(names)}
+    server = _sshd.start(tmp_path / "sshd", **device)
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    board = f"ssh://board?python={_old_python()}&directory={server.device}"
+    try:
+        built = edgepress.build_bundle(bundle, on=board)
+        assert built.engine is not None
+        assert built.engine.path.read_bytes() == b"plan"
+        verified = edgepress.verify_bundle(bundle, on=board)
+        assert (verified.tool, verified.on_device) == ("tensorrt 8.0.1.6", True)
+        assert all(parity.max_abs == 0 for parity in verified.parity.values())
+        assert "its Python is 3." in " ".join(read(bundle)["notes"])
+    finally:
+        place_at(board).close()
+        server.stop()

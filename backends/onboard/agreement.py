@@ -5,7 +5,7 @@ The figures are those of edgepress, of an output as a whole; `edgepress verify` 
 
 import ctypes
 import math
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, Dict, List, NamedTuple, Tuple
 
 from .arrays import RawArray, packed
 from .orders import BuildError
@@ -51,6 +51,18 @@ def infer(plan: OpenPlan, feed: Dict[str, RawArray]) -> Dict[str, RawArray]:
     Raises:
         BuildError: it does not fit the engine, or running it fails.
     """
+    given, kept = laid_out(plan, feed)
+    outputs = plan.run(given)
+    del kept
+    return {name: RawArray(plan.slots[name].dtype, shape, bytes(data)) for name, (shape, data) in outputs.items()}
+
+
+def laid_out(plan: OpenPlan, feed: Dict[str, RawArray]) -> Tuple[Dict[str, Given], List[Any]]:
+    """A feed in memory as the engine takes it, and what must live as long as it is used.
+
+    Raises:
+        BuildError: it does not fit the engine.
+    """
     wanted = sorted(slot.name for slot in plan.slots.values() if slot.is_input)
     if sorted(feed) != wanted:
         raise BuildError(
@@ -63,8 +75,7 @@ def infer(plan: OpenPlan, feed: Dict[str, RawArray]) -> Dict[str, RawArray]:
         content = _as_taken(array, plan.slots[name].dtype, name).content
         kept.append(ctypes.create_string_buffer(content, max(len(content), 1)))
         given[name] = Given(array.shape, ctypes.addressof(kept[-1]), len(content))
-    outputs = plan.run(given)
-    return {name: RawArray(plan.slots[name].dtype, shape, bytes(data)) for name, (shape, data) in outputs.items()}
+    return given, kept
 
 
 def _as_taken(array: RawArray, dtype: str, name: str) -> RawArray:

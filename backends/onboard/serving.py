@@ -1,7 +1,7 @@
 """The program as a child process of edgepress on another machine: `python3 build.py --serve JOB`.
 
 It speaks the protocol of `places.child`: one JSON value a line, first what happened, then an answer to each request.
-What it cannot do it says; it builds engines and runs them, and takes no times.
+It builds engines, runs them and times them; what it cannot do it says.
 """
 
 import json
@@ -9,19 +9,21 @@ import os
 import platform
 import sys
 import time
-from typing import IO, Any, Callable, Dict, List
+from typing import IO, Any, Callable, Dict, List, Tuple
 
-from .agreement import infer
+from .agreement import infer, laid_out
 from .arrays import RawArray, packed, read_npz, write_npz
 from .building import build
+from .clocking import conditions_now, resident_bytes, times_of, waits_of
 from .driver import Driver
 from .kernels import kernels_from_json
-from .machine import cpu_model, module_name, power_mode, power_note, read_system_file
+from .machine import cpu_model, module_name, power_note
 from .orders import BuildError, read_order
 from .parsing import log_of, parse, rejections
-from .sessions import OpenPlan
+from .sessions import Given, OpenPlan
 from .timing_cache import cache_path
 
+FEED = "feed.npz"  # beside a job that is timed on one input
 _AHEAD = "array:"  # ahead of each name in a file of arrays
 _KINDS = {
     "input": "InputError",
@@ -47,6 +49,11 @@ def serve(job_file: str, trt_here: Callable[[], Any], plan_name: str) -> int:
             child = Child(json.load(file), trt_here(), plan_name)
         _tell(answers, {"event": "imported", "at": _now()})
         child.open()
+        _tell(answers, {"event": "opened", "at": _now()})
+        fed = os.path.join(os.path.dirname(job_file), FEED)
+        if os.path.exists(fed):
+            child.do_bind(fed)
+            _tell(answers, {"event": "first", "at": _now()})
         _tell(answers, {"event": "ready", "at": _now()})
     except BuildError as error:
         _tell(answers, _told(error))
@@ -74,7 +81,7 @@ def _not_done(what: str) -> Callable[..., Any]:
     return refuse
 
 
-_OLD = "Engines are built and proven there, and not measured: edgepress itself needs Python 3.10."
+_OLD = "A program of the bundle's own runs there, since edgepress itself needs Python 3.10."
 
 
 def _told(error: BuildError) -> Dict[str, Any]:
@@ -103,9 +110,14 @@ class Child:
     """What can be asked of it: each method whose name begins with `do_`, with the arguments of `places.serve`."""
 
     def __init__(self, job: Dict[str, Any], trt: Any, plan_name: str) -> None:
+        self._before, _ = resident_bytes()
+        if job["affinity"]:
+            os.sched_setaffinity(0, job["affinity"])
         self._job, self._trt, self._plan_name = job, trt, plan_name
         self._log = log_of(trt, _last_words)
         self._plan: Any = None
+        self._fed: Tuple[Dict[str, Given], List[Any]] = {}, []
+        self._opened = self._calls = 0
 
     def open(self) -> None:
         """Open the engine of the job, where it has one."""
@@ -119,6 +131,7 @@ class Child:
             plan = file.read()
         name = os.path.basename(engine["path"])
         self._plan = OpenPlan(self._trt, self._log, plan, Driver(), name, -1 if core is None else core)
+        self._opened, _ = resident_bytes()
 
     def close(self) -> None:
         """Release the engine."""
@@ -135,12 +148,43 @@ class Child:
         write_npz(outputs, found)
 
     def _inferred(self, inputs: str) -> Dict[str, RawArray]:
-        feed = {name[len(_AHEAD) :]: one for name, one in read_npz(inputs).items()}
-        return infer(self._plan, feed)
+        return infer(self._plan, _arrays(inputs))
 
-    def do_layers(self, inputs: str) -> List[Dict[str, Any]]:
-        """The layers that ran on the arrays in a file; none where TensorRT has no inspector (8.0)."""
-        self._inferred(inputs)
+    def do_bind(self, inputs: str) -> None:
+        """What is timed from now on: inferences of the arrays in a file."""
+        self._fed = laid_out(self._plan, _arrays(inputs))
+        self._call()
+
+    def _call(self) -> None:
+        self._plan.run(self._fed[0])
+
+    def do_turn(self, settle: int, count: int) -> List[int]:
+        """Times of `count` inferences, after `settle` without."""
+        for _ in range(settle):
+            self._call()
+        return times_of(self._call, count=count)
+
+    def do_slice(self, settle_count: int, slice_seconds: float, **_: Any) -> List[int]:
+        """Times of one slice in nanoseconds."""
+        for _number in range(settle_count):
+            self._call()
+        taken = times_of(self._call, seconds=slice_seconds)
+        self._calls += settle_count + len(taken)
+        return taken
+
+    def do_calls(self) -> int:
+        """Inferences of all slices so far."""
+        return self._calls
+
+    def do_memory(self) -> Dict[str, int]:
+        """Resident bytes, as the fields of `Memory`."""
+        steady, peak = resident_bytes()
+        return {"before": self._before, "opened": self._opened, "steady": steady, "peak": peak}
+
+    def do_layers(self, inputs: str = "") -> List[Dict[str, Any]]:
+        """The layers that ran on the arrays in a file, or on what is timed; none where there is no inspector (8.0)."""
+        if inputs:
+            self._inferred(inputs)
         text = self._plan.information()
         found = []
         for layer in kernels_from_json(text) if text else []:
@@ -193,18 +237,21 @@ class Child:
         }
 
     def do_cores(self, count: int) -> List[int]:
-        """The cores that so many threads are bound to: the system's choice."""
-        return []
+        """The cores that so many threads are bound to: the last ones, since the first one serves most interrupts."""
+        return sorted(os.sched_getaffinity(0))[-count:]
+
+    def do_waits(self, tasks: str) -> Dict[str, Tuple[int, int]]:
+        """What the kernel tells of the threads of a process."""
+        return waits_of(tasks)
+
+    def do_conditions(self) -> Dict[str, Any]:
+        """How the machine is doing now."""
+        return conditions_now()
 
     def do_meter(self, backend: str) -> Dict[str, str]:
         """Why nothing measures energy."""
-        return {"source": "", "absent": "a device with Python {} is not measured".format(_python())}
+        return {"source": "", "absent": "a device with Python {} has no meter that is asked".format(_python())}
 
-    def do_conditions(self) -> Dict[str, Any]:
-        """How the machine is doing now, as far as one looks at it without taking times."""
-        load = read_system_file("/proc/loadavg").split()
-        return {
-            "date": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
-            "power_mode": power_mode().get("name", ""),
-            "load": float(load[0]) if load else None,
-        }
+
+def _arrays(path: str) -> Dict[str, RawArray]:
+    return {name[len(_AHEAD) :]: one for name, one in read_npz(path).items()}

@@ -22,6 +22,7 @@ MODULES = (
     "agreement",
     "proof",
     "machine",
+    "clocking",
     "serving",
     "program",
 )

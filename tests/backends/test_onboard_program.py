@@ -16,20 +16,27 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from edgepress.backends.onboard.agreement import agreements, by_feed
 from edgepress.backends.onboard.arrays import RawArray, read_npz, write_npz
 from edgepress.backends.onboard.machine import clocks, power_mode, power_note
 from edgepress.backends.onboard.orders import BuildError
 from edgepress.backends.onboard.source import MODULES, joined
+from edgepress.backends.places.job import load_arrays, save_arrays
 from edgepress.backends.tensorrt import TensorRt, TensorRtRtx
 from edgepress.exporter.capture.golden import Golden
+from edgepress.profiles.findings.layers import Layer
 from edgepress.profiles.findings.parity import parity
+from edgepress.profiles.machine.conditions import Conditions
+from edgepress.profiles.machine.memory import Memory
+from edgepress.profiles.timing.measure import Settings
 
 from ._standin import RELEASES
 from ._tensorrt import WEAK, jetson, residual
@@ -110,7 +117,9 @@ def _listed(root: Path, **changes: Any) -> None:
     (root / "manifest.json").write_text(json.dumps(manifest))
 
 
-def started(root: Path, *words: str, environment: dict[str, str] | None = None, script: str = "build.py") -> Any:
+def started(
+    root: Path, *words: str, environment: dict[str, str] | None = None, script: str = "build.py", given: str = ""
+) -> Any:
     """The program in a process that does not see edgepress."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = (
@@ -119,6 +128,7 @@ def started(root: Path, *words: str, environment: dict[str, str] | None = None, 
     return subprocess.run(
         [*map(str, command), *words],
         cwd="/",
+        input=given,
         env={**kept, "XDG_CACHE_HOME": str(root.parent / "cache"), **(environment or {})},
         capture_output=True,
         text=True,
@@ -186,14 +196,16 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def device(bundle: Path, driver: Path, tmp_path: Path) -> Callable[..., Any]:
     """Runs the program of the bundle with the module of a release."""
 
-    def run(release: str, *words: str, script: str = "build.py", environment: Any = None, **world: Any) -> Any:
+    def run(
+        release: str, *words: str, script: str = "build.py", environment: Any = None, given: str = "", **world: Any
+    ) -> Any:
         (place := tmp_path / "python").mkdir(exist_ok=True)
         (place / "tensorrt.py").write_text(
             f"import sys; sys.path.append({str(HERE)!r}); import _standin\n"
             f"sys.modules[__name__] = _standin.module({release!r}, _standin.World(**{world!r}))\n"
         )
         found = {"LD_LIBRARY_PATH": str(driver), "PYTHONPATH": str(place), **(environment or {})}
-        return started(bundle, *words, environment=found, script=script)
+        return started(bundle, *words, environment=found, script=script, given=given)
 
     return run
 
@@ -295,6 +307,63 @@ def test_build_sh_takes_python_where_it_has_tensorrt_and_trtexec_elsewhere(
     assert "trtexec builds, and nothing is verified" in done.stderr
 
 
+# --- as a child process of edgepress
+
+
+@pytest.mark.parametrize("release", ["8.0", "8.5"])
+def test_it_runs_and_times_an_engine_as_a_child(
+    release: str, bundle: Path, device: Callable[..., Any], tmp_path: Path
+) -> None:
+    assert device(release).returncode == 0
+    golden = Golden.load(bundle / "golden")
+    target = {"options": {}}
+    engine = {
+        "path": str(bundle / "engine" / "model.plan"),
+        "target": target,
+        "outputs": [{"name": "y", "dtype": "float32"}],
+    }
+    job = {"engine": engine, "decoder": False, "logits": False, "affinity": []}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    save_arrays(tmp_path / "feed.npz", golden.feeds[0])
+    save_arrays(tmp_path / "inputs.npz", golden.feeds[1])
+    asked = [
+        {"do": "run", "inputs": str(tmp_path / "inputs.npz"), "outputs": str(tmp_path / "outputs.npz")},
+        {"do": "turn", "settle": 1, "count": 4},
+        {"do": "slice", **asdict(Settings(slice_seconds=0.05))},
+        {"do": "calls"},
+        {"do": "memory"},
+        {"do": "layers"},
+        {"do": "conditions"},
+        {"do": "waits", "tasks": "/proc/self/task"},
+        {"do": "run", "inputs": "absent.npz", "outputs": "x"},
+        {"do": "offline"},
+    ]
+    given = "".join(json.dumps(one) + "\n" for one in asked)
+    done = device(release, "--serve", str(tmp_path / "job.json"), given=given)
+    assert (done.returncode, done.stderr) == (0, "")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["event"] for event in events[:5]] == ["started", "imported", "opened", "first", "ready"]
+    answers = [event.get("answer") for event in events[5:]]
+    assert np.array_equal(load_arrays(tmp_path / "outputs.npz")["y"], golden.outputs[1]["y"])
+    turn, taken, calls, memory, layers, conditions, waits = answers[1:8]
+    assert len(turn) == 4
+    assert min(turn) > 0
+    assert 0.02e9 < sum(taken) < 5e9  # the loop itself takes a part of the slice
+    assert calls == len(taken) + Settings().settle_count
+    assert 0 < memory["before"] < memory["opened"] <= memory["peak"]
+    assert Memory(**memory).steady > 0
+    assert [Layer(**layer).integer for layer in layers if layer["compute"]] == (
+        [] if release == "8.0" else [True, True]
+    )
+    assert TypeAdapter(Conditions).validate_python(conditions).absent.keys() == {"throttling"}
+    assert all(len(pair) == 2 for pair in waits.values())
+    assert "absent.npz cannot be read" in events[13]["error"]
+    assert (events[14]["kind"], events[14]["hint"]) == (
+        "UnservedError",
+        "A program of the bundle's own runs there, since edgepress itself needs Python 3.10.",
+    )
+
+
 # --- old Pythons
 
 
@@ -334,17 +403,17 @@ def test_an_old_python_builds_proves_records_and_serves(
     assert record["versions"]["python"].startswith(Path(python).name.removeprefix("python"))
     assert record["golden"]["outputs"] == {"y": {"max_abs": 0.0, "sqnr_db": None}}
     assert record["flags"] == ["FP16", "INT8"]
-    job = {"engine": None, "decoder": False, "logits": False}
+    job = {"engine": None, "decoder": False, "logits": False, "affinity": []}
     (tmp_path / "job.json").write_text(json.dumps(job))
     asked = b"".join(json.dumps({"do": what}).encode() + b"\n" for what in ("machine", "tools", "warm"))
     served = subprocess.run(
         [*command, "--serve", tmp_path / "job.json"], env=environment, input=asked, capture_output=True, check=True
     )
     events = [json.loads(line) for line in served.stdout.splitlines()]
-    assert [event["event"] for event in events[:3]] == ["started", "imported", "ready"]
-    assert events[3]["answer"]["system"].endswith(f"Python {record['versions']['python']}")
-    assert events[4]["answer"] == {"tensorrt": "8.0.1.6"}
-    assert events[5]["kind"] == "UnservedError"
+    assert [event["event"] for event in events[:4]] == ["started", "imported", "opened", "ready"]
+    assert events[4]["answer"]["system"].endswith(f"Python {record['versions']['python']}")
+    assert events[5]["answer"] == {"tensorrt": "8.0.1.6"}
+    assert events[6]["kind"] == "UnservedError"
 
 
 # --- the machine

@@ -24,9 +24,6 @@ from ..remote import Remote
 from .address import FORM, Address
 from .board import OLDEST, ONBOARD, DeviceHost
 
-# Why a device with an older Python shows no latency.
-_BARE = "its Python is too old for edgepress, and what builds and proves engines there in its place takes no times"
-
 
 class Ssh(Elsewhere):
     """A device of the user's own.
@@ -109,10 +106,6 @@ class Ssh(Elsewhere):
     def why_not_built(self, target: Target) -> str:
         """Why engines of the target cannot be compiled there."""
         return self.why_not(target) or str(self._runtime(target)["obstacle"])
-
-    def why_unmeasured(self, target: Target) -> str:
-        """As usual; a program that stands in for edgepress takes no times."""
-        return super().why_unmeasured(target) or (_BARE if self.host.bare else "")
 
     def compile(self, graph: Graph, target: Target, directory: Path, precision: PrecisionName) -> Engine:
         """Compile there."""

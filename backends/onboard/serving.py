@@ -116,7 +116,8 @@ class Child:
         self._job, self._trt, self._plan_name = job, trt, plan_name
         self._log = log_of(trt, _last_words)
         self._plan: Any = None
-        self._fed: Tuple[Dict[str, Given], List[Any]] = {}, []
+        empty: Dict[str, Given] = {}
+        self._fed: Tuple[Dict[str, Given], List[Any]] = (empty, [])
         self._opened = self._calls = 0
 
     def open(self) -> None:

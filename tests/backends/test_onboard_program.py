@@ -69,6 +69,16 @@ def test_it_is_python_3_6_and_needs_the_standard_library_alone() -> None:
     names |= {node.module or "" for node in imported if isinstance(node, ast.ImportFrom)}
     assert names <= sys.stdlib_module_names
     assert "__future__" not in names
+    # What neither `feature_version` nor vermin sees, and 3.6 and 3.7 do not read.
+    values = [node.value for node in ast.walk(tree) if isinstance(node, ast.AnnAssign | ast.Return)]
+    bare = [value for value in values if isinstance(value, ast.Tuple) and joined_at(value)[0] != "("]
+    assert not [value for value in bare if any(isinstance(one, ast.Starred) for one in value.elts)]
+    annotated = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.AnnAssign)}
+    assert not [joined_at(value) for value in bare if id(value) in annotated]
+
+
+def joined_at(node: ast.expr) -> str:
+    return ast.get_source_segment(joined(), node) or " "
 
 
 def test_nothing_in_it_came_after_python_3_6(tmp_path: Path) -> None:

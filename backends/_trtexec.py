@@ -1,4 +1,4 @@
-"""The script that builds an engine on the device with NVIDIA's own command, for a device without this package."""
+"""The script that builds an engine on a device without this package: with its Python, or NVIDIA's own command."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from .base import Graph, TensorSpec
 
 _SCRIPT = """\
 #!/bin/sh
-# Builds model.plan on the device with trtexec, for {target} with {toolchain} (TensorRT {version}), {precision}.
-# `edgepress build BUNDLE` does the same and then verifies the engine; this script verifies nothing.
+# Builds model.plan on the device, for {target} with {toolchain} (TensorRT {version}), {precision}.
+# build.py also proves it on the golden inputs and records how it was built; where Python has no TensorRT, trtexec
+# builds it, and nothing is proven.
 set -eu
 cd "$(dirname "$0")"
+PYTHON="${{PYTHON:-python3}}"
+if "$PYTHON" -c "import tensorrt" 2>/dev/null; then
+    exec "$PYTHON" build.py "$@"
+fi
+echo "$PYTHON has no module tensorrt (apt install python3-libnvinfer): trtexec builds, and nothing is verified" >&2
 TRTEXEC="$(command -v trtexec || echo /usr/src/tensorrt/bin/trtexec)"
 if [ ! -x "$TRTEXEC" ]; then
     echo "trtexec is neither in PATH nor in /usr/src/tensorrt/bin; apt install libnvinfer-bin" >&2

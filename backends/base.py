@@ -324,6 +324,17 @@ class Backend(abc.ABC):
         """Name to text of the files that let a device finish the build; empty where there is nothing to finish."""
         return {}
 
+    def onboard(self) -> str:
+        """Text of a program that builds and runs its engines where Python is too old for edgepress; empty without one.
+
+        It needs Python 3.6 and what the device has, and with `--serve JOB` it speaks the protocol of `places.child`.
+        """
+        return ""
+
+    def order(self, graph: Graph, target: Target, precision: PrecisionName) -> str:
+        """What that program is told to build; empty without one."""
+        return ""
+
     def decode(self, engine: Engine, threads: int | None = None) -> Decoding:
         """Open the engine of a decoder, as its proof does.
 

@@ -15,6 +15,7 @@ from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
 from ...profiles.machine.held import temporary
 from ..base import Engine, Graph, Rejection
+from ..registry import load_backend
 from .host import Host
 from .job import Job
 from .remote import HERE, TIMEOUT, Remote
@@ -61,6 +62,18 @@ def compile_apart(
         host.fetch(directory)
     engine = TypeAdapter(Engine).validate_python(said)
     return replace(engine, path=directory / engine.path.name)
+
+
+def compile_onboard(
+    graph: Graph, target: Target, directory: Path, precision: PrecisionName, host: Host, timeout: float = PATIENCE
+) -> Engine:
+    """As `compile_apart`, where a program of the backend's own stands in for edgepress."""
+    backend = load_backend(target.backend)
+    order = backend.order(graph, target, precision)
+    with _alone(graph, timeout, host) as (remote, words):
+        said = remote.ask("compile", **words, order=order, directory=str(host.there(directory)))
+        host.fetch(directory)
+    return Engine.of(graph, directory / said["plan"], backend.name, target, precision, said["notes"])
 
 
 @contextmanager

@@ -74,6 +74,11 @@ class Host(abc.ABC):
     Files that lie in one directory here lie in one there.
     """
 
+    @property
+    def bare(self) -> bool:
+        """Whether a program of a backend's own is the child there, which does not know when an engine is warm."""
+        return False
+
     @abc.abstractmethod
     def start(self, job: Path) -> Channel:
         """Start a child on a job that lies here, with its input beside it where it has one; what it names lies there.

@@ -11,7 +11,7 @@ from typing import Any
 
 from ... import errors
 from ...errors import EdgepressError, VerificationError
-from ...profiles.timing.measure import Settings
+from ...profiles.timing.measure import Settings, warm_by_slices
 from .host import Here, Host
 
 HERE = Here()
@@ -80,7 +80,10 @@ class Remote:
 
     def warm(self, settings: Settings) -> None:
         """Run without taking times until it is warm."""
-        self.ask("warm", settings.cap * settings.warmup_seconds, **asdict(settings))
+        if self._host.bare:
+            warm_by_slices(self.slice, settings)
+        else:
+            self.ask("warm", settings.cap * settings.warmup_seconds, **asdict(settings))
 
     def slice(self, settings: Settings) -> list[int]:
         """Nanoseconds of each inference of one slice."""

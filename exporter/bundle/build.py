@@ -132,7 +132,8 @@ class _Build:
         if not candidates:
             raise next(entry.error for entry in entries if isinstance(entry, Refused))
         engines = {p: made.runs for p, made in candidates.items() if made.parity and made.runs is not None}
-        timed = measure_in_turn(engines, golden.feeds[0], place, place.threads()) if engines else None
+        timing = engines and not place.why_unmeasured(bundle.manifest.target)
+        timed = measure_in_turn(engines, golden.feeds[0], place, place.threads()) if timing else None
         standings = {entry.precision: Standing.of(entry) for entry in entries}
         latency = {} if timed is None else {p: timed.latency[p] for p in candidates if p in timed.latency}
         return cls(
@@ -203,7 +204,7 @@ class _Build:
             before,
             precision=self.shipped,
             evidence=(*kept, *winner.evidence),
-            missing=self._missing(before, choice),
+            missing=self._missing(before, choice, winner),
             sizes=replace(
                 before.sizes,
                 engine=winner.size,
@@ -228,13 +229,16 @@ class _Build:
             threads=self.place.threads() if latency else before.threads,
         )
 
-    def _missing(self, before: Report, choice: Choice | None) -> tuple[Gap, ...]:
+    def _missing(self, before: Report, choice: Choice | None, winner: Candidate) -> tuple[Gap, ...]:
         """What is still missing; a choice that lost int8 is said where it is seen."""
         gaps = [gap for gap in before.missing if gap.about not in _ANEW]
+        gaps += winner.missing
         if why := self.place.why_not(self.bundle.manifest.target) or ("" if self.place.itself else self._idle()):
             gaps.append(Gap(about="run", why=f"The engine was built but not run: {why}."))
         if self.timed is not None:
             gaps += disturbed(self.timed)
+        elif self.winner.parity and (why := self.place.why_unmeasured(self.bundle.manifest.target)):
+            gaps.append(Gap(about="latency", why=f"Latency was not measured: {why}."))
         if choice is not None and self.contest.settled and not load_precision(self.shipped).integer:
             gaps.append(Gap(about="precision", why=f"int8 was not kept. {choice.because}"))
         return tuple(gaps)
@@ -280,7 +284,7 @@ def _offers(bundle: Bundle, place: Place) -> Iterator[_Offer]:
         least_graph_db=manifest.minimum_graph_db,
     )
     entry, graph = manifest.fallback, bundle.fallback
-    if entry is None or graph is None or not place.itself or place.why_not(manifest.target):
+    if entry is None or graph is None or not place.itself or place.why_unmeasured(manifest.target):
         return
     yield _Offer(precision=entry.precision, graph=graph, least_db=entry.minimum_sqnr_db)
     native = place.native_float(manifest.target)

@@ -41,6 +41,8 @@ def looked_into(candidate: Candidate, golden: Golden, place: Place, target: Targ
         why = "the engine is not built here" if candidate.not_built else load_backend(target.backend).available().reason
         return candidate.without("coverage", f"int8 coverage was not read: {why}.") if integer else candidate
     layers = place.inspect(candidate.runs, golden.feeds[0])
+    if not layers and integer:  # all of none would be 100 %
+        return candidate.without("coverage", "int8 coverage was not read: this runtime does not tell what it runs.")
     shown = layers if place.evidence(target) == "measured" else untimed(layers)
     covered = _explained(coverage(layers), candidate.left) if integer else None
     return replace(candidate, layers=shown, coverage=covered)

@@ -202,8 +202,8 @@ def _place(target: Target, on: str | None) -> Place:
             hint="Measure on the device: --on ssh://HOST, or copy the bundle there; the base install is enough.",
         )
     place = engine_place(target, on=on)
-    if place.evidence(target) != "measured":
-        raise UnservedError(f"{on} shows no latency: {place.why_unmeasured(target)}.", hint="Measure on the device.")
+    if why := place.why_unmeasured(target):
+        raise UnservedError(f"{on} shows no latency: {why}.", hint="Measure on the device.")
     return place
 
 

@@ -25,6 +25,9 @@ CLOCK_DROP = 0.05  # a clock that fell by more than this invalidates a measureme
 PI_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 # NVML's nvmlClocksEventReasons that slow a GPU down against its will; being idle (0x1) or set so (0x2) does not.
 NVIDIA_BITS = {0x4: "power cap", 0x8: "slowdown", 0x20: "thermal", 0x40: "hardware thermal", 0x80: "power brake"}
+# How Linux for Tegra calls the GPU of a Jetson among what scales by itself: 17000000.ga10b on an Orin with
+# JetPack 5, 17000000.gpu with 6. Its nvidia-smi, where there is one, does not tell the clock.
+_TEGRA_GPU = re.compile(r"\.(?:gpu|ga10b|gv11b|gp10b)$")
 _NVIDIA_QUERY = ("clocks.sm", "temperature.gpu", "clocks_throttle_reasons.active", "pstate")
 
 
@@ -144,6 +147,10 @@ def _sysfs(root: Path) -> _Found:
         if (count := read_number(path / "thermal_throttle/core_throttle_count")) is not None:
             found.counters[path.name] = int(count)
             found.told = True
+    gpus = (path for path in sorted((root / "sys/class/devfreq").glob("*")) if _TEGRA_GPU.search(path.name))
+    for index, path in enumerate(gpus):
+        if (clock := read_number(path / "cur_freq")) is not None:
+            found.clocks[f"gpu{index}"] = clock / 1e6
     for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
         if (heat := read_number(zone / "temp")) is not None:
             found.temperatures[read_text(zone / "type") or zone.name] = heat / 1e3

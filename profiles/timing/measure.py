@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 from typing import Protocol
 
@@ -100,6 +100,18 @@ class CallArm:
         for _ in range(settle):
             self.call()
         return timed(self.call, self.clock, count=count)
+
+
+def warm_by_slices(
+    take: Callable[[Settings], list[int]], settings: Settings, now: Callable[[], float] = time.monotonic
+) -> None:
+    """As `CallArm.warm`, of what can be asked for the times of a slice and for nothing else."""
+    begun, taken = now(), list[int]()
+    slices = replace(settings, settle_count=0, slice_seconds=min(settings.slice_seconds, settings.warmup_seconds))
+    while now() - begun < settings.warmup_seconds or len(taken) < settings.warmup_count:
+        taken += take(slices)
+    while now() - begun < settings.cap * settings.warmup_seconds and not is_steady(taken, settings.steady):
+        taken += take(slices)
 
 
 def timed(call: Call, clock: Clock, *, nanoseconds: int | None = None, count: int | None = None) -> list[int]:

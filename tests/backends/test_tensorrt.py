@@ -7,18 +7,23 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from edgepress.backends import tensorrt as module
+from edgepress.backends import _cuda
 from edgepress.backends._cuda import missing
 from edgepress.backends.base import Availability, AxisRange, TensorSpec
-from edgepress.backends.tensorrt import TensorRt, TensorRtRtx
+from edgepress.backends.onboard.driver import Gpu
+from edgepress.backends.onboard.parsing import creation_flags, log_of, parse
+from edgepress.backends.onboard.settings import configure, weak_flags
+from edgepress.backends.tensorrt import TensorRt, TensorRtRtx, order_of
 from edgepress.errors import InputError, UnservedError
 from edgepress.profiles.device.precision import PrecisionName
 
+from ._standin import World
+from ._standin import module as standin
 from ._tensorrt import WEAK, Net, jetson, residual
 
 RTX = TensorRtRtx().available()
@@ -224,7 +229,7 @@ def test_a_network_can_be_built_again_elsewhere(tmp_path: Path) -> None:
 def test_without_a_gpu_opening_and_inspecting_say_what_is_missing(tmp_path: Path) -> None:
     engine = TensorRtRtx().compile(residual(tmp_path / "m.onnx", True), jetson(), tmp_path, "int8")
     feed = {"x": np.zeros((1, 8, 16, 16), np.float32)}
-    with pytest.raises(UnservedError, match=r"cannot run on this machine: (no CUDA device|cuda-python)") as caught:
+    with pytest.raises(UnservedError, match=r"cannot run on this machine: no CUDA device") as caught:
         TensorRtRtx().open(engine)
     assert caught.value.hint
     with pytest.raises(UnservedError):
@@ -268,8 +273,8 @@ def test_fp32_means_fp32_and_the_inspector_can_tell(tmp_path: Path, precision: P
     import tensorrt_rtx as trt
 
     graph = residual(tmp_path / "m.onnx", precision == "int8")
-    parsed = module._parse(trt, graph)
-    config = module._config(parsed, graph, jetson(options={"workspace_mib": 512}), precision, ())
+    parsed = parse(trt, str(graph.path), log_of(trt))
+    config = configure(parsed, order_of(graph, jetson(options={"workspace_mib": 512}), precision))
     assert config.get_flag(trt.BuilderFlag.TF32) is tf32
     assert config.profiling_verbosity == trt.ProfilingVerbosity.DETAILED
     assert config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == 512 << 20
@@ -283,34 +288,44 @@ def test_sparse_kernels_are_allowed_where_the_target_runs_them(tmp_path: Path, s
     import tensorrt_rtx as trt
 
     graph = residual(tmp_path / "m.onnx", True)
-    target = replace(jetson(), sparse_weights=sparse)
-    config = module._config(module._parse(trt, graph), graph, target, "int8", ())
+    order = order_of(graph, replace(jetson(), sparse_weights=sparse), "int8")
+    config = configure(parse(trt, str(graph.path), log_of(trt)), order)
     assert config.get_flag(trt.BuilderFlag.SPARSE_WEIGHTS) is sparse
 
 
-def version(creation: dict[str, int] | None, builder: tuple[str, ...]) -> SimpleNamespace:
-    """The flags of a TensorRT: all that feature detection looks at."""
-    kinds = {} if creation is None else {"NetworkDefinitionCreationFlag": SimpleNamespace(**creation)}
-    return SimpleNamespace(**kinds, BuilderFlag=SimpleNamespace(**dict.fromkeys(builder, 0)))
-
-
-@pytest.mark.parametrize(
-    ("trt", "weak", "flags", "creation"),
-    [
-        (version({"EXPLICIT_BATCH": 0}, ("INT8", "FP16", "TF32")), True, ("INT8", "FP16"), 1),
-        (version({"EXPLICIT_BATCH": 0, "STRONGLY_TYPED": 1}, ("INT8", "FP16")), True, ("INT8", "FP16"), 1),
-        (version({"EXPLICIT_BATCH": 0, "STRONGLY_TYPED": 1}, ("INT8", "FP16")), False, (), 3),
-        (version({"STRONGLY_TYPED": 0}, ("TF32",)), True, (), 1),
-        (version(None, ("TF32",)), True, (), 0),
-    ],
-    ids=["8.5", "10.3", "10.13", "11.1", "without creation flags"],
-)
+@pytest.mark.parametrize(("release", "typed_by_flags"), [("8.5", True), ("10.13", True), ("11.1", False)])
 def test_typing_follows_the_toolchain_as_far_as_this_tensorrt_has_it(
-    trt: SimpleNamespace, weak: bool, flags: tuple[str, ...], creation: int
+    tmp_path: Path, release: str, typed_by_flags: bool
 ) -> None:
-    target = jetson(flags=WEAK if weak else {"int8": ("--stronglyTyped",)})
-    assert module._weak_flags(trt, target, "int8") == flags
-    assert module._creation_flags(trt, weak=bool(flags)) == creation
+    trt, graph = standin(release), residual(tmp_path / "m.onnx", True)
+    weak, strong = (order_of(graph, jetson(flags=flags), "int8") for flags in (WEAK, {"int8": ("--stronglyTyped",)}))
+    assert weak_flags(trt, weak) == (("INT8", "FP16") if typed_by_flags else ())
+    assert weak_flags(trt, strong) == ()
+    assert creation_flags(trt, weak=True) == creation_flags(standin("8.5"), weak=True) * typed_by_flags
+
+
+@pytest.mark.parametrize("core", [-1, True, "0", 0.5])
+def test_a_dla_core_is_a_whole_number(tmp_path: Path, core: Any) -> None:
+    with pytest.raises(InputError, match="dla_core is"):
+        order_of(residual(tmp_path / "m.onnx", True), jetson(options={"dla_core": core}), "int8")
+
+
+def test_on_a_device_times_are_kept_and_what_stays_float_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `edgepress build` does it there, with stand-ins for TensorRT and for its GPU."""
+    world = World(no_kernel={"conv_2": "conv_2_w + conv_2"}, dla_cores=1)
+    monkeypatch.setitem(sys.modules, "tensorrt", standin("8.5", world))
+    monkeypatch.setattr(_cuda, "missing", lambda: ("", ""))
+    monkeypatch.setattr(_cuda, "gpu", lambda: Gpu("Orin (nvgpu)", "8.7", 8 << 30, "11.4"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    target = replace(jetson(flags=WEAK, options={"dla_core": 0}), arch="any")
+    engine = TensorRt().compile(residual(tmp_path / "m.onnx", True), target, tmp_path, "int8")
+    assert engine.notes[0].startswith("Built by tensorrt 8.5.2.2 on this machine")
+    assert engine.notes[1].startswith("conv_2 is computed in float: TensorRT 8.5.2.2 has no integer kernel")
+    assert engine.notes[2].startswith("DLA core 0 takes 4 layers; ")
+    (cache,) = (tmp_path / "cache" / "edgepress" / "timing").iterdir()
+    assert cache.name == "Orin-nvgpu-8.7_8.5.2.2_11.4.cache"
 
 
 def test_a_plan_is_never_built_for_another_architecture(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from edgepress.backends._inspector import layers_from_json
+from edgepress.backends.tensorrt import layers_from_json
 from edgepress.errors import VerificationError
 from edgepress.profiles.findings.layers import coverage
 

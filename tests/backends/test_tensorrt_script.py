@@ -40,17 +40,25 @@ DYNAMIC = Graph(
 
 def script(toolchain: str, precision: PrecisionName = "int8", graph: Graph = DYNAMIC) -> str:
     files = TensorRt().recipe_files(graph, TOOLCHAINS[toolchain], precision)
-    assert list(files) == ["build.sh"]
+    assert list(files) == ["build.sh", "build.py", "build.json"]
     return files["build.sh"]
 
 
 def test_the_script_for_jetpack_6() -> None:
     assert script("jetpack-6.2") == (
         "#!/bin/sh\n"
-        "# Builds model.plan on the device with trtexec, for jetson-test with jetpack-6.2 (TensorRT 10.3), int8.\n"
-        "# `edgepress build BUNDLE` does the same and then verifies the engine; this script verifies nothing.\n"
+        "# Builds model.plan on the device, for jetson-test with jetpack-6.2 (TensorRT 10.3), int8.\n"
+        "# build.py also proves it on the golden inputs and records how it was built; where Python has no TensorRT, "
+        "trtexec\n"
+        "# builds it, and nothing is proven.\n"
         "set -eu\n"
         'cd "$(dirname "$0")"\n'
+        'PYTHON="${PYTHON:-python3}"\n'
+        'if "$PYTHON" -c "import tensorrt" 2>/dev/null; then\n'
+        '    exec "$PYTHON" build.py "$@"\n'
+        "fi\n"
+        'echo "$PYTHON has no module tensorrt (apt install python3-libnvinfer): trtexec builds, and nothing is '
+        'verified" >&2\n'
         'TRTEXEC="$(command -v trtexec || echo /usr/src/tensorrt/bin/trtexec)"\n'
         'if [ ! -x "$TRTEXEC" ]; then\n'
         '    echo "trtexec is neither in PATH nor in /usr/src/tensorrt/bin; apt install libnvinfer-bin" >&2\n'

@@ -8,16 +8,17 @@ cast and released as they should be, not that TensorRT does what its documentati
 from __future__ import annotations
 
 import ctypes
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from edgepress.backends._cuda import CudaSession, cast, missing
+from edgepress.backends._cuda import CudaSession, cast, gpu, missing
 from edgepress.backends.base import Engine, TensorSpec
+from edgepress.backends.onboard import driver
 from edgepress.errors import InputError, UnservedError
 from edgepress.profiles.device.target import load_target
 
@@ -32,59 +33,94 @@ OUTPUTS = (
 )
 
 
-class Runtime:
-    """cuda.bindings.runtime with host memory."""
-
-    cudaError_t = SimpleNamespace(cudaSuccess=0)  # noqa: N815
-    cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)  # noqa: N815
+class Library:
+    """libcuda.so.1 with host memory."""
 
     def __init__(self) -> None:
         self.blocks: dict[int, ctypes.Array[ctypes.c_char]] = {}
         self.streams: set[int] = set()
         self.pending: list[tuple[int, int, int]] = []
         self.limit = 1 << 20
+        self.devices = 1
+        self.absent = 0
 
-    def cudaGetErrorString(self, status: int) -> tuple[int, bytes]:
-        return 0, b"out of memory"
+    def cuInit(self, flags: ctypes.c_uint) -> int:
+        return self.absent
 
-    def cudaGetDeviceCount(self) -> tuple[int, int]:
-        return 0, 1
+    def cuGetErrorString(self, status: ctypes.c_int, text: Any) -> int:
+        text._obj.value = {2: b"out of memory", 100: b"no CUDA-capable device is detected"}[status.value]
+        return 0
 
-    def cudaMalloc(self, size: int) -> tuple[int, int]:
-        assert size > 0
-        if size > self.limit:
-            return 2, 0
-        block = ctypes.create_string_buffer(size)
+    def cuDeviceGetCount(self, count: Any) -> int:
+        count._obj.value = self.devices
+        return 0
+
+    def cuDeviceGet(self, device: Any, ordinal: ctypes.c_int) -> int:
+        device._obj.value = 3
+        return 0
+
+    def cuDeviceGetName(self, name: Any, size: ctypes.c_int, device: ctypes.c_int) -> int:
+        name.value = b"Orin (nvgpu)"
+        return 0
+
+    def cuDeviceTotalMem_v2(self, size: Any, device: ctypes.c_int) -> int:
+        size._obj.value = 8 << 30
+        return 0
+
+    def cuDeviceGetAttribute(self, value: Any, which: ctypes.c_int, device: ctypes.c_int) -> int:
+        value._obj.value = {75: 8, 76: 7}[which.value]
+        return 0
+
+    def cuDriverGetVersion(self, version: Any) -> int:
+        version._obj.value = 12060
+        return 0
+
+    def cuDevicePrimaryCtxRetain(self, context: Any, device: ctypes.c_int) -> int:
+        context._obj.value = 11
+        return 0
+
+    def cuCtxSetCurrent(self, context: ctypes.c_void_p) -> int:
+        assert context.value == 11
+        return 0
+
+    def cuMemAlloc_v2(self, pointer: Any, size: ctypes.c_size_t) -> int:
+        assert size.value > 0
+        if size.value > self.limit:
+            return 2
+        block = ctypes.create_string_buffer(size.value)
+        pointer._obj.value = ctypes.addressof(block)
         self.blocks[ctypes.addressof(block)] = block
-        return 0, ctypes.addressof(block)
+        return 0
 
-    def cudaFree(self, pointer: int) -> tuple[int]:
-        del self.blocks[pointer]
-        return (0,)
+    def cuMemFree_v2(self, pointer: ctypes.c_uint64) -> int:
+        del self.blocks[pointer.value]
+        return 0
 
-    def cudaStreamCreate(self) -> tuple[int, int]:
+    def cuStreamCreate(self, stream: Any, flags: ctypes.c_uint) -> int:
+        stream._obj.value = 7
         self.streams.add(7)
-        return 0, 7
+        return 0
 
-    def cudaStreamDestroy(self, stream: int) -> tuple[int]:
-        self.streams.remove(stream)
-        return (0,)
+    def cuStreamDestroy_v2(self, stream: ctypes.c_void_p) -> int:
+        self.streams.remove(stream.value or 0)
+        return 0
 
-    def cudaStreamSynchronize(self, stream: int) -> tuple[int]:
+    def cuStreamSynchronize(self, stream: ctypes.c_void_p) -> int:
         """Copies to the host happen as late as they may, so that who reads early reads zeros."""
         for destination, source, size in self.pending:
             ctypes.memmove(destination, source, size)
         self.pending.clear()
-        return (0,)
+        return 0
 
-    def cudaMemcpyAsync(self, destination: int, source: int, size: int, kind: int, stream: int) -> tuple[int]:
-        device = destination if kind == 1 else source
-        assert size <= len(self.blocks[device])
-        if kind == 1:
-            ctypes.memmove(destination, source, size)
-        else:
-            self.pending.append((destination, source, size))
-        return (0,)
+    def cuMemcpyHtoDAsync_v2(self, pointer: Any, address: Any, size: ctypes.c_size_t, stream: ctypes.c_void_p) -> int:
+        assert size.value <= len(self.blocks[pointer.value])
+        ctypes.memmove(pointer.value, address.value, size.value)
+        return 0
+
+    def cuMemcpyDtoHAsync_v2(self, address: Any, pointer: Any, size: ctypes.c_size_t, stream: ctypes.c_void_p) -> int:
+        assert size.value <= len(self.blocks[pointer.value])
+        self.pending.append((address.value, pointer.value, size.value))
+        return 0
 
 
 class Context:
@@ -130,15 +166,18 @@ class Plan:
     def get_tensor_dtype(self, name: str) -> SimpleNamespace:
         return SimpleNamespace(name=TENSORS[name][0])
 
+    def get_tensor_mode(self, name: str) -> SimpleNamespace:
+        return SimpleNamespace(name="INPUT" if name in ("x", "ids") else "OUTPUT")
+
     def create_execution_context(self) -> Context:
         return Context()
 
 
 @pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch) -> Runtime:
-    runtime = Runtime()
-    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", runtime)
-    return runtime
+def cuda(monkeypatch: pytest.MonkeyPatch) -> Library:
+    library = Library()
+    monkeypatch.setattr(driver, "_loaded", lambda: library)
+    return library
 
 
 def trt(plan: Plan | None) -> SimpleNamespace:
@@ -158,7 +197,7 @@ def session(path: Path, outputs: tuple[TensorSpec, ...] = OUTPUTS) -> CudaSessio
 
 
 @pytest.fixture
-def opened(tmp_path: Path, cuda: Runtime) -> Iterator[CudaSession]:
+def opened(tmp_path: Path, cuda: Library) -> Iterator[CudaSession]:
     with session(tmp_path / "model.plan") as open_session:
         assert isinstance(open_session, CudaSession)
         yield open_session
@@ -180,7 +219,7 @@ def test_batches_grow_and_shrink_and_outputs_stay_the_caller_s(opened: CudaSessi
         assert (result["y"].dtype, result["n"].dtype) == (np.float32, np.int64)
 
 
-def test_memory_is_kept_between_calls_and_freed_at_the_end(tmp_path: Path, cuda: Runtime) -> None:
+def test_memory_is_kept_between_calls_and_freed_at_the_end(tmp_path: Path, cuda: Library) -> None:
     with session(tmp_path / "model.plan") as run:
         run(feed(4))
         held = set(cuda.blocks)
@@ -205,13 +244,13 @@ def test_what_does_not_fit_is_named(opened: CudaSession) -> None:
         opened({**feed(1), "x": np.zeros((1, 3))})
 
 
-def test_cuda_s_own_words_reach_the_user(opened: CudaSession, cuda: Runtime) -> None:
+def test_cuda_s_own_words_reach_the_user(opened: CudaSession, cuda: Library) -> None:
     cuda.limit = 8
-    with pytest.raises(UnservedError, match="cudaMalloc failed: out of memory"):
+    with pytest.raises(UnservedError, match="cuMemAlloc_v2 failed: out of memory"):
         opened(feed(8))
 
 
-def test_a_foreign_file_and_foreign_specs_are_refused(tmp_path: Path, cuda: Runtime) -> None:
+def test_a_foreign_file_and_foreign_specs_are_refused(tmp_path: Path, cuda: Library) -> None:
     (path := tmp_path / "model.plan").write_bytes(b"something else")
     engine = Engine(
         path=path, backend="tensorrt", target=load_target("jetson"), precision="int8", inputs=INPUTS, outputs=OUTPUTS
@@ -223,17 +262,19 @@ def test_a_foreign_file_and_foreign_specs_are_refused(tmp_path: Path, cuda: Runt
         session(tmp_path / "model.plan", outputs=OUTPUTS[:1])
 
 
-def test_a_device_is_found_where_cuda_counts_one(cuda: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    import importlib.util
-
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+def test_a_device_is_found_where_cuda_counts_one(cuda: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     assert missing() == ("", "")
-    monkeypatch.setattr(cuda, "cudaGetDeviceCount", lambda: (0, 0))
+    found = gpu()
+    assert found is not None
+    assert (found.name, found.capability, found.memory, found.driver) == ("Orin (nvgpu)", "8.7", 8 << 30, "12.6")
+    cuda.devices = 0
     assert missing()[0] == "no CUDA device"
-    monkeypatch.setattr(cuda, "cudaGetDeviceCount", lambda: (35, None))
-    assert missing()[0] == "no CUDA device (out of memory)"
-    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
-    assert missing()[0] == "cuda-python is not installed"
+    cuda.absent = 100
+    assert missing()[0] == "no CUDA device (no CUDA-capable device is detected)"
+    monkeypatch.undo()
+    monkeypatch.setattr(driver, "LIBRARY", "libcuda-absent.so.1")
+    assert missing()[0] == "no CUDA device: the NVIDIA driver's libcuda-absent.so.1 is not on this machine"
+    assert gpu() is None
 
 
 def test_int64_feeds_become_what_the_engine_takes() -> None:

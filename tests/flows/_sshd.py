@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,8 +68,12 @@ class Sshd:
                 _kill(pid)
 
 
-def start(directory: Path) -> Sshd:
-    """Start a server in an empty directory."""
+def start(directory: Path, **environment: str) -> Sshd:
+    """Start a server in an empty directory.
+
+    Args:
+        environment: of what runs on the device.
+    """
     if SSHD is None:
         pytest.skip("needs an OpenSSH server: apt-get install openssh-server")
     home = directory / "home" / ".ssh"
@@ -84,7 +89,7 @@ def start(directory: Path) -> Sshd:
     (directory / "sshd_config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {directory}/host_key\nPidFile none\nUsePAM no\n"
         f"AuthorizedKeysFile {directory}/authorized_keys\nStrictModes no\nPasswordAuthentication no\n"
-        f"PermitRootLogin prohibit-password\nSetEnv TMPDIR={directory}/tmp\n"
+        f"PermitRootLogin prohibit-password\nSetEnv TMPDIR={directory}/tmp {_listed(environment)}\n"
     )
     (home / "config").write_text(
         f"Host board\n  HostName 127.0.0.1\n  Port {port}\n  User {getpass.getuser()}\n"
@@ -108,6 +113,10 @@ def _started(directory: Path, port: int) -> subprocess.Popen[bytes]:
         assert process.poll() is None, (directory / "log").read_text()
         time.sleep(0.02)
     raise AssertionError((directory / "log").read_text())
+
+
+def _listed(environment: Mapping[str, str]) -> str:
+    return " ".join(f'{name}="{value}"' for name, value in environment.items())
 
 
 def _key(path: Path) -> None:

@@ -30,6 +30,7 @@ from .link import Link
 from .luggage import Python, downloaded, lacking, own_wheel, required
 
 OLDEST = (3, 10)
+ONBOARD = (3, 6)  # that a program of a backend's own needs
 _log = logging.getLogger(__name__)
 
 
@@ -42,6 +43,7 @@ class DeviceHost(Host):
     def __init__(self, address: Address) -> None:
         self.address = address
         self._path: list[str] = []
+        self._program: Path | None = None
         self._numbers: dict[Path, int] = {}
 
     @cached_property
@@ -105,6 +107,17 @@ class DeviceHost(Host):
             wheels = [own_wheel(scratch), *downloaded(self.python, missing, cache, str(self.address))]
             self._path += [path for path in self._unpacked(wheels) if path not in self._path]
 
+    @property
+    def bare(self) -> bool:
+        """Its Python is too old for edgepress: a program of a backend's own runs there in its place."""
+        return self.python.version < OLDEST
+
+    def board(self, program: str) -> None:
+        """Let processes there be this program, in place of edgepress."""
+        with temporary() as scratch:
+            (file := scratch / "onboard.py").write_text(program, encoding="utf-8")
+            self._program = self.send(file)
+
     def _unpacked(self, wheels: list[Path]) -> list[str]:
         """Where they are unpacked there."""
         digests = [sha256(wheel) for wheel in wheels]
@@ -134,7 +147,8 @@ class DeviceHost(Host):
         there = self.send(job)
         if (feed := job.with_name(FEED)).exists():
             self.send(feed)
-        command = [self.address.python, *module_command(MODULE, str(there))[1:]]
+        own = None if self._program is None else [str(self._program), "--serve", str(there)]
+        command = [self.address.python, *(own or module_command(MODULE, str(there))[1:])]
         return SshChannel(self.link, {"command": command, "environment": {CHILD: "1"}, "path": self._path})
 
     def send(self, path: Path) -> Path:
@@ -195,6 +209,7 @@ class DeviceHost(Host):
         for name in ("link", "_helper", "about", "python", "files", "attendant"):
             self.__dict__.pop(name, None)
         self._path.clear()
+        self._program = None
 
 
 def _canonical(package: str) -> str:

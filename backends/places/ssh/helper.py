@@ -308,12 +308,32 @@ def packages() -> Dict[str, Tuple[str, List[str]]]:
     try:
         from importlib import metadata
     except ImportError:
-        return {}
+        return older_packages()
     found = {}
     for one in metadata.distributions():
         name = one.metadata["Name"]
         if name and name not in found:
             found[name] = (one.version, list(one.requires or ()))
+    return found
+
+
+def older_packages() -> Dict[str, Tuple[str, List[str]]]:
+    """The same without what Python 3.8 brought, as far as versions go."""
+    found = {}  # type: Dict[str, Tuple[str, List[str]]]
+    for directory in sys.path:
+        try:
+            names = sorted(os.listdir(directory or "."))
+        except OSError:
+            continue
+        for name in names:
+            whole = os.path.join(directory, name)
+            files = [os.path.join(whole, "METADATA"), os.path.join(whole, "PKG-INFO"), whole]
+            if name.endswith((".dist-info", ".egg-info")):
+                text = next(filter(None, map(text_of, files)), "")
+                head = text.partition("\n\n")[0]  # behind it stands a description, which may look like anything
+                said = dict(re.findall(r"^(Name|Version): *(.+?) *$", head, re.MULTILINE))
+                if len(said) == 2:
+                    found.setdefault(said["Name"], (said["Version"], []))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -15,12 +16,13 @@ from ....profiles.machine.conditions import Conditions
 from ....profiles.machine.energy import Meter
 from ....profiles.machine.environment import Machine
 from ....profiles.machine.waiting import Waiting, tasks_of
-from ...base import Availability
+from ...base import Availability, Engine, Graph
 from ...registry import load_backend
+from ..apart import compile_onboard
 from ..elsewhere import Elsewhere
 from ..remote import Remote
 from .address import FORM, Address
-from .board import OLDEST, DeviceHost
+from .board import OLDEST, ONBOARD, DeviceHost
 
 
 class Ssh(Elsewhere):
@@ -73,10 +75,11 @@ class Ssh(Elsewhere):
             return f"its system is {about['system']}, not Linux"
         if target.arch not in ("any", python.arch):
             return f"it is {python.arch}, {target.name} is {target.arch}"
-        if python.version < OLDEST or about["implementation"] != "cpython":
+        least = ONBOARD if load_backend(target.backend).onboard() else OLDEST
+        if python.version < least or about["implementation"] != "cpython":
             return (
                 f"its Python is {about['implementation']} {'.'.join(map(str, python.version))}, and edgepress needs "
-                f"CPython {'.'.join(map(str, OLDEST))} or later; name another with ?python=PATH"
+                f"CPython {'.'.join(map(str, least))} or later; name another with ?python=PATH"
             )
         if not load_backend(target.backend).finishes_on_device:
             return ""
@@ -104,6 +107,12 @@ class Ssh(Elsewhere):
         """Why engines of the target cannot be compiled there."""
         return self.why_not(target) or str(self._runtime(target)["obstacle"])
 
+    def compile(self, graph: Graph, target: Target, directory: Path, precision: PrecisionName) -> Engine:
+        """Compile there."""
+        if not self.host.bare:
+            return super().compile(graph, target, directory, precision)
+        return compile_onboard(graph, target, directory, precision, self.host)
+
     def _available(self, target: Target) -> Availability:
         return TypeAdapter(Availability).validate_python(self._runtime(target)["available"])
 
@@ -111,7 +120,10 @@ class Ssh(Elsewhere):
         """What the runtime of the target says of itself there."""
         if target.name not in self._runtimes:
             backend = load_backend(target.backend)
-            self.host.equip(backend.packages, brought=not backend.finishes_on_device)
+            if self.host.bare:
+                self.host.board(backend.onboard())
+            else:
+                self.host.equip(backend.packages, brought=not backend.finishes_on_device)
             self._runtimes[target.name] = self.host.attendant.ask("runtime", target=to_jsonable_python(target))
         return self._runtimes[target.name]
 

@@ -35,6 +35,12 @@ def of(**told: Any) -> Ssh:
 def test_what_fits_is_not_refused() -> None:
     assert of()._unfit(load_target("jetson@jetpack-6.2")) == ""
     assert of(packages={})._unfit(load_target("rpi5")) == "", "its runtime can be brought"
+    for target, python, tensorrt in (
+        ("jetson-nano", [3, 6, 9], "8.2.1.8"),
+        ("jetson-agx-xavier", [3, 8, 10], "8.5.2.2"),
+    ):
+        told = of(python=python, packages={"tensorrt": [tensorrt, []]})
+        assert told._unfit(load_target(target)) == "", "a program of its own runs there"
 
 
 @pytest.mark.parametrize(
@@ -43,6 +49,11 @@ def test_what_fits_is_not_refused() -> None:
         ("server-cpu", {}, "it is aarch64, server-cpu is x86_64"),
         ("rpi5", {"system": "Darwin"}, "its system is Darwin, not Linux"),
         ("rpi5", {"python": [3, 8, 10]}, "its Python is cpython 3.8, and edgepress needs CPython 3.10 or later"),
+        (
+            "jetson-agx-xavier",
+            {"python": [3, 5, 2]},
+            "its Python is cpython 3.5, and edgepress needs CPython 3.6 or later",
+        ),
         ("rpi5", {"implementation": "pypy"}, "its Python is pypy 3.10, and edgepress needs CPython"),
         (
             "jetson@jetpack-6.2",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepress.backends.places.ssh.helper import Device
+from edgepress.backends.places.ssh.helper import Device, older_packages
 
 ROOMS = ("files", "packages", "jobs")
 
@@ -53,3 +53,15 @@ def test_a_file_that_lost_its_end_is_asked_for_again(device: Device, tmp_path: P
     os.truncate(tmp_path / "files" / digest, 0)
     assert device.have([(digest, len(data))], b"") == [0]
     assert device.put(digest, 0, True, data)
+
+
+def test_an_old_python_tells_its_packages_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As JetPack 4 has them, whose Python 3.6 has no importlib.metadata."""
+    said = "Metadata-Version: 2.1\nName: {}\nVersion: {}\n\nName: no field\n"
+    (tmp_path / "tensorrt-8.2.1.8.dist-info").mkdir()
+    (tmp_path / "tensorrt-8.2.1.8.dist-info" / "METADATA").write_text(said.format("tensorrt", "8.2.1.8"))
+    (tmp_path / "numpy-1.13.3.egg-info").write_text(said.format("numpy", "1.13.3"))
+    (tmp_path / "Odd.egg-info").mkdir()
+    (tmp_path / "Odd.egg-info" / "PKG-INFO").write_text("Name: Odd\n")
+    monkeypatch.setattr("sys.path", [str(tmp_path / "absent"), str(tmp_path)])
+    assert older_packages() == {"numpy": ("1.13.3", []), "tensorrt": ("8.2.1.8", [])}

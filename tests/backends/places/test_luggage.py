@@ -42,10 +42,9 @@ def test_what_the_device_has_is_taken_with_what_that_needs() -> None:
     assert lacking(device(**whole), wanted) == ()  # type: ignore[arg-type]
 
 
-def test_tensorrt_is_never_brought_and_what_belongs_to_it_is() -> None:
-    found = required(("tensorrt",), brought=False)
-    assert not any(text.startswith("tensorrt") for text in found)
-    assert any(text.startswith("cuda-python") for text in found)
+def test_tensorrt_is_never_brought_and_another_runtime_is() -> None:
+    assert not any(text.startswith("tensorrt") for text in required(("tensorrt",), brought=False))
+    assert "tensorrt-rtx>=1.7" in required(("tensorrt-rtx",), brought=True)
 
 
 @pytest.mark.slow

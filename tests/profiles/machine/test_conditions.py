@@ -96,7 +96,11 @@ def test_a_throttling_between_two_readings_is_seen_in_what_the_firmware_remember
 
 
 def test_power_mode_of_a_jetson_and_gpus(tmp_path: Path) -> None:
-    assert read_conditions(tmp_path, jetson).power_mode == "MAXN_SUPER"
+    devices = {"17000000.ga10b/cur_freq": "918000000", "15340000.vic/cur_freq": "115200000"}
+    orin = tree(tmp_path / "orin", {f"sys/class/devfreq/{name}": text for name, text in devices.items()})
+    found = read_conditions(orin, jetson)
+    assert found.power_mode == "MAXN_SUPER"
+    assert found.clocks == {"gpu0": 918.0}
     found = read_conditions(tmp_path, two_gpus)
     assert found.clocks == {"gpu0": 1980.0, "gpu1": 990.0}
     assert found.temperatures == {"gpu0": 41.0, "gpu1": 88.0}

@@ -1,0 +1,229 @@
+"""Android's own `adb`, one call at a time: what it is asked, and what its faults mean."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ....errors import UnservedError
+from ..host import Piped
+from .address import Address
+
+# Seconds: until a call is answered, and for each megabyte that goes over a slow line.
+_PATIENCE, _EACH_MEGABYTE = 60.0, 2.0
+_SETTLING = 10.0  # until a phone that was just connected is ready
+_STATES = {
+    "unauthorized": ("does not trust this computer", "Unlock it and allow USB debugging, then run this again."),
+    "authorizing": ("does not trust this computer yet", "Unlock it and allow USB debugging, then run this again."),
+    "offline": ("is offline", "Unplug it and plug it in again, or run: adb reconnect offline"),
+    "connecting": ("is not connected yet", "Run the same command again."),
+    "recovery": ("is in recovery", "Start Android on it."),
+    "sideload": ("is in recovery", "Start Android on it."),
+    "bootloader": ("is in its boot loader", "Start Android on it."),
+    "no permissions": ("may not be used by this user", "See `adb devices -l`, and add the udev rule that it names."),
+}
+_UNREACHED = ("not found", "offline", "unauthorized", "error: closed", "no devices", "protocol fault", "reset by peer")
+_FULL = "No space left on device"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a command there said, and the status that it ended with."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Client:
+    """One phone, by adb.
+
+    Attributes:
+        address: of the phone.
+        serial: as adb knows it.
+    """
+
+    def __init__(self, address: Address) -> None:
+        """Find the phone.
+
+        Raises:
+            UnservedError: there is no adb, or it does not reach the phone.
+        """
+        self.address = address
+        self._adb = _found_adb(address)
+        self.serial = self._found()
+
+    def shell(self, command: str, patience: float = _PATIENCE) -> Said:
+        """Run a command there.
+
+        Args:
+            command: as a shell there reads it.
+
+        Raises:
+            UnservedError: nobody answers, or the phone is not there any more.
+        """
+        done = self._run(["shell", "-n", command], patience)
+        if done.code and any(words in done.err for words in _UNREACHED):
+            self.need()
+        return done
+
+    def waiting_shell(self, command: str) -> subprocess.Popen[str]:
+        """A command there that goes on until its standard input ends."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            [self._adb, "-s", self.serial, "shell", command], stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        )
+
+    def push(self, data: bytes, there: str) -> None:
+        """Write a file there.
+
+        Raises:
+            OSError: the disk there is full, by its number; or the file cannot be written.
+            UnservedError: the phone is not there any more.
+        """
+        with tempfile.NamedTemporaryFile(prefix="edgepress-") as file:
+            file.write(data)
+            file.flush()
+            self._moved(["push", file.name, there], len(data), there)
+
+    def pull(self, there: str, here: Path, size: int) -> None:
+        """Read a file there.
+
+        Raises:
+            OSError: it cannot be read.
+            UnservedError: the phone is not there any more.
+        """
+        self._moved(["pull", there, str(here)], size, there)
+
+    def _moved(self, words: Sequence[str], size: int, there: str) -> None:
+        done = self._run(words, _PATIENCE + _EACH_MEGABYTE * size / 1e6)
+        if done.code:
+            self.need()
+            said = f"{done.err} {done.out}".strip()
+            raise file_error(said, there)
+
+    def start(self, command: str) -> Piped:
+        """Start a process there, whose streams are those of the channel."""
+        return Piped([self._adb, "-s", self.serial, "shell", command])
+
+    def need(self) -> None:
+        """Go on only where the phone is there.
+
+        Raises:
+            UnservedError: it is not.
+        """
+        if (state := self._states().get(self.serial, "")) != "device":
+            raise self._lost() if not state else self._not_ready(state)
+
+    def _found(self) -> str:
+        """The serial number of the phone that is meant."""
+        wanted, states = self.address.serial, self._states()
+        if not wanted:
+            return self._only(states)
+        if wanted not in states and ":" in wanted:
+            self._run(["connect", wanted], _PATIENCE)
+            states = self._settled(wanted)
+        if (state := states.get(wanted)) is None:
+            raise UnservedError(f"adb finds no device {wanted}: it has {_listed(states)}.", hint=_PLUG)
+        if state != "device":
+            raise self._not_ready(state)
+        return wanted
+
+    def _only(self, states: dict[str, str]) -> str:
+        if not states:
+            raise UnservedError("adb finds no device.", hint=_PLUG)
+        if len(states) > 1:
+            raise UnservedError(
+                f"adb finds {len(states)} devices: {_listed(states)}.",
+                hint=f"Say which one, as in adb://{next(iter(states))}.",
+            )
+        [(serial, state)] = states.items()
+        if state != "device":
+            self.serial = serial
+            raise self._not_ready(state)
+        return serial
+
+    def _settled(self, serial: str) -> dict[str, str]:
+        """The states once this one is ready, or will not be."""
+        end = time.monotonic() + _SETTLING
+        while True:
+            states = self._states()
+            if states.get(serial, "device") not in ("offline", "connecting", "authorizing") or time.monotonic() > end:
+                return states
+            time.sleep(0.1)
+
+    def _states(self) -> dict[str, str]:
+        """The state of each device, by serial number."""
+        done = self._run(["devices"], _PATIENCE, of_device=False)
+        if done.code:
+            last = (done.err or done.out).strip().splitlines()[-1:] or ["it says nothing"]
+            raise UnservedError(f"adb does not run: {last[0]}.", hint="See whether `adb devices` works.")
+        pairs = (line.split("\t", 1) for line in done.out.splitlines() if "\t" in line)
+        return {serial.strip(): state.strip() for serial, state in pairs}
+
+    def _not_ready(self, state: str) -> UnservedError:
+        key = next((key for key in _STATES if state.startswith(key)), "")
+        what, hint = _STATES.get(key, (f"is in the state `{state}`", "See `adb devices`."))
+        return UnservedError(f"{self._named()} {what}.", hint=hint)
+
+    def _named(self) -> str:
+        return f"adb://{self.address.serial or getattr(self, 'serial', '')}"
+
+    def _lost(self) -> UnservedError:
+        return UnservedError(
+            f"The connection to {self._named()} was lost.",
+            hint="Connect it and run the same command again: what was copied is kept there, and it goes on from there.",
+        )
+
+    def _run(self, words: Sequence[str], patience: float, *, of_device: bool = True) -> Said:
+        chosen = ["-s", self.serial] if of_device and words[0] != "connect" else []
+        try:
+            done = subprocess.run(
+                [self._adb, *chosen, *words],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                stdin=subprocess.DEVNULL,
+                timeout=patience,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise UnservedError(
+                f"{self._named()} gave no answer for {patience:.0f} s.",
+                hint="Look after the phone, and run the same command again: what was copied is kept there.",
+            ) from error
+        return Said(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+_PLUG = "Plug it in with USB debugging allowed, or connect it by `adb connect HOST:PORT`, and see `adb devices`."
+
+
+def file_error(said: str, there: str) -> OSError:
+    """The error of a file there, by what a command said; a full disk has its number."""
+    if _FULL in said:
+        import errno
+
+        return OSError(errno.ENOSPC, _FULL, there)
+    last = said.splitlines()[-1:] or ["it says nothing"]
+    return OSError(5, last[0].removeprefix("adb: error: "), there)
+
+
+def _listed(states: dict[str, str]) -> str:
+    return ", ".join(f"{serial} ({state})" for serial, state in states.items()) or "none"
+
+
+def _found_adb(address: Address) -> str:
+    homes = [os.environ.get(name, "") for name in ("ANDROID_HOME", "ANDROID_SDK_ROOT")]
+    beside = os.pathsep.join(str(Path(home, "platform-tools")) for home in homes if home)
+    found = shutil.which("adb") or (shutil.which("adb", path=beside) if beside else None)
+    if found is None:
+        raise UnservedError(
+            f"Reaching {address} needs adb, which is not on the path.",
+            hint="Install Android's platform tools (Debian: sudo apt-get install adb), or set ANDROID_HOME.",
+        )
+    return found

@@ -95,6 +95,16 @@ class Phone:
         return f"127.0.0.1:{self.port}"
 
     @property
+    def rest(self) -> str:
+        """What its address has behind `adb://`."""
+        return f"{self.serial}?directory={self.device}"
+
+    @property
+    def address(self) -> str:
+        """As a user types it."""
+        return f"adb://{self.rest}"
+
+    @property
     def device(self) -> Path:
         """Where files of edgepress lie on it."""
         return self.directory / "device"
@@ -106,7 +116,7 @@ class Phone:
     def start(self) -> None:
         self.tools.mkdir(parents=True, exist_ok=True)
         toybox = shutil.which("toybox") if shutil.which("mksh") else None
-        for name in _TOOLS:
+        for name in (*_TOOLS, "fsync", "touch", "uname"):
             found = toybox or shutil.which(name)
             if found and not (self.tools / name).exists():
                 (self.tools / name).symlink_to(found)
@@ -361,6 +371,18 @@ class Stream:
             block = data[at : at + (1 << 16)]
             self._write(struct.pack("<4sI", b"DATA", len(block)) + block)
         self._write(struct.pack("<4sI", b"DONE", 0))
+
+
+def adb(*words: str) -> str:
+    """What adb says."""
+    assert ADB is not None
+    return subprocess.run([ADB, *words], capture_output=True, text=True).stdout
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def start(directory: Path, **more: object) -> Phone:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -28,7 +29,7 @@ _STATES = {
     "bootloader": ("is in its boot loader", "Start Android on it."),
     "no permissions": ("may not be used by this user", "See `adb devices -l`, and add the udev rule that it names."),
 }
-_UNREACHED = ("not found", "offline", "unauthorized", "error: closed", "no devices", "protocol fault", "reset by peer")
+_END = "@edgepress-end"
 _FULL = "No space left on device"
 
 
@@ -68,10 +69,12 @@ class Client:
         Raises:
             UnservedError: nobody answers, or the phone is not there any more.
         """
-        done = self._run(["shell", "-n", command], patience)
-        if done.code and any(words in done.err for words in _UNREACHED):
-            self.need()
-        return done
+        # Where the connection is cut adb ends as if all were well: only what says that it came to its end did.
+        done = self._run(["shell", "-n", f"({command}); echo {_END} $?"], patience)
+        out, end, code = done.out.rpartition(f"{_END} ")
+        if not end or not code.strip().isdigit():
+            raise self.lost()
+        return Said(code=int(code), out=out, err=done.err)
 
     def waiting_shell(self, command: str) -> subprocess.Popen[str]:
         """A command there that goes on until its standard input ends."""
@@ -103,23 +106,16 @@ class Client:
 
     def _moved(self, words: Sequence[str], size: int, there: str) -> None:
         done = self._run(words, _PATIENCE + _EACH_MEGABYTE * size / 1e6)
-        if done.code:
-            self.need()
-            said = f"{done.err} {done.out}".strip()
-            raise file_error(said, there)
+        if not done.code:
+            return
+        # What the phone itself says of a file has this word before it; all else is said of the way there.
+        if found := re.search(r": remote (.*)", f"{done.err}\n{done.out}"):
+            raise file_error(found[1], there)
+        raise self.lost()
 
     def start(self, command: str) -> Piped:
         """Start a process there, whose streams are those of the channel."""
         return Piped([self._adb, "-s", self.serial, "shell", command])
-
-    def need(self) -> None:
-        """Go on only where the phone is there.
-
-        Raises:
-            UnservedError: it is not.
-        """
-        if (state := self._states().get(self.serial, "")) != "device":
-            raise self._lost() if not state else self._not_ready(state)
 
     def _found(self) -> str:
         """The serial number of the phone that is meant."""
@@ -128,7 +124,7 @@ class Client:
             return self._only(states)
         if wanted not in states and ":" in wanted:
             self._run(["connect", wanted], _PATIENCE)
-            states = self._settled(wanted)
+        states = self._settled(wanted)
         if (state := states.get(wanted)) is None:
             raise UnservedError(f"adb finds no device {wanted}: it has {_listed(states)}.", hint=_PLUG)
         if state != "device":
@@ -143,11 +139,10 @@ class Client:
                 f"adb finds {len(states)} devices: {_listed(states)}.",
                 hint=f"Say which one, as in adb://{next(iter(states))}.",
             )
-        [(serial, state)] = states.items()
-        if state != "device":
-            self.serial = serial
+        [self.serial] = states
+        if (state := self._settled(self.serial).get(self.serial, "")) != "device":
             raise self._not_ready(state)
-        return serial
+        return self.serial
 
     def _settled(self, serial: str) -> dict[str, str]:
         """The states once this one is ready, or will not be."""
@@ -175,7 +170,8 @@ class Client:
     def _named(self) -> str:
         return f"adb://{self.address.serial or getattr(self, 'serial', '')}"
 
-    def _lost(self) -> UnservedError:
+    def lost(self) -> UnservedError:
+        """The error where the connection was cut; adb itself may have made a new one since."""
         return UnservedError(
             f"The connection to {self._named()} was lost.",
             hint="Connect it and run the same command again: what was copied is kept there, and it goes on from there.",

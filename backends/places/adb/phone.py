@@ -32,6 +32,7 @@ from .client import Client
 from .storage import Storage
 
 PROTOCOL = 1  # of runner/main.cpp
+_ADB_FAILED = 255
 _STARTING = 30.0  # seconds that a process there may take for it
 _PROFILED = 11  # runs of a profile, of which the first still allocates
 _log = logging.getLogger(__name__)
@@ -78,11 +79,11 @@ class PhoneHost(Host):
         """
         abi = self.about.abi
         with temporary() as scratch:
-            local = [building.runner(self.address, abi, self.runtime), self.runtime.library(abi, scratch)]
-            pairs = [(file, sha256(file)) for file in local]
+            library = self.runtime.library(abi, scratch)
+            runner = building.runner(self.address, abi, self.runtime)
+            pairs = [(file, sha256(file)) for file in (runner, library)]
             self.files.keep(pairs)
-        runner, library = (self._storage.stored(digest) for _, digest in pairs)
-        return runner, library
+        return self._storage.stored(pairs[0][1]), self._storage.stored(pairs[1][1])
 
     @cached_property
     def loaded(self) -> Mapping[str, Any]:
@@ -263,7 +264,9 @@ class PhoneChannel(Channel):
             UnservedError: the phone is not there any more, so that nobody knows.
         """
         code, said = self._piped.ended_with()
-        self._host.client.need()
+        # Where the connection is cut adb ends as if all were well, which no runner does that is not told to.
+        if code in (0, _ADB_FAILED) or "error: " in said.partition("\n")[0]:
+            raise self._host.client.lost()
         # The runner ends with 128 and the number of the signal that ended its child.
         return f"on {self._host.address} {how_ended(128 - code if code > 128 else code)}", said
 

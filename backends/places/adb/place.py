@@ -99,10 +99,10 @@ class Adb(Elsewhere):
 
     def why_unmeasured(self, target: Target) -> str:
         """Why a latency seen there would say nothing of the device."""
-        if why := self.why_not(target):
-            return why
         if self._is_emulator:
             return "it is an emulator of Android"
+        if why := self.why_not(target):
+            return why
         return "" if self.evidence(target) == "measured" else f"it is {self.machine.arch}, {target.name} {target.arch}"
 
     def how(self, target: Target) -> str:

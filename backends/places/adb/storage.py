@@ -63,11 +63,12 @@ class Storage:
         if line == "locked":
             return held
         code, said = held.wait(_BEGINNING), "" if held.stderr is None else held.stderr.read().strip()
-        self._client.need()
+        if code not in (3, 4):
+            raise self._client.lost()
         if code == 4:
             raise UnservedError(f"{self.address} has no flock.", hint="Android 8 or later has it.")
         raise UnservedError(
-            f"{self.address}: {self._root} cannot be used: {said or f'the shell there ended with {code}'}.",
+            f"{self.address}: {self._root} cannot be used: {said}.",
             hint="Give another ?directory=PATH behind the address, one whose programs may run.",
         )
 
@@ -127,7 +128,7 @@ class Storage:
             return True
         said = self._sh(
             f'cd {shlex.quote(files)} && set -- $(sha256sum {digest}.part) && if [ "$1" = {digest} ]; then '
-            f"chmod 755 {digest}.part && mv -f {digest}.part {digest} && sync && echo whole; "
+            f"chmod 755 {digest}.part; fsync {digest}.part 2>/dev/null; mv -f {digest}.part {digest} && echo whole; "
             f"else rm -f {digest}.part; fi"
         )
         return said.strip() == "whole"

@@ -26,7 +26,7 @@ _TRIPLES = {
     "x86_64": "x86_64-linux-android",
     "x86": "i686-linux-android",
 }
-_FLAGS = ("-std=c++17", "-O2", "-fPIE", "-pie", "-static-libstdc++", "-ldl")
+_FLAGS = ("-std=c++17", "-O2", "-fPIE", "-pie", "-static-libstdc++")
 _NDKS = ("ANDROID_NDK_HOME", "ANDROID_NDK_ROOT", "ANDROID_NDK")
 _SDKS = ("ANDROID_HOME", "ANDROID_SDK_ROOT")
 _log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def _built(abi: str, runtime: Runtime) -> Path:
             _log.info("Building the program that runs engines on %s.", abi)
             cache.mkdir(parents=True, exist_ok=True)
             with held(cache, ".runner.") as work:
-                _compile([*words, str(sources / "main.cpp"), "-o", str(work / "runner")])
+                _compile([*words, str(sources / "main.cpp"), "-o", str(work / "runner"), "-ldl"])
                 _given(work / "runner", abi)
                 (work / "runner").replace(kept)
         if kept.is_relative_to(scratch):  # there is no cache: it has to outlive this directory

@@ -273,7 +273,7 @@ class Stream:
         phone = self._connection.phone
         phone.commands.append(command)
         if phone.wrapped:  # the runner is a program for another processor
-            command = re.sub(r"(\S+/files/[0-9a-f]{64} (?:run|about) )", rf"{phone.wrapped} \1", command)
+            command = re.sub(r"([^\s(]+/files/[0-9a-f]{64} (?:run|about) )", rf"{phone.wrapped} \1", command)
         shell = shutil.which("mksh") or "/bin/sh"
         environment = {"PATH": str(phone.tools), "HOME": "/"}
         process = subprocess.Popen(

@@ -379,6 +379,15 @@ def test_another_provider_is_the_librarys_to_have_and_makes_no_bundle(
     place.close()
 
 
+def test_no_decoder_is_brought_there(lasting: Phone, place: Adb, engine: Engine) -> None:
+    (engine.path.parent / "genai_config.json").write_text("{}")
+    with pytest.raises(UnservedError) as error:
+        place.open(engine)
+    one_message(error.value, "runs no decoders", lasting.serial)
+    with pytest.raises(UnservedError, match="runs no decoders"):
+        place.decode(engine)
+
+
 def test_how_a_phone_is_doing(phone: Phone) -> None:
     place = Adb.at(phone.rest)
     before = place.conditions()

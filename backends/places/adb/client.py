@@ -170,6 +170,13 @@ class Client:
     def _named(self) -> str:
         return f"adb://{self.address.serial or getattr(self, 'serial', '')}"
 
+    def silent(self, seconds: float) -> UnservedError:
+        """The error where nobody answered."""
+        return UnservedError(
+            f"{self._named()} gave no answer for {seconds:.0f} s.",
+            hint="Look after the phone, and run the same command again: what was copied is kept there.",
+        )
+
     def lost(self) -> UnservedError:
         """The error where the connection was cut; adb itself may have made a new one since."""
         return UnservedError(
@@ -189,10 +196,7 @@ class Client:
                 timeout=patience,
             )
         except subprocess.TimeoutExpired as error:
-            raise UnservedError(
-                f"{self._named()} gave no answer for {patience:.0f} s.",
-                hint="Look after the phone, and run the same command again: what was copied is kept there.",
-            ) from error
+            raise self.silent(patience) from error
         return Said(code=done.returncode, out=done.stdout, err=done.stderr)
 
 

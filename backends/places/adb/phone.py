@@ -31,6 +31,7 @@ from .address import Address
 from .client import Client
 from .storage import Storage
 
+DECODER = "genai_config.json"  # in the directory of an engine that onnxruntime-genai opens
 PROTOCOL = 1  # of runner/main.cpp
 _ADB_FAILED = 255
 _STARTING = 30.0  # seconds that a process there may take for it
@@ -125,17 +126,9 @@ class PhoneHost(Host):
         return PhoneChannel(self, command)
 
     def _told(self, job: Path) -> Path:
-        """What the runner is told: a file beside the job.
-
-        Raises:
-            UnservedError: the engine is a decoder's.
-        """
+        """What the runner is told: a file beside the job."""
         asked, feed = load_job(job)
-        if asked.engine is None or asked.decoder or asked.logits:
-            raise UnservedError(
-                f"{self.address} runs no decoders: the library that writes text is not part of the runner there.",
-                hint="Verify and measure it on this machine, or on a device that SSH reaches.",
-            )
+        assert asked.engine is not None, "nothing but engines runs there"
         written = job.with_name("runner.json")
         where = self.there(written).parent
         told = {
@@ -172,11 +165,24 @@ class PhoneHost(Host):
         self.files.fetch(self._name(path), path)
 
     def engine(self, engine: Engine) -> Engine:
-        """The engine as it is opened there; it is kept there for later runs."""
+        """The engine as it is opened there; it is kept there for later runs.
+
+        Raises:
+            UnservedError: it is a decoder's, or too large.
+        """
         directory = engine.path.parent
+        if (directory / DECODER).exists():
+            raise self.without_decoders()
         self._need_memory(engine.path.name, directory)
         there = self.files.send(directory, self._name(directory), lasting=True)
         return replace(engine, path=Path(there / engine.path.name))
+
+    def without_decoders(self) -> UnservedError:
+        """The error for a decoder."""
+        return UnservedError(
+            f"{self.address} runs no decoders: the library that writes text is not part of the runner there.",
+            hint="Verify and measure it on this machine, or on a device that SSH reaches.",
+        )
 
     def hint(self, doing: str) -> str:
         """What ends programs on a phone."""

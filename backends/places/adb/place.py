@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ....errors import InputError, UnservedError
+from ....errors import InputError
 from ....profiles.device.precision import PrecisionName
 from ....profiles.device.target import Target
 from ....profiles.machine.conditions import Conditions
@@ -158,7 +158,7 @@ class Adb(Elsewhere):
         Raises:
             UnservedError: always.
         """
-        raise UnservedError(f"{self._address} runs no decoders.", hint="Verify it on this machine, or over SSH.")
+        raise self.host.without_decoders()
 
     @property
     def machine(self) -> Machine:

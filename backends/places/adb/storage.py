@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import re
+import select
 import shlex
 import subprocess
 import tempfile
@@ -56,6 +57,9 @@ class Storage:
         )
         held = self._client.waiting_shell(command)
         assert held.stdout is not None
+        if not select.select([held.stdout], [], [], _BEGINNING)[0]:
+            held.kill()
+            raise self._client.silent(_BEGINNING)
         line = held.stdout.readline().strip()
         if line == "busy":
             _log.warning("%s works for somebody else; waiting.", self.address)

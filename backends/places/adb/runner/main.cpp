@@ -93,7 +93,9 @@ void bind_to(const std::vector<json::Value>& cores) {
   cpu_set_t set;
   CPU_ZERO(&set);
   for (const auto& core : cores) CPU_SET(static_cast<std::size_t>(core.integer()), &set);
-  sched_setaffinity(0, sizeof set, &set);
+  if (sched_setaffinity(0, sizeof set, &set) != 0) {
+    throw std::runtime_error(std::string("The process cannot be bound to its cores: ") + std::strerror(errno) + ".");
+  }
 }
 
 // The samples of an array repeated or cut along its first axis.
@@ -281,8 +283,11 @@ int serve(const std::string& path) {
     bind_to(job.at("affinity").list);  // before anything starts a thread
     happened("started");
     server = std::make_unique<Server>(job);
+  } catch (const Fault& fault) {
+    refuse(fault.what(), "Export it again with the onnxruntime that runs it, or give another library with ?runtime=PATH.");
+    return 1;
   } catch (const std::runtime_error& error) {
-    refuse(error.what(), "Export it again with the onnxruntime that runs it, or give another library with ?runtime=PATH.");
+    refuse(error.what(), "Run the same command again.");
     return 1;
   }
   for (std::string line; std::getline(std::cin, line);) {

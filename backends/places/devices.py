@@ -26,7 +26,7 @@ class ListedDevice:
         address: as `--on` takes it.
         python: the command or the path of the Python that runs there.
         directory: where files are kept there.
-        runtime, sha256, runner, provider: of a phone, as `adb.address.Address` has them.
+        runtime, sha256, runner, provider: of a phone, as `adb.address.PhoneAddress` has them.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")

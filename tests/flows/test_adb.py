@@ -31,7 +31,7 @@ from edgepress.backends.base import Engine
 from edgepress.backends.places import Local, load_place, place_at
 from edgepress.backends.places.adb import client as adb_client
 from edgepress.backends.places.adb.about import listed
-from edgepress.backends.places.adb.address import Address
+from edgepress.backends.places.adb.address import PhoneAddress
 from edgepress.backends.places.adb.place import Adb
 from edgepress.backends.places.files import CHUNK
 from edgepress.backends.places.remote import EngineFailedError
@@ -268,7 +268,7 @@ def test_a_phone_has_a_name_in_a_file(tmp_path: Path) -> None:
     )
     found = place_at(f"{file}#lab")
     assert isinstance(found, Adb)
-    assert found.host.address == Address(serial="R5CT1", runtime="/opt/a b.aar", provider="nnapi")
+    assert found.host.address == PhoneAddress(serial="R5CT1", runtime="/opt/a b.aar", provider="nnapi")
     with pytest.raises(InputError, match=r"adb://x\?python=p names no phone"):
         place_at(f"{file}#bad")
 
@@ -300,8 +300,9 @@ def test_ways_in_which_adb_reaches_no_phone(
     refused(silent.serial, "is offline")
     _adbd.adb("disconnect", silent.serial)
     first, second = phones(), phones()
-    for phone in (first, second):
-        _adbd.adb("connect", phone.serial)
+    _adbd.adb("connect", first.serial)
+    assert str(Adb.at("").host.client.address) == f"adb://{first.serial}", "it is the only one"
+    _adbd.adb("connect", second.serial)
     refused("", "adb finds 2 devices", "Say which one, as in adb://127.0.0.1:")
     _adbd.adb("kill-server")
     monkeypatch.setenv("PATH", "/nowhere")

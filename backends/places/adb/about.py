@@ -26,7 +26,7 @@ _ASKED = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class About:
+class PhoneFacts:
     """A phone.
 
     Attributes:
@@ -86,7 +86,7 @@ class About:
         return next((text for name in names if (text := self.properties.get(name, "").strip())), "")
 
 
-def ask(client: Client) -> About:
+def ask(client: Client) -> PhoneFacts:
     """Ask the phone.
 
     Raises:
@@ -103,7 +103,7 @@ def ask(client: Client) -> About:
     level = properties.get("ro.build.version.sdk", "")
     flags = set((re.search(r"^(?:Features|flags)\s*:(.*)$", parts["processor"], re.M) or ["", ""])[1].split())
     memory = re.search(r"^MemAvailable:\s+(\d+) kB", parts["memory"], re.M)
-    return About(
+    return PhoneFacts(
         properties=properties,
         api=int(level) if level.isdigit() else 0,
         abi=properties.get("ro.product.cpu.abi", ""),

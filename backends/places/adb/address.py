@@ -16,7 +16,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
+class PhoneAddress:
     """A phone that adb reaches.
 
     Attributes:
@@ -36,7 +36,7 @@ class Address:
     directory: str = DIRECTORY
 
     @classmethod
-    def parse(cls, rest: str) -> Address:
+    def parse(cls, rest: str) -> PhoneAddress:
         """What is behind `adb://`.
 
         Raises:

@@ -15,7 +15,7 @@ from ....errors import InputError, UnservedError
 from ....profiles.machine.held import held, temporary
 from ....profiles.machine.user_cache import user_cache
 from .about import OLDEST_API
-from .address import Address
+from .address import PhoneAddress
 from .elf import abi_of
 from .runtime import Runtime
 
@@ -32,7 +32,7 @@ _SDKS = ("ANDROID_HOME", "ANDROID_SDK_ROOT")
 _log = logging.getLogger(__name__)
 
 
-def runner(address: Address, abi: str, runtime: Runtime) -> Path:
+def runner(address: PhoneAddress, abi: str, runtime: Runtime) -> Path:
     """The program for an instruction set.
 
     Args:

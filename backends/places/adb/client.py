@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ....errors import UnservedError
 from ..host import Piped
-from .address import Address
+from .address import PhoneAddress
 
 # Seconds: until a call is answered, and for each megabyte that goes over a slow line.
 _PATIENCE, _EACH_MEGABYTE = 60.0, 2.0
@@ -46,19 +46,20 @@ class Client:
     """One phone, by adb.
 
     Attributes:
-        address: of the phone.
         serial: as adb knows it.
+        address: of the phone, with its serial number.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: PhoneAddress) -> None:
         """Find the phone.
 
         Raises:
             UnservedError: there is no adb, or it does not reach the phone.
         """
-        self.address = address
         self._adb = _found_adb(address)
+        self.serial = address.serial or os.environ.get("ANDROID_SERIAL", "")
         self.serial = self._found()
+        self.address = replace(address, serial=self.serial)
 
     def shell(self, command: str, patience: float = _PATIENCE) -> Said:
         """Run a command there.
@@ -83,23 +84,20 @@ class Client:
             [self._adb, "-s", self.serial, "shell", command], stdin=pipe, stdout=pipe, stderr=pipe, text=True
         )
 
-    def push(self, data: bytes, there: str) -> None:
+    def push(self, here: Path, there: str) -> None:
         """Write a file there.
 
         Raises:
-            OSError: the disk there is full, by its number; or the file cannot be written.
+            ThereError: the disk there is full, by its number; or the file cannot be written.
             UnservedError: the phone is not there any more.
         """
-        with tempfile.NamedTemporaryFile(prefix="edgepress-") as file:
-            file.write(data)
-            file.flush()
-            self._moved(["push", file.name, there], len(data), there)
+        self._moved(["push", str(here), there], here.stat().st_size, there)
 
     def pull(self, there: str, here: Path, size: int) -> None:
         """Read a file there.
 
         Raises:
-            OSError: it cannot be read.
+            ThereError: it cannot be read.
             UnservedError: the phone is not there any more.
         """
         self._moved(["pull", there, str(here)], size, there)
@@ -119,7 +117,7 @@ class Client:
 
     def _found(self) -> str:
         """The serial number of the phone that is meant."""
-        wanted, states = self.address.serial, self._states()
+        wanted, states = self.serial, self._states()
         if not wanted:
             return self._only(states)
         if wanted not in states and ":" in wanted:
@@ -168,7 +166,7 @@ class Client:
         return UnservedError(f"{self._named()} {what}.", hint=hint)
 
     def _named(self) -> str:
-        return f"adb://{self.address.serial or getattr(self, 'serial', '')}"
+        return f"adb://{self.serial}"
 
     def silent(self, seconds: float) -> UnservedError:
         """The error where nobody answered."""
@@ -203,21 +201,23 @@ class Client:
 _PLUG = "Plug it in with USB debugging allowed, or connect it by `adb connect HOST:PORT`, and see `adb devices`."
 
 
-def file_error(said: str, there: str) -> OSError:
+class ThereError(OSError):
+    """The error of a file on a phone, which no error of a file here is taken for."""
+
+
+def file_error(said: str, there: str) -> ThereError:
     """The error of a file there, by what a command said; a full disk has its number."""
     if _FULL in said:
-        import errno
-
-        return OSError(errno.ENOSPC, _FULL, there)
+        return ThereError(errno.ENOSPC, _FULL, there)
     last = said.splitlines()[-1:] or ["it says nothing"]
-    return OSError(5, last[0].removeprefix("adb: error: "), there)
+    return ThereError(errno.EIO, last[0].removeprefix("adb: error: "), there)
 
 
 def _listed(states: dict[str, str]) -> str:
     return ", ".join(f"{serial} ({state})" for serial, state in states.items()) or "none"
 
 
-def _found_adb(address: Address) -> str:
+def _found_adb(address: PhoneAddress) -> str:
     homes = [os.environ.get(name, "") for name in ("ANDROID_HOME", "ANDROID_SDK_ROOT")]
     beside = os.pathsep.join(str(Path(home, "platform-tools")) for home in homes if home)
     found = shutil.which("adb") or (shutil.which("adb", path=beside) if beside else None)

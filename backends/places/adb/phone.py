@@ -26,8 +26,8 @@ from ..host import Channel, Host, how_ended
 from ..job import FEED, load_job
 from . import about, building
 from . import runtime as runtimes
-from .about import About
-from .address import Address
+from .about import PhoneFacts
+from .address import PhoneAddress
 from .client import Client
 from .storage import Storage
 
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 class PhoneHost(Host):
     """A phone that this run has to itself, from the first thing that is written to it on."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: PhoneAddress) -> None:
         self.address = address
         self._numbers: dict[Path, int] = {}
 
@@ -53,10 +53,12 @@ class PhoneHost(Host):
         Raises:
             UnservedError: there is none.
         """
-        return Client(self.address)
+        found = Client(self.address)
+        self.address = found.address
+        return found
 
     @cached_property
-    def about(self) -> About:
+    def about(self) -> PhoneFacts:
         """The phone."""
         return about.ask(self.client)
 

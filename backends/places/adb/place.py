@@ -22,7 +22,7 @@ from ..base import Fidelity, Place
 from ..elsewhere import Elsewhere
 from . import state
 from .about import ARCHES, OLDEST_API
-from .address import FORM, Address
+from .address import FORM, PhoneAddress
 from .phone import PhoneHost
 
 RUNTIME = "onnxruntime"
@@ -45,7 +45,7 @@ class Adb(Elsewhere):
 
     host: PhoneHost
 
-    def __init__(self, address: Address | None = None) -> None:
+    def __init__(self, address: PhoneAddress | None = None) -> None:
         self._address = address
         if address is not None:
             self.host = PhoneHost(address)
@@ -59,7 +59,7 @@ class Adb(Elsewhere):
         Raises:
             InputError: it names none.
         """
-        return cls(Address.parse(rest))
+        return cls(PhoneAddress.parse(rest))
 
     def why_not(self, target: Target) -> str:
         """Why engines of the target cannot be opened there: asked before anything is copied there, and again behind.

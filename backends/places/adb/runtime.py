@@ -13,7 +13,7 @@ from pathlib import Path
 from ....errors import InputError, UnservedError
 from ....profiles.machine.user_cache import user_cache
 from ....profiles.reading.hashed import sha256
-from .address import Address
+from .address import PhoneAddress
 from .elf import abi_of
 
 VARIABLE = "EDGEPRESS_ANDROID_ONNXRUNTIME"
@@ -82,7 +82,7 @@ _FROM = (
 )
 
 
-def find(address: Address) -> Runtime:
+def find(address: PhoneAddress) -> Runtime:
     """The file that the address names, or the environment, or the newest archive in the user's cache.
 
     Raises:

@@ -8,14 +8,14 @@ import re
 import select
 import shlex
 import subprocess
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 from ....errors import UnservedError
 from ....profiles.findings.report import megabytes
-from .client import Client, file_error
+from ....profiles.machine.held import temporary
+from .client import Client, ThereError, file_error
 
 KEPT_DAYS = 30
 _BEGINNING, _ENDING = 30.0, 10.0  # seconds that the shell which holds the lock may take for it
@@ -38,7 +38,8 @@ class Storage:
         """
         self._client, self.address = client, client.address
         self._root, self._known = client.address.directory, set[str]()
-        self._pulled = tempfile.TemporaryDirectory(prefix="edgepress-")
+        self._held = ExitStack()
+        self._scratch = self._held.enter_context(temporary())
         try:
             self._lock = self._locked()
             self._job = self._begun()
@@ -93,7 +94,7 @@ class Storage:
         """As `ask`, of what is answered with bytes."""
         try:
             done = getattr(self, f"do_{what}")(data=data, **arguments)
-        except OSError as error:
+        except ThereError as error:
             raise self._refused(error) from error
         return (None, done) if isinstance(done, bytes) else (done, b"")
 
@@ -146,12 +147,12 @@ class Storage:
         try:
             if offset == 0:
                 self._sh(f"rm -f {quoted}")
-            self._client.push(data, piece)
+            self._push(data, piece)
             self._sh(
                 f'[ {offset} = 0 ] || [ "$(stat -c %s {quoted})" = {offset} ] || {{ echo "it changed" >&2; exit 1; }}; '
                 f"cat {shlex.quote(piece)} >> {quoted} && rm -f {shlex.quote(piece)}"
             )
-        except OSError as error:
+        except ThereError as error:
             if error.errno in _FULL:  # what is there of it is of no use to others
                 self._client.shell(f"rm -f {quoted} {shlex.quote(piece)}")
             raise
@@ -170,7 +171,12 @@ class Storage:
         if offset:
             self._append(target, offset, data)
         else:
-            self._client.push(data, target)
+            self._push(data, target)
+
+    def _push(self, data: bytes, there: str) -> None:
+        here = self._scratch / "piece"
+        here.write_bytes(data)
+        self._client.push(here, there)
 
     def do_ready(self, path: str, data: bytes) -> None:
         """Make the directory that a file is to be written into."""
@@ -191,7 +197,7 @@ class Storage:
 
     def do_read(self, path: str, offset: int, size: int, data: bytes) -> bytes:
         """Bytes of a file, which is brought as a whole when its first are asked for."""
-        here = Path(self._pulled.name, "file")
+        here = self._scratch / "file"
         if offset == 0:
             self._client.pull(f"{self._job}/{path}", here, size)
         with here.open("rb") as file:
@@ -214,7 +220,7 @@ class Storage:
         lock: subprocess.Popen[str] | None = self.__dict__.pop("_lock", None)
         if lock is not None:
             ended(lock)
-        self._pulled.cleanup()
+        self._held.close()
 
     def _inside(self, path: str) -> str:
         target = f"{self._job}/{path}"
@@ -228,14 +234,14 @@ class Storage:
         """What a command there says.
 
         Raises:
-            OSError: it failed.
+            ThereError: it failed.
         """
         done = self._client.shell(command, patience=600.0)
         if done.code:
             raise file_error(done.err.strip() or done.out.strip(), self._root)
         return done.out
 
-    def _refused(self, error: OSError) -> UnservedError:
+    def _refused(self, error: ThereError) -> UnservedError:
         file = error.filename or self._root
         if error.errno in _FULL:
             return self.full(f"{file} could not be written")

@@ -501,14 +501,15 @@ def test_a_second_job_waits_for_the_first_and_says_so(
         assert second.stderr is not None
         reader = threading.Thread(target=lambda: told.extend(second.stderr))  # type: ignore[arg-type]
         reader.start()
-        end = time.monotonic() + 120
-        while not told and time.monotonic() < end:
+        message, end = f"adb://{lasting.serial} works for somebody else; waiting.", time.monotonic() + 120
+        while message not in "".join(told) and time.monotonic() < end and second.poll() is None:
             time.sleep(0.1)
-        assert f"adb://{lasting.serial} works for somebody else; waiting." in "".join(told)
-        assert second.poll() is None
+        waited = second.poll() is None
         place.close()
-        assert second.wait(120) == 0
+        assert second.wait(300) == 0
         reader.join()
+    assert message in "".join(told)
+    assert waited
 
 
 @pytest.mark.slow

@@ -380,6 +380,17 @@ def test_another_provider_is_the_librarys_to_have_and_makes_no_bundle(
     place.close()
 
 
+def test_an_older_runtime_is_told_of(place: Adb, target: Target, caplog: pytest.LogCaptureFixture) -> None:
+    loaded = {"version": "1.20.0", "providers": ["CPUExecutionProvider"]}
+    place.host.__dict__["loaded"] = loaded
+    assert place.why_not(target) == ""
+    assert "its onnxruntime is 1.20.0, and android-arm64 is exported for 1.31.1" in caplog.text
+    caplog.clear()
+    place.host.__dict__["loaded"] = {**loaded, "version": "1.31.0"}
+    assert place.why_not(replace(target, name="other")) == ""
+    assert not caplog.text
+
+
 def test_no_decoder_is_brought_there(lasting: Phone, place: Adb, engine: Engine) -> None:
     (engine.path.parent / "genai_config.json").write_text("{}")
     with pytest.raises(UnservedError) as error:

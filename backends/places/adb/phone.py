@@ -100,7 +100,7 @@ class PhoneHost(Host):
         try:
             found: dict[str, Any] = json.loads(done.out)
         except json.JSONDecodeError as error:
-            said = (done.err.strip() or done.out.strip()).splitlines()[-1:] or [how_ended(128 - done.code)]
+            said = (done.err.strip() or done.out.strip()).splitlines()[-1:] or [_ended(done.code)]
             raise UnservedError(
                 f"The runner does not run on {self.address}: {said[0]}.",
                 hint="Build it anew: leave ?runner= out; or give a ?directory=PATH whose programs may run.",
@@ -275,9 +275,13 @@ class PhoneChannel(Channel):
         # Where the connection is cut adb ends as if all were well, which no runner does that is not told to.
         if code in (0, _ADB_FAILED) or "error: " in said.partition("\n")[0]:
             raise self._host.client.lost()
-        # The runner ends with 128 and the number of the signal that ended its child.
-        return f"on {self._host.address} {how_ended(128 - code if code > 128 else code)}", said
+        return f"on {self._host.address} {_ended(code)}", said
 
     def close(self) -> None:
         """End it: the runner does where nobody writes any more."""
         self._piped.close()
+
+
+def _ended(code: int) -> str:
+    """How a process there ended: with 128 and the number of a signal where one ended it."""
+    return how_ended(128 - code if code > 128 else code)

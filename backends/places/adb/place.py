@@ -6,6 +6,7 @@ own with onnxruntime's library for Android, since a phone has no Python.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from ....errors import InputError
@@ -28,6 +29,7 @@ from .phone import PhoneHost
 RUNTIME = "onnxruntime"
 # Keys of onnxruntime's execution providers, by the name that an address gives them.
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "xnnpack": "XnnpackExecutionProvider", "nnapi": "NnapiExecutionProvider"}
+_log = logging.getLogger(__name__)
 _ABSENT = "what the gauge of a phone's battery shows is not energy of the inferences"
 
 
@@ -70,7 +72,7 @@ class Adb(Elsewhere):
         if self._address is None:
             return f"it needs an address, {FORM}"
         if target.name not in self._reasons:
-            self._reasons[target.name] = self._unfit(target) or self._unready()
+            self._reasons[target.name] = self._unfit(target) or self._unready(target)
         return self._reasons[target.name]
 
     def _unfit(self, target: Target) -> str:
@@ -84,8 +86,18 @@ class Adb(Elsewhere):
             return f"it has {about.android}, and {RUNTIME} needs API {OLDEST_API} (Android 7) or later"
         return ""
 
-    def _unready(self) -> str:
-        """Why the runtime does not run there, once all it needs is there."""
+    def _unready(self, target: Target) -> str:
+        """Why the runtime does not run there, once all it needs is there; one that is old is told of."""
+        version, exported = self.host.loaded["version"], target.toolchain.versions.get(RUNTIME, "")
+        if exported and _release(version) < _release(exported):
+            _log.warning(
+                "%s: its %s is %s, and %s is exported for %s: what is newer in an engine does not open there.",
+                self.host.address,
+                RUNTIME,
+                version,
+                target.name,
+                exported,
+            )
         wanted, there = _PROVIDERS[self.host.address.provider], self.host.loaded["providers"]
         return "" if wanted in there else f"its {RUNTIME} has no {wanted}, only {', '.join(there)}"
 
@@ -195,3 +207,8 @@ class Adb(Elsewhere):
         """Give the phone back."""
         self.host.close()
         self._reasons.clear()
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Major and minor."""
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 # Optimizers that make a graph fail to load: on x86 without AVX-512 this one of onnxruntime 1.31 fuses a convolution
 # with the sum behind it, although its result is an output of the graph as well.
 WITHOUT = ("ConvAddActivationFusion",)
-_ENTRY = "session.x64quantprecision"
+EXACTLY = "session.x64quantprecision"
 T = TypeVar("T")
 
 
@@ -17,9 +17,9 @@ def exactly(open_with: Callable[[Any], T], options: Any) -> T:
 
     Onnxruntime 1.31 fails at that where two LSTMs share their weights: such a graph is opened as any other is.
     """
-    options.add_session_config_entry(_ENTRY, "1")
+    options.add_session_config_entry(EXACTLY, "1")
     try:
         return open_with(options)
     except Exception:  # onnxruntime's exceptions have no base of their own; what is wrong with the graph comes again
-        options.add_session_config_entry(_ENTRY, "0")
+        options.add_session_config_entry(EXACTLY, "0")
         return open_with(options)

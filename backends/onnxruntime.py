@@ -24,7 +24,7 @@ from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
 from ..profiles.machine.environment import this_machine
 from ..profiles.machine.held import temporary
-from ._exact import WITHOUT, exactly
+from ._exact import EXACTLY, WITHOUT, exactly
 from ._onnxfile import copy_graph, read_nodes
 from ._onnxruntime_decoding import OnnxRuntimeDecoding, OnnxRuntimeGeneration
 from ._onnxruntime_loaders import CONFIG, onnxruntime_loaders
@@ -79,6 +79,9 @@ _UNWRITTEN = "Failed to save ORT format model"
 # What the QDQ, layout and NCHWc transformations append to a node's name.
 _SUFFIX = re.compile(r"(_token_\d+|_nchwc)$")
 _EVENT = "_kernel_time"
+# Workers that wait do not spin. Spinning shortens a run with many threads a little, and takes the cores of whatever
+# runs next: the camera on a device of four cores, the other arm of a comparison here.
+_ENTRIES = {"session.intra_op.allow_spinning": "0"}
 _ERROR = 3  # severity: warnings of onnxruntime are about its own internals
 _RUNS = 10
 
@@ -127,8 +130,7 @@ class OnnxRuntime(Backend):
 
     def _open(self, engine: Engine, threads: int | None) -> Session:
         disabled = _crashing(engine.precision)
-        # Where this is not the device's processor, its own faults are none of the device's.
-        if not _at_home(engine) or _choice(engine.target, "integers", ("fast", "exact"), "fast") == "exact":
+        if _exact(engine, this_machine().arch):
             opened = exactly(partial(_opened, engine, disabled=(*disabled, *WITHOUT)), _options(threads))
         else:
             opened = _opened(engine, _options(threads), disabled)
@@ -154,7 +156,7 @@ class OnnxRuntime(Backend):
             options.profile_file_prefix = str(Path(scratch, "profile"))
             session = _opened(engine, options, _crashing(engine.precision))
             # Of an engine for another architecture the times say nothing, and may be long.
-            runs = 1 + (_RUNS if _at_home(engine) else 0)
+            runs = 1 + (_RUNS if _at_home(engine, this_machine().arch) else 0)
             for _ in range(runs):
                 session.run(None, dict(feed))
             text = Path(session.end_profiling()).read_text(encoding="utf-8")
@@ -163,7 +165,7 @@ class OnnxRuntime(Backend):
         except json.JSONDecodeError as error:  # onnxruntime does not notice that a write failed
             cut = ValueError(f"it is cut off in {scratch.parent}")
             raise unwritten("onnxruntime's profile of the engine", cut) from error
-        return tuple(_layers(events, runs))
+        return tuple(layers_of(events, runs))
 
 
 class OnnxRuntimeSession(Session):
@@ -209,18 +211,39 @@ class OnnxRuntimeSession(Session):
         return InputError(f"onnxruntime failed to run {self._engine.path.name}: {_first_line(said(error))}")
 
 
-def _at_home(engine: Engine) -> bool:
-    """Whether this machine is of the architecture that the engine is for."""
-    return engine.target.arch in ("any", this_machine().arch)
+def session_attempts(engine: Engine, arch: str) -> list[dict[str, str]]:
+    """How a program in another language opens an engine as `OnnxRuntime.open` does.
+
+    Args:
+        arch: of the machine that opens it.
+
+    Returns:
+        Configurations of a session, by onnxruntime's keys: the first that opens is the one.
+    """
+    disabled, attempts = _crashing(engine.precision), [_ENTRIES]
+    if _exact(engine, arch):
+        disabled = (*disabled, *WITHOUT)
+        attempts = [{**_ENTRIES, EXACTLY: "1"}, {**_ENTRIES, EXACTLY: "0"}]
+    without = {"optimization.disable_specified_optimizers": ";".join(disabled)} if disabled else {}
+    return [{**attempt, **without} for attempt in attempts]
+
+
+def _exact(engine: Engine, arch: str) -> bool:
+    """Whether products of integers have to be exact; faults of another processor are none of the device's."""
+    return not _at_home(engine, arch) or _choice(engine.target, "integers", ("fast", "exact"), "fast") == "exact"
+
+
+def _at_home(engine: Engine, arch: str) -> bool:
+    """Whether a machine is of the architecture that the engine is for."""
+    return engine.target.arch in ("any", arch)
 
 
 def _options(threads: int | None) -> Any:
     """Session options that every session shares, so that two of them compare."""
     options = import_or_explain("onnxruntime").SessionOptions()
     options.log_severity_level = _ERROR
-    # Workers that wait do not spin. Spinning shortens a run with many threads a little, and takes the cores of whatever
-    # runs next: the camera on a device of four cores, the other arm of a comparison here.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    for key, value in _ENTRIES.items():
+        options.add_session_config_entry(key, value)
     if threads is not None:
         options.intra_op_num_threads = threads
     return options
@@ -323,8 +346,13 @@ def _first_line(message: str) -> str:
     return _PREFIX.sub("", message).strip().partition("\n")[0]
 
 
-def _layers(events: list[dict[str, Any]], times: int) -> Iterator[Layer]:
-    """The nodes that ran, in order; the first run, which still allocates, is left out of the times."""
+def layers_of(events: Sequence[dict[str, Any]], times: int) -> Iterator[Layer]:
+    """The nodes that ran, in order; the first run, which still allocates, is left out of the times.
+
+    Args:
+        events: of onnxruntime's profile.
+        times: runs in it.
+    """
     runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for event in events:
         if event["cat"] == "Node" and event["name"].endswith(_EVENT):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlencode
@@ -15,7 +15,7 @@ from ...profiles.device.texts import OneLine
 from ...profiles.reading.toml_file import read_toml
 from ...profiles.registry import unknown_name
 
-_START = "It has a table for each device, as [orin-lab], with `address` and, if they differ, `python` and `directory`."
+_START = "It has a table for each device, as [orin-lab], with `address` and, if they differ, keys of docs/devices.md."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,7 @@ class ListedDevice:
         address: as `--on` takes it.
         python: the command or the path of the Python that runs there.
         directory: where files are kept there.
+        runtime, sha256, runner, provider: of a phone, as `adb.address.PhoneAddress` has them.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -33,11 +34,16 @@ class ListedDevice:
     address: OneLine
     python: OneLine = ""
     directory: OneLine = ""
+    runtime: OneLine = ""
+    sha256: OneLine = ""
+    runner: OneLine = ""
+    provider: OneLine = ""
 
     @property
     def whole(self) -> str:
         """The address with all that is said of the device."""
-        said = {name: text for name in ("python", "directory") if (text := getattr(self, name))}
+        names = (field.name for field in fields(self) if field.name != "address")
+        said = {name: text for name in names if (text := getattr(self, name))}
         return f"{self.address}{'&' if '?' in self.address else '?'}{urlencode(said)}" if said else self.address
 
 

@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
@@ -67,8 +66,7 @@ class Elsewhere(Place):
             save_arrays(scratch / "inputs.npz", feed)
             job = Job(engine=host.engine(engine)).save(scratch)
             with Remote(job, engine.path.name, self.timeout, host=host) as remote:
-                said = remote.ready().ask("layers", inputs=str(host.send(scratch / "inputs.npz")))
-        return TypeAdapter(tuple[Layer, ...]).validate_python(said)
+                return remote.ready().layers(str(host.send(scratch / "inputs.npz")))
 
 
 class _Opened:

@@ -17,7 +17,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from pydantic import TypeAdapter
+
+from ...profiles.findings.layers import Layer
 from ...profiles.machine.environment import last_cores
 from ...profiles.machine.fresh import module_command
 from .._onnxfile import external_files
@@ -113,6 +117,10 @@ class Host(abc.ABC):
         """The cores that so many threads are bound to where they are timed; empty leaves the system's choice."""
         return ()
 
+    def layers(self, said: Any) -> tuple[Layer, ...]:
+        """What a child answered when it was asked for its layers."""
+        return TypeAdapter(tuple[Layer, ...]).validate_python(said)
+
     def hint(self, doing: str) -> str:
         """What to do about a process that crashed.
 
@@ -179,9 +187,14 @@ class Piped(Channel):
 
     def ended(self) -> tuple[str, str]:
         """How it ended, and what it wrote to standard error."""
+        code, said = self.ended_with()
+        return how_ended(code), said
+
+    def ended_with(self) -> tuple[int, str]:
+        """Its status, and what it wrote to standard error."""
         code = self._process.wait()
         self._errors.seek(0)
-        return how_ended(code), self._errors.read().decode(errors="replace")
+        return code, self._errors.read().decode(errors="replace")
 
     def close(self) -> None:
         """End it and wait for it."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from ... import errors
 from ...errors import EdgepressError, VerificationError
+from ...profiles.findings.layers import Layer
 from ...profiles.timing.measure import Settings, warm_by_slices
 from .host import Here, Host
 
@@ -100,6 +101,14 @@ class Remote:
         if min(taken) <= 0:
             raise EngineFailedError("The clock of this machine went backwards.", hint="Measure again.")
         return taken
+
+    def layers(self, inputs: str = "") -> tuple[Layer, ...]:
+        """The layers that ran on the job's input, or on the arrays in a file there.
+
+        Raises:
+            EngineFailedError: it crashed or is silent.
+        """
+        return self._host.layers(self.ask("layers", inputs=inputs))
 
     def close(self) -> None:
         """End the process and wait for it."""

@@ -223,7 +223,7 @@ class _Build:
             faster=speedup(latency["fp32"], latency[SHIPPED]) if "fp32" in latency else None,
             choice=choice,
             notes=(*before.notes, *winner.notes),
-            machine=self.place.builder,
+            machine=self.place.machine if latency else self.place.builder,
             tools=self.place.tools(),
             date=now(),
             threads=self.place.threads() if latency else before.threads,

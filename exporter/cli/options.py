@@ -35,8 +35,8 @@ def on_option(command: Command) -> Command:
     return click.option(
         "--on",
         metavar="ADDRESS",
-        help="Place where engines run instead of the nearest one, as in ssh://USER@HOST, qemu://arm64, or "
-        "devices.toml#NAME for a device that a file describes.",
+        help="Place where engines run instead of the nearest one, as in ssh://USER@HOST, adb://SERIAL, "
+        "qemu://arm64, or devices.toml#NAME for a device that a file describes.",
     )(cast(Command, told))
 
 

@@ -103,7 +103,7 @@ def _table(report: Report) -> Table:
 
 
 # Whose device it was says nothing of the bundle.
-_HOST = re.compile(r"^((?:--on=)?ssh://).*")
+_HOST = re.compile(r"^((?:--on=)?(?:ssh|adb)://).*")
 # A path begins a word, or follows the letter of an option, `=` or the comma of a list.
 _DIRECTORY = re.compile(r"(^-\w|^|(?<=[=,]))(?:~[^/=,]*|\.\.|\.)?/(?:[^/=,]*/)*")
 

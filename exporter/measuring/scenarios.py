@@ -105,7 +105,7 @@ def _rest(engine: Remote, meter: Meter | None, joules: float, seconds: float) ->
     source = "" if meter is None else meter.source
     energy = Energy(joules=joules, inferences=calls, seconds=seconds, source=source) if source and joules > 0 else None
     memory = Memory(**engine.ask("memory"))
-    return SingleStream(energy=energy, memory=memory, layers=tuple(Layer(**layer) for layer in engine.ask("layers")))
+    return SingleStream(energy=energy, memory=memory, layers=engine.layers())
 
 
 def cold_start(start: Start, mode: str, tick: Tick) -> ColdStart:

@@ -199,7 +199,7 @@ def _place(target: Target, on: str | None) -> Place:
     if on is None and (target.arch not in ("any", place.machine.arch) or emulated):
         raise UnservedError(
             f"This machine is {here}, {target.name} is {target.arch}: a latency here says nothing of it.",
-            hint="Measure on the device: --on ssh://HOST, or copy the bundle there; the base install is enough.",
+            hint="Measure on the device: --on ssh://HOST or adb://SERIAL, or copy the bundle there.",
         )
     place = engine_place(target, on=on)
     if why := place.why_unmeasured(target):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,17 +67,19 @@ def run_tool(words: Sequence[str]) -> str | None:
     return done.stdout
 
 
-def read_conditions(root: Path = Path("/"), run: RunTool = run_tool) -> Conditions:
+def read_conditions(
+    root: Path = Path("/"), run: RunTool = run_tool, cores: Collection[int] | None = None
+) -> Conditions:
     """Read what this machine tells.
 
     Args:
         root: where `sys` and `proc` are mounted.
         run: runs a vendor's tool.
+        cores: that count; by default those that this process may use.
     """
-    cpu, gpu, board = _sysfs(root), _nvidia(run), _board(run)
-    governor = "+".join(
-        sorted({text for path in _cores(root) if (text := read_text(path / "cpufreq/scaling_governor"))})
-    )
+    folders = [*_cores(root, cores)]
+    cpu, gpu, board = _sysfs(root, folders), _nvidia(run), _board(run)
+    governor = "+".join(sorted({text for path in folders if (text := read_text(path / "cpufreq/scaling_governor"))}))
     clocks = {**cpu.clocks, **board.clocks, **gpu.clocks}
     temperatures = {**cpu.temperatures, **board.temperatures, **gpu.temperatures}
     missing = {
@@ -133,15 +135,16 @@ class _Found:
     told: bool = False
 
 
-def _cores(root: Path) -> Iterator[Path]:
-    """The folders of the cores that this process may use."""
-    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+def _cores(root: Path, cores: Collection[int] | None) -> Iterator[Path]:
+    """The folders of the cores that count."""
+    own = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    usable = own if cores is None else cores
     yield from (root / f"sys/devices/system/cpu/cpu{core}" for core in sorted(usable))
 
 
-def _sysfs(root: Path) -> _Found:
+def _sysfs(root: Path, folders: Sequence[Path]) -> _Found:
     found = _Found()
-    for path in _cores(root):
+    for path in folders:
         if (clock := read_number(path / "cpufreq/scaling_cur_freq")) is not None:
             found.clocks[path.name] = clock / 1e3
         if (count := read_number(path / "thermal_throttle/core_throttle_count")) is not None:

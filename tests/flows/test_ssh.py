@@ -23,9 +23,9 @@ import pytest
 
 import edgepress
 from edgepress.backends.places import Local, place_at
+from edgepress.backends.places.files import CHUNK
 from edgepress.backends.places.remote import EngineFailedError
 from edgepress.backends.places.ssh.address import Address
-from edgepress.backends.places.ssh.files import CHUNK
 from edgepress.backends.places.ssh.place import Ssh
 from edgepress.errors import EdgepressError, InputError, UnservedError
 from edgepress.exporter.capture.golden import Golden

@@ -19,13 +19,13 @@ from ....profiles.reading.hashed import sha256
 from ..._onnxfile import external_files
 from ..._vendor import CHILD
 from ...base import Engine, Graph
+from ..files import Files
 from ..host import MODULE, Channel, Host
 from ..job import FEED, Job
 from ..remote import Remote
 from .address import Address
 from .asking import Helper
 from .channel import SshChannel
-from .files import Files
 from .link import Link
 from .luggage import Python, downloaded, lacking, own_wheel, required
 

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 _ROOMS = ("backends", "calibration", "exporter", "profiles")
 _DATED = (2020, 1, 1, 0, 0, 0)  # the same files give the same bytes
 _EXTRA = re.compile(r"""\bextra == ["']([\w-]+)""")
-_KINDS = {".py", ".toml", ".txt", ".css", ".j2"}  # what the package data of pyproject.toml are
+_KINDS = {".py", ".toml", ".txt", ".css", ".j2"}  # the package data of pyproject.toml, but for the runner of phones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,19 +9,43 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-from ....errors import UnservedError
-from ....profiles.findings.report import megabytes
-from ....profiles.machine.naming import naming
-from ....profiles.reading.hashed import sha256
-from .asking import Helper
+from ...errors import UnservedError
+from ...profiles.findings.report import megabytes
+from ...profiles.machine.naming import naming
+from ...profiles.reading.hashed import sha256
 
 CHUNK = 4 << 20  # bytes of a file that go at once
 _ROOM = 64 << 20  # bytes that stay free on a disk beside what is copied
 _SHOWN = 8 << 20  # bytes of a copy that takes so long that it is told
 _log = logging.getLogger(__name__)
 SentFile: TypeAlias = tuple[Path, str]  # a file here, and its name there
+
+
+class Keeper(Protocol):
+    """What keeps files on a device: it can be asked for what `ssh.helper.Device` does with them."""
+
+    @property
+    def address(self) -> object:
+        """Of the device, for messages."""
+
+    def ask(self, what: str, data: bytes = b"", **arguments: Any) -> Any:
+        """Ask for one thing and wait for the answer.
+
+        Raises:
+            UnservedError: the disk there is full, a file there is at fault, or nobody answers.
+        """
+
+    def ask_bytes(self, what: str, data: bytes = b"", **arguments: Any) -> tuple[Any, bytes]:
+        """As `ask`, of what is answered with bytes."""
+
+    def full(self, what: str) -> UnservedError:
+        """The error for a full disk.
+
+        Args:
+            what: happened, a clause.
+        """
 
 
 class Files:
@@ -32,7 +56,7 @@ class Files:
         directory: of this run there.
     """
 
-    def __init__(self, helper: Helper) -> None:
+    def __init__(self, helper: Keeper) -> None:
         self.helper = helper
         self.directory = PurePosixPath(helper.ask("directory"))
         self._sent: dict[str, str] = {}  # hashes by name there

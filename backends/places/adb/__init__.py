@@ -1,0 +1,1 @@
+"""The place `adb`: an Android phone or tablet, on which a small program runs the engines."""

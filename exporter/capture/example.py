@@ -21,6 +21,7 @@ from ..graphs.synthesis import Look, default_sizes, synthesize, synthesize_from_
 from ..recipe import Recipe
 from ..sources import Source
 from .original import Original
+from .preprocessing import with_preprocess
 
 Runs = Callable[[Mapping[str, int]], bool]
 # Sizes that networks with a fixed sum of strides want are multiples of a power of two; images of 224 are the exception.
@@ -32,7 +33,9 @@ MOST_HELD, OTHERS = 16, 4
 
 
 def with_example(source: Source, recipe: Recipe, target: Target) -> Source:
-    """The source with inputs that look like its data: of an ONNX file only, since others bring an example.
+    """The source with inputs that look like its data, and what the recipe puts in front of it.
+
+    Only an ONNX file needs the first, since others bring an example.
 
     Ranges, means and integer values are those of the calibration data or statistics, and never a sample of them. Free
     axes have the sizes of the data, or the recipe's; where neither says, those that the file runs at, found by trying.
@@ -44,6 +47,11 @@ def with_example(source: Source, recipe: Recipe, target: Target) -> Source:
     Raises:
         InputError: the calibration data or statistics cannot be read.
     """
+    if recipe.preprocess is not None:
+        # The data are images, which the network alone does not take.
+        alone = replace(recipe, preprocess=None, calibration=None, statistics=None)
+        network = with_example(replace(source, calibration=None), alone, target)
+        return with_preprocess(replace(network, calibration=source.calibration), recipe)
     if source.onnx is None:
         return source
     graph = read_graph(source.onnx)

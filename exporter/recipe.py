@@ -160,6 +160,9 @@ class Recipe:
         precision: `auto` is the fastest of those that keep the accuracy, int8 among them where the target has it and
             calibration data exist.
         calibration: path of calibration data, of a decoder a text; None leaves it to the model file's `calibration()`.
+        fit: what is done with pictures of calibration data that have another size than the engine takes: `stretch`,
+            `letterbox` or `crop`; None is `resize` of `[preprocess]`, and refuses them where there is none.
+        contact_sheet: path of a picture to write, outside of the bundle, that shows what pictures were read.
         statistics: path of calibration statistics, instead of data.
         all_samples: read all data even when the ranges have settled before.
         workers: processes that calibrate, 1..1024.
@@ -188,6 +191,8 @@ class Recipe:
 
     precision: str = "auto"
     calibration: str | None = None
+    fit: Literal["stretch", "letterbox", "crop"] | None = None
+    contact_sheet: str | None = None
     statistics: str | None = None
     all_samples: bool = False
     workers: Annotated[int, Ge(1), Le(MOST_THREADS)] = 1

@@ -321,4 +321,4 @@ def peak_memory() -> int:
 def portable(recipe: Recipe) -> Recipe:
     """The recipe with the names of data files, but not where they lie on this machine."""
     named = {name: value for name in EXCLUSIVE if (value := getattr(recipe, name)) is not None}
-    return overridden(recipe, {name: Path(value).name for name, value in named.items()})
+    return overridden(recipe, {"contact_sheet": None, **{name: Path(value).name for name, value in named.items()}})

@@ -12,7 +12,7 @@ import numpy as np
 from ...backends.base import Array, AxisRange, Feed, Graph
 from ...backends.places import Reference, Worker
 from ...backends.places.remote import EngineFailedError
-from ...calibration.feeds import checked, feeds_from_object, feeds_from_path
+from ...calibration.feeds import checked, feeds_from_object
 from ...calibration.storage import load_statistics
 from ...profiles.device.target import Target
 from ...profiles.machine.held import temporary
@@ -20,6 +20,7 @@ from ..graphs.files import free_axes, read_graph
 from ..graphs.synthesis import Look, default_sizes, synthesize, synthesize_from_specs
 from ..recipe import Recipe
 from ..sources import Source
+from ..sources.data import feeds_given
 from .original import Original
 from .preprocessing import with_preprocess
 
@@ -97,11 +98,8 @@ def _may_hold(array: Array, free: bool) -> bool:
 
 
 def _feeds(source: Source, recipe: Recipe, graph: Graph) -> Iterator[Feed]:
-    batch = next((len(array) for array in source.inputs.values() if array.ndim), 1)
     if recipe.calibration is not None:
-        return checked(
-            feeds_from_path(Path(recipe.calibration), graph.inputs, batch), graph.inputs, recipe.calibration
-        )()
+        return checked(feeds_given(recipe, graph.inputs, source.inputs), graph.inputs, recipe.calibration)()
     if source.calibration is not None:
         return checked(feeds_from_object(source.calibration), graph.inputs, "calibration()")()
     return iter(())

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...calibration.images import scaled_size
+
 CHANNELS = (1, 3)
 # Keys' cubic kernel: torch and OpenCV have a = -0.75 both.
 
@@ -95,13 +97,3 @@ class Preprocess(nn.Module):
         """What decides it beside the buffers."""
         names = ("name", "image", "network", "channels_last", "network_last", "flip", "resize", "interpolation", "fill")
         return ", ".join(f"{name}={getattr(self, name)}" for name in names)
-
-
-def scaled_size(image: tuple[int, int], network: tuple[int, int], resize: str) -> tuple[int, int]:
-    """Height and width to which an image is resized, before it is padded or cropped to the network's size."""
-    if resize == "stretch":
-        return network
-    scales = network[0] / image[0], network[1] / image[1]
-    scale = min(scales) if resize == "letterbox" else max(scales)
-    height, width = (max(1, round(side * scale)) for side in image)
-    return (height, width)

@@ -200,7 +200,7 @@ class _Packing:
             target_title=self.target.title,
             backend=self.target.backend,
             precision=winner.precision,
-            evidence=winner.evidence,
+            evidence=(*self.captured.evidence, *winner.evidence),
             parity={"capture": self.captured.parity, "engine": winner.parity},
             parity_how=winner.how,
             sizes=self._sizes(),

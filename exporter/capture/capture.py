@@ -19,6 +19,7 @@ from ..graphs.files import read_graph, write_model
 from ..graphs.synthesis import synthesize
 from ..sources import Predict, Source, torch_predict
 from ..sources.traceback import user_traceback
+from .cast_bytes_first import cast_bytes_first
 from .clean_metadata import clean_metadata
 from .count_no_pad import count_no_pad
 from .dft_on_axis_one import dft_on_axis_one
@@ -53,7 +54,15 @@ _AMPLIFIES = (
 REWRITES = (mean_to_pool, pad_apart, count_no_pad, dft_on_axis_one, norm_to_linear, drop_expand)
 
 
-def capture(source: Source, opset: int, path: Path, axes: Mapping[str, AxisRange], *, tracing: bool = False) -> Graph:
+def capture(
+    source: Source,
+    opset: int,
+    path: Path,
+    axes: Mapping[str, AxisRange],
+    *,
+    tracing: bool = False,
+    moves_bytes: bool = True,
+) -> Graph:
     """Write the source as ONNX to `path`, cleaned: the same source gives the same bytes.
 
     A torch model is exported at exactly `opset`; an ONNX file keeps its own between 13 and `opset`. Batch normalization
@@ -63,20 +72,21 @@ def capture(source: Source, opset: int, path: Path, axes: Mapping[str, AxisRange
         path: the `.onnx` file to write; large weights go beside it.
         axes: ranges of the free axes by name, carried in the graph.
         tracing: use torch's tracing exporter whatever the opset.
+        moves_bytes: as a toolchain has it.
 
     Raises:
         InputError: the model cannot be exported; the user's line and a remedy are given.
         UnservedError: the exporter produced another opset than asked.
     """
     with contextlib.nullcontext() if source.onnx is None else damage_explained(source.onnx):
-        _write(source, opset, path, tracing=tracing)
+        _write(source, opset, path, tracing=tracing, moves_bytes=moves_bytes)
     try:
         return read_graph(path, axes)
     except InputError as error:
         raise _own_fault(source, error) from error
 
 
-def _write(source: Source, opset: int, path: Path, *, tracing: bool) -> None:
+def _write(source: Source, opset: int, path: Path, *, tracing: bool, moves_bytes: bool) -> None:
     if source.onnx is None:
         model = exported(source, opset, path.parent, tracing=tracing)
     else:
@@ -90,6 +100,8 @@ def _write(source: Source, opset: int, path: Path, *, tracing: bool) -> None:
     for rewrite in REWRITES:
         rewrite(model)
     clean_metadata(model, rename=source.onnx is None)
+    if not moves_bytes:
+        cast_bytes_first(model)
     write_model(model, path)
 
 

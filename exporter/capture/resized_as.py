@@ -33,7 +33,7 @@ OPENCV_WAYS = ("INTER_NEAREST", "INTER_NEAREST_EXACT", "INTER_LINEAR", "INTER_CU
 # Pillow rounds to whole levels behind each of its two passes, and OpenCV computes in integers of 11 bits: torch's own
 # ways, in float, are 0.5 to 1.02 levels from theirs.
 EQUAL_LEVELS = 1.5
-_WITHOUT_OPENCV = " OpenCV is not installed here, and was not compared (pip install opencv-python-headless)."
+_WITHOUT_OPENCV = " OpenCV is not installed here, and was not compared (pip install 'edgepress[vision]')."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,11 +120,12 @@ def _claim(picture: Array, result: Pixels, found: list[Likeness]) -> str:
         return f"preprocess() does not resize, and changes pixels otherwise than by a scale and an offset{order}."
     sizes = f"{picture.shape[1]}x{picture.shape[0]} to {result.shape[1]}x{result.shape[0]} ({best.fit})"
     others = {one.library: one for one in reversed(found) if one.library != best.library}
+    compared = " or ".join(f"{name}'s" for name in sorted({one.library for one in found}, reverse=True))
     beside = "".join(f" The nearest of {name}'s is {one.way}, {_off(one)}." for name, one in others.items())
     if best.most <= EQUAL_LEVELS:
         return f"preprocess() resizes {sizes} as {best.library}'s {best.way}, {_off(best)}{order}.{beside}"
     return (
-        f"preprocess() makes {sizes} in a way that is none of Pillow's or OpenCV's: the nearest is {best.library}'s "
+        f"preprocess() makes {sizes} in a way that is none of {compared}: the nearest is {best.library}'s "
         f"{best.way}, {_off(best)}{order}.{beside}"
     )
 

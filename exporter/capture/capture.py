@@ -32,6 +32,7 @@ from .original import Original
 from .own_rounding import LEAST_COSINE, LEAST_SQNR_DB, amplified, explains, own_rounding
 from .pad_apart import pad_apart
 from .preprocessing import before_file, prepend
+from .scale_to_norm import scale_to_norm
 from .torch_to_onnx import exported
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def _write(source: Source, opset: int, path: Path, *, tracing: bool, moves_bytes
     for rewrite in REWRITES:
         rewrite(model)
     clean_metadata(model, rename=source.onnx is None)
+    scale_to_norm(model)
     if not moves_bytes:
         cast_bytes_first(model)
     write_model(model, path)

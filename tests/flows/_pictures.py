@@ -16,10 +16,12 @@ MODEL = """
 
     def model():
         torch.manual_seed(0)
-        return nn.Sequential(
+        net = nn.Sequential(
             nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 24, 3, 2, 1), nn.ReLU(),
             nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 5),
         )
+        net[-1].weight.data *= 40  # scores that differ, as those of a network that was trained
+        return net
 
     def preprocess(image):
         pixels = functional.interpolate(image.permute(0, 3, 1, 2).float(), size=(32, 32), mode="bilinear")

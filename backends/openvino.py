@@ -21,9 +21,9 @@ from ..profiles.device.precision import PrecisionName, load_precision
 from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
 from ._onnxfile import Node, read_nodes
-from ._openvino_antialias import lower_antialiased
 from ._openvino_decoding import OpenVinoDecoding, OpenVinoGeneration
 from ._openvino_layers import input_ports, observed
+from ._openvino_resize import lower_resizes
 from ._vendor import availability, fit, import_or_explain, refusal, unwritten
 from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, Session
 from .decoding import Decoding, Generation
@@ -76,14 +76,14 @@ class OpenVino(Backend):
             model = _core().read_model(graph.path)
         except RuntimeError as error:
             return _rejections(graph.path, str(error))
-        return tuple(Rejection(node=name, reason=_ALIASED) for name in lower_antialiased(model))
+        return tuple(Rejection(node=name, reason=_ALIASED) for name in lower_resizes(model))
 
     def _compile(self, graph: Graph, target: Target, directory: Path, precision: PrecisionName) -> Engine:
         try:
             model = _core().read_model(graph.path)
         except RuntimeError as error:
             raise refusal(self.name, graph, _rejections(graph.path, str(error))) from error
-        if left := lower_antialiased(model):
+        if left := lower_resizes(model):
             raise refusal(self.name, graph, tuple(Rejection(node=name, reason=_ALIASED) for name in left))
         model = _without_doubles(model)
         _name_by_position(model)

@@ -271,3 +271,24 @@ def test_an_antialiased_resize_that_it_does_not_have_is_refused(tmp_path: Path) 
     onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), tmp_path / "m.onnx")
     (rejection,) = OpenVino().check(read_graph(tmp_path / "m.onnx"), target())
     assert "without antialiasing" in rejection.reason
+
+
+@pytest.mark.parametrize("mode", ["bilinear", pytest.param("bicubic", marks=pytest.mark.slow), "nearest"])
+def test_images_in_bytes_are_resized_a_plane_at_a_time(tmp_path: Path, mode: str) -> None:
+    import torch
+    from torch.nn import functional
+
+    class Smaller(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return functional.interpolate(image.permute(0, 3, 1, 2).float(), size=(40, 50), mode=mode) - 3
+
+    picture = torch.randint(0, 256, (2, 97, 120, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    source = source_from_object(Smaller(), {"image": picture}, dynamic={"image": {0: "batch"}})
+    graph = capture(source, 20, tmp_path / "model.onnx", {})
+    engine = OpenVino().compile(graph, target(), fresh(tmp_path / "engine"), "fp32")
+    (resize,) = (op for op in openvino.Core().read_model(engine.path).get_ops() if op.get_type_name() == "Interpolate")
+    assert len(resize.get_output_partial_shape(0)) == 3
+    with OpenVino().open(engine) as session:
+        for images in (picture, picture[:1]):
+            found = session({"image": images.numpy()})["output"]
+            assert np.abs(found - Smaller()(images).numpy()).max() < 0.01  # of 255

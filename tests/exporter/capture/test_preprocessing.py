@@ -13,8 +13,11 @@ from torch.nn import functional
 from edgepress.errors import InputError
 from edgepress.exporter.capture.capture import capture, prove_capture
 from edgepress.exporter.capture.cast_bytes_first import cast_bytes_first
+from edgepress.exporter.capture.clean_metadata import clean_metadata
 from edgepress.exporter.capture.example import with_example
 from edgepress.exporter.capture.resized_as import likenesses, resize_evidence
+from edgepress.exporter.capture.scale_to_norm import scale_to_norm
+from edgepress.exporter.capture.torch_to_onnx import exported
 from edgepress.exporter.pipeline import axis_ranges
 from edgepress.exporter.recipe import PreprocessSettings, Recipe
 from edgepress.exporter.sources import load_source, source_from_object, torch_predict
@@ -175,3 +178,54 @@ def test_bytes_that_are_computed_with_stay_bytes(tmp_path):
     model = ir.load(graph.path)
     assert cast_bytes_first(model) == 0
     prove_capture(source, graph, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("constants", "expected"),
+    [
+        (("Div", 255.0), None),
+        (("Div", 255.0, "Sub", MEAN, "Div", STD), "BatchNormalization"),
+        (("Mul", STD, "Add", 3.0, "Mul", 2.0), "BatchNormalization"),
+        (("Add", MEAN, "Mul", 0.0), None),  # what all channels get again
+    ],
+)
+def test_a_scale_a_channel_is_one_norm(constants, expected):
+    """In a graph of our own, so that every form of a chain is there."""
+    shape = ir.Shape([2, 3, 4, 5])
+    given = ir.Value(name="x", shape=shape, type=ir.TensorType(ir.DataType.FLOAT))
+    nodes, weights, value = [], [], given
+    for index, (operator, number) in enumerate(zip(constants[::2], constants[1::2], strict=True)):
+        array = np.asarray(number, np.float32)
+        array = array.reshape(3, 1, 1) if array.size > 1 else array
+        weight = ir.Value(name=f"c{index}", const_value=ir.tensor(array, name=f"c{index}"))
+        node = ir.node(operator, [value, weight], name=f"preprocess()/{operator}_{index}")
+        value = node.outputs[0]
+        value.name, value.shape, value.type = f"v{index}", shape, ir.TensorType(ir.DataType.FLOAT)
+        nodes.append(node)
+        weights.append(weight)
+    graph = ir.Graph([given], [value], nodes=nodes, initializers=weights, opset_imports={"": 17}, name="g")
+    model = ir.Model(graph, ir_version=8)
+    x = np.random.default_rng(0).random((2, 3, 4, 5), dtype=np.float32)
+    before = run(model, x)
+    assert scale_to_norm(model) == (expected is not None)
+    assert [node.op_type for node in graph] == ([expected] if expected else list(constants[::2]))
+    assert np.abs(run(model, x) - before).max() < 1e-6
+
+
+def run(model, x):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": x})[0]
+
+
+def test_the_networks_own_arithmetic_stays():
+    source = source_from_object(Scaled(), {"x": torch.rand(2, 3, 8, 8)})
+    model = exported(source, 17, None)
+    clean_metadata(model, rename=True)
+    assert scale_to_norm(model) == 0
+
+
+class Scaled(nn.Module):
+    def forward(self, x):
+        return x * torch.tensor(STD).view(3, 1, 1)

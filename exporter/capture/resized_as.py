@@ -37,7 +37,7 @@ _WITHOUT_OPENCV = " OpenCV is not installed here, and was not compared (pip inst
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Likeness:
+class ResizeMatch:
     """How far the result is from one way of resizing.
 
     Attributes:
@@ -78,7 +78,7 @@ def resize_evidence(graph: Graph, feed: Feed, machine: str) -> tuple[Evidence, .
     return (_evidence(picture[0], planes[0].astype(np.float64), machine),)
 
 
-def likenesses(picture: Array, result: Pixels) -> list[Likeness]:
+def likenesses(picture: Array, result: Pixels) -> list[ResizeMatch]:
     """Every way of resizing that both libraries have, the nearest first.
 
     Args:
@@ -96,7 +96,7 @@ def likenesses(picture: Array, result: Pixels) -> list[Likeness]:
             reference, seen = _overlapping(resized.astype(np.float64), result)
             for flipped in (False, True)[: 2 if picture.shape[-1] > 1 else 1]:
                 most, mean = _difference(reference[:, :, ::-1] if flipped else reference, seen)
-                found.append(Likeness(library=library, way=way, fit=fit, most=most, mean=mean, reversed=flipped))
+                found.append(ResizeMatch(library=library, way=way, fit=fit, most=most, mean=mean, reversed=flipped))
     return sorted(found, key=lambda one: (one.mean, one.most))
 
 
@@ -111,7 +111,7 @@ def _evidence(picture: Array, result: Pixels, machine: str) -> Evidence:
     return Evidence(about="graph", claim=claim, kind="emulated", tool=", ".join(tools), machine=machine)
 
 
-def _claim(picture: Array, result: Pixels, found: list[Likeness]) -> str:
+def _claim(picture: Array, result: Pixels, found: list[ResizeMatch]) -> str:
     best = found[0]
     order = ", and exchanges red and blue" if best.reversed else ""
     if picture.shape[:2] == result.shape[:2]:
@@ -130,7 +130,7 @@ def _claim(picture: Array, result: Pixels, found: list[Likeness]) -> str:
     )
 
 
-def _off(one: Likeness) -> str:
+def _off(one: ResizeMatch) -> str:
     return f"up to {one.most:.1f} grey levels of 255 off on a made-up picture, {one.mean:.2f} in the mean"
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from ..backends.base import AxisRange
 from ..errors import InputError
@@ -15,7 +15,7 @@ from ..profiles.budget.budget import Budget, short_limit
 from ..profiles.device.target import Target, load_target
 from ..profiles.machine.given import steady
 from .bundle.manifest import Bundle
-from .recipe import Recipe, TrainingSettings, WeightSettings
+from .recipe import PreprocessSettings, Recipe, TrainingSettings, WeightSettings
 from .recipe_file import EXCLUSIVE, overridden
 
 if TYPE_CHECKING:
@@ -41,9 +41,12 @@ class RecipeSettings(TypedDict, total=False):
         max_latency, max_size: short for its latency_p50 (or another percentile, `"p90=5ms"`) and size.
         training_settings: how a student or a pruned model is trained.
         weight_settings: how the weights of a decoder are rounded.
+        preprocess_settings: what turns images in bytes into the network's input, where no `preprocess` is given.
     """
 
     precision: str
+    fit: Literal["stretch", "letterbox", "crop"] | None
+    contact_sheet: str | Path | None
     statistics: str | Path | None
     all_samples: bool
     workers: int
@@ -64,6 +67,7 @@ class RecipeSettings(TypedDict, total=False):
     distill: bool
     training_settings: TrainingSettings | None
     weight_settings: WeightSettings | None
+    preprocess_settings: PreprocessSettings | None
     measure: bool
     threads: int | None
     seed: int
@@ -81,6 +85,8 @@ class Options(RecipeSettings, total=False):
             given its number.
         loss: of the module's result and a batch's targets, a scalar to minimise.
         student: makes a smaller network for the same inputs and outputs.
+        preprocess: torch function or module that becomes part of the model in front of it; `inputs` are what it takes.
+        postprocess: likewise behind it; it takes the model's output tensors by position.
         checkpoint: directory of training runs, so that a killed one goes on.
         output: directory that receives `NAME-TARGET/`, `dist` by default.
         force: replace a bundle that exists.
@@ -97,6 +103,8 @@ class Options(RecipeSettings, total=False):
     training: Callable[..., Iterable[tuple[Mapping[str, torch.Tensor], Any]]] | None
     loss: Callable[[Any, Any], torch.Tensor] | None
     student: Callable[[], torch.nn.Module] | None
+    preprocess: Callable[..., Any] | None
+    postprocess: Callable[..., Any] | None
     checkpoint: str | Path | None
     output: str | Path
     force: bool
@@ -230,9 +238,9 @@ _WHERE: Mapping[str, Any] = {
     "on": None,
 }
 # Those that are parts of the model.
-_PARTS = ("name", "dynamic", "calibration", "evaluate", "training", "loss", "student")
+_PARTS = ("name", "dynamic", "calibration", "evaluate", "training", "loss", "student", "preprocess", "postprocess")
 # Groups of settings, by the field of the recipe that each is.
-_GROUPS = {"training_settings": "training", "weight_settings": "weights"}
+_GROUPS = {"training_settings": "training", "weight_settings": "weights", "preprocess_settings": "preprocess"}
 # Short forms of limits, by the figure that each bounds.
 _SHORT = {"max_drop": "accuracy_drop", "max_latency": "latency", "max_size": "size"}
 
@@ -298,8 +306,11 @@ def _source(
 
     feeds = None if calibration is None or isinstance(calibration, str | Path) else feeds_from_object(calibration)
     if isinstance(model, str | Path):
-        if inputs is not None or dynamic is not None or name is not None:
-            raise InputError("`inputs`, `dynamic` and `name` go with a module; a source file brings its own.")
+        if any(part is not None for part in (inputs, dynamic, name, parts.get("preprocess"), parts.get("postprocess"))):
+            raise InputError(
+                "`inputs`, `dynamic`, `name`, `preprocess` and `postprocess` go with a module; a source file brings "
+                "its own."
+            )
         given = {part: value for part, value in parts.items() if value is not None}
         given |= {} if training is None else {"training": numbered(training)}
         given |= {} if feeds is None else {"calibration": feeds}

@@ -24,6 +24,7 @@ from ..sources.undisturbed import undisturbed
 from .fixed_size import fixed_by_torch
 from .legacy_symbolics import legacy_corrected
 from .onnx_to_opset import optimized
+from .scopes import name_weights
 from .state import NoGraphError, refuse_state
 from .suppression import translations
 
@@ -65,6 +66,7 @@ def exported(source: Source, opset: int, directory: Path, *, tracing: bool = Fal
         model = _dynamo(source, opset) if usual else _legacy(source, opset, directory)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.OutputFixPass()(model)
+    name_weights(model.graph)
     _rename(model.graph, list(source.inputs), list(output_tensors(source.module, source.inputs)))
     return model
 

@@ -16,7 +16,7 @@ from ...errors import InputError, UnservedError, VerificationError
 from ...profiles.findings.parity import Parity, parity
 from ..graphs.damage import damage_explained
 from ..graphs.files import read_graph, write_model
-from ..graphs.selection import selected_rows
+from ..graphs.selection import reached, selected_rows, suppressions
 from ..graphs.synthesis import synthesize
 from ..sources import Predict, Source, torch_predict
 from ..sources.traceback import user_traceback
@@ -189,10 +189,16 @@ def _name_output_axes(graph: ir.Graph, source: Source) -> None:
         two = predict(synthesize(source.inputs, source.dynamic, other, seed=0))
     except Exception:
         return  # too large for this model; only names are lost, and the proof runs at the sizes that count
+    selected = reached(suppressions(graph))
     for value in graph.outputs:
         name = str(value.name)
-        sizes = zip(one[name].shape, two[name].shape, strict=True)
-        value.shape = ir.Shape([_label(a, b, usual, other, f"{name}_axis{i}") for i, (a, b) in enumerate(sizes)])
+        sizes = list(zip(one[name].shape, two[name].shape, strict=True))
+        labels = [_label(a, b, usual, other, f"{name}_axis{i}") for i, (a, b) in enumerate(sizes)]
+        if value in selected and value.shape is not None:
+            # That both runs select as many says nothing; the exporter knows where that depends on data.
+            open_ended = [not isinstance(size, int) and size.value not in usual for size in value.shape]
+            labels = [f"{name}_axis{i}" if free else labels[i] for i, free in enumerate(open_ended)]
+        value.shape = ir.Shape(labels)
 
 
 def _is_known(shape: ir.Shape | None, axes: Mapping[str, int]) -> bool:

@@ -16,7 +16,7 @@ from ...errors import InputError, UnservedError, VerificationError
 from ...profiles.findings.parity import Parity, parity
 from ..graphs.damage import damage_explained
 from ..graphs.files import read_graph, write_model
-from ..graphs.selection import reached, selected_rows, suppressions
+from ..graphs.selection import selected_rows, suppressions
 from ..graphs.synthesis import synthesize
 from ..sources import Predict, Source, torch_predict
 from ..sources.traceback import user_traceback
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-3
 # What is below this is rounding of what is larger inside, however small the output.
 ROUNDING = 1e-5
+# With other values, to see which sizes depend on them.
+_MORE_RUNS = 4
 _STATE = "Look for randomness, state or Python branches on values in the model's forward."
 _OURS = (
     "Look for operators of random numbers in the file. Where there are none, what brings it to the target's opset "
@@ -189,16 +191,15 @@ def _name_output_axes(graph: ir.Graph, source: Source) -> None:
         two = predict(synthesize(source.inputs, source.dynamic, other, seed=0))
     except Exception:
         return  # too large for this model; only names are lost, and the proof runs at the sizes that count
-    selected = reached(suppressions(graph))
+    # Where boxes are selected, two runs may by chance give as many.
+    seeds = range(1, _MORE_RUNS + 1) if suppressions(graph) else ()
+    alike = [predict(synthesize(source.inputs, source.dynamic, usual, seed)) for seed in seeds]
     for value in graph.outputs:
         name = str(value.name)
         sizes = list(zip(one[name].shape, two[name].shape, strict=True))
         labels = [_label(a, b, usual, other, f"{name}_axis{i}") for i, (a, b) in enumerate(sizes)]
-        if value in selected and value.shape is not None:
-            # That both runs select as many says nothing; the exporter knows where that depends on data.
-            open_ended = [not isinstance(size, int) and size.value not in usual for size in value.shape]
-            labels = [f"{name}_axis{i}" if free else labels[i] for i, free in enumerate(open_ended)]
-        value.shape = ir.Shape(labels)
+        varying = {i for more in alike for i, size in enumerate(more[name].shape) if size != one[name].shape[i]}
+        value.shape = ir.Shape([f"{name}_axis{i}" if i in varying else label for i, label in enumerate(labels)])
 
 
 def _is_known(shape: ir.Shape | None, axes: Mapping[str, int]) -> bool:

@@ -50,7 +50,9 @@ def selected_rows(graph: Graph) -> tuple[Rows, ...]:
 
 def suppressions(model: ir.Model | ir.Graph) -> list[ir.Node]:
     """The nodes that select boxes."""
-    graph = getattr(model, "graph", model)
+    import onnx_ir as ir
+
+    graph = model.graph if isinstance(model, ir.Model) else model
     return [node for node in graph.all_nodes() if node.op_type in SELECTS and not node.domain]
 
 

@@ -16,6 +16,7 @@ from ...errors import InputError, UnservedError, VerificationError
 from ...profiles.findings.parity import Parity, parity
 from ..graphs.damage import damage_explained
 from ..graphs.files import read_graph, write_model
+from ..graphs.selection import selected_rows, suppressions
 from ..graphs.synthesis import synthesize
 from ..sources import Predict, Source, torch_predict
 from ..sources.traceback import user_traceback
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-3
 # What is below this is rounding of what is larger inside, however small the output.
 ROUNDING = 1e-5
+# With other values, to see which sizes depend on them.
+_MORE_RUNS = 4
 _STATE = "Look for randomness, state or Python branches on values in the model's forward."
 _OURS = (
     "Look for operators of random numbers in the file. Where there are none, what brings it to the target's opset "
@@ -133,9 +136,10 @@ def prove_capture(source: Source, graph: Graph, seed: int) -> dict[str, Parity]:
     references = [_reference(original, feed, graph) for feed in feeds]
     if given is not None:
         given.prove(feeds[0] if source.before is None else before_file(source.before, feeds[0]), references[0])
-    found = parity(references, [run(feed) for feed in feeds])
+    rows = selected_rows(graph)
+    found = parity(references, [run(feed) for feed in feeds], rows=rows)
     doubted = [name for name, agreement in found.items() if not _agrees(name, agreement, references)]
-    own = own_rounding(source, feeds, references) if doubted else {}
+    own = own_rounding(source, feeds, references, rows) if doubted else {}
     for name in doubted:
         if name not in own or not explains(own[name], found[name]):
             said = _differs(name, found[name], references)
@@ -210,10 +214,15 @@ def _name_output_axes(graph: ir.Graph, source: Source) -> None:
         two = predict(synthesize(source.inputs, source.dynamic, other, seed=0))
     except Exception:
         return  # too large for this model; only names are lost, and the proof runs at the sizes that count
+    # Where boxes are selected, two runs may by chance give as many.
+    seeds = range(1, _MORE_RUNS + 1) if suppressions(graph) else ()
+    alike = [predict(synthesize(source.inputs, source.dynamic, usual, seed)) for seed in seeds]
     for value in graph.outputs:
         name = str(value.name)
-        sizes = zip(one[name].shape, two[name].shape, strict=True)
-        value.shape = ir.Shape([_label(a, b, usual, other, f"{name}_axis{i}") for i, (a, b) in enumerate(sizes)])
+        sizes = list(zip(one[name].shape, two[name].shape, strict=True))
+        labels = [_label(a, b, usual, other, f"{name}_axis{i}") for i, (a, b) in enumerate(sizes)]
+        varying = {i for more in alike for i, size in enumerate(more[name].shape) if size != one[name].shape[i]}
+        value.shape = ir.Shape([f"{name}_axis{i}" if i in varying else label for i, label in enumerate(labels)])
 
 
 def _is_known(shape: ir.Shape | None, axes: Mapping[str, int]) -> bool:

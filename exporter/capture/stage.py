@@ -15,6 +15,7 @@ from ...errors import EdgepressError, InputError, RefusedError, VerificationErro
 from ...profiles.device.target import Target
 from ...profiles.findings.parity import Parity
 from ...profiles.machine.environment import this_machine
+from ..graphs.selection import selected_rows
 from ..graphs.synthesis import synthesize
 from ..progress import Advance
 from ..recipe import Recipe
@@ -150,7 +151,8 @@ def _golden(
     ]
     place = Reference()
     session = workshop.open(place.runs(graph, target, "fp32", None), place)
-    return Golden(feeds=tuple(feeds), outputs=tuple(with_amounts(session(feed), counted) for feed in feeds))
+    outputs = tuple(with_amounts(session(feed), counted) for feed in feeds)
+    return Golden(feeds=tuple(feeds), outputs=outputs, rows=selected_rows(graph))
 
 
 def _refuse_quantized(graph: Graph, name: str) -> None:

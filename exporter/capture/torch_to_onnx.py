@@ -26,6 +26,7 @@ from .legacy_symbolics import legacy_corrected
 from .onnx_to_opset import optimized
 from .scopes import name_weights
 from .state import NoGraphError, refuse_state
+from .suppression import translations
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -84,7 +85,14 @@ def _dynamo(source: Source, opset: int) -> ir.Model:
     target: Any = source.program or source.module
     arguments = {} if source.program else {**_arguments(source), "dynamic_shapes": _dynamic_shapes(source)}
     with _explained(source), quiet():
-        program = torch.onnx.export(target, **arguments, dynamo=True, opset_version=opset, verbose=False)
+        program = torch.onnx.export(
+            target,
+            **arguments,
+            dynamo=True,
+            opset_version=opset,
+            verbose=False,
+            custom_translation_table=translations(),
+        )
     assert program is not None
     assert program.exported_program is not None
     refuse_state(program.exported_program, source.name)

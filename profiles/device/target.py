@@ -178,6 +178,7 @@ class Toolchain:
         operators: all that its parser reads, plugins aside; empty where that is not known.
         types: element types that its parser reads, as numpy calls them; empty where that is not known.
         moves_bytes: operators that only move values take uint8; else it is cast to float first.
+        suppression: what runs non-maximum suppression: its `operator`, or a `loop` of others where that has no kernel.
         shapes: `free`, or `ranged` where each free axis needs a range to compile, or `fixed` where none may be free.
     """
 
@@ -192,6 +193,7 @@ class Toolchain:
     operators: tuple[Name, ...] = ()
     types: tuple[Name, ...] = ()
     moves_bytes: bool = True
+    suppression: Literal["operator", "loop"] = "operator"
     shapes: Literal["free", "ranged", "fixed"] = "free"
     source: Prose
 

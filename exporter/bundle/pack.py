@@ -214,6 +214,7 @@ class _Packing:
             left_float=winner.left if integer else {},
             choice=None if self.decision is None else self.decision.told,
             sensitivity=self._sensitivity(),
+            ladder=next((entry.ladder for entry in self.candidates if entry.ladder is not None), None),
             by_layer=winner.by_layer if integer else None,
             task=winner.task,
             pruning=self.pruning,

@@ -89,10 +89,25 @@ def measure(
         return {"timed": None, "missing": (Gap(about="latency", why=f"Latency was not measured: {reason}."),)}
     feed = captured.golden.feeds[0]
     engines = {entry.precision: _timed(entry) for entry in (leading, *rivals)}
+    engines |= _of_rungs(leading, target, workshop, advance)
     # What runs here says nothing of how fast it is elsewhere.
     beside = _given(original or source, feed, workshop) if workshop.place.here else {}
     timed = measure_in_turn(engines, feed, workshop.place, workshop.threads, lambda share: advance(share, ""), beside)
     return {"timed": timed, "missing": disturbed(timed)}
+
+
+def _of_rungs(leading: Candidate, target: Target, workshop: Workshop, advance: Advance) -> dict[str, Engine]:
+    """Engines of the rungs that were tried on the way, to be measured beside what came of it."""
+    engines: dict[str, Engine] = {}
+    for arm, graph in leading.rungs.items():
+        advance(None, f"{arm} engine")
+        directory = workshop.scratch / "rungs" / arm.replace(" ", "-")
+        directory.mkdir(parents=True)
+        built = workshop.place.compile(graph, target, directory, leading.precision)
+        runs = workshop.place.runs(graph, target, leading.precision, built)
+        assert runs is not None
+        engines[arm] = runs
+    return engines
 
 
 def why_unmeasured(target: Target, recipe: Recipe, workshop: Workshop) -> str:

@@ -18,6 +18,7 @@ from ..graphs.names import free_name, value_names
 from ..graphs.values import add_constant, as_float32, constant
 from .analysis.placed import Placement
 from .analysis.weight_site import WeightSite
+from .fitted import FittedWeight
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -37,20 +38,29 @@ def rounded(reader: ir.Node | None, index: int, on: ir.Value, off: ir.Value) -> 
 class QdqEmitter:
     """Rewrites a graph in place; one instance a graph."""
 
-    def __init__(self, graph: ir.Graph, scheme: Scheme, ranges: Mapping[str, Affine], wire: Wire = rounded) -> None:
+    def __init__(
+        self,
+        graph: ir.Graph,
+        scheme: Scheme,
+        ranges: Mapping[str, Affine],
+        wire: Wire = rounded,
+        fitted: Mapping[str, FittedWeight] | None = None,
+    ) -> None:
         """Prepare.
 
         Args:
             graph: the float graph that the placement was made for.
             ranges: scale and zero point of each quantized value, by name.
             wire: asked at each place where something is rounded.
+            fitted: weights that are rounded otherwise than to the nearest, by the name of the node that reads them.
         """
         self.graph = graph
         self.scheme = scheme
         self.ranges = ranges
+        self.fitted = fitted or {}
         self._wire = wire
         self._taken = value_names(graph)
-        self._stored: dict[tuple[ir.Value, int | None, bytes], tuple[ir.Value, ir.Value, ir.Value]] = {}
+        self._stored: dict[tuple[ir.Value, int | None, bytes, str], tuple[ir.Value, ir.Value, ir.Value]] = {}
 
     def run(self, placement: Placement) -> None:
         """Quantize weights, biases and activations."""
@@ -63,15 +73,20 @@ class QdqEmitter:
         value = site.node.inputs[site.weight]
         data = site.node.inputs[site.data]
         assert value is not None and data is not None and data.name is not None
-        weight = constant(value)
+        weight, fitted = constant(value), self.fitted.get(str(site.node.name))
         assert weight is not None
-        scales = weight_scales(weight, site.scale_axis(self.scheme.weight), self.scheme.weight)
+        if fitted is None:
+            scales = weight_scales(weight, site.scale_axis(self.scheme.weight), self.scheme.weight)
+        else:
+            weight, scales = fitted.values, fitted.scales
         bias = self._bias(site.node)
         if bias is not None:
+            bias = bias if fitted is None or fitted.bias is None else fitted.bias
             scales = self._wide_enough(scales, self.ranges[data.name].scale, bias)
             self._quantize_bias(site.node, scales * np.float32(self.ranges[data.name].scale), bias)
         elif len(site.node.inputs) > BIAS_INPUT and (plain := site.node.inputs[BIAS_INPUT]) is not None:
-            self._replace(site.node, BIAS_INPUT, plain)
+            new = None if fitted is None or fitted.bias is None else self._constant(f"{plain.name}_fitted", fitted.bias)
+            self._replace(site.node, BIAS_INPUT, plain if new is None else new)
         self._replace(site.node, site.weight, self._weight_pair(value, weight, scales, site))
 
     def _weight_pair(
@@ -79,13 +94,14 @@ class QdqEmitter:
     ) -> ir.Value:
         """The dequantized weight: a stored integer tensor, or the float one behind its own QuantizeLinear."""
         grid, axis = self.scheme.weight, site.scale_axis(self.scheme.weight)
-        key = (value, axis, scales.tobytes())
+        name = str(site.node.name)
+        key = (value, axis, scales.tobytes(), name if name in self.fitted else "")
         if key not in self._stored:
             self._stored[key] = self._stored_weight(value, weight, scales, axis)
         stored, scale, zero = self._stored[key]
         how = {name: size for name, size in (("axis", axis), ("block_size", grid.block)) if size is not None}
         if self.scheme.weight_storage == "float":
-            stored = self._node("QuantizeLinear", [value, scale, zero], how, f"{value.name}", site.node)
+            stored = self._node("QuantizeLinear", [stored, scale, zero], how, f"{value.name}", site.node)
         return self._node("DequantizeLinear", [stored, scale, zero], how, f"{value.name}", site.node)
 
     def _stored_weight(
@@ -96,7 +112,8 @@ class QdqEmitter:
         scale = self._constant(f"{value.name}_scale", scales)
         zero = self._constant(f"{value.name}_zero_point", np.zeros(scales.shape, _dtype(grid)))
         if self.scheme.weight_storage == "float":
-            return value, scale, zero
+            own = constant(value) is weight
+            return value if own else self._constant(f"{value.name}_fitted", weight), scale, zero
         integers = quantize_weight(weight, scales, axis, grid).astype(_dtype(grid))
         return self._constant(f"{value.name}_quantized", integers), scale, zero
 

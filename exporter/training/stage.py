@@ -122,7 +122,8 @@ def run(
 ) -> dict[str, Any]:
     """Replace the source's module by the trained one, where one is to be trained.
 
-    Of several processes that train together the first goes on; the others end here, with exit code 0.
+    Of several processes that train together the first goes on; the others end here, with exit code 0, where they are
+    not to train int8 as well.
 
     Returns:
         Of `source`, `original`, `training` and `missing` what changed.
@@ -132,7 +133,7 @@ def run(
     """
     task = _Task(source=source, original=original, recipe=recipe, restore=restore, workshop=workshop, advance=advance)
     trained = task.done()
-    if processes.rank() > 0:
+    if processes.rank() > 0 and not recipe.qat:  # which they train together once int8 is made
         raise SystemExit(0)
     return trained
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
 import os
@@ -66,13 +67,27 @@ def trained(
 def cache_file(source: str, key: str = "") -> Path:
     """Where the weights of the example ``source`` lie: its name, and a digest of all that decides the weights.
 
-    That is the example's source, the shared modules beside this one, and the versions of torch and of Python (the
-    text examples read the standard library's docstrings), and ``key``, so an edited example never loads stale weights.
+    That is the example's source, the modules of this directory that it imports, this one, and the versions of torch and
+    of Python (the text examples read the standard library's docstrings), and ``key``, so an edited example never loads
+    stale weights.
     """
     digest = hashlib.sha256(f"{torch.__version__} {platform.python_version()} {key}".encode())
-    for file in (Path(source), *sorted(Path(__file__).parent.glob("_*.py"))):
+    for file in sorted(_imported(Path(source).resolve()) | {Path(__file__).resolve()}):
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return _cache_directory() / f"{Path(source).stem}-{digest.hexdigest()[:16]}.safetensors"
+
+
+def _imported(file: Path) -> set[Path]:
+    """The file, and the modules beside this one that it imports, directly or not."""
+    found, todo = set[Path](), [file]
+    while todo:
+        one = todo.pop()
+        if one not in found:
+            found.add(one)
+            imports = (node for node in ast.walk(ast.parse(one.read_bytes())) if isinstance(node, ast.ImportFrom))
+            beside = (Path(__file__).resolve().with_name(f"{node.module}.py") for node in imports)
+            todo.extend(path for path in beside if path.exists())
+    return found
 
 
 def _cache_directory() -> Path:

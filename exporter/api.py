@@ -81,6 +81,8 @@ class Options(RecipeSettings, total=False):
             given its number.
         loss: of the module's result and a batch's targets, a scalar to minimise.
         student: makes a smaller network for the same inputs and outputs.
+        preprocess: torch function or module that becomes part of the model in front of it; `inputs` are what it takes.
+        postprocess: likewise behind it; it takes the model's output tensors by position.
         checkpoint: directory of training runs, so that a killed one goes on.
         output: directory that receives `NAME-TARGET/`, `dist` by default.
         force: replace a bundle that exists.
@@ -97,6 +99,8 @@ class Options(RecipeSettings, total=False):
     training: Callable[..., Iterable[tuple[Mapping[str, torch.Tensor], Any]]] | None
     loss: Callable[[Any, Any], torch.Tensor] | None
     student: Callable[[], torch.nn.Module] | None
+    preprocess: Callable[..., Any] | None
+    postprocess: Callable[..., Any] | None
     checkpoint: str | Path | None
     output: str | Path
     force: bool
@@ -230,7 +234,7 @@ _WHERE: Mapping[str, Any] = {
     "on": None,
 }
 # Those that are parts of the model.
-_PARTS = ("name", "dynamic", "calibration", "evaluate", "training", "loss", "student")
+_PARTS = ("name", "dynamic", "calibration", "evaluate", "training", "loss", "student", "preprocess", "postprocess")
 # Groups of settings, by the field of the recipe that each is.
 _GROUPS = {"training_settings": "training", "weight_settings": "weights"}
 # Short forms of limits, by the figure that each bounds.
@@ -298,8 +302,11 @@ def _source(
 
     feeds = None if calibration is None or isinstance(calibration, str | Path) else feeds_from_object(calibration)
     if isinstance(model, str | Path):
-        if inputs is not None or dynamic is not None or name is not None:
-            raise InputError("`inputs`, `dynamic` and `name` go with a module; a source file brings its own.")
+        if any(part is not None for part in (inputs, dynamic, name, parts.get("preprocess"), parts.get("postprocess"))):
+            raise InputError(
+                "`inputs`, `dynamic`, `name`, `preprocess` and `postprocess` go with a module; a source file brings "
+                "its own."
+            )
         given = {part: value for part, value in parts.items() if value is not None}
         given |= {} if training is None else {"training": numbered(training)}
         given |= {} if feeds is None else {"calibration": feeds}

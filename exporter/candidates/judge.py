@@ -88,7 +88,7 @@ def check_graph_golden(golden: Golden, answers: Answers, least_db: float) -> Non
         raise VerificationError(
             "golden/graph.npz is missing.", hint="Copy the bundle again, whole, or export it again."
         )
-    seen = parity(golden.graph, answers)
+    seen = parity(golden.graph, answers, rows=golden.rows)
     bad = [f"output {name!r}: {found}" for name, found in seen.items() if not found.reaches(least_db)]
     if bad:
         raise VerificationError(

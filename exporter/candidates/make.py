@@ -214,7 +214,7 @@ class Maker:
         place = Reference()
         graph = self.workshop.open(place.runs(candidate.graph, self.target, "fp32", None), place)
         outputs = tuple(with_amounts(o, self.captured.amounts) for o in self.captured.golden.answers(graph))
-        engine_db = worst(parity(outputs, answers)).weakest_db
+        engine_db = worst(parity(outputs, answers, rows=self.captured.golden.rows)).weakest_db
         return replace(candidate, own_golden=OwnGolden(outputs=outputs, engine_db=engine_db))
 
     def _on_samples(self, graph: Graph, samples: JudgingSamples) -> Mapping[str, Parity]:

@@ -16,6 +16,7 @@ from ...errors import InputError, UnservedError, VerificationError
 from ...profiles.findings.parity import Parity, parity
 from ..graphs.damage import damage_explained
 from ..graphs.files import read_graph, write_model
+from ..graphs.selection import selected_rows
 from ..graphs.synthesis import synthesize
 from ..sources import Predict, Source, torch_predict
 from ..sources.traceback import user_traceback
@@ -116,9 +117,10 @@ def prove_capture(source: Source, graph: Graph, seed: int) -> dict[str, Parity]:
     references = [_reference(original, feed, graph) for feed in feeds]
     if given is not None:
         given.prove(feeds[0], references[0])
-    found = parity(references, [run(feed) for feed in feeds])
+    rows = selected_rows(graph)
+    found = parity(references, [run(feed) for feed in feeds], rows=rows)
     doubted = [name for name, agreement in found.items() if not _agrees(name, agreement, references)]
-    own = own_rounding(source, feeds, references) if doubted else {}
+    own = own_rounding(source, feeds, references, rows) if doubted else {}
     for name in doubted:
         if name not in own or not explains(own[name], found[name]):
             said = _differs(name, found[name], references)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from ..sources.parts import without_parts
+from .scopes import name_strays
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -37,9 +40,13 @@ def clean_metadata(model: ir.Model, *, rename: bool) -> None:
 def name_nodes(model: ir.Model, *, rename: bool) -> None:
     """Give every node of every graph a unique name; in order, so that the same graph gets the same names."""
     nodes = list(model.graph.all_nodes())
+    if rename:
+        for node in nodes:
+            node.name = _module_name(node)
+        name_strays(nodes)
     taken: set[str] = set()
     for node in nodes:
-        base = (_module_name(node) if rename else node.name) or node.op_type
+        base = node.name or node.op_type
         name, number = base, 1
         while name in taken:
             number += 1
@@ -72,7 +79,7 @@ def _dynamo_scope(node: ir.Node) -> str:
     if not noted:
         return ""
     scopes = [str(scope) for scope in ast.literal_eval(noted)][:-1]
-    return next((scope for scope in reversed(scopes) if scope and not scope.startswith("_")), "")
+    return without_parts(next((scope for scope in reversed(scopes) if scope and not scope.startswith("_")), ""))
 
 
 def _legacy_name(name: str) -> str:
@@ -86,7 +93,8 @@ def _legacy_name(name: str) -> str:
         if path and scope.startswith(f"{path[-1]}."):
             path.pop()
         path.append(scope)
-    return f"{'.'.join(path)}/{operator}" if path else operator
+    inside = without_parts(".".join(path))
+    return f"{inside}/{operator}" if inside else operator
 
 
 def _clean(thing: ir.Graph | ir.Node | ir.Value) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,12 @@ from ...backends.base import Array, Feed
 from ...calibration.arrays import read_arrays
 from ...errors import UnreadableError, VerificationError
 from ...profiles.findings.parity import Parity, parity
+from ...profiles.findings.rows import Rows
 
 Answers = tuple[Mapping[str, Array], ...]
 # The numpy dtype that integer outputs are written in where they are amounts, judged by how far off they are.
 AMOUNT = "float64"
-INPUTS, OUTPUTS, GRAPH_OUTPUTS = "inputs.npz", "outputs.npz", "graph.npz"
+INPUTS, OUTPUTS, GRAPH_OUTPUTS, ROWS = "inputs.npz", "outputs.npz", "graph.npz", "rows.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,19 +28,27 @@ class Golden:
     Attributes:
         graph: what the graph that the engine was compiled from gives, on the reference place; empty where that is not
             told.
+        rows: outputs that are sets of rows, in no order.
     """
 
     feeds: tuple[Feed, ...]
     outputs: Answers
     graph: Answers = ()
+    rows: tuple[Rows, ...] = ()
 
     def save(self, directory: Path) -> None:
-        """Write `inputs.npz`, `outputs.npz` and, if known, `graph.npz`; arrays of feed i are named `i.NAME`."""
+        """Write `inputs.npz`, `outputs.npz` and, where there are such, `graph.npz` and `rows.json`.
+
+        Arrays of feed i are named `i.NAME`.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         np.savez(directory / INPUTS, **_flatten(self.feeds))  # type: ignore[arg-type]
         np.savez(directory / OUTPUTS, **_flatten(self.outputs))  # type: ignore[arg-type]
         if self.graph:
             np.savez(directory / GRAPH_OUTPUTS, **_flatten(self.graph))  # type: ignore[arg-type]
+        if self.rows:
+            listed = [{"outputs": list(one.outputs), "axis": one.axis} for one in self.rows]
+            (directory / ROWS).write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, directory: Path) -> Golden:
@@ -53,7 +63,7 @@ class Golden:
         if (directory / GRAPH_OUTPUTS).exists():
             graph = _read(directory / GRAPH_OUTPUTS)
             _need(len(graph) == len(feeds), GRAPH_OUTPUTS)
-        return cls(feeds=feeds, outputs=outputs, graph=graph)
+        return cls(feeds=feeds, outputs=outputs, graph=graph, rows=_rows(directory / ROWS, outputs[0]))
 
     def answers(self, run: Callable[[Feed], dict[str, Array]]) -> Answers:
         """What is answered to each feed, for whatever it is to be compared with."""
@@ -65,7 +75,7 @@ class Golden:
         Raises:
             VerificationError: an output is missing, has another shape, or is not finite.
         """
-        return parity(self.outputs, answers)
+        return parity(self.outputs, answers, rows=self.rows)
 
 
 def _flatten(feeds: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
@@ -91,6 +101,20 @@ def _read(path: Path) -> tuple[dict[str, Array], ...]:
         sorted(feeds) == list(range(len(feeds))) and len({frozenset(feed) for feed in feeds.values()}) == 1, path.name
     )
     return tuple(feeds[index] for index in sorted(feeds))
+
+
+def _rows(path: Path, outputs: Mapping[str, Array]) -> tuple[Rows, ...]:
+    """What is said of outputs that are sets of rows, held against them; nothing where there is no such file."""
+    if not path.exists():
+        return ()
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))
+        found = tuple(Rows(outputs=tuple(one["outputs"]), axis=one["axis"]) for one in listed)
+        fits = all(0 <= one.axis < outputs[name].ndim for one in found for name in one.outputs)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise VerificationError(f"Golden file {path.name} cannot be read: {error}.") from error
+    _need(fits, path.name)
+    return found
 
 
 def _need(whole: bool, name: str) -> None:

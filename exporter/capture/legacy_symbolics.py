@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .suppression import symbolics
+
 
 @contextlib.contextmanager
 def legacy_corrected(opset: int) -> Iterator[None]:
@@ -52,7 +54,7 @@ def _no_output() -> Iterator[None]:
 def _corrections(opset: int) -> dict[str, Callable[..., Any]]:
     from torch.onnx import symbolic_opset14
 
-    found: dict[str, Callable[..., Any]] = {"aten::unflatten": _unflatten}
+    found: dict[str, Callable[..., Any]] = {"aten::unflatten": _unflatten, **symbolics()}
     if opset < 14:
         # It is registered from 14 on, though all that it emits is in 13 as well.
         found["aten::scaled_dot_product_attention"] = symbolic_opset14.scaled_dot_product_attention

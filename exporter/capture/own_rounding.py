@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from ...backends.base import Array, Feed
 from ...profiles.findings.parity import Parity, parity
+from ...profiles.findings.rows import Rows
 from ..sources import Source, torch_predict
 from ..sources.torch_module import output_tensors
 
@@ -25,8 +26,13 @@ _ALIKE_DB = 12.0
 _ALIKE = 10 ** (_ALIKE_DB / 20)
 
 
-def own_rounding(source: Source, feeds: Sequence[Feed], answers: Sequence[Mapping[str, Array]]) -> Mapping[str, Parity]:
+def own_rounding(
+    source: Source, feeds: Sequence[Feed], answers: Sequence[Mapping[str, Array]], rows: Iterable[Rows] = ()
+) -> Mapping[str, Parity]:
     """Parity of what the module answered in float32 with what it answers in float64, by output.
+
+    Args:
+        rows: outputs that are sets of rows.
 
     Returns:
         Nothing where there is no module, it does not run in float64, or it does not repeat itself: randomness in
@@ -39,7 +45,7 @@ def own_rounding(source: Source, feeds: Sequence[Feed], answers: Sequence[Mappin
         exact = [
             {name: tensor.cpu().numpy() for name, tensor in output_tensors(wide, _wide(feed)).items()} for feed in feeds
         ]
-        return parity(exact, answers)
+        return parity(exact, answers, rows=rows)
     except Exception:  # a module may name its type; then nothing is known
         return {}
 

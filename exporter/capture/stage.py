@@ -12,6 +12,7 @@ from ...backends.places.remote import EngineFailedError
 from ...errors import EdgepressError, InputError, RefusedError, VerificationError
 from ...profiles.device.target import Target
 from ...profiles.findings.parity import Parity
+from ..graphs.selection import selected_rows
 from ..graphs.synthesis import synthesize
 from ..progress import Advance
 from ..recipe import Recipe
@@ -133,7 +134,8 @@ def _golden(
     ]
     place = Reference()
     session = workshop.open(place.runs(graph, target, "fp32", None), place)
-    return Golden(feeds=tuple(feeds), outputs=tuple(with_amounts(session(feed), counted) for feed in feeds))
+    outputs = tuple(with_amounts(session(feed), counted) for feed in feeds)
+    return Golden(feeds=tuple(feeds), outputs=outputs, rows=selected_rows(graph))
 
 
 def _refuse_quantized(graph: Graph, name: str) -> None:

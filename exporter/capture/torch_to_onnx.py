@@ -24,7 +24,9 @@ from ..sources.undisturbed import undisturbed
 from .fixed_size import fixed_by_torch
 from .legacy_symbolics import legacy_corrected
 from .onnx_to_opset import optimized
+from .scopes import name_weights
 from .state import NoGraphError, refuse_state
+from .suppression import translations
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -64,6 +66,7 @@ def exported(source: Source, opset: int, directory: Path, *, tracing: bool = Fal
         model = _dynamo(source, opset) if usual else _legacy(source, opset, directory)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.OutputFixPass()(model)
+    name_weights(model.graph)
     _rename(model.graph, list(source.inputs), list(output_tensors(source.module, source.inputs)))
     return model
 
@@ -82,7 +85,14 @@ def _dynamo(source: Source, opset: int) -> ir.Model:
     target: Any = source.program or source.module
     arguments = {} if source.program else {**_arguments(source), "dynamic_shapes": _dynamic_shapes(source)}
     with _explained(source), quiet():
-        program = torch.onnx.export(target, **arguments, dynamo=True, opset_version=opset, verbose=False)
+        program = torch.onnx.export(
+            target,
+            **arguments,
+            dynamo=True,
+            opset_version=opset,
+            verbose=False,
+            custom_translation_table=translations(),
+        )
     assert program is not None
     assert program.exported_program is not None
     refuse_state(program.exported_program, source.name)

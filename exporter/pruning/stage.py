@@ -26,6 +26,7 @@ from ..graphs.synthesis import synthesize
 from ..progress import Advance
 from ..recipe import Recipe, choose_precision
 from ..sources import Source
+from ..sources.network import before_network, network_of, whole_of
 from ..workshop import Workshop
 from .choose import Chooser
 from .dependency import agree, find_groups
@@ -65,8 +66,10 @@ def refuse(source: Source, recipe: Recipe) -> None:
             f"{source.name} comes from {kind}, whose layers cannot be changed any more.",
             hint="Give the model as a Python file with model() and inputs().",
         )
-    check_patterns(source.module, recipe.keep)
-    choose_importance(recipe.importance, source)
+    network = network_of(source)
+    assert network.module is not None
+    check_patterns(network.module, recipe.keep)
+    choose_importance(recipe.importance, network)
 
 
 def refuse_dense(target: Target, recipe: Recipe) -> None:
@@ -89,7 +92,7 @@ def run(
     workshop: Workshop,
     advance: Advance,
 ) -> dict[str, Any]:
-    """Replace the source's module by a smaller one; the module given is left alone.
+    """Replace the source's network by a smaller one; the module given is left alone, and so is what is around it.
 
     Returns:
         Of `source`, `original`, `restore`, `recipe` and `pruning` what changed; the recipe has the widths chosen.
@@ -98,14 +101,19 @@ def run(
         InputError: nothing can be removed, or not as much as was asked.
         VerificationError: the pruned module does not compute what the whole one does without these units.
     """
-    task = _Task(source=source, target=target, recipe=recipe, axes=axes, workshop=workshop, advance=advance)
+    if recipe.prune is None and not recipe.sparse:
+        return {}
+    network = network_of(source)
+    task = _Task(source=network, target=target, recipe=recipe, axes=axes, workshop=workshop, advance=advance)
     found = {} if recipe.prune is None else _pruned(task, recipe.prune)
-    return {**found, **_sparse(found.get("source", source), source, recipe)} if recipe.sparse else found
+    if recipe.sparse:
+        found |= _sparse(found.get("source", network), recipe)
+    return {**found, "source": whole_of(found["source"]), "original": source}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Task:
-    """What is pruned, and for what."""
+    """What is pruned, a network alone, and for what."""
 
     source: Source
     target: Target
@@ -177,7 +185,7 @@ def _pruned(task: _Task, share: float) -> dict[str, Any]:
         kept=survey.kept,
     )
     recipe = task.recipe if worth is None else replace(task.recipe, pruned=found.widths)
-    return {"source": _with(task.source, smaller), "original": task.source, "pruning": found, "recipe": recipe}
+    return {"source": _with(task.source, smaller), "pruning": found, "recipe": recipe}
 
 
 def _survey(task: _Task) -> _Survey:
@@ -308,15 +316,16 @@ def _feeds(task: _Task) -> list[Feed]:
     """Batches to judge quality on: calibration data, or else the example."""
     from ..training.data import input_specs
 
-    source, path = task.source, task.recipe.calibration
+    whole, path = task.source.whole or task.source, task.recipe.calibration
+    specs = input_specs(whole)
     if path is not None:
-        batch = next((len(array) for array in source.inputs.values() if array.ndim), 1)
-        feeds = checked(feeds_from_path(Path(path), input_specs(source), batch), input_specs(source), path)
-    elif source.calibration is not None:
-        feeds = checked(feeds_from_object(source.calibration), input_specs(source), "calibration()")
+        batch = next((len(array) for array in whole.inputs.values() if array.ndim), 1)
+        feeds = checked(feeds_from_path(Path(path), specs, batch), specs, path)
+    elif whole.calibration is not None:
+        feeds = checked(feeds_from_object(whole.calibration), specs, "calibration()")
     else:
-        return [source.inputs]
-    return list(islice(feeds(), JUDGING_BATCHES))
+        return [task.source.inputs]
+    return [before_network(whole, feed) for feed in islice(feeds(), JUDGING_BATCHES)]
 
 
 def _prove(source: Source, whole: nn.Module, smaller: nn.Module, groups: Sequence[Group], removal: Removal) -> None:
@@ -349,12 +358,12 @@ def _with(source: Source, module: nn.Module) -> Source:
     return replace(source, module=module, digest=module_digest(module, source.inputs, source.dynamic))
 
 
-def _sparse(source: Source, given: Source, recipe: Recipe) -> dict[str, Any]:
+def _sparse(source: Source, recipe: Recipe) -> dict[str, Any]:
     """Zero weights of a copy; recovery training puts the zeros back after each step."""
     module = copy.deepcopy(source.module)
     assert module is not None
     restore, _ = sparsify(module, lambda name: bool(matching(name, recipe.keep)))
-    return {"source": _with(source, module), "original": given, "restore": restore}
+    return {"source": _with(source, module), "restore": restore}
 
 
 def _because(kept: Mapping[str, str]) -> str:

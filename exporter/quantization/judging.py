@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from ...backends.base import Array, Feed, Graph
 from ...calibration.feeds import outputs_by_row, samples_in
 from ...profiles.findings.parity import Parity, parity
+from ...profiles.findings.rows import Rows
+from ..graphs.selection import selected_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,23 +20,31 @@ class JudgingSamples:
         kind: what they are, for messages: `calibration samples`.
         expected: what the FP32 graph answers, by output.
         by_row: outputs each row of which is a sample; of the others a feed is one.
+        rows: outputs that are sets of rows, in no order.
     """
 
     feeds: Sequence[Feed]
     kind: str
     expected: Sequence[Mapping[str, Array]]
     by_row: Container[str] = ()
+    rows: tuple[Rows, ...] = ()
 
     @classmethod
     def of(
         cls, graph: Graph, feeds: Sequence[Feed], kind: str, expected: Sequence[Mapping[str, Array]]
     ) -> JudgingSamples:
         """With what the graph that the feeds are given to says of its axes."""
-        return cls(feeds=feeds, kind=kind, expected=expected, by_row=outputs_by_row(graph, feeds, expected))
+        return cls(
+            feeds=feeds,
+            kind=kind,
+            expected=expected,
+            by_row=outputs_by_row(graph, feeds, expected),
+            rows=selected_rows(graph),
+        )
 
     def compare(self, answers: Sequence[Mapping[str, Array]]) -> dict[str, Parity]:
         """Answers to the feeds against those of FP32."""
-        return parity(self.expected, answers, by_row=self.by_row)
+        return parity(self.expected, answers, by_row=self.by_row, rows=self.rows)
 
     @property
     def count(self) -> int:

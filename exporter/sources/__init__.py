@@ -87,12 +87,16 @@ def source_from_object(
     training: Callable[..., Iterable[Any]] | None = None,
     loss: Callable[[Any, Any], Tensor] | None = None,
     student: Callable[[], nn.Module] | None = None,
+    preprocess: Callable[..., Any] | None = None,
+    postprocess: Callable[..., Any] | None = None,
 ) -> Source:
     """The source of a module in memory, which is put in evaluation mode.
 
     Args:
         inputs: one example batch: a dict by name, or a tuple or one tensor in the order of `forward`'s parameters.
         name: what the files are called after; default: the module's class.
+        preprocess, postprocess: functions or modules of torch that become part of the model; `inputs` are then what
+            the first takes by name.
         dynamic: free axes, `{input: {axis: name}}`.
 
     Raises:
@@ -100,12 +104,15 @@ def source_from_object(
     """
     from torch import nn
 
+    from .pipeline import piped
+
     if not isinstance(model, nn.Module):
         raise InputError(f"The model is a {type(model).__name__}; expected a torch.nn.Module.")
     name = name or type(model).__name__
     origin = f"Model {name}"
     model = evaluating(unwrapped(model, origin), origin)
-    given = arrays(_named(model, inputs, origin), f"{origin}: inputs")
+    given = arrays(_named(preprocess or model, inputs, origin), f"{origin}: inputs")
+    model = piped(model, list(given), preprocess, postprocess, origin)
     model, feed = float_inputs(model, in_forward_order(model, given, f"{origin}: inputs"))
     axes = checked_dynamic(dynamic or {}, feed, f"{origin}: dynamic")
     check_forward(model, feed, origin)
@@ -125,14 +132,14 @@ def source_from_object(
     )
 
 
-def _named(model: nn.Module, inputs: Any, origin: str) -> Mapping[str, Any]:
-    """Inputs by the names of forward's parameters, where they come without."""
+def _named(taker: Callable[..., Any], inputs: Any, origin: str) -> Mapping[str, Any]:
+    """Inputs by the names of the parameters of what takes them, where they come without."""
     import inspect
 
     if isinstance(inputs, Mapping):
         return inputs
     values = inputs if isinstance(inputs, tuple | list) else (inputs,)
-    names = list(inspect.signature(model.forward).parameters)
+    names = list(inspect.signature(getattr(taker, "forward", taker)).parameters)
     if len(values) > len(names):
         raise InputError(f"{origin}: {len(values)} inputs were given, forward takes {', '.join(names) or 'none'}.")
     return dict(zip(names, values, strict=False))

@@ -32,6 +32,9 @@ class Training(Protocol):
 class Source:
     """A model and one example batch of its inputs.
 
+    With pre- or postprocessing the module is a `Pipeline`: `inputs`, `calibration` and `evaluate` are those of the
+    whole, `training` gives inputs of the whole, and `loss` takes what the network inside gives.
+
     Attributes:
         name: stem for files, safe in any file system.
         kind: `python`, `pt2`, `onnx`, `huggingface` or `object`.
@@ -42,12 +45,13 @@ class Source:
         calibration: gives fresh feeds at each call; nothing is read before that.
         evaluate: quality of a predictor, higher is better.
         training: one pass over the training data at each call; nothing is read before it is iterated.
-        loss: of the module's own result and a batch's targets, a scalar to minimise.
+        loss: of the network's own result and a batch's targets, a scalar to minimise.
         student: makes another network for the same inputs and outputs, to be trained against this one.
         program: the exported program of a `.pt2` file.
         ranges: of free axes by name, where they were found by trying.
         held: inputs that are parameters of the model, as a shape is: they stay as in `inputs` wherever others are made.
         licence: of the model, in the words of its source; empty where it states none.
+        whole: the source with pre- and postprocessing, where this is the network inside alone (`network_of`).
         digest: sha256 of what decides the model: weights, structure and source text, or the bytes of the file.
     """
 
@@ -66,6 +70,7 @@ class Source:
     ranges: Mapping[str, AxisRange] = field(default_factory=dict)
     held: frozenset[str] = frozenset()
     licence: str = ""
+    whole: Source | None = None
     digest: str
 
 

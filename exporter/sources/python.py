@@ -35,17 +35,21 @@ def matches(spec: str) -> bool:
 def load(spec: str, trust: bool) -> Source:
     """Run the file, build its model and run that once; its directory stays importable.
 
+    `preprocess` and `postprocess`, where the file has them, become part of the model.
+
     Args:
         trust: not needed: who names a Python file wants it run.
 
     Raises:
         InputError: the file, one of its functions or the model's forward is at fault.
     """
+    from .pipeline import piped
+
     code = _run_file(Path(spec)) if spec.endswith(".py") else _import(spec)
     file = Path(code.__file__ or spec)
     user = _User(code=code, origin=spec, root=file.parent)
-    module = _module(user, "model")
-    given = arrays(user.call("inputs"), f"inputs() of {spec}")
+    module, given = _module(user, "model"), arrays(user.call("inputs"), f"inputs() of {spec}")
+    module = piped(module, list(given), user.step("preprocess"), user.step("postprocess"), spec)
     module, inputs = float_inputs(module, in_forward_order(module, given, f"inputs() of {spec}"))
     declared = user.call("dynamic") if user.find("dynamic") else {}
     dynamic = checked_dynamic(declared, inputs, f"dynamic() of {spec}")
@@ -88,6 +92,10 @@ class _User:
             raise InputError(f"{self.origin} has no function {function}().", hint=_START)
         with user_errors(f"{function}() of {self.origin}", self.root):
             return found()
+
+    def step(self, name: str) -> object:
+        """`preprocess` or `postprocess` as the file has it: not called here, since it is part of the model."""
+        return getattr(self.code, name, None)
 
     def feeds(self) -> Callable[[], Iterable[Feed]] | None:
         """`calibration`, read only when it is iterated.

@@ -16,6 +16,7 @@ from ...backends.base import Array, Feed
 from ...errors import InputError
 from ..graphs.names import free_name
 from .base import Dynamic, Predict, Source, described, specs_digest
+from .parts import without_parts
 from .traceback import is_user_file, user_traceback
 from .undisturbed import undisturbed
 
@@ -268,7 +269,7 @@ class _Entered:
             return ""
         name, child, given = self._running[-1]
         what = str(child) if not any(True for _ in child.children()) else type(child).__name__
-        return f" It fails in `{name}`, {what}, which was given {given or 'no tensor'}."
+        return f" It fails in `{without_parts(name) or 'model()'}`, {what}, which was given {given or 'no tensor'}."
 
     def _enter(self, name: str) -> Any:
         def hook(child: nn.Module, arguments: tuple[object, ...]) -> None:
@@ -297,7 +298,7 @@ def module_digest(module: nn.Module, inputs: Mapping[str, Array], dynamic: Dynam
 
 
 def _class_files(module: nn.Module) -> set[Path]:
-    names = {type(child).__module__ for child in module.modules()}
+    names = {getattr(child, "defined_in", type(child).__module__) for child in module.modules()}
     files = {getattr(sys.modules.get(name), "__file__", None) for name in names}
     return {Path(file) for file in files if file and is_user_file(file) and Path(file).is_file()}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,6 +15,7 @@ import numpy as np
 from ...backends.base import TensorSpec
 from ...errors import InputError
 from ..sources import Source, user_errors
+from ..sources.network import prepare
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +33,7 @@ class TrainingData:
         origin: the function they come from, for messages and the report.
         labelled: the batches carry targets for the user's loss.
         inputs: what each batch must hold; the first axis may have any size.
+        prepare: turns a batch as it is given into what the network takes.
         passes: the raw batches of an epoch.
         seed: decides, with the epoch, whatever is drawn at random while batches are made.
     """
@@ -38,6 +41,7 @@ class TrainingData:
     origin: str
     labelled: bool
     inputs: tuple[TensorSpec, ...]
+    prepare: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
     passes: Callable[[int], Iterable[Any]]
     seed: int
 
@@ -127,26 +131,28 @@ class TrainingData:
                 raise InputError(
                     f"{where}: input {spec.name!r} {fault}.", hint="Prepare training data as inputs() does its example."
                 )
-        return {name: feed[name] for name in wanted}, targets
+        return self.prepare({name: feed[name] for name in wanted}), targets
 
 
 def training_data(source: Source, seed: int) -> TrainingData:
-    """The source's `training()`, or else its calibration data without labels.
+    """The source's `training()`, or else its calibration data without labels, as the network takes them.
+
+    Args:
+        source: of `network_of`.
 
     Raises:
         InputError: it has neither.
     """
-    specs = input_specs(source)
-    if source.training is not None:
-        return TrainingData(
-            origin="training()", labelled=source.loss is not None, inputs=specs, passes=source.training, seed=seed
-        )
-    if source.calibration is None:
+    whole = source.whole or source
+    data = partial(TrainingData, inputs=input_specs(whole), prepare=prepare(source), seed=seed)
+    if whole.training is not None:
+        return data(origin="training()", labelled=source.loss is not None, passes=whole.training)
+    if whole.calibration is None:
         raise InputError(
             f"{source.name} brings no data to train on.",
             hint="Add training() to the model file; calibration() alone allows training against the model as given.",
         )
-    feeds = source.calibration
+    feeds = whole.calibration
 
     def passes(epoch: int) -> Iterator[Any]:
         import torch
@@ -154,7 +160,7 @@ def training_data(source: Source, seed: int) -> TrainingData:
         for feed in feeds():
             yield {name: torch.from_numpy(np.require(a, requirements=["C", "W"])) for name, a in feed.items()}, None
 
-    return TrainingData(origin="calibration()", labelled=False, inputs=specs, passes=passes, seed=seed)
+    return data(origin="calibration()", labelled=False, passes=passes)
 
 
 def seed_all(*parts: int) -> None:

@@ -22,6 +22,7 @@ from ...profiles.findings.training import Epoch, TrainingRun
 from ..progress import Advance
 from ..recipe import TrainingSettings
 from ..sources import Source, torch_predict, user_errors
+from ..sources.network import within
 from ..sources.score import score
 from ..sources.torch_module import module_digest, named_outputs
 from .checkpoint import Checkpoint, Position, Saved
@@ -291,8 +292,9 @@ class _Run:
         if evaluate is None:
             return None
         self.student.eval()
-        run = torch_predict(replace(self.source, module=self.student))
-        specs = input_specs(self.source, any_batch=False)
+        whole = self.source.whole or self.source
+        run = torch_predict(replace(whole, module=within(whole, self.student)))
+        specs = input_specs(whole, any_batch=False)
 
         def predict(feed: Feed) -> dict[str, Array]:
             # torch takes any batch, the engine does not: said here, and not after hours of training.

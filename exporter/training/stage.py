@@ -14,6 +14,7 @@ from ...profiles.machine import processes
 from ..progress import Advance
 from ..recipe import Recipe
 from ..sources import Source
+from ..sources.network import network_of, whole_of
 from ..workshop import Workshop
 
 if TYPE_CHECKING:
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Task:
-    """What is trained, on what, and how.
+    """What is trained, a network alone, on what, and how.
 
     Attributes:
-        original: the model as given, where pruning changed it.
+        original: the network as given, where pruning changed it.
         restore: called after each step; puts back what pruning fixed.
     """
 
@@ -52,7 +53,7 @@ class _Task:
                 f"The student was not trained. {outcome.run.stopped}",
                 hint="Lower --learning-rate, and look at loss() and at the data for NaN or Inf.",
             )
-        return {**self._shipping(outcome), "original": self.source}
+        return {**self._shipping(outcome), "original": whole_of(self.source)}
 
     def _recovered(self, original: Source) -> dict[str, Any]:
         source = self._with_data()
@@ -92,7 +93,8 @@ class _Task:
         given, training = self.source, outcome.run
         digest = module_digest(outcome.module, given.inputs, given.dynamic)
         broken = _without(f"Training broke off. {training.stopped}") if training.broken else {}
-        return {"source": replace(given, module=outcome.module, digest=digest), "training": training, **broken}
+        trained = replace(given, module=outcome.module, digest=digest)
+        return {"source": whole_of(trained), "training": training, **broken}
 
     def _with_data(self) -> Source:
         """The source, with the recipe's calibration data where these are what it is trained on."""
@@ -107,8 +109,10 @@ class _Task:
             )
         if source.training is not None or path is None:
             return source
-        batch = next((len(array) for array in source.inputs.values() if array.ndim), 1)
-        return replace(source, calibration=feeds_from_path(Path(path), input_specs(source), batch))
+        whole = source.whole or source
+        batch = next((len(array) for array in whole.inputs.values() if array.ndim), 1)
+        given = replace(whole, calibration=feeds_from_path(Path(path), input_specs(whole), batch))
+        return given if source.whole is None else replace(source, calibration=given.calibration, whole=given)
 
 
 def run(
@@ -120,7 +124,7 @@ def run(
     workshop: Workshop,
     advance: Advance,
 ) -> dict[str, Any]:
-    """Replace the source's module by the trained one, where one is to be trained.
+    """Replace the source's network by the trained one, where one is to be trained.
 
     Of several processes that train together the first goes on; the others end here, with exit code 0, where they are
     not to train int8 as well.
@@ -131,8 +135,12 @@ def run(
     Raises:
         InputError: no student, or faults of it, of training(), of loss() or of evaluate().
     """
-    task = _Task(source=source, original=original, recipe=recipe, restore=restore, workshop=workshop, advance=advance)
-    trained = task.done()
+    trained = {}
+    if recipe.distill or original is not None:
+        network, given = network_of(source), None if original is None else network_of(original)
+        trained = _Task(
+            source=network, original=given, recipe=recipe, restore=restore, workshop=workshop, advance=advance
+        ).done()
     if processes.rank() > 0 and not recipe.qat:  # which they train together once int8 is made
         raise SystemExit(0)
     return trained

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ...errors import VerificationError
 from .channels import ROUNDING, UNHEARD, ChannelGroup, ChannelScales, sqnr
+from .rows import Rows, aligned
 from .spread import SampleSums, lower_db
 
 _ROWS = (
@@ -84,7 +85,11 @@ class Parity:
 
 
 def parity(
-    references: Sequence[Mapping[str, Array]], outputs: Sequence[Mapping[str, Array]], *, by_row: Container[str] = ()
+    references: Sequence[Mapping[str, Array]],
+    outputs: Sequence[Mapping[str, Array]],
+    *,
+    by_row: Container[str] = (),
+    rows: Iterable[Rows] = (),
 ) -> dict[str, Parity]:
     """Compare runs of the same feeds, output by output.
 
@@ -92,11 +97,15 @@ def parity(
         references: one mapping of output name to array for each feed, of the model that is right.
         outputs: the same, of the model in question.
         by_row: outputs each row of which is a sample; of the others a feed is one.
+        rows: outputs that are sets of rows, which are compared with their likes, wherever these lie.
 
     Raises:
         VerificationError: an output is missing, has another shape, or holds NaN or Inf where the reference is finite.
     """
     names = references[0].keys()
+    if sets := tuple(rows):
+        both = [aligned(right, found, sets) for right, found in zip(references, outputs, strict=True)]
+        references, outputs = [right for right, _ in both], [found for _, found in both]
     return {
         name: _one(name, [r[name] for r in references], [_get(o, name) for o in outputs], by_row=name in by_row)
         for name in names

@@ -2,7 +2,7 @@
 
 Placement follows the role of a tensor, not what an operator could do: the inputs of weighted operators everywhere;
 results, residual branches and pooling only in convolutional regions. Norms, softmax, GELU and the residual stream of a
-transformer are never touched.
+transformer are never touched, nor is what `preprocess` and `postprocess` compute around the network.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ....calibration.statistics import TensorStatistics
 from ....profiles.device.target import Scheme
+from ...capture.scopes import is_around
 from ...graphs.values import constant, single_consumer
 from ..rewrites.dynamic_lstm import why_not_integer
 from ..rewrites.patches_to_gemm import cuts_patches
@@ -47,7 +48,10 @@ def place(
     """
     placement = Placement()
     for node in graph:
-        if node.domain == "" and node.op_type in scheme.weighted:
+        if is_around(node):
+            if node.op_type in scheme.weighted:
+                placement.left[str(node.name)] = "it is computed around the network, which stays float"
+        elif node.domain == "" and node.op_type in scheme.weighted:
             _weighted(node, scheme, exclude, placement)
         elif node.domain == "" and node.op_type in RECURRENT:
             _recurrent(node, scheme, exclude, placement)
@@ -111,7 +115,7 @@ def _after_activation(value: ir.Value, scheme: Scheme) -> ir.Value:
 def _residuals(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Mapping[str, TensorStatistics]) -> None:
     order = {node: index for index, node in enumerate(graph)}
     for node in graph:
-        if scheme.residual == "none" or node.domain != "" or node.op_type != "Add":
+        if scheme.residual == "none" or node.domain != "" or node.op_type != "Add" or is_around(node):
             continue
         if any(constant(v) is not None for v in node.inputs) or not any(in_region(v, scheme) for v in node.inputs):
             continue
@@ -151,6 +155,8 @@ def _skip_branch(node: ir.Node, order: dict[ir.Node, int]) -> int | None:
 
 def _around(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Mapping[str, TensorStatistics]) -> None:
     for node in nodes_in_region(graph, scheme.around, scheme):
+        if is_around(node):
+            continue
         result = node.outputs[0]
         if _keeps_channels(result, scheme, placement, seen) or read_in_integers(result, scheme, placement):
             placement.read(node, 0)
@@ -160,7 +166,7 @@ def _around(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Mapping
 def _gates(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Mapping[str, TensorStatistics]) -> None:
     """A quantized value times a function of itself is computed in integers: function and product get grids too."""
     for node in graph:
-        if node.domain != "" or node.op_type != "Mul":
+        if node.domain != "" or node.op_type != "Mul" or is_around(node):
             continue
         result = node.outputs[0]
         for value, factor in (node.inputs, reversed(node.inputs)):

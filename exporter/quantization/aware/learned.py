@@ -79,7 +79,7 @@ def learned(
         InputError: the graph has something that torch does not compute here, or faults of the user's functions.
     """
     quantizer.emit(statistics, weight_storage="float", bias="float")
-    grid = quantizer.scheme.weight
+    grid, source = quantizer.scheme.weight, _in_one_piece(source)
     sites = {str(site.node.name): site for site in quantizer.placement.weights}
     parts = {name: _parts_of(site) for name, site in sites.items()}
     module = _network(quantizer, source, list(parts.values()))
@@ -165,6 +165,15 @@ def _fitted(module: GraphModule, part: _Parts, axis: int | None, grid: Grid) -> 
 
 def _array(module: GraphModule, name: str) -> npt.NDArray[np.float32]:
     return np.asarray(module.value(name).detach().cpu().numpy(), dtype=np.float32)
+
+
+def _in_one_piece(source: Source) -> Source:
+    """The source whose module takes what the graph takes, preprocessing included, so that training does so too."""
+    from torch import nn
+
+    from ...sources.pipeline import Pipeline
+
+    return replace(source, module=nn.Sequential(source.module)) if isinstance(source.module, Pipeline) else source
 
 
 def as_source(source: Source, module: nn.Module) -> Source:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ....errors import VerificationError
 from ....profiles.findings.parity import Parity, worst
 from ....profiles.machine import processes
+from ...sources import Source
 from ..mixed_int8 import MixedPrecision, Version
 from .rung import Attempt, Climbed, Cost, Rung
 
@@ -22,6 +23,8 @@ def why_not(attempt: Attempt) -> str:
     source, recipe = attempt.source, attempt.mixed.recipe
     if source.module is None or source.program is not None:
         return "only a model of a Python file can be trained"
+    if _postprocesses(source):
+        return "loss() takes what the network gives before postprocess(), which is inside the graph"
     if source.training is None:
         return "the model file has no training()"
     if not recipe.training.epochs:
@@ -29,6 +32,12 @@ def why_not(attempt: Attempt) -> str:
     if processes.count() > 1 and not recipe.qat:
         return "several processes train where --qat asks for it"
     return ""
+
+
+def _postprocesses(source: Source) -> bool:
+    from ...sources.pipeline import Pipeline
+
+    return isinstance(source.module, Pipeline) and source.module.postprocess is not None
 
 
 def climb(attempt: Attempt) -> Climbed:

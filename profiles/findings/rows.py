@@ -1,0 +1,126 @@
+"""Outputs that are sets of rows, as the boxes of a detector: which row of one belongs to which of the other.
+
+Rounding changes the order of rows whose scores are close, and which of them lie beyond a threshold. Two sets are
+compared row by row after each row has found its like; one that finds none is held against a row of zeros, and is all
+noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+# Two rows are not the same thing where the mean difference of an output's values, beside the largest one, added up over
+# the outputs, is as much as this. A class that differs is 1.
+ALIKE = 0.25
+
+Array = npt.NDArray[np.generic]
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Outputs that hold one set of rows together, in the same order.
+
+    Attributes:
+        outputs: their names.
+        axis: that of rows, of all of them; the axes before it are those of samples.
+    """
+
+    outputs: tuple[str, ...]
+    axis: int
+
+
+def aligned(
+    reference: Mapping[str, Array], output: Mapping[str, Array], sets: Iterable[Rows]
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The outputs of one feed, with rows of zeros where a set lacks some, and rows in the order of the reference.
+
+    Args:
+        reference: what is right, by output.
+        output: what is in question; an output may be missing, or have more or less rows.
+
+    Returns:
+        Both, the outputs of a set as arrays of rows and values; rows that are all 0 on both sides are left out.
+    """
+    right, found = dict(reference), dict(output)
+    for one in sets:
+        if all(name in output and _comparable(reference[name], output[name], one.axis) for name in one.outputs):
+            pairs = [_matched(a, b) for a, b in zip(_samples(right, one), _samples(found, one), strict=True)]
+            for index, name in enumerate(one.outputs):
+                right[name] = np.concatenate([r[index] for r, _ in pairs]).astype(reference[name].dtype)
+                found[name] = np.concatenate([x[index] for _, x in pairs]).astype(output[name].dtype)
+    return right, found
+
+
+def _comparable(reference: Array, output: Array, axis: int) -> bool:
+    """Whether all but the number of rows is the same."""
+    sizes = [(*array.shape[:axis], *array.shape[axis + 1 :]) for array in (reference, output)]
+    same = reference.ndim == output.ndim > axis and sizes[0] == sizes[1]
+    return same and _is_number(reference) and _is_number(output)
+
+
+def _is_number(array: Array) -> bool:
+    return array.dtype.kind in "fiub"
+
+
+def _samples(outputs: Mapping[str, Array], one: Rows) -> list[list[Array]]:
+    """Of each sample, each output of the set as (rows, values)."""
+    arrays = [outputs[name] for name in one.outputs]
+    rows = [a.reshape(-1, a.shape[one.axis], int(np.prod(a.shape[one.axis + 1 :]))) for a in arrays]
+    return [[a[sample] for a in rows] for sample in range(len(rows[0]))]
+
+
+def _matched(right: Sequence[Array], found: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+    """Both with their rows side by side: pairs, then those of the first without a like, then those of the second."""
+    right, found = _without_empty(right), _without_empty(found)
+    pairs = _pairs(_distances(right, found))
+    ours, theirs = [p[0] for p in pairs], [p[1] for p in pairs]
+    missing = [i for i in range(len(right[0])) if i not in set(ours)]
+    more = [i for i in range(len(found[0])) if i not in set(theirs)]
+    return (
+        [np.concatenate((a[ours], a[missing], _unlike(b[more]))) for a, b in zip(right, found, strict=True)],
+        [np.concatenate((b[theirs], _unlike(a[missing]), b[more])) for a, b in zip(right, found, strict=True)],
+    )
+
+
+def _without_empty(arrays: Sequence[Array]) -> list[Array]:
+    """Rows that hold something: of what fills a fixed number of them, all amounts are 0."""
+    amounts = [a for a in arrays if a.dtype.kind == "f"]
+    held = np.any([(a != 0).any(axis=1) for a in amounts], axis=0) if amounts else np.ones(len(arrays[0]), bool)
+    return [a[held] for a in arrays]
+
+
+def _unlike(rows: Array) -> Array:
+    """What stands for a row that is not there: no amount, and another class."""
+    return np.zeros_like(rows) if rows.dtype.kind == "f" else rows.astype(np.int64) - 1
+
+
+def _distances(right: Sequence[Array], found: Sequence[Array]) -> Values:
+    """Of each row of the one from each of the other, added up over the outputs."""
+    total = np.zeros((len(right[0]), len(found[0])))
+    for a, b in zip(right, found, strict=True):
+        apart = np.abs(a.astype(np.float64)[:, None] - b.astype(np.float64)[None])
+        if a.dtype.kind == "f":
+            finite = np.nan_to_num(apart, nan=np.inf)
+            largest = max(np.abs(a[np.isfinite(a)]).max(initial=0.0), np.finfo(np.float32).tiny)
+            total += finite.mean(axis=2) / largest if a.shape[1] else 0.0
+        else:
+            total += (apart != 0).any(axis=2)
+    return total
+
+
+def _pairs(distances: Values) -> list[tuple[int, int]]:
+    """Rows that belong together, the nearest first; in the order of the first set."""
+    near = np.argwhere(distances < ALIKE)
+    nearest = near[np.argsort(distances[tuple(near.T)], kind="stable")]
+    pairs: dict[int, int] = {}
+    taken: set[int] = set()
+    for ours, theirs in nearest.tolist():
+        if ours not in pairs and theirs not in taken:
+            pairs[ours] = theirs
+            taken.add(theirs)
+    return sorted(pairs.items())

@@ -31,7 +31,7 @@ from ..fitted import FittedWeight
 from ..lifts.correct_bias import bias_of
 from ..quantizer import Quantizer
 from .form import Form
-from .network import GraphModule, why_not_torch
+from .network import GraphModule, Whole, why_not_torch
 
 if TYPE_CHECKING:
     from torch import nn
@@ -169,11 +169,9 @@ def _array(module: GraphModule, name: str) -> npt.NDArray[np.float32]:
 
 def _in_one_piece(source: Source) -> Source:
     """The source whose module takes what the graph takes, preprocessing included, so that training does so too."""
-    from torch import nn
-
     from ...sources.pipeline import Pipeline
 
-    return replace(source, module=nn.Sequential(source.module)) if isinstance(source.module, Pipeline) else source
+    return replace(source, module=Whole(source.module)) if isinstance(source.module, Pipeline) else source
 
 
 def as_source(source: Source, module: nn.Module) -> Source:

@@ -125,6 +125,18 @@ class GraphModule(nn.Module):
         return dequantize(quantize(values[name], step, None, 0, 0, INT32), step, None, 0, 0)
 
 
+class Whole(nn.Module):
+    """A module that is asked as it is, whatever it is made of."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *given: Tensor) -> Any:
+        """What the module gives."""
+        return self.module(*given)
+
+
 def _run(step: Step, inputs: list[Any]) -> tuple[Any, ...]:
     if step.operator in _ROUNDING:
         axis, block = step.attributes.get("axis", 1), step.attributes.get("block_size", 0)

@@ -109,6 +109,12 @@ class Refused:
     error: EdgepressError
 
     @property
+    def ladder(self) -> Ladder | None:
+        """What was tried before, where it is of integers."""
+        found: Ladder | None = getattr(self.error, "ladder", None)
+        return found
+
+    @property
     def reason(self) -> str:
         """Why, in full sentences."""
         return self.error.message

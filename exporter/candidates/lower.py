@@ -15,6 +15,7 @@ from ...calibration.storage import content_digest
 from ...errors import InputError, VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Scheme, Target
+from ...profiles.findings.ladder import Ladder
 from ...profiles.findings.parity import Parity, assured_db, figure, is_codes, worst
 from ...profiles.findings.sensitivity import ParityByLayer
 from ..capture.captured import Captured
@@ -56,6 +57,16 @@ _PLACES = (
 
 class NothingToQuantizeError(InputError):
     """The model has nothing that can be int8."""
+
+
+class UnheldError(VerificationError):
+    """Integers that do not reach what is asked.
+
+    Attributes:
+        ladder: what was tried before.
+    """
+
+    ladder: Ladder | None = None
 
 
 def float_candidate(
@@ -206,9 +217,9 @@ class Lowering:
         if climb.found is not None and mixed.judged is not statistics:
             if not climb.held:
                 others = f"{gains.samples} that its ranges were not fitted to"
-                self._judge(mixed.held_out(version), by_layer, others, asked_db, sure=True)
+                self._judge(mixed.held_out(version), by_layer, others, asked_db, climb.ladder, sure=True)
             other_db = climb.found.sqnr_db
-        self._judge(on_samples, by_layer, gains.samples, asked_db, sure=True)
+        self._judge(on_samples, by_layer, gains.samples, asked_db, climb.ladder, sure=True)
         ranged = mixed.ranged_by(version)
         candidate = Candidate(
             precision=self.precision,
@@ -274,7 +285,7 @@ class Lowering:
         if further is None:
             return candidate
         found = replace(mixed, samples=further).parity(candidate.graph)
-        self._judge(found, by_layer, str(further), asked_db - CHANCE_DB)
+        self._judge(found, by_layer, str(further), asked_db - CHANCE_DB, candidate.ladder)
         least_db, chosen_db = worst(found).weakest_db, worst(candidate.on_samples).weakest_db
         if least_db >= asked_db:
             return candidate
@@ -285,9 +296,20 @@ class Lowering:
         return candidate.without("other", why, "layers in float")
 
     def _judge(
-        self, seen: Mapping[str, Parity], by_layer: ParityByLayer, samples: str, asked_db: float, *, sure: bool = False
+        self,
+        seen: Mapping[str, Parity],
+        by_layer: ParityByLayer,
+        samples: str,
+        asked_db: float,
+        ladder: Ladder | None,
+        *,
+        sure: bool = False,
     ) -> None:
-        """Refuse what does not reach it; `sure`: on other samples of the kind as well."""
+        """Refuse what does not reach it; `sure`: on other samples of the kind as well.
+
+        Raises:
+            UnheldError: it does not.
+        """
         short = {
             name: found for name, found in seen.items() if not (found.assures if sure else found.reaches)(asked_db)
         }
@@ -298,11 +320,13 @@ class Lowering:
         first = next((layer for layer in by_layer.layers if layer.sqnr_db < asked_db), None)
         where = "" if first is None else f" The first layer below that is {first.layer!r} ({first.sqnr_db:.1f} dB)."
         others = _sure(found) if found.reaches(asked_db) else ""
-        raise VerificationError(
+        error = UnheldError(
             f"{self.precision} collapses: output {name!r} has {figure(found.weakest_db, array)} against FP32 on "
             f"{samples}{others}, {figure(asked_db, array) if is_codes(array) else f'{asked_db:g} dB'} needed.{where}",
             hint=_PLACES if is_codes(array) else _MORE,
         )
+        error.ladder = ladder
+        raise error
 
     @property
     def _scheme(self) -> Scheme:

@@ -8,9 +8,11 @@ from typing import Any
 
 from ...backends.base import Engine, Feed
 from ...backends.registry import load_backend
+from ...errors import InputError
 from ...profiles.device.precision import GIVEN, PrecisionName, load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.gap import Gap
+from ...profiles.machine import processes
 from ...profiles.timing.measure import Call
 from ..capture.captured import Captured
 from ..progress import Advance
@@ -54,6 +56,11 @@ def make(
         watch=watch,
     )
     leading, remark = choose_precision(recipe, target, has_data=has_data(recipe, source))
+    if recipe.qat and not load_precision(leading).integer:
+        raise InputError(
+            f"`qat` trains integers, and {leading} is what {target.name} would get.",
+            hint="Leave out --qat, or choose another --precision or --target.",
+        )
     refused: list[Refused] = []
     for precision in (leading, *_following(leading, target, recipe)):
         entry = maker.made(precision)
@@ -62,6 +69,8 @@ def make(
         refused.append(entry)
     else:
         raise refused[-1].error
+    if processes.rank() > 0:
+        raise SystemExit(0)  # of several processes that trained together the first goes on
     rivals = _rivals(replace(maker, watch=unwatched), entry, refused)
     entries = (entry, *rivals, *refused)
     return {"candidates": entries, "missing": (Gap(about="precision", why=remark),) if remark else ()}

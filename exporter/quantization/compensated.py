@@ -33,7 +33,7 @@ from ..language.compensation import Moments, compensate, shift_of
 from ..language.rounding import middle
 from .analysis.weight_site import WeightSite
 from .emitter import BIAS_INPUT
-from .fitted import FittedWeight
+from .fitted import FittedWeight, weight_digest
 from .lifts.correct_bias import bias_of
 from .noise import expose
 from .quantizer import Quantizer
@@ -225,7 +225,7 @@ def _fit(site: WeightSite, moments: list[Moments], grid: Grid) -> FittedWeight:
         made.append(values)
         shifts.append(_mean_shift(matrix, values, each))
     bias = None if before is None or not has_bias else (before + np.concatenate(shifts)).astype(np.float32)
-    return FittedWeight(values=_weight(site, made, weight.shape), scales=scales, bias=bias)
+    return FittedWeight(of=weight_digest(weight), values=_weight(site, made, weight.shape), scales=scales, bias=bias)
 
 
 def _mean_shift(

@@ -18,7 +18,7 @@ from ..graphs.names import free_name, value_names
 from ..graphs.values import add_constant, as_float32, constant
 from .analysis.placed import Placement
 from .analysis.weight_site import WeightSite
-from .fitted import FittedWeight
+from .fitted import FittedWeight, weight_digest
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -73,9 +73,9 @@ class QdqEmitter:
         value = site.node.inputs[site.weight]
         data = site.node.inputs[site.data]
         assert value is not None and data is not None and data.name is not None
-        weight, fitted = constant(value), self.fitted.get(str(site.node.name))
+        weight = constant(value)
         assert weight is not None
-        if fitted is None:
+        if (fitted := self._fitted(site, weight)) is None:
             scales = weight_scales(weight, site.scale_axis(self.scheme.weight), self.scheme.weight)
         else:
             weight, scales = fitted.values, fitted.scales
@@ -87,17 +87,31 @@ class QdqEmitter:
         elif len(site.node.inputs) > BIAS_INPUT and (plain := site.node.inputs[BIAS_INPUT]) is not None:
             new = None if fitted is None or fitted.bias is None else self._constant(f"{plain.name}_fitted", fitted.bias)
             self._replace(site.node, BIAS_INPUT, plain if new is None else new)
-        self._replace(site.node, site.weight, self._weight_pair(value, weight, scales, site))
+        self._replace(site.node, site.weight, self._weight_pair(value, weight, scales, site, own=fitted is None))
+
+    def _fitted(self, site: WeightSite, weight: npt.NDArray[np.float32]) -> FittedWeight | None:
+        """What data have decided for this very weight."""
+        found = self.fitted.get(str(site.node.name))
+        return found if found is not None and found.of == weight_digest(weight) else None
 
     def _weight_pair(
-        self, value: ir.Value, weight: npt.NDArray[np.float32], scales: npt.NDArray[np.float32], site: WeightSite
+        self,
+        value: ir.Value,
+        weight: npt.NDArray[np.float32],
+        scales: npt.NDArray[np.float32],
+        site: WeightSite,
+        *,
+        own: bool,
     ) -> ir.Value:
-        """The dequantized weight: a stored integer tensor, or the float one behind its own QuantizeLinear."""
+        """The dequantized weight: a stored integer tensor, or the float one behind its own QuantizeLinear.
+
+        Args:
+            own: it is the value's, and not one that data have decided for this layer.
+        """
         grid, axis = self.scheme.weight, site.scale_axis(self.scheme.weight)
-        name = str(site.node.name)
-        key = (value, axis, scales.tobytes(), name if name in self.fitted else "")
+        key = (value, axis, scales.tobytes(), "" if own else str(site.node.name))
         if key not in self._stored:
-            self._stored[key] = self._stored_weight(value, weight, scales, axis)
+            self._stored[key] = self._stored_weight(value, weight, scales, axis, own=own)
         stored, scale, zero = self._stored[key]
         how = {name: size for name, size in (("axis", axis), ("block_size", grid.block)) if size is not None}
         if self.scheme.weight_storage == "float":
@@ -105,14 +119,19 @@ class QdqEmitter:
         return self._node("DequantizeLinear", [stored, scale, zero], how, f"{value.name}", site.node)
 
     def _stored_weight(
-        self, value: ir.Value, weight: npt.NDArray[np.float32], scales: npt.NDArray[np.float32], axis: int | None
+        self,
+        value: ir.Value,
+        weight: npt.NDArray[np.float32],
+        scales: npt.NDArray[np.float32],
+        axis: int | None,
+        *,
+        own: bool,
     ) -> tuple[ir.Value, ir.Value, ir.Value]:
         """The tensor that holds a weight, its scales and its zero points, once for all who read it."""
         grid = self.scheme.weight
         scale = self._constant(f"{value.name}_scale", scales)
         zero = self._constant(f"{value.name}_zero_point", np.zeros(scales.shape, _dtype(grid)))
         if self.scheme.weight_storage == "float":
-            own = constant(value) is weight
             return value if own else self._constant(f"{value.name}_fitted", weight), scale, zero
         integers = quantize_weight(weight, scales, axis, grid).astype(_dtype(grid))
         return self._constant(f"{value.name}_quantized", integers), scale, zero

@@ -84,32 +84,47 @@ class Climber:
     def _go_up(self, required: Requirement) -> None:
         for name, rung in self._rungs():
             started = time.perf_counter()
-            base, found = self._best()
-            attempt = Attempt(
-                mixed=self.mixed,
-                base=base,
-                found=found,
-                required=required,
-                source=self.source,
-                memo=self.memo,
-                checkpoint=self.memo.checkpoint,
-                advance=self.advance,
-            )
-            try:
-                why = rung.why_not(attempt)
-                climbed = None if why else rung.climb(attempt)
-            except (InputError, VerificationError) as error:
-                why, climbed = error.message.rstrip("."), None
+            climbed, said = self._tried(rung, required)
             if climbed is not None:
-                self._climbed[name], why = climbed, climbed.said
+                self._climbed[name] = climbed
             if climbed is None or climbed.version is None:
                 spent = time.perf_counter() - started
-                self._steps.append(LadderStep(name=name, title=rung.title, said=why, seconds=spent))
+                self._steps.append(LadderStep(name=name, title=rung.title, said=said, seconds=spent))
                 continue
             evaluation = climbed.found or self.mixed.evaluate(climbed.version)
-            self._note(name, rung, climbed.version, evaluation, required, started, climbed.said)
+            self._note(name, rung.title, climbed.version, evaluation, required, started, said)
             if required.holds(evaluation):
                 return
+
+    def _tried(self, rung: Rung, required: Requirement) -> tuple[Climbed | None, str]:
+        """What the rung made, and what is to be said of it.
+
+        Raises:
+            InputError, VerificationError: it was asked for by itself, and cannot be.
+        """
+        base, found = self._best()
+        attempt = Attempt(
+            mixed=self.mixed,
+            base=base,
+            found=found,
+            required=required,
+            source=self.source,
+            memo=self.memo,
+            checkpoint=self.memo.checkpoint,
+            advance=self.advance,
+        )
+        asked = self.mixed.recipe.qat
+        if why := rung.why_not(attempt):
+            if asked:
+                raise InputError(f"int8 cannot be trained (--qat): {why}.", hint="Leave out --qat, or mend that.")
+            return None, why
+        try:
+            climbed = rung.climb(attempt)
+        except (InputError, VerificationError) as error:
+            if asked:
+                raise
+            return None, error.message.rstrip(".")
+        return climbed, climbed.said
 
     def _rungs(self) -> Iterator[tuple[str, Rung]]:
         recipe = self.mixed.recipe
@@ -124,7 +139,7 @@ class Climber:
     def _note(
         self,
         name: str,
-        rung: Rung | str,
+        title: str,
         version: Version,
         found: Evaluation,
         required: Requirement,
@@ -134,7 +149,7 @@ class Climber:
         self._made[name] = version, found
         step = LadderStep(
             name=name,
-            title=rung if isinstance(rung, str) else rung.title,
+            title=title,
             arm=f"{self.mixed.precision} {name}",
             holds=required.holds(found),
             sqnr_db=found.sqnr_db,

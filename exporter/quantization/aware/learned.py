@@ -27,7 +27,7 @@ from ...sources.torch_module import call, output_tensors
 from ...training.loop import train
 from ..analysis.weight_site import WeightSite
 from ..emitter import BIAS_INPUT
-from ..fitted import FittedWeight
+from ..fitted import FittedWeight, weight_digest
 from ..lifts.correct_bias import bias_of
 from ..quantizer import Quantizer
 from .form import Form
@@ -83,6 +83,7 @@ def learned(
     sites = {str(site.node.name): site for site in quantizer.placement.weights}
     parts = {name: _parts_of(site) for name, site in sites.items()}
     module = _network(quantizer, source, list(parts.values()))
+    given = {name: weight_digest(_array(module, part.weight)) for name, part in parts.items()}
     outcome = train(
         module,
         source.module,
@@ -96,7 +97,9 @@ def learned(
     )
     trained = outcome.module
     assert isinstance(trained, GraphModule)
-    fitted = {name: _fitted(trained, part, sites[name].scale_axis(grid), grid) for name, part in parts.items()}
+    fitted = {
+        name: _fitted(trained, part, sites[name].scale_axis(grid), grid, given[name]) for name, part in parts.items()
+    }
     return Learned(fitted=fitted, run=outcome.run, module=trained)
 
 
@@ -155,12 +158,13 @@ def _zeros_kept(module: GraphModule, parts: list[_Parts]) -> Callable[[nn.Module
     return keep
 
 
-def _fitted(module: GraphModule, part: _Parts, axis: int | None, grid: Grid) -> FittedWeight:
-    """The weight as it is rounded in the end."""
+def _fitted(module: GraphModule, part: _Parts, axis: int | None, grid: Grid, of: str) -> FittedWeight:
+    """The weight as it is rounded in the end; `of`: what it was before it learned."""
     weight, scales = (_array(module, name) for name in (part.weight, part.scale))
     wide = along(scales, weight.shape, axis, grid)
     codes = np.rint(weight / wide).clip(grid.smallest, grid.largest).astype(np.float32)
-    return FittedWeight(values=codes * wide, scales=scales, bias=_array(module, part.bias) if part.bias else None)
+    bias = _array(module, part.bias) if part.bias else None
+    return FittedWeight(of=of, values=codes * wide, scales=scales, bias=bias)
 
 
 def _array(module: GraphModule, name: str) -> npt.NDArray[np.float32]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import pytest
 import torch
 from torch import nn
 
@@ -48,16 +47,20 @@ def data(batches: int) -> list[dict[str, np.ndarray[Any, Any]]]:
     rng = np.random.default_rng(0)
     mixing = rng.normal(size=(4, 4))  # channels that are of one kind with each other are what errors are made good by
     return [
-        {"x": np.einsum("bcl,cd->bdl", rng.normal(size=(16, 4, 36)), mixing).astype(np.float32)}
-        for _ in range(batches)
+        {"x": np.einsum("bcl,cd->bdl", rng.normal(size=(16, 4, 36)), mixing).astype(np.float32)} for _ in range(batches)
     ]
 
 
 def exported(directory: Path, **more: Any) -> edgepress.Bundle:
-    options: dict[str, Any] = {"calibration": data(10), "minimum_sqnr_db": 80.0, "target": hard(bits=4), "precision": "int8"}
+    options: dict[str, Any] = {
+        "calibration": data(10),
+        "minimum_sqnr_db": 80.0,
+        "precision": "int8",
+    }
     return edgepress.export(
         Layers().eval(),
         {"x": torch.from_numpy(data(1)[0]["x"][:2])},
+        target=hard(bits=4),
         name="layers",
         dynamic={"x": {0: "n"}},
         measure=False,
@@ -89,6 +92,32 @@ def test_rounding_by_data_is_nearer_in_the_same_graph(tmp_path: Path) -> None:
     assert "ladder" in rounded.report.read_text()
 
 
+def test_a_weight_that_is_rescaled_otherwise_is_rounded_to_the_nearest() -> None:
+    """With a layer in float, lifts may rescale its neighbours otherwise than where their weights were fitted."""
+    import onnx_ir as ir
+
+    from edgepress.calibration.affine import Affine
+    from edgepress.exporter.quantization.analysis.placement import place
+    from edgepress.exporter.quantization.emitter import QdqEmitter
+    from edgepress.exporter.quantization.fitted import FittedWeight, weight_digest
+
+    weight = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    scheme = hard(bits=8).scheme
+    assert scheme is not None
+    scales = np.abs(weight).max(axis=0) / np.float32(127)
+    one = FittedWeight(of=weight_digest(weight), values=np.tile(scales, (6, 1)), scales=scales)
+    stored = {}
+    for name, given in (("as fitted", weight), ("rescaled", weight * 2)):
+        text = '<ir_version: 10, opset_import: ["": 20]> g (float[2,6] x) => (float[2,4] y) { y = MatMul (x, w) }'
+        model = ir.from_onnx_text(text, initializers=[ir.Tensor(given, name="w")])
+        (node,) = model.graph
+        node.name = "layer"
+        ranges = {name: Affine(scale=0.1, zero_point=0) for name in ("x", "y")}
+        QdqEmitter(model.graph, scheme, ranges, fitted={"layer": one}).run(place(model.graph, scheme))
+        stored[name] = model.graph.initializers["w_quantized"].const_value.numpy()
+    assert (stored["as fitted"] == 1).all() and len(np.unique(stored["rescaled"])) > 10
+
+
 def test_too_few_samples_are_said_and_nothing_is_rounded(tmp_path: Path) -> None:
     report = load_report(exported(tmp_path, calibration=data(4), precision="auto", rungs=["rounding"]).path)
     assert report.precision == "fp32" and "80 dB needed" in report.why_no("precision")
@@ -108,4 +137,3 @@ def test_given_scales_stay_and_less_is_lost_than_with_the_nearest() -> None:
     errors = [torch.from_numpy((weight - q * scales).astype(np.float32)) for q in (codes, nearest)]
     losses = [float((error @ x.T).square().sum()) for error in errors]
     assert losses[0] < 0.6 * losses[1]
-

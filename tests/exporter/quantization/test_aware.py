@@ -184,3 +184,32 @@ def test_an_export_that_asks_for_it_trains_at_once(tmp_path: Path) -> None:
     edgepress.verify_bundle(bundle.path)
     text = bundle.report.read_text()
     assert "quantization-aware training" in text and "The graph of integers gives what the trained one gives" in text
+
+
+class CutError(Exception):
+    """A run that ends in its second epoch."""
+
+
+@pytest.mark.slow
+def test_a_training_that_was_cut_off_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    given, target = source(), stripes.hard()
+    graph = capture(given, target.opset, tmp_path / "model.onnx", axis_ranges(given, Recipe()))
+    recipe = Recipe(training=TrainingSettings(epochs=2))
+    statistics = gather(
+        given, graph, Quantizer.of(graph, target.scheme), recipe, lambda samples: None, Memo(directory=tmp_path)
+    )
+
+    def cut(share: float | None, note: str = "") -> None:
+        if note.startswith("epoch 2"):
+            raise CutError
+
+    def run(advance: Any, checkpoint: Path | None) -> Any:
+        return learned(Quantizer.of(graph, target.scheme), statistics, given, recipe, advance, checkpoint)
+
+    whole = run(lambda *_: None, None)
+    with pytest.raises(CutError):
+        run(cut, tmp_path / "kept")
+    resumed = run(lambda *_: None, tmp_path / "kept")
+    assert resumed.run.starts == 2 and len(resumed.run.history) == 2
+    for name, weight in whole.fitted.items():
+        assert np.array_equal(weight.values, resumed.fitted[name].values)

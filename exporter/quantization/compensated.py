@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 STAGES = 12
 # Patches of a batch by which a layer is rounded, at most, spread evenly over it.
 PATCHES = 1 << 14
-# A matrix of more columns takes minutes and gigabytes.
+# Second moments of so many columns are 268 MB, and there are several of them.
 MOST_COLUMNS = 8192
 Fitted = dict[str, FittedWeight]
 # A quantizer of the float graph with these weights fitted, fresh.

@@ -20,6 +20,7 @@ from ....calibration.statistics import Statistics
 from ....errors import InputError
 from ....profiles.device.grid import Grid
 from ....profiles.findings.training import TrainingRun
+from ....profiles.reading.opened import LINE
 from ...progress import Advance
 from ...recipe import Recipe
 from ...sources import Source
@@ -67,6 +68,7 @@ def learned(
     recipe: Recipe,
     advance: Advance,
     checkpoint: Path | None,
+    check: Callable[[nn.Module], object] = lambda module: None,
 ) -> Learned:
     """Train.
 
@@ -74,6 +76,7 @@ def learned(
         quantizer: of the float graph, fresh, with the lifts that are applied.
         statistics: what lifts and ranges come of.
         source: gives the module, which teaches, the data and the loss.
+        check: shown the graph in torch before it is trained.
 
     Raises:
         InputError: the graph has something that torch does not compute here, or faults of the user's functions.
@@ -83,6 +86,7 @@ def learned(
     sites = {str(site.node.name): site for site in quantizer.placement.weights}
     parts = {name: _parts_of(site) for name, site in sites.items()}
     module = _network(quantizer, source, list(parts.values()))
+    check(module)
     given = {name: weight_digest(_array(module, part.weight)) for name, part in parts.items()}
     outcome = train(
         module,
@@ -121,8 +125,9 @@ def _network(quantizer: Quantizer, source: Source, parts: list[_Parts]) -> Graph
     module.form = Form(call(source.module, source.inputs), list(output_tensors(source.module, source.inputs)))
     try:
         call(module, source.inputs)
-    except NotImplementedError as error:
-        raise InputError(f"{error} has no form in torch here, so that the graph cannot be trained.") from error
+    except (NotImplementedError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        said = " ".join(str(error).split())[:LINE]
+        raise InputError(f"torch does not compute the graph here, so that it cannot be trained: {said}.") from error
     return module
 
 

@@ -52,6 +52,8 @@ class RecipeSettings(TypedDict, total=False):
     workers: int
     ranges: str
     lifts: Sequence[str] | None
+    rungs: Sequence[str] | None
+    qat: bool
     exclude: Sequence[str]
     axes: Mapping[str, AxisRange] | None
     minimum_sqnr_db: float | None

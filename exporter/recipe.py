@@ -168,6 +168,8 @@ class Recipe:
         workers: processes that calibrate, 1..1024.
         ranges: range method, or `auto`.
         lifts: accuracy lifts to try; None is all of them.
+        rungs: what int8 may climb to where it misses what is asked, the least costly first; None is all of them.
+        qat: train int8 itself on `training()`, whatever else would do.
         exclude: node names, operator types or shell patterns of either that stay float.
         axes: ranges of free axes; the others are 1 : the example's size : 8 times that.
         minimum_sqnr_db: agreement below which nothing is shipped; None is the precision's own `least_db`.
@@ -180,7 +182,7 @@ class Recipe:
         keep: modules that pruning leaves alone: names or shell patterns.
         sparse: 2:4 sparsity, for targets that run it faster.
         distill: ship `student()` of the model file, trained against `model()`.
-        training: how a student, or a model that was pruned, is trained.
+        training: how a student, a model that was pruned, or int8 itself is trained.
         weights: how the weights of a decoder are rounded.
         preprocess: what turns images in bytes into the network's input, as part of the engine, where the model brings
             no `preprocess()`.
@@ -198,6 +200,8 @@ class Recipe:
     workers: Annotated[int, Ge(1), Le(MOST_THREADS)] = 1
     ranges: str = "auto"
     lifts: tuple[str, ...] | None = None
+    rungs: tuple[str, ...] | None = None
+    qat: bool = False
     exclude: tuple[str, ...] = ()
     axes: Mapping[str, AxisRange] = field(default_factory=dict)
     minimum_sqnr_db: float | None = None

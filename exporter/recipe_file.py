@@ -29,6 +29,7 @@ from ..profiles.reading.validator import validator
 from .pruning.importance import METHODS as IMPORTANCE
 from .quantization.lifts import LIFTS
 from .quantization.quantizer import AUTO
+from .quantization.rungs import RUNGS
 from .recipe import Recipe
 
 # Of these one at most may be set, so that setting one on the command line unsets the other one of the file.
@@ -43,6 +44,7 @@ def choices() -> Mapping[str, tuple[str, ...]]:
         "precision": (*(precision.name for precision in reversed(precisions())), AUTO),
         "ranges": (AUTO, *METHODS.names()),
         "lifts": LIFTS.names(),
+        "rungs": RUNGS.names(),
         "importance": (AUTO, *IMPORTANCE.names()),
     }
 

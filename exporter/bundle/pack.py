@@ -15,6 +15,7 @@ from ...errors import VerificationError
 from ...profiles.device.precision import SHIPPED, load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.gap import Gap, joined
+from ...profiles.findings.ladder import Ladder
 from ...profiles.findings.lineage import LineageStep
 from ...profiles.findings.profile import SizeSplit
 from ...profiles.findings.pruning import Pruning
@@ -97,6 +98,7 @@ def run(
         training=training,
         captured=captured,
         candidates=tuple(entry for entry in candidates if isinstance(entry, Candidate)),
+        ladder=next((entry.ladder for entry in candidates if entry.ladder is not None), None),
         timed=timed,
         decision=decision,
         lineage=lineage,
@@ -117,6 +119,7 @@ class _Packing:
     training: TrainingRun | None
     captured: Captured
     candidates: tuple[Candidate, ...]
+    ladder: Ladder | None
     timed: Timed | None
     decision: Decision | None
     lineage: tuple[LineageStep, ...]
@@ -214,6 +217,7 @@ class _Packing:
             left_float=winner.left if integer else {},
             choice=None if self.decision is None else self.decision.told,
             sensitivity=self._sensitivity(),
+            ladder=self.ladder,
             by_layer=winner.by_layer if integer else None,
             task=winner.task,
             pruning=self.pruning,

@@ -10,6 +10,7 @@ from ...errors import EdgepressError
 from ...profiles.device.precision import PrecisionName
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.gap import About, Gap, joined
+from ...profiles.findings.ladder import Ladder
 from ...profiles.findings.layers import Coverage, Layer
 from ...profiles.findings.parity import Parity
 from ...profiles.findings.pruning import Sparsity
@@ -59,6 +60,8 @@ class Candidate:
         layers: of the opened engine; with times where it ran on the architecture it is for.
         left: why the quantizer left a node float, by node name.
         sensitivity: which layers a low precision hurts, where something was required of it.
+        ladder: what was tried where integers missed what was asked.
+        rungs: graphs that were tried on it and are not this one, by the names of their latencies.
         by_layer: how far the layers of the graph are from FP32.
         missing: what was not possible, and why.
     """
@@ -81,6 +84,8 @@ class Candidate:
     coverage: Coverage | None = None
     left: Mapping[str, str] = field(default_factory=dict)
     sensitivity: Sensitivity | None = None
+    ladder: Ladder | None = None
+    rungs: Mapping[str, Graph] = field(default_factory=dict)
     by_layer: ParityByLayer | None = None
     sparsity: Sparsity | None = None
     evidence: tuple[Evidence, ...] = ()
@@ -102,6 +107,12 @@ class Refused:
 
     precision: PrecisionName
     error: EdgepressError
+
+    @property
+    def ladder(self) -> Ladder | None:
+        """What was tried before, where it is of integers."""
+        found: Ladder | None = getattr(self.error, "ladder", None)
+        return found
 
     @property
     def reason(self) -> str:

@@ -15,8 +15,9 @@ from ...calibration.storage import content_digest
 from ...errors import InputError, VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Scheme, Target
+from ...profiles.findings.ladder import Ladder
 from ...profiles.findings.parity import Parity, assured_db, figure, is_codes, worst
-from ...profiles.findings.sensitivity import ParityByLayer, Sensitivity
+from ...profiles.findings.sensitivity import ParityByLayer
 from ..capture.captured import Captured
 from ..graphs.files import read_graph, read_whole
 from ..graphs.selection import around_selection
@@ -26,7 +27,8 @@ from ..quantization.analysis.placed import Placement
 from ..quantization.gains import GAP_DB, Gains, doubts, worthwhile
 from ..quantization.gather import beyond, gather
 from ..quantization.judging import JudgingSamples
-from ..quantization.mixed_int8 import MixedPrecision
+from ..quantization.ladder import Climb, Climber
+from ..quantization.mixed_int8 import MixedPrecision, Version
 from ..quantization.quantizer import Quantizer
 from ..quantization.rewrites.to_float16 import to_float16
 from ..recipe import Recipe
@@ -57,6 +59,16 @@ _PLACES = (
 
 class NothingToQuantizeError(InputError):
     """The model has nothing that can be int8."""
+
+
+class UnheldError(VerificationError):
+    """Integers that do not reach what is asked.
+
+    Attributes:
+        ladder: what was tried before.
+    """
+
+    ladder: Ladder | None = None
 
 
 def float_candidate(
@@ -146,7 +158,8 @@ class Lowering:
         """What decides lifts and layers in float, where no engine is asked."""
         recipe = self.recipe
         data = (recipe.calibration, recipe.fit, recipe.statistics, recipe.workers, recipe.all_samples)
-        asked = (recipe.exclude, recipe.ranges, recipe.lifts, recipe.minimum_sqnr_db)
+        more = (recipe.rungs, recipe.qat, recipe.training, recipe.sparse, recipe.seed)
+        asked = (recipe.exclude, recipe.ranges, recipe.lifts, recipe.minimum_sqnr_db, *more)
         return self.source.digest, self.captured.graph.digest, self.precision, self._scheme, data, asked
 
     def _made(self) -> Candidate:
@@ -195,61 +208,65 @@ class Lowering:
             VerificationError: int8 does not reach the least agreement, with either ranges.
         """
         asked_db = self.recipe.least_sqnr_db(self.precision)
-        mixed, sensitivity = self._searched(self._mixed(model, statistics, judged, gains), gains)
-        left, graph, kept, on_samples = self._written(mixed, sensitivity)
-        if sensitivity is None and not all(found.assures(asked_db) for found in on_samples.values()):
+        climb = self._climbed(self._mixed(model, statistics, judged, gains), gains)
+        graph, kept, on_samples = self._written(climb)
+        if climb.found is None and not all(found.assures(asked_db) for found in on_samples.values()):
             # Full int8 was enough with ranges of other data, and is not quite with those that ship.
-            mixed = replace(mixed, judged=statistics)
-            sensitivity = mixed.search(-math.inf)
-            left, graph, kept, on_samples = self._written(mixed, sensitivity)
-        by_layer, other_db = mixed.by_layer(left), gains.sqnr_db
-        if sensitivity is not None and mixed.judged is not statistics:
-            if not sensitivity.held:
+            climb = self._climber(replace(climb.mixed, judged=statistics)).climb(-math.inf)
+            graph, kept, on_samples = self._written(climb)
+        mixed, version, by_layer = climb.mixed, climb.version, climb.mixed.by_layer(climb.version)
+        other_db = gains.sqnr_db
+        if climb.found is not None and mixed.judged is not statistics:
+            if not climb.held:
                 others = f"{gains.samples} that its ranges were not fitted to"
-                self._judge(mixed.held_out(left), by_layer, others, asked_db, sure=True)
-            other_db = sensitivity.reached_db
-        self._judge(on_samples, by_layer, gains.samples, asked_db, sure=True)
+                self._judge(mixed.held_out(version), by_layer, others, asked_db, climb.ladder, sure=True)
+            other_db = climb.found.sqnr_db
+        self._judge(on_samples, by_layer, gains.samples, asked_db, climb.ladder, sure=True)
+        ranged = mixed.ranged_by(version)
         candidate = Candidate(
             precision=self.precision,
             graph=graph,
             least_db=self.recipe.least_golden_db(self.precision),
-            calibrated=Calibrated(statistics=content_digest(statistics), data=statistics.data),
+            calibrated=Calibrated(statistics=content_digest(ranged), data=ranged.data),
             on_samples=on_samples,
             left=kept,
-            sensitivity=sensitivity,
+            sensitivity=climb.sensitivity,
+            ladder=climb.ladder,
+            rungs=climb.graphs,
             by_layer=by_layer,
-            notes=(_origin(statistics, self._scheme), *self._pictures(), *gains.sentences),
+            notes=(_origin(ranged, self._scheme), *self._pictures(), *gains.sentences),
         )
-        return (self._on_others(candidate, mixed, by_layer) if left else candidate), other_db
+        return (self._on_others(candidate, mixed, by_layer) if version.left else candidate), other_db
 
     def _pictures(self) -> tuple[str, ...]:
         """What was read, where the data are pictures."""
         found = pictures_given(self.recipe, self.captured.graph.inputs, self.source.inputs)
         return () if found is None else (str(found),)
 
-    def _written(
-        self, mixed: MixedPrecision, sensitivity: Sensitivity | None
-    ) -> tuple[tuple[str, ...], Graph, Mapping[str, str], Mapping[str, Parity]]:
-        """Layers left in float, the graph that ships, why each node that is float is, and parity on the samples."""
-        left = () if sensitivity is None else sensitivity.left
+    def _written(self, climb: Climb) -> tuple[Graph, Mapping[str, str], Mapping[str, Parity]]:
+        """The graph that ships, why each node that is float is, and parity on the samples."""
         directory = Path(tempfile.mkdtemp(prefix=f"{self.precision}-", dir=self.memo.directory))
-        graph, kept = mixed.write(left, directory / "model.onnx")
-        return left, graph, kept, mixed.parity(graph)
+        graph, kept = climb.mixed.write(climb.version, directory / "model.onnx")
+        return graph, kept, climb.mixed.parity(graph)
 
-    def _searched(self, mixed: MixedPrecision, gains: Gains) -> tuple[MixedPrecision, Sensitivity | None]:
-        """The search, with ranges that were not fitted to the samples that it is judged on.
+    def _climbed(self, mixed: MixedPrecision, gains: Gains) -> Climb:
+        """The ladder, with ranges that were not fitted to the samples that it is judged on.
 
         Where nothing holds with those, and the ranges that ship are much better on these samples, the samples are of
         another kind than the data behind them, as where data are sorted: only the ranges that ship can speak for them.
         """
-        found = mixed.search(gains.assured_db)
-        if found is None or found.held or mixed.judged is mixed.statistics:
-            return mixed, found
+        found = self._climber(mixed).climb(gains.assured_db)
+        if found.found is None or found.held or mixed.judged is mixed.statistics:
+            return found
         fitted = replace(mixed, judged=mixed.statistics)
-        seen = fitted.held_out(())
-        if worst(seen).weakest_db - found.trials[0].sqnr_db <= GAP_DB:
-            return mixed, found
-        return fitted, fitted.search(assured_db(seen))
+        seen = fitted.held_out(Version())
+        if worst(seen).weakest_db - worst(mixed.held_out(Version())).weakest_db <= GAP_DB:
+            return found
+        return self._climber(fitted).climb(assured_db(seen))
+
+    def _climber(self, mixed: MixedPrecision) -> Climber:
+        directory = Path(tempfile.mkdtemp(prefix=f"{self.precision}-rungs-", dir=self.memo.directory))
+        return Climber(mixed=mixed, source=self.source, memo=self.memo, directory=directory, advance=self.advance)
 
     def _mixed(self, model: ir.Model, statistics: Statistics, judged: Statistics, gains: Gains) -> MixedPrecision:
         return MixedPrecision(
@@ -275,7 +292,7 @@ class Lowering:
         if further is None:
             return candidate
         found = replace(mixed, samples=further).parity(candidate.graph)
-        self._judge(found, by_layer, str(further), asked_db - CHANCE_DB)
+        self._judge(found, by_layer, str(further), asked_db - CHANCE_DB, candidate.ladder)
         least_db, chosen_db = worst(found).weakest_db, worst(candidate.on_samples).weakest_db
         if least_db >= asked_db:
             return candidate
@@ -286,9 +303,20 @@ class Lowering:
         return candidate.without("other", why, "layers in float")
 
     def _judge(
-        self, seen: Mapping[str, Parity], by_layer: ParityByLayer, samples: str, asked_db: float, *, sure: bool = False
+        self,
+        seen: Mapping[str, Parity],
+        by_layer: ParityByLayer,
+        samples: str,
+        asked_db: float,
+        ladder: Ladder | None,
+        *,
+        sure: bool = False,
     ) -> None:
-        """Refuse what does not reach it; `sure`: on other samples of the kind as well."""
+        """Refuse what does not reach it; `sure`: on other samples of the kind as well.
+
+        Raises:
+            UnheldError: it does not.
+        """
         short = {
             name: found for name, found in seen.items() if not (found.assures if sure else found.reaches)(asked_db)
         }
@@ -299,11 +327,13 @@ class Lowering:
         first = next((layer for layer in by_layer.layers if layer.sqnr_db < asked_db), None)
         where = "" if first is None else f" The first layer below that is {first.layer!r} ({first.sqnr_db:.1f} dB)."
         others = _sure(found) if found.reaches(asked_db) else ""
-        raise VerificationError(
+        error = UnheldError(
             f"{self.precision} collapses: output {name!r} has {figure(found.weakest_db, array)} against FP32 on "
             f"{samples}{others}, {figure(asked_db, array) if is_codes(array) else f'{asked_db:g} dB'} needed.{where}",
             hint=_PLACES if is_codes(array) else _MORE,
         )
+        error.ladder = ladder
+        raise error
 
     @property
     def _scheme(self) -> Scheme:

@@ -8,9 +8,11 @@ from typing import Any
 
 from ...backends.base import Engine, Feed
 from ...backends.registry import load_backend
+from ...errors import InputError
 from ...profiles.device.precision import GIVEN, PrecisionName, load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.gap import Gap
+from ...profiles.machine import processes
 from ...profiles.timing.measure import Call
 from ..capture.captured import Captured
 from ..progress import Advance
@@ -54,6 +56,11 @@ def make(
         watch=watch,
     )
     leading, remark = choose_precision(recipe, target, has_data=has_data(recipe, source))
+    if recipe.qat and not load_precision(leading).integer:
+        raise InputError(
+            f"`qat` trains integers, and {leading} is what {target.name} would get.",
+            hint="Leave out --qat, or choose another --precision or --target.",
+        )
     refused: list[Refused] = []
     for precision in (leading, *_following(leading, target, recipe)):
         entry = maker.made(precision)
@@ -62,6 +69,8 @@ def make(
         refused.append(entry)
     else:
         raise refused[-1].error
+    if processes.rank() > 0:
+        raise SystemExit(0)  # of several processes that trained together the first goes on
     rivals = _rivals(replace(maker, watch=unwatched), entry, refused)
     entries = (entry, *rivals, *refused)
     return {"candidates": entries, "missing": (Gap(about="precision", why=remark),) if remark else ()}
@@ -89,10 +98,25 @@ def measure(
         return {"timed": None, "missing": (Gap(about="latency", why=f"Latency was not measured: {reason}."),)}
     feed = captured.golden.feeds[0]
     engines = {entry.precision: _timed(entry) for entry in (leading, *rivals)}
+    engines |= _of_rungs(leading, target, workshop, advance)
     # What runs here says nothing of how fast it is elsewhere.
     beside = _given(original or source, feed, workshop) if workshop.place.here else {}
     timed = measure_in_turn(engines, feed, workshop.place, workshop.threads, lambda share: advance(share, ""), beside)
     return {"timed": timed, "missing": disturbed(timed)}
+
+
+def _of_rungs(leading: Candidate, target: Target, workshop: Workshop, advance: Advance) -> dict[str, Engine]:
+    """Engines of the rungs that were tried on the way, to be measured beside what came of it."""
+    engines: dict[str, Engine] = {}
+    for arm, graph in leading.rungs.items():
+        advance(None, f"{arm} engine")
+        directory = workshop.scratch / "rungs" / arm.replace(" ", "-")
+        directory.mkdir(parents=True)
+        built = workshop.place.compile(graph, target, directory, leading.precision)
+        runs = workshop.place.runs(graph, target, leading.precision, built)
+        assert runs is not None
+        engines[arm] = runs
+    return engines
 
 
 def why_unmeasured(target: Target, recipe: Recipe, workshop: Workshop) -> str:

@@ -9,7 +9,7 @@ import click
 
 from ...profiles.machine.given import as_typed
 from .gate_options import asked_gate, gate_options
-from .names import LIFTS, PRECISIONS
+from .names import LIFTS, PRECISIONS, RUNGS
 from .option_types import SEED, THREADS, Decibel, Steady, TargetList
 from .options import (
     asked,
@@ -87,6 +87,16 @@ if TYPE_CHECKING:
     help="Accuracy lift to apply in any case; repeatable. Default: those that help on this model.",
 )
 @click.option("--no-lifts", is_flag=True, help="Apply no accuracy lift.")
+@click.option(
+    "--rung",
+    "rungs",
+    multiple=True,
+    type=RUNGS,
+    help="What int8 may climb to where it misses --max-drop or --min-sqnr; repeatable. Default: all, the least costly "
+    "first.",
+)
+@click.option("--no-rungs", is_flag=True, help="Do no more for int8 than calibrate it.")
+@click.option("--qat", is_flag=True, help="Train int8 itself on training(), whatever else would do.")
 @click.option(
     "--min-sqnr",
     "minimum_sqnr_db",

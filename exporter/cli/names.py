@@ -17,6 +17,12 @@ def _lifts() -> tuple[str, ...]:
     return LIFTS.names()
 
 
+def _rungs() -> tuple[str, ...]:
+    from ..quantization.rungs import RUNGS
+
+    return RUNGS.names()
+
+
 def _importances() -> tuple[str, ...]:
     from ..pruning.importance import METHODS
 
@@ -29,5 +35,5 @@ def _precisions() -> tuple[str, ...]:
     return ("auto", *precision_names())
 
 
-RANGES, LIFTS, IMPORTANCES = Registered(_ranges), Registered(_lifts), Registered(_importances)
-PRECISIONS = Registered(_precisions)
+RANGES, LIFTS, RUNGS = Registered(_ranges), Registered(_lifts), Registered(_rungs)
+IMPORTANCES, PRECISIONS = Registered(_importances), Registered(_precisions)

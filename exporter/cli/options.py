@@ -135,6 +135,8 @@ def asked() -> Recipe:
     base = Recipe() if file is None else load_recipe(file)
     if context.params.get("no_lifts"):
         typed["lifts"] = ()
+    if context.params.get("no_rungs"):
+        typed["rungs"] = ()
     if "axes" in typed:
         typed["axes"] = dict(typed["axes"])
     typed["budget"] = typed_budget(context)

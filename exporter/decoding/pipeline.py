@@ -97,6 +97,8 @@ _WITHOUT_MEANING: Mapping[str, object] = {
     "statistics": None,
     "ranges": "auto",
     "lifts": None,
+    "rungs": None,
+    "qat": False,
     "exclude": (),
     "axes": {},
     "minimum_sqnr_db": None,

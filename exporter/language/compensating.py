@@ -17,12 +17,12 @@ from torch.nn import functional
 
 from ...backends.decoding import Tokens
 from ...profiles.machine.memory import trim
-from .compensation import compensate, damp
+from .compensation import Moments, compensate, shift_of
 from .decoder import Decoder, Linear
 from .eager import Eager
 from .network import write
 from .quantize import RoundedWeights
-from .rounding import TINY, finite
+from .rounding import finite
 from .weights import Floats, Integers
 
 PART = 2048  # tokens whose products are added up at a time
@@ -161,15 +161,10 @@ def _checked(weight: Floats, linear: Linear) -> Floats:
 
 def _seen(floats: torch.Tensor, rounded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """H, and K H^-1 - 1 with H damped, of values of shape (tokens, inputs)."""
-    width = rounded.shape[1]
-    hessian, between = torch.zeros(width, width), torch.zeros(width, width)
+    moments = Moments(rounded.shape[1])
     for start in range(0, len(floats), PART):
-        y, its = floats[start : start + PART], rounded[start : start + PART]
-        hessian.addmm_(its.T, its)
-        between.addmm_((y - its).T, its)
-    mean = float(hessian.diagonal().mean())
-    shift = torch.linalg.solve(damp(hessian), between.T / mean).T if mean > TINY else torch.zeros_like(hessian)
-    return hessian, shift
+        moments.add(floats[start : start + PART], rounded[start : start + PART])
+    return moments.hessian, shift_of(moments.hessian, moments.between)
 
 
 def _shifted(weight: Floats, shift: torch.Tensor) -> Floats:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ...profiles.device.grid import Grid
-from .rounding import TINY, finite, fit, in_blocks, limits
+from .rounding import TINY, finite, fit, in_blocks, limits, middle
 from .weights import Floats, Integers
 
 DAMPING = 0.01  # of the mean of H's diagonal, as Frantar et al.
@@ -23,7 +23,13 @@ ROWS = 8192  # of a matrix that are rounded at a time; rows do not depend on eac
 
 
 def compensate(
-    weight: Floats, hessian: torch.Tensor, grid: Grid, *, name: str = "the matrix", sweeps: int | None = None
+    weight: Floats,
+    hessian: torch.Tensor,
+    grid: Grid,
+    *,
+    name: str = "the matrix",
+    sweeps: int | None = None,
+    scales: Floats | None = None,
 ) -> Integers:
     """The matrix in integers of the grid, for the least squared error of what it gives.
 
@@ -32,6 +38,7 @@ def compensate(
         hessian: X^T X of what it multiplies, of shape (inputs, inputs), in any factor.
         name: what an error calls the matrix.
         sweeps: of coordinate descent; None is as many as pay.
+        scales: of shape (outputs, blocks), of a symmetric grid, which stay; None finds them.
 
     Raises:
         InputError: a weight is not finite.
@@ -41,22 +48,22 @@ def compensate(
     damped = damp(hessian)
     factor = inverse_factor(damped)
     codes, blocks = np.empty((rows, columns), np.uint8), -(-columns // block)
-    scales, zeros = np.empty((rows, blocks), np.float32), np.empty((rows, blocks), np.uint8)
+    found, zeros = np.empty((rows, blocks), np.float32), np.empty((rows, blocks), np.uint8)
     for start in range(0, rows, ROWS):
         part = slice(start, start + ROWS)
         values = finite(weight[part], name)
-        state = _State(values, damped, grid, block)
+        state = _State(values, damped, grid, block, None if scales is None else scales[part])
         state.spread(factor)
         for _ in range(sweeps_of(grid) if sweeps is None else sweeps):
             state.sweep()
         codes[part] = state.codes.T.to(torch.uint8).numpy()
-        scales[part], zeros[part] = state.scale.T.numpy(), state.zero.T.to(torch.uint8).numpy()
-    return Integers(grid=grid, codes=codes, scales=scales, zeros=None if grid.symmetric else zeros)
+        found[part], zeros[part] = state.scale.T.numpy(), state.zero.T.to(torch.uint8).numpy()
+    return Integers(grid=grid, codes=codes, scales=found, zeros=None if grid.symmetric else zeros)
 
 
 def sweeps_of(grid: Grid) -> int:
     """How many pay."""
-    return SWEEPS if grid.bits < FINE else 0
+    return SWEEPS if grid.depth < FINE else 0
 
 
 def damp(hessian: torch.Tensor) -> torch.Tensor:
@@ -75,18 +82,64 @@ def inverse_factor(damped: torch.Tensor) -> torch.Tensor:
     return factor.float()
 
 
+class Moments:
+    """Second moments of what a matrix was meant to read, y, and of what it reads, y', added up over calibration.
+
+    Attributes:
+        hessian: y'^T y'.
+        between: (y - y')^T y'.
+        meant, found: sums of y and y'.
+        count: rows.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.hessian, self.between = torch.zeros(width, width), torch.zeros(width, width)
+        self.meant, self.found, self.count = torch.zeros(width), torch.zeros(width), 0
+
+    def add(self, meant: torch.Tensor, found: torch.Tensor) -> None:
+        """Both of shape (rows, inputs)."""
+        self.hessian.addmm_(found.T, found)
+        self.between.addmm_((meant - found).T, found)
+        self.meant += meant.sum(0)
+        self.found += found.sum(0)
+        self.count += len(found)
+
+    def centred(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """H and the other product of what is left without the means, for a layer whose bias makes up for these."""
+        found = self.found / max(self.count, 1)
+        hessian = self.hessian - torch.outer(self.found, found)
+        return hessian, self.between - torch.outer(self.meant - self.found, found)
+
+
+def shift_of(hessian: torch.Tensor, between: torch.Tensor) -> torch.Tensor:
+    """K H^-1 - 1 with H damped, K = y^T y': by what a matrix changes in floats to come nearest to what was meant."""
+    mean = float(hessian.diagonal().mean())
+    if mean <= TINY:
+        return torch.zeros_like(hessian)
+    solved: torch.Tensor = torch.linalg.solve(damp(hessian), between.T / mean)
+    return solved.T
+
+
 class _State:
     """Some rows of a matrix while they are rounded, turned so that a column lies in one piece.
 
     Attributes:
         codes: of shape (columns, rows), as floats.
         scale, zero: of shape (blocks, rows).
+        held: scales were given, and stay.
         slope: half of the loss's fall by each value, kept true by every change after `spread`.
     """
 
-    def __init__(self, values: torch.Tensor, damped: torch.Tensor, grid: Grid, block: int) -> None:
+    def __init__(
+        self, values: torch.Tensor, damped: torch.Tensor, grid: Grid, block: int, scales: Floats | None
+    ) -> None:
         importance = in_blocks(damped.diagonal()[None], block)
-        scale, zero = fit(in_blocks(values, block), importance, grid, even=True)
+        if scales is None:
+            scale, zero = fit(in_blocks(values, block), importance, grid, even=True)
+        else:
+            scale = torch.tensor(scales)
+            zero = torch.full_like(scale, float(middle(grid)))
+        self.held = scales is not None
         self.scale, self.zero = scale.T.contiguous(), zero.T.contiguous()
         self.values, self.damped, self.block = values.T.contiguous(), damped, block
         self.limits = limits(grid)
@@ -117,7 +170,8 @@ class _State:
             before = self.error[part].clone()
             within, some = self.damped[part, part].contiguous(), self.slope[part].clone()
             self._codes_anew(index, part, some, within)
-            self._scale_anew(index, part, some, within)
+            if not self.held:
+                self._scale_anew(index, part, some, within)
             self.slope.addmm_(self.damped[:, part], self.error[part] - before)
 
     def _codes_anew(self, index: int, part: slice, slope: torch.Tensor, within: torch.Tensor) -> None:

@@ -98,8 +98,12 @@ def in_blocks(values: torch.Tensor, block: int) -> torch.Tensor:
 
 def limits(grid: Grid) -> tuple[int, int]:
     """The smallest and the largest code; a grid with a sign has its 0 at 2**(bits-1)."""
-    middle = 1 << (grid.bits - 1) if grid.signed else 0
-    return middle + grid.smallest, middle + grid.largest
+    return middle(grid) + grid.smallest, middle(grid) + grid.largest
+
+
+def middle(grid: Grid) -> int:
+    """The code of 0 where the grid is symmetric."""
+    return 1 << (grid.bits - 1) if grid.signed else 0
 
 
 def fit(values: torch.Tensor, importance: torch.Tensor, grid: Grid, *, even: bool = False) -> ScaleZero:
@@ -172,11 +176,11 @@ def _holding(low: torch.Tensor, high: torch.Tensor, grid: Grid) -> ScaleZero:
     if not grid.symmetric:
         scale = _of_some_size((high - low) / (last - first))
         return scale, (first - low / scale).round_().clamp_(first, last)
-    middle = 1 << (grid.bits - 1)
-    below, above = middle - first, last - middle
+    zero = middle(grid)
+    below, above = zero - first, last - zero
     longer = torch.where(-low > high, -low, -high)
     scale = longer / below if below > above else torch.maximum(-low, high) / above
-    return _of_some_size(scale), torch.full_like(scale, middle)
+    return _of_some_size(scale), torch.full_like(scale, zero)
 
 
 def _of_some_size(scale: torch.Tensor) -> torch.Tensor:

@@ -18,6 +18,7 @@ from ..graphs.names import free_name, value_names
 from ..graphs.values import add_constant, as_float32, constant
 from .analysis.placed import Placement
 from .analysis.weight_site import WeightSite
+from .fitted import FittedWeight, weight_digest
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -37,20 +38,29 @@ def rounded(reader: ir.Node | None, index: int, on: ir.Value, off: ir.Value) -> 
 class QdqEmitter:
     """Rewrites a graph in place; one instance a graph."""
 
-    def __init__(self, graph: ir.Graph, scheme: Scheme, ranges: Mapping[str, Affine], wire: Wire = rounded) -> None:
+    def __init__(
+        self,
+        graph: ir.Graph,
+        scheme: Scheme,
+        ranges: Mapping[str, Affine],
+        wire: Wire = rounded,
+        fitted: Mapping[str, FittedWeight] | None = None,
+    ) -> None:
         """Prepare.
 
         Args:
             graph: the float graph that the placement was made for.
             ranges: scale and zero point of each quantized value, by name.
             wire: asked at each place where something is rounded.
+            fitted: weights that are rounded otherwise than to the nearest, by the name of the node that reads them.
         """
         self.graph = graph
         self.scheme = scheme
         self.ranges = ranges
+        self.fitted = fitted or {}
         self._wire = wire
         self._taken = value_names(graph)
-        self._stored: dict[tuple[ir.Value, int | None, bytes], tuple[ir.Value, ir.Value, ir.Value]] = {}
+        self._stored: dict[tuple[ir.Value, int | None, bytes, str], tuple[ir.Value, ir.Value, ir.Value]] = {}
 
     def run(self, placement: Placement) -> None:
         """Quantize weights, biases and activations."""
@@ -65,38 +75,64 @@ class QdqEmitter:
         assert value is not None and data is not None and data.name is not None
         weight = constant(value)
         assert weight is not None
-        scales = weight_scales(weight, site.scale_axis(self.scheme.weight), self.scheme.weight)
+        if (fitted := self._fitted(site, weight)) is None:
+            scales = weight_scales(weight, site.scale_axis(self.scheme.weight), self.scheme.weight)
+        else:
+            weight, scales = fitted.values, fitted.scales
         bias = self._bias(site.node)
         if bias is not None:
+            bias = bias if fitted is None or fitted.bias is None else fitted.bias
             scales = self._wide_enough(scales, self.ranges[data.name].scale, bias)
             self._quantize_bias(site.node, scales * np.float32(self.ranges[data.name].scale), bias)
         elif len(site.node.inputs) > BIAS_INPUT and (plain := site.node.inputs[BIAS_INPUT]) is not None:
-            self._replace(site.node, BIAS_INPUT, plain)
-        self._replace(site.node, site.weight, self._weight_pair(value, weight, scales, site))
+            new = None if fitted is None or fitted.bias is None else self._constant(f"{plain.name}_fitted", fitted.bias)
+            self._replace(site.node, BIAS_INPUT, plain if new is None else new)
+        self._replace(site.node, site.weight, self._weight_pair(value, weight, scales, site, own=fitted is None))
+
+    def _fitted(self, site: WeightSite, weight: npt.NDArray[np.float32]) -> FittedWeight | None:
+        """What data have decided for this very weight."""
+        found = self.fitted.get(str(site.node.name))
+        return found if found is not None and found.of == weight_digest(weight) else None
 
     def _weight_pair(
-        self, value: ir.Value, weight: npt.NDArray[np.float32], scales: npt.NDArray[np.float32], site: WeightSite
+        self,
+        value: ir.Value,
+        weight: npt.NDArray[np.float32],
+        scales: npt.NDArray[np.float32],
+        site: WeightSite,
+        *,
+        own: bool,
     ) -> ir.Value:
-        """The dequantized weight: a stored integer tensor, or the float one behind its own QuantizeLinear."""
+        """The dequantized weight: a stored integer tensor, or the float one behind its own QuantizeLinear.
+
+        Args:
+            own: it is the value's, and not one that data have decided for this layer.
+        """
         grid, axis = self.scheme.weight, site.scale_axis(self.scheme.weight)
-        key = (value, axis, scales.tobytes())
+        key = (value, axis, scales.tobytes(), "" if own else str(site.node.name))
         if key not in self._stored:
-            self._stored[key] = self._stored_weight(value, weight, scales, axis)
+            self._stored[key] = self._stored_weight(value, weight, scales, axis, own=own)
         stored, scale, zero = self._stored[key]
         how = {name: size for name, size in (("axis", axis), ("block_size", grid.block)) if size is not None}
         if self.scheme.weight_storage == "float":
-            stored = self._node("QuantizeLinear", [value, scale, zero], how, f"{value.name}", site.node)
+            stored = self._node("QuantizeLinear", [stored, scale, zero], how, f"{value.name}", site.node)
         return self._node("DequantizeLinear", [stored, scale, zero], how, f"{value.name}", site.node)
 
     def _stored_weight(
-        self, value: ir.Value, weight: npt.NDArray[np.float32], scales: npt.NDArray[np.float32], axis: int | None
+        self,
+        value: ir.Value,
+        weight: npt.NDArray[np.float32],
+        scales: npt.NDArray[np.float32],
+        axis: int | None,
+        *,
+        own: bool,
     ) -> tuple[ir.Value, ir.Value, ir.Value]:
         """The tensor that holds a weight, its scales and its zero points, once for all who read it."""
         grid = self.scheme.weight
         scale = self._constant(f"{value.name}_scale", scales)
         zero = self._constant(f"{value.name}_zero_point", np.zeros(scales.shape, _dtype(grid)))
         if self.scheme.weight_storage == "float":
-            return value, scale, zero
+            return value if own else self._constant(f"{value.name}_fitted", weight), scale, zero
         integers = quantize_weight(weight, scales, axis, grid).astype(_dtype(grid))
         return self._constant(f"{value.name}_quantized", integers), scale, zero
 

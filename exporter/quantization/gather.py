@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from pathlib import Path
 
-from ...backends.base import AxisRange, Graph
+from ...backends.base import AxisRange, Feed, Graph
 from ...calibration.collect import Collected, Gathering, Observed
-from ...calibration.feeds import Feeds, checked, feeds_from_object
+from ...calibration.feeds import Feeds, checked, feeds_from_object, samples_in
 from ...calibration.settled import Settled
 from ...calibration.statistics import Channels, Statistics
 from ...calibration.storage import load_statistics
@@ -134,6 +134,24 @@ def _never(collected: Collected) -> bool:
 def _key(source: Source, graph: Graph, recipe: Recipe, observed: Observed) -> tuple[Hashable, ...]:
     """What decides a pass."""
     return source.digest, graph.digest, recipe.calibration, recipe.fit, frozenset(observed.items())
+
+
+def data_behind(source: Source, graph: Graph, recipe: Recipe) -> tuple[list[Feed], int]:
+    """Whole batches behind the first JUDGED_ON samples, of MOST_BEYOND samples or a little more; and how many they are.
+
+    Raises:
+        InputError: faults of the data.
+    """
+    taken: list[Feed] = []
+    seen = samples = 0
+    for feed in calibration_feeds(source, recipe, graph)():
+        if seen >= JUDGED_ON:
+            taken.append(feed)
+            samples += samples_in(feed)
+        seen += samples_in(feed)
+        if samples >= MOST_BEYOND:
+            break
+    return taken, samples
 
 
 def calibration_feeds(source: Source, recipe: Recipe, graph: Graph) -> Feeds:

@@ -1,31 +1,46 @@
-"""The evaluations of a search for mixed precision: int8 graphs with layers in float, as they would be shipped."""
+"""Versions of a graph of integers and what is seen of each: as it would be shipped, or held out."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...backends.base import Graph
+from ...backends.base import Array, Graph
 from ...backends.places import Reference
 from ...calibration.statistics import Statistics
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
-from ...profiles.findings.parity import Parity, assured_db, worst
-from ...profiles.findings.sensitivity import ParityByLayer, Sensitivity
+from ...profiles.findings.parity import Parity, assured_db, parity, worst
+from ...profiles.findings.sensitivity import ParityByLayer
 from ..graphs.files import read_graph
 from ..progress import Advance
 from ..recipe import Recipe
+from .fitted import FittedWeight
 from .judging import JudgingSamples
 from .layer_parity import layer_parity
-from .noise import literal, measure_noise
+from .noise import Noise, literal, measure_noise
 from .quantizer import Quantizer
-from .relax import Evaluation, Requirement, relax
+from .relax import Evaluation
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """What is decided of a graph of integers beyond its placement, lifts and ranges.
+
+    Attributes:
+        left: layers in float.
+        fitted: weights that data have decided, by layer. They hold for the ranges that they were fitted with, those of
+            data behind the samples: such a version is judged as it ships, on samples that nothing of it has seen.
+    """
+
+    left: tuple[str, ...] = ()
+    fitted: Mapping[str, FittedWeight] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,64 +74,67 @@ class MixedPrecision:
     before: Callable[[], float]
     advance: Advance
 
-    def search(self, assured_db: float) -> Sensitivity | None:
-        """Which layers to leave in float; None where nothing was asked for and nothing is needed.
-
-        Args:
-            assured_db: what full int8 has on other samples of the kind as well.
-        """
-        recipe = self.recipe
-        least, drop = recipe.least_sqnr_db(self.precision), recipe.budget.drop if self.score is not None else None
-        if drop is None and recipe.minimum_sqnr_db is None and assured_db >= least:
-            return None
+    def noise(self, version: Version) -> Noise:
+        """What each place that is rounded does alone."""
         self.advance(None, "sensitivity")
-        noise = measure_noise(
-            self._quantizer(()), self.reference, self.judged, self.samples.feeds[0], recipe.exclude, self.scratch
-        )
-        before = {} if drop is None else {"before": self.before()}
-        return relax(noise, Requirement(least_db=least, drop=drop, **before), self._evaluate)
+        feed, exclude = self.samples.feeds[0], self.recipe.exclude
+        return measure_noise(self.quantizer(version), self.reference, self.judged, feed, exclude, self.scratch)
 
-    def write(self, left: Collection[str], path: Path) -> tuple[Graph, Mapping[str, str]]:
-        """The int8 graph with these layers in float, and why each node that is float is."""
-        quantizer = self._quantizer(left)
-        quantizer.write(self.statistics, path)
-        mine = dict.fromkeys(left, "left in float: among the layers that int8 hurts most")
+    def ranged_by(self, version: Version) -> Statistics:
+        """What the ranges come of with which a version ships."""
+        return self.judged if version.fitted else self.statistics
+
+    def write(self, version: Version, path: Path) -> tuple[Graph, Mapping[str, str]]:
+        """The int8 graph, and why each node that is float is."""
+        quantizer = self.quantizer(version)
+        quantizer.write(self.ranged_by(version), path)
+        mine = dict.fromkeys(version.left, "left in float: among the layers that int8 hurts most")
         return read_graph(path, self.reference.axes), {**quantizer.placement.left, **mine}
 
-    def held_out(self, left: Collection[str]) -> dict[str, Parity]:
+    def held_out(self, version: Version) -> dict[str, Parity]:
         """Parity with FP32 on the feeds, with ranges that were not fitted to them where there are such."""
         with tempfile.TemporaryDirectory(dir=self.scratch) as directory:
             path = Path(directory) / "model.onnx"
-            self._quantizer(left).write(self.judged, path)
+            self.quantizer(version).write(self.judged, path)
             return self.parity(read_graph(path, self.reference.axes))
 
     def parity(self, graph: Graph) -> dict[str, Parity]:
         """Parity of a graph with FP32 on the feeds."""
-        place = Reference()
-        with place.open(place.runs(graph, self.target, self.precision, None), self.threads) as session:
-            return self.samples.compare([session(feed) for feed in self.samples.feeds])
+        return self.samples.compare(self._answers(graph))
 
-    def by_layer(self, left: Collection[str]) -> ParityByLayer:
-        """Parity of each layer of the int8 graph with these layers in float."""
+    def against(self, expected: Sequence[Mapping[str, Array]], graph: Graph) -> dict[str, Parity]:
+        """Parity of a graph with other answers to the feeds."""
+        return parity(expected, self._answers(graph), by_row=self.samples.by_row)
+
+    def by_layer(self, version: Version) -> ParityByLayer:
+        """Parity of each layer of the int8 graph."""
         self.advance(None, "parity by layer")
         feeds = self.samples.feeds
         feed = next((feed for feed in feeds if all(array.size for array in feed.values())), feeds[0])
-        return layer_parity(self._quantizer(left), self.reference, self.statistics, feed, self.scratch)
+        return layer_parity(self.quantizer(version), self.reference, self.ranged_by(version), feed, self.scratch)
 
-    def _quantizer(self, left: Collection[str]) -> Quantizer:
+    def quantizer(self, version: Version) -> Quantizer:
+        """Of the float graph, fresh."""
         recipe, scheme = self.recipe, self.target.scheme
         assert scheme is not None
-        exclude = (*recipe.exclude, *literal(left))
-        return Quantizer.of(self.reference, scheme, exclude, recipe.ranges, self.lifts, model=self.model)
+        exclude = (*recipe.exclude, *literal(version.left))
+        return Quantizer.of(
+            self.reference, scheme, exclude, recipe.ranges, self.lifts, model=self.model, fitted=version.fitted
+        )
 
-    def _evaluate(self, left: tuple[str, ...]) -> Evaluation:
+    def evaluate(self, version: Version) -> Evaluation:
         """On the reference place, but for the metric, which is that of what would ship."""
-        self.advance(None, f"{len(left)} layers in float")
-        found = self.held_out(left)
-        metric = None if self.score is None else self._metric(self.score, left)
+        self.advance(None, f"{len(version.left)} layers in float" if version.left else "evaluation")
+        found = self.held_out(version)
+        metric = None if self.score is None else self._metric(self.score, version)
         return Evaluation(sqnr_db=worst(found).weakest_db, assured_db=assured_db(found), metric=metric)
 
-    def _metric(self, score: Callable[[Graph, Path], float], left: tuple[str, ...]) -> float:
+    def _metric(self, score: Callable[[Graph, Path], float], version: Version) -> float:
         with tempfile.TemporaryDirectory(dir=self.scratch) as directory:
-            graph, _ = self.write(left, Path(directory) / "model.onnx")
+            graph, _ = self.write(version, Path(directory) / "model.onnx")
             return score(graph, Path(directory) / "engine")
+
+    def _answers(self, graph: Graph) -> list[dict[str, Array]]:
+        place = Reference()
+        with place.open(place.runs(graph, self.target, self.precision, None), self.threads) as session:
+            return [session(feed) for feed in self.samples.feeds]

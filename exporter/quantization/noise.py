@@ -174,12 +174,18 @@ class Board:
         # A result that is chosen between has its name from then on, one that is rounded keeps its own.
         names = {name: str(value.name) for name, value in chosen.items()}
         self.switches = insert_switches(
-            model.graph, placement, quantizer.scheme, quantizer.affines, quantizer.biases, quantizer.tensors
+            model.graph,
+            placement,
+            quantizer.scheme,
+            quantizer.affines,
+            quantizer.biases,
+            quantizer.tensors,
+            quantizer.fitted,
         )
         self.data = {name: str(value.name) for name, value in read.items() if value is not None}
         self.results = {name: str(value.name) for name, value in results.items()} | names
         self._path = scratch / "switches.onnx"
-        _expose(model.graph, [*self.results.values(), *self.data.values()])
+        expose(model.graph, [*self.results.values(), *self.data.values()])
         write_model(model, self._path, BESIDE)
 
     def __enter__(self) -> Board:
@@ -215,7 +221,8 @@ def _first_result(node: ir.Node) -> ir.Value:
     return next(value for value in node.outputs if value.uses() or value.is_graph_output())
 
 
-def _expose(graph: ir.Graph, names: Collection[str]) -> None:
+def expose(graph: ir.Graph, names: Collection[str]) -> None:
+    """Make values of a graph outputs of it, behind those that it has."""
     present = {value.name for value in (*graph.outputs, *graph.inputs)}
     values = {value.name: value for node in graph for value in node.outputs}
     graph.outputs.extend(values[name] for name in dict.fromkeys(names) if name not in present)

@@ -26,6 +26,7 @@ from ..graphs.values import constant
 from .analysis.placed import Placement
 from .analysis.placement import excluded, place
 from .emitter import QdqEmitter
+from .fitted import FittedWeight
 from .lifts import LIFTS
 from .lifts.lifted import Lift
 from .rewrites.carry_integers import carry_integers
@@ -57,6 +58,7 @@ class Quantizer:
         fixed: the ranges that a lift has decided, by name.
         affines: how each quantized value is rounded, by name.
         biases: as `Lifted.biases`.
+        fitted: weights that data have decided, by the name of the layer, for these lifts and statistics.
         notes: what each lift did, of those that did anything.
     """
 
@@ -70,6 +72,7 @@ class Quantizer:
     fixed: dict[str, tuple[float, float]] = field(default_factory=dict)
     affines: dict[str, Affine] = field(default_factory=dict)
     biases: dict[str, npt.NDArray[np.float32] | None] = field(default_factory=dict)
+    fitted: Mapping[str, FittedWeight] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -82,12 +85,14 @@ class Quantizer:
         lifts: tuple[str, ...] | None = None,
         *,
         model: ir.Model | None = None,
+        fitted: Mapping[str, FittedWeight] | None = None,
     ) -> Quantizer:
         """Decide what of the graph is quantized.
 
         Args:
             lifts: those to apply; None is all that are registered.
             model: the graph, for one who has read it and quantizes it several times; it is left as it is.
+            fitted: weights that data have decided.
 
         Raises:
             InputError: the graph's opset cannot say what the scheme wants.
@@ -99,7 +104,7 @@ class Quantizer:
                 f"the graph has {opset}."
             )
         lifts = LIFTS.names() if lifts is None else lifts
-        quantizer = cls(model=model, scheme=scheme, exclude=exclude, method=method, lifts=lifts)
+        quantizer = cls(model=model, scheme=scheme, exclude=exclude, method=method, lifts=lifts, fitted=fitted or {})
         quantizer._run(BEFORE_DATA)
         return quantizer
 
@@ -118,6 +123,16 @@ class Quantizer:
         """Apply the lifts to the float model and find the ranges, without rounding anything. Call once."""
         self.tensors = dict(statistics.tensors)
         self._run(ON_FLOATS)
+
+    def emit(self, statistics: Statistics, **forms: str) -> None:
+        """Put Q/DQ pairs into the model, without what only runtimes ask for. Call once, after nothing else.
+
+        Args:
+            forms: fields of the scheme that say how weights and biases are stored.
+        """
+        self.lift(statistics)
+        scheme = replace(self.scheme, **forms)  # type: ignore[arg-type]
+        QdqEmitter(self.model.graph, scheme, self.affines, fitted=self.fitted).run(self.placement)
 
     def ranges(self, tensors: Mapping[str, TensorStatistics]) -> dict[str, Affine]:
         """Scale and zero point of every quantized value by name; values that share a range get the same.
@@ -184,7 +199,8 @@ def _ranged(quantizer: Quantizer) -> None:
 
 
 def _rounded(quantizer: Quantizer) -> None:
-    QdqEmitter(quantizer.model.graph, quantizer.scheme, quantizer.affines).run(quantizer.placement)
+    graph, scheme, affines = quantizer.model.graph, quantizer.scheme, quantizer.affines
+    QdqEmitter(graph, scheme, affines, fitted=quantizer.fitted).run(quantizer.placement)
 
 
 def _integers_carried(quantizer: Quantizer) -> None:

@@ -49,11 +49,11 @@ class Requirement:
 Evaluate = Callable[[tuple[str, ...]], Evaluation]
 
 
-def relax(noise: Noise, requirement: Requirement, evaluate: Evaluate) -> Sensitivity:
+def relax(noise: Noise, requirement: Requirement, evaluate: Evaluate, most: int = EVALUATIONS) -> Sensitivity:
     """Leave layers in float from the head of the ranking, the fewest for which the requirement was seen to hold.
 
     Full int8 is evaluated first. Where an SQNR is what it misses, the sum of the noise of single layers says how many
-    to try; the rest is bisection, in at most EVALUATIONS evaluations. Nothing is left in float where none of the
+    to try; the rest is bisection, in at most so many evaluations. Nothing is left in float where none of the
     evaluations held.
     """
     ranking = noise.ranking()
@@ -69,7 +69,7 @@ def relax(noise: Noise, requirement: Requirement, evaluate: Evaluate) -> Sensiti
     count = 0
     if not holds(0):
         guess = predicted(noise, ranking, requirement.least_db)
-        count = fewest(len(ranking), guess, holds, EVALUATIONS - 1) or 0
+        count = fewest(len(ranking), guess, holds, most - 1) or 0
     return described(noise, ranking, count, requirement, tuple(trials))
 
 

@@ -21,6 +21,7 @@ from ..graphs.names import free_name, value_names
 from ..graphs.values import add_constant, constant
 from .analysis.placed import Placement
 from .emitter import BIAS_INPUT, QdqEmitter, output_index, readers_in
+from .fitted import FittedWeight
 from .rewrites.dynamic_lstm import IntegerLstms
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def insert_switches(
     ranges: Mapping[str, Affine],
     biases: Biases,
     seen: Mapping[str, TensorStatistics],
+    fitted: Mapping[str, FittedWeight] | None = None,
 ) -> list[Switch]:
     """Quantize a graph in place as it would be shipped, with a switch at each place.
 
@@ -60,13 +62,14 @@ def insert_switches(
         biases: the bias before, of each node whose present one makes up for the rounding of its weight: it must go with
             that.
         seen: what was observed of the values that layers read which round by themselves, by name.
+        fitted: as of `QdqEmitter`.
 
     Returns:
         Which element of the input is which.
     """
     places = switches(placement)
     wiring = _Wiring(graph, placement, places, biases)
-    QdqEmitter(graph, scheme, ranges, wiring.wire).run(placement)
+    QdqEmitter(graph, scheme, ranges, wiring.wire, fitted).run(placement)
     lstms = IntegerLstms(graph, scheme.weight, seen)
     for node in placement.dynamic:
         wiring.choose(node, lstms.twin(node))

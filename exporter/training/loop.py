@@ -34,7 +34,7 @@ from .terms import Forward, Terms
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Purpose = Literal["recovery", "distillation"]
+Purpose = Literal["recovery", "distillation", "quantization-aware training"]
 Weights = Mapping[str, "Tensor"]
 # A state is written at the end of an epoch, and within one where it takes longer than this.
 CHECKPOINT_SECONDS = 60.0

@@ -124,7 +124,8 @@ def run(
 ) -> dict[str, Any]:
     """Replace the source's network by the trained one, where one is to be trained.
 
-    Of several processes that train together the first goes on; the others end here, with exit code 0.
+    Of several processes that train together the first goes on; the others end here, with exit code 0, where they are
+    not to train int8 as well.
 
     Returns:
         Of `source`, `original`, `training` and `missing` what changed.
@@ -138,7 +139,7 @@ def run(
         trained = _Task(
             source=network, original=given, recipe=recipe, restore=restore, workshop=workshop, advance=advance
         ).done()
-    if processes.rank() > 0:
+    if processes.rank() > 0 and not recipe.qat:  # which they train together once int8 is made
         raise SystemExit(0)
     return trained
 

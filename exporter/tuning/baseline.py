@@ -97,7 +97,9 @@ def baseline(
     Raises:
         InputError, VerificationError, UnservedError: as an export does; a search would find nothing else.
     """
-    base = replace(recipe, budget=Budget())
+    # A search weighs layers in float itself, and trials are not to take the time of a training each.
+    rungs = ("float",) if recipe.rungs is None and not recipe.qat else recipe.rungs
+    base = replace(recipe, budget=Budget(), rungs=rungs)
     plain = replace(base, precision="fp32", prune=None, sparse=False, distill=False, measure=False)
     with temporary() as directory:
         memo = Memo(directory=directory, checkpoint=checkpoint)

@@ -18,6 +18,7 @@ from . import language
 from .choice import Choice
 from .evidence import Evidence
 from .gap import About, Gap, of_schema_1, why_missing
+from .ladder import Ladder
 from .language import Language
 from .layers import Coverage, Layer
 from .lineage import LineageStep
@@ -70,6 +71,7 @@ class Report:
         choice: which precision is shipped, and why; None where there was nothing to choose from.
         budget: for each limit that was set, whether it was kept.
         sensitivity: which layers int8 hurts, where something was required of it.
+        ladder: what was tried where int8 missed what was asked; None where it did not, or nothing was tried.
         by_layer: how far the layers of the int8 graph are from FP32.
         pruning: what was removed before capture.
         sparsity: 2:4 weights of the graph, where they were asked for.
@@ -105,6 +107,7 @@ class Report:
     lineage: tuple[LineageStep, ...] = ()
     language: Language | None = None
     sensitivity: Sensitivity | None = None
+    ladder: Ladder | None = None
     by_layer: ParityByLayer | None = None
     latency: Mapping[str, Latency] = field(default_factory=dict)
     latency_shape: str = ""
@@ -166,7 +169,10 @@ def rows(report: Report) -> Iterator[tuple[str, str, str]]:
     if report.choice is not None:
         yield "precision", "", report.choice.summary
     if report.sensitivity is not None and load_precision(report.precision).integer:
-        yield "left in float for accuracy", "", report.sensitivity.summary
+        if report.ladder is not None:
+            yield "ladder", "", report.ladder.summary
+        if report.ladder is None or report.sensitivity.left:
+            yield "left in float for accuracy", "", report.sensitivity.summary
     for verdict in report.budget:
         yield f"budget, {verdict.what}", "", verdict.said
 

@@ -36,7 +36,7 @@ class TrainingRun:
     """How a model was trained, and what came of it.
 
     Attributes:
-        purpose: `recovery` of a pruned model, or `distillation` into a student.
+        purpose: `recovery` of a pruned model, `distillation` into a student, or of a graph that rounds.
         data: what it was trained on, in words.
         objective: the terms of the loss, a phrase each.
         planned: epochs asked for.
@@ -52,7 +52,7 @@ class TrainingRun:
         starts: how often it was started; more than 1 where a killed run went on.
     """
 
-    purpose: Literal["recovery", "distillation"]
+    purpose: Literal["recovery", "distillation", "quantization-aware training"]
     data: str
     objective: tuple[str, ...]
     planned: int

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..device.precision import GIVEN, SHIPPED, load_precision, precisions
+from ..findings.ladder import Ladder
 from ..findings.language import Language
 from ..findings.report import Report, TaskMetric, megabytes, rows
 from ..timing.measurement import Latency
 from .accuracy import by_layer_blocks, parity_blocks, sensitivity_blocks
 from .content import Block, Command, Hue, Part, Section, Sentences, Table
 from .grounds import conditions_blocks, evidence_table, evidence_words, machine_table, strongest, tools_table
+from .ladder import ladder_blocks
 from .language import language_sections
 from .latencies import TimedArm, latency_blocks
 from .layers import coverage_blocks, files_table, layer_blocks
@@ -48,6 +50,8 @@ def _sections(found: BundleFindings) -> Iterator[Section]:
     yield Section(title="Latency", blocks=tuple(_latency(found)))
     if tried := tuple(_tried(found)):
         yield Section(title="What was tried", blocks=tried)
+    if report.ladder is not None:
+        yield Section(title="The ladder", blocks=tuple(_ladder(report, report.ladder)))
     yield from _made_smaller(report)
     yield Section(title="Size and time by layer", blocks=tuple(_layers(report)))
     if load_precision(report.precision).integer or report.coverage is not None:
@@ -112,6 +116,14 @@ def _tried(found: BundleFindings) -> Iterator[Block]:
         yield from choice_blocks(report.choice, _by_precision(report))
     if found.search is not None:
         yield from search_blocks(found.search)
+
+
+def _ladder(report: Report, found: Ladder) -> Iterator[Block]:
+    """The rungs of the precision that climbed, which may not be the one that ships."""
+    latency, contenders = _by_precision(report), () if report.choice is None else report.choice.contenders
+    precision = found.steps[0].arm.partition(" ")[0]
+    floats = tuple(one for one in contenders if not load_precision(one.precision).integer)
+    yield from ladder_blocks(found, latency, precision, floats)
 
 
 def _by_precision(report: Report) -> dict[str, Latency]:

@@ -53,7 +53,7 @@ class Bench:
         self.statistics = gather(
             self.source, self.graph, placed, self.recipe, lambda samples: None, Memo(directory=scratch)
         )
-        self.judging = list(islice(calibration_feeds(self.source, None, self.graph)(), 2))
+        self.judging = list(islice(calibration_feeds(self.source, Recipe(), self.graph)(), 2))
         self.held_out = held_out()[:HELD_OUT]
         self.expected = self.outputs(self.graph, self.held_out)
 

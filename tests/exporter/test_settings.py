@@ -36,7 +36,7 @@ ABOUT_THE_RUN = {
     "recipe_file",
     "on",
 }
-ONLY_TYPED = {"as_json", "if_changed", "depends", "budgets", "no_lifts", "emulate"}
+ONLY_TYPED = {"as_json", "if_changed", "depends", "budgets", "no_lifts", "no_rungs", "emulate"}
 GATE = {"baseline", "baseline_optional", "on_unstable", "summary", "summary_file", "junit", "history", "mlflow"}
 # Of the recipe, by keyword: each with a value that is not the default, and what the recipe makes of it.
 GIVEN: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -46,6 +46,8 @@ GIVEN: dict[str, tuple[Any, dict[str, Any]]] = {
     "workers": (2, {"workers": 2}),
     "ranges": ("mse", {"ranges": "mse"}),
     "lifts": (["smooth"], {"lifts": ("smooth",)}),
+    "rungs": (["rounding"], {"rungs": ("rounding",)}),
+    "qat": (True, {"qat": True}),
     "exclude": (["Softmax"], {"exclude": ("Softmax",)}),
     "axes": (
         {"batch": AxisRange(smallest=1, usual=2, largest=3)},
@@ -156,7 +158,7 @@ def test_two_spellings_of_one_limit_are_one_recipe() -> None:
 
 
 def test_the_options_offer_what_a_recipe_may_say() -> None:
-    offered = {"ranges": names.RANGES, "lifts": names.LIFTS, "importance": names.IMPORTANCES}
+    offered = {"ranges": names.RANGES, "lifts": names.LIFTS, "rungs": names.RUNGS, "importance": names.IMPORTANCES}
     for field, option in offered.items():
         assert option.choices == choices()[field]
     assert set(names.PRECISIONS.choices) == set(choices()["precision"])

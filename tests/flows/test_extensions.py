@@ -1,4 +1,4 @@
-"""A lift and a range method of another package: one file and one registration each, and nothing of ours edited."""
+"""A lift, a rung and a range method of another package: a file and a registration each, and nothing of ours edited."""
 
 from __future__ import annotations
 
@@ -40,6 +40,18 @@ def lift(graph, placement, statistics, scheme):
     return Lifted(note=f"{len(placement.weights)} weights of {scheme.weight}")
 """
 
+RUNG = """
+from edgepress.exporter.quantization.mixed_int8 import Version
+from edgepress.exporter.quantization.rungs.rung import Climbed, Cost, Rung
+
+def climb(attempt):
+    "Leave all layers but the first in float."
+    first, *others = attempt.mixed.quantizer(attempt.base).placement.layers
+    return Climbed(version=Version(left=tuple(others)), said=f"{len(others)} in float")
+
+RUNG = Rung(title="the first layer alone", cost=Cost.CALIBRATION, why_not=lambda attempt: "", climb=climb)
+"""
+
 
 @pytest.fixture
 def package(tmp_path: Path) -> dict[str, str]:
@@ -49,10 +61,12 @@ def package(tmp_path: Path) -> dict[str, str]:
     metadata.mkdir(parents=True)
     (site / "another_range.py").write_text(RANGE)
     (site / "another_lift.py").write_text(LIFT)
+    (site / "another_rung.py").write_text(RUNG)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: another\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text(
         "[edgepress.range_methods]\nthree-rms = another_range:deviations\n"
         "[edgepress.lifts]\nclip = another_lift:lift\nbroken = another_gone:lift\n"
+        "[edgepress.rungs]\nfirst = another_rung:RUNG\n"
         "[edgepress.importances]\nlargest = another_gone:score\n"
     )
     return {"PYTHONPATH": os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))}
@@ -75,6 +89,19 @@ def test_a_recipe_uses_them_by_name(cli: Cli, small: Path, tmp_path: Path, packa
     assert json.loads(report)
     clipped = [name for name in arrays(bundle) if name.startswith("clipped") and name.endswith("_quantized")]
     assert len(clipped) == 2
+
+
+def test_a_rung_is_climbed_and_told_of(cli: Cli, small: Path, tmp_path: Path, package: dict[str, str]) -> None:
+    """Nothing is as near as was asked, so that FP32 ships, with what was tried before."""
+    words = ("-t", "server-cpu", "--no-measure", "--min-sqnr", "90", "--rung", "first", "--no-lifts", "-o", "dist")
+    ran = cli("export", small, *words, env=package)
+    assert ran.code == 0, ran.err
+    (path,) = (path for path in (tmp_path / "dist").iterdir() if path.is_dir())
+    report = json.loads((path / "report.json").read_text())
+    assert report["precision"] == "fp32"
+    ground, first = report["ladder"]["steps"]
+    assert (ground["name"], first["name"], first["said"]) == ("lifts", "first", "1 in float")
+    assert first["left"] == 1 and first["sqnr_db"] > ground["sqnr_db"] and not first["holds"]
 
 
 def test_the_command_line_offers_them_and_a_broken_one_says_so_when_asked_for(

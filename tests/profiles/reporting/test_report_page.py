@@ -14,7 +14,7 @@ import pytest
 
 from edgepress.profiles.findings.files import json_text
 from edgepress.profiles.findings.gap import Gap
-from edgepress.profiles.findings.report import Report
+from edgepress.profiles.findings.report import Report, latency_text
 from edgepress.profiles.findings.sensitivity import LayerParity, ParityByLayer
 from edgepress.profiles.reporting.accuracy import by_layer_blocks
 from edgepress.profiles.reporting.content import Bars, Course, Distribution, Page, Scatter, Table
@@ -146,6 +146,24 @@ def test_the_same_page_gives_the_same_bytes() -> None:
 def blocks(found: BundleFindings, title: str) -> list[object]:
     (part,) = page_of([found], DATE).parts
     return [block for section in part.sections if section.title == title for block in section.blocks]
+
+
+def test_the_ladder_tells_each_rung_with_its_metric_its_latency_and_what_was_not_tried() -> None:
+    """The rung that was taken has the latency of what ships, the floats are the last ones, and nothing is invented."""
+    drawn, table = blocks(measured(), "The ladder")
+    assert isinstance(drawn, Bars) and isinstance(table, Table)
+    assert [bar.text for bar in drawn.bars] == ["0.9500", "0.9600", "0.9850"]
+    assert [bar.group for bar in drawn.bars] == ["first", "first", "second"]
+    assert drawn.mark == ("the model as given", 0.99) and "20 dB of SQNR" in drawn.says
+    rows = {row[0]: row for row in table.rows}
+    assert rows["layers in float"][1:7] == ("holds, taken", "17.2 dB", "16.0 dB", "0.9850", latency("engine"), "1")
+    assert rows["weights rounded by data"][5] == "not measured"
+    assert rows["a rung of one's own"][1:] == ("not made", "", "", "", "", "", "0.0 s", "it was not asked for")
+    assert rows["all in fp32"][5] == latency("fp32")
+
+
+def latency(arm: str) -> str:
+    return latency_text(measured().report.latency[arm], 50)
 
 
 def test_what_nobody_measured_has_no_plot_and_says_so() -> None:

@@ -1,0 +1,269 @@
+"""Weights of a network rounded by what its layers read: the errors of one weight are made good by others.
+
+Two streams run through the network on the same samples: its float graph, and the graph of integers with all that was
+rounded before. For each layer the second moments of what it was meant to read and of what it reads decide the integers
+that come nearest to what it was meant to give, as for decoders (`language.compensation`, where the mathematics is).
+Scales stay as they are, and so does the form of the graph. A convolution is a matrix over its patches, one for each
+group; a bias takes up the mean.
+
+The first layers are rounded first. Between the stages the second stream is run anew, so that later layers meet what
+earlier ones have become.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from ...backends.base import Array, Feed
+from ...backends.places import Reference
+from ...calibration.affine import weight_scales
+from ...calibration.statistics import Statistics
+from ...profiles.device.grid import Grid
+from ..graphs.files import BESIDE, write_model
+from ..graphs.values import add_constant, constant, number
+from ..language.compensation import Moments, compensate, shift_of
+from ..language.rounding import middle
+from .analysis.weight_site import WeightSite
+from .emitter import BIAS_INPUT
+from .fitted import FittedWeight, weight_digest
+from .lifts.correct_bias import bias_of
+from .noise import expose
+from .quantizer import Quantizer
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+# Into so many parts the layers are divided, of which each is rounded with those before it as they will be.
+STAGES = 12
+# Patches of a batch by which a layer is rounded, at most, spread evenly over it.
+PATCHES = 1 << 14
+# Second moments of so many columns are 268 MB, and there are several of them.
+MOST_COLUMNS = 8192
+Fitted = dict[str, FittedWeight]
+# A quantizer of the float graph with these weights fitted, fresh.
+Fresh = Callable[[Fitted], Quantizer]
+
+
+def fit_weights(
+    fresh: Fresh,
+    statistics: Statistics,
+    feeds: Sequence[Feed],
+    scratch: Path,
+    tell: Callable[[str], None] = lambda note: None,
+) -> tuple[Fitted, dict[str, str]]:
+    """Round the weights of the layers of integers, stage by stage.
+
+    Args:
+        statistics: what lifts and ranges come of.
+        feeds: calibration data, not those that the result is judged on.
+
+    Returns:
+        The weights by layer, and why the others were left as the nearest integers.
+    """
+    lifted = fresh({})
+    _as_meant(lifted, statistics)
+    grid = lifted.scheme.weight
+    sites = {str(site.node.name): site for site in lifted.placement.weights}
+    why = {name: reason for name, site in sites.items() if (reason := _why_not(site, grid))}
+    names = [name for name in sites if name not in why]
+    wanted, fitted = _read(lifted, names), Fitted()
+    with _Inside(lifted, wanted, scratch / "meant.onnx") as meant:
+        for stage in _stages(names):
+            tell(f"rounding, layer {names.index(stage[0]) + 1} of {len(names)}")
+            emitted = fresh(fitted)
+            emitted.emit(statistics)
+            with _Inside(emitted, _read(emitted, stage), scratch / "found.onnx") as found:
+                moments = _moments({name: sites[name] for name in stage}, meant, found, feeds)
+            fitted |= {name: _fit(sites[name], each, grid) for name, each in moments.items()}
+    return fitted, why
+
+
+def _stages(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    size = max(1, math.ceil(len(names) / STAGES))
+    for start in range(0, len(names), size):
+        yield names[start : start + size]
+
+
+def _why_not(site: WeightSite, grid: Grid) -> str:
+    """Why a layer's weight stays as the nearest integers; empty where it need not."""
+    node, weight = site.node, constant(site.node.inputs[site.weight])
+    assert weight is not None
+    if node.op_type == "Conv":
+        padding = node.attributes.get("auto_pad")
+        if weight.ndim not in (3, 4) or (padding is not None and padding.as_string() not in ("", "NOTSET")):
+            return "a convolution over three axes, or one that pads by its input's size"
+        if grid.block is not None:
+            return "its scales lie in blocks of a convolution's channels"
+        columns = int(np.prod(weight.shape[1:]))
+    elif node.op_type in ("Gemm", "MatMul"):
+        if weight.ndim != 2 or site.weight != 1:
+            return "its weight is no matrix behind the values that it multiplies"
+        columns = weight.shape[site.inner]
+    else:
+        return f"{node.op_type} is not rounded so"
+    return f"{columns} inputs of each output" if columns > MOST_COLUMNS else ""
+
+
+def _moments(
+    sites: Mapping[str, WeightSite], meant: _Inside, found: _Inside, feeds: Sequence[Feed]
+) -> dict[str, list[Moments]]:
+    """Of each layer, one for each of its groups."""
+    moments: dict[str, list[Moments]] = {}
+    for feed in feeds:
+        exact, seen = (inside(feed, list(sites)) for inside in (meant, found))
+        for name, site in sites.items():
+            _add(moments.setdefault(name, []), site, exact[name], seen[name])
+    return moments
+
+
+def _as_meant(quantizer: Quantizer, statistics: Statistics) -> None:
+    """Lift the graph, without what lifts add to biases for the rounding of weights."""
+    quantizer.lift(statistics)
+    graph = quantizer.model.graph
+    for site in quantizer.placement.weights:
+        name = str(site.node.name)
+        if name in quantizer.biases and (present := bias_of(site.node)) is not None:
+            before = quantizer.biases[name]
+            array = np.zeros_like(present) if before is None else before
+            site.node.replace_input_with(BIAS_INPUT, add_constant(graph, f"{name}_bias_before", array))
+
+
+def _read(quantizer: Quantizer, layers: Collection[str]) -> dict[str, str]:
+    """The value that each layer reads, by the layer's name."""
+    read = {str(site.node.name): site.node.inputs[site.data] for site in quantizer.placement.weights}
+    return {name: str(value.name) for name, value in read.items() if value is not None and name in layers}
+
+
+class _Inside:
+    """An open graph that is asked for what its layers read."""
+
+    def __init__(self, quantizer: Quantizer, read: Mapping[str, str], path: Path) -> None:
+        self._read, self._path = read, path
+        expose(quantizer.model.graph, read.values())
+        write_model(quantizer.model, path, BESIDE)
+
+    def __enter__(self) -> _Inside:
+        self._values = Reference().values(self._path, kernels="float")
+        return self
+
+    def __call__(self, feed: Feed, layers: Sequence[str]) -> dict[str, Array]:
+        """What these layers read, by layer."""
+        names = dict.fromkeys(self._read[layer] for layer in layers)
+        values = {**feed, **self._values(feed, [name for name in names if name not in feed])}
+        return {layer: values[self._read[layer]] for layer in layers}
+
+    def __exit__(self, *details: object) -> None:
+        self._values.close()
+        for file in self._path.parent.glob(f"{self._path.name}*"):
+            file.unlink()
+
+
+def _add(moments: list[Moments], site: WeightSite, meant: Array, found: Array) -> None:
+    one, two = (_columns(site, array) for array in (meant, found))
+    if not moments:
+        moments += [Moments(one.shape[2]) for _ in range(one.shape[0])]
+    for group, each in enumerate(moments):
+        each.add(one[group], two[group])
+
+
+def _columns(site: WeightSite, array: Array) -> torch.Tensor:
+    """What a layer multiplies its weight by, of shape (groups, positions, columns)."""
+    values = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    if site.node.op_type != "Conv":
+        return _spread(values.flatten(0, -2))[None]
+    weight = constant(site.node.inputs[site.weight])
+    assert weight is not None
+    kernel = weight.shape[2:]
+    axes = len(kernel)
+    sizes = {name: _integers(site.node, name, [1] * axes) for name in ("dilations", "strides")}
+    pads = _integers(site.node, "pads", [0] * (2 * axes))
+    if axes == 1:
+        values, kernel, pads = values[:, :, None], (1, *kernel), [0, pads[0], 0, pads[1]]
+        sizes = {name: [1, *size] for name, size in sizes.items()}
+    values = functional.pad(values, (pads[1], pads[3], pads[0], pads[2]))
+    patches = functional.unfold(values, kernel, dilation=tuple(sizes["dilations"]), stride=tuple(sizes["strides"]))
+    groups = int(number(site.node, "group", 1))
+    batch, width, positions = patches.shape
+    rows = patches.reshape(batch, groups, width // groups, positions).permute(1, 0, 3, 2)
+    return torch.stack([_spread(group) for group in rows.reshape(groups, batch * positions, width // groups)])
+
+
+def _spread(rows: torch.Tensor) -> torch.Tensor:
+    """At most PATCHES of the rows."""
+    return rows[:: max(1, math.ceil(len(rows) / PATCHES))]
+
+
+def _integers(node: ir.Node, name: str, default: list[int]) -> list[int]:
+    attribute = node.attributes.get(name)
+    return default if attribute is None else [int(value) for value in attribute.as_ints()]
+
+
+def _fit(site: WeightSite, moments: list[Moments], grid: Grid) -> FittedWeight:
+    """The integers of one layer, and what its bias becomes."""
+    weight = constant(site.node.inputs[site.weight])
+    assert weight is not None
+    scales = weight_scales(weight, site.scale_axis(grid), grid)
+    before = bias_of(site.node)
+    has_bias = before is not None and before.ndim == 1
+    matrices, by_row = _matrices(site, weight, len(moments)), _by_row(site, weight, scales, grid, len(moments))
+    made, shifts = [], []
+    for matrix, steps, each in zip(matrices, by_row, moments, strict=True):
+        hessian, between = each.centred() if has_bias else (each.hessian, each.between)
+        wanted = torch.tensor(matrix)
+        wanted = wanted + wanted @ shift_of(hessian, between)
+        integers = compensate(wanted.numpy(), hessian, grid, scales=steps, name=str(site.node.name))
+        codes = integers.codes.astype(np.float32) - np.float32(middle(grid))
+        values = codes * _wide(steps, matrix.shape[1], grid)
+        made.append(values)
+        shifts.append(_mean_shift(matrix, values, each))
+    bias = None if before is None or not has_bias else (before + np.concatenate(shifts)).astype(np.float32)
+    return FittedWeight(of=weight_digest(weight), values=_weight(site, made, weight.shape), scales=scales, bias=bias)
+
+
+def _mean_shift(
+    matrix: npt.NDArray[np.float32], values: npt.NDArray[np.float32], moments: Moments
+) -> npt.NDArray[np.float64]:
+    """What the outputs lack in the mean."""
+    meant, found = (total.double().numpy() / max(moments.count, 1) for total in (moments.meant, moments.found))
+    shift: npt.NDArray[np.float64] = matrix.astype(np.float64) @ meant - values.astype(np.float64) @ found
+    return shift
+
+
+def _matrices(site: WeightSite, weight: npt.NDArray[np.float32], groups: int) -> list[npt.NDArray[np.float32]]:
+    """The weight as (outputs, columns), by group."""
+    if site.node.op_type == "Conv":
+        return list(np.ascontiguousarray(weight.reshape(groups, len(weight) // groups, -1)))
+    return [np.ascontiguousarray(weight if site.inner == 1 else weight.T)]
+
+
+def _weight(
+    site: WeightSite, matrices: list[npt.NDArray[np.float32]], shape: tuple[int, ...]
+) -> npt.NDArray[np.float32]:
+    """The other way round."""
+    if site.node.op_type == "Conv":
+        return np.concatenate(matrices).reshape(shape)
+    return np.ascontiguousarray(matrices[0] if site.inner == 1 else matrices[0].T)
+
+
+def _by_row(
+    site: WeightSite, weight: npt.NDArray[np.float32], scales: npt.NDArray[np.float32], grid: Grid, groups: int
+) -> list[npt.NDArray[np.float32]]:
+    """The scales of each group as (outputs, blocks)."""
+    outputs = len(weight) if site.node.op_type == "Conv" else weight.shape[1 - site.inner]
+    if grid.block is not None and site.scale_axis(grid) is not None:
+        return [np.ascontiguousarray(scales if site.inner == 1 else scales.T)]
+    rows = np.ascontiguousarray(np.broadcast_to(scales.reshape(-1, 1), (outputs, 1)))
+    return list(rows.reshape(groups, outputs // groups, 1))
+
+
+def _wide(steps: npt.NDArray[np.float32], columns: int, grid: Grid) -> npt.NDArray[np.float32]:
+    """A scale for each column."""
+    return steps if grid.block is None else steps.repeat(grid.block, 1)[:, :columns]

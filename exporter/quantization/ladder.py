@@ -1,0 +1,219 @@
+"""The ladder: where int8 misses what is asked, more is done for it, the least costly first, until it holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ...backends.base import Graph
+from ...errors import InputError, VerificationError
+from ...profiles.findings.ladder import GROUND, Ladder, LadderStep
+from ...profiles.findings.parity import worst
+from ...profiles.findings.sensitivity import Sensitivity
+from ..progress import Advance
+from ..sources import Source
+from ..workshop import Memo
+from .mixed_int8 import MixedPrecision, Version
+from .relax import Evaluation, Requirement, relax
+from .rungs import TRAINED, load_rungs
+from .rungs.rung import Attempt, Climbed, Rung
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Climb:
+    """How far it went.
+
+    Attributes:
+        mixed: what the versions are of.
+        version: what ships.
+        found: what was seen of it; None where nothing was asked.
+        sensitivity: which layers hurt, where something was asked.
+        ladder: what was tried, None where int8 as it was is enough.
+        graphs: of the rungs, by the names of their latencies; not of what ships.
+    """
+
+    mixed: MixedPrecision
+    version: Version = field(default_factory=Version)
+    found: Evaluation | None = None
+    held: bool = True
+    sensitivity: Sensitivity | None = None
+    ladder: Ladder | None = None
+    graphs: Mapping[str, Graph] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class Climber:
+    """Goes up.
+
+    Attributes:
+        directory: of the graphs of rungs.
+    """
+
+    mixed: MixedPrecision
+    source: Source
+    memo: Memo
+    directory: Path
+    advance: Advance
+    _steps: list[LadderStep] = field(default_factory=list)
+    _made: dict[str, tuple[Version, Evaluation]] = field(default_factory=dict)
+    _climbed: dict[str, Climbed] = field(default_factory=dict)
+
+    def climb(self, assured_db: float) -> Climb:
+        """Try rungs until one holds.
+
+        Args:
+            assured_db: what int8 as it is has on other samples of the kind as well.
+        """
+        recipe, mixed = self.mixed.recipe, self.mixed
+        least = recipe.least_sqnr_db(mixed.precision)
+        drop = recipe.budget.drop if mixed.score is not None else None
+        if drop is None and recipe.minimum_sqnr_db is None and assured_db >= least and not recipe.qat:
+            return Climb(mixed=mixed)
+        before = {} if drop is None else {"before": mixed.before()}
+        required = Requirement(least_db=least, drop=drop, **before)
+        started = time.perf_counter()
+        ground = Version()
+        found = mixed.evaluate(ground)
+        self._note(GROUND, _ground_of(mixed), ground, found, required, started)
+        if not required.holds(found) or recipe.qat:
+            self._go_up(required)
+        return self._result(required)
+
+    def _go_up(self, required: Requirement) -> None:
+        for name, rung in self._rungs():
+            started = time.perf_counter()
+            climbed, said = self._tried(rung, required)
+            if climbed is not None:
+                self._climbed[name] = climbed
+            if climbed is None or climbed.version is None:
+                spent = time.perf_counter() - started
+                self._steps.append(LadderStep(name=name, title=rung.title, said=said, seconds=spent))
+                continue
+            evaluation = climbed.found or self.mixed.evaluate(climbed.version)
+            self._note(name, rung.title, climbed.version, evaluation, required, started, said)
+            if required.holds(evaluation):
+                return
+
+    def _tried(self, rung: Rung, required: Requirement) -> tuple[Climbed | None, str]:
+        """What the rung made, and what is to be said of it.
+
+        Raises:
+            InputError, VerificationError: it was asked for by itself, and cannot be.
+        """
+        base, found = self._best()
+        attempt = Attempt(
+            mixed=self.mixed,
+            base=base,
+            found=found,
+            required=required,
+            source=self.source,
+            memo=self.memo,
+            checkpoint=self.memo.checkpoint,
+            advance=self.advance,
+        )
+        asked = self.mixed.recipe.qat
+        if why := rung.why_not(attempt):
+            if asked:
+                raise InputError(f"int8 cannot be trained (--qat): {why}.", hint="Leave out --qat, or mend that.")
+            return None, why
+        try:
+            climbed = rung.climb(attempt)
+        except (InputError, VerificationError) as error:
+            if asked:
+                raise
+            return None, error.message.rstrip(".")
+        return climbed, climbed.said
+
+    def _rungs(self) -> Iterator[tuple[str, Rung]]:
+        recipe = self.mixed.recipe
+        names = (TRAINED,) if recipe.qat else recipe.rungs
+        yield from load_rungs(names).items()
+
+    def _best(self) -> tuple[Version, Evaluation]:
+        """The most accurate of those whose layers are all in integers."""
+        whole = [made for made in self._made.values() if not made[0].left]
+        return max(whole, key=lambda made: _order(made[1]))
+
+    def _note(
+        self,
+        name: str,
+        title: str,
+        version: Version,
+        found: Evaluation,
+        required: Requirement,
+        started: float,
+        said: str = "",
+    ) -> None:
+        self._made[name] = version, found
+        step = LadderStep(
+            name=name,
+            title=title,
+            arm=f"{self.mixed.precision} {name}",
+            holds=required.holds(found),
+            sqnr_db=found.sqnr_db,
+            assured_db=found.assured_db,
+            metric=found.metric,
+            left=len(version.left),
+            seconds=time.perf_counter() - started,
+            said=said,
+        )
+        self._steps.append(step)
+
+    def _result(self, required: Requirement) -> Climb:
+        shipped = self._shipped()
+        version, found = self._made[shipped]
+        tried = len(self._made) > 1 or len(self._steps) > 1
+        steps = tuple(replace(step, shipped=step.name == shipped) for step in self._steps)
+        trained = next((climbed for climbed in self._climbed.values() if climbed.training is not None), None)
+        ladder = Ladder(
+            required=str(required),
+            steps=steps,
+            before=None if required.drop is None else required.before,
+            training=None if trained is None else trained.training,
+            trained_db=None if trained is None or trained.trained is None else worst(trained.trained).weakest_db,
+        )
+        return Climb(
+            mixed=self.mixed,
+            version=version,
+            found=found,
+            held=required.holds(found),
+            sensitivity=self._sensitivity(required),
+            ladder=ladder if tried else None,
+            graphs=self._graphs(shipped) if tried else {},
+        )
+
+    def _shipped(self) -> str:
+        """What was asked for by name, the first that holds, or else the best of those in integers as a whole."""
+        if self.mixed.recipe.qat and TRAINED in self._made:
+            return TRAINED
+        held = next((step.name for step in self._steps if step.holds), None)
+        best = self._best()
+        return held or next(name for name, made in self._made.items() if made is best or made == best)
+
+    def _sensitivity(self, required: Requirement) -> Sensitivity:
+        """Of the rung that asked for it, else of int8 as it was."""
+        asked = (climbed.sensitivity for climbed in self._climbed.values() if climbed.sensitivity is not None)
+        if (found := next(asked, None)) is not None:
+            return found
+        ground = self._made[GROUND]
+        return relax(self.mixed.noise(ground[0]), required, lambda left: ground[1], most=1)
+
+    def _graphs(self, shipped: str) -> dict[str, Graph]:
+        """Those that were made and are not shipped, for their latencies."""
+        graphs: dict[str, Graph] = {}
+        for step in self._steps:
+            if step.arm and step.name != shipped:
+                path = self.directory / step.name / "model.onnx"
+                path.parent.mkdir(parents=True)
+                graphs[step.arm], _ = self.mixed.write(self._made[step.name][0], path)
+        return graphs
+
+
+def _order(found: Evaluation) -> tuple[float, float]:
+    return (0.0 if found.metric is None else found.metric), found.assured_db
+
+
+def _ground_of(mixed: MixedPrecision) -> str:
+    return f"{mixed.precision} with {', '.join(mixed.lifts)}" if mixed.lifts else f"{mixed.precision} without lifts"

@@ -1,0 +1,139 @@
+"""Weights rounded by what layers read: nearer on samples that they were not fitted to, in the very same graph."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+
+import edgepress
+from edgepress.exporter.bundle.reportables import load_report
+from edgepress.exporter.language.compensation import compensate
+from edgepress.exporter.language.rounding import middle
+from edgepress.profiles.device.grid import Grid
+
+from ._trained import hard
+
+
+class Layers(nn.Module):
+    """One of each kind whose weight is a matrix over what it reads, and a transposed one, which is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.line = nn.Conv1d(4, 8, 3, padding=1)
+        self.plane = nn.Sequential(
+            nn.Conv2d(8, 8, (3, 1), padding=(2, 0), dilation=(2, 1), groups=4),
+            nn.ReLU(),
+            nn.Conv2d(8, 16, 3, stride=2, padding=1, bias=False),
+            nn.ReLU(),
+            nn.Conv2d(16, 16, 1),
+        )
+        self.first, self.last = nn.Linear(16, 32), nn.Linear(32, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.relu(self.line(x)).reshape(-1, 8, 6, 6)
+        y = torch.relu(self.plane(y)).mean(dim=(2, 3))
+        scores: torch.Tensor = self.last(torch.relu(self.first(y)))
+        return scores
+
+
+def data(batches: int) -> list[dict[str, np.ndarray[Any, Any]]]:
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(4, 4))  # channels that are of one kind with each other are what errors are made good by
+    return [
+        {"x": np.einsum("bcl,cd->bdl", rng.normal(size=(16, 4, 36)), mixing).astype(np.float32)} for _ in range(batches)
+    ]
+
+
+def exported(directory: Path, **more: Any) -> edgepress.Bundle:
+    options: dict[str, Any] = {
+        "calibration": data(10),
+        "minimum_sqnr_db": 80.0,
+        "precision": "int8",
+    }
+    return edgepress.export(
+        Layers().eval(),
+        {"x": torch.from_numpy(data(1)[0]["x"][:2])},
+        target=hard(bits=4),
+        name="layers",
+        dynamic={"x": {0: "n"}},
+        measure=False,
+        output=directory,
+        **{**options, **more},
+    )
+
+
+def structure(path: Path) -> tuple[Counter[str], list[tuple[int, ...]]]:
+    graph = onnx.load(path).graph
+    return Counter(node.op_type for node in graph.node), sorted(tuple(i.dims) for i in graph.initializer)
+
+
+def test_rounding_by_data_is_nearer_in_the_same_graph(tmp_path: Path) -> None:
+    """By at least 3 dB where weights have 4 bits; the graphs differ in numbers alone."""
+    plain = exported(tmp_path / "plain", minimum_sqnr_db=1.0, rungs=[])
+    report = load_report(plain.path)
+    assert report.ladder is None  # it holds at once, so that nothing is tried
+    before = report.sensitivity.trials[0].sqnr_db
+    rounded = exported(tmp_path / "rounded", minimum_sqnr_db=before + 3, rungs=["rounding"])
+    found = load_report(rounded.path)
+    assert [(step.name, step.holds, step.shipped) for step in found.ladder.steps] == [
+        ("lifts", False, False),
+        ("rounding", True, True),
+    ]
+    assert "6 layers rounded by 128 samples that they are not judged on" in found.ladder.steps[1].said
+    assert structure(plain.path / "model.onnx") == structure(rounded.path / "model.onnx")
+    assert edgepress.verify_bundle(rounded.path).parity["output"].sqnr_db > 3
+    assert "ladder" in rounded.report.read_text()
+
+
+def test_a_weight_that_is_rescaled_otherwise_is_rounded_to_the_nearest() -> None:
+    """With a layer in float, lifts may rescale its neighbours otherwise than where their weights were fitted."""
+    import onnx_ir as ir
+
+    from edgepress.calibration.affine import Affine
+    from edgepress.exporter.quantization.analysis.placement import place
+    from edgepress.exporter.quantization.emitter import QdqEmitter
+    from edgepress.exporter.quantization.fitted import FittedWeight, weight_digest
+
+    weight = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    scheme = hard(bits=8).scheme
+    assert scheme is not None
+    scales = np.abs(weight).max(axis=0) / np.float32(127)
+    one = FittedWeight(of=weight_digest(weight), values=np.tile(scales, (6, 1)), scales=scales)
+    stored = {}
+    for name, given in (("as fitted", weight), ("rescaled", weight * 2)):
+        text = '<ir_version: 10, opset_import: ["": 20]> g (float[2,6] x) => (float[2,4] y) { y = MatMul (x, w) }'
+        model = ir.from_onnx_text(text, initializers=[ir.Tensor(given, name="w")])
+        (node,) = model.graph
+        node.name = "layer"
+        ranges = {name: Affine(scale=0.1, zero_point=0) for name in ("x", "y")}
+        QdqEmitter(model.graph, scheme, ranges, fitted={"layer": one}).run(place(model.graph, scheme))
+        stored[name] = model.graph.initializers["w_quantized"].const_value.numpy()
+    assert (stored["as fitted"] == 1).all() and len(np.unique(stored["rescaled"])) > 10
+
+
+def test_too_few_samples_are_said_and_nothing_is_rounded(tmp_path: Path) -> None:
+    report = load_report(exported(tmp_path, calibration=data(4), precision="auto", rungs=["rounding"]).path)
+    assert report.precision == "fp32" and "80 dB needed" in report.why_no("precision")
+
+
+def test_given_scales_stay_and_less_is_lost_than_with_the_nearest() -> None:
+    grid = Grid(bits=8, signed=True, symmetric=True, used=4)
+    rng = np.random.default_rng(1)
+    x = torch.from_numpy((rng.normal(size=(400, 24)) @ rng.normal(size=(24, 24))).astype(np.float32))
+    weight = rng.normal(size=(7, 24)).astype(np.float32)
+    scales = np.abs(weight).max(axis=1, keepdims=True) / grid.largest
+    found = compensate(weight, x.T @ x, grid, scales=scales)
+    assert np.array_equal(found.scales, scales.astype(np.float32))
+    codes = found.codes.astype(np.float32) - middle(grid)
+    assert codes.min() >= grid.smallest and codes.max() <= grid.largest
+    nearest = np.rint(weight / scales).clip(grid.smallest, grid.largest)
+    errors = [torch.from_numpy((weight - q * scales).astype(np.float32)) for q in (codes, nearest)]
+    losses = [float((error @ x.T).square().sum()) for error in errors]
+    assert losses[0] < 0.6 * losses[1]

@@ -31,6 +31,7 @@ from .onnx_to_opset import LOWEST_OPSET, converted
 from .original import Original
 from .own_rounding import LEAST_COSINE, LEAST_SQNR_DB, amplified, explains, own_rounding
 from .pad_apart import pad_apart
+from .preprocessing import before_file, prepend
 from .torch_to_onnx import exported
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def _write(source: Source, opset: int, path: Path, *, tracing: bool) -> None:
         model = exported(source, opset, path.parent, tracing=tracing)
     else:
         model = converted(source.onnx, opset)
+        if source.before is not None:
+            prepend(model, source, model.opset_imports[""], path.parent)
     _check_opset(model, source, opset)
     _name_axes(model, source)
     if source.module is not None:
@@ -113,10 +116,10 @@ def prove_capture(source: Source, graph: Graph, seed: int) -> dict[str, Parity]:
     run = _onnx_predict(Reference().values(graph.path))
     given = None if source.onnx is None else Original.of(source.onnx, graph.path.parent)
     feeds = _proof_feeds(source, graph, seed)
-    original = torch_predict(source) if given is None else given.values
+    original = torch_predict(source) if given is None else _behind(source, given.values)
     references = [_reference(original, feed, graph) for feed in feeds]
     if given is not None:
-        given.prove(feeds[0], references[0])
+        given.prove(feeds[0] if source.before is None else before_file(source.before, feeds[0]), references[0])
     rows = selected_rows(graph)
     found = parity(references, [run(feed) for feed in feeds], rows=rows)
     doubted = [name for name, agreement in found.items() if not _agrees(name, agreement, references)]
@@ -126,6 +129,12 @@ def prove_capture(source: Source, graph: Graph, seed: int) -> dict[str, Parity]:
             said = _differs(name, found[name], references)
             raise _unexplained(said, own.get(name), found[name], _STATE if given is None else _OURS)
     return found
+
+
+def _behind(source: Source, values: Predict) -> Predict:
+    """A file's values behind the preprocessing that is in front of it, which torch computes."""
+    before = source.before
+    return values if before is None else lambda feed: values(before_file(before, feed))
 
 
 def _check_opset(model: ir.Model, source: Source, opset: int) -> None:

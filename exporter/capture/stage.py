@@ -12,6 +12,7 @@ from ...backends.places.remote import EngineFailedError
 from ...errors import EdgepressError, InputError, RefusedError, VerificationError
 from ...profiles.device.target import Target
 from ...profiles.findings.parity import Parity
+from ...profiles.machine.environment import this_machine
 from ..graphs.selection import selected_rows
 from ..graphs.synthesis import synthesize
 from ..progress import Advance
@@ -23,6 +24,7 @@ from .capture import capture, prove_capture
 from .captured import Captured
 from .golden import Golden
 from .oddities import oddities
+from .resized_as import resize_evidence
 from .state import NoGraphError
 from .torch_to_onnx import may_trace
 
@@ -88,7 +90,8 @@ def _captured(source: Source, target: Target, seed: int, axes: Axes, workshop: W
     advance(None, "golden outputs")
     counted = amounts(graph.path)
     golden = _golden(source, graph, axes, seed, target, workshop, counted)
-    return Captured(graph=graph, parity=parity, golden=golden, amounts=counted)
+    seen = resize_evidence(graph, golden.feeds[0], str(this_machine()))
+    return Captured(graph=graph, parity=parity, golden=golden, amounts=counted, evidence=seen)
 
 
 def _proven(

@@ -128,6 +128,6 @@ def _ranking(source: Source, target: Target, base: Recipe, captured: Captured, m
     statistics = gather(source, captured.graph, quantizer, base, lambda samples: None, memo)
     feeds = captured.golden.feeds
     if base.statistics is None:
-        feeds = (next(iter(calibration_feeds(source, base.calibration, captured.graph)())),)
+        feeds = (next(iter(calibration_feeds(source, base, captured.graph)())),)
     fresh = Quantizer.of(captured.graph, target.scheme, base.exclude, base.ranges)
     return tuple(measure_noise(fresh, captured.graph, statistics, feeds[0], base.exclude, memo.directory).ranking())

@@ -19,8 +19,9 @@ from ...profiles.findings.parity import Parity, assured_db, figure, is_codes, wo
 from ...profiles.findings.sensitivity import ParityByLayer, Sensitivity
 from ..capture.captured import Captured
 from ..graphs.files import read_graph, read_whole
+from ..graphs.selection import around_selection
 from ..progress import Advance, counted
-from ..quantization.analysis.fp16_exceptions import fp16_exceptions, holds_no_product
+from ..quantization.analysis.fp16_exceptions import PRODUCTS, fp16_exceptions, holds_no_product
 from ..quantization.analysis.placed import Placement
 from ..quantization.gains import GAP_DB, Gains, doubts, worthwhile
 from ..quantization.gather import beyond, gather
@@ -75,7 +76,7 @@ def float_candidate(
     graph, notes = reference, tuple[str, ...]()
     if load_precision(precision).storage == "float16":
         path = scratch / precision / "model.onnx"
-        kept = fp16_exceptions(reference, feeds())
+        kept = {**around_selection(reference, PRODUCTS), **fp16_exceptions(reference, feeds())}
         notes = _kept_float32(kept, reference)
         if not path.exists():
             path.parent.mkdir()

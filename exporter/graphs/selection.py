@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,9 +35,28 @@ def selected_rows(graph: Graph) -> tuple[Rows, ...]:
     return tuple(Rows(outputs=tuple(names), axis=axis) for (axis, _), names in sets.items())
 
 
-def selects(model: ir.Model) -> bool:
-    """Whether a graph has a non-maximum suppression."""
-    return any(node.op_type in SELECTS and not node.domain for node in model.graph.all_nodes())
+def suppressions(model: ir.Model) -> list[ir.Node]:
+    """The nodes of a graph that select boxes."""
+    return [node for node in model.graph.all_nodes() if node.op_type in SELECTS and not node.domain]
+
+
+def around_selection(graph: Graph, until: Collection[str]) -> dict[str, str]:
+    """The nodes that decode and select boxes, by name, each with why it needs all digits of float32.
+
+    Args:
+        until: operators at which what is decoded begins, those with weights.
+    """
+    import onnx_ir as ir
+
+    model = ir.load(graph.path)
+    nodes = {use.node for value in _reached(suppressions(model)) for use in value.uses()}
+    todo = suppressions(model)
+    while todo:
+        node = todo.pop()
+        if node.op_type not in until and node not in nodes:
+            nodes.add(node)
+            todo.extend(producer for value in node.inputs if value is not None and (producer := value.producer()))
+    return {str(node.name): "corners of boxes need more digits" for node in nodes if node.name}
 
 
 def _depends(size: str, graph: Graph) -> bool:
@@ -56,12 +75,13 @@ def _behind(path: Path, digest: str) -> frozenset[str]:
     import onnx_ir as ir
 
     model = ir.load(path)
-    reached = set(_reached(model.graph.all_nodes()))
+    reached = _reached(suppressions(model))
     return frozenset(str(value.name) for value in model.graph.outputs if value in reached)
 
 
-def _reached(nodes: Iterator[ir.Node]) -> Collection[ir.Value]:
-    todo = [value for node in nodes if node.op_type in SELECTS and not node.domain for value in node.outputs]
+def _reached(nodes: Iterable[ir.Node]) -> set[ir.Value]:
+    """What is computed of what the nodes give."""
+    todo = [value for node in nodes for value in node.outputs]
     seen: set[ir.Value] = set()
     while todo:
         value = todo.pop()

@@ -150,17 +150,18 @@ def _check(output: Path, score: float | None) -> None:
         raise InputError(f"--score is {score}; expected a finite number.")
 
 
-def _silent(shown: Shown) -> None:
+def _silent(shown: Shown, labels: tuple[str, ...]) -> None:
     """Nothing is printed."""
 
 
-def _say(shown: Shown) -> None:
+def _say(shown: Shown, labels: tuple[str, ...]) -> None:
     from ..demo.words import agreement_in_words, in_words
 
-    click.echo(f"{shown.name}: {in_words(shown.found[0])}")
-    for found, agreement in zip(shown.found[1:], shown.agreements, strict=True):
-        click.echo(f"  beside: {in_words(found)}")
-        click.echo(f"  {agreement_in_words(agreement)}")
+    click.echo(shown.name)
+    for label, found in zip(labels, shown.found, strict=True):
+        click.echo(f"  {label}: {in_words(found)}")
+    for label, agreement in zip(labels[1:], shown.agreements, strict=True):
+        click.echo(f"  {labels[0]} and {label}: {agreement_in_words(agreement, (labels[0], label))}")
 
 
 def _closing(demo: Demo, output: Path) -> Iterator[str]:
@@ -169,7 +170,7 @@ def _closing(demo: Demo, output: Path) -> Iterator[str]:
 
     first = demo.engines[0].label
     for other, all_of in agreements_of(demo):
-        yield f"{first} and {other.label}, all pictures: {in_all(all_of)}."
+        yield f"{first} and {other.label}, all pictures: {in_all(all_of, (first, other.label))}."
     for ran in demo.engines:
         where = "on its device's architecture" if ran.on_device else f"not on its device: {ran.how}"
         yield f"{ran.label}: by {ran.tool}, {where}; {', '.join(f'{r} from {n}' for r, n in ran.outputs.items())}."

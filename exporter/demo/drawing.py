@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterator
 
 import numpy as np
@@ -46,7 +47,7 @@ def text_size(size: Size) -> int:
 
 def line_width(size: Size) -> int:
     """Of a box on a picture of a size."""
-    return max(2, round(max(size) / 300))
+    return max(3, round(max(size) / 240))
 
 
 def draw_boxes(image: Image.Image, found: Boxes, picture: Size, alone: Container[int]) -> None:
@@ -85,7 +86,7 @@ def _rectangle(draw: ImageDraw.ImageDraw, edges: Rectangle, label: int | None, w
 
 
 def _lines(edges: Rectangle, width: int) -> Iterator[tuple[int, int, int, int]]:
-    left, top, right, bottom = (round(edge - width / 2) for edge in edges)
+    left, top, right, bottom = (math.floor(edge - width / 2 + 0.5) for edge in edges)
     if right < left or bottom < top:
         return  # a box turned inside out has no edges; its tag stays
     yield (left, top, right + width, top + width)

@@ -86,7 +86,7 @@ def _subject(bundle: Bundle, asked: Asked) -> Subject:
     if manifest.language is not None:
         raise InputError(f"{path} holds a decoder, which writes text.", hint=f"edgepress generate {path}")
     taking = taking_of(bundle, asked.fit)
-    roles = roles_of(manifest.model.outputs, asked.kind, str(path))
+    roles = roles_of(manifest.model.outputs, manifest.model.inputs[0].shape[0], asked.kind, str(path))
     if (engine := bundle.engine) is None:
         raise UnservedError(
             f"{path}: its files are intact, but the engine is {manifest.engine.why}.",
@@ -117,7 +117,11 @@ def _source(bundle: Bundle) -> str:
 
 
 def _told_apart(made: Sequence[Subject]) -> tuple[Subject, ...]:
-    """Labels that are the same get a number."""
+    """Labels are precisions where these differ and nothing else does; those that are the same get a number."""
+    targets = {one.bundle.manifest.target.name for one in made}
+    precisions = [one.bundle.manifest.engine.precision for one in made]
+    if len(made) == len(set(precisions)) > len(targets) == 1:
+        return tuple(replace(one, label=precision) for one, precision in zip(made, precisions, strict=True))
     counts, seen = Counter(one.label for one in made), Counter[str]()
     named = []
     for one in made:

@@ -3,7 +3,7 @@
 - boxes: floats (B, rows, 4), with floats (B, rows) as scores, and integers (B, rows), or floats whose name says class
   or label, as classes, as `edgepress.boxes.select` gives them.
 - masks: scores as floats (B, C, H, W), or the numbers of classes as integers (B, H, W) or (B, 1, H, W).
-- classes: floats (B, C), with at least two classes.
+- classes: floats (B, C), with at least two classes, that are not the scores of boxes.
 
 The first of these that the outputs have is what is drawn, unless something else is asked for.
 """
@@ -42,18 +42,21 @@ class Roles:
     unread: tuple[str, ...]
 
 
-def roles_of(outputs: Sequence[TensorSpec], told: Kind | None, who: str) -> Roles:
+def roles_of(outputs: Sequence[TensorSpec], batch: int | str, told: Kind | None, who: str) -> Roles:
     """What the outputs are.
 
     Args:
+        batch: how many pictures the engine takes; what has another number in front is of no picture.
         told: what they are to be drawn as.
         who: has them, as a message begins.
 
     Raises:
         InputError: they are nothing that can be drawn, or not what was told, or several are the same.
     """
+    each = [spec for spec in outputs if spec.shape and isinstance(spec.shape[0], str) == isinstance(batch, str)]
+    able = [spec for spec in each if isinstance(batch, str) or spec.shape[0] == batch]
     for kind in _ORDER if told is None else (told,):
-        if (found := _FINDERS[kind](outputs, who)) is not None:
+        if (found := _FINDERS[kind](able, who)) is not None:
             unread = tuple(spec.name for spec in outputs if spec.name not in found.values())
             return Roles(kind=kind, names=found, unread=unread)
     wanted = "; ".join(f"{kind}: {_NEEDED[kind]}" for kind in (_ORDER if told is None else (told,)))
@@ -88,7 +91,9 @@ def _masks(outputs: Sequence[TensorSpec], who: str) -> dict[str, str] | None:
 
 
 def _classes(outputs: Sequence[TensorSpec], who: str) -> dict[str, str] | None:
-    found = _one("logits", [s for s in outputs if _is_float(s) and len(s.shape) == 2 and s.shape[1] != 1], who)
+    of_boxes = (_boxes(outputs, who) or {}).values()
+    able = [s for s in outputs if _is_float(s) and len(s.shape) == 2 and s.shape[1] != 1 and s.name not in of_boxes]
+    found = _one("logits", able, who)
     return None if found is None else {"logits": found.name}
 
 

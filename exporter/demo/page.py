@@ -20,11 +20,16 @@ _QUALITY = 90
 _WIDE = 900
 
 
-def embedded(image: Image.Image) -> str:
-    """A picture as part of a page."""
+def embedded(image: Image.Image, exact: bytes) -> str:
+    """A picture as part of a page: its exact file, or as JPEG where that is smaller.
+
+    Args:
+        exact: the picture as PNG.
+    """
     data = io.BytesIO()
     image.save(data, "JPEG", quality=_QUALITY, subsampling=0, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
+    kind, found = min((("png", exact), ("jpeg", data.getvalue())), key=lambda pair: len(pair[1]))
+    return f"data:image/{kind};base64,{base64.b64encode(found).decode()}"
 
 
 def page_of(demo: Demo, sources: Mapping[str, str], sizes: Mapping[str, tuple[int, int]]) -> Page:
@@ -60,8 +65,9 @@ def _verdict(demo: Demo) -> str:
     first = demo.engines[0].label
     if len(demo.engines) == 1:
         return f"What {first} gives. Whether it is right nobody has said: there is no ground truth here."
-    each = (f"{first} and {other.label}: {in_all(all_of)}." for other, all_of in agreements_of(demo))
-    return " ".join(each)
+    return " ".join(
+        f"{first} and {other.label}: {in_all(all_of, (first, other.label))}." for other, all_of in agreements_of(demo)
+    )
 
 
 def _tiles(demo: Demo) -> Iterator[Tile]:
@@ -81,21 +87,26 @@ def _total(found: Sequence[Found]) -> str:
         count = sum(len(one.shown) for one in found if isinstance(one, Boxes))
         return f"{count} box{'' if count == 1 else 'es'}"
     if isinstance(found[0], Classes):
-        return counted(len({one.top[0].label for one in found if isinstance(one, Classes)}), "first class").replace(
-            "classs", "classes"
-        )
+        return _classes(len({one.top[0].label for one in found if isinstance(one, Classes)}))
     labels = {region.label for one in found if isinstance(one, Masks) for region in one.regions}
-    return f"{len(labels)} class{'' if len(labels) == 1 else 'es'}"
+    return _classes(len(labels))
+
+
+def _classes(count: int) -> str:
+    return f"{count} class{'' if count == 1 else 'es'}"
 
 
 def _picture(shown: Shown, engines: Sequence[Ran], source: str, size: tuple[int, int]) -> Picture:
     said = [f"{ran.label}: {in_words(found)}" for ran, found in zip(engines, shown.found, strict=True)]
-    said += [f"{engines[0].label} and {ran.label}: {agreement_in_words(one)}"
-             for ran, one in zip(engines[1:], shown.agreements, strict=True)]  # fmt: skip
+    first = engines[0].label
+    said += [
+        f"{first} and {ran.label}: {agreement_in_words(one, (first, ran.label))}"
+        for ran, one in zip(engines[1:], shown.agreements, strict=True)
+    ]
     said += list(_lone(shown, engines))
     return Picture(
         title=shown.name,
-        says=" ".join(sentence(text) for text in said),
+        says=tuple(map(sentence, said)),
         source=source,
         file=shown.file,
         size=size,
@@ -111,7 +122,7 @@ def _lone(shown: Shown, engines: Sequence[Ran]) -> Iterator[str]:
         for index, alone in ((0, one.only_first), (number, one.only_second)):
             found = shown.found[index]
             if alone and isinstance(found, Boxes):
-                yield f"only {engines[index].label}: {', '.join(lone_in_words(lone, found) for lone in alone)}"
+                yield f"only in {engines[index].label}: {', '.join(lone_in_words(lone, found) for lone in alone)}"
 
 
 def _figures(shown: Shown, engines: Sequence[Ran]) -> Table:
@@ -141,7 +152,7 @@ def _notes(demo: Demo) -> Iterator[str]:
     if demo.left_out:
         yield f"{counted(demo.left_out, 'more picture')} of those that were given are not drawn"
     yield "Nothing here was timed; `edgepress compare` says which of two engines is faster"
-    yield "The pictures on this page are JPEG; each leads to its file, which is exact"
+    yield "Large pictures are JPEG on this page; each leads to its file, which is exact"
 
 
 def _box_notes(demo: Demo) -> Iterator[str]:

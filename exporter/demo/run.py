@@ -32,7 +32,7 @@ from .words import in_short
 
 DIRECTORY = Directory(mark=FILE, one="a demo", many="demos")
 _DIGITS = 4
-Step = Callable[[Shown], None]
+Step = Callable[[Shown, tuple[str, ...]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ def make_demo(
     asked: Asked,
     *,
     force: bool = False,
-    step: Step = lambda shown: None,
+    step: Step = lambda shown, labels: None,
 ) -> Demo:
     """Draw what the engines of bundles give for pictures, and write it whole or not at all.
 
@@ -59,7 +59,7 @@ def make_demo(
         bundles: the first is the one that the others are held against.
         paths: image files, or directories of them.
         output: the directory to write: a PNG a picture, `index.html`, `demo.json`.
-        step: is told of each picture when it is drawn.
+        step: is told of each picture when it is drawn, with the engines' labels.
 
     Raises:
         InputError: a bundle, a picture or the directory is not what it has to be.
@@ -69,6 +69,7 @@ def make_demo(
     check_destination(output, force=force, kind=DIRECTORY)
     subjects = subjects_of(bundles, asked)
     given, left_out = given_pictures(paths, asked.most)
+    labels = tuple(subject.label for subject in subjects)
     for subject in subjects:
         check_sizes(given, subject.taking, subject.bundle.path)
     with new_directory(output, force=force, kind=DIRECTORY) as work, ExitStack() as stack:
@@ -77,9 +78,10 @@ def make_demo(
         for number, one in enumerate(given, 1):
             found, image = _one(subjects, sessions, one, f"{number:0{_DIGITS}}{_slug(one.name)}.png", asked)
             image.save(work / found.file, optimize=True)
-            sources[found.file], sizes[found.file] = embedded(image), (image.height, image.width)
+            sources[found.file] = embedded(image, (work / found.file).read_bytes())
+            sizes[found.file] = (image.height, image.width)
             shown.append(found)
-            step(found)
+            step(found, labels)
         demo = Demo(
             date=now(),
             model=subjects[0].bundle.manifest.model.name,
@@ -114,7 +116,16 @@ def _one(
 
 def _run(subject: Subject, session: Session, given: Given) -> dict[str, Array]:
     """The outputs for one picture, by what each is read as, without the axis of the batch."""
-    outputs = session(subject.taking.feed(given.picture))
+    feed = subject.taking.feed(given.picture)
+    outputs = session(feed)
+    pictures = len(feed[subject.taking.image.name])
+    for name in subject.roles.names.values():
+        if len(outputs[name]) != pictures:
+            raise InputError(
+                f"Output {name} of {subject.bundle.path} has the shape {outputs[name].shape} for "
+                f"{pictures} picture{'' if pictures == 1 else 's'}; expected one of each in front.",
+                hint="Give it an axis for the pictures in postprocess().",
+            )
     return {role: outputs[name][0] for role, name in subject.roles.names.items()}
 
 

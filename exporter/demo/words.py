@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from ...profiles.reporting.text import counted, listed
 from .findings import (
     Agreement,
     Boxes,
@@ -46,31 +45,31 @@ def in_words(found: Found) -> str:
             return ", ".join(f"{one.name} {one.share:.1%}" for one in found.regions[:_NAMED])
 
 
-def agreement_in_words(one: Agreement) -> str:
-    """How far two engines agree on one picture, or on several together."""
+def agreement_in_words(one: Agreement, names: tuple[str, str]) -> str:
+    """How far two engines of these names agree on a picture."""
     match one:
         case BoxesAgreement():
-            return _boxes_agreement(one)
+            return _boxes_agreement(one, names)
         case ClassesAgreement():
             first = "the same first class" if one.same_first else "another first class"
             return f"{first}; {one.common} of {one.of} among the best of both; scores differ by {one.score:.3f} at most"
         case MasksAgreement():
             apart = ", ".join(f"{overlap.name} {overlap.iou:.3f}" for overlap in one.overlaps[:_NAMED])
-            return f"{one.same / max(1, one.of):.2%} of the pixels of one class; IoU {apart}"
+            return f"{one.same / max(1, one.of):.2%} of the pixels of the same class; IoU {apart}"
 
 
 def lone_in_words(lone: Lone, found: Boxes) -> str:
     """A box that only one engine shows."""
     box = found.shown[lone.box]
-    there = "none there" if lone.faint is None else f"{lone.faint:.2f} there, too little to be shown"
-    return f"{box.name} {box.score:.2f} ({there})"
+    there = "none there" if lone.faint is None else f"{lone.faint:.3f} there, too little to be shown"
+    return f"{box.name} {box.score:.3f} ({there})"
 
 
-def in_all(agreements: Sequence[Agreement]) -> str:
-    """All pictures together."""
+def in_all(agreements: Sequence[Agreement], names: tuple[str, str]) -> str:
+    """How far two engines of these names agree on all pictures together."""
     match agreements[0]:
         case BoxesAgreement():
-            return _boxes_agreement(_all_boxes([one for one in agreements if isinstance(one, BoxesAgreement)]))
+            return _boxes_agreement(_all_boxes([one for one in agreements if isinstance(one, BoxesAgreement)]), names)
         case ClassesAgreement():
             each = [one for one in agreements if isinstance(one, ClassesAgreement)]
             same = sum(one.same_first for one in each)
@@ -80,21 +79,21 @@ def in_all(agreements: Sequence[Agreement]) -> str:
             return _all_masks([one for one in agreements if isinstance(one, MasksAgreement)])
 
 
-def _boxes_agreement(one: BoxesAgreement) -> str:
-    return "; ".join(_box_clauses(one))
+def _boxes_agreement(one: BoxesAgreement, names: tuple[str, str]) -> str:
+    return "; ".join(_box_clauses(one, names))
 
 
-def _box_clauses(one: BoxesAgreement) -> Iterator[str]:
+def _box_clauses(one: BoxesAgreement, names: tuple[str, str]) -> Iterator[str]:
     alone = len(one.only_first), len(one.only_second)
     if not one.matched:
-        yield "no boxes in either" if not any(alone) else "no box in common"
+        yield "no box in common" if any(alone) else "no boxes in either"
     else:
-        yield f"{_boxes(one.matched)} in both"
+        same = "all" if one.same_class == one.matched else f"{one.same_class} of them"
+        yield f"{_boxes(one.matched)} in both, {same} of the same class"
         yield f"IoU {sum(one.iou) / one.matched:.3f} on average, {min(one.iou):.3f} at least"
-        yield f"{one.same_class} of one class" if one.same_class < one.matched else "all of one class"
         yield f"scores differ by {one.score:.3f} at most"
     if any(alone):
-        yield f"{alone[0]} in the first alone, {alone[1]} in the second alone"
+        yield ", ".join(f"{count} in {name} alone" for count, name in zip(alone, names, strict=True))
 
 
 def _all_boxes(each: Sequence[BoxesAgreement]) -> BoxesAgreement:
@@ -118,14 +117,9 @@ def _all_masks(each: Sequence[MasksAgreement]) -> str:
             either[overlap.label] += overlap.either
     mean = sum(both[label] / either[label] for label in either) / max(1, len(either))
     same, of = sum(one.same for one in each), sum(one.of for one in each)
-    classes = counted(len(either), "class").replace("classs", "classes")
-    return f"{same / max(1, of):.2%} of the pixels of one class; mean IoU {mean:.3f} over {classes}"
+    classes = f"{len(either)} class{'' if len(either) == 1 else 'es'}"
+    return f"{same / max(1, of):.2%} of the pixels of the same class; mean IoU {mean:.3f} over {classes}"
 
 
 def _boxes(count: int) -> str:
     return f"{count} box{'' if count == 1 else 'es'}"
-
-
-def labels_of(labels: Sequence[str]) -> str:
-    """The engines in a list."""
-    return listed(labels)

@@ -221,6 +221,7 @@ class Picture:
     """A picture, with what is seen on it as a table for who cannot see it.
 
     Attributes:
+        says: what is seen on it, a line each.
         source: the picture itself, as `data:image/...;base64,...`.
         file: the file beside the page that it was made of.
         wide: it takes the whole width of a page.
@@ -228,7 +229,7 @@ class Picture:
 
     kind: Literal["picture"] = "picture"
     title: str
-    says: str
+    says: tuple[str, ...]
     source: str
     file: str
     size: tuple[int, int]

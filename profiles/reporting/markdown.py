@@ -63,7 +63,7 @@ def _block(block: Block) -> Iterator[str]:
         case Table():
             yield from _table(block)
         case Picture():
-            yield from (f"**{in_markdown(block.title)}.** {in_markdown(block.says)}", "")
+            yield from (f"**{in_markdown(block.title)}.** {in_markdown(' '.join(block.says))}", "")
             yield from (f"![{in_markdown(block.title)}]({block.file})", "")
             yield from _table(block.figures)
         case _:

@@ -119,10 +119,9 @@ def command(
     _check(output, score)
     names = Labels() if labels is None else load_labels(labels)
     asked = Asked(kind=kind, labels=names, score=score, **settings)
-    told = quiet or as_json
     demo = make_demo(
-        (bundle, *beside), pictures, steady(output), asked, force=force, step=_silent if told else _say
-    )  # fmt: skip
+        (bundle, *beside), pictures, steady(output), asked, force=force, step=_silent if quiet or as_json else _say
+    )
     if as_json:
         click.echo(json_text(demo), nl=False)
     elif not quiet:
@@ -165,7 +164,7 @@ def _say(shown: Shown, labels: tuple[str, ...]) -> None:
 
 
 def _closing(demo: Demo, output: Path) -> Iterator[str]:
-    from ..demo.page import agreements_of
+    from ..demo.page import agreements_of, outside
     from ..demo.words import in_all
 
     first = demo.engines[0].label
@@ -174,6 +173,8 @@ def _closing(demo: Demo, output: Path) -> Iterator[str]:
     for ran in demo.engines:
         where = "on its device's architecture" if ran.on_device else f"not on its device: {ran.how}"
         yield f"{ran.label}: by {ran.tool}, {where}; {', '.join(f'{r} from {n}' for r, n in ran.outputs.items())}."
+    if away := outside(demo):
+        yield f"{away}."
     if demo.left_out:
         yield f"{demo.left_out} more pictures were given and are not drawn; --most N draws more."
     yield f"{output / 'index.html'} is written, with {len(demo.pictures)} drawn."

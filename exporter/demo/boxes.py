@@ -15,6 +15,8 @@ from .fitting import Fitting
 
 # Two boxes are one where they cover each other by at least this much: the usual bound of PASCAL VOC (2010).
 SAME = 0.5
+# How far beyond 0..1 a box that is given in fractions may reach.
+_FRACTION = 0.5
 
 
 def read_boxes(arrays: Mapping[str, Array], fitting: Fitting, asked: Asked) -> Boxes:
@@ -35,6 +37,8 @@ def read_boxes(arrays: Mapping[str, Array], fitting: Fitting, asked: Asked) -> B
     held = ~(labels < 0) & ~(scores <= 0)
     if not (np.isfinite(corners[held]).all() and np.isfinite(scores[held]).all() and np.isfinite(labels[held]).all()):
         raise InputError("Boxes or scores are no numbers.", hint="`edgepress verify` says whether the engine is right.")
+    least = BOX_SCORE if asked.score is None else asked.score
+    _check_unit(corners[held & (scores >= least)], asked)
     order = np.argsort(-scores[held], kind="stable")
     moved = fitting.on_picture(corners[held][order], asked.unit)
     numbers = [round(label) if "classes" in arrays else None for label in labels[held][order].tolist()]
@@ -42,9 +46,21 @@ def read_boxes(arrays: Mapping[str, Array], fitting: Fitting, asked: Asked) -> B
         Box(corners=(row[0], row[1], row[2], row[3]), score=score, label=label, name=asked.labels(label))
         for row, score, label in zip(moved.tolist(), scores[held][order].tolist(), numbers, strict=True)
     ]
-    least = BOX_SCORE if asked.score is None else asked.score
     shown = sum(box.score >= least for box in found)
     return Boxes(shown=tuple(found[:shown]), faint=tuple(found[shown:]))
+
+
+def _check_unit(corners: npt.NDArray[np.float64], asked: Asked) -> None:
+    """Refuse fractions that nobody called so: in pixels they would all be drawn as one dot.
+
+    Raises:
+        InputError: every corner lies within the first pixel.
+    """
+    if asked.unit is None and len(corners) and ((corners >= -_FRACTION) & (corners <= 1 + _FRACTION)).all():
+        raise InputError(
+            f"All boxes lie between {corners.min():.3g} and {corners.max():.3g}: these are fractions, no pixels.",
+            hint="Say so with --boxes-in 1x1. If they are pixels, give that of the image, as in --boxes-in 640x480.",
+        )
 
 
 def boxes_agreement(first: Boxes, second: Boxes) -> BoxesAgreement:

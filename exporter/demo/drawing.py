@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from ...calibration.images import Size
 from .findings import Box, Boxes
-from .fitting import UNSEEN, Mask
+from .fitting import UNSEEN, Fitting, Mask
 from .ink import Rectangle, free_place, readable, shortened, tag
 from .palette import INK, colour_of
 
@@ -19,7 +19,7 @@ from .palette import INK, colour_of
 _LEAST, _MOST_ALONE, _MOST_BESIDE = 448, 1280, 960
 # From this factor on a picture is enlarged pixel by pixel, so that these can be seen.
 _BLOCKS = 4
-_VEIL = 0.55
+_VEIL, _SHADE = 0.55, 0.25
 _DASH = 4  # lengths of a dash in widths of the line
 
 
@@ -105,6 +105,16 @@ def _dashes(line: tuple[int, int, int, int], width: int) -> Iterator[tuple[int, 
             yield (left, start, right, min(start + step // 2, bottom))
 
 
+def shaded(image: Image.Image, fitting: Fitting) -> Image.Image:
+    """The picture, dark where the engine did not see it, since it was cropped away."""
+    unseen = fitting.spread(np.zeros((1, 1), np.int64), (image.height, image.width)) == UNSEEN
+    if not unseen.any():
+        return image
+    pixels = np.asarray(image, np.float64).copy()
+    pixels[unseen] *= _SHADE
+    return Image.fromarray(pixels.round().astype(np.uint8))
+
+
 def draw_mask(image: Image.Image, mask: Mask, clear: int | None) -> Image.Image:
     """The picture under the colours of its classes, with a dark line where one class ends.
 
@@ -117,7 +127,7 @@ def draw_mask(image: Image.Image, mask: Mask, clear: int | None) -> Image.Image:
     painted = colours[np.searchsorted(labels, mask)]
     pixels = np.asarray(image, np.float64)
     veiled = np.where(_coloured(mask, clear)[..., None], (1 - _VEIL) * pixels + _VEIL * painted, pixels)
-    veiled[mask == UNSEEN] *= 0.25
+    veiled[mask == UNSEEN] *= _SHADE
     veiled[_seams(mask, line_width((image.height, image.width)) // 2)] = INK
     return Image.fromarray(veiled.round().astype(np.uint8))
 

@@ -49,6 +49,7 @@ class Subject:
             outputs=dict(self.roles.names),
             unread=self.roles.unread,
             reading=str(self.taking),
+            cropped=self.taking.image.size is not None and self.taking.reading.fit == "crop",
         )
 
 

@@ -177,6 +177,7 @@ class Ran:
         outputs: name of the output that is drawn, by what it is read as.
         unread: outputs that are not drawn.
         reading: what was done with pictures of another size.
+        cropped: that may have cut off what the engine then did not see.
         on_device: it ran on the architecture of the device.
     """
 
@@ -191,6 +192,7 @@ class Ran:
     outputs: dict[str, str]
     unread: tuple[str, ...]
     reading: str
+    cropped: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

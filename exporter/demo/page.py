@@ -61,6 +61,24 @@ def agreements_of(demo: Demo) -> Iterator[tuple[Ran, list[Agreement]]]:
         yield other, [shown.agreements[number] for shown in demo.pictures]
 
 
+def outside(demo: Demo) -> str:
+    """A sentence, where boxes are not on their pictures, as those in another unit; else empty."""
+    away = sum(
+        not (0 <= box.corners[0] + box.corners[2] <= 2 * shown.size[1])
+        or not (0 <= box.corners[1] + box.corners[3] <= 2 * shown.size[0])
+        for shown in demo.pictures
+        for found in shown.found
+        if isinstance(found, Boxes)
+        for box in found.shown
+    )
+    if not away:
+        return ""
+    return (
+        f"The middle of {away} box{'' if away == 1 else 'es'} is outside of the picture; where boxes are in pixels of "
+        "another size than the engine takes, --boxes-in WIDTHxHEIGHT says so"
+    )
+
+
 def _verdict(demo: Demo) -> str:
     first = demo.engines[0].label
     if len(demo.engines) == 1:
@@ -149,6 +167,10 @@ def _notes(demo: Demo) -> Iterator[str]:
         if not ran.on_device:
             yield f"{ran.label} did not run on its device: {ran.how}"
     yield from _KINDS[demo.drawn](demo)
+    if any(ran.cropped for ran in demo.engines):
+        yield "what an engine did not see, since it was cropped away, is dark"
+    if away := outside(demo):
+        yield away
     if demo.left_out:
         yield f"{counted(demo.left_out, 'more picture')} of those that were given are not drawn"
     yield "Nothing here was timed; `edgepress compare` says which of two engines is faster"
@@ -176,8 +198,6 @@ def _mask_notes(demo: Demo) -> Iterator[str]:
     yield "shares and agreement are counted in pixels of the picture as it is drawn"
     if demo.score is not None:
         yield f"a pixel belongs to the mask where its score is {demo.score:g} or more"
-    if any(isinstance(one, Masks) and one.unseen for shown in demo.pictures for one in shown.found):
-        yield "what an engine did not see, since it was cropped away, is dark"
 
 
 _KINDS = {"boxes": _box_notes, "classes": _class_notes, "masks": _mask_notes}

@@ -21,7 +21,7 @@ from ..bundle.directory import check_destination, new_directory
 from .asked import BOX_SCORE, PIXEL_SCORE, Asked
 from .boxes import boxes_agreement, read_boxes
 from .classes import classes_agreement, read_classes, shares
-from .drawing import draw_boxes, draw_mask, drawn_size, enlarged, text_size
+from .drawing import draw_boxes, draw_mask, drawn_size, enlarged, shaded, text_size
 from .engines import Subject, subjects_of
 from .findings import FILE, Agreement, BoxesAgreement, Demo, Found, Shown
 from .masks import mask_of, masks_agreement, read_mask
@@ -134,8 +134,8 @@ def _boxes(subjects: Sequence[Subject], arrays: Sequence[dict[str, Array]], give
     found = [read_boxes(one, s.taking.fitting(size), asked) for s, one in zip(subjects, arrays, strict=True)]
     agreements = [boxes_agreement(found[0], other) for other in found[1:]]
     drawn = []
-    for number, one in enumerate(found):
-        image = _ground(given, len(subjects))
+    for number, (subject, one) in enumerate(zip(subjects, found, strict=True)):
+        image = shaded(_ground(given, len(subjects)), subject.taking.fitting(size))
         draw_boxes(image, one, size, _alone(agreements, number))
         drawn.append((image, ()))
     return _Read(found=tuple(found), agreements=tuple(agreements), drawn=tuple(drawn))
@@ -157,7 +157,13 @@ def _classes(subjects: Sequence[Subject], arrays: Sequence[dict[str, Array]], gi
     return _Read(
         found=found,
         agreements=tuple(classes_agreement(scores[0], other, asked.top) for other in scores[1:]),
-        drawn=tuple((image, class_rows(one, text_size((image.height, image.width)))) for one in found),
+        drawn=tuple(
+            (
+                shaded(image, s.taking.fitting(given.picture.size)),
+                class_rows(one, text_size((image.height, image.width))),
+            )
+            for s, one in zip(subjects, found, strict=True)
+        ),
     )
 
 

@@ -42,7 +42,9 @@ def in_words(found: Found) -> str:
         case Classes():
             return ", ".join(f"{one.name} {one.score:.1%}" for one in found.top)
         case Masks():
-            return ", ".join(f"{one.name} {one.share:.1%}" for one in found.regions[:_NAMED])
+            rest = len(found.regions) - _NAMED
+            said = ", ".join(f"{one.name} {one.share:.1%}" for one in found.regions[:_NAMED])
+            return said + (f" and {rest} more" if rest > 0 else "")
 
 
 def agreement_in_words(one: Agreement, names: tuple[str, str]) -> str:

@@ -59,6 +59,15 @@ def test_boxes_in_fractions_and_rows_that_hold_none():
     assert [(one.corners, one.name) for one in found.faint] == [((32, 0, 64, 24), "cat")]
 
 
+def test_fractions_are_not_drawn_as_pixels():
+    arrays = {"boxes": np.array([[0.1, 0.2, 0.5, 1.02]], np.float32), "scores": np.array([0.5], np.float32)}
+    with pytest.raises(InputError, match="fractions, no pixels") as caught:
+        read_boxes(arrays, SAME, Asked())
+    assert "--boxes-in 1x1" in str(caught.value)
+    assert read_boxes(arrays, SAME, Asked(unit=(64, 48))).shown[0].corners[2] == 0.5
+    assert read_boxes(arrays, SAME, Asked(score=0.6)).shown == ()
+
+
 def test_boxes_that_are_no_numbers_are_refused():
     arrays = {"boxes": np.full((2, 4), np.nan, np.float32), "scores": np.array([0.5, 0.0], np.float32)}
     with pytest.raises(InputError, match="no numbers"):

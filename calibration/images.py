@@ -285,7 +285,10 @@ def _header(path: Path, changed: int, size: int) -> Picture:
     """What a file's header says; read once while the file stays as it is, since several steps ask."""
     with _opened(path) as image:
         # Orientations 5 to 8 exchange the sides (EXIF 2.32, tag 274).
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        try:
+            orientation = image.getexif().get(_ORIENTATION, 1)
+        except (OSError, SyntaxError, ValueError) as error:  # a PNG is read to its end for them
+            raise _damaged(path, error) from error
         sides = (image.height, image.width)
         upright = (sides[1], sides[0]) if orientation in (5, 6, 7, 8) else sides
         return Picture(path=path, size=upright, format=image.format or "?", turned=orientation not in (0, 1))

@@ -22,7 +22,7 @@ _WORDS = {
     "scores": ("score", "conf", "prob"),
     "classes": ("class", "label", "categor"),
     "mask": ("mask", "segm"),
-    "logits": ("logit", "score", "prob", "class"),
+    "scores of classes": ("logit", "score", "prob", "class"),
 }
 _NEEDED = {
     "boxes": "floats (B, rows, 4) and scores (B, rows), as edgepress.boxes.select gives them",
@@ -35,7 +35,7 @@ _ORDER: tuple[Kind, ...] = ("boxes", "masks", "classes")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
-    """What is drawn, and of which outputs: `boxes`, `scores` and `classes`, or `mask`, or `logits`."""
+    """What is drawn, and of which outputs: `boxes`, `scores` and `classes`, or `mask`, or `scores`."""
 
     kind: Kind
     names: Mapping[str, str]
@@ -93,8 +93,8 @@ def _masks(outputs: Sequence[TensorSpec], who: str) -> dict[str, str] | None:
 def _classes(outputs: Sequence[TensorSpec], who: str) -> dict[str, str] | None:
     of_boxes = (_boxes(outputs, who) or {}).values()
     able = [s for s in outputs if _is_float(s) and len(s.shape) == 2 and s.shape[1] != 1 and s.name not in of_boxes]
-    found = _one("logits", able, who)
-    return None if found is None else {"logits": found.name}
+    found = _one("scores of classes", able, who)
+    return None if found is None else {"scores": found.name}
 
 
 _FINDERS: Mapping[Kind, Callable[[Sequence[TensorSpec], str], dict[str, str] | None]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from PIL import Image
@@ -18,6 +19,7 @@ from .words import agreement_in_words, in_all, in_words, lone_in_words
 # Of a picture in the page; the file beside it is exact.
 _QUALITY = 90
 _WIDE = 900
+_NAMED = 3
 
 
 def embedded(image: Image.Image, exact: bytes) -> str:
@@ -105,7 +107,9 @@ def _total(found: Sequence[Found]) -> str:
         count = sum(len(one.shown) for one in found if isinstance(one, Boxes))
         return f"{count} box{'' if count == 1 else 'es'}"
     if isinstance(found[0], Classes):
-        return _classes(len({one.top[0].label for one in found if isinstance(one, Classes)}))
+        best = Counter(one.top[0].name for one in found if isinstance(one, Classes)).most_common()
+        rest = f" and {len(best) - _NAMED} more" if len(best) > _NAMED else ""
+        return ", ".join(f"{count} {name}" for name, count in best[:_NAMED]) + rest
     labels = {region.label for one in found if isinstance(one, Masks) for region in one.regions}
     return _classes(len(labels))
 

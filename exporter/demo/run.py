@@ -151,7 +151,7 @@ def _alone(agreements: Sequence[BoxesAgreement], number: int) -> set[int]:
 
 
 def _classes(subjects: Sequence[Subject], arrays: Sequence[dict[str, Array]], given: Given, asked: Asked) -> _Read:
-    scores, softmax = shares([one["logits"] for one in arrays])
+    scores, softmax = shares([one["scores"] for one in arrays])
     found = tuple(read_classes(one, softmax, asked) for one in scores)
     image = _ground(given, len(subjects))
     return _Read(

@@ -31,11 +31,11 @@ LOGITS = spec("d", "float32", "n", 10)
         ),
         ((*SELECT, PROTOTYPES), None, "boxes", {"boxes": "a", "scores": "b", "classes": "c"}),
         ((*SELECT, PROTOTYPES), "masks", "masks", {"mask": "protos"}),
-        ((*SELECT, LOGITS), "classes", "classes", {"logits": "d"}),
-        ((LOGITS,), None, "classes", {"logits": "d"}),
+        ((*SELECT, LOGITS), "classes", "classes", {"scores": "d"}),
+        ((LOGITS,), None, "classes", {"scores": "d"}),
         ((LOGITS, spec("mask", "int64", "n", 96, 96)), None, "masks", {"mask": "mask"}),
         ((spec("x", "uint8", 1, 1, 96, 96),), None, "masks", {"mask": "x"}),
-        ((spec("x", "float32", 1, 64), spec("scores", "float32", 1, 10)), None, "classes", {"logits": "scores"}),
+        ((spec("x", "float32", 1, 64), spec("scores", "float32", 1, 10)), None, "classes", {"scores": "scores"}),
     ],
 )
 def test_kind_and_roles(outputs, told, kind, names):
@@ -47,7 +47,11 @@ def test_kind_and_roles(outputs, told, kind, names):
 @pytest.mark.parametrize(
     ("outputs", "told", "said"),
     [
-        ((spec("x", "float32", 1, 64), spec("y", "float32", 1, 10)), None, "each of which may be its logits"),
+        (
+            (spec("x", "float32", 1, 64), spec("y", "float32", 1, 10)),
+            None,
+            "each of which may be its scores of classes",
+        ),
         (SELECT, "masks", "nothing there can be drawn as masks"),
         (SELECT, "classes", "nothing there can be drawn as classes"),
         ((spec("x", "float32", 1, 20, 4),), None, "nothing there can be drawn"),

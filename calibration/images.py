@@ -43,6 +43,28 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageInput:
+    """The input of an engine that takes pictures.
+
+    Attributes:
+        sides: height and width; one given by name is free.
+        channels: 1 or 3.
+        last: the channels come last.
+    """
+
+    name: str
+    sides: tuple[int | str, int | str]
+    channels: int
+    last: bool
+
+    @property
+    def size(self) -> Size | None:
+        """Height and width; None where one is free."""
+        height, width = self.sides
+        return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """A file of a picture, as its header says.
 
@@ -112,7 +134,7 @@ class Pictures:
 
 def holds_pictures(path: Path) -> bool:
     """A directory in or below which are pictures, and no arrays beside them."""
-    return path.is_dir() and not any(f.suffix in (".npz", ".npy") for f in path.iterdir()) and any(_files(path))
+    return path.is_dir() and not any(f.suffix in (".npz", ".npy") for f in path.iterdir()) and any(files_in(path))
 
 
 def pictures(path: Path, specs: Sequence[TensorSpec], batch: int, reading: Reading) -> Pictures:
@@ -126,9 +148,9 @@ def pictures(path: Path, specs: Sequence[TensorSpec], batch: int, reading: Readi
         InputError: no input in bytes, files that are no pictures, or pictures of another size and no `fit`.
         UnservedError: Pillow is not installed.
     """
-    name, size, channels, last = _taking(path, specs)
-    first = specs[0].shape[0]
-    files = tuple(_headers(sorted(_files(path), key=lambda file: _digest(file.relative_to(path)))))
+    taken = image_input(f"{path} holds pictures; the model", specs)
+    first, size = specs[0].shape[0], taken.size
+    files = headers(sorted(files_in(path), key=lambda file: _digest(file.relative_to(path))))
     if size and reading.fit is None and (others := [picture for picture in files if picture.size != size]):
         raise _sizes_differ(path, others, len(files), size)
     each = first if isinstance(first, int) else batch if size else 1
@@ -136,7 +158,14 @@ def pictures(path: Path, specs: Sequence[TensorSpec], batch: int, reading: Readi
     if rest == len(files):
         raise InputError(f"{path} holds {len(files)} pictures; the model takes {each} at a time.")
     return Pictures(
-        name=name, files=files, size=size, channels=channels, last=last, batch=each, rest=rest, reading=reading
+        name=taken.name,
+        files=files,
+        size=size,
+        channels=taken.channels,
+        last=taken.last,
+        batch=each,
+        rest=rest,
+        reading=reading,
     )
 
 
@@ -168,17 +197,23 @@ def fitted(image: Image, size: Size | None, reading: Reading) -> Image:
     given = (image.height, image.width)
     if size is None or given == size or reading.fit is None:
         return image
-    height, width = scaled_size(given, size, reading.fit)
+    left, top, width, height = placed(given, size, reading.fit)
     scaled = image.resize((width, height), Images.Resampling.BILINEAR)
-    top, left = abs(size[0] - height) // 2, abs(size[1] - width) // 2
     if reading.fit == "crop":
-        return scaled.crop((left, top, left + size[1], top + size[0]))
+        return scaled.crop((-left, -top, size[1] - left, size[0] - top))
     if reading.fit == "stretch":
         return scaled
     fill = reading.fill if image.mode == "L" else (reading.fill,) * 3
     canvas = Images.new(image.mode, (size[1], size[0]), fill)
     canvas.paste(scaled, (left, top))
     return canvas
+
+
+def placed(image: Size, wanted: Size, fit: Fit) -> tuple[int, int, int, int]:
+    """Left, top, width and height of a fitted image in the wanted size; left and top of a cropped one are below 0."""
+    height, width = scaled_size(image, wanted, fit)
+    sign = -1 if fit == "crop" else 1
+    return sign * (abs(wanted[1] - width) // 2), sign * (abs(wanted[0] - height) // 2), width, height
 
 
 def scaled_size(image: Size, wanted: Size, fit: str) -> Size:
@@ -191,7 +226,8 @@ def scaled_size(image: Size, wanted: Size, fit: str) -> Size:
     return (height, width)
 
 
-def _files(path: Path) -> Iterator[Path]:
+def files_in(path: Path) -> Iterator[Path]:
+    """Files in or below a directory whose names say that they are pictures."""
     return (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
 
 
@@ -199,36 +235,41 @@ def _digest(name: Path) -> bytes:
     return hashlib.sha256(name.as_posix().encode("utf-8", "surrogateescape")).digest()
 
 
-def _taking(path: Path, specs: Sequence[TensorSpec]) -> tuple[str, Size | None, int, bool]:
-    """The input that takes pictures: its name, size, channels, and whether these come last."""
+def image_input(who: str, specs: Sequence[TensorSpec]) -> ImageInput:
+    """The one input of a model, where it takes images in bytes.
+
+    Args:
+        who: takes it, as a message begins.
+        specs: all of its inputs.
+
+    Raises:
+        InputError: it takes something else.
+    """
     spec = specs[0]
     last = next((axis == 3 for axis in (3, 1) if len(spec.shape) == 4 and spec.shape[axis] in (1, 3)), None)
     if len(specs) != 1 or spec.dtype != "uint8" or last is None:
-        listed = ", ".join(f"{s.name} {s.dtype} {s.shape}" for s in specs)
+        listed = ", ".join(f"{s.name} {s.dtype} {s}" for s in specs)
         raise InputError(
-            f"{path} holds pictures; the model takes {listed}, and no image in bytes alone.",
+            f"{who} takes {listed}, and no image in bytes alone.",
             hint="Add preprocess() to the model file, or [preprocess] to the recipe, which takes uint8 images.",
         )
-    sides = spec.shape[1:3] if last else spec.shape[2:4]
-    height, width = sides
-    size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
-    channels = spec.shape[3 if last else 1]
-    return spec.name, size, int(channels), last
+    height, width = spec.shape[1:3] if last else spec.shape[2:4]
+    return ImageInput(name=spec.name, sides=(height, width), channels=int(spec.shape[3 if last else 1]), last=last)
 
 
-def _headers(files: Iterable[Path]) -> Iterator[Picture]:
-    """What the headers say; files without one that is whole are told of together."""
-    damaged: list[InputError] = []
-    for path in files:
-        found = _header_or_fault(path)
-        if isinstance(found, Picture):
-            yield found
-        else:
-            damaged.append(found)
+def headers(files: Iterable[Path]) -> tuple[Picture, ...]:
+    """What the headers of files say, in the files' order.
+
+    Raises:
+        InputError: some have none that is whole; all of them are told of together.
+    """
+    found = [_header_or_fault(path) for path in files]
+    damaged = [one for one in found if isinstance(one, InputError)]
     if damaged:
         more = f"\n  and {len(damaged) - _LISTED} more" if len(damaged) > _LISTED else ""
         listed = "".join(f"\n  {error.message}" for error in damaged[:_LISTED])
         raise InputError(f"{len(damaged)} pictures cannot be read:{listed}{more}", hint=damaged[0].hint)
+    return tuple(one for one in found if isinstance(one, Picture))
 
 
 def _header_or_fault(path: Path) -> Picture | InputError:
@@ -244,7 +285,10 @@ def _header(path: Path, changed: int, size: int) -> Picture:
     """What a file's header says; read once while the file stays as it is, since several steps ask."""
     with _opened(path) as image:
         # Orientations 5 to 8 exchange the sides (EXIF 2.32, tag 274).
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        try:
+            orientation = image.getexif().get(_ORIENTATION, 1)
+        except (OSError, SyntaxError, ValueError) as error:  # a PNG is read to its end for them
+            raise _damaged(path, error) from error
         sides = (image.height, image.width)
         upright = (sides[1], sides[0]) if orientation in (5, 6, 7, 8) else sides
         return Picture(path=path, size=upright, format=image.format or "?", turned=orientation not in (0, 1))

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, Lt
 
 from ..backends.base import AxisRange
+from ..calibration.images import Fit, Reading
 from ..errors import InputError
 from ..profiles.budget.budget import REGRESSION, Budget
 from ..profiles.device.precision import PrecisionName, load_precision
@@ -146,6 +147,13 @@ class PreprocessSettings:
             raise InputError("preprocess: divide and std must be numbers above 0; bytes are divided by them.")
         if not 0 <= self.fill <= 255:
             raise InputError(f"preprocess: fill is {self.fill}; expected a byte, 0 to 255.")
+
+
+def reading_of(fit: Fit | None, preprocess: PreprocessSettings | None) -> Reading:
+    """How pictures are read for an engine whose recipe says this of them."""
+    if preprocess is None:
+        return Reading(fit=fit)
+    return Reading(fit=fit or preprocess.resize, fill=preprocess.fill, bgr=preprocess.colors == "BGR")
 
 
 def _option(name: str) -> str:

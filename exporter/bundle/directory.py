@@ -1,4 +1,4 @@
-"""How the directory of a bundle comes to exist: whole or not at all."""
+"""How the directory of a bundle, or another that a command writes, comes to exist: whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...backends.base import Engine, Graph
@@ -21,8 +21,25 @@ from ...profiles.reading.names import need_text
 from .manifest import MANIFEST
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What a directory is, which only its like may replace.
+
+    Attributes:
+        mark: the file that each of them has.
+        one, many: it in words.
+    """
+
+    mark: str
+    one: str
+    many: str
+
+
+BUNDLE = Kind(mark=MANIFEST, one="a bundle", many="bundles")
+
+
 @contextmanager
-def new_directory(destination: Path, *, force: bool) -> Iterator[Path]:
+def new_directory(destination: Path, *, force: bool, kind: Kind = BUNDLE) -> Iterator[Path]:
     """A temporary directory beside the destination that becomes it when the block ends well, and vanishes otherwise.
 
     What dead processes left beside it goes first, and a bundle that one had set aside comes back.
@@ -33,7 +50,7 @@ def new_directory(destination: Path, *, force: bool) -> Iterator[Path]:
     """
     destination = destination.absolute()  # the block may run code that goes elsewhere
     clean(destination.parent)
-    check_destination(destination, force=force)
+    check_destination(destination, force=force, kind=kind)
     if not force and in_use(destination.parent, destination.name):
         raise InputError(
             f"Another process is writing {as_typed(destination)}.",
@@ -46,18 +63,18 @@ def new_directory(destination: Path, *, force: bool) -> Iterator[Path]:
             work = place / "bundle"
             work.mkdir()
             yield work
-            _move_into_place(work, place / ASIDE, destination, force=force)
+            _move_into_place(work, place / ASIDE, destination, force=force, kind=kind)
     finally:
         for parent in made:
             with suppress(OSError):  # not empty: the bundle, or another process's, is in it
                 parent.rmdir()
 
 
-def check_destination(destination: Path, *, force: bool) -> None:
-    """Fail before any work is done where the bundle could not be written.
+def check_destination(destination: Path, *, force: bool, kind: Kind = BUNDLE) -> None:
+    """Fail before any work is done where the directory could not be written.
 
     Raises:
-        InputError: it exists and `force` is not set, is not a bundle that may be replaced, or cannot be created.
+        InputError: it exists and `force` is not set, is not of the kind that may be replaced, or cannot be created.
     """
     need_text(destination.absolute())
     if destination.exists() or destination.is_symlink():
@@ -65,17 +82,19 @@ def check_destination(destination: Path, *, force: bool) -> None:
             raise InputError(
                 f"{as_typed(destination)} exists.", hint="Replace it whole with --force, or choose another --output."
             )
-        if not (destination / MANIFEST).is_file() and (not destination.is_dir() or any(destination.iterdir())):
-            raise InputError(f"{as_typed(destination)} exists and is not a bundle; --force replaces bundles only.")
+        if not (destination / kind.mark).is_file() and (not destination.is_dir() or any(destination.iterdir())):
+            raise InputError(
+                f"{as_typed(destination)} exists and is not {kind.one}; --force replaces {kind.many} only."
+            )
     parent = next(p for p in destination.absolute().parents if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(
-            f"{parent} is not a writable directory.", hint="Make it writable; `export` writes elsewhere with --output."
+            f"{parent} is not a writable directory.", hint="Make it writable, or write elsewhere with --output."
         )
 
 
-def _move_into_place(work: Path, aside: Path, destination: Path, *, force: bool) -> None:
-    """Rename; an old bundle that may be replaced changes places with the new one, and goes with what is left.
+def _move_into_place(work: Path, aside: Path, destination: Path, *, force: bool, kind: Kind) -> None:
+    """Rename; an old one that may be replaced changes places with the new one, and goes with what is left.
 
     Where the system has no such step, the old one is set aside first, and put back if the rename fails or is
     interrupted, by the next run where this one is killed.
@@ -88,9 +107,9 @@ def _move_into_place(work: Path, aside: Path, destination: Path, *, force: bool)
     except FileExistsError as error:
         if not force:
             raise InputError(
-                f"{as_typed(destination)} exists: it came while this export ran.", hint="Replace it with --force."
+                f"{as_typed(destination)} exists: it came while this command ran.", hint="Replace it with --force."
             ) from error
-        check_destination(destination, force=True)
+        check_destination(destination, force=True, kind=kind)
         _replace(work, aside, destination)
 
 

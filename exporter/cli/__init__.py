@@ -26,6 +26,7 @@ COMMANDS = {
     "generate": "Write text with the decoder in a bundle, as it comes.",
     "profile": "Measure an engine: latency, throughput, cold start, memory, size, layers.",
     "compare": "Say whether B is faster than A, by how much, and how sure that is.",
+    "demo": "Draw what an engine gives for pictures: boxes, classes or masks, FP32 beside int8.",
     "report": "Write one page on bundles and measurements: HTML, Markdown or JSON.",
     "check": "Judge bundles by a budget or against a baseline, for CI.",
     "sign": "Sign a bundle, so that a changed one is told from yours.",

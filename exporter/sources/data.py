@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ...backends.base import Array, TensorSpec
 from ...calibration.feeds import Feeds, feeds_from_path
-from ...calibration.images import Pictures, Reading, holds_pictures, pictures
+from ...calibration.images import Pictures, holds_pictures, pictures
 from ...errors import InputError
-from ..recipe import Recipe
+from ..recipe import Recipe, reading_of
 
 
 def feeds_given(recipe: Recipe, specs: Sequence[TensorSpec], inputs: Mapping[str, Array]) -> Feeds:
@@ -36,7 +36,7 @@ def pictures_given(recipe: Recipe, specs: Sequence[TensorSpec], inputs: Mapping[
     path = None if recipe.calibration is None else Path(recipe.calibration)
     if path is None or not holds_pictures(path):
         return None
-    return pictures(path, specs, _batch(inputs), _reading(recipe))
+    return pictures(path, specs, _batch(inputs), reading_of(recipe.fit, recipe.preprocess))
 
 
 def show_pictures(recipe: Recipe, specs: Sequence[TensorSpec], inputs: Mapping[str, Array]) -> None:
@@ -56,13 +56,6 @@ def show_pictures(recipe: Recipe, specs: Sequence[TensorSpec], inputs: Mapping[s
             hint="Give --calibration a directory of pictures, or leave --contact-sheet out.",
         )
     write_contact_sheet(found, Path(recipe.contact_sheet))
-
-
-def _reading(recipe: Recipe) -> Reading:
-    said = recipe.preprocess
-    if said is None:
-        return Reading(fit=recipe.fit)
-    return Reading(fit=recipe.fit or said.resize, fill=said.fill, bgr=said.colors == "BGR")
 
 
 def _batch(inputs: Mapping[str, Array]) -> int:

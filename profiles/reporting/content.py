@@ -214,7 +214,30 @@ class Trend:
 
 
 Plot = Distribution | Course | Scatter | Bars | Trend
-Block = Sentences | Command | Table | Plot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A picture, with what is seen on it as a table for who cannot see it.
+
+    Attributes:
+        says: what is seen on it, a line each.
+        source: the picture itself, as `data:image/...;base64,...`.
+        file: the file beside the page that it was made of.
+        wide: it takes the whole width of a page.
+    """
+
+    kind: Literal["picture"] = "picture"
+    title: str
+    says: tuple[str, ...]
+    source: str
+    file: str
+    size: tuple[int, int]
+    wide: bool
+    figures: Table
+
+
+Block = Sentences | Command | Table | Picture | Plot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from .content import (
     Distribution,
     Page,
     Part,
+    Picture,
     Plot,
     Scatter,
     Section,
@@ -61,6 +62,10 @@ def _block(block: Block) -> Iterator[str]:
             yield from (f"    {' '.join(block.text.splitlines())}", "")
         case Table():
             yield from _table(block)
+        case Picture():
+            yield from (f"**{in_markdown(block.title)}.** {in_markdown(' '.join(block.says))}", "")
+            yield from (f"![{in_markdown(block.title)}]({block.file})", "")
+            yield from _table(block.figures)
         case _:
             yield from (f"**{in_markdown(block.title)}.** {in_markdown(block.says)}", "")
             yield from _table(figures(block))

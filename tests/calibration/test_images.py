@@ -88,6 +88,14 @@ def test_faults_are_told_by_name(tmp_path):
         read(tmp_path, fit="crop")
 
 
+def test_a_png_that_was_cut_is_told_by_name(tmp_path):
+    """Pillow reads such a file to its end for the EXIF data, before anybody asks for pixels."""
+    save(tmp_path / "a.png", gradient(20, 30))
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:-40])
+    with pytest.raises(InputError, match=r"a\.png"):
+        read(tmp_path)
+
+
 @pytest.mark.parametrize(
     "spec",
     [

@@ -5,7 +5,7 @@ import os
 import re
 import threading
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from .machine import clocks, power_mode, read_system_file
 
@@ -28,7 +28,7 @@ def times_of(call: Callable[[], Any], count: Optional[int] = None, seconds: Opti
     return taken
 
 
-def rate_of(calls: List[Callable[[], Any]], samples: int, seconds: float) -> float:
+def rate_of(calls: Sequence[Callable[[], Any]], samples: int, seconds: float) -> float:
     """Samples a second over all of these, each called in a thread of its own until the time is over, at least once."""
     rates: List[float] = []
 

@@ -96,10 +96,10 @@ def test_nothing_in_it_came_after_python_3_6(tmp_path: Path) -> None:
 # --- a bundle
 
 
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As much of an int8 bundle as the program reads."""
-    (root := tmp_path / "a bundle").mkdir()
+    (root := tmp_path_factory.mktemp("made") / "bundle").mkdir()
     graph = residual(root / "model.onnx", True)
     rng = np.random.default_rng(3)
     feeds = tuple({"x": rng.normal(0, 0.4, (batch, 8, 16, 16)).astype(np.float32)} for batch in (1, 3))
@@ -110,6 +110,12 @@ def bundle(tmp_path: Path) -> Path:
         (root / "engine" / name).write_text(text)
     _listed(root)
     return root
+
+
+@pytest.fixture
+def bundle(made: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(made, tmp_path / "a bundle"))
 
 
 def _answer(path: Path, feed: dict[str, np.ndarray]) -> np.ndarray:

@@ -60,6 +60,13 @@ def packed(numbers: Iterable[float], dtype: str, shape: Shape) -> RawArray:
         raise BuildError("input", "It holds {} to {}; the engine takes {}.".format(min(found), max(found), dtype))
 
 
+def resized(array: RawArray, batch: int) -> RawArray:
+    """The samples of an array repeated or cut along its first axis."""
+    one = len(array.content) // array.shape[0]
+    content = (array.content * (batch // array.shape[0] + 1))[: one * batch]
+    return RawArray(array.dtype, (batch, *array.shape[1:]), content)
+
+
 def read_npz(path: str) -> Dict[str, RawArray]:
     """The arrays of a file, by name.
 

@@ -3,8 +3,9 @@
 import glob
 import os
 import re
+import threading
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from .machine import clocks, power_mode, read_system_file
 
@@ -25,6 +26,25 @@ def times_of(call: Callable[[], Any], count: Optional[int] = None, seconds: Opti
         taken.append(stop - begin)
         begin = now_ns()
     return taken
+
+
+def rate_of(calls: Sequence[Callable[[], Any]], samples: int, seconds: float) -> float:
+    """Samples a second over all of these, each called in a thread of its own until the time is over, at least once."""
+    rates: List[float] = []
+
+    def run(call: Callable[[], Any]) -> None:
+        begun, count = now_ns(), 0
+        while count == 0 or now_ns() - begun < seconds * 1e9:
+            call()
+            count += 1
+        rates.append(count * samples * 1e9 / (now_ns() - begun))
+
+    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(rates) if len(rates) == len(calls) else 0.0
 
 
 def resident_bytes() -> Tuple[int, int]:

@@ -9,12 +9,13 @@ import os
 import platform
 import sys
 import time
+from functools import partial
 from typing import IO, Any, Callable, Dict, List, Tuple
 
 from .agreement import infer, laid_out
-from .arrays import RawArray, packed, read_npz, write_npz
+from .arrays import RawArray, packed, read_npz, resized, write_npz
 from .building import build
-from .clocking import conditions_now, resident_bytes, times_of, waits_of
+from .clocking import conditions_now, rate_of, resident_bytes, times_of, waits_of
 from .driver import Driver
 from .kernels import kernels_from_json
 from .machine import cpu_model, module_name, power_note
@@ -118,6 +119,7 @@ class Child:
         self._plan: Any = None
         empty: Dict[str, Given] = {}
         self._fed: Tuple[Dict[str, Given], List[Any]] = (empty, [])
+        self._feed: Dict[str, RawArray] = {}
         self._opened = self._calls = 0
 
     def open(self) -> None:
@@ -127,12 +129,17 @@ class Child:
             raise BuildError("unserved", "A device with Python {} does not run decoders.".format(_python()), _OLD)
         if engine is None:
             return
+        self._plan = self._another()
+        self._opened, _ = resident_bytes()
+
+    def _another(self) -> OpenPlan:
+        """The engine of the job, opened once more."""
+        engine = self._job["engine"]
         core = engine["target"]["options"].get("dla_core")
         with open(engine["path"], "rb") as file:
             plan = file.read()
         name = os.path.basename(engine["path"])
-        self._plan = OpenPlan(self._trt, self._log, plan, Driver(), name, -1 if core is None else core)
-        self._opened, _ = resident_bytes()
+        return OpenPlan(self._trt, self._log, plan, Driver(), name, -1 if core is None else core)
 
     def close(self) -> None:
         """Release the engine."""
@@ -153,7 +160,8 @@ class Child:
 
     def do_bind(self, inputs: str) -> None:
         """What is timed from now on: inferences of the arrays in a file."""
-        self._fed = laid_out(self._plan, _arrays(inputs))
+        self._feed = _arrays(inputs)
+        self._fed = laid_out(self._plan, self._feed)
         self._call()
 
     def _call(self) -> None:
@@ -172,6 +180,21 @@ class Child:
         taken = times_of(self._call, seconds=slice_seconds)
         self._calls += settle_count + len(taken)
         return taken
+
+    def do_offline(self, batch: int, streams: int, seconds: float, windows: int) -> List[float]:
+        """Samples a second in each of some windows, with so many contexts at once."""
+        feed = {name: resized(array, batch) for name, array in self._feed.items()}
+        plans = [self._another() for _ in range(streams)]
+        try:
+            fed = [laid_out(plan, feed) for plan in plans]
+            calls = [partial(plan.run, given) for plan, (given, _) in zip(plans, fed)]
+            rates = [rate_of(calls, batch, seconds / windows) for _ in range(1 + windows)]  # the first only warms up
+        finally:
+            for plan in plans:
+                plan.close()
+        if not all(rates):
+            raise BuildError("unserved", "The engine failed with {} contexts at once.".format(streams))
+        return rates[1:]
 
     def do_calls(self) -> int:
         """Inferences of all slices so far."""

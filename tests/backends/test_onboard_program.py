@@ -25,7 +25,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from edgepress.backends.onboard.agreement import agreements, by_feed
-from edgepress.backends.onboard.arrays import RawArray, read_npz, write_npz
+from edgepress.backends.onboard.arrays import RawArray, read_npz, resized, write_npz
 from edgepress.backends.onboard.machine import clocks, power_mode, power_note
 from edgepress.backends.onboard.orders import BuildError
 from edgepress.backends.onboard.source import MODULES, joined
@@ -96,10 +96,10 @@ def test_nothing_in_it_came_after_python_3_6(tmp_path: Path) -> None:
 # --- a bundle
 
 
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As much of an int8 bundle as the program reads."""
-    (root := tmp_path / "a bundle").mkdir()
+    (root := tmp_path_factory.mktemp("made") / "bundle").mkdir()
     graph = residual(root / "model.onnx", True)
     rng = np.random.default_rng(3)
     feeds = tuple({"x": rng.normal(0, 0.4, (batch, 8, 16, 16)).astype(np.float32)} for batch in (1, 3))
@@ -110,6 +110,12 @@ def bundle(tmp_path: Path) -> Path:
         (root / "engine" / name).write_text(text)
     _listed(root)
     return root
+
+
+@pytest.fixture
+def bundle(made: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(made, tmp_path / "a bundle"))
 
 
 def _answer(path: Path, feed: dict[str, np.ndarray]) -> np.ndarray:
@@ -346,7 +352,8 @@ def test_it_runs_and_times_an_engine_as_a_child(
         {"do": "conditions"},
         {"do": "waits", "tasks": "/proc/self/task"},
         {"do": "run", "inputs": "absent.npz", "outputs": "x"},
-        {"do": "offline"},
+        {"do": "offline", "batch": 4, "streams": 2, "seconds": 0.2, "windows": 2},
+        {"do": "write"},
     ]
     given = "".join(json.dumps(one) + "\n" for one in asked)
     done = device(release, "--serve", str(tmp_path / "job.json"), given=given)
@@ -368,7 +375,9 @@ def test_it_runs_and_times_an_engine_as_a_child(
     assert TypeAdapter(Conditions).validate_python(conditions).absent.keys() == {"throttling"}
     assert all(len(pair) == 2 for pair in waits.values())
     assert "absent.npz cannot be read" in events[13]["error"]
-    assert (events[14]["kind"], events[14]["hint"]) == (
+    assert len(answers[9]) == 2
+    assert all(rate > 0 for rate in answers[9])
+    assert (events[15]["kind"], events[15]["hint"]) == (
         "UnservedError",
         "A program of the bundle's own runs there, since edgepress itself needs Python 3.10.",
     )
@@ -470,6 +479,13 @@ def test_arrays_come_and_go_as_numpy_has_them(tmp_path: Path, dtype: str, shape:
     with np.load(tmp_path / "b.npz") as back:
         assert np.array_equal(back["x"], array)
         assert back["x"].dtype == array.dtype
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 7])
+def test_batches_are_those_of_numpy(batch: int) -> None:
+    array = np.arange(6, dtype=np.int64).reshape(2, 3)
+    found = resized(RawArray("int64", (2, 3), array.tobytes()), batch)
+    assert np.array_equal(np.frombuffer(found.content, np.int64).reshape(found.shape), np.resize(array, (batch, 3)))
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "objects"])

@@ -194,6 +194,13 @@ def test_a_python_that_is_really_old_does_all_of_it(
         assert (verified.tool, verified.on_device) == ("tensorrt 8.0.1.6", True)
         assert all(parity.max_abs == 0 for parity in verified.parity.values())
         assert "its Python is 3." in " ".join(read(bundle)["notes"])
+        place_at(board).close()
+        words = ("profile", bundle, "--on", board, "-q", "-o", "p.json")
+        ran = forked(*words, cwd=tmp_path, temporary=tmp_path / "temporary", env=server.environment)
+        assert ran.code == 0, ran.err
+        found = read(tmp_path, "p.json")
+        assert found["single_stream"][0]["samples"]
+        assert all(0 < span < 600e9 for name in ("imported", "opened", "first") for span in found["cold_start"][name])
     finally:
         place_at(board).close()
         server.stop()

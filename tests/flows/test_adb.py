@@ -352,12 +352,12 @@ def test_what_a_phone_lacks_is_said_before_anything_is_copied(
 
 
 def test_an_emulator_of_android_shows_no_latency(phone: Phone, bundle: Path, target: Target) -> None:
-    phone.properties["ro.boot.qemu"] = "1"
+    phone.properties |= {"ro.boot.qemu": "1", "ro.product.model": "Pane\x1b[31m 8"}
     phone.listed()
     place = Adb.at(phone.rest)
     assert place.evidence(target) == "emulated"
     assert place.why_unmeasured(target) == "it is an emulator of Android"
-    assert "Android emulator" in str(place.machine)
+    assert str(place.machine).startswith("Acme Pane[31m 8 (Android emulator, Acme A700), x86_64")
     assert place.how(target).endswith("in an emulator of Android")
     place.close()
 

@@ -99,6 +99,14 @@ def user(surroundings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[
 
 
 @pytest.fixture
+def unknowing(user: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A server of adb's that knows no phone; it ends behind those that a test starts."""
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(_adbd.free_port()))
+    yield
+    _adbd.adb("kill-server")
+
+
+@pytest.fixture
 def phones(user: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Phone]]:
     """Starts stand-ins, which adb forgets at the end."""
     started: list[Phone] = []
@@ -279,10 +287,9 @@ def test_nobody_asks_for_phones_that_were_not_named() -> None:
 
 
 def test_ways_in_which_adb_reaches_no_phone(
-    phones: Callable[..., Phone], user: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    unknowing: None, phones: Callable[..., Phone], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adb_client, "_SETTLING", 0.5)
-    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(_adbd.free_port()))  # a server of its own, which knows no phone
     target = load_target("mobile")
 
     def refused(rest: str, *parts: str) -> None:
@@ -304,7 +311,6 @@ def test_ways_in_which_adb_reaches_no_phone(
     assert str(Adb.at("").host.client.address) == f"adb://{first.serial}", "it is the only one"
     _adbd.adb("connect", second.serial)
     refused("", "adb finds 2 devices", "Say which one, as in adb://127.0.0.1:")
-    _adbd.adb("kill-server")
     monkeypatch.setenv("PATH", "/nowhere")
     refused("", "needs adb", "apt-get install adb")
 
@@ -352,12 +358,12 @@ def test_what_a_phone_lacks_is_said_before_anything_is_copied(
 
 
 def test_an_emulator_of_android_shows_no_latency(phone: Phone, bundle: Path, target: Target) -> None:
-    phone.properties["ro.boot.qemu"] = "1"
+    phone.properties |= {"ro.boot.qemu": "1", "ro.product.model": "Pane\x1b[31m 8"}
     phone.listed()
     place = Adb.at(phone.rest)
     assert place.evidence(target) == "emulated"
     assert place.why_unmeasured(target) == "it is an emulator of Android"
-    assert "Android emulator" in str(place.machine)
+    assert str(place.machine).startswith("Acme Pane[31m 8 (Android emulator, Acme A700), x86_64")
     assert place.how(target).endswith("in an emulator of Android")
     place.close()
 

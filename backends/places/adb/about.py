@@ -14,6 +14,7 @@ OLDEST_API = 24  # of onnxruntime's package for Android, and of a shell that tel
 # Android's names of instruction sets, as `uname -m` has them.
 ARCHES = {"arm64-v8a": "aarch64", "armeabi-v7a": "armv7l", "x86_64": "x86_64", "x86": "i686"}
 _MARK = "@edgepress "
+_LONGEST = 100  # letters of a property that is shown
 _CPUS = "/sys/devices/system/cpu"
 _ASKED = {
     "properties": "getprop",
@@ -83,7 +84,9 @@ class PhoneFacts:
         )
 
     def _first(self, *names: str) -> str:
-        return next((text for name in names if (text := self.properties.get(name, "").strip())), "")
+        """The first of these that is there, as a line that people read."""
+        texts = ("".join(filter(str.isprintable, self.properties.get(name, "")))[:_LONGEST] for name in names)
+        return next((text for text in map(str.strip, texts) if text), "")
 
 
 def ask(client: Client) -> PhoneFacts:

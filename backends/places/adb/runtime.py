@@ -92,9 +92,9 @@ def find(address: PhoneAddress) -> Runtime:
     given = address.runtime or os.environ.get(VARIABLE, "")
     path = Path(given).expanduser() if given else _kept()
     if path is None:
-        where = f", or an .aar in {_cache()}" if _cache() is not None else ""
+        where = "" if _cache() is None else f", and no .aar lies in {_cache()}"
         raise UnservedError(
-            f"onnxruntime for Android is not here: neither ?runtime=PATH, {VARIABLE}{where}.", hint=_FROM
+            f"onnxruntime for Android was not given: no ?runtime=PATH, no {VARIABLE}{where}.", hint=_FROM
         )
     if not path.is_file():
         raise InputError(f"{path} is no file.", hint=_FROM)

@@ -31,6 +31,7 @@ from ..quantization.quantizer import Quantizer
 from ..quantization.rewrites.to_float16 import to_float16
 from ..recipe import Recipe
 from ..sources import Source
+from ..sources.data import pictures_given
 from ..workshop import Memo
 from .candidate import Calibrated, Candidate
 
@@ -144,7 +145,7 @@ class Lowering:
     def _key(self) -> tuple[Hashable, ...]:
         """What decides lifts and layers in float, where no engine is asked."""
         recipe = self.recipe
-        data = (recipe.calibration, recipe.statistics, recipe.workers, recipe.all_samples)
+        data = (recipe.calibration, recipe.fit, recipe.statistics, recipe.workers, recipe.all_samples)
         asked = (recipe.exclude, recipe.ranges, recipe.lifts, recipe.minimum_sqnr_db)
         return self.source.digest, self.captured.graph.digest, self.precision, self._scheme, data, asked
 
@@ -217,9 +218,14 @@ class Lowering:
             left=kept,
             sensitivity=sensitivity,
             by_layer=by_layer,
-            notes=(_origin(statistics, self._scheme), *gains.sentences),
+            notes=(_origin(statistics, self._scheme), *self._pictures(), *gains.sentences),
         )
         return (self._on_others(candidate, mixed, by_layer) if left else candidate), other_db
+
+    def _pictures(self) -> tuple[str, ...]:
+        """What was read, where the data are pictures."""
+        found = pictures_given(self.recipe, self.captured.graph.inputs, self.source.inputs)
+        return () if found is None else (str(found),)
 
     def _written(
         self, mixed: MixedPrecision, sensitivity: Sensitivity | None

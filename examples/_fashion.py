@@ -16,7 +16,7 @@ from edgepress.errors import InputError
 NAMES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 SIZE = 28
 _PACKAGED = Path("/usr/share/datasets/fashion-mnist")
-_TRAIN, _TEST = "train", "t10k"
+TRAIN, TEST = "train", "t10k"
 # Three axes of unsigned bytes, and one: http://yann.lecun.com/exdb/mnist describes the format.
 _MAGIC = {"images-idx3": 0x0803, "labels-idx1": 0x0801}
 
@@ -28,7 +28,7 @@ def fashion(name: str) -> Task:
     Raises:
         InputError: the pictures are not there; it says which package has them.
     """
-    train, held_out = (Part(x=_as_float(x), y=y.astype(np.int64)) for x, y in map(pictures, (_TRAIN, _TEST)))
+    train, held_out = (Part(x=_as_float(x), y=y.astype(np.int64)) for x, y in map(pictures, (TRAIN, TEST)))
     # Their own order may group what looks alike, and calibration takes the first.
     order = np.random.default_rng(0).permutation(len(train.y))
     return Task(name=name, train=train.take(order), held_out=held_out)
@@ -56,7 +56,7 @@ def _read(part: str, kind: str) -> NDArray[np.uint8]:
 def _directory() -> Path:
     own = os.environ.get("FASHION_MNIST")
     directory = Path(own) if own else _PACKAGED
-    if not (directory / f"{_TRAIN}-images-idx3-ubyte.gz").exists():
+    if not (directory / f"{TRAIN}-images-idx3-ubyte.gz").exists():
         raise InputError(f"The pictures of Fashion-MNIST are not in {directory}.", hint=_HINT)
     return directory
 

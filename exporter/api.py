@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from ..backends.base import AxisRange
 from ..errors import InputError
@@ -15,7 +15,7 @@ from ..profiles.budget.budget import Budget, short_limit
 from ..profiles.device.target import Target, load_target
 from ..profiles.machine.given import steady
 from .bundle.manifest import Bundle
-from .recipe import Recipe, TrainingSettings, WeightSettings
+from .recipe import PreprocessSettings, Recipe, TrainingSettings, WeightSettings
 from .recipe_file import EXCLUSIVE, overridden
 
 if TYPE_CHECKING:
@@ -41,9 +41,12 @@ class RecipeSettings(TypedDict, total=False):
         max_latency, max_size: short for its latency_p50 (or another percentile, `"p90=5ms"`) and size.
         training_settings: how a student or a pruned model is trained.
         weight_settings: how the weights of a decoder are rounded.
+        preprocess_settings: what turns images in bytes into the network's input, where no `preprocess` is given.
     """
 
     precision: str
+    fit: Literal["stretch", "letterbox", "crop"] | None
+    contact_sheet: str | Path | None
     statistics: str | Path | None
     all_samples: bool
     workers: int
@@ -66,6 +69,7 @@ class RecipeSettings(TypedDict, total=False):
     distill: bool
     training_settings: TrainingSettings | None
     weight_settings: WeightSettings | None
+    preprocess_settings: PreprocessSettings | None
     measure: bool
     threads: int | None
     seed: int
@@ -238,7 +242,7 @@ _WHERE: Mapping[str, Any] = {
 # Those that are parts of the model.
 _PARTS = ("name", "dynamic", "calibration", "evaluate", "training", "loss", "student", "preprocess", "postprocess")
 # Groups of settings, by the field of the recipe that each is.
-_GROUPS = {"training_settings": "training", "weight_settings": "weights"}
+_GROUPS = {"training_settings": "training", "weight_settings": "weights", "preprocess_settings": "preprocess"}
 # Short forms of limits, by the figure that each bounds.
 _SHORT = {"max_drop": "accuracy_drop", "max_latency": "latency", "max_size": "size"}
 

@@ -32,7 +32,9 @@ from .progress import Advance, Progress
 from .pruning import stage as prune
 from .recipe import Recipe
 from .sources import DecoderSource, Source
+from .sources.data import show_pictures
 from .training import stage as train
+from .training.data import input_specs
 from .workshop import Memo, OpenSessions, Workshop
 
 
@@ -168,6 +170,7 @@ def _export_of(
         return lambda target, where, memo: export_decoder(decoder, target, recipe, where, memo, progress, **how)
     network = with_example(source, recipe, targets[0]) if targets else source
     axes = axis_ranges(network, recipe)
+    show_pictures(recipe, input_specs(network), network.inputs)
     return lambda target, where, memo: export_bundle(network, target, recipe, axes, where, memo, progress, **how)
 
 

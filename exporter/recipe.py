@@ -22,6 +22,9 @@ from ..profiles.reading.values import MOST_WHOLE
 BLOCKS = (16, 32, 64, 128, 256)
 
 
+# The largest side of an image that an engine may be asked to take.
+MOST_SIDE = 1 << 14
+
 # Limits, beside those of latencies, that need a measurement.
 _TIMED = ("speedup", "decode", "prefill", "first_token")
 
@@ -94,6 +97,57 @@ class WeightSettings:
             raise InputError(f"`block` is {self.block}; expected one of {', '.join(map(str, BLOCKS))}.")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreprocessSettings:
+    """What turns the bytes of an image into what the network takes, for models that bring no `preprocess()`.
+
+    Attributes:
+        input: the network's input that takes the image; not needed where only one can.
+        size: height and width of the images that the engine takes; none is the network's own, and nothing is resized.
+        layout: of the images: `NHWC` as cameras, PIL and OpenCV have them, or `NCHW`.
+        colors: order of the channels in the bytes: `RGB` as PIL reads them, `BGR` as OpenCV does.
+        network_colors: order of the channels that the network was trained with.
+        resize: `stretch` to the network's size, `letterbox` into it with `fill` around, or `crop` its middle out of an
+            image that covers it.
+        interpolation: `bilinear` as OpenCV's INTER_LINEAR, `bicubic` as its INTER_CUBIC, or `nearest` as INTER_NEAREST.
+        fill: value around a letterboxed image, 0..255.
+        divide: what each byte is divided by first; 255 gives 0..1.
+        mean: of each channel in the network's order, taken off after that; one for all, or none.
+        std: likewise what is divided by last.
+
+    Raises:
+        InputError: a value out of its range.
+    """
+
+    input: str | None = None
+    size: tuple[int, int] | None = None
+    layout: Literal["NHWC", "NCHW"] = "NHWC"
+    colors: Literal["RGB", "BGR"] = "RGB"
+    network_colors: Literal["RGB", "BGR"] = "RGB"
+    resize: Literal["stretch", "letterbox", "crop"] = "stretch"
+    interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
+    fill: Annotated[int, Ge(0), Le(255)] = 114
+    divide: float = 255.0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what no image has, and what divides by zero."""
+        if self.size is not None and not (len(self.size) == 2 and all(0 < side <= MOST_SIDE for side in self.size)):
+            raise InputError(
+                f"preprocess: size is {list(self.size)}; expected [height, width], of 1 to {MOST_SIDE} pixels each."
+            )
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) not in (0, 1, 3):
+                raise InputError(
+                    f"preprocess: {name} has {len(getattr(self, name))} values; expected 1, or 3 by channel."
+                )
+        if not all(math.isfinite(value) and value > 0 for value in (self.divide, *self.std)):
+            raise InputError("preprocess: divide and std must be numbers above 0; bytes are divided by them.")
+        if not 0 <= self.fill <= 255:
+            raise InputError(f"preprocess: fill is {self.fill}; expected a byte, 0 to 255.")
+
+
 def _option(name: str) -> str:
     return f"training: {name.replace('_', '-')}"
 
@@ -106,6 +160,9 @@ class Recipe:
         precision: `auto` is the fastest of those that keep the accuracy, int8 among them where the target has it and
             calibration data exist.
         calibration: path of calibration data, of a decoder a text; None leaves it to the model file's `calibration()`.
+        fit: what is done with pictures of calibration data that have another size than the engine takes: `stretch`,
+            `letterbox` or `crop`; None is `resize` of `[preprocess]`, and refuses them where there is none.
+        contact_sheet: path of a picture to write, outside of the bundle, that shows what pictures were read.
         statistics: path of calibration statistics, instead of data.
         all_samples: read all data even when the ranges have settled before.
         workers: processes that calibrate, 1..1024.
@@ -127,6 +184,8 @@ class Recipe:
         distill: ship `student()` of the model file, trained against `model()`.
         training: how a student, a model that was pruned, or int8 itself is trained.
         weights: how the weights of a decoder are rounded.
+        preprocess: what turns images in bytes into the network's input, as part of the engine, where the model brings
+            no `preprocess()`.
         measure: measure latency where the engine runs on this machine.
         threads: intra-op threads of every runtime, 1..1024; None is the cores this process may use.
         seed: of all synthetic inputs, and of training; 0 or more, of 63 bits.
@@ -134,6 +193,8 @@ class Recipe:
 
     precision: str = "auto"
     calibration: str | None = None
+    fit: Literal["stretch", "letterbox", "crop"] | None = None
+    contact_sheet: str | None = None
     statistics: str | None = None
     all_samples: bool = False
     workers: Annotated[int, Ge(1), Le(MOST_THREADS)] = 1
@@ -153,6 +214,7 @@ class Recipe:
     distill: bool = False
     training: TrainingSettings = field(default_factory=TrainingSettings)
     weights: WeightSettings = field(default_factory=WeightSettings)
+    preprocess: PreprocessSettings | None = None
     measure: bool = True
     threads: Annotated[int, Ge(1), Le(MOST_THREADS)] | None = None
     seed: Annotated[int, Ge(0), Le(MOST_WHOLE)] = 0

@@ -235,6 +235,10 @@ def _example(hint: Any) -> Any:
         examples = {AxisRange: {"batch": _TEXT[AxisRange][1]}}
         return examples.get(get_args(hint)[1], {})
     for part in (hint, *get_args(hint)):
+        if get_origin(part) is Literal:
+            return get_args(part)[0]
+        if is_dataclass(part) and isinstance(part, type):
+            return recipe_data(part())
         if part in _TEXT:
             return _TEXT[part][1]
         if part in (bool, int, float, str):

@@ -203,7 +203,7 @@ class _Packing:
             target_title=self.target.title,
             backend=self.target.backend,
             precision=winner.precision,
-            evidence=winner.evidence,
+            evidence=(*self.captured.evidence, *winner.evidence),
             parity={"capture": self.captured.parity, "engine": winner.parity},
             parity_how=winner.how,
             sizes=self._sizes(),
@@ -325,4 +325,4 @@ def peak_memory() -> int:
 def portable(recipe: Recipe) -> Recipe:
     """The recipe with the names of data files, but not where they lie on this machine."""
     named = {name: value for name in EXCLUSIVE if (value := getattr(recipe, name)) is not None}
-    return overridden(recipe, {name: Path(value).name for name, value in named.items()})
+    return overridden(recipe, {"contact_sheet": None, **{name: Path(value).name for name, value in named.items()}})

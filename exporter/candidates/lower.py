@@ -20,8 +20,9 @@ from ...profiles.findings.parity import Parity, assured_db, figure, is_codes, wo
 from ...profiles.findings.sensitivity import ParityByLayer
 from ..capture.captured import Captured
 from ..graphs.files import read_graph, read_whole
+from ..graphs.selection import around_selection
 from ..progress import Advance, counted
-from ..quantization.analysis.fp16_exceptions import fp16_exceptions, holds_no_product
+from ..quantization.analysis.fp16_exceptions import PRODUCTS, fp16_exceptions, holds_no_product
 from ..quantization.analysis.placed import Placement
 from ..quantization.gains import GAP_DB, Gains, doubts, worthwhile
 from ..quantization.gather import beyond, gather
@@ -32,6 +33,7 @@ from ..quantization.quantizer import Quantizer
 from ..quantization.rewrites.to_float16 import to_float16
 from ..recipe import Recipe
 from ..sources import Source
+from ..sources.data import pictures_given
 from ..workshop import Memo
 from .candidate import Calibrated, Candidate
 
@@ -86,7 +88,7 @@ def float_candidate(
     graph, notes = reference, tuple[str, ...]()
     if load_precision(precision).storage == "float16":
         path = scratch / precision / "model.onnx"
-        kept = fp16_exceptions(reference, feeds())
+        kept = {**around_selection(reference, PRODUCTS), **fp16_exceptions(reference, feeds())}
         notes = _kept_float32(kept, reference)
         if not path.exists():
             path.parent.mkdir()
@@ -155,7 +157,7 @@ class Lowering:
     def _key(self) -> tuple[Hashable, ...]:
         """What decides lifts and layers in float, where no engine is asked."""
         recipe = self.recipe
-        data = (recipe.calibration, recipe.statistics, recipe.workers, recipe.all_samples)
+        data = (recipe.calibration, recipe.fit, recipe.statistics, recipe.workers, recipe.all_samples)
         more = (recipe.rungs, recipe.qat, recipe.training, recipe.sparse, recipe.seed)
         asked = (recipe.exclude, recipe.ranges, recipe.lifts, recipe.minimum_sqnr_db, *more)
         return self.source.digest, self.captured.graph.digest, self.precision, self._scheme, data, asked
@@ -232,9 +234,14 @@ class Lowering:
             ladder=climb.ladder,
             rungs=climb.graphs,
             by_layer=by_layer,
-            notes=(_origin(ranged, self._scheme), *gains.sentences),
+            notes=(_origin(ranged, self._scheme), *self._pictures(), *gains.sentences),
         )
         return (self._on_others(candidate, mixed, by_layer) if version.left else candidate), other_db
+
+    def _pictures(self) -> tuple[str, ...]:
+        """What was read, where the data are pictures."""
+        found = pictures_given(self.recipe, self.captured.graph.inputs, self.source.inputs)
+        return () if found is None else (str(found),)
 
     def _written(self, climb: Climb) -> tuple[Graph, Mapping[str, str], Mapping[str, Parity]]:
         """The graph that ships, why each node that is float is, and parity on the samples."""

@@ -36,6 +36,7 @@ from .lower import Lowering, float_candidate
 from .parting import Parting, parting
 from .remedies import FAILURES, IN_FLOAT32, Remedies, noted
 from .samples import further_samples, judging_samples
+from .selecting import with_selection
 from .stand_in import stood_in
 
 Watch = Callable[[Candidate], None]
@@ -118,6 +119,7 @@ class Maker:
             candidate = self._lowering(precision).candidate()
         else:
             candidate = float_candidate(precision, reference, self.recipe, scratch, self._real_feeds)
+        candidate = with_selection(candidate, self.target, scratch)
         sparsity = found_sparsity(candidate.graph.path) if self.recipe.sparse else None
         return replace(candidate, sparsity=sparsity, weights=weight_bytes(candidate.graph.path))
 

@@ -48,7 +48,7 @@ def _drawn(
         return None
 
     def drawn() -> JudgingSamples | None:
-        data = calibration_feeds(source, recipe.calibration, captured.graph)()
+        data = calibration_feeds(source, recipe, captured.graph)()
         if behind:
             _first(data, behind)
         feeds = _first(data, JUDGED_ON)
@@ -57,7 +57,7 @@ def _drawn(
         expected = [with_amounts(session(feed), captured.amounts) for feed in feeds]
         return JudgingSamples.of(captured.graph, feeds, kind, expected) if feeds else None
 
-    return workshop.memo.once(kind, (target.opset, source.digest, recipe.calibration), drawn)
+    return workshop.memo.once(kind, (captured.graph.digest, source.digest, recipe.calibration, recipe.fit), drawn)
 
 
 def _first(feeds: Iterator[Feed], samples: int) -> list[Feed]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...backends.base import Graph
+from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.parity import Parity
 from .golden import Golden
 
@@ -15,6 +16,7 @@ class Captured:
     """The FP32 graph, its parity with the model by output, and golden data made with it.
 
     Attributes:
+        evidence: what else was seen of the graph.
         amounts: integer outputs that are judged by how far off they are; references hold them as floating point.
     """
 
@@ -22,3 +24,4 @@ class Captured:
     parity: Mapping[str, Parity]
     golden: Golden
     amounts: frozenset[str] = frozenset()
+    evidence: tuple[Evidence, ...] = ()

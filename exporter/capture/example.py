@@ -12,7 +12,7 @@ import numpy as np
 from ...backends.base import Array, AxisRange, Feed, Graph
 from ...backends.places import Reference, Worker
 from ...backends.places.remote import EngineFailedError
-from ...calibration.feeds import checked, feeds_from_object, feeds_from_path
+from ...calibration.feeds import checked, feeds_from_object
 from ...calibration.storage import load_statistics
 from ...profiles.device.target import Target
 from ...profiles.machine.held import temporary
@@ -20,7 +20,9 @@ from ..graphs.files import free_axes, read_graph
 from ..graphs.synthesis import Look, default_sizes, synthesize, synthesize_from_specs
 from ..recipe import Recipe
 from ..sources import Source
+from ..sources.data import feeds_given
 from .original import Original
+from .preprocessing import with_preprocess
 
 Runs = Callable[[Mapping[str, int]], bool]
 # Sizes that networks with a fixed sum of strides want are multiples of a power of two; images of 224 are the exception.
@@ -32,7 +34,9 @@ MOST_HELD, OTHERS = 16, 4
 
 
 def with_example(source: Source, recipe: Recipe, target: Target) -> Source:
-    """The source with inputs that look like its data: of an ONNX file only, since others bring an example.
+    """The source with inputs that look like its data, and what the recipe puts in front of it.
+
+    Only an ONNX file needs the first, since others bring an example.
 
     Ranges, means and integer values are those of the calibration data or statistics, and never a sample of them. Free
     axes have the sizes of the data, or the recipe's; where neither says, those that the file runs at, found by trying.
@@ -44,6 +48,11 @@ def with_example(source: Source, recipe: Recipe, target: Target) -> Source:
     Raises:
         InputError: the calibration data or statistics cannot be read.
     """
+    if recipe.preprocess is not None:
+        # The data are images, which the network alone does not take.
+        alone = replace(recipe, preprocess=None, calibration=None, statistics=None)
+        network = with_example(replace(source, calibration=None), alone, target)
+        return with_preprocess(replace(network, calibration=source.calibration), recipe)
     if source.onnx is None:
         return source
     graph = read_graph(source.onnx)
@@ -89,11 +98,8 @@ def _may_hold(array: Array, free: bool) -> bool:
 
 
 def _feeds(source: Source, recipe: Recipe, graph: Graph) -> Iterator[Feed]:
-    batch = next((len(array) for array in source.inputs.values() if array.ndim), 1)
     if recipe.calibration is not None:
-        return checked(
-            feeds_from_path(Path(recipe.calibration), graph.inputs, batch), graph.inputs, recipe.calibration
-        )()
+        return checked(feeds_given(recipe, graph.inputs, source.inputs), graph.inputs, recipe.calibration)()
     if source.calibration is not None:
         return checked(feeds_from_object(source.calibration), graph.inputs, "calibration()")()
     return iter(())

@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...backends.base import AxisRange, Feed, Graph, Rejection
 from ...backends.places import Local, Reference, Worker
 from ...backends.places.remote import EngineFailedError
 from ...errors import EdgepressError, InputError, RefusedError, VerificationError
 from ...profiles.device.target import Target
 from ...profiles.findings.parity import Parity
+from ...profiles.machine.environment import this_machine
 from ..graphs.selection import selected_rows
 from ..graphs.synthesis import synthesize
 from ..progress import Advance
@@ -23,6 +26,7 @@ from .capture import capture, prove_capture
 from .captured import Captured
 from .golden import Golden
 from .oddities import oddities
+from .resized_as import resize_evidence
 from .state import NoGraphError
 from .torch_to_onnx import may_trace
 
@@ -67,13 +71,14 @@ def run(
         InputError: the model cannot be exported, or is quantized already.
         VerificationError: the graph does not compute what the model does.
     """
-    key = target.opset, source.digest
+    key = captured_key(source, target)
     made = workshop.memo.once("captured", key, lambda: _captured(source, target, recipe.seed, axes, workshop, advance))
     return {"captured": made, "missing": oddities(source, made.golden)}
 
 
 def _captured(source: Source, target: Target, seed: int, axes: Axes, workshop: Workshop, advance: Advance) -> Captured:
-    directory = workshop.memo.directory / f"opset{target.opset}-{source.digest[:16]}"
+    apart = "" if moves_bytes(source, target) else "-cast"
+    directory = workshop.memo.directory / f"opset{target.opset}-{source.digest[:16]}{apart}"
     directory.mkdir()
     try:
         graph, parity = _proven(source, target, directory, seed, axes, advance)
@@ -88,14 +93,26 @@ def _captured(source: Source, target: Target, seed: int, axes: Axes, workshop: W
     advance(None, "golden outputs")
     counted = amounts(graph.path)
     golden = _golden(source, graph, axes, seed, target, workshop, counted)
-    return Captured(graph=graph, parity=parity, golden=golden, amounts=counted)
+    seen = resize_evidence(graph, golden.feeds[0], str(this_machine()))
+    return Captured(graph=graph, parity=parity, golden=golden, amounts=counted, evidence=seen)
+
+
+def captured_key(source: Source, target: Target) -> tuple[int, str, bool]:
+    """What decides a capture; a graph without bytes is the same for all that read its opset."""
+    return target.opset, source.digest, moves_bytes(source, target)
+
+
+def moves_bytes(source: Source, target: Target) -> bool:
+    """Whether the target's parser takes the source's inputs as they are moved: all but bytes everywhere."""
+    return target.toolchain.moves_bytes or all(array.dtype != np.uint8 for array in source.inputs.values())
 
 
 def _proven(
     source: Source, target: Target, directory: Path, seed: int, axes: Axes, advance: Advance, *, tracing: bool = False
 ) -> tuple[Graph, dict[str, Parity]]:
     advance(None, "to ONNX")
-    graph = capture(source, target.opset, directory / "model.onnx", axes, tracing=tracing)
+    moves = moves_bytes(source, target)
+    graph = capture(source, target.opset, directory / "model.onnx", axes, tracing=tracing, moves_bytes=moves)
     _refuse_quantized(graph, source.name)
     reference = Reference()
     if source.onnx is not None:

@@ -69,8 +69,11 @@ def collect(
         from ..capture.example import with_example
         from ..pipeline import axis_ranges
         from ..quantization.gather import calibrate
+        from ..sources.data import show_pictures
+        from ..training.data import input_specs
 
         loaded = with_example(model, recipe, resolved)
+        show_pictures(recipe, input_specs(loaded), loaded.inputs)
         statistics = calibrate(loaded, resolved, recipe, axis_ranges(loaded, recipe), counted(advance))
         save_statistics(statistics, output)
     if not quiet:

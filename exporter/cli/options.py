@@ -298,7 +298,17 @@ def calibration_options(command: Command) -> Command:
         click.option(
             "--calibration",
             metavar="PATH",
-            help="An .npz, or a directory of .npz or .npy batches, instead of calibration().",
+            help="An .npz, a directory of .npz or .npy batches, or one of pictures, instead of calibration().",
+        ),
+        click.option(
+            "--fit",
+            type=click.Choice(("stretch", "letterbox", "crop")),
+            help="What is done with pictures of another size than the engine takes; default: they are refused.",
+        ),
+        click.option(
+            "--contact-sheet",
+            metavar="FILE",
+            help="Write a .png or .jpg that shows which pictures were read, and how the engine gets them.",
         ),
     ):
         command = option(command)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...backends.base import AxisRange, Feed
-from ...calibration.feeds import checked, feeds_from_object, feeds_from_path
+from ...calibration.feeds import checked, feeds_from_object
 from ...errors import InputError, VerificationError
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target, load_target, target_names
@@ -26,6 +26,7 @@ from ..graphs.synthesis import synthesize
 from ..progress import Advance
 from ..recipe import Recipe, choose_precision
 from ..sources import Source
+from ..sources.data import feeds_given
 from ..sources.network import before_network, network_of, whole_of
 from ..workshop import Workshop
 from .choose import Chooser
@@ -319,8 +320,7 @@ def _feeds(task: _Task) -> list[Feed]:
     whole, path = task.source.whole or task.source, task.recipe.calibration
     specs = input_specs(whole)
     if path is not None:
-        batch = next((len(array) for array in whole.inputs.values() if array.ndim), 1)
-        feeds = checked(feeds_from_path(Path(path), specs, batch), specs, path)
+        feeds = checked(feeds_given(task.recipe, specs, whole.inputs), specs, path)
     elif whole.calibration is not None:
         feeds = checked(feeds_from_object(whole.calibration), specs, "calibration()")
     else:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...backends.base import AxisRange, Feed, Graph
 from ...calibration.collect import Collected, Gathering, Observed
-from ...calibration.feeds import Feeds, checked, feeds_from_object, feeds_from_path, samples_in
+from ...calibration.feeds import Feeds, checked, feeds_from_object, samples_in
 from ...calibration.settled import Settled
 from ...calibration.statistics import Channels, Statistics
 from ...calibration.storage import load_statistics
@@ -16,9 +16,11 @@ from ...errors import InputError
 from ...profiles.device.target import Target, schemes
 from ...profiles.machine.held import temporary
 from ..capture.capture import capture
+from ..capture.stage import moves_bytes
 from ..graphs.files import read_whole
 from ..recipe import Recipe
 from ..sources import Source
+from ..sources.data import feeds_given
 from ..workshop import Memo
 from .quantizer import Quantizer
 
@@ -41,7 +43,8 @@ def calibrate(
     if target.scheme is None:
         raise InputError(f"Target {target.name} has no int8, so there is nothing to calibrate.")
     with temporary() as scratch:
-        graph = capture(source, target.opset, scratch / "model.onnx", axes)
+        moves = moves_bytes(source, target)
+        graph = capture(source, target.opset, scratch / "model.onnx", axes, moves_bytes=moves)
         quantizer = Quantizer.of(graph, target.scheme, recipe.exclude, recipe.ranges)
         return gather(source, graph, quantizer, recipe, seen, Memo(directory=scratch))
 
@@ -81,7 +84,7 @@ def beyond(source: Source, graph: Graph, quantizer: Quantizer, recipe: Recipe, m
 
 def _gathering(source: Source, graph: Graph, asked: Observed, recipe: Recipe, memo: Memo) -> Gathering:
     """The pass over the data that all schemes share."""
-    feeds, observed = calibration_feeds(source, recipe.calibration, graph), observed_together(graph, asked, memo)
+    feeds, observed = calibration_feeds(source, recipe, graph), observed_together(graph, asked, memo)
     key = _key(source, graph, recipe, observed)
     return memo.once("gathering", key, lambda: Gathering(graph, observed, feeds, JUDGED_ON, MOST_BEYOND))
 
@@ -89,7 +92,7 @@ def _gathering(source: Source, graph: Graph, asked: Observed, recipe: Recipe, me
 def _in_processes(
     source: Source, graph: Graph, asked: Observed, recipe: Recipe, seen: Callable[[int], None], memo: Memo
 ) -> Collected:
-    feeds, observed = calibration_feeds(source, recipe.calibration, graph), observed_together(graph, asked, memo)
+    feeds, observed = calibration_feeds(source, recipe, graph), observed_together(graph, asked, memo)
 
     def gathered() -> Collected:
         return gathered_in_processes(graph, observed, asked, feeds, recipe.workers, seen)
@@ -130,7 +133,7 @@ def _never(collected: Collected) -> bool:
 
 def _key(source: Source, graph: Graph, recipe: Recipe, observed: Observed) -> tuple[Hashable, ...]:
     """What decides a pass."""
-    return source.digest, graph.digest, recipe.calibration, frozenset(observed.items())
+    return source.digest, graph.digest, recipe.calibration, recipe.fit, frozenset(observed.items())
 
 
 def data_behind(source: Source, graph: Graph, recipe: Recipe) -> tuple[list[Feed], int]:
@@ -141,7 +144,7 @@ def data_behind(source: Source, graph: Graph, recipe: Recipe) -> tuple[list[Feed
     """
     taken: list[Feed] = []
     seen = samples = 0
-    for feed in calibration_feeds(source, recipe.calibration, graph)():
+    for feed in calibration_feeds(source, recipe, graph)():
         if seen >= JUDGED_ON:
             taken.append(feed)
             samples += samples_in(feed)
@@ -151,15 +154,14 @@ def data_behind(source: Source, graph: Graph, recipe: Recipe) -> tuple[list[Feed
     return taken, samples
 
 
-def calibration_feeds(source: Source, path: str | None, graph: Graph) -> Feeds:
-    """The calibration data: the path if one is given, else the model file's function; checked as they stream.
+def calibration_feeds(source: Source, recipe: Recipe, graph: Graph) -> Feeds:
+    """The calibration data: the recipe's if it names some, else the model file's function; checked as they stream.
 
     Raises:
         InputError: no data, or a path that cannot be read; faults of single samples are raised while iterating.
     """
-    if path is not None:
-        batch = next((len(array) for array in source.inputs.values() if array.ndim), 1)
-        return checked(feeds_from_path(Path(path), graph.inputs, batch), graph.inputs, path)
+    if recipe.calibration is not None:
+        return checked(feeds_given(recipe, graph.inputs, source.inputs), graph.inputs, recipe.calibration)
     if source.calibration is None:
         raise InputError(
             f"{source.name} brings no calibration data.",

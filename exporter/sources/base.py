@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.export import ExportedProgram
 
+    from .images import Preprocess
+
 Predict: TypeAlias = Callable[[Feed], dict[str, Array]]
 Dynamic: TypeAlias = dict[str, dict[int, str]]
 
@@ -51,6 +53,7 @@ class Source:
         ranges: of free axes by name, where they were found by trying.
         held: inputs that are parameters of the model, as a shape is: they stay as in `inputs` wherever others are made.
         licence: of the model, in the words of its source; empty where it states none.
+        before: what `[preprocess]` of a recipe puts in front of an ONNX file; of a module it is part of the `Pipeline`.
         whole: the source with pre- and postprocessing, where this is the network inside alone (`network_of`).
         digest: sha256 of what decides the model: weights, structure and source text, or the bytes of the file.
     """
@@ -70,6 +73,7 @@ class Source:
     ranges: Mapping[str, AxisRange] = field(default_factory=dict)
     held: frozenset[str] = frozenset()
     licence: str = ""
+    before: Preprocess | None = None
     whole: Source | None = None
     digest: str
 

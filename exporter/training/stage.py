@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...calibration.feeds import feeds_from_path
 from ...errors import InputError
 from ...profiles.findings.gap import Gap
 from ...profiles.machine import processes
 from ..progress import Advance
 from ..recipe import Recipe
 from ..sources import Source
+from ..sources.data import feeds_given
 from ..sources.network import network_of, whole_of
 from ..workshop import Workshop
 
@@ -100,18 +99,17 @@ class _Task:
         """The source, with the recipe's calibration data where these are what it is trained on."""
         from .data import input_specs
 
-        source, path = self.source, self.recipe.calibration
+        source = self.source
         if source.module is None or source.program is not None:
             raise InputError(
                 f"{source.name} comes from {'an ONNX file' if source.module is None else 'a .pt2 program'}, "
                 "which cannot be trained.",
                 hint="Give the model as a Python file with model() and inputs().",
             )
-        if source.training is not None or path is None:
+        if source.training is not None or self.recipe.calibration is None:
             return source
         whole = source.whole or source
-        batch = next((len(array) for array in whole.inputs.values() if array.ndim), 1)
-        given = replace(whole, calibration=feeds_from_path(Path(path), input_specs(whole), batch))
+        given = replace(whole, calibration=feeds_given(self.recipe, input_specs(whole), whole.inputs))
         return given if source.whole is None else replace(source, calibration=given.calibration, whole=given)
 
 

@@ -15,6 +15,7 @@ from ...profiles.machine.environment import usable_cores
 from ...profiles.machine.held import temporary
 from ..bundle.seal import load_report
 from ..capture.captured import Captured
+from ..capture.stage import captured_key
 from ..pipeline import axis_ranges, export_bundle
 from ..progress import Progress
 from ..quantization.gather import calibration_feeds, gather
@@ -105,7 +106,7 @@ def baseline(
         axes = axis_ranges(source, base)
         place = directory / "fp32"
         bundle = export_bundle(source, target, plain, axes, place, memo, progress, force=False, command="")
-        captured: Captured = memo.known("captured", (target.opset, source.digest))
+        captured: Captured = memo.known("captured", captured_key(source, target))
         task = load_report(place).task
         yield Baseline(
             source=source,
@@ -130,6 +131,6 @@ def _ranking(source: Source, target: Target, base: Recipe, captured: Captured, m
     statistics = gather(source, captured.graph, quantizer, base, lambda samples: None, memo)
     feeds = captured.golden.feeds
     if base.statistics is None:
-        feeds = (next(iter(calibration_feeds(source, base.calibration, captured.graph)())),)
+        feeds = (next(iter(calibration_feeds(source, base, captured.graph)())),)
     fresh = Quantizer.of(captured.graph, target.scheme, base.exclude, base.ranges)
     return tuple(measure_noise(fresh, captured.graph, statistics, feeds[0], base.exclude, memo.directory).ranking())

@@ -107,7 +107,7 @@ def _open(plan: Plan) -> Study:
         "target": _digest(json.dumps(to_jsonable_python(plan.target), sort_keys=True)),
         "calibration": _data_identity(plan.recipe),
         "objectives": "size, loss" if untimed(plan.target, plan.recipe) else "latency, size, loss",
-        "recipe": _digest(dump_recipe(replace(settings, calibration=None, statistics=None))),
+        "recipe": _digest(dump_recipe(replace(settings, calibration=None, statistics=None, contact_sheet=None))),
     }
     objectives = identity["objectives"].count(",") + 1
     return open_study(plan.place, plan.study or plan.name, identity, objectives=objectives, seed=plan.recipe.seed)

@@ -184,7 +184,7 @@ def test_the_template_is_a_recipe_when_its_lines_are_taken_in() -> None:
         recipe_from(tomllib.loads(setting), setting)
     assert [KEY.match(setting)[1] for setting in settings] == sorted(
         (field.name for field in fields(Recipe)),
-        key=lambda name: name in ("axes", "budget", "pruned", "training", "weights"),
+        key=lambda name: name in ("axes", "budget", "pruned", "training", "weights", "preprocess"),
     )
 
 

@@ -14,7 +14,7 @@ from edgepress.backends.base import AxisRange
 from edgepress.errors import InputError
 from edgepress.exporter.api import Options, RecipeSettings, _of_calibration, recipe_of, resolve
 from edgepress.exporter.cli import export, names, tune
-from edgepress.exporter.recipe import Recipe, TrainingSettings, WeightSettings
+from edgepress.exporter.recipe import PreprocessSettings, Recipe, TrainingSettings, WeightSettings
 from edgepress.exporter.recipe_file import choices
 from edgepress.profiles.budget.budget import Budget
 from edgepress.profiles.device.target import load_target
@@ -65,6 +65,9 @@ GIVEN: dict[str, tuple[Any, dict[str, Any]]] = {
     "sparse": (True, {"sparse": True}),
     "distill": (True, {"distill": True}),
     "training_settings": (TrainingSettings(epochs=2), {"training": TrainingSettings(epochs=2)}),
+    "preprocess_settings": (PreprocessSettings(size=(8, 8)), {"preprocess": PreprocessSettings(size=(8, 8))}),
+    "fit": ("crop", {"fit": "crop"}),
+    "contact_sheet": ("sheet.png", {"contact_sheet": "sheet.png"}),
     "weight_settings": (WeightSettings(block=64), {"weights": WeightSettings(block=64)}),
     "measure": (False, {"measure": False}),
     "threads": (2, {"threads": 2}),
@@ -81,9 +84,9 @@ def options(command: click.Command) -> set[str]:
 
 
 def test_a_keyword_is_there_for_every_field() -> None:
-    own = {"training_settings", "weight_settings", *SHORT}
+    own = {"training_settings", "weight_settings", "preprocess_settings", *SHORT}
     # `training` is the training data and `calibration` data or a path, keywords of the function itself.
-    assert set(RecipeSettings.__annotations__) - own == RECIPE - {"training", "weights", "calibration"}
+    assert set(RecipeSettings.__annotations__) - own == RECIPE - {"training", "weights", "preprocess", "calibration"}
     assert {"training", "calibration"} <= set(Options.__annotations__)
     assert set(GIVEN) == set(RecipeSettings.__annotations__)
 
@@ -93,7 +96,7 @@ def test_an_option_is_there_for_every_field_and_none_besides() -> None:
     limits = {*SHORT, "budgets"}
     assert found - RECIPE - TRAINING - WEIGHTS - limits == ABOUT_THE_RUN | ONLY_TYPED - {"budgets"} | GATE
     # The widths that pruning chose are long, and come from a file; so does what is rarely set of a training.
-    assert RECIPE - found == {"pruned", "training", "weights", "budget"}
+    assert RECIPE - found == {"pruned", "training", "weights", "preprocess", "budget"}
     assert TRAINING & found == {"epochs", "learning_rate", "temperature", "features"}
     assert limits <= found & options(tune.command)
 

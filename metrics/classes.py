@@ -1,0 +1,49 @@
+"""How often the right class is among the best: scikit-learn's top-k accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .library import Array, library, need_samples, one_of
+
+
+class TopK:
+    """Share of samples whose class is among the `k` highest scores; `TopK(1)` is accuracy.
+
+    Args:
+        output: the model's, (B, C) scores; the first one where it is not named.
+
+    Raises:
+        InputError: scikit-learn is not installed.
+    """
+
+    def __init__(self, k: int = 1, output: str | None = None) -> None:
+        self._k, self._output = k, output
+        self._metrics = library("sklearn.metrics", "scikit-learn")
+        self._scores: list[Array] = []
+        self._classes: list[Array] = []
+
+    def add(self, outputs: Mapping[str, Array] | Array, classes: Array) -> None:
+        """What a model gave for some samples, and their classes (B,).
+
+        Raises:
+            InputError: there is no such output.
+        """
+        self._scores.append(one_of(outputs, self._output))
+        self._classes.append(np.asarray(classes))
+
+    @property
+    def value(self) -> float:
+        """Between 0 and 1.
+
+        Raises:
+            InputError: nothing was given.
+        """
+        need_samples(len(self._scores))
+        scores, classes = np.concatenate(self._scores), np.concatenate(self._classes)
+        if self._k == 1:  # of two classes scikit-learn wants one score
+            return float(self._metrics.accuracy_score(classes, scores.argmax(axis=1)))
+        numbers = np.arange(scores.shape[1])
+        return float(self._metrics.top_k_accuracy_score(classes, scores, k=self._k, labels=numbers))

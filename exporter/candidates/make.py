@@ -290,7 +290,7 @@ class Maker:
         return [*self.captured.golden.feeds, *self._samples().feeds]
 
     def _lowering(self, precision: PrecisionName) -> Lowering:
-        asked = self.recipe.budget.drop is not None and self.source.evaluate is not None
+        asked = (self.recipe.budget.drop is not None or self.recipe.qat) and self.source.evaluate is not None
         return Lowering(
             precision=precision,
             source=self.source,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...backends.base import Graph
 from ...profiles.findings.rows import Rows
+from .values import constant
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -41,10 +42,15 @@ def selected_rows(graph: Graph) -> tuple[Rows, ...]:
             if axis < len(spec.shape):
                 size = "" if free else spec.shape[axis]
                 sets.setdefault((axis, size, behind[spec.name]), []).append(spec.name)
-    scores = _scores(graph.path, graph.digest)
+    scores, thresholds = _scores(graph.path, graph.digest), _thresholds(graph.path, graph.digest)
     return tuple(
-        Rows(outputs=tuple(names), axis=axis, scores=next((n for n in names if (n, axis + 1) in scores), ""))
-        for (axis, *_), names in sets.items()
+        Rows(
+            outputs=tuple(names),
+            axis=axis,
+            scores=next((n for n in names if (n, axis + 1) in scores), ""),
+            threshold=min(thresholds[number] for number in of),
+        )
+        for (axis, _, of), names in sets.items()
     )
 
 
@@ -94,6 +100,19 @@ def _scores(path: Path, digest: str) -> frozenset[tuple[str, int]]:
     given = {origin for node in suppressions(model) for origin in _moved_from(node.inputs[1])}
     ranked = [(value, None if value.shape is None else len(value.shape)) for value in model.graph.outputs]
     return frozenset((str(v.name), rank) for v, rank in ranked if rank is not None and given & _moved_from(v))
+
+
+@lru_cache
+def _thresholds(path: Path, digest: str) -> tuple[float, ...]:
+    """From what score each suppression lets a box in; 0 where the graph does not say.
+
+    Args:
+        digest: of the file, which may be written anew.
+    """
+    import onnx_ir as ir
+
+    given = [constant(node.inputs[4]) if len(node.inputs) > 4 else None for node in suppressions(ir.load(path))]
+    return tuple(0.0 if one is None else max(0.0, float(one.reshape(-1)[0])) for one in given)
 
 
 def _moved_from(value: ir.Value | None) -> set[ir.Value]:

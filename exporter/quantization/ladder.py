@@ -170,7 +170,7 @@ class Climber:
         ladder = Ladder(
             required=str(required),
             steps=steps,
-            before=None if required.drop is None else required.before,
+            before=None if self.mixed.score is None else self.mixed.before(),
             training=None if trained is None else trained.training,
             trained_db=None if trained is None or trained.trained is None else worst(trained.trained).weakest_db,
         )

@@ -66,6 +66,6 @@ class Ladder:
     @property
     def summary(self) -> str:
         """What was tried, and what held, one clause."""
-        tried = [step.name for step in self.steps if step.arm]
-        held = next((step.name for step in self.steps if step.holds), "")
-        return f"{', '.join(tried)}: {f'{held} holds' if held else 'none holds'}"
+        tried, taken = [step.name for step in self.steps if step.arm], self.shipped
+        said = f"{taken.name} holds" if taken.holds else f"none holds, {taken.name} is the best"
+        return f"{', '.join(tried)}: {said}"

@@ -2,8 +2,8 @@
 
 Rounding changes the order of rows whose scores are close, and which of them lie beyond a threshold. Two sets are
 compared row by row after each row has found its like; one that finds none is held against a row of zeros, and is all
-noise. Where one output says how sure a row is, the others count by that: what is hardly beyond a threshold comes and
-goes, and nobody relies on it.
+noise. Where one output says how sure a row is, the others count by that, and a row without a like by how far it lies
+beyond the threshold that lets it in: what is hardly beyond it comes and goes, and nobody relies on it.
 """
 
 from __future__ import annotations
@@ -31,11 +31,13 @@ class Rows:
         outputs: their names.
         axis: that of rows, of all of them; the axes before it are those of samples.
         scores: the output, of one value a row, that says how sure the row is; empty where none does.
+        threshold: the score from which a row is let in.
     """
 
     outputs: tuple[str, ...]
     axis: int
     scores: str = ""
+    threshold: float = 0.0
 
 
 def aligned(
@@ -55,23 +57,26 @@ def aligned(
     for one in sets:
         comparable = all(n in output and _comparable(reference[n], output[n], one.axis) for n in one.outputs)
         if comparable and _as_long(right, one) and _as_long(found, one):
-            pairs = [_matched(a, b) for a, b in zip(_samples(right, one), _samples(found, one), strict=True)]
-            for side, given, whole in ((0, reference, right), (1, output, found)):
-                joined = {
-                    name: np.concatenate([pair[side][index] for pair in pairs]).astype(given[name].dtype)
-                    for index, name in enumerate(one.outputs)
-                }
-                whole.update(_weighed(joined, one.scores))
+            pairs = [_matched(a, b, one) for a, b in zip(_samples(right, one), _samples(found, one), strict=True)]
+            for index, name in enumerate(one.outputs):
+                right[name] = np.concatenate([r[index] for r, _ in pairs]).astype(reference[name].dtype)
+                found[name] = np.concatenate([x[index] for _, x in pairs]).astype(output[name].dtype)
     return right, found
 
 
-def _weighed(outputs: Mapping[str, Array], scores: str) -> dict[str, Array]:
-    """Amounts times the score of their row."""
-    weight = outputs.get(scores)
-    return {
-        name: array if weight is None or name == scores or not _is_amount(array) else array * weight  # type: ignore[operator]
-        for name, array in outputs.items()
-    }
+def _weighed(arrays: Sequence[Array], one: Rows, alone: Sequence[int]) -> list[Array]:
+    """Amounts times the score of their row.
+
+    Args:
+        alone: rows without a like, of whose score only what lies beyond the threshold counts.
+    """
+    if one.scores not in one.outputs:
+        return list(arrays)
+    column = one.outputs.index(one.scores)
+    scores = arrays[column].astype(np.float64)
+    scores[alone] = (scores[alone] - one.threshold).clip(0)
+    weighed = [a.astype(np.float64) * scores if _is_amount(a) else a for a in arrays]
+    return [scores if index == column else array for index, array in enumerate(weighed)]
 
 
 def _comparable(reference: Array, output: Array, axis: int) -> bool:
@@ -98,7 +103,7 @@ def _samples(outputs: Mapping[str, Array], one: Rows) -> list[list[Array]]:
     return [[a[sample] for a in rows] for sample in range(len(rows[0]))]
 
 
-def _matched(right: Sequence[Array], found: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+def _matched(right: Sequence[Array], found: Sequence[Array], one: Rows) -> tuple[list[Array], list[Array]]:
     """Both with their rows side by side: pairs, then those of the first without a like, then those of the second.
 
     Of classes beside amounts only the pairs.
@@ -108,6 +113,7 @@ def _matched(right: Sequence[Array], found: Sequence[Array]) -> tuple[list[Array
     ours, theirs = [p[0] for p in pairs], [p[1] for p in pairs]
     missing = [i for i in range(len(right[0])) if i not in set(ours)]
     more = [i for i in range(len(found[0])) if i not in set(theirs)]
+    right, found = _weighed(right, one, missing), _weighed(found, one, more)
     told = any(_is_amount(a) for a in right)
     columns = [
         (a[ours], b[theirs])

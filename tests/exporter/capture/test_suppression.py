@@ -122,7 +122,8 @@ def test_a_fixed_number_of_rows_on_every_runtime_and_as_a_loop(opset, agnostic, 
         ("classes", ("batch", 16), "int64"),
     ]
     rows = selected_rows(graph)
-    assert rows == (Rows(outputs=("boxes", "scores", "classes"), axis=1, scores="scores"),)
+    assert rows == (Rows(outputs=("boxes", "scores", "classes"), axis=1, scores="scores", threshold=rows[0].threshold),)
+    assert rows[0].threshold == pytest.approx(0.3)
     model = ir.load(graph.path)
     assert suppression_in_a_loop(model) == 1 and not suppressions(model)
     assert all(not node.domain for node in model.graph.all_nodes())

@@ -88,6 +88,8 @@ def test_rounding_by_data_is_nearer_in_the_same_graph(tmp_path: Path) -> None:
     ]
     assert "6 layers rounded by 128 samples that they are not judged on" in found.ladder.steps[1].said
     assert structure(plain.path / "model.onnx") == structure(rounded.path / "model.onnx")
+    ran = [[(layer.operator, layer.kernel) for layer in one.layers] for one in (report, found)]
+    assert ran[0] == ran[1] and any(layer.integer for layer in report.layers)  # so that it is as fast
     assert edgepress.verify_bundle(rounded.path).parity["output"].sqnr_db > 3
     assert "ladder" in rounded.report.read_text()
 

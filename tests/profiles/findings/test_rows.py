@@ -53,6 +53,17 @@ def test_a_row_that_is_missing_counts_by_its_score():
     assert compared(right, last, unweighed)["boxes"].sqnr_db < 10
 
 
+def test_what_is_hardly_beyond_the_threshold_comes_and_goes():
+    right = detections()
+    found = {n: a.copy() for n, a in right.items()}
+    found["boxes"][:, 7], found["scores"][:, 7], found["classes"][:, 7] = 0, 0, -1  # the least of each picture
+    at_the_edge = replace(SET, threshold=float(right["scores"][:, 7].min()) - 0.01)
+    assert compared(right, found, at_the_edge)["scores"].sqnr_db > compared(right, found)["scores"].sqnr_db + 2
+    # What both have counts in full.
+    moved = {**right, "scores": right["scores"] * np.float32(0.9)}
+    assert compared(right, moved, at_the_edge)["scores"].sqnr_db == pytest.approx(20, abs=0.01)
+
+
 def test_another_class_is_another_row():
     right = detections()
     found = {**right, "classes": np.where(right["classes"] >= 0, (right["classes"] + 1) % 3, -1)}

@@ -37,7 +37,7 @@ def write_contact_sheet(found: Pictures, path: Path) -> None:
         left, top = index % ACROSS * SIDE, index // ACROSS * (SIDE + TEXT)
         sheet.paste(image, (left + 2, top + 2))
         said = f"{picture.path.name[-16:]} {picture.size[1]}x{picture.size[0]}"
-        draw.text((left + 2, top + SIDE), said, fill="black")
+        draw.text((left + 2, top + image.height + 3), said, fill="black")
     data = io.BytesIO()
     sheet.save(data, "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else "PNG")
     with whole(path) as scratch:

@@ -9,7 +9,7 @@ import click
 
 from ...profiles.machine.given import as_typed
 from .option_types import Steady
-from .options import asked, calibration_options, quiet_option, source_options
+from .options import asked, calibration_options, quiet_option, recipe_option, source_options
 
 OUTPUT = click.option("-o", "--output", required=True, type=Steady(dir_okay=False), help="Statistics file to write.")
 
@@ -47,6 +47,7 @@ def command() -> None:
 @OUTPUT
 @calibration_options
 @source_options
+@recipe_option
 @quiet_option
 def collect(
     source: str,

@@ -43,6 +43,16 @@ def calibration() -> Iterable[dict[str, np.ndarray]]:
 #     """Your metric on held-out data, higher is better; predict maps {{input: array}} to {{output: array}}."""
 
 
+# To take images in bytes and give what a program uses: both become part of the engine, and inputs(), calibration() and
+# evaluate() speak of the whole.
+#
+# def preprocess(image: torch.Tensor) -> torch.Tensor:
+#     """What model() takes, of the inputs by name: `image.permute(0, 3, 1, 2).float() / 255`."""
+#
+# def postprocess(output: torch.Tensor) -> dict[str, torch.Tensor]:
+#     """What the engine gives, of what model() gives: `{{"label": output.argmax(-1)}}`."""
+
+
 # To train a model that was pruned, or a student, against model():
 #
 # def training(epoch: int = 0) -> Iterable[tuple[dict[str, torch.Tensor], torch.Tensor]]:

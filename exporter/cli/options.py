@@ -89,6 +89,14 @@ budget_option = click.option(
 )
 
 
+recipe_option = click.option(
+    "--recipe",
+    "recipe_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="TOML file of settings; options that are typed are stronger. `edgepress init --recipe` writes one.",
+)
+
+
 def recipe_options(command: Command) -> Command:
     """A recipe file, and what the result may cost."""
     for option in (
@@ -100,12 +108,7 @@ def recipe_options(command: Command) -> Command:
             help="--budget latency_p50, or of another percentile as p90=5ms.",
         ),
         budget_option,
-        click.option(
-            "--recipe",
-            "recipe_file",
-            type=click.Path(dir_okay=False, path_type=Path),
-            help="TOML file of settings; options that are typed are stronger. `edgepress init --recipe` writes one.",
-        ),
+        recipe_option,
     ):
         command = option(command)
     return command

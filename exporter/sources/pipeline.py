@@ -156,7 +156,8 @@ def _check_takes(preprocess: Any, names: Sequence[str], origin: str) -> None:
     except TypeError as error:
         raise InputError(
             f"{origin}: inputs() names {', '.join(names)}; preprocess() takes {signature}.",
-            hint="Name the inputs as the parameters of preprocess(), which takes them by name.",
+            hint="Name the inputs as the parameters of preprocess(), which becomes part of the model and takes them by "
+            "name. A function that is meant for something else needs another name.",
         ) from error
 
 

@@ -30,7 +30,7 @@ def modules(examples, tmp_path, monkeypatch):
 
 def test_files_that_are_missing_are_asked_for_by_name(modules, tmp_path, monkeypatch):
     monkeypatch.setenv("FASHION_MNIST", str(tmp_path / "elsewhere"))
-    with pytest.raises(InputError, match="not in .*elsewhere") as caught:
+    with pytest.raises(InputError, match=r"not in .*elsewhere") as caught:
         modules[0].fashion("image")
     assert "dataset-fashion-mnist" in str(caught.value.hint)
 

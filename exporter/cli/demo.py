@@ -46,7 +46,7 @@ class Plane(click.ParamType[tuple[float, float]]):
     "--output",
     type=_PATH,
     default=Path("demo"),
-    show_default="demo/",
+    show_default=True,
     metavar="DIR",
     help="Directory to write: a PNG a picture, index.html and demo.json.",
 )
@@ -74,6 +74,7 @@ class Plane(click.ParamType[tuple[float, float]]):
     "--boxes-in",
     "unit",
     type=Plane(),
+    metavar="WIDTHxHEIGHT",
     help="What boxes are in, where that is not the image that the engine takes: 1x1 for fractions.",
 )
 @click.option("--background", type=click.IntRange(0), help="Class of a mask left clear; default that of that name.")

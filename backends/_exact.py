@@ -9,17 +9,23 @@ from typing import Any, TypeVar
 # with the sum behind it, although its result is an output of the graph as well.
 WITHOUT = ("ConvAddActivationFusion",)
 _ENTRY = "session.x64quantprecision"
+# Only what ends the process is logged.
+_SILENT = 4
 T = TypeVar("T")
 
 
 def exactly(open_with: Callable[[Any], T], options: Any) -> T:
     """Open with session options that make sums of products of u8 and s8 exact; without VNNI they saturate in 16 bits.
 
-    Onnxruntime 1.31 fails at that where two LSTMs share their weights: such a graph is opened as any other is.
+    Onnxruntime 1.31 fails at that where two LSTMs or two convolutions share their weights: such a graph is opened as
+    any other is, and what it logs of the attempt is of no use to anybody.
     """
+    told = options.log_severity_level
     options.add_session_config_entry(_ENTRY, "1")
     try:
+        options.log_severity_level = _SILENT
         return open_with(options)
     except Exception:  # onnxruntime's exceptions have no base of their own; what is wrong with the graph comes again
+        options.log_severity_level = told
         options.add_session_config_entry(_ENTRY, "0")
         return open_with(options)

@@ -23,6 +23,7 @@ from ..profiles.findings.layers import Layer
 from ._onnxfile import Node, read_nodes
 from ._openvino_decoding import OpenVinoDecoding, OpenVinoGeneration
 from ._openvino_layers import input_ports, observed
+from ._openvino_resize import lower_resizes
 from ._vendor import availability, fit, import_or_explain, refusal, unwritten
 from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, Session
 from .decoding import Decoding, Generation
@@ -35,6 +36,8 @@ _NOISE = re.compile(
 _UNKNOWN = re.compile(r"No conversion rule found for operations: (.+)")
 _FAILED = re.compile(r"^-- (\S+) with a message:\n(.*?)(?=\n\n|\n-- |\Z)", re.DOTALL | re.MULTILINE)
 _FAILED_NODE = re.compile(r"ONNX node '<Node\((?P<operator>\w+)\): (?P<output>.*?)>'")
+
+_ALIASED = "OpenVINO resizes it without antialiasing, which it asks for, unless it resizes the two last axes of four"
 
 _FLOATS = "floats"
 # OpenVINO 2026.4.1 does not read INFERENCE_PRECISION_HINT from <runtime_options> of a model, and its mark `precise` of
@@ -70,16 +73,18 @@ class OpenVino(Backend):
 
     def _check(self, graph: Graph, target: Target) -> tuple[Rejection, ...]:
         try:
-            _core().read_model(graph.path)
+            model = _core().read_model(graph.path)
         except RuntimeError as error:
             return _rejections(graph.path, str(error))
-        return ()
+        return tuple(Rejection(node=name, reason=_ALIASED) for name in lower_resizes(model))
 
     def _compile(self, graph: Graph, target: Target, directory: Path, precision: PrecisionName) -> Engine:
         try:
             model = _core().read_model(graph.path)
         except RuntimeError as error:
             raise refusal(self.name, graph, _rejections(graph.path, str(error))) from error
+        if left := lower_resizes(model):
+            raise refusal(self.name, graph, tuple(Rejection(node=name, reason=_ALIASED) for name in left))
         model = _without_doubles(model)
         _name_by_position(model)
         path = directory / "model.xml"

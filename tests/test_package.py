@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 EDGEPRESS = Path(sys.executable).with_name("edgepress")
-PACKAGES = ("backends", "calibration", "exporter", "profiles")
+PACKAGES = ("backends", "calibration", "exporter", "metrics", "profiles")
 # No command that only answers a question may load these: each costs a second, or is not on a device.
 HEAVY = {
     "torch",
@@ -100,7 +100,7 @@ def test_every_public_name_is_there() -> None:
 def test_the_wheel_holds_the_modules_of_the_tree_and_nothing_else(tracked: list[str], wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as file:
         held = {name for name in file.namelist() if ".dist-info/" not in name}
-    root = {f"edgepress/{name}" for name in ("__init__.py", "errors.py", "py.typed")}
+    root = {f"edgepress/{name}" for name in ("__init__.py", "boxes.py", "errors.py", "py.typed")}
     below = {f"edgepress/{name}" for name in tracked if name.startswith(tuple(f"{p}/" for p in PACKAGES))}
     compiled = {name for name in held if re.fullmatch(r"edgepress/calibration/_kernels\.[\w-]+\.so", name)}
     assert len(compiled) == (1 if shutil.which("cc") else 0)  # without a compiler the wheel is slower, not missing

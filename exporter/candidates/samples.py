@@ -57,7 +57,7 @@ def _drawn(
         expected = [with_amounts(session(feed), captured.amounts) for feed in feeds]
         return JudgingSamples.of(captured.graph, feeds, kind, expected) if feeds else None
 
-    return workshop.memo.once(kind, (target.opset, source.digest, recipe.calibration, recipe.fit), drawn)
+    return workshop.memo.once(kind, (captured.graph.digest, source.digest, recipe.calibration, recipe.fit), drawn)
 
 
 def _first(feeds: Iterator[Feed], samples: int) -> list[Feed]:

@@ -16,10 +16,11 @@ from ...errors import InputError, UnservedError, VerificationError
 from ...profiles.findings.parity import Parity, parity
 from ..graphs.damage import damage_explained
 from ..graphs.files import read_graph, write_model
-from ..graphs.selection import selected_rows
+from ..graphs.selection import selected_rows, suppressions
 from ..graphs.synthesis import synthesize
 from ..sources import Predict, Source, torch_predict
 from ..sources.traceback import user_traceback
+from .cast_bytes_first import cast_bytes_first
 from .clean_metadata import clean_metadata
 from .count_no_pad import count_no_pad
 from .dft_on_axis_one import dft_on_axis_one
@@ -32,6 +33,7 @@ from .original import Original
 from .own_rounding import LEAST_COSINE, LEAST_SQNR_DB, amplified, explains, own_rounding
 from .pad_apart import pad_apart
 from .preprocessing import before_file, prepend
+from .scale_to_norm import scale_to_norm
 from .torch_to_onnx import exported
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-3
 # What is below this is rounding of what is larger inside, however small the output.
 ROUNDING = 1e-5
+# With other values, to see which sizes depend on them.
+_MORE_RUNS = 4
 _STATE = "Look for randomness, state or Python branches on values in the model's forward."
 _OURS = (
     "Look for operators of random numbers in the file. Where there are none, what brings it to the target's opset "
@@ -54,7 +58,15 @@ _AMPLIFIES = (
 REWRITES = (mean_to_pool, pad_apart, count_no_pad, dft_on_axis_one, norm_to_linear, drop_expand)
 
 
-def capture(source: Source, opset: int, path: Path, axes: Mapping[str, AxisRange], *, tracing: bool = False) -> Graph:
+def capture(
+    source: Source,
+    opset: int,
+    path: Path,
+    axes: Mapping[str, AxisRange],
+    *,
+    tracing: bool = False,
+    moves_bytes: bool = True,
+) -> Graph:
     """Write the source as ONNX to `path`, cleaned: the same source gives the same bytes.
 
     A torch model is exported at exactly `opset`; an ONNX file keeps its own between 13 and `opset`. Batch normalization
@@ -64,20 +76,21 @@ def capture(source: Source, opset: int, path: Path, axes: Mapping[str, AxisRange
         path: the `.onnx` file to write; large weights go beside it.
         axes: ranges of the free axes by name, carried in the graph.
         tracing: use torch's tracing exporter whatever the opset.
+        moves_bytes: as a toolchain has it.
 
     Raises:
         InputError: the model cannot be exported; the user's line and a remedy are given.
         UnservedError: the exporter produced another opset than asked.
     """
     with contextlib.nullcontext() if source.onnx is None else damage_explained(source.onnx):
-        _write(source, opset, path, tracing=tracing)
+        _write(source, opset, path, tracing=tracing, moves_bytes=moves_bytes)
     try:
         return read_graph(path, axes)
     except InputError as error:
         raise _own_fault(source, error) from error
 
 
-def _write(source: Source, opset: int, path: Path, *, tracing: bool) -> None:
+def _write(source: Source, opset: int, path: Path, *, tracing: bool, moves_bytes: bool) -> None:
     if source.onnx is None:
         model = exported(source, opset, path.parent, tracing=tracing)
     else:
@@ -91,6 +104,9 @@ def _write(source: Source, opset: int, path: Path, *, tracing: bool) -> None:
     for rewrite in REWRITES:
         rewrite(model)
     clean_metadata(model, rename=source.onnx is None)
+    scale_to_norm(model)
+    if not moves_bytes:
+        cast_bytes_first(model)
     write_model(model, path)
 
 
@@ -198,10 +214,15 @@ def _name_output_axes(graph: ir.Graph, source: Source) -> None:
         two = predict(synthesize(source.inputs, source.dynamic, other, seed=0))
     except Exception:
         return  # too large for this model; only names are lost, and the proof runs at the sizes that count
+    # Where boxes are selected, two runs may by chance give as many.
+    seeds = range(1, _MORE_RUNS + 1) if suppressions(graph) else ()
+    alike = [predict(synthesize(source.inputs, source.dynamic, usual, seed)) for seed in seeds]
     for value in graph.outputs:
         name = str(value.name)
-        sizes = zip(one[name].shape, two[name].shape, strict=True)
-        value.shape = ir.Shape([_label(a, b, usual, other, f"{name}_axis{i}") for i, (a, b) in enumerate(sizes)])
+        sizes = list(zip(one[name].shape, two[name].shape, strict=True))
+        labels = [_label(a, b, usual, other, f"{name}_axis{i}") for i, (a, b) in enumerate(sizes)]
+        varying = {i for more in alike for i, size in enumerate(more[name].shape) if size != one[name].shape[i]}
+        value.shape = ir.Shape([f"{name}_axis{i}" if i in varying else label for i, label in enumerate(labels)])
 
 
 def _is_known(shape: ir.Shape | None, axes: Mapping[str, int]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ class Golden:
         if self.graph:
             np.savez(directory / GRAPH_OUTPUTS, **_flatten(self.graph))  # type: ignore[arg-type]
         if self.rows:
-            listed = [{"outputs": list(one.outputs), "axis": one.axis} for one in self.rows]
+            listed = [asdict(one) for one in self.rows]
             (directory / ROWS).write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
@@ -109,7 +109,7 @@ def _rows(path: Path, outputs: Mapping[str, Array]) -> tuple[Rows, ...]:
         return ()
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))
-        found = tuple(Rows(outputs=tuple(one["outputs"]), axis=one["axis"]) for one in listed)
+        found = tuple(Rows(**{**one, "outputs": tuple(one["outputs"])}) for one in listed)
         fits = all(0 <= one.axis < outputs[name].ndim for one in found for name in one.outputs)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise VerificationError(f"Golden file {path.name} cannot be read: {error}.") from error

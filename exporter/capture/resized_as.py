@@ -33,11 +33,11 @@ OPENCV_WAYS = ("INTER_NEAREST", "INTER_NEAREST_EXACT", "INTER_LINEAR", "INTER_CU
 # Pillow rounds to whole levels behind each of its two passes, and OpenCV computes in integers of 11 bits: torch's own
 # ways, in float, are 0.5 to 1.02 levels from theirs.
 EQUAL_LEVELS = 1.5
-_WITHOUT_OPENCV = " OpenCV is not installed here, and was not compared (pip install opencv-python-headless)."
+_WITHOUT_OPENCV = " OpenCV is not installed here, and was not compared (pip install 'edgepress[vision]')."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Likeness:
+class ResizeMatch:
     """How far the result is from one way of resizing.
 
     Attributes:
@@ -78,7 +78,7 @@ def resize_evidence(graph: Graph, feed: Feed, machine: str) -> tuple[Evidence, .
     return (_evidence(picture[0], planes[0].astype(np.float64), machine),)
 
 
-def likenesses(picture: Array, result: Pixels) -> list[Likeness]:
+def likenesses(picture: Array, result: Pixels) -> list[ResizeMatch]:
     """Every way of resizing that both libraries have, the nearest first.
 
     Args:
@@ -96,7 +96,7 @@ def likenesses(picture: Array, result: Pixels) -> list[Likeness]:
             reference, seen = _overlapping(resized.astype(np.float64), result)
             for flipped in (False, True)[: 2 if picture.shape[-1] > 1 else 1]:
                 most, mean = _difference(reference[:, :, ::-1] if flipped else reference, seen)
-                found.append(Likeness(library=library, way=way, fit=fit, most=most, mean=mean, reversed=flipped))
+                found.append(ResizeMatch(library=library, way=way, fit=fit, most=most, mean=mean, reversed=flipped))
     return sorted(found, key=lambda one: (one.mean, one.most))
 
 
@@ -111,7 +111,7 @@ def _evidence(picture: Array, result: Pixels, machine: str) -> Evidence:
     return Evidence(about="graph", claim=claim, kind="emulated", tool=", ".join(tools), machine=machine)
 
 
-def _claim(picture: Array, result: Pixels, found: list[Likeness]) -> str:
+def _claim(picture: Array, result: Pixels, found: list[ResizeMatch]) -> str:
     best = found[0]
     order = ", and exchanges red and blue" if best.reversed else ""
     if picture.shape[:2] == result.shape[:2]:
@@ -120,16 +120,17 @@ def _claim(picture: Array, result: Pixels, found: list[Likeness]) -> str:
         return f"preprocess() does not resize, and changes pixels otherwise than by a scale and an offset{order}."
     sizes = f"{picture.shape[1]}x{picture.shape[0]} to {result.shape[1]}x{result.shape[0]} ({best.fit})"
     others = {one.library: one for one in reversed(found) if one.library != best.library}
+    compared = " or ".join(f"{name}'s" for name in sorted({one.library for one in found}, reverse=True))
     beside = "".join(f" The nearest of {name}'s is {one.way}, {_off(one)}." for name, one in others.items())
     if best.most <= EQUAL_LEVELS:
         return f"preprocess() resizes {sizes} as {best.library}'s {best.way}, {_off(best)}{order}.{beside}"
     return (
-        f"preprocess() makes {sizes} in a way that is none of Pillow's or OpenCV's: the nearest is {best.library}'s "
+        f"preprocess() makes {sizes} in a way that is none of {compared}: the nearest is {best.library}'s "
         f"{best.way}, {_off(best)}{order}.{beside}"
     )
 
 
-def _off(one: Likeness) -> str:
+def _off(one: ResizeMatch) -> str:
     return f"up to {one.most:.1f} grey levels of 255 off on a made-up picture, {one.mean:.2f} in the mean"
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...backends.base import AxisRange, Feed, Graph, Rejection
 from ...backends.places import Local, Reference, Worker
 from ...backends.places.remote import EngineFailedError
@@ -69,13 +71,14 @@ def run(
         InputError: the model cannot be exported, or is quantized already.
         VerificationError: the graph does not compute what the model does.
     """
-    key = target.opset, source.digest
+    key = captured_key(source, target)
     made = workshop.memo.once("captured", key, lambda: _captured(source, target, recipe.seed, axes, workshop, advance))
     return {"captured": made, "missing": oddities(source, made.golden)}
 
 
 def _captured(source: Source, target: Target, seed: int, axes: Axes, workshop: Workshop, advance: Advance) -> Captured:
-    directory = workshop.memo.directory / f"opset{target.opset}-{source.digest[:16]}"
+    apart = "" if moves_bytes(source, target) else "-cast"
+    directory = workshop.memo.directory / f"opset{target.opset}-{source.digest[:16]}{apart}"
     directory.mkdir()
     try:
         graph, parity = _proven(source, target, directory, seed, axes, advance)
@@ -94,11 +97,22 @@ def _captured(source: Source, target: Target, seed: int, axes: Axes, workshop: W
     return Captured(graph=graph, parity=parity, golden=golden, amounts=counted, evidence=seen)
 
 
+def captured_key(source: Source, target: Target) -> tuple[int, str, bool]:
+    """What decides a capture; a graph without bytes is the same for all that read its opset."""
+    return target.opset, source.digest, moves_bytes(source, target)
+
+
+def moves_bytes(source: Source, target: Target) -> bool:
+    """Whether the target's parser takes the source's inputs as they are moved: all but bytes everywhere."""
+    return target.toolchain.moves_bytes or all(array.dtype != np.uint8 for array in source.inputs.values())
+
+
 def _proven(
     source: Source, target: Target, directory: Path, seed: int, axes: Axes, advance: Advance, *, tracing: bool = False
 ) -> tuple[Graph, dict[str, Parity]]:
     advance(None, "to ONNX")
-    graph = capture(source, target.opset, directory / "model.onnx", axes, tracing=tracing)
+    moves = moves_bytes(source, target)
+    graph = capture(source, target.opset, directory / "model.onnx", axes, tracing=tracing, moves_bytes=moves)
     _refuse_quantized(graph, source.name)
     reference = Reference()
     if source.onnx is not None:

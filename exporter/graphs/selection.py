@@ -9,11 +9,19 @@ from typing import TYPE_CHECKING
 
 from ...backends.base import Graph
 from ...profiles.findings.rows import Rows
+from .values import constant
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 SELECTS = frozenset({"NonMaxSuppression"})
+# Which inputs of an operator its first output has its elements of, where it does nothing but move them.
+MOVES = {
+    **dict.fromkeys(("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Expand"), (0,)),
+    **dict.fromkeys(("Gather", "GatherND", "GatherElements", "TopK", "ReduceMax"), (0,)),
+    "Where": (1, 2),
+    "ScatterND": (2,),
+}
 # Where the number of rows is fixed, they lie behind the batch.
 _BEHIND_BATCH = 1
 
@@ -21,23 +29,37 @@ _BEHIND_BATCH = 1
 def selected_rows(graph: Graph) -> tuple[Rows, ...]:
     """The sets of rows among a graph's outputs, each along its axis.
 
-    Outputs that have their rows along the same axis, of the same length, are one set: boxes, scores and classes. The
-    axis is the first whose length depends on data, else the second. An output of one value a sample is in no set.
+    Outputs of the same suppressions that have their rows along the same axis are one set: boxes, scores and classes.
+    The axis is the first whose length depends on data, else the second, of the same length. An output of one value a
+    sample is in no set.
     """
     behind = _behind(graph.path, graph.digest)
-    sets: dict[tuple[int, int | str], list[str]] = {}
+    sets: dict[tuple[int, int | str, frozenset[int]], list[str]] = {}
     for spec in graph.outputs:
         if spec.name in behind:
             free = [axis for axis, size in enumerate(spec.shape) if isinstance(size, str) and _depends(size, graph)]
             axis = free[0] if free else _BEHIND_BATCH
             if axis < len(spec.shape):
-                sets.setdefault((axis, spec.shape[axis]), []).append(spec.name)
-    return tuple(Rows(outputs=tuple(names), axis=axis) for (axis, _), names in sets.items())
+                size = "" if free else spec.shape[axis]
+                sets.setdefault((axis, size, behind[spec.name]), []).append(spec.name)
+    scores, thresholds = _scores(graph.path, graph.digest), _thresholds(graph.path, graph.digest)
+    return tuple(
+        Rows(
+            outputs=tuple(names),
+            axis=axis,
+            scores=next((n for n in names if (n, axis + 1) in scores), ""),
+            threshold=min(thresholds[number] for number in of),
+        )
+        for (axis, _, of), names in sets.items()
+    )
 
 
-def suppressions(model: ir.Model) -> list[ir.Node]:
-    """The nodes of a graph that select boxes."""
-    return [node for node in model.graph.all_nodes() if node.op_type in SELECTS and not node.domain]
+def suppressions(model: ir.Model | ir.Graph) -> list[ir.Node]:
+    """The nodes that select boxes."""
+    import onnx_ir as ir
+
+    graph = model.graph if isinstance(model, ir.Model) else model
+    return [node for node in graph.all_nodes() if node.op_type in SELECTS and not node.domain]
 
 
 def around_selection(graph: Graph, until: Collection[str]) -> dict[str, str]:
@@ -49,7 +71,7 @@ def around_selection(graph: Graph, until: Collection[str]) -> dict[str, str]:
     import onnx_ir as ir
 
     model = ir.load(graph.path)
-    nodes = {use.node for value in _reached(suppressions(model)) for use in value.uses()}
+    nodes = {use.node for value in reached(suppressions(model)) for use in value.uses()}
     todo = suppressions(model)
     while todo:
         node = todo.pop()
@@ -66,8 +88,8 @@ def _depends(size: str, graph: Graph) -> bool:
 
 
 @lru_cache
-def _behind(path: Path, digest: str) -> frozenset[str]:
-    """Names of the outputs that are computed of what a suppression selects.
+def _scores(path: Path, digest: str) -> frozenset[tuple[str, int]]:
+    """Names and ranks of the outputs that are scores which a suppression reads, only moved.
 
     Args:
         digest: of the file, which may be written anew.
@@ -75,11 +97,55 @@ def _behind(path: Path, digest: str) -> frozenset[str]:
     import onnx_ir as ir
 
     model = ir.load(path)
-    reached = _reached(suppressions(model))
-    return frozenset(str(value.name) for value in model.graph.outputs if value in reached)
+    given = {origin for node in suppressions(model) for origin in _moved_from(node.inputs[1])}
+    ranked = [(value, None if value.shape is None else len(value.shape)) for value in model.graph.outputs]
+    return frozenset((str(v.name), rank) for v, rank in ranked if rank is not None and given & _moved_from(v))
 
 
-def _reached(nodes: Iterable[ir.Node]) -> set[ir.Value]:
+@lru_cache
+def _thresholds(path: Path, digest: str) -> tuple[float, ...]:
+    """From what score each suppression lets a box in; 0 where the graph does not say.
+
+    Args:
+        digest: of the file, which may be written anew.
+    """
+    import onnx_ir as ir
+
+    given = [constant(node.inputs[4]) if len(node.inputs) > 4 else None for node in suppressions(ir.load(path))]
+    return tuple(0.0 if one is None else max(0.0, float(one.reshape(-1)[0])) for one in given)
+
+
+def _moved_from(value: ir.Value | None) -> set[ir.Value]:
+    """The value, and those that its elements come from without arithmetic."""
+    seen: set[ir.Value] = set()
+    todo = [value]
+    while todo:
+        one = todo.pop()
+        if one is None or one in seen or one.const_value is not None:
+            continue
+        seen.add(one)
+        node = one.producer()
+        if node is not None and not node.domain and node.op_type in MOVES:
+            todo.extend(node.inputs[index] for index in MOVES[node.op_type] if index < len(node.inputs))
+    return seen
+
+
+@lru_cache
+def _behind(path: Path, digest: str) -> dict[str, frozenset[int]]:
+    """Which suppressions an output is computed of, by its name; one that is of none is left out.
+
+    Args:
+        digest: of the file, which may be written anew.
+    """
+    import onnx_ir as ir
+
+    model = ir.load(path)
+    each = [reached([node]) for node in suppressions(model)]
+    of = {str(v.name): frozenset(i for i, one in enumerate(each) if v in one) for v in model.graph.outputs}
+    return {name: numbers for name, numbers in of.items() if numbers}
+
+
+def reached(nodes: Iterable[ir.Node]) -> set[ir.Value]:
     """What is computed of what the nodes give."""
     todo = [value for node in nodes for value in node.outputs]
     seen: set[ir.Value] = set()

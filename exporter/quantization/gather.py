@@ -16,6 +16,7 @@ from ...errors import InputError
 from ...profiles.device.target import Target, schemes
 from ...profiles.machine.held import temporary
 from ..capture.capture import capture
+from ..capture.stage import moves_bytes
 from ..graphs.files import read_whole
 from ..recipe import Recipe
 from ..sources import Source
@@ -42,7 +43,8 @@ def calibrate(
     if target.scheme is None:
         raise InputError(f"Target {target.name} has no int8, so there is nothing to calibrate.")
     with temporary() as scratch:
-        graph = capture(source, target.opset, scratch / "model.onnx", axes)
+        moves = moves_bytes(source, target)
+        graph = capture(source, target.opset, scratch / "model.onnx", axes, moves_bytes=moves)
         quantizer = Quantizer.of(graph, target.scheme, recipe.exclude, recipe.ranges)
         return gather(source, graph, quantizer, recipe, seen, Memo(directory=scratch))
 

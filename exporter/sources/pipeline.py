@@ -16,7 +16,7 @@ from .torch_module import by_keyword, named_outputs
 from .traceback import user_errors
 
 
-class Step(nn.Module):
+class PlainStep(nn.Module):
     """A plain function as a module."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -138,7 +138,7 @@ def _step(given: object, name: str, origin: str) -> nn.Module | None:
             "torch module.",
             hint=f"Write `def {name}(...)` of torch operators, or `{name} = Module()`.",
         )
-    return Step(given)
+    return PlainStep(given)
 
 
 def _check_takes(preprocess: Any, names: Sequence[str], origin: str) -> None:

@@ -15,6 +15,7 @@ from ...profiles.machine.environment import usable_cores
 from ...profiles.machine.held import temporary
 from ..bundle.seal import load_report
 from ..capture.captured import Captured
+from ..capture.stage import captured_key
 from ..pipeline import axis_ranges, export_bundle
 from ..progress import Progress
 from ..quantization.gather import calibration_feeds, gather
@@ -103,7 +104,7 @@ def baseline(
         axes = axis_ranges(source, base)
         place = directory / "fp32"
         bundle = export_bundle(source, target, plain, axes, place, memo, progress, force=False, command="")
-        captured: Captured = memo.known("captured", (target.opset, source.digest))
+        captured: Captured = memo.known("captured", captured_key(source, target))
         task = load_report(place).task
         yield Baseline(
             source=source,

@@ -178,6 +178,7 @@ class Toolchain:
         operators: all that its parser reads, plugins aside; empty where that is not known.
         types: element types that its parser reads, as numpy calls them; empty where that is not known.
         suppression: what runs non-maximum suppression: its `operator`, or a `loop` of others where that has no kernel.
+        moves_bytes: operators that only move values take uint8; else it is cast to float first.
         shapes: `free`, or `ranged` where each free axis needs a range to compile, or `fixed` where none may be free.
     """
 
@@ -192,6 +193,7 @@ class Toolchain:
     operators: tuple[Name, ...] = ()
     types: tuple[Name, ...] = ()
     suppression: Literal["operator", "loop"] = "operator"
+    moves_bytes: bool = True
     shapes: Literal["free", "ranged", "fixed"] = "free"
     source: Prose
 

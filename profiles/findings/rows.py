@@ -2,11 +2,13 @@
 
 Rounding changes the order of rows whose scores are close, and which of them lie beyond a threshold. Two sets are
 compared row by row after each row has found its like; one that finds none is held against a row of zeros, and is all
-noise.
+noise. Where one output says how sure a row is, the others count by that, and a row without a like by how far it lies
+beyond the threshold that lets it in: what is hardly beyond it comes and goes, and nobody relies on it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,10 +30,14 @@ class Rows:
     Attributes:
         outputs: their names.
         axis: that of rows, of all of them; the axes before it are those of samples.
+        scores: the output, of one value a row, that says how sure the row is; empty where none does.
+        threshold: the score from which a row is let in.
     """
 
     outputs: tuple[str, ...]
     axis: int
+    scores: str = ""
+    threshold: float = 0.0
 
 
 def aligned(
@@ -44,16 +50,33 @@ def aligned(
         output: what is in question; an output may be missing, or have more or less rows.
 
     Returns:
-        Both, the outputs of a set as arrays of rows and values; rows that are all 0 on both sides are left out.
+        Both, the outputs of a set as arrays of rows and values, amounts times the score of the row; rows that are all 0
+        on both sides are left out, and classes of rows without a like, which amounts already tell of.
     """
     right, found = dict(reference), dict(output)
     for one in sets:
-        if all(name in output and _comparable(reference[name], output[name], one.axis) for name in one.outputs):
-            pairs = [_matched(a, b) for a, b in zip(_samples(right, one), _samples(found, one), strict=True)]
+        comparable = all(n in output and _comparable(reference[n], output[n], one.axis) for n in one.outputs)
+        if comparable and _as_long(right, one) and _as_long(found, one):
+            pairs = [_matched(a, b, one) for a, b in zip(_samples(right, one), _samples(found, one), strict=True)]
             for index, name in enumerate(one.outputs):
                 right[name] = np.concatenate([r[index] for r, _ in pairs]).astype(reference[name].dtype)
                 found[name] = np.concatenate([x[index] for _, x in pairs]).astype(output[name].dtype)
     return right, found
+
+
+def _weighed(arrays: Sequence[Array], one: Rows, alone: Sequence[int]) -> list[Array]:
+    """Amounts times the score of their row.
+
+    Args:
+        alone: rows without a like, of whose score only what lies beyond the threshold counts.
+    """
+    if one.scores not in one.outputs:
+        return list(arrays)
+    column = one.outputs.index(one.scores)
+    scores = arrays[column].astype(np.float64)
+    scores[alone] = (scores[alone] - one.threshold).clip(0)
+    weighed = [a.astype(np.float64) * scores if _is_amount(a) else a for a in arrays]
+    return [scores if index == column else array for index, array in enumerate(weighed)]
 
 
 def _comparable(reference: Array, output: Array, axis: int) -> bool:
@@ -63,6 +86,11 @@ def _comparable(reference: Array, output: Array, axis: int) -> bool:
     return same and _is_number(reference) and _is_number(output)
 
 
+def _as_long(outputs: Mapping[str, Array], one: Rows) -> bool:
+    """Whether the outputs of the set have the same samples and as many rows as each other."""
+    return len({outputs[name].shape[: one.axis + 1] for name in one.outputs}) == 1
+
+
 def _is_number(array: Array) -> bool:
     return array.dtype.kind in "fiub"
 
@@ -70,33 +98,49 @@ def _is_number(array: Array) -> bool:
 def _samples(outputs: Mapping[str, Array], one: Rows) -> list[list[Array]]:
     """Of each sample, each output of the set as (rows, values)."""
     arrays = [outputs[name] for name in one.outputs]
-    rows = [a.reshape(-1, a.shape[one.axis], int(np.prod(a.shape[one.axis + 1 :]))) for a in arrays]
+    before, after = slice(None, one.axis), slice(one.axis + 1, None)
+    rows = [a.reshape(math.prod(a.shape[before]), a.shape[one.axis], math.prod(a.shape[after])) for a in arrays]
     return [[a[sample] for a in rows] for sample in range(len(rows[0]))]
 
 
-def _matched(right: Sequence[Array], found: Sequence[Array]) -> tuple[list[Array], list[Array]]:
-    """Both with their rows side by side: pairs, then those of the first without a like, then those of the second."""
+def _matched(right: Sequence[Array], found: Sequence[Array], one: Rows) -> tuple[list[Array], list[Array]]:
+    """Both with their rows side by side: pairs, then those of the first without a like, then those of the second.
+
+    Of classes beside amounts only the pairs.
+    """
     right, found = _without_empty(right), _without_empty(found)
     pairs = _pairs(_distances(right, found))
     ours, theirs = [p[0] for p in pairs], [p[1] for p in pairs]
     missing = [i for i in range(len(right[0])) if i not in set(ours)]
     more = [i for i in range(len(found[0])) if i not in set(theirs)]
-    return (
-        [np.concatenate((a[ours], a[missing], _unlike(b[more]))) for a, b in zip(right, found, strict=True)],
-        [np.concatenate((b[theirs], _unlike(a[missing]), b[more])) for a, b in zip(right, found, strict=True)],
-    )
+    right, found = _weighed(right, one, missing), _weighed(found, one, more)
+    told = any(_is_amount(a) for a in right)
+    columns = [
+        (a[ours], b[theirs])
+        if told and not _is_amount(a)
+        else (
+            np.concatenate((a[ours], a[missing], _unlike(b[more]))),
+            np.concatenate((b[theirs], _unlike(a[missing]), b[more])),
+        )
+        for a, b in zip(right, found, strict=True)
+    ]
+    return [a for a, _ in columns], [b for _, b in columns]
+
+
+def _is_amount(array: Array) -> bool:
+    return array.dtype.kind == "f"
 
 
 def _without_empty(arrays: Sequence[Array]) -> list[Array]:
     """Rows that hold something: of what fills a fixed number of them, all amounts are 0."""
-    amounts = [a for a in arrays if a.dtype.kind == "f"]
+    amounts = [a for a in arrays if _is_amount(a)]
     held = np.any([(a != 0).any(axis=1) for a in amounts], axis=0) if amounts else np.ones(len(arrays[0]), bool)
     return [a[held] for a in arrays]
 
 
 def _unlike(rows: Array) -> Array:
     """What stands for a row that is not there: no amount, and another class."""
-    return np.zeros_like(rows) if rows.dtype.kind == "f" else rows.astype(np.int64) - 1
+    return np.zeros_like(rows) if _is_amount(rows) else rows.astype(np.int64) - 1
 
 
 def _distances(right: Sequence[Array], found: Sequence[Array]) -> Values:
@@ -104,7 +148,7 @@ def _distances(right: Sequence[Array], found: Sequence[Array]) -> Values:
     total = np.zeros((len(right[0]), len(found[0])))
     for a, b in zip(right, found, strict=True):
         apart = np.abs(a.astype(np.float64)[:, None] - b.astype(np.float64)[None])
-        if a.dtype.kind == "f":
+        if _is_amount(a):
             finite = np.nan_to_num(apart, nan=np.inf)
             largest = max(np.abs(a[np.isfinite(a)]).max(initial=0.0), np.finfo(np.float32).tiny)
             total += finite.mean(axis=2) / largest if a.shape[1] else 0.0

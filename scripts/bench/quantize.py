@@ -94,6 +94,13 @@ def onnxruntime(job: dict[str, Any], batches: Batches) -> None:
     )
 
 
+def onnxruntime_defaults(job: dict[str, Any], batches: Batches) -> None:
+    """`quantize_static` as it comes: s8, not symmetric, one scale a tensor, all operators."""
+    from onnxruntime.quantization import quantize_static
+
+    quantize_static(job["model"], job["out"], Reader(batches))  # type: ignore[arg-type]
+
+
 def onnxruntime_dynamic(job: dict[str, Any], batches: Batches) -> None:
     """`quantize_dynamic`, which needs no data: the ranges of the activations are found anew in each run."""
     from onnxruntime.quantization import quantize_dynamic
@@ -185,6 +192,7 @@ FAMILIES: dict[str, tuple[Callable[[dict[str, Any], Batches], None], tuple[str, 
         ),
     ),
     "onnxruntime": (onnxruntime, ("onnx", "onnxruntime.quantization")),
+    "onnxruntime-defaults": (onnxruntime_defaults, ("onnx", "onnxruntime.quantization")),
     "onnxruntime-dynamic": (onnxruntime_dynamic, ("onnx", "onnxruntime.quantization")),
     "nncf": (nncf, ("nncf", "onnx", "onnxruntime", "openvino")),
     "neural-compressor": (neural_compressor, ("neural_compressor", "neural_compressor.quantization", "onnxruntime")),

@@ -15,7 +15,9 @@ from onnx import TensorProto, helper
 from edgepress.backends.base import Feed
 from edgepress.backends.openvino import OpenVino
 from edgepress.errors import InputError, UnservedError
+from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.graphs.files import read_graph
+from edgepress.exporter.sources import source_from_object
 from edgepress.profiles.findings.layers import Layer, coverage
 
 from ._residual import (
@@ -239,3 +241,54 @@ def test_inputs_whose_names_are_lost_are_fed_by_their_places(tmp_path: Path) -> 
         assert session(feed)["y"].tolist() == [-1, -2, -3]
         session.bind(feed)()
     OpenVino().inspect(engine, feed)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(40, 50), (40, 260)])
+def test_antialiased_resizes_are_what_torch_computes(tmp_path: Path, mode: str, size: tuple[int, int]) -> None:
+    """OpenVINO reads over ONNX's `antialias`: on noise it was up to 160 of 255 off."""
+    import torch
+    from torch.nn import functional
+
+    class Smaller(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return functional.interpolate(x, size=size, mode=mode, antialias=True)
+
+    picture = torch.randint(0, 256, (2, 3, 97, 120), generator=torch.Generator().manual_seed(0)).float()
+    source = source_from_object(Smaller(), {"x": picture}, dynamic={"x": {0: "batch"}})
+    graph = capture(source, 20, tmp_path / "model.onnx", {})
+    engine = OpenVino().compile(graph, target(), fresh(tmp_path / "engine"), "fp32")
+    with OpenVino().open(engine) as session:
+        found = session({"x": picture.numpy()})["output"]
+    assert np.abs(found - Smaller()(picture).numpy()).max() < 0.02
+
+
+def test_an_antialiased_resize_that_it_does_not_have_is_refused(tmp_path: Path) -> None:
+    sizes = helper.make_tensor("sizes", TensorProto.INT64, [3], [2, 3, 40])
+    node = helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], name="shrink", mode="linear", antialias=1)
+    shapes = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [2, 3, s]) for n, s in (("x", 97), ("y", 40))]
+    made = helper.make_graph([node], "graph", shapes[:1], shapes[1:], [sizes])
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), tmp_path / "m.onnx")
+    (rejection,) = OpenVino().check(read_graph(tmp_path / "m.onnx"), target())
+    assert "without antialiasing" in rejection.reason
+
+
+@pytest.mark.parametrize("mode", ["bilinear", pytest.param("bicubic", marks=pytest.mark.slow), "nearest"])
+def test_images_in_bytes_are_resized_a_plane_at_a_time(tmp_path: Path, mode: str) -> None:
+    import torch
+    from torch.nn import functional
+
+    class Smaller(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return functional.interpolate(image.permute(0, 3, 1, 2).float(), size=(40, 50), mode=mode) - 3
+
+    picture = torch.randint(0, 256, (2, 97, 120, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    source = source_from_object(Smaller(), {"image": picture}, dynamic={"image": {0: "batch"}})
+    graph = capture(source, 20, tmp_path / "model.onnx", {})
+    engine = OpenVino().compile(graph, target(), fresh(tmp_path / "engine"), "fp32")
+    (resize,) = (op for op in openvino.Core().read_model(engine.path).get_ops() if op.get_type_name() == "Interpolate")
+    assert len(resize.get_output_partial_shape(0)) == 3
+    with OpenVino().open(engine) as session:
+        for images in (picture, picture[:1]):
+            found = session({"image": images.numpy()})["output"]
+            assert np.abs(found - Smaller()(images).numpy()).max() < 0.01  # of 255

@@ -22,6 +22,7 @@ from edgepress.exporter.capture.golden import Golden
 from edgepress.profiles.device.target import load_target
 
 from ._flow import Cli, Ran, contents, read
+from ._pictures import PHOTO_OPTIONS, photo_project
 
 HERE = Path(__file__).parent
 # The header of a full onnxruntime where one is named; what of it a loader uses otherwise.
@@ -140,6 +141,19 @@ def test_loaders_of_digits(
 ) -> None:
     words = ("export", examples / "digits.py", "-t", target, "--precision", "int8", "--no-measure", "-q")
     bundle = exported(cli(*words), tmp_path / "dist" / f"digits-{target}")
+    damaged = with_one_weight_changed(bundle, tmp_path / "damaged")
+    for program in (built(bundle, runtime), in_python(bundle)):
+        assert_told_apart(program, bundle, damaged)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("target", "runtime"), [("android-arm64", "onnxruntime"), ("cpu", "openvino")])
+def test_loaders_of_images_in_bytes(
+    target: str, runtime: str, cli: Cli, tmp_path: Path, built: Callable[..., Program]
+) -> None:
+    """[N, H, W, C] of bytes, with pre- and postprocessing in the engine, in C++ and in Python."""
+    photo_project(tmp_path)
+    bundle = exported(cli("export", "photo.py", "-t", target, *PHOTO_OPTIONS), tmp_path / "dist" / f"photo-{target}")
     damaged = with_one_weight_changed(bundle, tmp_path / "damaged")
     for program in (built(bundle, runtime), in_python(bundle)):
         assert_told_apart(program, bundle, damaged)

@@ -69,7 +69,7 @@ def file(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("opset", [17, 20])
+@pytest.mark.parametrize("opset", [17, pytest.param(20, marks=pytest.mark.slow)])
 def test_whole_is_captured_and_its_nodes_say_what_they_are_of(file, tmp_path, opset):
     source = load_source(str(file))
     graph = capture(source, opset, tmp_path / "model.onnx", axis_ranges(source, Recipe()))

@@ -83,8 +83,8 @@ def test_the_target_in_a_manifest_of_before_grids_is_read_and_written_with_them(
     assert target.scheme.activation == Grid(bits=8, signed=True, symmetric=True)
     assert target.scheme.weight == WEIGHT
     today = load_target("jetson")
-    # What is known since then of the stand-in, of shapes and of what is refused is no part of an old manifest.
-    toolchain = dataclasses.replace(today.toolchain, stand_in_lacks=(), shapes="free")
+    # What is known since then of the stand-in, of shapes, bytes and what is refused is no part of an old manifest.
+    toolchain = dataclasses.replace(today.toolchain, stand_in_lacks=(), moves_bytes=True, shapes="free")
     scheme = dataclasses.replace(today.scheme, refuses=False)
     assert target == dataclasses.replace(today, toolchain=toolchain, scheme=scheme)
     written = dataclasses.asdict(target)

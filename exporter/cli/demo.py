@@ -11,7 +11,7 @@ import click
 from .options import json_option, on_option, quiet_option
 
 if TYPE_CHECKING:
-    from ..demo.findings import Demo, Kind, Shown
+    from ..demo.findings import Demo, DrawnAs, Shown
 
 _PATH = click.Path(path_type=Path)
 
@@ -90,7 +90,7 @@ def command(
     beside: tuple[Path, ...],
     output: Path,
     force: bool,
-    kind: Kind | None,
+    kind: DrawnAs | None,
     labels: Path | None,
     score: float | None,
     quiet: bool,
@@ -113,13 +113,13 @@ def command(
         import PIL  # noqa: F401
     except ImportError as error:
         raise UnservedError("A demo draws with Pillow, which is not installed.", hint="pip install pillow") from error
-    from ..demo.asked import Asked
     from ..demo.labels import Labels, load_labels
     from ..demo.run import make_demo
+    from ..demo.settings import DemoSettings
 
     _check(output, score)
     names = Labels() if labels is None else load_labels(labels)
-    asked = Asked(kind=kind, labels=names, score=score, **settings)
+    asked = DemoSettings(kind=kind, labels=names, score=score, **settings)
     demo = make_demo(
         (bundle, *beside), pictures, steady(output), asked, force=force, step=_silent if quiet or as_json else _say
     )

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from .findings import (
     Agreement,
+    Answer,
     Boxes,
     BoxesAgreement,
     Classes,
     ClassesAgreement,
-    Found,
     Lone,
     Masks,
     MasksAgreement,
@@ -20,7 +20,7 @@ from .findings import (
 _NAMED = 4
 
 
-def in_short(found: Found) -> str:
+def in_short(found: Answer) -> str:
     """A few words for a headline: how many boxes, the best class, the largest region."""
     match found:
         case Boxes():
@@ -31,7 +31,7 @@ def in_short(found: Found) -> str:
             return f"{len(found.regions)} {'class' if len(found.regions) == 1 else 'classes'}"
 
 
-def in_words(found: Found) -> str:
+def in_words(found: Answer) -> str:
     """A clause on one picture."""
     match found:
         case Boxes():

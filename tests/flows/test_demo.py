@@ -16,6 +16,7 @@ from PIL import Image
 
 from edgepress.exporter.demo.palette import colour_of
 
+from . import _sshd
 from ._flow import WITHOUT_THE_HOST, Cli, Once, contents
 from ._spots import CELL, HEIGHT, SPOTS, WIDTH, spots
 
@@ -207,3 +208,22 @@ def test_a_device_needs_neither_torch_nor_onnx(
     done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "1 box: 1 class 0" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_engine_runs_on_the_device_that_is_named(pressed: Callable[[str], Path], cli: Cli, tmp_path: Path) -> None:
+    """The pictures are read here, the engine runs there, and gives the same."""
+    pytest.importorskip("fabric", reason="needs fabric: pip install 'edgepress[ssh]'")
+    (tmp_path / "server").mkdir()
+    server = _sshd.start(tmp_path / "server")
+    try:
+        good = spots(tmp_path / "good.png", {(0, 0): "red", (2, 1): "blue"})
+        words = ("demo", pressed("int8"), good)
+        ran = cli(*words, "--on", server.address, "-o", "there", env=server.environment)
+        assert ran.code == 0, ran.err
+        assert cli(*words, "-o", "here").code == 0
+        there, here = (told(tmp_path / name) for name in ("there", "here"))
+        assert there["pictures"] == here["pictures"]
+        assert len(here["pictures"][0]["found"][0]["shown"]) == 2
+    finally:
+        server.stop()

@@ -22,7 +22,7 @@ from .manifest import MANIFEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class DirectoryKind:
     """What a directory is, which only its like may replace.
 
     Attributes:
@@ -35,11 +35,11 @@ class Kind:
     many: str
 
 
-BUNDLE = Kind(mark=MANIFEST, one="a bundle", many="bundles")
+BUNDLE = DirectoryKind(mark=MANIFEST, one="a bundle", many="bundles")
 
 
 @contextmanager
-def new_directory(destination: Path, *, force: bool, kind: Kind = BUNDLE) -> Iterator[Path]:
+def new_directory(destination: Path, *, force: bool, kind: DirectoryKind = BUNDLE) -> Iterator[Path]:
     """A temporary directory beside the destination that becomes it when the block ends well, and vanishes otherwise.
 
     What dead processes left beside it goes first, and a bundle that one had set aside comes back.
@@ -70,7 +70,7 @@ def new_directory(destination: Path, *, force: bool, kind: Kind = BUNDLE) -> Ite
                 parent.rmdir()
 
 
-def check_destination(destination: Path, *, force: bool, kind: Kind = BUNDLE) -> None:
+def check_destination(destination: Path, *, force: bool, kind: DirectoryKind = BUNDLE) -> None:
     """Fail before any work is done where the directory could not be written.
 
     Raises:
@@ -93,7 +93,7 @@ def check_destination(destination: Path, *, force: bool, kind: Kind = BUNDLE) ->
         )
 
 
-def _move_into_place(work: Path, aside: Path, destination: Path, *, force: bool, kind: Kind) -> None:
+def _move_into_place(work: Path, aside: Path, destination: Path, *, force: bool, kind: DirectoryKind) -> None:
     """Rename; an old one that may be replaced changes places with the new one, and goes with what is left.
 
     Where the system has no such step, the old one is set aside first, and put back if the rename fails or is

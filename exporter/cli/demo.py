@@ -11,7 +11,7 @@ import click
 from .options import json_option, on_option, quiet_option
 
 if TYPE_CHECKING:
-    from ..demo.findings import Demo, Kind, Shown
+    from ..demo.findings import Demo, DrawnAs, Shown
 
 _PATH = click.Path(path_type=Path)
 
@@ -46,7 +46,7 @@ class Plane(click.ParamType[tuple[float, float]]):
     "--output",
     type=_PATH,
     default=Path("demo"),
-    show_default="demo/",
+    show_default=True,
     metavar="DIR",
     help="Directory to write: a PNG a picture, index.html and demo.json.",
 )
@@ -74,6 +74,7 @@ class Plane(click.ParamType[tuple[float, float]]):
     "--boxes-in",
     "unit",
     type=Plane(),
+    metavar="WIDTHxHEIGHT",
     help="What boxes are in, where that is not the image that the engine takes: 1x1 for fractions.",
 )
 @click.option("--background", type=click.IntRange(0), help="Class of a mask left clear; default that of that name.")
@@ -89,7 +90,7 @@ def command(
     beside: tuple[Path, ...],
     output: Path,
     force: bool,
-    kind: Kind | None,
+    kind: DrawnAs | None,
     labels: Path | None,
     score: float | None,
     quiet: bool,
@@ -112,13 +113,13 @@ def command(
         import PIL  # noqa: F401
     except ImportError as error:
         raise UnservedError("A demo draws with Pillow, which is not installed.", hint="pip install pillow") from error
-    from ..demo.asked import Asked
     from ..demo.labels import Labels, load_labels
     from ..demo.run import make_demo
+    from ..demo.settings import DemoSettings
 
     _check(output, score)
     names = Labels() if labels is None else load_labels(labels)
-    asked = Asked(kind=kind, labels=names, score=score, **settings)
+    asked = DemoSettings(kind=kind, labels=names, score=score, **settings)
     demo = make_demo(
         (bundle, *beside), pictures, steady(output), asked, force=force, step=_silent if quiet or as_json else _say
     )

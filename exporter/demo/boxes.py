@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from ...backends.base import Array
 from ...errors import InputError
-from .asked import BOX_SCORE, Asked
 from .findings import Box, Boxes, BoxesAgreement, Lone
 from .fitting import Fitting
+from .settings import BOX_SCORE, DemoSettings
 
 # Two boxes are one where they cover each other by at least this much: the usual bound of PASCAL VOC (2010).
 SAME = 0.5
@@ -19,7 +19,7 @@ SAME = 0.5
 _FRACTION = 0.5
 
 
-def read_boxes(arrays: Mapping[str, Array], fitting: Fitting, asked: Asked) -> Boxes:
+def read_boxes(arrays: Mapping[str, Array], fitting: Fitting, asked: DemoSettings) -> Boxes:
     """The boxes of one picture.
 
     Args:
@@ -50,7 +50,7 @@ def read_boxes(arrays: Mapping[str, Array], fitting: Fitting, asked: Asked) -> B
     return Boxes(shown=tuple(found[:shown]), faint=tuple(found[shown:]))
 
 
-def _check_unit(corners: npt.NDArray[np.float64], asked: Asked) -> None:
+def _check_unit(corners: npt.NDArray[np.float64], asked: DemoSettings) -> None:
     """Refuse fractions that nobody called so: in pixels they would all be drawn as one dot.
 
     Raises:

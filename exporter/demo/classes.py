@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from ...backends.base import Array
 from ...errors import InputError
-from .asked import Asked
 from .findings import Classes, ClassesAgreement, Ranked
+from .settings import DemoSettings
 
 Scores = npt.NDArray[np.float64]
 
@@ -30,7 +30,7 @@ def shares(given: Sequence[Array]) -> tuple[list[Scores], bool]:
     return [one / one.sum() for one in powers], True
 
 
-def read_classes(scores: Scores, softmax: bool, asked: Asked) -> Classes:
+def read_classes(scores: Scores, softmax: bool, asked: DemoSettings) -> Classes:
     """The best classes."""
     best = _best(scores, asked.top)
     ranked = (Ranked(label=n, name=asked.labels(n), score=float(scores[n])) for n in best)

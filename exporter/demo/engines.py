@@ -12,14 +12,14 @@ from ...backends.places import Place, engine_place
 from ...errors import InputError, UnservedError, as_text
 from ..bundle.lineage import check_lineage
 from ..bundle.manifest import MANIFEST, Bundle, check_files, load_bundle, sha256
-from .asked import Asked
 from .findings import Ran
 from .outputs import Roles, roles_of
 from .pictures import Taking, taking_of
+from .settings import DemoSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class DemoEngine:
     """An engine, where it runs, how it takes pictures, and what it gives.
 
     Attributes:
@@ -53,7 +53,7 @@ class Subject:
         )
 
 
-def subjects_of(paths: Sequence[Path], asked: Asked) -> tuple[Subject, ...]:
+def subjects_of(paths: Sequence[Path], asked: DemoSettings) -> tuple[DemoEngine, ...]:
     """The engines of bundles, whose every file is checked first.
 
     Raises:
@@ -82,7 +82,7 @@ def _whole(path: Path) -> Bundle:
     return bundle
 
 
-def _subject(bundle: Bundle, asked: Asked) -> Subject:
+def _subject(bundle: Bundle, asked: DemoSettings) -> DemoEngine:
     manifest, path = bundle.manifest, bundle.path
     if manifest.language is not None:
         raise InputError(f"{path} holds a decoder, which writes text.", hint=f"edgepress generate {path}")
@@ -95,7 +95,7 @@ def _subject(bundle: Bundle, asked: Asked) -> Subject:
         )
     place = engine_place(manifest.target, f"{path}: its files are intact, but ", asked.on)
     label = f"{manifest.engine.precision} \N{MIDDLE DOT} {manifest.target.name}"
-    return Subject(label=label, bundle=bundle, engine=engine, place=place, taking=taking, roles=roles)
+    return DemoEngine(label=label, bundle=bundle, engine=engine, place=place, taking=taking, roles=roles)
 
 
 def _check_same(first: Bundle, other: Bundle) -> None:
@@ -117,7 +117,7 @@ def _source(bundle: Bundle) -> str:
     return steps[0].before if steps else bundle.manifest.model.source_digest
 
 
-def _told_apart(made: Sequence[Subject]) -> tuple[Subject, ...]:
+def _told_apart(made: Sequence[DemoEngine]) -> tuple[DemoEngine, ...]:
     """Labels are precisions where these differ and nothing else does; those that are the same get a number."""
     targets = {one.bundle.manifest.target.name for one in made}
     precisions = [one.bundle.manifest.engine.precision for one in made]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["boxes", "classes", "masks"]
-KINDS: tuple[Kind, ...] = ("boxes", "classes", "masks")
+DrawnAs = Literal["boxes", "classes", "masks"]
+KINDS: tuple[DrawnAs, ...] = ("boxes", "classes", "masks")
 SCHEMA = 1
 FILE = "demo.json"
 
@@ -80,7 +80,7 @@ class Masks:
     unseen: float
 
 
-Found = Boxes | Classes | Masks
+Answer = Boxes | Classes | Masks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +210,7 @@ class Shown:
     name: str
     size: tuple[int, int]
     file: str
-    found: tuple[Found, ...]
+    found: tuple[Answer, ...]
     agreements: tuple[Agreement, ...]
 
 
@@ -227,7 +227,7 @@ class Demo:
     written: Literal["edgepress demo"] = "edgepress demo"
     date: str
     model: str
-    drawn: Kind
+    drawn: DrawnAs
     score: float | None
     engines: tuple[Ran, ...]
     pictures: tuple[Shown, ...]

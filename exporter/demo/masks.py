@@ -7,16 +7,16 @@ import numpy as np
 from ...backends.base import Array
 from ...calibration.images import Size
 from ...errors import InputError
-from .asked import PIXEL_SCORE, Asked
 from .findings import Masks, MasksAgreement, Overlap, Region
 from .fitting import UNSEEN, Fitting, Mask
 from .labels import Labels
+from .settings import PIXEL_SCORE, DemoSettings
 
 # How much more a mask may be shrunk along one side of the image than along the other, before it is no mask of it.
 _OUT_OF_SHAPE = 2
 
 
-def mask_of(array: Array, fitting: Fitting, asked: Asked, size: Size) -> Mask:
+def mask_of(array: Array, fitting: Fitting, asked: DemoSettings, size: Size) -> Mask:
     """The class of each pixel of a picture that is drawn in a size, UNSEEN where the engine did not see it.
 
     Args:
@@ -66,7 +66,7 @@ def masks_agreement(first: Mask, second: Mask, labels: Labels) -> MasksAgreement
     return MasksAgreement(same=int((one == other).sum()), of=int(seen.sum()), overlaps=tuple(overlaps))
 
 
-def _above(scores: Array, asked: Asked) -> Array:
+def _above(scores: Array, asked: DemoSettings) -> Array:
     """1 where the one channel's score is high enough.
 
     Raises:

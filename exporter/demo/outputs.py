@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from ...backends.base import TensorSpec
 from ...errors import InputError
-from .findings import Kind
+from .findings import DrawnAs
 
 _WORDS = {
     "boxes": ("box",),
@@ -30,19 +30,19 @@ _NEEDED = {
     "classes": "floats (B, C) of two classes or more",
 }
 # In this order: the scores of boxes look like those of classes.
-_ORDER: tuple[Kind, ...] = ("boxes", "masks", "classes")
+_ORDER: tuple[DrawnAs, ...] = ("boxes", "masks", "classes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
     """What is drawn, and of which outputs: `boxes`, `scores` and `classes`, or `mask`, or `scores`."""
 
-    kind: Kind
+    kind: DrawnAs
     names: Mapping[str, str]
     unread: tuple[str, ...]
 
 
-def roles_of(outputs: Sequence[TensorSpec], batch: int | str, told: Kind | None, who: str) -> Roles:
+def roles_of(outputs: Sequence[TensorSpec], batch: int | str, told: DrawnAs | None, who: str) -> Roles:
     """What the outputs are.
 
     Args:
@@ -97,7 +97,7 @@ def _classes(outputs: Sequence[TensorSpec], who: str) -> dict[str, str] | None:
     return None if found is None else {"scores": found.name}
 
 
-_FINDERS: Mapping[Kind, Callable[[Sequence[TensorSpec], str], dict[str, str] | None]] = {
+_FINDERS: Mapping[DrawnAs, Callable[[Sequence[TensorSpec], str], dict[str, str] | None]] = {
     "boxes": _boxes,
     "masks": _masks,
     "classes": _classes,

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from PIL import Image
 
 from ...profiles.machine.environment import installed
-from ...profiles.reporting.content import Page, Part, Picture, Section, Sentences, Table, Tile
+from ...profiles.reporting.content import Illustration, Page, Part, Section, Sentences, Table, Tile
 from ...profiles.reporting.text import code, counted, listed, sentence
 from .boxes import SAME
-from .findings import Agreement, Boxes, BoxesAgreement, Classes, Demo, Found, Masks, Ran, Shown
+from .findings import Agreement, Answer, Boxes, BoxesAgreement, Classes, Demo, Masks, Ran, Shown
 from .words import agreement_in_words, in_all, in_words, lone_in_words
 
 # Of a picture in the page; the file beside it is exact.
@@ -102,7 +102,7 @@ def _tiles(demo: Demo) -> Iterator[Tile]:
         )
 
 
-def _total(found: Sequence[Found]) -> str:
+def _total(found: Sequence[Answer]) -> str:
     if isinstance(found[0], Boxes):
         count = sum(len(one.shown) for one in found if isinstance(one, Boxes))
         return f"{count} box{'' if count == 1 else 'es'}"
@@ -118,7 +118,7 @@ def _classes(count: int) -> str:
     return f"{count} class{'' if count == 1 else 'es'}"
 
 
-def _picture(shown: Shown, engines: Sequence[Ran], source: str, size: tuple[int, int]) -> Picture:
+def _picture(shown: Shown, engines: Sequence[Ran], source: str, size: tuple[int, int]) -> Illustration:
     said = [f"{ran.label}: {in_words(found)}" for ran, found in zip(engines, shown.found, strict=True)]
     first = engines[0].label
     said += [
@@ -126,7 +126,7 @@ def _picture(shown: Shown, engines: Sequence[Ran], source: str, size: tuple[int,
         for ran, one in zip(engines[1:], shown.agreements, strict=True)
     ]
     said += list(_lone(shown, engines))
-    return Picture(
+    return Illustration(
         title=shown.name,
         says=tuple(map(sentence, said)),
         source=source,

@@ -28,7 +28,7 @@ class _Fits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class NamedPicture:
     """A picture with its name below the directory that was given."""
 
     name: str
@@ -92,7 +92,7 @@ class Taking:
         )
 
 
-def given_pictures(paths: Sequence[Path], most: int) -> tuple[tuple[Given, ...], int]:
+def given_pictures(paths: Sequence[Path], most: int) -> tuple[tuple[NamedPicture, ...], int]:
     """The pictures in files and directories, and how many more there are.
 
     Raises:
@@ -102,7 +102,7 @@ def given_pictures(paths: Sequence[Path], most: int) -> tuple[tuple[Given, ...],
     shown = named[:most]
     found = headers([path for _, path in shown])
     pairs = zip(shown, found, strict=True)
-    return tuple(Given(name=name, picture=one) for (name, _), one in pairs), len(named) - len(shown)
+    return tuple(NamedPicture(name=name, picture=one) for (name, _), one in pairs), len(named) - len(shown)
 
 
 def taking_of(bundle: Bundle, fit: Fit | None) -> Taking:
@@ -122,7 +122,7 @@ def taking_of(bundle: Bundle, fit: Fit | None) -> Taking:
     )
 
 
-def check_sizes(given: Sequence[Given], taking: Taking, who: Path) -> None:
+def check_sizes(given: Sequence[NamedPicture], taking: Taking, who: Path) -> None:
     """Refuse pictures that the engine does not take, before any is run.
 
     Raises:

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from .findings import (
     Agreement,
+    Answer,
     Boxes,
     BoxesAgreement,
     Classes,
     ClassesAgreement,
-    Found,
     Lone,
     Masks,
     MasksAgreement,
@@ -20,7 +20,7 @@ from .findings import (
 _NAMED = 4
 
 
-def in_short(found: Found) -> str:
+def in_short(found: Answer) -> str:
     """A few words for a headline: how many boxes, the best class, the largest region."""
     match found:
         case Boxes():
@@ -31,7 +31,7 @@ def in_short(found: Found) -> str:
             return f"{len(found.regions)} {'class' if len(found.regions) == 1 else 'classes'}"
 
 
-def in_words(found: Found) -> str:
+def in_words(found: Answer) -> str:
     """A clause on one picture."""
     match found:
         case Boxes():
@@ -54,7 +54,7 @@ def agreement_in_words(one: Agreement, names: tuple[str, str]) -> str:
             return _boxes_agreement(one, names)
         case ClassesAgreement():
             first = "the same first class" if one.same_first else "another first class"
-            return f"{first}; {one.common} of {one.of} among the best of both; scores differ by {one.score:.3f} at most"
+            return f"{first}; {one.common} of {one.of} among the best of both; {_apart(one.score)}"
         case MasksAgreement():
             apart = ", ".join(f"{overlap.name} {overlap.iou:.3f}" for overlap in one.overlaps[:_NAMED])
             return f"{one.same / max(1, one.of):.2%} of the pixels of the same class; IoU {apart}"
@@ -76,7 +76,7 @@ def in_all(agreements: Sequence[Agreement], names: tuple[str, str]) -> str:
             each = [one for one in agreements if isinstance(one, ClassesAgreement)]
             same = sum(one.same_first for one in each)
             most = max(one.score for one in each)
-            return f"the same first class in {same} of {len(each)} pictures; scores differ by {most:.3f} at most"
+            return f"the same first class in {same} of {len(each)} pictures; {_apart(most)}"
         case MasksAgreement():
             return _all_masks([one for one in agreements if isinstance(one, MasksAgreement)])
 
@@ -93,9 +93,16 @@ def _box_clauses(one: BoxesAgreement, names: tuple[str, str]) -> Iterator[str]:
         same = "all" if one.same_class == one.matched else f"{one.same_class} of them"
         yield f"{_boxes(one.matched)} in both, {same} of the same class"
         yield f"IoU {sum(one.iou) / one.matched:.3f} on average, {min(one.iou):.3f} at least"
-        yield f"scores differ by {one.score:.3f} at most"
+        yield _apart(one.score or 0.0)
     if any(alone):
         yield ", ".join(f"{count} in {name} alone" for count, name in zip(alone, names, strict=True))
+
+
+def _apart(score: float) -> str:
+    """The largest difference of scores."""
+    if score == 0:
+        return "equal scores"
+    return "scores differ by less than 0.001" if score < 0.001 else f"scores differ by {score:.3f} at most"
 
 
 def _all_boxes(each: Sequence[BoxesAgreement]) -> BoxesAgreement:

@@ -217,7 +217,7 @@ Plot = Distribution | Course | Scatter | Bars | Trend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class Illustration:
     """A picture, with what is seen on it as a table for who cannot see it.
 
     Attributes:
@@ -237,7 +237,7 @@ class Picture:
     figures: Table
 
 
-Block = Sentences | Command | Table | Picture | Plot
+Block = Sentences | Command | Table | Illustration | Plot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

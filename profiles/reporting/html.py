@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
-from .content import Block, Command, Page, Picture, Sentences, Table
+from .content import Block, Command, Illustration, Page, Sentences, Table
 from .markdown import figures
 from .svg import draw
 from .text import CODE
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # An interval, and a number with its unit: a line never breaks within.
 _TOGETHER = re.compile(r"\[[^\[\]]{3,40}\]|\d (?:ms|µs|MB|kB|dB|s|%)(?!\w)")
-KINDS = {Sentences: "sentences", Command: "command", Table: "table", Picture: "picture"}
+KINDS = {Sentences: "sentences", Command: "command", Table: "table", Illustration: "picture"}
 
 
 def html(page: Page) -> str:
@@ -66,7 +66,7 @@ def _kind(block: Block) -> str:
 def _drawn(block: Block, number: int) -> Markup:
     from markupsafe import Markup
 
-    assert not isinstance(block, Sentences | Command | Table | Picture)
+    assert not isinstance(block, Sentences | Command | Table | Illustration)
     return Markup(draw(block, f"plot-{number}"))  # every text in it is escaped where it is drawn
 
 

@@ -10,9 +10,9 @@ from .content import (
     Command,
     Course,
     Distribution,
+    Illustration,
     Page,
     Part,
-    Picture,
     Plot,
     Scatter,
     Section,
@@ -62,7 +62,7 @@ def _block(block: Block) -> Iterator[str]:
             yield from (f"    {' '.join(block.text.splitlines())}", "")
         case Table():
             yield from _table(block)
-        case Picture():
+        case Illustration():
             yield from (f"**{in_markdown(block.title)}.** {in_markdown(' '.join(block.says))}", "")
             yield from (f"![{in_markdown(block.title)}]({block.file})", "")
             yield from _table(block.figures)

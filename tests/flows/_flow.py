@@ -180,3 +180,19 @@ def dynamic():
 def calibration():
     return (batch(index) for index in range(4))
 """
+
+# Only what the base install and a runtime bring may be imported.
+WITHOUT_THE_HOST = """
+import sys
+
+ABSENT = {"torch", "onnx", "onnx_ir", "onnxscript", "transformers", "safetensors", "sklearn"}
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ABSENT:
+            raise ImportError(f"{name} is not on a device")
+
+sys.meta_path.insert(0, Absent())
+from edgepress.exporter.cli import main
+main()
+"""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ from PIL import Image
 
 from edgepress.exporter.demo.palette import colour_of
 
-from ._flow import Cli, Once, contents
+from . import _sshd
+from ._flow import WITHOUT_THE_HOST, Cli, Once, contents
 from ._spots import CELL, HEIGHT, SPOTS, WIDTH, spots
 
 GAP = 16  # around a panel
@@ -195,3 +198,32 @@ def test_a_directory_is_replaced_only_when_told_and_only_a_demo(
     assert contents(tmp_path / "demo") == before
     assert cli("demo", pressed("fp32"), good, good, "--force", "--most", "1").code == 0
     assert told(tmp_path / "demo")["left_out"] == 1
+
+
+def test_a_device_needs_neither_torch_nor_onnx(
+    pressed: Callable[[str], Path], environment: dict[str, str], tmp_path: Path
+) -> None:
+    good = spots(tmp_path / "good.png", {(0, 0): "red"})
+    words = [sys.executable, "-c", WITHOUT_THE_HOST, "demo", pressed("fp32"), good]
+    done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "1 box: 1 class 0" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_engine_runs_on_the_device_that_is_named(pressed: Callable[[str], Path], cli: Cli, tmp_path: Path) -> None:
+    """The pictures are read here, the engine runs there, and gives the same."""
+    pytest.importorskip("fabric", reason="needs fabric: pip install 'edgepress[ssh]'")
+    (tmp_path / "server").mkdir()
+    server = _sshd.start(tmp_path / "server")
+    try:
+        good = spots(tmp_path / "good.png", {(0, 0): "red", (2, 1): "blue"})
+        words = ("demo", pressed("int8"), good)
+        ran = cli(*words, "--on", server.address, "-o", "there", env=server.environment)
+        assert ran.code == 0, ran.err
+        assert cli(*words, "-o", "here").code == 0
+        there, here = (told(tmp_path / name) for name in ("there", "here"))
+        assert there["pictures"] == here["pictures"]
+        assert len(here["pictures"][0]["found"][0]["shown"]) == 2
+    finally:
+        server.stop()

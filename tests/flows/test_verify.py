@@ -11,25 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ._flow import EDGEPRESS, Cli, read, with_other_answers
+from ._flow import EDGEPRESS, WITHOUT_THE_HOST, Cli, read, with_other_answers
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-# Only what the base install and a runtime bring may be imported.
-WITHOUT_THE_HOST = """
-import sys
-
-ABSENT = {"torch", "onnx", "onnx_ir", "onnxscript", "transformers", "safetensors", "sklearn"}
-
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ABSENT:
-            raise ImportError(f"{name} is not on a device")
-
-sys.meta_path.insert(0, Absent())
-from edgepress.exporter.cli import main
-main()
-"""
 
 
 @pytest.fixture

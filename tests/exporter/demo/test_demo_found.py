@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from edgepress.errors import InputError
-from edgepress.exporter.demo.asked import Asked
 from edgepress.exporter.demo.boxes import boxes_agreement, read_boxes
 from edgepress.exporter.demo.classes import classes_agreement, read_classes, shares
 from edgepress.exporter.demo.findings import Box, Boxes
 from edgepress.exporter.demo.fitting import UNSEEN, Fitting
 from edgepress.exporter.demo.labels import Labels, load_labels
 from edgepress.exporter.demo.masks import mask_of, masks_agreement, read_mask
+from edgepress.exporter.demo.settings import DemoSettings
 from edgepress.exporter.demo.words import agreement_in_words, lone_in_words
 
 SAME = Fitting.of((48, 64), (48, 64), None)
@@ -54,7 +54,7 @@ def test_boxes_in_fractions_and_rows_that_hold_none():
         "scores": np.array([0.4, 0.0, 0.9, 0.2], np.float32),
         "classes": np.array([1, -1, -1, 0]),
     }
-    found = read_boxes(arrays, SAME, Asked(unit=(1, 1), labels=Labels(names=("cat",))))
+    found = read_boxes(arrays, SAME, DemoSettings(unit=(1, 1), labels=Labels(names=("cat",))))
     assert [(one.corners, one.name) for one in found.shown] == [((16, 24, 32, 48), "class 1")]
     assert [(one.corners, one.name) for one in found.faint] == [((32, 0, 64, 24), "cat")]
 
@@ -62,16 +62,16 @@ def test_boxes_in_fractions_and_rows_that_hold_none():
 def test_fractions_are_not_drawn_as_pixels():
     arrays = {"boxes": np.array([[0.1, 0.2, 0.5, 1.02]], np.float32), "scores": np.array([0.5], np.float32)}
     with pytest.raises(InputError, match="fractions, no pixels") as caught:
-        read_boxes(arrays, SAME, Asked())
+        read_boxes(arrays, SAME, DemoSettings())
     assert "--boxes-in 1x1" in str(caught.value)
-    assert read_boxes(arrays, SAME, Asked(unit=(64, 48))).shown[0].corners[2] == 0.5
-    assert read_boxes(arrays, SAME, Asked(score=0.6)).shown == ()
+    assert read_boxes(arrays, SAME, DemoSettings(unit=(64, 48))).shown[0].corners[2] == 0.5
+    assert read_boxes(arrays, SAME, DemoSettings(score=0.6)).shown == ()
 
 
 def test_boxes_that_are_no_numbers_are_refused():
     arrays = {"boxes": np.full((2, 4), np.nan, np.float32), "scores": np.array([0.5, 0.0], np.float32)}
     with pytest.raises(InputError, match="no numbers"):
-        read_boxes(arrays, SAME, Asked())
+        read_boxes(arrays, SAME, DemoSettings())
 
 
 def test_boxes_are_matched_by_overlap_and_those_left_are_told():
@@ -107,7 +107,7 @@ def test_boxes_of_another_class_are_matched_and_counted():
 def test_scores_are_shares_as_given_or_by_softmax():
     given, softmax = shares([np.array([0.2, 0.7, 0.1]), np.array([0.2, 0.6, 0.2])])
     assert not softmax
-    assert [one.label for one in read_classes(given[0], softmax, Asked(top=2)).top] == [1, 0]
+    assert [one.label for one in read_classes(given[0], softmax, DemoSettings(top=2)).top] == [1, 0]
     made, softmax = shares([np.array([0.0, 1.0, -3.0]), np.array([0.0, 0.5, 0.5])])
     assert softmax
     assert made[0] == pytest.approx(np.exp([0, 1, -3]) / np.exp([0, 1, -3]).sum())
@@ -126,20 +126,20 @@ def test_masks_by_channel_by_number_and_by_threshold():
     scores = np.stack([numbers == 0, numbers == 1]).astype(np.float32)
     one = (scores[1:] * 0.6).astype(np.float32)
     for array in (numbers, numbers[None].astype(np.uint8), scores, one):
-        mask = mask_of(array, SAME, Asked(), (96, 128))
+        mask = mask_of(array, SAME, DemoSettings(), (96, 128))
         regions = read_mask(mask, labels).regions
         assert {region.name: region.share for region in regions} == {"ground": 0.75, "road": 0.25}
     with pytest.raises(InputError, match="no probabilities") as caught:
-        mask_of(one * 10 - 5, SAME, Asked(), (48, 64))
+        mask_of(one * 10 - 5, SAME, DemoSettings(), (48, 64))
     assert "--score 0" in str(caught.value)
-    assert (mask_of(one * 10 - 5, SAME, Asked(score=0), (48, 64)) == numbers).all()
+    assert (mask_of(one * 10 - 5, SAME, DemoSettings(score=0), (48, 64)) == numbers).all()
     with pytest.raises(InputError, match="last two sizes"):
-        mask_of(np.zeros((48, 64, 6), np.float32), SAME, Asked(), (48, 64))
+        mask_of(np.zeros((48, 64, 6), np.float32), SAME, DemoSettings(), (48, 64))
 
 
 def test_what_was_cropped_away_counts_for_nobody():
     cropped = Fitting.of((48, 128), (48, 64), "crop")
-    first = mask_of(np.zeros((48, 64), np.int64), cropped, Asked(), (48, 128))
+    first = mask_of(np.zeros((48, 64), np.int64), cropped, DemoSettings(), (48, 128))
     assert (first[:, :32] == UNSEEN).all() and (first[:, 32:96] == 0).all() and (first[:, 96:] == UNSEEN).all()
     assert read_mask(first, Labels()).unseen == 0.5
     second = np.zeros((48, 128), np.int64)

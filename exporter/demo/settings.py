@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ...calibration.images import Fit
-from .findings import Kind
+from .findings import DrawnAs
 from .labels import Labels
 
 BOX_SCORE = 0.3
@@ -13,7 +13,7 @@ PIXEL_SCORE = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class DemoSettings:
     """Settings of a demo.
 
     Attributes:
@@ -27,7 +27,7 @@ class Asked:
         on: address of the place where engines run; None is the nearest.
     """
 
-    kind: Kind | None = None
+    kind: DrawnAs | None = None
     labels: Labels = field(default_factory=Labels)
     score: float | None = None
     top: int = 3

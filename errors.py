@@ -37,6 +37,11 @@ class EdgepressError(Exception):
         self.message = message
         self.hint = hint if hint is None else as_text(hint)
 
+    @property
+    def kind(self) -> str:
+        """The name of what it is here, as a CI system shows it: rooms may have kinds of their own of each."""
+        return next(kind.__name__ for kind in type(self).__mro__ if kind.__module__ == __name__)
+
 
 class InputError(EdgepressError):
     """The user's model, data or options are at fault."""

@@ -13,7 +13,7 @@ from ._vendor import fit
 from .base import Array, Engine, Feed, Session
 from .onboard.driver import Driver, Gpu
 from .onboard.orders import BuildError
-from .onboard.sessions import Given, OpenPlan
+from .onboard.sessions import GivenArray, OpenPlan
 
 _KINDS: dict[str, type[EdgepressError]] = {
     "input": InputError,
@@ -84,7 +84,7 @@ class CudaSession(Session):
         fit(self._specs.inputs, feed)
         slots = self._open.slots
         arrays = {name: np.asarray(cast(feed[name], slots[name].dtype, name), order="C") for name in feed}
-        given = {name: Given(array.shape, array.ctypes.data, array.nbytes) for name, array in arrays.items()}
+        given = {name: GivenArray(array.shape, array.ctypes.data, array.nbytes) for name, array in arrays.items()}
         with told():
             outputs = self._open.run(given)
         return {

@@ -27,7 +27,7 @@ from .decoding import Decoding, Generation
 from .onboard.building import build
 from .onboard.kernels import kernels_from_json
 from .onboard.machine import power_note
-from .onboard.orders import Order, Ranges, order_text
+from .onboard.orders import Order, ShapeRanges, order_text
 from .onboard.parsing import log_of, parse, rejections
 from .onboard.settings import capability_member
 from .onboard.source import joined
@@ -244,8 +244,9 @@ def order_of(graph: Graph, target: Target, precision: PrecisionName, capabilitie
         target=target.name,
         precision=precision,
         made_for=target.toolchain.versions.get("tensorrt", ""),
-        ranges={spec.name: Ranges(*sizes(spec, graph)) for spec in free},
+        ranges={spec.name: ShapeRanges(*sizes(spec, graph)) for spec in free},
         weak=tuple(name for name in flags if name in ("INT8", "FP16", "BF16")),
+        typed=load_precision(precision).storage != "float32",
         exact=load_precision(precision).exact,
         sparse=target.sparse_weights,
         workspace=workspace_mib(target),

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 
 from .arrays import RawArray, packed
 from .orders import BuildError
-from .sessions import Given, OpenPlan
+from .sessions import GivenArray, OpenPlan
 
 # float32 computes an output to no more than this of what is around it: nothing less says anything.
 ROUNDING = 5e-7
@@ -57,7 +57,7 @@ def infer(plan: OpenPlan, feed: Dict[str, RawArray]) -> Dict[str, RawArray]:
     return {name: RawArray(plan.slots[name].dtype, shape, bytes(data)) for name, (shape, data) in outputs.items()}
 
 
-def laid_out(plan: OpenPlan, feed: Dict[str, RawArray]) -> Tuple[Dict[str, Given], List[Any]]:
+def laid_out(plan: OpenPlan, feed: Dict[str, RawArray]) -> Tuple[Dict[str, GivenArray], List[Any]]:
     """A feed in memory as the engine takes it, and what must live as long as it is used.
 
     Raises:
@@ -70,11 +70,11 @@ def laid_out(plan: OpenPlan, feed: Dict[str, RawArray]) -> Tuple[Dict[str, Given
             "{} has the inputs {}, and is given {}.".format(plan.name, ", ".join(wanted), ", ".join(sorted(feed))),
         )
     kept: List[Any] = []
-    given: Dict[str, Given] = {}
+    given: Dict[str, GivenArray] = {}
     for name, array in feed.items():
         content = _as_taken(array, plan.slots[name].dtype, name).content
         kept.append(ctypes.create_string_buffer(content, max(len(content), 1)))
-        given[name] = Given(array.shape, ctypes.addressof(kept[-1]), len(content))
+        given[name] = GivenArray(array.shape, ctypes.addressof(kept[-1]), len(content))
     return given, kept
 
 

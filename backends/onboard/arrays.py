@@ -8,7 +8,7 @@ import struct
 import zipfile
 from typing import Dict, Iterable, List, NamedTuple
 
-from .orders import BuildError, Shape
+from .orders import BuildError, Dims
 
 # By numpy's name: how its files write the type, and how `struct` does.
 _FORMS = {
@@ -36,7 +36,7 @@ class RawArray(NamedTuple):
     """
 
     dtype: str
-    shape: Shape
+    shape: Dims
     content: bytes
 
     def numbers(self) -> List[float]:
@@ -45,7 +45,7 @@ class RawArray(NamedTuple):
         return list(struct.unpack("<{}{}".format(len(self.content) // struct.calcsize(code), code), self.content))
 
 
-def packed(numbers: Iterable[float], dtype: str, shape: Shape) -> RawArray:
+def packed(numbers: Iterable[float], dtype: str, shape: Dims) -> RawArray:
     """An array of numbers.
 
     Raises:

@@ -7,7 +7,7 @@ import re
 from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from .orders import Order
-from .parsing import Parsed, layers_of
+from .parsing import ParsedNetwork, layers_of
 
 # Behind the region stands where in its sources TensorRT 10 found so, or the end of the bracket that 8 says it in.
 _MISSING = re.compile(r"[Cc]ould not find any implementation for node (.+?)\.?(?: In \w+ at .*|\)?)$")
@@ -35,7 +35,7 @@ def region_without_kernel(lines: List[Tuple[str, str]]) -> str:
     return ""
 
 
-def set_aside(parsed: Parsed, config: Any, order: Order, region: str) -> Optional[SetAside]:
+def set_aside(parsed: ParsedNetwork, config: Any, order: Order, region: str) -> Optional[SetAside]:
     """Let the layers of a region read floats; None where nothing of it could be changed."""
     layers = layers_of(parsed.network)
     named = _layers_in(region, layers)

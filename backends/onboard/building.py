@@ -6,7 +6,7 @@ from typing import Any, List, NamedTuple, Optional, Tuple
 from .aside import SetAside, region_without_kernel, set_aside
 from .dla import Accelerated, accelerate, refined
 from .orders import BuildError, Order
-from .parsing import Parsed, need_accepted, parse, title_of
+from .parsing import ParsedNetwork, need_accepted, parse, title_of
 from .settings import configure, flags_set, untyped, weak_flags
 from .timing_cache import begin_cache, keep_cache
 
@@ -111,7 +111,7 @@ def _of_dla(found: Optional[Accelerated]) -> List[str]:
     ]
 
 
-def _no_kernel(trt: Any, parsed: Parsed, region: str, more: str) -> BuildError:
+def _no_kernel(trt: Any, parsed: ParsedNetwork, region: str, more: str) -> BuildError:
     return BuildError(
         "refused",
         "{} has no kernel for {} of {}, {}.".format(title_of(trt), region, parsed.file, more),
@@ -119,7 +119,7 @@ def _no_kernel(trt: Any, parsed: Parsed, region: str, more: str) -> BuildError:
     )
 
 
-def _failed(trt: Any, parsed: Parsed, errors: str) -> BuildError:
+def _failed(trt: Any, parsed: ParsedNetwork, errors: str) -> BuildError:
     message = "{} could not build {}: {}.".format(title_of(trt), parsed.file, errors)
     if re.search(r"out of memory|insufficient memory|OutOfMemory|cudaError|insufficient workspace", errors):
         return BuildError("unserved", message, "Free device memory, or change the target's option workspace_mib.")

@@ -63,20 +63,20 @@ def waits_of(tasks: str) -> Dict[str, Tuple[int, int]]:
     return found
 
 
-def conditions_now(root: str = "/sys") -> Dict[str, Any]:
+def conditions_now(base: str = "/sys") -> Dict[str, Any]:
     """Clocks in MHz, temperatures, power mode and load, in the fields of edgepress' `Conditions`.
 
     Throttling is what it does not tell: a clock that falls shows it.
     """
     temperatures = {}
-    for zone in sorted(glob.glob(os.path.join(root, "class/thermal/thermal_zone*"))):
+    for zone in sorted(glob.glob(os.path.join(base, "class/thermal/thermal_zone*"))):
         heat = read_system_file(os.path.join(zone, "temp"))
         if re.match(r"-?\d+$", heat):
             name = read_system_file(os.path.join(zone, "type")) or os.path.basename(zone)
             temperatures[name] = int(heat) / 1e3
-    governors = glob.glob(os.path.join(root, "devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"))
+    governors = glob.glob(os.path.join(base, "devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"))
     load = read_system_file("/proc/loadavg").split()
-    known = {name: said["now"] for name, said in clocks(root).items() if "now" in said and _counts(name)}
+    known = {name: said["now"] for name, said in clocks(base).items() if "now" in said and _counts(name)}
     return {
         "date": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
         "governor": "+".join(sorted(set(filter(None, map(read_system_file, governors))))),

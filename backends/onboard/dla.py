@@ -4,7 +4,7 @@ import re
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from .orders import BuildError, Order
-from .parsing import Parsed, layers_of, plain
+from .parsing import ParsedNetwork, layers_of, plain
 from .settings import weak_flags
 
 _ABSENT = "this module has no DLA that TensorRT {} serves"
@@ -34,7 +34,7 @@ class Accelerated(NamedTuple):
     fallen: Dict[str, str]
 
 
-def accelerate(parsed: Parsed, config: Any, order: Order) -> Optional[Accelerated]:
+def accelerate(parsed: ParsedNetwork, config: Any, order: Order) -> Optional[Accelerated]:
     """Let the DLA run what it can, the GPU the rest; None where nobody asked for it.
 
     Raises:
@@ -66,7 +66,7 @@ def accelerate(parsed: Parsed, config: Any, order: Order) -> Optional[Accelerate
     return Accelerated(order.dla, "", taken, fallen)
 
 
-def _sorted_out(parsed: Parsed, config: Any) -> Tuple[List[str], Dict[str, str]]:
+def _sorted_out(parsed: ParsedNetwork, config: Any) -> Tuple[List[str], Dict[str, str]]:
     taken: List[str] = []
     fallen: Dict[str, str] = {}
     for layer in layers_of(parsed.network):

@@ -42,13 +42,13 @@ def power_note() -> str:
     return "Built in power mode {name} (nvpmodel id {id}).".format(**mode) if mode else ""
 
 
-def clocks(root: str = "/sys") -> Dict[str, Dict[str, float]]:
+def clocks(base: str = "/sys") -> Dict[str, Dict[str, float]]:
     """Clock now and the highest that is allowed, in MHz: of each core, and of what scales by itself, as the GPU."""
     found: Dict[str, Dict[str, float]] = {}
-    cores = os.path.join(root, "devices/system/cpu/cpu[0-9]*/cpufreq")
+    cores = os.path.join(base, "devices/system/cpu/cpu[0-9]*/cpufreq")
     for path in sorted(glob.glob(cores)):
         _note(found, os.path.basename(os.path.dirname(path)), path, "scaling_cur_freq", "scaling_max_freq", 1e3)
-    for path in sorted(glob.glob(os.path.join(root, "class/devfreq/*"))):
+    for path in sorted(glob.glob(os.path.join(base, "class/devfreq/*"))):
         _note(found, os.path.basename(path), path, "cur_freq", "max_freq", 1e6)
     return found
 

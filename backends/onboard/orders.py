@@ -3,7 +3,7 @@
 import json
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
-Shape = Tuple[int, ...]
+Dims = Tuple[int, ...]
 # Exit codes, those of edgepress: the input is at fault, verification failed, this machine cannot serve it.
 CODES = {"input": 1, "refused": 1, "verification": 4, "unserved": 5}
 
@@ -21,12 +21,12 @@ class BuildError(Exception):
         self.kind, self.message, self.hint = kind, message, hint
 
 
-class Ranges(NamedTuple):
+class ShapeRanges(NamedTuple):
     """Smallest, usual and largest shape of an input that has a free axis."""
 
-    smallest: Shape
-    usual: Shape
-    largest: Shape
+    smallest: Dims
+    usual: Dims
+    largest: Dims
 
 
 class Order(NamedTuple):
@@ -38,6 +38,7 @@ class Order(NamedTuple):
         made_for: the version of TensorRT that the graph was exported for; empty where none is named.
         ranges: of each input with a free axis.
         weak: builder flags that lower precision (`INT8`, `FP16`), where this TensorRT has them.
+        typed: the graph's own floats are of the precision.
         exact: FP32 means it: no TF32.
         sparse: kernels for 2:4 weights are allowed.
         workspace: MiB of scratch memory that a kernel may use.
@@ -49,8 +50,9 @@ class Order(NamedTuple):
     target: str
     precision: str
     made_for: str
-    ranges: Dict[str, Ranges]
+    ranges: Dict[str, ShapeRanges]
     weak: Tuple[str, ...]
+    typed: bool
     exact: bool
     sparse: bool
     workspace: int
@@ -74,7 +76,7 @@ def read_order(text: str) -> Order:
     try:
         fields: Dict[str, Any] = json.loads(text)
         ranges = {
-            name: Ranges(*(tuple(int(size) for size in one[end]) for end in Ranges._fields))
+            name: ShapeRanges(*(tuple(int(size) for size in one[end]) for end in ShapeRanges._fields))
             for name, one in fields.pop("ranges").items()
         }
         for name in ("weak", "capabilities"):

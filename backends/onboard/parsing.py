@@ -17,7 +17,7 @@ class Rejected(NamedTuple):
     operator: str = ""
 
 
-class Parsed(NamedTuple):
+class ParsedNetwork(NamedTuple):
     """A network and what must live as long as it: the parser owns the weights."""
 
     trt: Any
@@ -69,7 +69,7 @@ def plain(line: str) -> str:
     return re.sub(r"\s*In \w+ at /[^\s)]+", "", line).strip().rstrip(".")
 
 
-def parse(trt: Any, path: str, log: Any, weak: bool = False) -> Parsed:
+def parse(trt: Any, path: str, log: Any, weak: bool = False) -> ParsedNetwork:
     """Let the parser read a file, by its path and not by bytes: external data are found beside it.
 
     Args:
@@ -80,7 +80,7 @@ def parse(trt: Any, path: str, log: Any, weak: bool = False) -> Parsed:
     network = builder.create_network(creation_flags(trt, weak))
     parser = trt.OnnxParser(network, log)
     accepted = bool(parser.parse_from_file(path))
-    return Parsed(trt, builder, network, parser, accepted, log, path.replace("\\", "/").rpartition("/")[2])
+    return ParsedNetwork(trt, builder, network, parser, accepted, log, path.replace("\\", "/").rpartition("/")[2])
 
 
 def creation_flags(trt: Any, weak: bool) -> int:
@@ -95,7 +95,7 @@ def title_of(trt: Any) -> str:
     return "{} {}".format("TensorRT-RTX" if trt.__name__ == "tensorrt_rtx" else "TensorRT", trt.__version__)
 
 
-def rejections(parsed: Parsed) -> Tuple[Rejected, ...]:
+def rejections(parsed: ParsedNetwork) -> Tuple[Rejected, ...]:
     """The parser's errors, then what it accepts but would compute otherwise than ONNX says; one a node."""
     found: Dict[str, Rejected] = {}
     for one in list(_errors(parsed)) + list(_misread(parsed)):
@@ -103,7 +103,7 @@ def rejections(parsed: Parsed) -> Tuple[Rejected, ...]:
     return tuple(found.values())
 
 
-def need_accepted(parsed: Parsed) -> None:
+def need_accepted(parsed: ParsedNetwork) -> None:
     """Go on only with a network that computes what the file says.
 
     Raises:
@@ -119,7 +119,7 @@ def need_accepted(parsed: Parsed) -> None:
         )
 
 
-def _errors(parsed: Parsed) -> Iterator[Rejected]:
+def _errors(parsed: ParsedNetwork) -> Iterator[Rejected]:
     for index in range(parsed.parser.num_errors):
         error = parsed.parser.get_error(index)
         # Before 10 an error knows the number of its node only, and -1 where it concerns the whole file.
@@ -147,7 +147,7 @@ def _reason(error: Any, operator: str) -> str:
     return said or str(error.func())
 
 
-def _misread(parsed: Parsed) -> Iterator[Rejected]:
+def _misread(parsed: ParsedNetwork) -> Iterator[Rejected]:
     """Q/DQ that the parser takes for INT8 though ONNX says otherwise.
 
     It only warns of a zero point that is not INT8 (of UINT8 since TensorRT 10.1), and then clips at 127 what should

@@ -21,7 +21,7 @@ from .kernels import kernels_from_json
 from .machine import cpu_model, module_name, power_note
 from .orders import BuildError, read_order
 from .parsing import log_of, parse, rejections
-from .sessions import Given, OpenPlan
+from .sessions import GivenArray, OpenPlan
 from .timing_cache import cache_path
 
 FEED = "feed.npz"  # beside a job that is timed on one input
@@ -117,8 +117,8 @@ class Child:
         self._job, self._trt, self._plan_name = job, trt, plan_name
         self._log = log_of(trt, _last_words)
         self._plan: Any = None
-        empty: Dict[str, Given] = {}
-        self._fed: Tuple[Dict[str, Given], List[Any]] = (empty, [])
+        empty: Dict[str, GivenArray] = {}
+        self._fed: Tuple[Dict[str, GivenArray], List[Any]] = (empty, [])
         self._feed: Dict[str, RawArray] = {}
         self._opened = self._calls = 0
 

@@ -7,7 +7,7 @@ import ctypes
 from typing import Any, Dict, List, NamedTuple, Tuple
 
 from .driver import Driver
-from .orders import BuildError, Shape
+from .orders import BuildError, Dims
 
 # By DataType: numpy's name and the bytes of an element. tensorrt.nptype of 8.x raises with numpy 1.24 and later.
 TYPES = {
@@ -31,10 +31,10 @@ class Slot(NamedTuple):
     is_input: bool
 
 
-class Given(NamedTuple):
+class GivenArray(NamedTuple):
     """An input: elements in C order of the type of its slot, at an address that stays valid during the call."""
 
-    shape: Shape
+    shape: Dims
     address: int
     size: int
 
@@ -88,7 +88,7 @@ class OpenPlan:
             raise BuildError("input", f"Tensor {name!r} is {kind}, which numpy cannot hold.", "Cast it in the model.")
         return Slot(name, number, TYPES[kind][0], TYPES[kind][1], is_input)
 
-    def run(self, given: Dict[str, Given]) -> Dict[str, Tuple[Shape, bytearray]]:
+    def run(self, given: Dict[str, GivenArray]) -> Dict[str, Tuple[Dims, bytearray]]:
         """One inference: shape and content of each output.
 
         Raises:
@@ -97,7 +97,7 @@ class OpenPlan:
         self._driver.enter()
         for name, one in given.items():
             self._bind(self.slots[name], one)
-        outputs: Dict[str, Tuple[Shape, bytearray]] = {}
+        outputs: Dict[str, Tuple[Dims, bytearray]] = {}
         for slot in self.slots.values():
             if not slot.is_input:
                 outputs[slot.name] = self._made_ready(slot)
@@ -112,7 +112,7 @@ class OpenPlan:
         self._driver.finish(self._stream)
         return outputs
 
-    def _bind(self, slot: Slot, one: Given) -> None:
+    def _bind(self, slot: Slot, one: GivenArray) -> None:
         context = self._context
         if self._named:
             fits = context.set_input_shape(slot.name, one.shape)
@@ -127,7 +127,7 @@ class OpenPlan:
         if one.size:
             self._driver.to_device(pointer, one.address, one.size, self._stream)
 
-    def _made_ready(self, slot: Slot) -> Tuple[Shape, bytearray]:
+    def _made_ready(self, slot: Slot) -> Tuple[Dims, bytearray]:
         context = self._context
         found = context.get_tensor_shape(slot.name) if self._named else context.get_binding_shape(slot.number)
         shape = tuple(int(size) for size in found)

@@ -3,7 +3,7 @@
 from typing import Any, List, Tuple
 
 from .orders import Order
-from .parsing import Parsed, title_of
+from .parsing import ParsedNetwork, title_of
 
 
 def weak_flags(trt: Any, order: Order) -> Tuple[str, ...]:
@@ -20,7 +20,7 @@ def untyped(trt: Any, order: Order) -> str:
     An fp16 graph lacks nothing: its own types are FP16. What is not int8 in an int8 graph is FP32.
     """
     gone = [name for name in order.weak if not hasattr(trt.BuilderFlag, name)]
-    if not gone or order.precision == "fp16":
+    if not gone or order.typed:
         return ""
     return (
         "It was exported for TensorRT {}. {} has no flag {}: what is not {} in it is computed in the types of the "
@@ -28,7 +28,7 @@ def untyped(trt: Any, order: Order) -> str:
     )
 
 
-def configure(parsed: Parsed, order: Order) -> Any:
+def configure(parsed: ParsedNetwork, order: Order) -> Any:
     """The configuration of a build."""
     trt = parsed.trt
     config = parsed.builder.create_builder_config()

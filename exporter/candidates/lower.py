@@ -28,7 +28,7 @@ from ..quantization.gains import GAP_DB, Gains, doubts, worthwhile
 from ..quantization.gather import beyond, gather
 from ..quantization.judging import JudgingSamples
 from ..quantization.ladder import Climb, Climber
-from ..quantization.mixed_int8 import MixedPrecision, Version
+from ..quantization.mixed_int8 import IntegerVersion, MixedPrecision
 from ..quantization.quantizer import Quantizer
 from ..quantization.rewrites.to_float16 import to_float16
 from ..recipe import Recipe
@@ -259,8 +259,8 @@ class Lowering:
         if found.found is None or found.held or mixed.judged is mixed.statistics:
             return found
         fitted = replace(mixed, judged=mixed.statistics)
-        seen = fitted.held_out(Version())
-        if worst(seen).weakest_db - worst(mixed.held_out(Version())).weakest_db <= GAP_DB:
+        seen = fitted.held_out(IntegerVersion())
+        if worst(seen).weakest_db - worst(mixed.held_out(IntegerVersion())).weakest_db <= GAP_DB:
             return found
         return self._climber(fitted).climb(assured_db(seen))
 

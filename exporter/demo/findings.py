@@ -164,7 +164,7 @@ class MasksAgreement:
     overlaps: tuple[Overlap, ...]
 
 
-Agreement = BoxesAgreement | ClassesAgreement | MasksAgreement
+DrawnAgreement = BoxesAgreement | ClassesAgreement | MasksAgreement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +211,7 @@ class Shown:
     size: tuple[int, int]
     file: str
     found: tuple[Answer, ...]
-    agreements: tuple[Agreement, ...]
+    agreements: tuple[DrawnAgreement, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

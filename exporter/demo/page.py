@@ -13,7 +13,7 @@ from ...profiles.machine.environment import installed
 from ...profiles.reporting.content import Illustration, Page, Part, Section, Sentences, Table, Tile
 from ...profiles.reporting.text import code, counted, listed, sentence
 from .boxes import SAME
-from .findings import Agreement, Answer, Boxes, BoxesAgreement, Classes, Demo, Masks, Ran, Shown
+from .findings import Answer, Boxes, BoxesAgreement, Classes, Demo, DrawnAgreement, Masks, Ran, Shown
 from .words import agreement_in_words, in_all, in_words, lone_in_words
 
 # Of a picture in the page; the file beside it is exact.
@@ -57,7 +57,7 @@ def page_of(demo: Demo, sources: Mapping[str, str], sizes: Mapping[str, tuple[in
     return Page(title=part.title, overview=(), parts=(part,), made=made)
 
 
-def agreements_of(demo: Demo) -> Iterator[tuple[Ran, list[Agreement]]]:
+def agreements_of(demo: Demo) -> Iterator[tuple[Ran, list[DrawnAgreement]]]:
     """Each engine beside the first, with how far they agree on every picture."""
     for number, other in enumerate(demo.engines[1:]):
         yield other, [shown.agreements[number] for shown in demo.pictures]

@@ -14,7 +14,7 @@ from .boxes import boxes_agreement, read_boxes
 from .classes import classes_agreement, read_classes, shares
 from .drawing import draw_boxes, draw_mask, drawn_size, enlarged, shaded, text_size
 from .engines import DemoEngine
-from .findings import Agreement, Answer, BoxesAgreement, DrawnAs
+from .findings import Answer, BoxesAgreement, DrawnAgreement, DrawnAs
 from .masks import mask_of, masks_agreement, read_mask
 from .panel import Row, class_rows, region_rows
 from .pictures import NamedPicture
@@ -30,7 +30,7 @@ class PictureRead:
     """What engines gave for a picture, and it drawn by each: the image, and the rows below."""
 
     found: tuple[Answer, ...]
-    agreements: tuple[Agreement, ...]
+    agreements: tuple[DrawnAgreement, ...]
     drawn: tuple[tuple[Image.Image, tuple[Row, ...]], ...]
 
 

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from .findings import (
-    Agreement,
     Answer,
     Boxes,
     BoxesAgreement,
     Classes,
     ClassesAgreement,
+    DrawnAgreement,
     Lone,
     Masks,
     MasksAgreement,
@@ -47,7 +47,7 @@ def in_words(found: Answer) -> str:
             return said + (f" and {rest} more" if rest > 0 else "")
 
 
-def agreement_in_words(one: Agreement, names: tuple[str, str]) -> str:
+def agreement_in_words(one: DrawnAgreement, names: tuple[str, str]) -> str:
     """How far two engines of these names agree on a picture."""
     match one:
         case BoxesAgreement():
@@ -67,7 +67,7 @@ def lone_in_words(lone: Lone, found: Boxes) -> str:
     return f"{box.name} {box.score:.3f} ({there})"
 
 
-def in_all(agreements: Sequence[Agreement], names: tuple[str, str]) -> str:
+def in_all(agreements: Sequence[DrawnAgreement], names: tuple[str, str]) -> str:
     """How far two engines of these names agree on all pictures together."""
     match agreements[0]:
         case BoxesAgreement():

@@ -79,7 +79,7 @@ def _failure(suite: ElementTree.Element, outcome: Outcome) -> None:
     wrong = isinstance(failure, VerificationError)
     case = _case(suite, outcome, "correctness" if wrong else "export")
     tag = "failure" if wrong else "error"
-    told = ElementTree.SubElement(case, tag, message=_clean(failure.message), type=type(failure).__name__)
+    told = ElementTree.SubElement(case, tag, message=_clean(failure.message), type=failure.kind)
     told.text = _clean(str(failure))
 
 

@@ -38,7 +38,7 @@ def _sections(outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 def _body(outcome: Outcome) -> Iterator[str]:
     if outcome.failure is not None:
-        yield f"{type(outcome.failure).__name__}: {_cell(outcome.failure.message)}"
+        yield f"{outcome.failure.kind}: {_cell(outcome.failure.message)}"
         if outcome.failure.hint:
             yield ""
             yield _cell(outcome.failure.hint)

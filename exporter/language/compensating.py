@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from ...backends.decoding import Tokens
 from ...profiles.machine.memory import trim
-from .compensation import Moments, compensate, shift_of
+from .compensation import ReadMoments, compensate, shift_of
 from .decoder import Decoder, Linear
 from .eager import Eager
 from .network import write
@@ -161,7 +161,7 @@ def _checked(weight: Floats, linear: Linear) -> Floats:
 
 def _seen(floats: torch.Tensor, rounded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """H, and K H^-1 - 1 with H damped, of values of shape (tokens, inputs)."""
-    moments = Moments(rounded.shape[1])
+    moments = ReadMoments(rounded.shape[1])
     for start in range(0, len(floats), PART):
         moments.add(floats[start : start + PART], rounded[start : start + PART])
     return moments.hessian, shift_of(moments.hessian, moments.between)

@@ -82,7 +82,7 @@ def inverse_factor(damped: torch.Tensor) -> torch.Tensor:
     return factor.float()
 
 
-class Moments:
+class ReadMoments:
     """Second moments of what a matrix was meant to read, y, and of what it reads, y', added up over calibration.
 
     Attributes:

@@ -29,7 +29,7 @@ from ...calibration.statistics import Statistics
 from ...profiles.device.grid import Grid
 from ..graphs.files import BESIDE, write_model
 from ..graphs.values import add_constant, constant, number
-from ..language.compensation import Moments, compensate, shift_of
+from ..language.compensation import ReadMoments, compensate, shift_of
 from ..language.rounding import middle
 from .analysis.weight_site import WeightSite
 from .emitter import BIAS_INPUT
@@ -47,9 +47,9 @@ STAGES = 12
 PATCHES = 1 << 14
 # Second moments of so many columns are 268 MB, and there are several of them.
 MOST_COLUMNS = 8192
-Fitted = dict[str, FittedWeight]
+FittedWeights = dict[str, FittedWeight]
 # A quantizer of the float graph with these weights fitted, fresh.
-Fresh = Callable[[Fitted], Quantizer]
+Fresh = Callable[[FittedWeights], Quantizer]
 
 
 def fit_weights(
@@ -58,7 +58,7 @@ def fit_weights(
     feeds: Sequence[Feed],
     scratch: Path,
     tell: Callable[[str], None] = lambda note: None,
-) -> tuple[Fitted, dict[str, str]]:
+) -> tuple[FittedWeights, dict[str, str]]:
     """Round the weights of the layers of integers, stage by stage.
 
     Args:
@@ -74,7 +74,7 @@ def fit_weights(
     sites = {str(site.node.name): site for site in lifted.placement.weights}
     why = {name: reason for name, site in sites.items() if (reason := _why_not(site, grid))}
     names = [name for name in sites if name not in why]
-    wanted, fitted = _read(lifted, names), Fitted()
+    wanted, fitted = _read(lifted, names), FittedWeights()
     with _Inside(lifted, wanted, scratch / "meant.onnx") as meant:
         for stage in _stages(names):
             tell(f"rounding, layer {names.index(stage[0]) + 1} of {len(names)}")
@@ -114,9 +114,9 @@ def _why_not(site: WeightSite, grid: Grid) -> str:
 
 def _moments(
     sites: Mapping[str, WeightSite], meant: _Inside, found: _Inside, feeds: Sequence[Feed]
-) -> dict[str, list[Moments]]:
+) -> dict[str, list[ReadMoments]]:
     """Of each layer, one for each of its groups."""
-    moments: dict[str, list[Moments]] = {}
+    moments: dict[str, list[ReadMoments]] = {}
     for feed in feeds:
         exact, seen = (inside(feed, list(sites)) for inside in (meant, found))
         for name, site in sites.items():
@@ -166,10 +166,10 @@ class _Inside:
             file.unlink()
 
 
-def _add(moments: list[Moments], site: WeightSite, meant: Array, found: Array) -> None:
+def _add(moments: list[ReadMoments], site: WeightSite, meant: Array, found: Array) -> None:
     one, two = (_columns(site, array) for array in (meant, found))
     if not moments:
-        moments += [Moments(one.shape[2]) for _ in range(one.shape[0])]
+        moments += [ReadMoments(one.shape[2]) for _ in range(one.shape[0])]
     for group, each in enumerate(moments):
         each.add(one[group], two[group])
 
@@ -206,7 +206,7 @@ def _integers(node: ir.Node, name: str, default: list[int]) -> list[int]:
     return default if attribute is None else [int(value) for value in attribute.as_ints()]
 
 
-def _fit(site: WeightSite, moments: list[Moments], grid: Grid) -> FittedWeight:
+def _fit(site: WeightSite, moments: list[ReadMoments], grid: Grid) -> FittedWeight:
     """The integers of one layer, and what its bias becomes."""
     weight = constant(site.node.inputs[site.weight])
     assert weight is not None
@@ -229,7 +229,7 @@ def _fit(site: WeightSite, moments: list[Moments], grid: Grid) -> FittedWeight:
 
 
 def _mean_shift(
-    matrix: npt.NDArray[np.float32], values: npt.NDArray[np.float32], moments: Moments
+    matrix: npt.NDArray[np.float32], values: npt.NDArray[np.float32], moments: ReadMoments
 ) -> npt.NDArray[np.float64]:
     """What the outputs lack in the mean."""
     meant, found = (total.double().numpy() / max(moments.count, 1) for total in (moments.meant, moments.found))

@@ -15,7 +15,7 @@ from ...profiles.findings.sensitivity import Sensitivity
 from ..progress import Advance
 from ..sources import Source
 from ..workshop import Memo
-from .mixed_int8 import MixedPrecision, Version
+from .mixed_int8 import IntegerVersion, MixedPrecision
 from .relax import Evaluation, Requirement, relax
 from .rungs import TRAINED, load_rungs
 from .rungs.rung import Attempt, Climbed, Rung
@@ -35,7 +35,7 @@ class Climb:
     """
 
     mixed: MixedPrecision
-    version: Version = field(default_factory=Version)
+    version: IntegerVersion = field(default_factory=IntegerVersion)
     found: Evaluation | None = None
     held: bool = True
     sensitivity: Sensitivity | None = None
@@ -57,7 +57,7 @@ class Climber:
     directory: Path
     advance: Advance
     _steps: list[LadderStep] = field(default_factory=list)
-    _made: dict[str, tuple[Version, Evaluation]] = field(default_factory=dict)
+    _made: dict[str, tuple[IntegerVersion, Evaluation]] = field(default_factory=dict)
     _climbed: dict[str, Climbed] = field(default_factory=dict)
 
     def climb(self, assured_db: float) -> Climb:
@@ -74,7 +74,7 @@ class Climber:
         before = {} if drop is None else {"before": mixed.before()}
         required = Requirement(least_db=least, drop=drop, **before)
         started = time.perf_counter()
-        ground = Version()
+        ground = IntegerVersion()
         found = mixed.evaluate(ground)
         self._note(GROUND, _ground_of(mixed), ground, found, required, started)
         if not required.holds(found) or recipe.qat:
@@ -131,7 +131,7 @@ class Climber:
         names = (TRAINED,) if recipe.qat else recipe.rungs
         yield from load_rungs(names).items()
 
-    def _best(self) -> tuple[Version, Evaluation]:
+    def _best(self) -> tuple[IntegerVersion, Evaluation]:
         """The most accurate of those whose layers are all in integers."""
         whole = [made for made in self._made.values() if not made[0].left]
         return max(whole, key=lambda made: _order(made[1]))
@@ -140,7 +140,7 @@ class Climber:
         self,
         name: str,
         title: str,
-        version: Version,
+        version: IntegerVersion,
         found: Evaluation,
         required: Requirement,
         started: float,

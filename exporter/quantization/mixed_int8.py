@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
+class IntegerVersion:
     """What is decided of a graph of integers beyond its placement, lifts and ranges.
 
     Attributes:
@@ -74,24 +74,24 @@ class MixedPrecision:
     before: Callable[[], float]
     advance: Advance
 
-    def noise(self, version: Version) -> Noise:
+    def noise(self, version: IntegerVersion) -> Noise:
         """What each place that is rounded does alone."""
         self.advance(None, "sensitivity")
         feed, exclude = self.samples.feeds[0], self.recipe.exclude
         return measure_noise(self.quantizer(version), self.reference, self.judged, feed, exclude, self.scratch)
 
-    def ranged_by(self, version: Version) -> Statistics:
+    def ranged_by(self, version: IntegerVersion) -> Statistics:
         """What the ranges come of with which a version ships."""
         return self.judged if version.fitted else self.statistics
 
-    def write(self, version: Version, path: Path) -> tuple[Graph, Mapping[str, str]]:
+    def write(self, version: IntegerVersion, path: Path) -> tuple[Graph, Mapping[str, str]]:
         """The int8 graph, and why each node that is float is."""
         quantizer = self.quantizer(version)
         quantizer.write(self.ranged_by(version), path)
         mine = dict.fromkeys(version.left, "left in float: among the layers that int8 hurts most")
         return read_graph(path, self.reference.axes), {**quantizer.placement.left, **mine}
 
-    def held_out(self, version: Version) -> dict[str, Parity]:
+    def held_out(self, version: IntegerVersion) -> dict[str, Parity]:
         """Parity with FP32 on the feeds, with ranges that were not fitted to them where there are such."""
         with tempfile.TemporaryDirectory(dir=self.scratch) as directory:
             path = Path(directory) / "model.onnx"
@@ -106,14 +106,14 @@ class MixedPrecision:
         """Parity of a graph with other answers to the feeds."""
         return parity(expected, self._answers(graph), by_row=self.samples.by_row)
 
-    def by_layer(self, version: Version) -> ParityByLayer:
+    def by_layer(self, version: IntegerVersion) -> ParityByLayer:
         """Parity of each layer of the int8 graph."""
         self.advance(None, "parity by layer")
         feeds = self.samples.feeds
         feed = next((feed for feed in feeds if all(array.size for array in feed.values())), feeds[0])
         return layer_parity(self.quantizer(version), self.reference, self.ranged_by(version), feed, self.scratch)
 
-    def quantizer(self, version: Version) -> Quantizer:
+    def quantizer(self, version: IntegerVersion) -> Quantizer:
         """Of the float graph, fresh."""
         recipe, scheme = self.recipe, self.target.scheme
         assert scheme is not None
@@ -122,14 +122,14 @@ class MixedPrecision:
             self.reference, scheme, exclude, recipe.ranges, self.lifts, model=self.model, fitted=version.fitted
         )
 
-    def evaluate(self, version: Version) -> Evaluation:
+    def evaluate(self, version: IntegerVersion) -> Evaluation:
         """On the reference place, but for the metric, which is that of what would ship."""
         self.advance(None, f"{len(version.left)} layers in float" if version.left else "evaluation")
         found = self.held_out(version)
         metric = None if self.score is None else self._metric(self.score, version)
         return Evaluation(sqnr_db=worst(found).weakest_db, assured_db=assured_db(found), metric=metric)
 
-    def _metric(self, score: Callable[[Graph, Path], float], version: Version) -> float:
+    def _metric(self, score: Callable[[Graph, Path], float], version: IntegerVersion) -> float:
         with tempfile.TemporaryDirectory(dir=self.scratch) as directory:
             graph, _ = self.write(version, Path(directory) / "model.onnx")
             return score(graph, Path(directory) / "engine")

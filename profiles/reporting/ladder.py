@@ -38,18 +38,7 @@ def ladder_blocks(
     )
     rows = [_row(step, latency, precision) for step in found.steps]
     rows += [_float_row(one, latency) for one in floats]
-    head = (
-        "rung",
-        "",
-        "SQNR",
-        "on others at least",
-        "metric",
-        "latency p50",
-        "layers in float",
-        "took",
-        "what was done",
-    )
-    yield Table(title="Rungs", head=head, rows=tuple(rows), numbers=(2, 3, 4, 5, 6, 7))
+    yield Table(title="Rungs", head=HEAD, rows=tuple(rows), numbers=(2, 3, 4, 5, 6, 7))
     yield from _trained(found)
 
 

@@ -41,13 +41,13 @@ def lift(graph, placement, statistics, scheme):
 """
 
 RUNG = """
-from edgepress.exporter.quantization.mixed_int8 import Version
+from edgepress.exporter.quantization.mixed_int8 import IntegerVersion
 from edgepress.exporter.quantization.rungs.rung import Climbed, Cost, Rung
 
 def climb(attempt):
     "Leave all layers but the first in float."
     first, *others = attempt.mixed.quantizer(attempt.base).placement.layers
-    return Climbed(version=Version(left=tuple(others)), said=f"{len(others)} in float")
+    return Climbed(version=IntegerVersion(left=tuple(others)), said=f"{len(others)} in float")
 
 RUNG = Rung(title="the first layer alone", cost=Cost.CALIBRATION, why_not=lambda attempt: "", climb=climb)
 """

@@ -98,12 +98,17 @@ class Adb(Elsewhere):
                 target.name,
                 exported,
             )
-        wanted, there = _PROVIDERS[self.host.address.provider], self.host.loaded["providers"]
+        wanted, there = _PROVIDERS[self._provider], self.host.loaded["providers"]
         return "" if wanted in there else f"its {RUNTIME} has no {wanted}, only {', '.join(there)}"
 
     def evidence(self, target: Target) -> Fidelity:
         """An emulator of Android shows what it computes, and not how fast."""
         return "emulated" if self._is_emulator else super().evidence(target)
+
+    @property
+    def _provider(self) -> str:
+        """Who computes; the CPU where no phone is named yet."""
+        return "cpu" if self._address is None else self._address.provider
 
     @property
     def _is_emulator(self) -> bool:
@@ -119,13 +124,13 @@ class Adb(Elsewhere):
 
     def how(self, target: Target) -> str:
         """What runs there, in words."""
-        by = "" if self.host.address.provider == "cpu" else f" with {_PROVIDERS[self.host.address.provider]}"
+        by = "" if self._provider == "cpu" else f" with {_PROVIDERS[self._provider]}"
         on = " in an emulator of Android" if self._is_emulator else ""
         return f"{super().how(target)}{by}{on}"
 
     def tool(self, target: Target) -> str:
         """The runtime there, with its version, and who computes."""
-        by = "" if self.host.address.provider == "cpu" else f", {_PROVIDERS[self.host.address.provider]}"
+        by = "" if self._provider == "cpu" else f", {_PROVIDERS[self._provider]}"
         return f"{RUNTIME} {self.host.loaded['version']} for Android {self.host.about.abi}{by}"
 
     def tools(self) -> dict[str, str]:
@@ -157,9 +162,9 @@ class Adb(Elsewhere):
         Raises:
             InputError: another provider was asked for.
         """
-        if self.host.address.provider != "cpu":
+        if self._provider != "cpu":
             raise InputError(
-                f"With ?provider={self.host.address.provider} a bundle can be verified and measured, and none is made: "
+                f"With ?provider={self._provider} a bundle can be verified and measured, and none is made: "
                 "engines are chosen by what the CPU does with them.",
                 hint="Leave it out here, and give it to verify, profile and compare.",
             )

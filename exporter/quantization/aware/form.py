@@ -15,7 +15,7 @@ class _Leaf:
     name: str
 
 
-class Form:
+class ResultForm:
     """Tensors by name in the structure of a module's own result."""
 
     def __init__(self, result: Any, names: Sequence[str]) -> None:

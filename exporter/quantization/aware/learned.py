@@ -31,7 +31,7 @@ from ..emitter import BIAS_INPUT
 from ..fitted import FittedWeight, weight_digest
 from ..lifts.correct_bias import bias_of
 from ..quantizer import Quantizer
-from .form import Form
+from .form import ResultForm
 from .network import GraphModule, Whole, why_not_torch
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _network(quantizer: Quantizer, source: Source, parts: list[_Parts]) -> Graph
     biases = {part.bias: (part.scale, part.read) for part in parts if integers and part.bias}
     module = GraphModule(graph, list(source.inputs), learns, [part.scale for part in parts], limits, biases)
     assert source.module is not None
-    module.form = Form(call(source.module, source.inputs), list(output_tensors(source.module, source.inputs)))
+    module.form = ResultForm(call(source.module, source.inputs), list(output_tensors(source.module, source.inputs)))
     try:
         call(module, source.inputs)
     except (NotImplementedError, KeyError, RuntimeError, TypeError, ValueError) as error:

@@ -27,7 +27,7 @@ _ROUNDING = ("QuantizeLinear", "DequantizeLinear")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class GraphStep:
     """One node: values by name, an empty one where an input is left out.
 
     Attributes:
@@ -137,7 +137,7 @@ class Whole(nn.Module):
         return self.module(*given)
 
 
-def _run(step: Step, inputs: list[Any]) -> tuple[Any, ...]:
+def _run(step: GraphStep, inputs: list[Any]) -> tuple[Any, ...]:
     if step.operator in _ROUNDING:
         axis, block = step.attributes.get("axis", 1), step.attributes.get("block_size", 0)
         zero = inputs[2] if len(inputs) > 2 else None
@@ -148,9 +148,9 @@ def _run(step: Step, inputs: list[Any]) -> tuple[Any, ...]:
     return result if isinstance(result, tuple) else (result,)
 
 
-def _steps(graph: ir.Graph, narrow: Mapping[str, tuple[int, int]]) -> list[Step]:
+def _steps(graph: ir.Graph, narrow: Mapping[str, tuple[int, int]]) -> list[GraphStep]:
     kept = {str(value.name) for value in (*graph.outputs, *graph.initializers.values(), *graph.inputs)}
-    found: list[Step] = []
+    found: list[GraphStep] = []
     read: set[str] = set()
     for node in reversed(list(graph)):
         inputs = tuple("" if value is None else str(value.name) for value in node.inputs)
@@ -161,7 +161,9 @@ def _steps(graph: ir.Graph, narrow: Mapping[str, tuple[int, int]]) -> list[Step]
         attributes |= {"op_type": node.op_type, "results": len(node.outputs)}
         limits = narrow.get(inputs[0]) or _limits(node) if node.op_type == "QuantizeLinear" else (0, 0)
         found.append(
-            Step(operator=node.op_type, inputs=inputs, outputs=outputs, attributes=attributes, done=done, limits=limits)
+            GraphStep(
+                operator=node.op_type, inputs=inputs, outputs=outputs, attributes=attributes, done=done, limits=limits
+            )
         )
     return found[::-1]
 

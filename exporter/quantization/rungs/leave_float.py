@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..mixed_int8 import Version
+from ..mixed_int8 import IntegerVersion
 from ..relax import Evaluation, relax
 from .rung import Attempt, Climbed, Cost, Rung
 
@@ -19,13 +19,13 @@ def climb(attempt: Attempt) -> Climbed:
 
     def evaluate(left: tuple[str, ...]) -> Evaluation:
         if left not in found:
-            found[left] = mixed.evaluate(Version(left=left, fitted=base.fitted))
+            found[left] = mixed.evaluate(IntegerVersion(left=left, fitted=base.fitted))
         return found[left]
 
     sensitivity = relax(mixed.noise(base), attempt.required, evaluate)
     left = sensitivity.left
     return Climbed(
-        version=Version(left=left, fitted=base.fitted) if sensitivity.held else None,
+        version=IntegerVersion(left=left, fitted=base.fitted) if sensitivity.held else None,
         said=sensitivity.summary,
         found=found[left],
         sensitivity=sensitivity,

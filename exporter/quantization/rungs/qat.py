@@ -11,7 +11,7 @@ from ....profiles.findings.parity import Parity, worst
 from ....profiles.machine import processes
 from ...graphs.files import read_graph
 from ...sources import Source
-from ..mixed_int8 import Version
+from ..mixed_int8 import IntegerVersion
 from .rung import Attempt, Climbed, Cost, Rung
 
 if TYPE_CHECKING:
@@ -56,17 +56,17 @@ def climb(attempt: Attempt) -> Climbed:
     mixed = attempt.mixed
     attempt.advance(None, "quantization-aware training")
     found = learned(
-        mixed.quantizer(Version()),
+        mixed.quantizer(IntegerVersion()),
         mixed.judged,
         attempt.source,
         mixed.recipe,
         attempt.advance,
         attempt.checkpoint,
-        check=lambda module: _need_alike(attempt, Version(), module, "torch computes the graph otherwise"),
+        check=lambda module: _need_alike(attempt, IntegerVersion(), module, "torch computes the graph otherwise"),
     )
     if processes.rank() > 0:
         raise SystemExit(0)  # the first of several processes goes on
-    version = Version(fitted=found.fitted)
+    version = IntegerVersion(fitted=found.fitted)
     trained = _need_alike(attempt, version, found.module, "the graph of integers gives other values than were trained")
     epochs = len(found.run.history)
     said = f"{epochs} epoch{'s' * (epochs != 1)}, the weights of {found.run.best or 'the start'} kept"
@@ -75,7 +75,7 @@ def climb(attempt: Attempt) -> Climbed:
     return Climbed(version=version, said=said, training=found.run, trained=trained)
 
 
-def _need_alike(attempt: Attempt, version: Version, module: nn.Module, what: str) -> dict[str, Parity]:
+def _need_alike(attempt: Attempt, version: IntegerVersion, module: nn.Module, what: str) -> dict[str, Parity]:
     """How near a graph of integers is to one in torch, on the samples.
 
     Args:

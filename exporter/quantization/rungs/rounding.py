@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ....errors import InputError
 from ..gather import FEWEST_BEYOND, JUDGED_ON, data_behind
-from ..mixed_int8 import Version
+from ..mixed_int8 import IntegerVersion
 from .rung import Attempt, Climbed, Cost, Rung
 
 
@@ -35,7 +35,7 @@ def climb(attempt: Attempt) -> Climbed:
             f"It needs {FEWEST_BEYOND} samples behind the {JUDGED_ON} that it is judged on, and there are {samples}."
         )
     fitted, left = fit_weights(
-        lambda weights: mixed.quantizer(Version(fitted=weights)),
+        lambda weights: mixed.quantizer(IntegerVersion(fitted=weights)),
         mixed.judged,
         feeds,
         mixed.scratch,
@@ -43,7 +43,7 @@ def climb(attempt: Attempt) -> Climbed:
     )
     others = f", {len(left)} others to the nearest" if left else ""
     said = f"{len(fitted)} layers rounded by {samples} samples that they are not judged on{others}"
-    return Climbed(version=Version(fitted=fitted), said=said)
+    return Climbed(version=IntegerVersion(fitted=fitted), said=said)
 
 
 RUNG = Rung(title="weights rounded by data", cost=Cost.CALIBRATION, why_not=why_not, climb=climb)

@@ -13,7 +13,7 @@ from ....profiles.findings.training import TrainingRun
 from ...progress import Advance
 from ...sources import Source
 from ...workshop import Memo
-from ..mixed_int8 import MixedPrecision, Version
+from ..mixed_int8 import IntegerVersion, MixedPrecision
 from ..relax import Evaluation, Requirement
 
 
@@ -37,7 +37,7 @@ class Attempt:
     """
 
     mixed: MixedPrecision
-    base: Version
+    base: IntegerVersion
     found: Evaluation
     required: Requirement
     source: Source
@@ -59,7 +59,7 @@ class Climbed:
         trained: how near the graph is to what was trained, by output.
     """
 
-    version: Version | None
+    version: IntegerVersion | None
     said: str
     found: Evaluation | None = None
     sensitivity: Sensitivity | None = None

@@ -100,7 +100,8 @@ def x_axis(drawing: Drawing, scale: Scale, y: float, top: float, label: str, cou
         x, text = scale(tick), tick_text(tick)
         drawing.line(x, top, x, y, "grid")
         if x - last >= (len(text) + 2) * CHARACTER:
-            drawing.text(x, y + 13, text, "tick", "middle")
+            half = len(text) * CHARACTER / 2
+            drawing.text(min(max(x, half), WIDTH - half), y + 13, text, "tick", "middle")
             last = x
     drawing.line(scale.start, y, scale.end, y, "axis")
     drawing.text((scale.start + scale.end) / 2, y + 29, label, "label", "middle")

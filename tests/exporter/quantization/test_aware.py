@@ -17,7 +17,7 @@ from edgepress.exporter.bundle.reportables import load_report
 from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.graphs.files import read_graph, write_model
 from edgepress.exporter.pipeline import axis_ranges
-from edgepress.exporter.quantization.aware.form import Form
+from edgepress.exporter.quantization.aware.form import ResultForm
 from edgepress.exporter.quantization.aware.learned import learned
 from edgepress.exporter.quantization.aware.network import GraphModule, why_not_torch
 from edgepress.exporter.quantization.gather import gather
@@ -155,7 +155,7 @@ def test_a_result_is_put_together_as_the_loss_knows_it(result: Any) -> None:
     leaves, shape = tree_flatten(result)
     names = [f"v{index}" for index, leaf in enumerate(leaves) if leaf is not None]
     tensors = OrderedDict((name, torch.full((2,), float(index))) for index, name in enumerate(names))
-    built = Form(result, names)(tensors)
+    built = ResultForm(result, names)(tensors)
     found, again = tree_flatten(built)
     assert again == shape and type(built) is type(result)
     assert [leaf for leaf in found if leaf is not None] == list(tensors.values())

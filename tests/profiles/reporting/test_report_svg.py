@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from edgepress.profiles.reporting.content import Bar, Bars, Distribution, Point, Scatter
 from edgepress.profiles.reporting.page import page_of
 from edgepress.profiles.reporting.svg import draw
-from edgepress.profiles.reporting.svg.canvas import WIDTH, Scale, cut, nice_end, tick_text
+from edgepress.profiles.reporting.svg.canvas import CHARACTER, WIDTH, Drawing, Scale, cut, nice_end, tick_text, x_axis
 
 from ._subjects import comparison, measured, profile
 
@@ -107,3 +108,11 @@ def test_the_median_is_drawn_where_the_axis_has_it() -> None:
     root = ElementTree.fromstring(draw(plot, "p"))
     drawn = next(float(e.get("x1", 0)) for e in root.iter("line") if e.get("class") == "mark p50")
     assert drawn == pytest.approx(scale(value), abs=0.1)
+
+
+def test_the_figure_at_the_end_of_an_axis_stays_inside() -> None:
+    """Latencies of 0.02 ms and up: the first figure stood half beyond the edge."""
+    drawing = Drawing(height=50)
+    x_axis(drawing, Scale(0.02, 2.0, 6, WIDTH - 6, logarithmic=True), 20, 5, "ms")
+    places = [float(found[1]) for found in re.finditer(r'<text x="([\d.]+)" y="33"', "".join(drawing.elements))]
+    assert len(places) > 3 and places[0] >= len("0.02") * CHARACTER / 2 and places[-1] <= WIDTH - CHARACTER / 2

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from .errors import InputError
 
@@ -49,6 +50,8 @@ def select(
     # No class can have more among the best `rows` of all.
     kept = torch.ops.edgepress.suppress(boxes, scores, iou, score, rows).flatten(1)
     values, places = kept.topk(min(rows, kept.shape[1]), dim=1)
+    if (missing := rows - kept.shape[1]) > 0:
+        values, places = (functional.pad(each, (0, missing)) for each in (values, places))
     found = values > 0
     # Looked up rather than divided: exporters divide integers as floating point, which a runtime may round.
     of_class, of_box = (numbers.to(boxes.device)[places] for numbers in _numbers(scores.shape[1], scores.shape[2]))

@@ -133,6 +133,10 @@ def _numbers(classes: int, boxes: int) -> tuple[Tensor, Tensor]:
 def _suppress(boxes: Tensor, scores: Tensor, iou: float, score: float, most: int) -> Tensor:
     kept = np.zeros(scores.shape, np.float32)
     given, corners = scores.detach().cpu().float().numpy(), boxes.detach().cpu().float().numpy()
+    # Of ONNX's NonMaxSuppression any two opposite corners make a box.
+    corners = np.concatenate(
+        (np.minimum(corners[..., :2], corners[..., 2:]), np.maximum(corners[..., :2], corners[..., 2:])), axis=-1
+    )
     for picture, one in enumerate(corners):
         for number, of_class in enumerate(given[picture]):
             found = _kept(one, of_class, iou, score, most)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from .errors import InputError
 
@@ -49,6 +50,8 @@ def select(
     # No class can have more among the best `rows` of all.
     kept = torch.ops.edgepress.suppress(boxes, scores, iou, score, rows).flatten(1)
     values, places = kept.topk(min(rows, kept.shape[1]), dim=1)
+    if (missing := rows - kept.shape[1]) > 0:
+        values, places = (functional.pad(each, (0, missing)) for each in (values, places))
     found = values > 0
     # Looked up rather than divided: exporters divide integers as floating point, which a runtime may round.
     of_class, of_box = (numbers.to(boxes.device)[places] for numbers in _numbers(scores.shape[1], scores.shape[2]))
@@ -130,6 +133,10 @@ def _numbers(classes: int, boxes: int) -> tuple[Tensor, Tensor]:
 def _suppress(boxes: Tensor, scores: Tensor, iou: float, score: float, most: int) -> Tensor:
     kept = np.zeros(scores.shape, np.float32)
     given, corners = scores.detach().cpu().float().numpy(), boxes.detach().cpu().float().numpy()
+    # Of ONNX's NonMaxSuppression any two opposite corners make a box.
+    corners = np.concatenate(
+        (np.minimum(corners[..., :2], corners[..., 2:]), np.maximum(corners[..., :2], corners[..., 2:])), axis=-1
+    )
     for picture, one in enumerate(corners):
         for number, of_class in enumerate(given[picture]):
             found = _kept(one, of_class, iou, score, most)

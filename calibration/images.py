@@ -173,7 +173,7 @@ def upright(path: Path, channels: int) -> Image:
     """A picture in RGB or grey, as it is to be seen.
 
     Raises:
-        InputError: it is damaged, or has more than 8 bits a channel.
+        InputError: it is damaged.
     """
     from PIL import ImageOps
 
@@ -182,11 +182,6 @@ def upright(path: Path, channels: int) -> Image:
             image.load()
         except (OSError, SyntaxError, ValueError) as error:
             raise _damaged(path, error) from error
-        if image.mode in _DEEP:
-            raise InputError(
-                f"{path} has more than 8 bits a channel ({image.mode}); an engine that takes bytes gets no such image.",
-                hint="Convert it as the camera's driver would, or take it out.",
-            )
         return ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
 
 
@@ -284,6 +279,11 @@ def _header_or_fault(path: Path) -> Picture | InputError:
 def _header(path: Path, changed: int, size: int) -> Picture:
     """What a file's header says; read once while the file stays as it is, since several steps ask."""
     with _opened(path) as image:
+        if (deep := _deep(image)) is not None:
+            raise InputError(
+                f"{path} has more than 8 bits a channel ({deep}); an engine that takes bytes gets no such image.",
+                hint="Convert it as the camera's driver would, or take it out.",
+            )
         # Orientations 5 to 8 exchange the sides (EXIF 2.32, tag 274).
         try:
             orientation = image.getexif().get(_ORIENTATION, 1)
@@ -292,6 +292,16 @@ def _header(path: Path, changed: int, size: int) -> Picture:
         sides = (image.height, image.width)
         upright = (sides[1], sides[0]) if orientation in (5, 6, 7, 8) else sides
         return Picture(path=path, size=upright, format=image.format or "?", turned=orientation not in (0, 1))
+
+
+def _deep(image: Image) -> str | None:
+    """What PIL calls more than 8 bits a channel, in memory or, where it would drop the lower ones, in the file."""
+    if image.mode in _DEEP:
+        return image.mode
+    packed = (
+        part for tile in getattr(image, "tile", ()) for part in (tile[3] if isinstance(tile[3], tuple) else (tile[3],))
+    )
+    return next((part for part in packed if isinstance(part, str) and ";16" in part), None)
 
 
 def _opened(path: Path) -> Image:

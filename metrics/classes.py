@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..errors import InputError
 from .library import Array, library, need_samples, one_of
 
 
@@ -29,10 +30,17 @@ class TopK:
         """What a model gave for some samples, and their classes (B,).
 
         Raises:
-            InputError: there is no such output.
+            InputError: there is no such output, or it is no scores of as many samples.
         """
-        self._scores.append(one_of(outputs, self._output))
-        self._classes.append(np.asarray(classes))
+        scores, wanted = one_of(outputs, self._output), np.asarray(classes)
+        if scores.ndim != 2 or wanted.shape != scores.shape[:1]:
+            raise InputError(
+                f"The output has the shape {scores.shape}, the classes {wanted.shape}; expected scores of (B, C) and "
+                "classes of (B,).",
+                hint="Name the output that has the scores, as in TopK(output='scores').",
+            )
+        self._scores.append(scores)
+        self._classes.append(wanted)
 
     @property
     def value(self) -> float:

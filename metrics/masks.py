@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..errors import InputError
 from .library import Array, library, need_samples, one_of
 
 
@@ -30,12 +31,13 @@ class MeanIoU:
         """What a model gave for some pictures, and the class of each pixel (B, H, W).
 
         Raises:
-            InputError: there is no such output.
+            InputError: there is no such output, or one side has other shapes or classes.
         """
-        given = one_of(outputs, self._output)
-        found = (given.argmax(axis=1) if given.ndim == masks.ndim + 1 else given).ravel()
-        wanted = np.asarray(masks).ravel()
-        counted = np.ones(len(wanted), bool) if self._ignored is None else wanted != self._ignored
+        given, wanted = one_of(outputs, self._output), np.asarray(masks)
+        found = self._classes(given, wanted)
+        counted = np.ones(wanted.shape, bool) if self._ignored is None else wanted != self._ignored
+        for side, classes in (("The model gives", found[counted]), ("To be found are", wanted[counted])):
+            self._check(side, classes)
         numbers = range(len(self._confused))
         self._confused += self._metrics.confusion_matrix(wanted[counted], found[counted], labels=numbers)
 
@@ -50,3 +52,33 @@ class MeanIoU:
         both = np.diag(self._confused)
         either = self._confused.sum(axis=0) + self._confused.sum(axis=1) - both
         return float((both[either > 0] / either[either > 0]).mean())
+
+    def _classes(self, given: Array, wanted: Array) -> Array:
+        """The model's class of each pixel.
+
+        Raises:
+            InputError: it has the shape of neither scores nor classes.
+        """
+        count = len(self._confused)
+        if given.shape == wanted.shape:
+            return given
+        if given.ndim == wanted.ndim + 1 and given.shape == (len(wanted), count, *wanted.shape[1:]):
+            return np.asarray(given.argmax(axis=1))
+        raise InputError(
+            f"The output has the shape {given.shape}, the masks {wanted.shape}; expected scores of (B, {count}, H, W) "
+            "or classes of (B, H, W), of as many pixels as the masks.",
+            hint="Make classes of one score a pixel by comparing it, as in (outputs > 0.5).",
+        )
+
+    def _check(self, side: str, classes: Array) -> None:
+        """Refuse what scikit-learn would leave out: pixels of classes that are not told of would count on no side.
+
+        Raises:
+            InputError: there are such.
+        """
+        count = len(self._confused)
+        if other := sorted({*np.unique(classes).tolist()} - {*range(count)}):
+            raise InputError(
+                f"{side} pixels of {', '.join(map(str, other[:5]))}; expected classes of 0 to {count - 1}.",
+                hint="Give the number of all classes, and as `ignored` the one that does not count.",
+            )

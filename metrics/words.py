@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..errors import InputError
 from .library import library, need_samples
 
 
@@ -20,7 +21,16 @@ class WordAccuracy:
         self._wanted: list[str] = []
 
     def add(self, texts: Sequence[str], wanted: Sequence[str]) -> None:
-        """What was read, and what is written there, text by text."""
+        """What was read, and what is written there, text by text.
+
+        Raises:
+            InputError: there are not as many of the one as of the other.
+        """
+        if isinstance(texts, str) or isinstance(wanted, str) or len(texts) != len(wanted):
+            raise InputError(
+                f"{_said(texts)} read and {_said(wanted)} wanted were given; expected as many texts of both.",
+                hint="Give two lists, of one text a sample.",
+            )
         self._found += texts
         self._wanted += wanted
 
@@ -33,3 +43,7 @@ class WordAccuracy:
         """
         need_samples(len(self._wanted))
         return 1 - float(self._jiwer.wer(self._wanted, self._found))
+
+
+def _said(texts: Sequence[str]) -> str:
+    return "One text" if isinstance(texts, str) else f"{len(texts)} texts"

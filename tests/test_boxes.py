@@ -69,6 +69,14 @@ def test_what_heads_give_becomes_corners():
     assert from_centres(torch.tensor([5.0, 5]), torch.tensor([4.0, 2])).tolist() == [3, 4, 7, 6]
 
 
+def test_fewer_boxes_than_rows_are_filled_up_too():
+    apart, scores = torch.tensor([[[0.0, 0, 1, 1], [5, 5, 6, 6]]]), torch.tensor([[[0.2, 0.9]]])
+    boxes, values, classes = select(apart, scores, rows=4)
+    assert boxes.tolist() == [[[5, 5, 6, 6], [0, 0, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]]
+    assert values.tolist() == [pytest.approx([0.9, 0.2, 0, 0])]
+    assert classes.tolist() == [[0, 0, -1, -1]]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

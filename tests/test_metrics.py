@@ -79,11 +79,34 @@ def test_mean_iou_of_scores_and_of_classes():
     assert iou.value == of_scores.value == pytest.approx((1 / 2 + 3 / 4) / 2)
 
 
+@pytest.mark.parametrize(
+    ("given", "masks", "said"),
+    [
+        (np.ones((1, 1, 2, 3)), np.ones((1, 2, 3), int), r"\(1, 1, 2, 3\).*scores of \(B, 2, H, W\)"),
+        (np.ones((1, 2, 1, 3)), np.ones((1, 2, 3), int), "of as many pixels"),
+        (np.full((1, 2, 3), 7), np.ones((1, 2, 3), int), "The model gives pixels of 7; expected classes of 0 to 1"),
+        (np.ones((1, 2, 3), int), np.full((1, 2, 3), 255), "To be found are pixels of 255"),
+    ],
+)
+def test_pixels_that_count_on_no_side_are_refused(given, masks, said):
+    with pytest.raises(InputError, match=said):
+        MeanIoU(2).add({"mask": given}, masks)
+
+
+def test_what_is_no_scores_of_as_many_samples_is_refused():
+    for scores, classes in ((np.array([1, 2]), np.array([1, 2])), (np.ones((2, 3)), np.array([[1], [2]]))):
+        with pytest.raises(InputError, match=r"expected scores of \(B, C\) and classes of \(B,\)"):
+            TopK().add({"label": scores}, classes)
+
+
 def test_word_accuracy():
     words = WordAccuracy()
     words.add(["no left turn"], ["no right turn"])
     words.add(["stop"], ["stop"])
     assert words.value == pytest.approx(3 / 4)
+    for texts, wanted, said in ((["a"], ["a", "b"], "1 texts read and 2 texts"), ("ab", ["ab"], "One text read")):
+        with pytest.raises(InputError, match=said):
+            words.add(texts, wanted)
 
 
 def test_libraries_are_imported_when_a_metric_is_made():

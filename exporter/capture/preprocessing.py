@@ -53,10 +53,12 @@ def with_preprocess(source: Source, recipe: Recipe) -> Source:
         )
     name = _image_input(source, settings)
     before, spec = _preprocess(source, settings, name)
-    dynamic = {n: {a: label for a, label in axes.items() if a == 0} for n, axes in source.dynamic.items()}
+    # The images have one size; what is free elsewhere stays so.
+    fixed = {label for axis, label in source.dynamic.get(name, {}).items() if axis > 0}
+    dynamic = {n: {a: label for a, label in axes.items() if label not in fixed} for n, axes in source.dynamic.items()}
     dynamic = {n: axes for n, axes in dynamic.items() if axes}
     shape = (source.inputs[name].shape[0], *spec)
-    inputs = {**source.inputs, name: _example(source, recipe, name, shape)}
+    inputs = {**source.inputs, name: _example(replace(source, dynamic=dynamic), recipe, name, shape)}
     free = {label for axes in dynamic.values() for label in axes.values()}
     taking = replace(
         source,
@@ -205,7 +207,7 @@ def _feeds(source: Source, recipe: Recipe, name: str, shape: tuple[int, ...]) ->
         TensorSpec(
             name=n,
             dtype="uint8" if n == name else array.dtype.name,
-            shape=("batch", *(shape if n == name else array.shape)[1:]) if array.ndim else (),
+            shape=_with_free(shape if n == name else array.shape, source.dynamic.get(n, {})),
         )
         for n, array in source.inputs.items()
     )
@@ -214,6 +216,11 @@ def _feeds(source: Source, recipe: Recipe, name: str, shape: tuple[int, ...]) ->
     if source.calibration is not None:
         return checked(feeds_from_object(source.calibration), specs, "calibration()")()
     return iter(())
+
+
+def _with_free(shape: Sequence[int], free: Mapping[int, str]) -> tuple[int | str, ...]:
+    """A shape with the names of its free axes; batches of data may have any size."""
+    return tuple(free.get(axis, "batch" if axis == 0 else size) for axis, size in enumerate(shape))
 
 
 def _hashed(text: str) -> str:

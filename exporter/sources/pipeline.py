@@ -102,7 +102,9 @@ class Pipeline(nn.Module):
                 f"preprocess() gives {type(named.get(wrong[0])).__name__} for {wrong[0]!r}; expected tensors.",
                 hint="Return what forward of the network takes: a tensor, a tuple of tensors, or a dict by name.",
             )
-        return named
+        # A permuted image keeps its bytes in the order [N, H, W, C], which torch calls channels_last; its pooling then
+        # speaks of strides (`as_strided`), which an exporter writes as a Gather of single numbers.
+        return {name: value.contiguous() for name, value in named.items()}
 
     def _run(self, feed: Mapping[str, Tensor]) -> Any:
         if by_keyword(self.network, list(feed), "preprocess()"):

@@ -1,5 +1,8 @@
 """Directories of pictures as calibration data."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -83,9 +86,32 @@ def test_faults_are_told_by_name(tmp_path):
     with pytest.raises(InputError, match=r"cut.jpg: .*truncated"):
         read(tmp_path, fit="crop")
     (tmp_path / "cut.jpg").unlink()
+
+
+def test_more_than_bytes_is_told_from_the_header(tmp_path):
+    """Pillow would clip grey values of 16 bits, and drop the lower ones of colours."""
+    save(tmp_path / "good.png", gradient(20, 30))
     Image.fromarray(np.full((20, 30), 40000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(InputError, match=r"deep.png has more than 8 bits"):
-        read(tmp_path, fit="crop")
+    rows = b"".join(b"\0" + b"\x9c\x40" * 3 * 30 for _ in range(20))
+    parts = (b"IHDR", struct.pack(">IIBBBBB", 30, 20, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")
+    chunks = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    )
+    (tmp_path / "colours.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    with pytest.raises(InputError, match=r"2 pictures cannot be read") as error:
+        pictures(tmp_path, [SPEC], 4, Reading())
+    for name in ("deep.png", "colours.png"):
+        assert f"{name} has more than 8 bits a channel" in error.value.message
+
+
+def test_inks_and_palettes_are_colours_and_what_is_see_through_is_not(tmp_path):
+    patches = np.zeros((20, 30, 3), np.uint8)
+    patches[:, :15], patches[:, 15:] = (200, 40, 90), (10, 160, 70)
+    image = Image.fromarray(patches)
+    image.convert("CMYK").save(tmp_path / "inks.jpg", quality=95)
+    image.quantize(8).save(tmp_path / "palette.png", transparency=0)
+    _, (batch,) = read(tmp_path, batch=2)
+    assert np.abs(batch[:, :, [3, 26]].astype(int) - patches[:, [3, 26]]).max() <= 6
 
 
 def test_a_png_that_was_cut_is_told_by_name(tmp_path):

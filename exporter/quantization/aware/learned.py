@@ -79,7 +79,8 @@ def learned(
         check: shown the graph in torch before it is trained.
 
     Raises:
-        InputError: the graph has something that torch does not compute here, or faults of the user's functions.
+        InputError: the graph has something that torch does not compute here, faults of the user's functions, or a loss
+            that was no number before anything was learned.
     """
     quantizer.emit(statistics, weight_storage="float", bias="float")
     grid, source = quantizer.scheme.weight, _in_one_piece(source)
@@ -99,6 +100,11 @@ def learned(
         advance=advance,
         checkpoint=checkpoint,
     )
+    if outcome.run.broken and not outcome.run.history:
+        raise InputError(
+            f"Nothing was learned. {outcome.run.stopped}",
+            hint="Lower --learning-rate, and look at loss() and at the data for NaN or Inf.",
+        )
     trained = outcome.module
     assert isinstance(trained, GraphModule)
     fitted = {

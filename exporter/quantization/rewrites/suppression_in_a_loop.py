@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _DOMAIN, _NAME = "edgepress.rewrites", "Suppress"
 _HINT = "Use `edgepress.boxes.select` in the model, or return boxes and scores and choose outside of the model."
 # Operators and their forms of opset 13 to 23: TopK rather than ReduceMax, whose axes moved.
+# Any two opposite corners make a box, as of the operator.
 # x1 and the like are (B, 1, N), of all boxes; `left` and `kept` are (B, C, N); what is of the best is (B, C, 1).
 _FUNCTION = """
 <domain: "edgepress.rewrites", opset_import: [ "" : OPSET ]>
@@ -34,10 +35,14 @@ Suppress (boxes, scores, most, iou, score) => (kept)
     indices1 = Constant <value_ints: ints = [1]> ()
     indices2 = Constant <value_ints: ints = [2]> ()
     indices3 = Constant <value_ints: ints = [3]> ()
-    x1 = Gather <axis: int = 1> (columns, indices0)
-    y1 = Gather <axis: int = 1> (columns, indices1)
-    x2 = Gather <axis: int = 1> (columns, indices2)
-    y2 = Gather <axis: int = 1> (columns, indices3)
+    xa = Gather <axis: int = 1> (columns, indices0)
+    ya = Gather <axis: int = 1> (columns, indices1)
+    xb = Gather <axis: int = 1> (columns, indices2)
+    yb = Gather <axis: int = 1> (columns, indices3)
+    x1 = Min (xa, xb)
+    y1 = Min (ya, yb)
+    x2 = Max (xa, xb)
+    y2 = Max (ya, yb)
     width = Sub (x2, x1)
     height = Sub (y2, y1)
     area = Mul (width, height)
@@ -111,7 +116,10 @@ def suppression_in_a_loop(model: ir.Model) -> int:
         result, old = call.outputs[0], kept.outputs[0]
         result.name, result.type, result.shape = f"{old.name}_looped", old.type, old.shape
         model.graph.insert_before(kept, call)
-        ir.convenience.replace_all_uses_with(old, result)
+        output, name = old.is_graph_output(), old.name
+        ir.convenience.replace_all_uses_with(old, result, replace_graph_outputs=True)
+        if output:
+            old.name, result.name = result.name, name
     if found:
         function = _function(model.opset_imports[""])
         model.functions[function.identifier()] = function
@@ -131,7 +139,7 @@ def _put_back(node: ir.Node) -> ir.Node | None:
     gathered, scattered = readers["GatherND"], readers["ScatterND"]
     whole = len(node.inputs) == 5 and all(node.inputs)
     same = gathered.inputs[0] is node.inputs[1] and scattered.inputs[2] is gathered.outputs[0]
-    return scattered if whole and same and not scattered.outputs[0].is_graph_output() else None
+    return scattered if whole and same else None
 
 
 def _function(opset: int) -> ir.Function:

@@ -1,5 +1,6 @@
 """`[preprocess]` of a recipe, in front of a module and of a file: what it computes, and what is said of it."""
 
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -60,6 +61,25 @@ def test_it_is_the_usual_arithmetic(tmp_path, opset):
     found = torch_predict(source)({"x": images})["output"]
     expected = by_hand(images[:, :, :, ::-1], (20, 30), Image.Resampling.BILINEAR)
     assert np.abs(found - np.maximum(expected + 3, 0)).max() < 1e-5
+
+
+def test_what_is_free_beside_the_image_stays_free(tmp_path):
+    """Height and width of images in bytes are fixed; how long a text is beside them is not."""
+
+    class Both(nn.Module):
+        def forward(self, x, words):
+            return x.mean((2, 3)) + words.sum(1, keepdim=True)
+
+    axes = {"x": {0: "batch", 2: "height"}, "words": {0: "batch", 1: "length"}}
+    source = source_from_object(Both(), {"x": torch.rand(2, 3, 20, 30), "words": torch.rand(2, 5)}, dynamic=axes)
+    feeds = [{"x": picture(20, 30), "words": np.ones((2, length), np.float32)} for length in (4, 7)]
+    given = with_example(
+        replace(source, calibration=lambda: iter(feeds)), Recipe(preprocess=PreprocessSettings(input="x")), CPU
+    )
+    assert given.dynamic == {"x": {0: "batch"}, "words": {0: "batch", 1: "length"}}
+    graph = capture(given, 20, tmp_path / "model.onnx", axis_ranges(given, Recipe()))
+    assert {spec.name: spec.shape for spec in graph.inputs} == {"x": ("batch", 20, 30, 3), "words": ("batch", "length")}
+    prove_capture(given, graph, seed=0)
 
 
 @pytest.mark.parametrize(

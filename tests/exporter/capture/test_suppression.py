@@ -4,19 +4,20 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
+import onnxruntime
 import pytest
 import torch
 from torch import nn
 
 from edgepress.backends.base import AxisRange
-from edgepress.boxes import _kept, from_distances, grid_points, select
+from edgepress.boxes import _kept, from_distances, grid_points, select, suppress
 from edgepress.errors import RefusedError, VerificationError
 from edgepress.exporter.capture.capture import capture, prove_capture
 from edgepress.exporter.capture.golden import Golden
 from edgepress.exporter.graphs.files import read_graph
 from edgepress.exporter.graphs.selection import around_selection, selected_rows, suppressions
 from edgepress.exporter.quantization.rewrites.suppression_in_a_loop import suppression_in_a_loop
-from edgepress.exporter.sources import source_from_object
+from edgepress.exporter.sources import source_from_object, torch_predict
 from edgepress.profiles.device.target import load_target
 from edgepress.profiles.findings.rows import Rows, aligned
 
@@ -89,8 +90,6 @@ def captured(module, path: Path, opset: int, batch: int = 4, free: bool = True):
 
 def answers(path: Path, runtime: str, images) -> dict[str, np.ndarray]:
     if runtime == "onnxruntime":
-        import onnxruntime
-
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         return dict(zip([o.name for o in session.get_outputs()], session.run(None, {"image": images}), strict=True))
     import openvino
@@ -132,6 +131,29 @@ def test_a_fixed_number_of_rows_on_every_runtime_and_as_a_loop(opset, agnostic, 
     for file in (graph.path, tmp_path / "loop.onnx"):
         for runtime in ("onnxruntime", "openvino"):
             assert same(module, answers(file, runtime, images), images, tuple(rows)) > 20
+
+
+def test_any_two_opposite_corners_make_a_box_everywhere(tmp_path):
+    """As a head that nothing holds to positive sides gives them: left and right exchanged, or top and bottom."""
+
+    class Suppressed(nn.Module):
+        def forward(self, boxes, scores):
+            return suppress(boxes, scores, iou=0.3, score=0.1)
+
+    rng = np.random.default_rng(0)
+    corner, size = rng.uniform(0, 40, (2, 40, 2)), rng.uniform(5, 30, (2, 40, 2))
+    size *= rng.choice([-1, 1], size.shape)
+    feed = {"boxes": np.concatenate((corner, corner + size), -1), "scores": rng.uniform(0, 1, (2, 3, 40))}
+    feed = {name: array.astype(np.float32) for name, array in feed.items()}
+    source = source_from_object(Suppressed(), {name: torch.from_numpy(array) for name, array in feed.items()})
+    graph = capture(source, 20, tmp_path / "model.onnx", {})
+    model = ir.load(graph.path)
+    suppression_in_a_loop(model)
+    ir.save(model, tmp_path / "loop.onnx")
+    (right,) = torch_predict(source)(feed).values()
+    for file in (graph.path, tmp_path / "loop.onnx"):
+        (found,) = onnxruntime.InferenceSession(file).run(None, feed)
+        assert np.array_equal(found, right) and 10 < np.count_nonzero(right) < (feed["scores"] > 0.1).sum() - 10
 
 
 @pytest.mark.parametrize("opset", [17, 20])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, namedtuple
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 import edgepress
 from edgepress.backends.places import Reference
+from edgepress.errors import InputError
 from edgepress.exporter.bundle.reportables import load_report
 from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.graphs.files import read_graph, write_model
@@ -218,3 +220,14 @@ def test_a_training_that_was_cut_off_goes_on_to_the_same_weights(tmp_path: Path)
     assert resumed.run.starts == 2 and len(resumed.run.history) == 2
     for name, weight in whole.fitted.items():
         assert np.array_equal(weight.values, resumed.fitted[name].values)
+
+
+def test_a_loss_that_is_no_number_trains_nothing_and_is_an_error(tmp_path: Path) -> None:
+    given, target = source(), stripes.hard()
+    given = replace(given, loss=lambda outputs, targets: stripes.loss(outputs, targets) * float("nan"))
+    graph = capture(given, target.opset, tmp_path / "model.onnx", axis_ranges(given, Recipe()))
+    memo, recipe = Memo(directory=tmp_path), Recipe(training=TrainingSettings(epochs=1))
+    statistics = gather(given, graph, Quantizer.of(graph, target.scheme), recipe, lambda samples: None, memo)
+    with pytest.raises(InputError, match=r"Nothing was learned. It stopped at step 1 of epoch 1, .*NaN") as error:
+        learned(Quantizer.of(graph, target.scheme), statistics, given, recipe, lambda *_: None, None)
+    assert "--learning-rate" in str(error.value.hint)

@@ -145,3 +145,20 @@ def test_what_is_no_step_is_said(file, line, said):
         load_source(str(file))
     assert said in error.value.message
     assert "edgepress_" not in error.value.message
+
+
+@pytest.mark.parametrize("opset", [17, 20])
+def test_a_permuted_image_is_pooled_as_any_other(tmp_path, opset):
+    """Its memory is channels_last, of which torch's pooling makes a Gather of single numbers."""
+
+    def preprocess(image):
+        return image.permute(0, 3, 1, 2).float() / 255
+
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    images = torch.randint(0, 256, (2, 12, 10, 3), dtype=torch.uint8)
+    axes = {"image": {0: "batch"}}
+    source = source_from_object(network, {"image": images}, dynamic=axes, preprocess=preprocess)
+    graph = capture(source, opset, tmp_path / "model.onnx", axis_ranges(source, Recipe()))
+    operators = {node.op_type for node in ir.load(graph.path).graph}
+    assert "GlobalAveragePool" in operators and not operators & {"Gather", "Range"}
+    prove_capture(source, graph, 0)

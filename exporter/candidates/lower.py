@@ -187,7 +187,11 @@ class Lowering:
         candidate, other_db = self._relaxed(model, statistics, judged, gains)
         # Where there were no others, the gains themselves were found on what they were fitted to.
         fitted_db = None if others is None else worst(candidate.on_samples).weakest_db
-        for about, why in doubts(statistics.samples, fitted_db, other_db, candidate.on_samples).items():
+        amounts = {
+            name: seen for name, seen in candidate.on_samples.items() if not is_codes(self.samples.expected[0][name])
+        }
+        scored = self.source.evaluate is not None
+        for about, why in doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored).items():
             candidate = candidate.without("other", why, about)
         return candidate
 

@@ -30,6 +30,8 @@ WIDTH, VNNI = 8, frozenset({"avx512_vnni", "avx_vnni"})
 FEW, GAP_DB = 100, 3.0
 # With so many dB a sample beyond all others may be clipped and leave enough: one that was took 11 (docs/zoo.md).
 _AMPLE_DB = 30.0
+# Below this a network that nobody scores is called doubtful: noise of a tenth of the signal's amplitude.
+_LOW_DB = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,12 @@ def worthwhile(
 
 
 def doubts(
-    samples: int, fitted_db: float | None, other_db: float, on_samples: Mapping[str, Parity] | None = None
+    samples: int,
+    fitted_db: float | None,
+    other_db: float,
+    on_samples: Mapping[str, Parity] | None = None,
+    *,
+    scored: bool = True,
 ) -> dict[str, str]:
     """What speaks against trusting the ranges, by what it is about.
 
@@ -99,7 +106,8 @@ def doubts(
         samples: that they come of.
         fitted_db: SQNR on samples among those; None where it is not known.
         other_db: SQNR on the same samples with ranges that come of others alone.
-        on_samples: agreement of each output on those.
+        on_samples: agreement on those of each output that is no class or place.
+        scored: the model's own metric says what int8 costs.
     """
     found: dict[str, str] = {}
     if samples < FEW:
@@ -116,6 +124,14 @@ def doubts(
             f"The outputs are so uneven that {seen.few} decide the {seen.weakest_db:.1f} dB of SQNR that int8 has at "
             f"output {name!r}. One that is larger than these is clipped, and may have much less: give calibration data "
             "with the largest that the model will meet, or ship float."
+        )
+    low = {name: seen for name, seen in (on_samples or {}).items() if seen.weakest_db < _LOW_DB}
+    if low and not scored:
+        name, seen = min(low.items(), key=lambda item: item[1].weakest_db)
+        found["low"] = (
+            f"int8 keeps {seen.weakest_db:.1f} dB of SQNR at output {name!r}: what it adds is "
+            f"{10 ** (-seen.weakest_db / 20):.0%} of the signal there, and on other inputs may be more. Whether that "
+            "does is for a metric to say: add evaluate() to the model, or ask for more with --min-sqnr."
         )
     return found
 

@@ -24,7 +24,7 @@ _BATCHES, _BATCH, _HELD_BATCHES, _HELD_BATCH = 16, 8, 16, 5
 # Norms that scale by less let nothing of the input through a few layers: their biases are all that is left.
 _SCALE_OF_NOTHING = 0.2
 # What an export says of its own figures where other samples may have much less.
-_DOUBTS = ("uneven", "held out")
+_DOUBTS = ("uneven", "held out", "low")
 
 
 def serve(pipe: Connection, log: str) -> None:

@@ -76,6 +76,15 @@ def test_outputs_that_a_few_samples_decide_are_said_where_a_clipped_one_could_be
     ) == said
 
 
+@pytest.mark.parametrize(
+    ("sqnr_db", "scored", "told"), [(16.0, False, True), (16.0, True, False), (25.0, False, False)]
+)
+def test_int8_that_adds_much_noise_is_told_of_where_no_metric_judges_it(sqnr_db, scored, told):
+    seen = Parity(sqnr_db=sqnr_db, max_abs=1, cosine=1, argmax=1)
+    found = doubts(500, None, sqnr_db, {"logits": seen}, scored=scored)
+    assert ("16.0 dB of SQNR at output 'logits': what it adds is 16% of the signal" in found.get("low", "")) == told
+
+
 def test_samples_alike_are_not_called_uneven(tmp_path):
     assert not said(exported(batches([1] * 20), tmp_path), "uneven")
 

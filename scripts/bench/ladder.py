@@ -71,7 +71,8 @@ def main() -> None:
         f"`examples/{MODEL}.py`, {PICTURES:,} held-out pictures, target `{TARGET}` with another grid of weights in its",
         "scheme; `wins back` is of what int8 as calibrated loses. Latencies are of one batch of 8, p50 with its 95 %",
         f"interval, in turns of fresh processes. Training is {asked.epochs} epochs of {asked.batches * 128:,}",
-        "pictures, the best epoch chosen by the held-out ones, so that it is seen a little too well. `took` is wall time.",
+        "pictures, the best epoch chosen by the held-out ones, so that it is seen a little too well. `took` is wall",
+        "time.",
         f"`python scripts/bench/ladder.py`, {this_machine()}; {tools}.",
     ]
     cases = CASES if asked.only is None else CASES[asked.only : asked.only + 1]

@@ -19,8 +19,8 @@ from ....profiles.machine.waiting import Waiting, tasks_of
 from ...base import Engine, Graph, Rejection
 from ...decoding import Decoding
 from ...registry import tool_versions
+from ..addressed import Addressed
 from ..base import Fidelity, Place
-from ..elsewhere import Elsewhere
 from . import state
 from .about import ARCHES, OLDEST_API
 from .address import FORM, PhoneAddress
@@ -33,26 +33,24 @@ _log = logging.getLogger(__name__)
 _ABSENT = "what the gauge of a phone's battery shows is not energy of the inferences"
 
 
-class Adb(Elsewhere):
+class Adb(Addressed):
     """A phone of the user's own.
 
     It is asked for when anything is first asked of it, and given back with `close` or at the end of the process.
     """
 
     name = "adb"
-    judges = False
     order = 30
     address = FORM
-    here = False
 
     host: PhoneHost
 
     def __init__(self, address: PhoneAddress | None = None) -> None:
+        super().__init__(address is not None)
         self._address = address
         if address is not None:
             self.host = PhoneHost(address)
             self.where = f"on {address}"
-        self._reasons: dict[str, str] = {}
 
     @classmethod
     def at(cls, rest: str) -> Adb:
@@ -62,18 +60,6 @@ class Adb(Elsewhere):
             InputError: it names none.
         """
         return cls(PhoneAddress.parse(rest))
-
-    def why_not(self, target: Target) -> str:
-        """Why engines of the target cannot be opened there: asked before anything is copied there, and again behind.
-
-        Raises:
-            UnservedError: there is no way to it, or it lacks what cannot be brought.
-        """
-        if self._address is None:
-            return f"it needs an address, {FORM}"
-        if target.name not in self._reasons:
-            self._reasons[target.name] = self._unfit(target) or self._unready(target)
-        return self._reasons[target.name]
 
     def _unfit(self, target: Target) -> str:
         """What of the phone is in the way, before anything is copied."""

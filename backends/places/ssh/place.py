@@ -18,33 +18,31 @@ from ....profiles.machine.environment import Machine
 from ....profiles.machine.waiting import Waiting, tasks_of
 from ...base import Availability, Engine, Graph
 from ...registry import load_backend
+from ..addressed import Addressed
 from ..apart import compile_onboard
-from ..elsewhere import Elsewhere
 from ..remote import Remote
 from .address import FORM, Address
 from .board import OLDEST, ONBOARD, DeviceHost
 
 
-class Ssh(Elsewhere):
+class Ssh(Addressed):
     """A device of the user's own.
 
     It is connected when it is first asked for anything, and given back with `close` or at the end of the process.
     """
 
     name = "ssh"
-    judges = False
     order = 20
     address = FORM
-    here = False
 
     host: DeviceHost
 
     def __init__(self, address: Address | None = None) -> None:
+        super().__init__(address is not None)
         self._address = address
         if address is not None:
             self.host = DeviceHost(address)
             self.where = f"on {address}"
-        self._reasons: dict[str, str] = {}
         self._runtimes: dict[str, Mapping[str, Any]] = {}
 
     @classmethod
@@ -55,18 +53,6 @@ class Ssh(Elsewhere):
             InputError: it names none.
         """
         return cls(Address.parse(rest))
-
-    def why_not(self, target: Target) -> str:
-        """Why engines of the target cannot be opened there: asked before anything is copied there, and again behind.
-
-        Raises:
-            UnservedError: there is no way to it, or it lacks what cannot be brought.
-        """
-        if self._address is None:
-            return f"it needs an address, {FORM}"
-        if target.name not in self._reasons:
-            self._reasons[target.name] = self._unfit(target) or self._unready(target)
-        return self._reasons[target.name]
 
     def _unfit(self, target: Target) -> str:
         """What of the machine is in the way, before anything is copied."""

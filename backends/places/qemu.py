@@ -122,12 +122,10 @@ class Qemu(Elsewhere):
         return Emulated(self._installed(), self._core(target))
 
     def _core(self, target: Target) -> str:
-        """As QEMU names it; everything where the target has none, or this QEMU lacks it."""
-        return (
-            target.core
-            if target.core and target.core in emulation.cores(self._installed().qemu)
-            else emulation.EVERYTHING
-        )
+        """As QEMU names it."""
+        cores = emulation.cores(self._installed().qemu)
+        named = (target.core, emulation.USUAL)
+        return next((core for core in named if core in cores), emulation.EVERYTHING)
 
     def _installed(self) -> Emulation:
         found = emulation.find()

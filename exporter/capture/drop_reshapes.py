@@ -14,28 +14,39 @@ if TYPE_CHECKING:
 
 
 def drop_reshapes(model: ir.Model) -> int:
-    """Read in place what was there instead; returns how many Reshapes that left without a reader."""
-    nodes = [node for node in model.graph if _is_reshape(node)]
-    for node in nodes:
+    """Read in place what was there instead; returns how often."""
+    from onnx_ir.passes import common
+
+    found = 0
+    for node in [node for node in model.graph if _is_reshape(node)]:
         if (before := _given_back(node)) is not None:
             _read_instead(node.outputs[0], before)
-    left = [node for node in reversed(nodes) if not _left_out(model.graph, node)]
-    return len(nodes) - len(left)
+            found += 1
+    if found:
+        common.RemoveUnusedNodesPass()(model)
+    return found
 
 
-def _is_reshape(node: ir.Node | None) -> bool:
-    return node is not None and node.domain == "" and node.op_type == "Reshape"
+def _is_reshape(node: ir.Node) -> bool:
+    return node.domain == "" and node.op_type == "Reshape"
 
 
 def _given_back(node: ir.Node) -> ir.Value | None:
     """The first value before it, through Reshapes alone, that has the shape it gives; None where there is none."""
     result, value, found = node.outputs[0], node.inputs[0], None
+    asked = _shape_of(node.inputs[1])
     while value is not None:
-        if _alike(value.shape, result.shape) and _may_take_over(value, result):
+        if (value is asked or _alike(value.shape, result.shape)) and _may_take_over(value, result):
             found = value
         maker = value.producer()
         value = maker.inputs[0] if maker is not None and _is_reshape(maker) else None
     return found
+
+
+def _shape_of(sizes: ir.Value | None) -> ir.Value | None:
+    """The value whose whole shape these sizes are; None for others."""
+    maker = None if sizes is None else sizes.producer()
+    return maker.inputs[0] if maker is not None and maker.op_type == "Shape" and not maker.attributes else None
 
 
 def _may_take_over(value: ir.Value, result: ir.Value) -> bool:
@@ -64,11 +75,3 @@ def _read_instead(result: ir.Value, before: ir.Value) -> None:
     result.replace_all_uses_with(before, replace_graph_outputs=True)
     if leaves:
         result.name, before.name = before.name, name
-
-
-def _left_out(graph: ir.Graph, node: ir.Node) -> bool:
-    """Whether nothing reads it, in which case it is removed; the last one of a row first."""
-    unread = not node.outputs[0].uses() and not node.outputs[0].is_graph_output()
-    if unread:
-        graph.remove(node, safe=True)
-    return unread

@@ -73,5 +73,6 @@ def _equal(a: object, b: object) -> bool:
 def _read_instead(result: ir.Value, before: ir.Value) -> None:
     name, leaves = result.name, result.is_graph_output()
     result.replace_all_uses_with(before, replace_graph_outputs=True)
-    if leaves:
+    if leaves:  # under its name, with the sizes that were declared
         result.name, before.name = before.name, name
+        before.shape, before.type = result.shape or before.shape, result.type or before.type

@@ -26,6 +26,7 @@ from .count_no_pad import count_no_pad
 from .dft_on_axis_one import dft_on_axis_one
 from .drop_expand import drop_expand
 from .drop_reshapes import drop_reshapes
+from .eye_by_places import eye_by_places
 from .fit_pools import fit_pools
 from .fixed_size import fixed_size
 from .mean_to_pool import mean_to_pool
@@ -63,6 +64,7 @@ REWRITES = (
     count_no_pad,
     fit_pools,
     dft_on_axis_one,
+    eye_by_places,
     norm_to_linear,
     drop_reshapes,
     drop_expand,

@@ -6,7 +6,7 @@ may fuse wrongly, or read a graph otherwise than ONNX means it: then both links 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ...backends.base import Session
@@ -85,11 +85,14 @@ def linked(
     return replace(candidate, evidence=(*candidate.evidence, proof))
 
 
-def graph_held(candidate: Candidate, session: Session, samples: JudgingSamples, asked_db: float) -> Candidate:
+def graph_held(
+    candidate: Candidate, session: Session, samples: JudgingSamples, asked_db: float, where: Callable[[], str]
+) -> Candidate:
     """The candidate, whose graph reaches what is asked on the samples, where no engine of it runs.
 
     Args:
         session: the graph, open.
+        where: says in one sentence, with a space before it, where it falls short; asked if it does.
 
     Raises:
         VerificationError: it does not.
@@ -101,7 +104,8 @@ def graph_held(candidate: Candidate, session: Session, samples: JudgingSamples, 
             f"output {name!r} has {found_db:.1f} dB of SQNR against FP32" for name, found_db in short.items()
         )
         raise VerificationError(
-            f"{candidate.precision} does not reach what was asked, on {samples}: {told} ({asked_db:g} dB needed).",
+            f"{candidate.precision} does not reach what was asked, on {samples}: {told} ({asked_db:g} dB needed)."
+            f"{where()}",
             hint=HINT_FLOAT,
         )
     return replace(candidate, on_samples=found)

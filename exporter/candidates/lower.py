@@ -212,19 +212,21 @@ class Lowering:
             VerificationError: int8 does not reach the least agreement, with either ranges.
         """
         asked_db = self.recipe.least_sqnr_db(self.precision)
-        climb = self._climbed(self._mixed(model, statistics, judged, gains), gains)
+        first = climb = self._climbed(self._mixed(model, statistics, judged, gains), gains)
         graph, kept, on_samples = self._written(climb)
-        if climb.found is None and not all(found.assures(asked_db) for found in on_samples.values()):
-            # Full int8 was enough with ranges of other data, and is not quite with those that ship.
-            climb = self._climber(replace(climb.mixed, judged=statistics)).climb(-math.inf)
+        fitted = first.mixed.judged is statistics
+        if not all(found.assures(asked_db) for found in on_samples.values()) and self._may_go_on(first, fitted):
+            # It was enough with ranges of other data, and is not quite with those that ship.
+            climb = self._climber(replace(first.mixed, judged=statistics)).climb(-math.inf)
             graph, kept, on_samples = self._written(climb)
         mixed, version, by_layer = climb.mixed, climb.version, climb.mixed.by_layer(climb.version)
         other_db = gains.sqnr_db
-        if climb.found is not None and mixed.judged is not statistics:
-            if not climb.held:
-                others = f"{gains.samples} that its ranges were not fitted to"
-                self._judge(mixed.held_out(version), by_layer, others, asked_db, climb.ladder, sure=True)
-            other_db = climb.found.sqnr_db
+        if first.found is not None and not fitted:
+            other_db = first.found.sqnr_db
+            if climb is not first or not climb.held:
+                seen, others = first.mixed.held_out(version), f"{gains.samples} that its ranges were not fitted to"
+                self._judge(seen, by_layer, others, asked_db, climb.ladder, sure=True)
+                other_db = worst(seen).weakest_db
         self._judge(on_samples, by_layer, gains.samples, asked_db, climb.ladder, sure=True)
         ranged = mixed.ranged_by(version)
         candidate = Candidate(
@@ -241,6 +243,10 @@ class Lowering:
             notes=(_origin(ranged, self._scheme), *self._pictures(), *gains.sentences),
         )
         return (self._on_others(candidate, mixed, by_layer) if version.left else candidate), other_db
+
+    def _may_go_on(self, climb: Climb, fitted: bool) -> bool:
+        """Whether more can be done for what does not do with the ranges that ship: it was not chosen by those yet."""
+        return climb.found is None or (climb.held and not fitted and not self.recipe.qat)
 
     def _pictures(self) -> tuple[str, ...]:
         """What was read, where the data are pictures."""

@@ -20,15 +20,17 @@ from ..capture.amounts import with_amounts
 from ..capture.captured import Captured
 from ..capture.golden import Answers
 from ..capture.stage import refuse
-from ..graphs.files import weight_bytes
+from ..graphs.files import read_graph, weight_bytes
 from ..graphs.sparsity import found_sparsity
 from ..progress import Advance
 from ..quantization.judging import JudgingSamples
+from ..quantization.rewrites.rounded_float16 import rounded_float16
 from ..recipe import Recipe
 from ..sources import Predict, Source, torch_predict
 from ..sources.score import score
 from ..workshop import Workshop
 from .candidate import Candidate, OwnGolden, Refused
+from .falling_short import falling_short
 from .judge import built_evidence, check_golden, directory_bytes, judged, looked_into
 from .link import StrayingError, graph_held, linked
 from .linted import linted
@@ -40,6 +42,10 @@ from .selecting import with_selection
 from .stand_in import stood_in
 
 Watch = Callable[[Candidate], None]
+_ROUNDED = (
+    "float16 was judged by onnxruntime in float32, with the result of every operator rounded to float16: a device that "
+    "keeps more digits inside of fused operators is closer to FP32."
+)
 
 
 def unwatched(candidate: Candidate) -> None:
@@ -154,7 +160,7 @@ class Maker:
         compiled = replace(
             candidate,
             engine=engine,
-            runs=place.runs(candidate.graph, target, candidate.precision, engine),
+            runs=place.runs(self._run(candidate, place), target, candidate.precision, engine),
             size=directory_bytes(directory),
             evidence=(*candidate.evidence, built_evidence(engine, place)),
             notes=tuple(notes),
@@ -172,16 +178,17 @@ class Maker:
             return candidate
         place = self._place(candidate)
         self.advance(None, f"{candidate.precision}, golden inputs")
-        runs = place.runs(candidate.graph, self.target, candidate.precision, candidate.engine)
+        graph, golden = self._run(candidate, place), self.captured.golden
+        runs = place.runs(graph, self.target, candidate.precision, candidate.engine)
         assert runs is not None
         session = self.workshop.open(runs, place)
-        candidate, golden = replace(candidate, runs=runs), self.captured.golden
+        notes = candidate.notes if graph is candidate.graph else (*candidate.notes, _ROUNDED)
+        candidate = replace(candidate, runs=runs, notes=notes)
         # First against its own graph: an engine that strays misses the golden outputs too, and those do not say why.
         if place.itself:
             candidate = self._linked(candidate, session, place)
         elif not candidate.on_samples and not load_precision(candidate.precision).exact:
-            asked = self.recipe.least_sqnr_db(candidate.precision)
-            candidate = graph_held(candidate, session, self._samples(), asked)
+            candidate = self._graph_held(candidate, session, graph)
         answers = golden.answers(session)
         if place.itself and load_precision(candidate.precision).integer:
             candidate = self._with_own_golden(candidate, answers)
@@ -206,6 +213,12 @@ class Maker:
             candidate = replace(candidate, on_samples=self._on_samples(candidate.graph, samples))
         asked = self.recipe.least_sqnr_db(candidate.precision)
         return linked(candidate, session, samples, place, self.target, asked)
+
+    def _graph_held(self, candidate: Candidate, session: Session, graph: Graph) -> Candidate:
+        """The candidate, whose graph was held against FP32 on real samples, in the form that is open."""
+        asked, samples = self.recipe.least_sqnr_db(candidate.precision), self._samples()
+        where = partial(falling_short, graph, self.captured.graph, samples.feeds[0], asked)
+        return graph_held(candidate, session, samples, asked, where)
 
     def _with_own_golden(self, candidate: Candidate, answers: Answers) -> Candidate:
         """What a device is held to beside FP32, from which clipping may take the graph itself far.
@@ -260,7 +273,8 @@ class Maker:
             VerificationError: it does not agree with FP32.
         """
         place, golden = Reference(), self.captured.golden
-        session = self.workshop.open(place.runs(candidate.graph, self.target, candidate.precision, None), place)
+        graph = self._run(candidate, place)
+        session = self.workshop.open(place.runs(graph, self.target, candidate.precision, None), place)
         return replace(candidate, parity=check_golden(golden, golden.answers(session), candidate.least_db))
 
     def baseline(self) -> float:
@@ -284,6 +298,14 @@ class Maker:
         """Where a candidate is judged: where its engine runs, else the reference."""
         place = self.workshop.place
         return place if candidate.engine is not None and not place.why_not(self.target) else Reference()
+
+    def _run(self, candidate: Candidate, place: Place) -> Graph:
+        """What a place runs of a candidate's graph: beside the device, float16 is rounded as the graph says."""
+        graph = candidate.graph
+        if place.itself or load_precision(candidate.precision).storage != "float16":
+            return graph
+        path = graph.path.with_name("rounded.onnx")
+        return read_graph(path, graph.axes) if path.exists() else rounded_float16(graph, path)
 
     def _real_feeds(self) -> list[Feed]:
         """Golden inputs and samples, which show the range of every value."""

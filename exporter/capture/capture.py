@@ -25,6 +25,9 @@ from .clean_metadata import clean_metadata
 from .count_no_pad import count_no_pad
 from .dft_on_axis_one import dft_on_axis_one
 from .drop_expand import drop_expand
+from .drop_reshapes import drop_reshapes
+from .eye_by_places import eye_by_places
+from .fit_pools import fit_pools
 from .fixed_size import fixed_size
 from .mean_to_pool import mean_to_pool
 from .norm_to_linear import norm_to_linear
@@ -55,7 +58,17 @@ _AMPLIFIES = (
     "numbers, norms of what hardly varies, and sines or exponentials of large numbers."
 )
 # What is written otherwise in every graph, since a runtime reads it wrongly or has no integer kernel for it, in order.
-REWRITES = (mean_to_pool, pad_apart, count_no_pad, dft_on_axis_one, norm_to_linear, drop_expand)
+REWRITES = (
+    mean_to_pool,
+    pad_apart,
+    count_no_pad,
+    fit_pools,
+    dft_on_axis_one,
+    eye_by_places,
+    norm_to_linear,
+    drop_reshapes,
+    drop_expand,
+)
 
 
 def capture(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..graphs.values import add_constant, constant, drop_unused, number, single_consumer
+from ..graphs.values import add_constant, constant, drop_unused, number
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -41,11 +41,12 @@ def _linear(norm: ir.Node) -> ir.Node | None:
 
 
 def _maker(value: ir.Value | None, operator: str) -> ir.Node | None:
-    """The node of that operator that makes the value for one reader only."""
+    """The node of that operator that makes the value for one reader only, beside those who ask its shape alone."""
     maker = None if value is None else value.producer()
-    if maker is None or maker.op_type != operator or single_consumer(maker.outputs[0]) is None:
+    if maker is None or value is None or maker.op_type != operator or value.is_graph_output():
         return None
-    return maker
+    readers = [use.node for use in value.uses() if use.node.op_type != "Shape"]
+    return maker if len(readers) == 1 else None
 
 
 def _fold(graph: ir.Graph, norm: ir.Node, linear: ir.Node) -> None:

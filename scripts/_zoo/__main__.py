@@ -17,7 +17,7 @@ def main() -> None:
     running.add_argument("--targets", default=",".join(TARGETS))
     running.add_argument("--kinds", default="int8,float")
     running.add_argument("--again", action="store_true", help="also what did not work")
-    running.add_argument("--limit", type=float, default=180, help="seconds a target, default 180")
+    running.add_argument("--limit", type=float, default=300, help="seconds of processor time a target, default 300")
     running.add_argument("--workers", type=int, default=1)
     commands.add_parser("render", help="write docs/zoo.md")
     asked = parser.parse_args()

@@ -20,7 +20,7 @@ def write() -> None:
     """Rewrite the part of the document below the marker."""
     known = {key: line for key, line in results().items() if key[0] in models() and line["verdict"] in VERDICTS}
     head = DOCUMENT.read_text().split(MARKER)[0]
-    parts = [*_counts(known), *_reasons(known), *_models(known)]
+    parts = [*_counts(known), *_reasons(known), *_lint(known), *_models(known)]
     DOCUMENT.write_text(f"{head}{MARKER}\n\n" + "\n".join(parts).rstrip() + "\n")
 
 
@@ -54,6 +54,32 @@ def _reasons(known: _Results) -> Iterator[str]:
             yield "None.\n"
         for said, where in sorted(grouped.items(), key=lambda item: -len(item[1])):
             yield f"- {said}\n  {'; '.join(sorted(where))}\n"
+
+
+def _lint(known: _Results) -> Iterator[str]:
+    """What lint says of the graphs that were shipped, of those rows that were asked."""
+    asked = {key: line for key, line in known.items() if "lint" in line}
+    if not asked:
+        return
+    errors = [key for key, line in asked.items() if any(one["severity"] == "error" for one in line["lint"])]
+    yield f"## Lint\n\nOf {len(asked)} shipped graphs held against the rules of their targets, {len(errors)} err.\n"
+    grouped: defaultdict[tuple[str, str, str], list[tuple[str, Line]]] = defaultdict(list)
+    for (name, target, precision), line in asked.items():
+        for one in line["lint"]:
+            kind = one["severity"], one["rule"], one["operator"]
+            grouped[kind].append((f"{name} ({target}, {precision})", one))
+    rows = [
+        [
+            severity,
+            f"`{rule}`",
+            operator,
+            sum(one["nodes"] for _, one in found),
+            len(found),
+            f"{found[0][0]}: {found[0][1]['said']}",
+        ]
+        for (severity, rule, operator), found in sorted(grouped.items(), key=lambda item: -len(item[1]))
+    ]
+    yield _table(("severity", "rule", "operator", "nodes", "graphs", "the first"), rows) if rows else "No finding.\n"
 
 
 def _said(line: Line) -> str:

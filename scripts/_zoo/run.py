@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -21,6 +22,8 @@ Job: TypeAlias = tuple[str, str, tuple[str, ...]]
 Line: TypeAlias = dict[str, Any]
 # After so many jobs a process is replaced: what runtimes leave in memory is not ours to find.
 _JOBS = 12
+# Seconds between two looks at a process, the part of them that counts as nothing, and how long nothing may go on.
+_LOOK, _NOTHING, _IDLE = 5.0, 0.002, 300.0
 
 
 def results() -> dict[tuple[str, str, str], Line]:
@@ -35,7 +38,7 @@ def run(patterns: tuple[str, ...], targets: tuple[str, ...], kinds: tuple[str, .
 
     Args:
         kinds: `int8`, `float`.
-        limit: seconds for one target.
+        limit: seconds of processor time for one target.
     """
     HOME.mkdir(parents=True, exist_ok=True)
     queue: Queue[Job] = Queue()
@@ -102,9 +105,9 @@ def _done(worker: _Worker, job: Job, limit: float) -> bool:
     """The job's lines are kept; False where the process hung or died, and what it still owed is said to have."""
     model, precision, targets = job
     left, verdict = list(targets), "hang"
-    deadline = time.monotonic() + limit * len(targets)
+    watch = _Watch(worker.process.pid, limit * len(targets))
     worker.pipe.send(job)
-    while worker.pipe.poll(max(0.0, deadline - time.monotonic())):
+    while _answers(worker, watch):
         try:
             line = worker.pipe.recv()
         except EOFError:
@@ -117,6 +120,46 @@ def _done(worker: _Worker, job: Job, limit: float) -> bool:
     for target in left:
         _keep({"model": model, "precision": precision, "target": target, "verdict": verdict, "message": verdict})
     return False
+
+
+def _answers(worker: _Worker, watch: _Watch) -> bool:
+    """Wait for a line, or the end of the process; False where it hangs."""
+    while not worker.pipe.poll(_LOOK):
+        if watch.hangs():
+            return False
+    return True
+
+
+class _Watch:
+    """Tells a process that hangs from one that waits for a processor: by the time it had, not by the clock.
+
+    Args:
+        limit: seconds of processor time, of the process and of all it started.
+    """
+
+    def __init__(self, pid: int | None, limit: float) -> None:
+        import psutil
+
+        self._process = psutil.Process(pid)
+        self._end = self._used() + limit
+        self._seen, self._since = self._used(), time.monotonic()
+
+    def hangs(self) -> bool:
+        """It had more time than the limit, or none for long."""
+        used = self._used()
+        if used > self._seen + _NOTHING * _LOOK:
+            self._seen, self._since = used, time.monotonic()
+        return used > self._end or time.monotonic() - self._since > _IDLE
+
+    def _used(self) -> float:
+        import psutil
+
+        total = 0.0
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in (self._process, *self._process.children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    total += sum(process.cpu_times()[:4])
+        return total
 
 
 _WRITING = threading.Lock()

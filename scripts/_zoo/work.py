@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .findings import findings
 from .judge import Judgement, flattened, judge
 from .model import Feed, ZooModel, axes
 from .zoo import models
@@ -117,7 +118,7 @@ def _judged(bundle: Path, precision: str, held: list[Feed], wanted: list[Any]) -
     return {
         "verdict": "warned" if verdict == "wrong" and warnings else verdict, "warnings": warnings,
         **found.line(), "weights": weights[0], "weights_fp32": weights[1],
-        "integer": coverage.get("integer"), "layers": coverage.get("total"),
+        "integer": coverage.get("integer"), "layers": coverage.get("total"), "lint": findings(bundle),
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from ._pages import ROOT
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from _zoo.findings import findings
 from _zoo.judge import Judgement, flattened, judge
 from _zoo.model import ZooModel, axes, images, tokens
-from _zoo.render import _said
+from _zoo.render import _lint, _said
+from _zoo.run import _Watch
 from _zoo.work import _failures, _trained
 
 from edgepress.errors import InputError, TargetsError, VerificationError
@@ -133,3 +136,25 @@ def test_a_told_traceback_is_one_line_without_this_machines_paths() -> None:
     )
     line = {"verdict": "refused", "message": message, "hint": "Do not."}
     assert _said(line) == "It branches. At lib/b.py, line 9, in g if x: Do not."
+
+
+def test_a_process_hangs_by_the_time_it_had_not_by_the_clock() -> None:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        watch, patient = _Watch(busy.pid, 0.3), _Watch(busy.pid, 1e6)
+        try:
+            while not watch.hangs():  # it ends, as that process gets what time there is
+                assert busy.poll() is None
+            assert not patient.hangs()
+        finally:
+            busy.kill()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as idle:
+        assert not _Watch(idle.pid, 30).hangs()
+
+
+def test_what_lint_says_of_a_shipped_graph_is_told_in_a_table(net: Net) -> None:
+    assert findings(net.bundle) == []
+    told = {"severity": "warning", "rule": "left", "operator": "Conv", "nodes": 2, "said": "a: why"}
+    row = {"verdict": "works", "sqnr_db": 20.0, "size": 1, "lint": [told]}
+    text = "\n".join(_lint({("net", "cpu", "int8"): row, ("other", "cpu", "int8"): {"verdict": "works"}}))
+    assert "Of 1 shipped graphs" in text
+    assert "| warning | `left` | Conv | 2 | 1 | net (cpu, int8): a: why |" in text

@@ -86,11 +86,11 @@ FILE = Graph(path=Path("model.onnx"), inputs=(), outputs=(), opset=20, digest=""
 
 def test_a_graph_of_a_half_precision_is_held_to_its_figure_alone() -> None:
     candidate = Candidate(precision="fp16", graph=FILE, least_db=30)
-    held = graph_held(candidate, OffBySmall(), SAMPLES, 30).on_samples["y"]
+    held = graph_held(candidate, OffBySmall(), SAMPLES, 30, str).on_samples["y"]
     assert held.sqnr_db > 30 > held.assured_db
-    told = rf"output 'y' has {held.sqnr_db:.1f} dB of SQNR against FP32 \(45 dB needed"
+    told = rf"output 'y' has {held.sqnr_db:.1f} dB of SQNR against FP32 \(45 dB needed\)\. There\."
     with pytest.raises(VerificationError, match=told):
-        graph_held(candidate, OffBySmall(), SAMPLES, 45)
+        graph_held(candidate, OffBySmall(), SAMPLES, 45, lambda: " There.")
 
 
 def test_what_is_sure_of_others_is_not_told_as_the_figure() -> None:

@@ -93,6 +93,7 @@ def test_a_norm_over_rows_becomes_part_of_its_linear_layer(tmp_path: Path) -> No
     )  # fmt: skip
     operators = [node.op_type for node in onnx.load(bundle.graph.path).graph.node]
     assert "BatchNormalization" not in operators
+    assert "Reshape" not in operators
     assert sum(op in ("MatMul", "Gemm") for op in operators) == 3
     engine = bundle.engine
     assert engine is not None

@@ -151,3 +151,32 @@ def test_steps_of_time_are_not_taken_for_samples(tmp_path):
         output=tmp_path,
     )
     assert load_report(bundle.path).sensitivity.left == ()
+
+
+class Gated(torch.nn.Module):
+    """Its first feature closes a part of the network where it is large; how large it is does not matter."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.middle, self.last = torch.nn.Linear(16, 32), torch.nn.Linear(32, 32), torch.nn.Linear(32, 4)
+        with torch.no_grad():
+            self.first.weight[:, 0] = 0
+            self.first.weight[:8, 0] = -1
+
+    def forward(self, x):
+        return self.last(torch.relu(self.middle(torch.relu(self.first(x)))))
+
+
+def test_what_is_enough_with_ranges_of_other_data_alone_leaves_layers_in_float(tmp_path):
+    """Two samples that only the ranges that ship have seen make them 80 times as wide: 22 dB of the 25 asked."""
+    data = batches([1] * 20)
+    for batch in data[:2]:
+        batch["x"][0, 0] = 80
+    torch.manual_seed(0)
+    bundle = edgepress.export(
+        Gated().eval(), {"x": torch.rand(2, 16)}, target="mobile", name="gated", dynamic={"x": {0: "n"}},
+        calibration=data, precision="int8", minimum_sqnr_db=25, ranges="min-max", measure=False, output=tmp_path,
+    )  # fmt: skip
+    report = load_report(bundle.path)
+    assert "first/Gemm" in report.left_float
+    assert "middle/Gemm" not in report.left_float

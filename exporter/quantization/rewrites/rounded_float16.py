@@ -1,0 +1,124 @@
+"""A float16 graph for a processor without float16 arithmetic: computed in float32, every result rounded to float16.
+
+onnxruntime 1.31.1 has no float16 kernels for x86. It computes such a graph in float32 and takes out the casts between
+its operators, so that nothing is rounded but what the file casts: a sum that float16 leaves 2 dB of had 68.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ....backends.base import Graph
+from ...graphs.files import read_graph, read_whole, write_model
+from ...graphs.names import free_name, value_names
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+# They give what they read, or the larger of two such: it is rounded already.
+_MOVING = frozenset(
+    {
+        *("Abs", "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "Max", "MaxPool", "Min", "Neg"),
+        *("Relu", "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Where"),
+    }
+)
+# Attributes that hold a type of elements.
+_TYPES = ("dtype", "output_dtype", "stash_type")
+
+
+def rounded_float16(graph: Graph, path: Path) -> Graph:
+    """Write to `path` what computes as float16 arithmetic does, result by result; sums inside an operator are float32.
+
+    The names of values are kept; a rounded one is read under another.
+    """
+    model = read_whole(graph.path)
+    _infer(model)
+    taken = value_names(model.graph)
+    for inner in model.graphs():
+        for node in list(inner):
+            _round(inner, node, taken)
+        _widen(inner)
+    write_model(model, path)
+    return read_graph(path, graph.axes)
+
+
+def _infer(model: ir.Model) -> None:
+    """Types of all values: a file may leave out those of values inside."""
+    from onnx_ir.passes import common
+
+    log = logging.getLogger(common.ShapeInferencePass.__module__)
+    said, log.disabled = log.disabled, True
+    try:
+        common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model)
+    finally:
+        log.disabled = said
+
+
+def _round(graph: ir.Graph, node: ir.Node, taken: set[str]) -> None:
+    """What is read of a node's results in float16 is rounded to it, and in float32."""
+    import onnx_ir as ir
+
+    if node.op_type in _MOVING and node.domain == "":
+        return
+    for value in [value for value in node.outputs if _is_half(value)]:
+        uses, leaves = list(value.uses()), value.is_graph_output()
+        casts = list(_casts(node, value, taken))
+        for use in uses:
+            use.node.replace_input_with(use.idx, casts[-1].outputs[0])
+        if leaves:
+            graph.outputs[list(graph.outputs).index(value)] = casts[-1].outputs[0]
+        graph.insert_after(node, casts)
+        casts[-1].outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+
+
+def _casts(node: ir.Node, value: ir.Value, taken: set[str]) -> Iterator[ir.Node]:
+    """To float16, where the node is no such cast itself, and back."""
+    import onnx_ir as ir
+
+    for kind in (ir.DataType.FLOAT16, ir.DataType.FLOAT)[node.op_type == "Cast" :]:
+        cast = ir.node("Cast", [value], {"to": kind.value})
+        name = free_name(f"{value.name}_rounded", taken)
+        taken.add(name)
+        cast.name, cast.outputs[0].name = name, name
+        yield cast
+        value = cast.outputs[0]
+
+
+def _widen(graph: ir.Graph) -> None:
+    """Constants and results are float32, but what was just cast to float16."""
+    import onnx_ir as ir
+
+    for value in (*graph.initializers.values(), *graph.inputs):
+        if _is_half(value):
+            value.type = ir.TensorType(ir.DataType.FLOAT)
+            if value.const_value is not None:
+                value.const_value = ir.Tensor(value.const_value.numpy().astype(np.float32), name=value.name)
+    for node in graph:
+        if node.op_type == "Cast" and node.domain == "":
+            continue
+        _widen_attributes(node)
+        for value in node.outputs:
+            if _is_half(value):
+                value.type = ir.TensorType(ir.DataType.FLOAT)
+
+
+def _widen_attributes(node: ir.Node) -> None:
+    import onnx_ir as ir
+
+    for name, attribute in list(node.attributes.items()):
+        if attribute.type == ir.AttributeType.TENSOR and attribute.as_tensor().dtype == ir.DataType.FLOAT16:
+            wide = ir.Tensor(attribute.as_tensor().numpy().astype(np.float32))
+            node.attributes.add(ir.AttrTensor(name, wide))
+        elif name in _TYPES and attribute.type == ir.AttributeType.INT and attribute.as_int() == ir.DataType.FLOAT16:
+            node.attributes.add(ir.AttrInt64(name, ir.DataType.FLOAT.value))
+
+
+def _is_half(value: ir.Value) -> bool:
+    import onnx_ir as ir
+
+    return value.dtype == ir.DataType.FLOAT16

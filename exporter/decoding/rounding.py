@@ -17,7 +17,6 @@ from ..language.eager import by_weights
 from ..language.plan import GridPlan, least_loss, within_loss
 from ..language.quantize import RoundedWeights, uniform
 from ..language.tokens import digest_of
-from ..language.weights import DecoderWeights
 from .candidate import Rounded
 from .grids import shapes_of, usual_grid
 from .planning import GridOptions, allowed_nats, options_for, plan_within_size, precision_of
@@ -40,7 +39,7 @@ class Rounding:
 
     title: str
     precision: PrecisionName
-    weights: DecoderWeights
+    weights: RoundedWeights
     rounded: Rounded
 
 

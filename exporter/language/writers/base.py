@@ -89,6 +89,10 @@ class DecoderForm(abc.ABC):
     def matrix_bytes(self, rows: int, columns: int, grid: Grid | None) -> int:
         """Bytes that a matrix takes on disk in this form; without a grid it is float32."""
 
+    def memory_bytes(self, rows: int, columns: int, grid: Grid | None) -> int:
+        """Bytes that a matrix takes in memory, and that a token reads of it: what lies on disk."""
+        return self.matrix_bytes(rows, columns, grid)
+
     @abc.abstractmethod
     def write(
         self,

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import torch
 
 from ...backends.decoding import Logits, Tokens
 from ...profiles.device.grid import Grid
 from ...profiles.findings.language import TriedMethod
 from ..language.agreement import Likening, spread
 from ..language.compensating import round_with_texts
-from ..language.decoder import Decoder
-from ..language.distilling import distil
 from ..language.eager import by_weights
 from ..language.quantize import RoundedWeights
 from ..language.tokens import digest_of
@@ -25,10 +21,6 @@ from .task import TextTask
 TEXTS, FAST_TEXTS, TEXT = 14, 28, 512
 # Texts that say whether rounding by data paid, and how many tokens of them.
 APART, APART_LENGTH = 3, 256
-# Weights of a model whose scales are tuned: codes in a byte each and what the way back needs are held at once.
-MOST_TUNED = 500_000_000
-# Of the time that all of it takes, what rounding takes where scales are tuned behind it.
-ROUNDING = 0.75
 _MEASURE = "KL divergence from FP32, nats a token"
 _WHY = "judged on texts that it was not fitted to"
 
@@ -66,30 +58,10 @@ def _made(task: TextTask, grids: Mapping[str, Grid | None]) -> ByTexts:
     with task.step("rounding") as advance, fast_products():
         contest = _Contest(task, _weights(task, grids), apart)
         weights = _weights(task, grids)
-        meant = round_with_texts(
-            weights.decoder, weights, fitted, advance=lambda share: advance(ROUNDING * share, "errors made good")
-        )
-        if contest.enter("error compensation", weights):
-            _tune(contest, fitted, meant, lambda share: advance(ROUNDING + (1 - ROUNDING) * share, "scales tuned"))
+        round_with_texts(weights.decoder, weights, fitted, advance=lambda share: advance(share, ""))
+        contest.enter("error compensation", weights)
     said = f"{fitted.size:,} tokens of {task.texts.said}."
     return ByTexts(weights=contest.best, tried=tuple(contest.tried), said=said, digest=digest_of(texts))
-
-
-def _tune(contest: _Contest, texts: Tokens, meant: torch.Tensor, advance: Callable[[float], None]) -> None:
-    name = "scales by distillation"
-    if why := _why_not_tuned(contest.best.decoder):
-        contest.tried.append(TriedMethod(name=name, kept=False, why=why))
-        return
-    contest.enter(name, distil(contest.best.decoder, contest.best, texts, meant, advance=advance))
-
-
-def _why_not_tuned(decoder: Decoder) -> str:
-    """A clause; empty where scales are tuned."""
-    if decoder.parameters > MOST_TUNED:
-        return f"of more than {MOST_TUNED // 10**6} million weights it takes too much memory"
-    if not multiplies_bfloat16():
-        return "this processor does not multiply bfloat16, without which it would take minutes"
-    return ""
 
 
 class _Contest:

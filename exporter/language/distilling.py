@@ -228,11 +228,11 @@ def _slope(writer: _Distilling, taken: torch.Tensor, meant: torch.Tensor, head: 
     for start in range(0, positions, length):
         part = slice(start, start + length)
         leaf = taken[:, part].clone().requires_grad_()
-        wanted = functional.linear(meant[:, part].to(HALF), head)
-        wanted = _behind(wanted if bias is None else wanted + bias, decoder).log_softmax(-1)
-        found = _behind(writer.product(leaf, decoder.head), decoder).log_softmax(-1)
-        loss = functional.kl_div(found, wanted, log_target=True, reduction="sum") / count
-        loss.backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            wanted = functional.linear(meant[:, part].to(HALF), head)
+            wanted = _behind(wanted if bias is None else wanted + bias, decoder).softmax(-1)
+        found = _behind(writer.product(leaf, decoder.head), decoder)
+        found.backward(found.detach().softmax(-1).sub_(wanted).div_(count))  # type: ignore[no-untyped-call]
         assert leaf.grad is not None
         slope[:, part] = leaf.grad
     return slope

@@ -89,8 +89,8 @@ def _lost_too_much(task: TextTask, parity: TextParity) -> str:
 def _through(task: TextTask, rounding: Rounding) -> TextCandidate:
     """Every step, in order."""
     source, target = task.source, task.target
-    memory = memory_of(rounding.rounded.bits, task)
-    need_room(task, memory.weights)
+    memory = memory_of(rounding.weights.grids, task)
+    need_room(task, sum(layer.bytes for layer in rounding.rounded.bits.layers))
     directory = Path(tempfile.mkdtemp(prefix=f"{rounding.precision}-engine-", dir=task.scratch))
     weights = Digesting(weights=rounding.weights)
     with task.step(f"{rounding.title}, written") as advance:

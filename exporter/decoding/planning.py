@@ -19,6 +19,7 @@ from ..language.plan import GridOption, GridPlan, plans, within_bytes
 from ..language.quantize import RoundedWeights
 from ..language.sensitivity import Moments, apart, moments
 from .grids import grids_of, shapes_of
+from .products import fast_products
 from .task import TextTask
 
 # Texts by which it is judged what each matrix costs: those whose gradients are taken, and those that only go forward.
@@ -36,7 +37,7 @@ def options_for(task: TextTask) -> GridOptions:
     if not grids:
         return {}
     decoder, form = task.source.decoder, task.form
-    with task.step("sensitivity"):
+    with task.step("sensitivity"), fast_products():
         found = task.memo.once(f"moments {task.by_data}", task.source.digest, lambda: _moments(task))
         options = options_of(decoder, task.source.checkpoint, grids, found, form.matrix_bytes)
     floats, storable = form.floats(decoder), {}

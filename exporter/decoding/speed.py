@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ...backends.places.text_runs import Prompts
 from ...backends.places.text_speed import time_text
 from ...errors import RefusedError, UnservedError
+from ...profiles.device.grid import Grid
 from ...profiles.findings.fit import why_no_room
 from ...profiles.findings.gap import Gap, joined
-from ...profiles.findings.language import Bits, Footprint
+from ...profiles.findings.language import Footprint
 from ..language.footprint import footprint
 from ..language.quantize import TABLE
 from ..progress import Advance
 from .candidate import TextCandidate
+from .grids import shapes_of
 from .task import TextTask
 
 
-def memory_of(bits: Bits, task: TextTask) -> Footprint:
+def memory_of(grids: Mapping[str, Grid | None], task: TextTask) -> Footprint:
     """The bytes that it needs at its full context, computed.
 
     Raises:
         RefusedError: more than the device has.
     """
     decoder = task.source.decoder
+    taken = {name: task.form.memory_bytes(*shape, grids.get(name)) for name, shape in shapes_of(task).items()}
     memory = footprint(
         decoder,
-        weights=sum(layer.bytes for layer in bits.layers),
-        table=sum(layer.bytes for layer in bits.layers if layer.layer == TABLE),
+        weights=sum(taken.values()),
+        table=taken.get(TABLE, 0),
         context=decoder.context,
         value=task.form.cache_bytes,
     )

@@ -10,6 +10,7 @@ import numpy as np
 from ...profiles.device.grid import Grid
 from .decoder import Decoder, Linear, Tensor
 from .quantize import TABLE
+from .scales import LARGEST
 from .weights import Floats, Integers, Matrix, TensorSource
 
 
@@ -41,5 +42,5 @@ def _zeros(rows: int, columns: int, grid: Grid | None) -> Matrix:
         return np.zeros((rows, columns), np.float32)
     blocks = -(-columns // (grid.block or columns))
     zeros = None if grid.symmetric else np.zeros((rows, blocks), np.uint8)
-    codes, scales = np.zeros((rows, columns), np.uint8), np.ones((rows, blocks), np.float32)
+    codes, scales = np.zeros((rows, columns), np.uint8), np.full((rows, blocks), LARGEST, np.float32)
     return Integers(grid=grid, codes=codes, scales=scales, zeros=zeros)

@@ -35,7 +35,7 @@ def round_with_texts(
     texts: Tokens,
     *,
     advance: Callable[[float], None] = lambda _: None,
-) -> None:
+) -> torch.Tensor:
     """Give every matrix of the plan its integers, by what calibration texts make of it.
 
     In memory are, beside the integers, values of all tokens between two layers, twice, and one layer's weights.
@@ -44,13 +44,18 @@ def round_with_texts(
         texts: of shape (count, positions).
         advance: told the share that is done.
 
+    Returns:
+        What the head takes in floats, of shape (count, positions, width).
+
     Raises:
         InputError: a weight is not finite.
     """
     if decoder.tied:
         _round_table(decoder, weights, texts[:: max(1, len(texts) // FIRST)])
+    writer = _Compensating(decoder, weights, texts, advance)
     with torch.no_grad():
-        write(decoder, _Compensating(decoder, weights, texts, advance))
+        write(decoder, writer)
+    return writer.meant
 
 
 def _round_table(decoder: Decoder, weights: RoundedWeights, texts: Tokens) -> None:
@@ -94,6 +99,7 @@ class _Compensating(Eager):
         self.rounded, self.decoder, self.advance = weights, decoder, advance
         self.count = len(texts)
         self.groups = _groups(decoder)
+        self.meant = torch.empty(0)  # what the head takes of the first stream
         self.done, self.total = 0, sum(1 for _ in decoder.linears())
 
     def embed(self, decoder: Decoder) -> torch.Tensor:
@@ -110,6 +116,7 @@ class _Compensating(Eager):
         self.done += 1
         self.advance(self.done / self.total)
         if linear == self.decoder.head:
+            self.meant = floats
             return x[..., :1]
         exact = torch.from_numpy(self.rounded.checkpoint.array(linear.weight))
         y = torch.cat((functional.linear(floats, exact), functional.linear(rounded, self.matrix(linear))))

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from ...profiles.device.grid import Grid
-from .rounding import TINY, finite, fit, in_blocks, limits, middle
+from .rounding import TINY, finite, fit, holds, in_blocks, limits, middle, used
+from .scales import short
 from .weights import Floats, Integers
 
 DAMPING = 0.01  # of the mean of H's diagonal, as Frantar et al.
@@ -54,7 +55,9 @@ def compensate(
         values = finite(weight[part], name)
         state = _State(values, damped, grid, block, None if scales is None else scales[part])
         state.spread(factor)
-        for _ in range(sweeps_of(grid) if sweeps is None else sweeps):
+        for left in reversed(range(sweeps_of(grid) if sweeps is None else sweeps)):
+            if not left:
+                state.settle()
             state.sweep()
         codes[part] = state.codes.T.to(torch.uint8).numpy()
         found[part], zeros[part] = state.scale.T.numpy(), state.zero.T.to(torch.uint8).numpy()
@@ -126,7 +129,9 @@ class _State:
     Attributes:
         codes: of shape (columns, rows), as floats.
         scale, zero: of shape (blocks, rows).
-        held: scales were given, and stay.
+        used: blocks that are not all zeros, of shape (rows, blocks).
+        up: scales are shortened to none that is less.
+        held: scales stay: they were given, or have been settled.
         slope: half of the loss's fall by each value, kept true by every change after `spread`.
     """
 
@@ -134,8 +139,10 @@ class _State:
         self, values: torch.Tensor, damped: torch.Tensor, grid: Grid, block: int, scales: Floats | None
     ) -> None:
         importance = in_blocks(damped.diagonal()[None], block)
+        self.used, self.up = used(in_blocks(values, block)), holds(grid)
         if scales is None:
             scale, zero = fit(in_blocks(values, block), importance, grid, even=True)
+            scale = short(scale, self.used, up=self.up)
         else:
             scale = torch.tensor(scales)
             zero = torch.full_like(scale, float(middle(grid)))
@@ -162,6 +169,15 @@ class _State:
                 some[column + 1 :].addr_(within[column, column + 1 :], error, alpha=-1)
             left[part.stop :].addmm_(factor[part, part.stop :].T, errors, alpha=-1)
             self.error[part] = self.values[part] - (self.codes[part] - zero) * scale
+        self.slope = self.damped @ self.error
+
+    def settle(self) -> None:
+        """Make the scales those that are stored; from now on they stay."""
+        if self.held:
+            return
+        self.held, self.scale = True, short(self.scale.T, self.used, up=self.up).T.contiguous()
+        for index, part in self._parts():
+            self.error[part] = self.values[part] - (self.codes[part] - self.zero[index]) * self.scale[index]
         self.slope = self.damped @ self.error
 
     def sweep(self) -> None:

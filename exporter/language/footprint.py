@@ -1,4 +1,4 @@
-"""What a decoder needs in memory, computed from its shape and from the bytes that it was written in."""
+"""What a decoder needs in memory, computed from its shape and from the bytes that its matrices take."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from ...profiles.findings.language import Footprint
 from .decoder import Decoder
 
 _HOW = (
-    "Weights are the bytes of the engine's files; keys and values are reckoned from the layers, {value:g} bytes a "
-    "value at most, for the full context."
+    "Weights are the bytes of codes and scales as the runtime holds them; keys and values are reckoned from the "
+    "layers, {value:g} bytes a value at most, for the full context."
 )
 
 
@@ -15,8 +15,8 @@ def footprint(decoder: Decoder, weights: int, table: int, context: int, value: f
     """Bytes in memory.
 
     Args:
-        weights: bytes of all weights in the engine's files.
-        table: of these, bytes of the embedding, where the files hold it apart from the head; of it a token reads one
+        weights: bytes of all matrices in memory.
+        table: of these, bytes of the embedding, where the runtime holds it apart from the head; of it a token reads one
             row. 0 where the head computes with the same bytes.
         context: positions that the engine takes.
         value: bytes of a key or value in the runtime's cache.

@@ -14,6 +14,7 @@ import torch
 
 from ...errors import InputError
 from ...profiles.device.grid import Grid
+from .scales import short
 from .weights import Floats, Integers
 
 # Shares of the scale that just holds a block; with a longer one other weights may meet the grid better.
@@ -49,7 +50,8 @@ def round_matrix(
     for start in range(0, rows, step):
         part = slice(start, start + step)
         values = in_blocks(finite(weight[part], name), block)
-        affine = fit(values, counted, grid)
+        scale, zero = fit(values, counted, grid)
+        affine = short(scale, used(values), up=holds(grid)), zero
         codes[part] = nearest(values, affine, grid).flatten(1)[:, :columns].to(torch.uint8).numpy()
         scales[part], zeros[part] = affine[0].numpy(), affine[1].to(torch.uint8).numpy()
     return Integers(grid=grid, codes=codes, scales=scales, zeros=None if grid.symmetric else zeros)
@@ -94,6 +96,16 @@ def in_blocks(values: torch.Tensor, block: int) -> torch.Tensor:
     if missing := -columns % block:
         values = torch.nn.functional.pad(values, (0, missing))
     return values.view(rows, -1, block)
+
+
+def used(blocks: torch.Tensor) -> torch.Tensor:
+    """Which blocks, of shape (rows, blocks, block), have a weight that counts; of shape (rows, blocks)."""
+    return blocks.abs().amax(-1) > TINY
+
+
+def holds(grid: Grid) -> bool:
+    """Whether a scale must not be less than what holds its block: half a step of 8 bits is 1/254 of the largest."""
+    return grid.bits >= 8
 
 
 def limits(grid: Grid) -> tuple[int, int]:

@@ -12,7 +12,19 @@ from importlib import metadata
 from pathlib import Path
 
 # Instruction sets that decide which integer kernels a CPU runs.
-ISA_FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "amx_bf16", "asimddp", "i8mm", "sve")
+ISA_FLAGS = (
+    "avx2",
+    "avx_vnni",
+    "avx512f",
+    "avx512_vnni",
+    "amx_int8",
+    "amx_bf16",
+    "avx512_bf16",
+    "asimddp",
+    "i8mm",
+    "bf16",
+    "sve",
+)
 
 # Threads or processes that may be asked for: far above any machine here, and far below what a system call takes.
 MOST_THREADS = 1024

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaForCausalLM, PreTrainedTokenizerFast
 
 
 def main() -> None:
@@ -29,7 +29,8 @@ def main() -> None:
     plain = LlamaForCausalLM(config)
     plain.load_state_dict(read.state_dict())
     plain.save_pretrained(sys.argv[1])
-    AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(sys.argv[1])
+    # AutoTokenizer of transformers 5.5 saves it as CodeLlama's, which reads a space as the end of the text.
+    PreTrainedTokenizerFast.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(sys.argv[1])
 
 
 if __name__ == "__main__":

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..decoder import Linear
+from ..scales import split
 from ..weights import DecoderWeights, Floats, Integers, Matrix
 from ._onnx_graph import MICROSOFT, GraphFile
 from ._packed import PackedBlocks, pack, stacked
+
+_FLOAT = 1  # ONNX's number of float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,13 +105,20 @@ class Matrices:
 
     def _store_integers(self, name: str, packed: PackedBlocks) -> StoredMatrix:
         rows, blocks = packed.scales.shape
-        tensors = [self._graph.stored(name, packed.codes), self._graph.stored(f"{name}.scales", packed.scales)]
+        tensors = [self._graph.stored(name, packed.codes), self._store_scales(f"{name}.scales", packed.scales)]
         if packed.zeros is not None:
             tensors.append(self._graph.stored(f"{name}.zeros", packed.zeros))
         block = packed.grid.block or packed.inputs
         return StoredMatrix(
             tensors=tuple(tensors), rows=rows, columns=packed.inputs, bits=packed.grid.bits, block=block, blocks=blocks
         )
+
+    def _store_scales(self, name: str, scales: Floats) -> str:
+        """Short scales as their parts, whose product onnxruntime computes once, when it opens the file."""
+        if (parts := split(scales)) is None:
+            return self._graph.stored(name, scales)
+        steps = self._graph.node("Cast", [self._graph.stored(f"{name}.steps", parts[0])], to=_FLOAT)
+        return self._graph.node("Mul", [steps, self._graph.stored(f"{name}.factors", parts[1])], name=name)
 
     def _product(self, x: str, stored: StoredMatrix, bias: Floats | None, name: str) -> str:
         shift = "" if bias is None else self._graph.stored(f"{name}.bias", bias)

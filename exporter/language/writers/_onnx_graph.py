@@ -73,6 +73,10 @@ class GraphFile:
         self._names[name] += 1
         return name if self._names[name] == 1 else f"{name}_{self._names[name]}"
 
+    def has(self, operator: str) -> bool:
+        """Whether there is such a node."""
+        return any(node.op_type == operator for node in self._nodes)
+
     def call(self, value: str, name: str) -> None:
         """Give a value that no node reads the name by which it leaves the graph."""
         for node in reversed(self._nodes):

@@ -66,14 +66,18 @@ def stacked(matrices: Sequence[Matrix]) -> Matrix | None:
     )
 
 
-def packed_bytes(rows: int, columns: int, grid: Grid | None) -> int:
-    """Bytes of a matrix on disk: its codes in whole blocks, scales in float32, and zeros where the grid has them."""
+def packed_bytes(rows: int, columns: int, grid: Grid | None, *, scale: int = 1) -> int:
+    """Bytes of a matrix: its codes in whole blocks, scales, a factor of them a row, and zeros where the grid has them.
+
+    Args:
+        scale: bytes of a scale.
+    """
     if grid is None:
         return 4 * rows * columns
     block = grid.block or columns
     blocks = -(-columns // block)
     zeros = 0 if grid.symmetric else -(-blocks * grid.bits // 8)
-    return rows * (blocks * (block * grid.bits // 8 + 4) + zeros)
+    return rows * (blocks * (block * grid.bits // 8 + scale) + 4 + zeros)
 
 
 def _joined(codes: Bytes, bits: int) -> Bytes:

@@ -6,7 +6,7 @@ import abc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from ....backends.base import AxisRange, TensorSpec
 from ....profiles.device.grid import Grid
@@ -55,13 +55,11 @@ class DecoderForm(abc.ABC):
 
     Attributes:
         cache_bytes: of a key or a value in the runtime's cache.
-        scales: what scales of integers are stored in; codes are best chosen for scales that are rounded to it.
         whole_blocks: a block must divide the row that it is part of.
         compiled: what is written is a graph, which the target's compiler makes an engine of.
     """
 
     cache_bytes: ClassVar[float] = 4.0
-    scales: ClassVar[Literal["float32", "float16"]] = "float32"
     whole_blocks: ClassVar[bool] = False
     compiled: ClassVar[bool] = False
 
@@ -88,6 +86,10 @@ class DecoderForm(abc.ABC):
     @abc.abstractmethod
     def matrix_bytes(self, rows: int, columns: int, grid: Grid | None) -> int:
         """Bytes that a matrix takes on disk in this form; without a grid it is float32."""
+
+    def memory_bytes(self, rows: int, columns: int, grid: Grid | None) -> int:
+        """Bytes that a matrix takes in memory, and that a token reads of it: what lies on disk."""
+        return self.matrix_bytes(rows, columns, grid)
 
     @abc.abstractmethod
     def write(

@@ -30,6 +30,8 @@ _OPSET = 21
 # MatMulNBits of onnxruntime 1.31 refuses other ones.
 BLOCKS = (16, 32, 64, 128, 256)
 _ACCURACIES = (0, 1, 4)
+# Scales are made of their parts by constant folding. MatMulNBits of onnxruntime 1.31 takes no others: it gives zeros.
+_SCALES = "Opened with graph optimizations switched off, onnxruntime gives zeros: it computes scales when it optimizes."
 # GroupQueryAttention counts the mask and takes what it counted from the left; onnxruntime-genai fills on the right.
 _NOTE = "Rows of a batch that are shorter than others are filled on the right; filled on the left they come out wrong."
 
@@ -57,8 +59,12 @@ class Genai(DecoderForm):
         return ""
 
     def matrix_bytes(self, rows: int, columns: int, grid: Grid | None) -> int:
-        """Codes in whole blocks, float32 scales, and zeros of an asymmetric grid."""
+        """Codes in whole blocks, short scales, and zeros of an asymmetric grid."""
         return packed_bytes(rows, columns, grid)
+
+    def memory_bytes(self, rows: int, columns: int, grid: Grid | None) -> int:
+        """As on disk, with the float32 scales that the runtime makes of short ones."""
+        return packed_bytes(rows, columns, grid, scale=4)
 
     def write(
         self,
@@ -80,7 +86,8 @@ class Genai(DecoderForm):
         write_config(decoder, directory, tokenizer)
         if tokenizer is not None:
             copy_tokenizer(tokenizer, directory)
-        return Written(path=graph.path, inputs=inputs, outputs=outputs, notes=(_NOTE,))
+        scaled = (_SCALES,) if graph.has("MatMulNBits") else ()
+        return Written(path=graph.path, inputs=inputs, outputs=outputs, notes=(_NOTE, *scaled))
 
 
 def _accuracy(target: Target) -> int:

@@ -28,8 +28,6 @@ _EXACTLY = {"KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
 class OpenVinoGenai(DecoderForm):
     """Stateful IR, tokenizer and detokenizer as models of their own, and the configuration."""
 
-    scales = "float16"
-
     def why_not(self, decoder: Decoder, target: Target) -> str:
         """Its operators say every decoder; what one of its plugins gets wrong is said here."""
         device = str(target.options.get("device", "CPU"))

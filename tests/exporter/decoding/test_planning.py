@@ -9,7 +9,7 @@ import pytest
 
 import edgepress
 from edgepress.errors import InputError
-from edgepress.exporter.decoding import rounding
+from edgepress.exporter.decoding import by_texts
 
 from ..._llama import saved_llama
 
@@ -44,7 +44,7 @@ def test_a_size_is_used_up_by_what_loses_least_and_never_exceeded(source, tmp_pa
 
 
 def test_a_size_that_nothing_has_is_refused_before_anything_is_rounded(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(rounding, "round_with_texts", lambda *_, **__: pytest.fail("it was rounded"))
+    monkeypatch.setattr(by_texts, "round_with_texts", lambda *_, **__: pytest.fail("it was rounded"))
     with pytest.raises(InputError, match=r"smallest weights.*at most 40kB was asked for"):
         exported(source, tmp_path / "none", size="40kB")
     assert not (tmp_path / "none").exists()

@@ -155,6 +155,13 @@ def test_a_tied_table_lies_on_disk_once(grid: Grid | None, tmp_path: Path) -> No
     assert form.why_no_grid(blocks(4, 32), target) == ""
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_memory_is_that_of_the_float32_scales_which_the_runtime_makes(bits: int) -> None:
+    form, grid = Genai(), blocks(bits, 32)
+    assert form.memory_bytes(10, 100, grid) - form.matrix_bytes(10, 100, grid) == 3 * 10 * 4
+    assert form.memory_bytes(10, 100, None) == form.matrix_bytes(10, 100, None) == 4000
+
+
 def test_what_the_kernels_do_not_have_is_refused_with_the_reason() -> None:
     form, target = Genai(), load_target("server-cpu")
     assert "heads of a multiple of 8, not of 12" in form.why_not(Toy().decoder(**attending(size=12)), target)

@@ -70,14 +70,16 @@ def test_importance_moves_the_loss_to_where_it_counts_less():
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
-def test_what_is_on_a_grid_already_stays_exactly_there(symmetric):
+def test_what_is_on_a_grid_already_keeps_its_codes_and_its_scales_in_a_byte(symmetric):
     rng = RNG(5)
     zero = 8 if symmetric else rng.integers(0, 16, size=(9, 4, 1))
-    scale = 2.0 ** rng.integers(-6, 3, size=(9, 4, 1))
+    scale = rng.uniform(1, 4, size=(9, 4, 1))
     codes = rng.integers(0, 16, size=(9, 4, 32))
     codes[..., 0], codes[..., 1] = 0, 15
     weight = ((codes - zero) * scale).reshape(9, 128).astype(np.float32)
-    assert np.array_equal(round_matrix(weight, grid(32, symmetric=symmetric)).floats(), weight)
+    found = round_matrix(weight, grid(32, symmetric=symmetric))
+    assert np.array_equal(found.codes, codes.reshape(9, 128))
+    assert (np.abs(found.scales - scale[..., 0]) <= 0.501 * scale.max(1) / 127).all()
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
@@ -86,14 +88,14 @@ def test_rows_of_one_value_come_back(symmetric, value):
     weight = np.full((3, 70), value, np.float32)
     integers = round_matrix(weight, grid(32, symmetric=symmetric))
     assert np.abs(integers.scales).min() > 0
-    np.testing.assert_allclose(integers.floats(), weight, rtol=1e-5, atol=1e-30)
+    np.testing.assert_allclose(integers.floats(), weight, rtol=4e-5, atol=1e-30)
 
 
 def test_the_longer_side_has_the_step_more():
     weight = np.tile(np.linspace(-7, 8, 16, dtype=np.float32), (1, 2))
     integers = round_matrix(weight, grid(32))
     assert integers.scales[0, 0] < 0
-    np.testing.assert_allclose(integers.floats(), weight, atol=1e-6)
+    np.testing.assert_allclose(integers.floats(), weight, rtol=4e-5)
 
 
 def test_a_grid_without_its_smallest_integer_does_not_use_it():

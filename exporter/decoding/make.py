@@ -19,7 +19,7 @@ from .candidate import TextCandidate
 from .compile import Made, finished, require
 from .digest import Digesting
 from .grids import why_none
-from .proof import engine_strays, golden_text, same_as_library, same_with_cache
+from .proof import proven_text, same_as_library, same_with_cache
 from .room import need_room
 from .rounding import Rounding, roundings
 from .speed import memory_of
@@ -121,8 +121,7 @@ def _proven(task: TextTask, made: Made, rounding: Rounding) -> TextCandidate:
     place = made.place
     with task.step(f"{rounding.title}, proven"), place.decode(made.runs, task.threads) as decoding:
         parity = judge.parity(judge.told(decoding), place.how(task.target))
-        strays = engine_strays(task.source, rounding, golden, decoding, itself=place.itself)
-        written = golden_text(golden, decoding)
+        written, strays = proven_text(task.source, rounding, golden, decoding, itself=place.itself)
         missing: tuple[Gap, ...] = ()
         if made.graph is None:
             context = task.source.decoder.context

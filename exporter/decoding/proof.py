@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ...backends.base import Engine
@@ -28,10 +30,12 @@ CLOSE, CLOSE_INTEGER = 0.1, 0.5
 _REPORT = "Report this with the model's config.json and the versions of `edgepress doctor`."
 
 
-def engine_strays(
+def proven_text(
     source: DecoderSource, rounding: Rounding, golden: Judge, decoding: Decoding, *, itself: bool = True
-) -> float:
-    """How far the engine is from what its own weights say in torch, nats a token.
+) -> tuple[TextGolden, float]:
+    """What a device will be held to, and how far the engine is from what its own weights say in torch, nats a token.
+
+    The engine reads the golden text once for both.
 
     Args:
         itself: it is the engine; a graph that runs in its stead rounds no activations.
@@ -41,8 +45,13 @@ def engine_strays(
     """
     said = by_weights(source.decoder, rounding.weights, golden.windows)
     found = Likening()
-    for expected, (window, _, logits) in zip(said, golden.answered(decoding), strict=True):
-        found.add(expected, logits, window)
+
+    def answered() -> Iterator[tuple[Tokens, Logits, Logits]]:
+        for expected, (window, reference, logits) in zip(said, golden.answered(decoding), strict=True):
+            found.add(expected, logits, window)
+            yield window, reference, logits
+
+    written = golden_of(answered())
     strays = found.result().divergence
     most = MOST_INTEGER if load_precision(rounding.precision).integer and itself else MOST_FLOAT
     if not strays <= most:
@@ -51,12 +60,7 @@ def engine_strays(
             f"from them, and at most {most:g} is rounding.",
             hint="Report this with the model's config.json; another --precision or target may do.",
         )
-    return strays
-
-
-def golden_text(golden: Judge, decoding: Decoding) -> TextGolden:
-    """What a device will be held to."""
-    return golden_of(golden.answered(decoding))
+    return written, strays
 
 
 def same_with_cache(golden: TextGolden, decoding: Decoding) -> None:

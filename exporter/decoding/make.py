@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from ...backends.decoding import Decoding, Tokens
 from ...backends.places import Place
 from ...errors import InputError, VerificationError
 from ...profiles.findings.evidence import Evidence
@@ -19,11 +20,12 @@ from .candidate import TextCandidate
 from .compile import Made, finished, require
 from .digest import Digesting
 from .grids import why_none
-from .proof import proven_text, same_as_library, same_with_cache
+from .proof import proven_text, same_as_library, same_as_reference, same_as_weights, same_with_cache
 from .room import need_room
 from .rounding import Rounding, roundings
 from .speed import memory_of
 from .task import TextTask
+from .writing import FEW_WRITTEN, WRITTEN, WrittenText, by_engine, by_library
 
 
 def made(task: TextTask) -> TextCandidate:
@@ -122,12 +124,13 @@ def _proven(task: TextTask, made: Made, rounding: Rounding) -> TextCandidate:
     with task.step(f"{rounding.title}, proven"), place.decode(made.runs, task.threads) as decoding:
         parity = judge.parity(judge.told(decoding), place.how(task.target))
         written, strays = proven_text(task.source, rounding, golden, decoding, itself=place.itself)
-        missing: tuple[Gap, ...] = ()
-        if made.graph is None:
-            context = task.source.decoder.context
-            missing = same_as_library(made.runs, decoding, golden.windows[0], context, task.threads)
-        else:  # no library opens it, which would read behind its cache
+        text = _text(task, made, golden.windows[0], decoding)
+        if made.graph is not None:  # no library opens it, which would read behind its cache
             same_with_cache(written, decoding)
+        elif not text.why_not:
+            same_as_library(decoding, text, made.runs.precision)
+        own, same = same_as_weights(task.source, rounding, text), same_as_reference(task.source, text)
+    parity = replace(parity, written=len(text.tokens), same=same, own=own)
     return TextCandidate(
         precision=rounding.precision,
         rounded=rounding.rounded,
@@ -140,9 +143,21 @@ def _proven(task: TextTask, made: Made, rounding: Rounding) -> TextCandidate:
         golden=written,
         language=_language(task, parity, rounding),
         evidence=(*made.evidence, *_evidence(task, place, parity, strays)),
-        missing=joined(made.missing, missing),
+        missing=joined(made.missing, _not_written(text)),
         notes=made.notes,
     )
+
+
+def _text(task: TextTask, made: Made, window: Tokens, decoding: Decoding) -> WrittenText:
+    """What it writes behind the first half of a window."""
+    context, most = task.source.decoder.context, FEW_WRITTEN if task.brief else WRITTEN
+    if made.graph is not None:
+        return by_engine(decoding, window, context, most=most)
+    return by_library(made.runs, decoding, window, context, task.threads, most=most)
+
+
+def _not_written(text: WrittenText) -> tuple[Gap, ...]:
+    return (Gap(about="run", why=text.why_not),) if text.why_not else ()
 
 
 def _language(task: TextTask, parity: TextParity, rounding: Rounding) -> Language:
@@ -163,5 +178,7 @@ def _evidence(task: TextTask, place: Place, parity: TextParity, strays: float) -
     for claim in (
         f"On {parity.tokens:,} tokens of {parity.text}: perplexity {parity.said}.",
         f"The {what} is {strays:.5f} nats a token from what its own weights say in torch.",
+        f"Of {parity.written} tokens that it writes greedily FP32 writes the first {parity.same} as well, and its own "
+        f"weights hold {parity.own} likeliest in torch.",
     ):
         yield Evidence(about=what, claim=claim, kind=place.evidence(task.target), tool=tool, machine=machine)

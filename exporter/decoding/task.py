@@ -71,6 +71,11 @@ class TextTask:
         return self.recipe.weights.rounding == "data"
 
     @property
+    def brief(self) -> bool:
+        """Nothing hangs on what text loses: one grid was asked for, from the weights alone, and no limit."""
+        return not (self.by_data or self.chooses)
+
+    @property
     def precisions(self) -> tuple[PrecisionName, ...]:
         """What may be tried, the fewest bits first.
 
@@ -98,6 +103,6 @@ class TextTask:
 
         def asked() -> tuple[Judge, Judge]:
             with self.step("reference") as advance:
-                return self.texts.judges(self.source, self.memo.directory, advance)
+                return self.texts.judges(self.source, self.memo.directory, advance, brief=self.brief)
 
-        return self.memo.once("judges", self.source.digest, asked)
+        return self.memo.once("judges", (self.source.digest, self.brief), asked)

@@ -15,7 +15,7 @@ from ..language.tokens import drawn, tokens_of
 from ..progress import Advance
 from ..recipe import Recipe
 from ..sources.decoder import DecoderSource
-from .judging import LENGTH, WINDOWS, Judge, window_count, windows_of
+from .judging import FEW_WINDOWS, LENGTH, SHORT, WINDOWS, Judge, window_count, windows_of
 
 # Characters of a text that are read, about four a token: more than calibration takes.
 MOST = 600_000
@@ -81,11 +81,18 @@ class Texts:
         )
         return cls(read=lambda: calibration, judging=judging, golden=golden, said=_DRAWN, judged_by=_DRAWN)
 
-    def judges(self, source: DecoderSource, directory: Path, advance: Advance) -> tuple[Judge, Judge]:
-        """FP32's answers to the text that it is judged by, and to the golden one."""
+    def judges(
+        self, source: DecoderSource, directory: Path, advance: Advance, *, brief: bool = False
+    ) -> tuple[Judge, Judge]:
+        """FP32's answers to the text that it is judged by, and to the golden one.
+
+        Args:
+            brief: few and short windows do.
+        """
         reference, context = source.reference(), source.decoder.context
         count = window_count(source.decoder.parameters)
-        windows = windows_of(self.judging, count, min(LENGTH, context))
+        count, length = (min(count, FEW_WINDOWS), SHORT) if brief else (count, LENGTH)
+        windows = windows_of(self.judging, count, min(length, context))
         golden = windows_of(self.golden, GOLDEN, min(GOLDEN_LENGTH, context))
         return (
             Judge.of(self.judged_by, windows, reference, directory / ANSWERS, advance),

@@ -20,6 +20,7 @@ from .candidate import TextCandidate
 from .compile import Made, finished, require
 from .digest import Digesting
 from .grids import why_none
+from .metric import metric
 from .proof import proven_text, same_as_library, same_as_reference, same_as_weights, same_with_cache
 from .room import need_room
 from .rounding import Rounding, roundings
@@ -46,7 +47,7 @@ def made(task: TextTask) -> TextCandidate:
     rounding = next(search, None)
     while rounding is not None:
         candidate = _through(task, rounding)
-        if not (why := _lost_too_much(task, candidate.parity)):
+        if not (why := _lost_too_much(task, candidate)):
             notes = tuple(f"Not shipped: {one}." for one in tried)
             return replace(
                 candidate, missing=joined(candidate.missing, _untried(task)), notes=(*candidate.notes, *notes)
@@ -81,11 +82,14 @@ def _after(search: Generator[Rounding, TextParity, None], parity: TextParity) ->
         return None
 
 
-def _lost_too_much(task: TextTask, parity: TextParity) -> str:
+def _lost_too_much(task: TextTask, candidate: TextCandidate) -> str:
     """Why it may not be shipped, a clause; empty where it may."""
-    if task.limit is None or parity.rise.value <= task.limit.bound(parity.before):
+    parity, found = candidate.parity, candidate.task
+    if task.drop is not None and found is not None and not task.drop.allows(found.before, found.after):
+        return f"evaluate() {found.before:.4f} to {found.after:.4f}, where a drop of {task.drop} was the most"
+    if task.rise is None or parity.rise.value <= task.rise.bound(parity.before):
         return ""
-    return f"perplexity {parity.said}, where a rise of {task.limit} was the most"
+    return f"perplexity {parity.said}, where a rise of {task.rise} was the most"
 
 
 def _through(task: TextTask, rounding: Rounding) -> TextCandidate:
@@ -130,6 +134,7 @@ def _proven(task: TextTask, made: Made, rounding: Rounding) -> TextCandidate:
         elif not text.why_not:
             same_as_library(decoding, text, made.runs.precision)
         own, same = same_as_weights(task.source, rounding, text), same_as_reference(task.source, text)
+        found = metric(task, decoding, place.how(task.target))
     parity = replace(parity, written=len(text.tokens), same=same, own=own)
     return TextCandidate(
         precision=rounding.precision,
@@ -141,6 +146,7 @@ def _proven(task: TextTask, made: Made, rounding: Rounding) -> TextCandidate:
         size=made.size,
         parity=parity,
         golden=written,
+        task=found,
         language=_language(task, parity, rounding),
         evidence=(*made.evidence, *_evidence(task, place, parity, strays)),
         missing=joined(made.missing, _not_written(text)),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .exporter.bundle.verify import verify_bundle
     from .exporter.delivery.install import install_package
     from .exporter.delivery.pack import pack_bundles
-    from .exporter.recipe import Recipe, TrainingSettings
+    from .exporter.recipe import PreprocessSettings, Recipe, TrainingSettings, WeightSettings
     from .exporter.recipe_file import load_recipe
     from .profiles.budget.budget import Budget
     from .profiles.device.target import Target, load_target
@@ -38,12 +38,14 @@ _HOME = {
     "Bundle": ".exporter.bundle.manifest",
     "EdgepressError": ".errors",
     "InputError": ".errors",
+    "PreprocessSettings": ".exporter.recipe",
     "Recipe": ".exporter.recipe",
     "Target": ".profiles.device.target",
     "TargetsError": ".errors",
     "TrainingSettings": ".exporter.recipe",
     "UnservedError": ".errors",
     "VerificationError": ".errors",
+    "WeightSettings": ".exporter.recipe",
     "build_bundle": ".exporter.bundle.build",
     "export": ".exporter.api",
     "export_all": ".exporter.api",
@@ -64,12 +66,14 @@ __all__ = [
     "Bundle",
     "EdgepressError",
     "InputError",
+    "PreprocessSettings",
     "Recipe",
     "Target",
     "TargetsError",
     "TrainingSettings",
     "UnservedError",
     "VerificationError",
+    "WeightSettings",
     "build_bundle",
     "export",
     "export_all",

@@ -317,9 +317,9 @@ def _source(
         given |= {} if training is None else {"training": numbered(training)}
         given |= {} if feeds is None else {"calibration": feeds}
         found = load_model(str(model), trust=trust)
-        if isinstance(found, DecoderSource) and given:
+        if isinstance(found, DecoderSource) and (unused := [name for name in given if name != "evaluate"]):
             raise InputError(
-                f"{model} is a model that writes text; {', '.join(f'`{name}`' for name in given)} would not be used.",
+                f"{model} is a model that writes text; {', '.join(f'`{name}`' for name in unused)} would not be used.",
                 hint="Leave it out; `calibration` may be the path of a text.",
             )
         return replace(found, **given)

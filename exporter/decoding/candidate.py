@@ -10,6 +10,7 @@ from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.gap import Gap
 from ...profiles.findings.language import Bits, Language, TextParity, TriedMethod
+from ...profiles.findings.report import TaskMetric
 from ..bundle.text_golden import TextGolden
 
 
@@ -44,6 +45,7 @@ class TextCandidate:
         parity: with FP32 on held-out text.
         golden: what a device is held to.
         language: all that is known of it, with what was measured.
+        task: the user's own metric; None where there is none.
     """
 
     precision: PrecisionName
@@ -56,6 +58,7 @@ class TextCandidate:
     language: Language
     graph: Graph | None = None
     not_built: str = ""
+    task: TaskMetric | None = None
     evidence: tuple[Evidence, ...] = ()
     missing: tuple[Gap, ...] = ()
     notes: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from ...backends.decoding import Decoding, Tokens
 from ...backends.places import Place
 from ...errors import InputError, VerificationError
 from ...profiles.findings.evidence import Evidence
@@ -19,11 +20,13 @@ from .candidate import TextCandidate
 from .compile import Made, finished, require
 from .digest import Digesting
 from .grids import why_none
-from .proof import engine_strays, golden_text, same_as_library, same_with_cache
+from .metric import metric
+from .proof import proven_text, same_as_library, same_as_reference, same_as_weights, same_with_cache
 from .room import need_room
 from .rounding import Rounding, roundings
 from .speed import memory_of
 from .task import TextTask
+from .writing import FEW_WRITTEN, WRITTEN, WrittenText, by_engine, by_library
 
 
 def made(task: TextTask) -> TextCandidate:
@@ -44,7 +47,7 @@ def made(task: TextTask) -> TextCandidate:
     rounding = next(search, None)
     while rounding is not None:
         candidate = _through(task, rounding)
-        if not (why := _lost_too_much(task, candidate.parity)):
+        if not (why := _lost_too_much(task, candidate)):
             notes = tuple(f"Not shipped: {one}." for one in tried)
             return replace(
                 candidate, missing=joined(candidate.missing, _untried(task)), notes=(*candidate.notes, *notes)
@@ -79,11 +82,14 @@ def _after(search: Generator[Rounding, TextParity, None], parity: TextParity) ->
         return None
 
 
-def _lost_too_much(task: TextTask, parity: TextParity) -> str:
+def _lost_too_much(task: TextTask, candidate: TextCandidate) -> str:
     """Why it may not be shipped, a clause; empty where it may."""
-    if task.limit is None or parity.rise.value <= task.limit.bound(parity.before):
+    parity, found = candidate.parity, candidate.task
+    if task.drop is not None and found is not None and not task.drop.allows(found.before, found.after):
+        return f"evaluate() {found.before:.4f} to {found.after:.4f}, where a drop of {task.drop} was the most"
+    if task.rise is None or parity.rise.value <= task.rise.bound(parity.before):
         return ""
-    return f"perplexity {parity.said}, where a rise of {task.limit} was the most"
+    return f"perplexity {parity.said}, where a rise of {task.rise} was the most"
 
 
 def _through(task: TextTask, rounding: Rounding) -> TextCandidate:
@@ -121,14 +127,15 @@ def _proven(task: TextTask, made: Made, rounding: Rounding) -> TextCandidate:
     place = made.place
     with task.step(f"{rounding.title}, proven"), place.decode(made.runs, task.threads) as decoding:
         parity = judge.parity(judge.told(decoding), place.how(task.target))
-        strays = engine_strays(task.source, rounding, golden, decoding, itself=place.itself)
-        written = golden_text(golden, decoding)
-        missing: tuple[Gap, ...] = ()
-        if made.graph is None:
-            context = task.source.decoder.context
-            missing = same_as_library(made.runs, decoding, golden.windows[0], context, task.threads)
-        else:  # no library opens it, which would read behind its cache
+        written, strays = proven_text(task.source, rounding, golden, decoding, itself=place.itself)
+        text = _text(task, made, golden.windows[0], decoding)
+        if made.graph is not None:  # no library opens it, which would read behind its cache
             same_with_cache(written, decoding)
+        elif not text.why_not:
+            same_as_library(decoding, text, made.runs.precision)
+        own, same = same_as_weights(task.source, rounding, text), same_as_reference(task.source, text)
+        found = metric(task, decoding, place.how(task.target))
+    parity = replace(parity, written=len(text.tokens), same=same, own=own)
     return TextCandidate(
         precision=rounding.precision,
         rounded=rounding.rounded,
@@ -139,11 +146,24 @@ def _proven(task: TextTask, made: Made, rounding: Rounding) -> TextCandidate:
         size=made.size,
         parity=parity,
         golden=written,
+        task=found,
         language=_language(task, parity, rounding),
         evidence=(*made.evidence, *_evidence(task, place, parity, strays)),
-        missing=joined(made.missing, missing),
+        missing=joined(made.missing, _not_written(text)),
         notes=made.notes,
     )
+
+
+def _text(task: TextTask, made: Made, window: Tokens, decoding: Decoding) -> WrittenText:
+    """What it writes behind the first half of a window."""
+    context, most = task.source.decoder.context, FEW_WRITTEN if task.brief else WRITTEN
+    if made.graph is not None:
+        return by_engine(decoding, window, context, most=most)
+    return by_library(made.runs, decoding, window, context, task.threads, most=most)
+
+
+def _not_written(text: WrittenText) -> tuple[Gap, ...]:
+    return (Gap(about="run", why=text.why_not),) if text.why_not else ()
 
 
 def _language(task: TextTask, parity: TextParity, rounding: Rounding) -> Language:
@@ -164,5 +184,7 @@ def _evidence(task: TextTask, place: Place, parity: TextParity, strays: float) -
     for claim in (
         f"On {parity.tokens:,} tokens of {parity.text}: perplexity {parity.said}.",
         f"The {what} is {strays:.5f} nats a token from what its own weights say in torch.",
+        f"Of {parity.written} tokens that it writes greedily FP32 writes the first {parity.same} as well, and its own "
+        f"weights hold {parity.own} likeliest in torch.",
     ):
         yield Evidence(about=what, claim=claim, kind=place.evidence(task.target), tool=tool, machine=machine)

@@ -145,6 +145,7 @@ class TextPacking:
             evidence=candidate.evidence,
             parity={},
             parity_how=candidate.parity.how,
+            task=candidate.task,
             sizes=Sizes(
                 weights_fp32=4 * self.source.decoder.parameters,
                 weights=sum(one.bytes for one in bits.layers),

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from ...backends.base import Engine
 from ...backends.decoding import Decoding, Logits, Tokens
-from ...backends.registry import load_backend
-from ...errors import UnservedError, VerificationError
-from ...profiles.device.precision import load_precision
-from ...profiles.findings.gap import Gap
+from ...errors import VerificationError
+from ...profiles.device.precision import PrecisionName, load_precision
 from ..bundle.text_golden import TextGolden, divergence, golden_of
 from ..language.agreement import Likening
 from ..language.eager import by_weights
 from ..sources.decoder import DecoderSource
 from .judging import Judge
 from .rounding import Rounding
+from .writing import WrittenText
 
 # Divergence between an engine and what its weights say in torch, nats a token: of floats the rounding of sums in
 # another order, of integers that of activations to 8 bits in the runtime's kernels as well. A layer that is left out
 # or a scale of another block is above 0.1.
 MOST_FLOAT, MOST_INTEGER = 1e-4, 3e-2
-WRITTEN = 24  # tokens that the library writes
+STEPPED = 24  # tokens of the library's that the engine alone is asked for, one by one
 # Nats by which a token of the library may be below the likeliest. The library may choose other kernels than the engine
 # alone: in integers those round activations and the cache; another network, or a lost cache, is nats away.
 CLOSE, CLOSE_INTEGER = 0.1, 0.5
 _REPORT = "Report this with the model's config.json and the versions of `edgepress doctor`."
 
 
-def engine_strays(
+def proven_text(
     source: DecoderSource, rounding: Rounding, golden: Judge, decoding: Decoding, *, itself: bool = True
-) -> float:
-    """How far the engine is from what its own weights say in torch, nats a token.
+) -> tuple[TextGolden, float]:
+    """What a device will be held to, and how far the engine is from what its own weights say in torch, nats a token.
+
+    The engine reads the golden text once for both.
 
     Args:
         itself: it is the engine; a graph that runs in its stead rounds no activations.
@@ -41,8 +43,13 @@ def engine_strays(
     """
     said = by_weights(source.decoder, rounding.weights, golden.windows)
     found = Likening()
-    for expected, (window, _, logits) in zip(said, golden.answered(decoding), strict=True):
-        found.add(expected, logits, window)
+
+    def answered() -> Iterator[tuple[Tokens, Logits, Logits]]:
+        for expected, (window, reference, logits) in zip(said, golden.answered(decoding), strict=True):
+            found.add(expected, logits, window)
+            yield window, reference, logits
+
+    written = golden_of(answered())
     strays = found.result().divergence
     most = MOST_INTEGER if load_precision(rounding.precision).integer and itself else MOST_FLOAT
     if not strays <= most:
@@ -51,12 +58,7 @@ def engine_strays(
             f"from them, and at most {most:g} is rounding.",
             hint="Report this with the model's config.json; another --precision or target may do.",
         )
-    return strays
-
-
-def golden_text(golden: Judge, decoding: Decoding) -> TextGolden:
-    """What a device will be held to."""
-    return golden_of(golden.answered(decoding))
+    return written, strays
 
 
 def same_with_cache(golden: TextGolden, decoding: Decoding) -> None:
@@ -73,38 +75,53 @@ def same_with_cache(golden: TextGolden, decoding: Decoding) -> None:
         )
 
 
-def same_as_library(engine: Engine, decoding: Decoding, window: Tokens, context: int, threads: int) -> tuple[Gap, ...]:
-    """Whether the vendor's library writes what the engine holds likeliest; why it was not tried, where it was not.
-
-    Args:
-        window: some tokens of a text; the first half is read.
-        context: positions that the engine takes.
+def same_as_library(decoding: Decoding, text: WrittenText, precision: PrecisionName) -> None:
+    """See that the vendor's library writes what the engine holds likeliest, in the first tokens of what it wrote.
 
     Raises:
         VerificationError: it writes something else.
     """
-    prompt = [int(token) for token in window[: max(1, len(window) // 2)]]
-    count = min(WRITTEN, context - len(prompt))
-    written: list[int] = []
-    try:
-        with load_backend(engine.backend).generate(engine, threads) as generation:
-            generation.run(prompt, count, written.append)
-    except UnservedError as error:
-        return (Gap(about="run", why=f"The library that writes text was not tried: {error.message}"),)
-    if len(written) != count:
-        raise VerificationError(
-            f"The runtime's library wrote {len(written)} tokens where {count} were asked for.", hint=_REPORT
-        )
-    logits = _step_by_step(decoding, prompt, written)
-    below = logits.max(-1) - logits[np.arange(count), written]
-    close = CLOSE_INTEGER if load_precision(engine.precision).integer else CLOSE
+    tokens = list(text.tokens[:STEPPED])
+    logits = _step_by_step(decoding, list(text.prompt), tokens)
+    below = logits.max(-1) - logits[np.arange(len(tokens)), tokens]
+    close = CLOSE_INTEGER if load_precision(precision).integer else CLOSE
     if not below.max() <= close:
         raise VerificationError(
             f"The runtime's library does not write what the engine holds likeliest: token {int(below.argmax()) + 1} of "
-            f"{count} is {below.max():.2f} nats less likely.",
+            f"{len(tokens)} is {below.max():.2f} nats less likely.",
             hint=_REPORT,
         )
-    return ()
+
+
+def same_as_weights(source: DecoderSource, rounding: Rounding, text: WrittenText) -> int:
+    """How many of the tokens that were written are what the engine's own weights hold likeliest in torch.
+
+    Raises:
+        VerificationError: so many are not that it writes by other weights, or has lost its cache.
+    """
+    logits = by_weights(source.decoder, rounding.weights, text.read)[0, len(text.prompt) - 1 :]
+    below = logits.max(-1) - logits[np.arange(len(text.tokens)), list(text.tokens)]
+    if not below.mean() <= CLOSE:
+        raise VerificationError(
+            f"What is written in {rounding.title} is not what its weights say: its {len(text.tokens)} tokens are "
+            f"{below.mean():.2f} nats below the likeliest in the mean.",
+            hint=_REPORT,
+        )
+    return int((below == 0).sum())
+
+
+def same_as_reference(source: DecoderSource, text: WrittenText) -> int:
+    """How many of the tokens that were written, from the first on, FP32 writes greedily as well.
+
+    FP32 reads the text once: up to where it holds another token likeliest, it would have written the same.
+    """
+    reference = source.reference()
+    hidden = reference.through(text.read)[:, len(text.prompt) - 1 :]
+    starts = range(0, len(text.tokens), STEPPED)
+    with reference.held(None):
+        parts = [reference.logits_of(hidden[:, start : start + STEPPED])[0].argmax(-1) for start in starts]
+    other = np.flatnonzero(np.concatenate(parts) != text.tokens)
+    return int(other[0]) if other.size else len(text.tokens)
 
 
 def _step_by_step(decoding: Decoding, prompt: list[int], written: list[int]) -> Logits:

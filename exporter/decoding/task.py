@@ -51,10 +51,31 @@ class TextTask:
     step: Callable[[str], AbstractContextManager[Advance]]
 
     @property
+    def drop(self) -> Drop | None:
+        """Most that the user's own metric may lose; None where there is none, or nothing was asked of it."""
+        return None if self.source.evaluate is None else self.recipe.budget.drop
+
+    @property
+    def rise(self) -> Drop | None:
+        """Most by which the perplexity of what is shipped may rise; None where nothing says so.
+
+        Where a metric of the user's own is to decide, perplexity does only if it was asked for by its name.
+        """
+        return self._asked if self.drop is not None else self.limit
+
+    @property
     def limit(self) -> Drop | None:
-        """Most by which the perplexity may rise; None where only the precision was asked for, or only a size."""
-        asked = self.recipe.budget.rise
-        return USUAL_RISE if asked is None and self.recipe.precision == AUTO and not self._sized else asked
+        """The rise of the perplexity that grids are planned for; None where only the precision or a size was asked for.
+
+        What a metric will lose cannot be reckoned: there the usual rise is planned for, and the metric judges.
+        """
+        open_ = self.recipe.precision == AUTO and not self._sized
+        return USUAL_RISE if self._asked is None and (open_ or self.drop is not None) else self._asked
+
+    @property
+    def _asked(self) -> Drop | None:
+        budget = self.recipe.budget
+        return budget.rise if self.drop is None else budget.perplexity_rise
 
     @property
     def chooses(self) -> bool:
@@ -69,6 +90,11 @@ class TextTask:
     def by_data(self) -> bool:
         """Weights are rounded by what layers take when they read text."""
         return self.recipe.weights.rounding == "data"
+
+    @property
+    def brief(self) -> bool:
+        """Nothing hangs on what text loses: one grid was asked for, from the weights alone, and no limit."""
+        return not (self.by_data or self.chooses)
 
     @property
     def precisions(self) -> tuple[PrecisionName, ...]:
@@ -98,6 +124,6 @@ class TextTask:
 
         def asked() -> tuple[Judge, Judge]:
             with self.step("reference") as advance:
-                return self.texts.judges(self.source, self.memo.directory, advance)
+                return self.texts.judges(self.source, self.memo.directory, advance, brief=self.brief)
 
-        return self.memo.once("judges", self.source.digest, asked)
+        return self.memo.once("judges", (self.source.digest, self.brief), asked)

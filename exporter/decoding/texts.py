@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from ...backends.decoding import Tokens
@@ -13,7 +15,7 @@ from ..language.tokens import drawn, tokens_of
 from ..progress import Advance
 from ..recipe import Recipe
 from ..sources.decoder import DecoderSource
-from .judging import LENGTH, WINDOWS, Judge, window_count, windows_of
+from .judging import FEW_WINDOWS, LENGTH, SHORT, WINDOWS, Judge, window_count, windows_of
 
 # Characters of a text that are read, about four a token: more than calibration takes.
 MOST = 600_000
@@ -31,15 +33,20 @@ class Texts:
     """Tokens in a row each, of shape (count,), int64.
 
     Attributes:
-        calibration, judging: disjoint.
+        read: the tokens to calibrate on, none of `judging`; asked for where something is calibrated.
         said, judged_by: what they are, in words.
     """
 
-    calibration: Tokens
+    read: Callable[[], Tokens]
     judging: Tokens
     golden: Tokens
     said: str
     judged_by: str
+
+    @property
+    def calibration(self) -> Tokens:
+        """Tokens to calibrate on."""
+        return self.read()
 
     @classmethod
     def of(cls, source: DecoderSource, recipe: Recipe) -> Texts:
@@ -55,11 +62,11 @@ class Texts:
         held_out = tokens_of(held_out_text()[:MOST], directory, vocabulary)
         golden, rest = held_out[: GOLDEN * GOLDEN_LENGTH], held_out[GOLDEN * GOLDEN_LENGTH :]
         if given is None:
-            calibration = tokens_of(calibration_text()[:MOST], directory, vocabulary)
-            return cls(calibration=calibration, judging=rest, golden=golden, said=OWN, judged_by=OWN)
+            read = cache(lambda: tokens_of(calibration_text()[:MOST], directory, vocabulary))
+            return cls(read=read, judging=rest, golden=golden, said=OWN, judged_by=OWN)
         name, cut = Path(recipe.calibration or "").name, int(len(given) * (1 - HELD_OUT))
         said, judged_by = f"the beginning of {name}", f"the last quarter of {name}, kept apart"
-        return cls(calibration=given[:cut], judging=given[cut:], golden=golden, said=said, judged_by=judged_by)
+        return cls(read=lambda: given[:cut], judging=given[cut:], golden=golden, said=said, judged_by=judged_by)
 
     @classmethod
     def _of_no_tokenizer(cls, name: str, vocabulary: int, recipe: Recipe) -> Texts:
@@ -72,13 +79,20 @@ class Texts:
             drawn(vocabulary, count, recipe.seed + index)
             for index, count in enumerate((64 * LENGTH, WINDOWS * LENGTH, GOLDEN * GOLDEN_LENGTH))
         )
-        return cls(calibration=calibration, judging=judging, golden=golden, said=_DRAWN, judged_by=_DRAWN)
+        return cls(read=lambda: calibration, judging=judging, golden=golden, said=_DRAWN, judged_by=_DRAWN)
 
-    def judges(self, source: DecoderSource, directory: Path, advance: Advance) -> tuple[Judge, Judge]:
-        """FP32's answers to the text that it is judged by, and to the golden one."""
+    def judges(
+        self, source: DecoderSource, directory: Path, advance: Advance, *, brief: bool = False
+    ) -> tuple[Judge, Judge]:
+        """FP32's answers to the text that it is judged by, and to the golden one.
+
+        Args:
+            brief: few and short windows do.
+        """
         reference, context = source.reference(), source.decoder.context
         count = window_count(source.decoder.parameters)
-        windows = windows_of(self.judging, count, min(LENGTH, context))
+        count, length = (min(count, FEW_WINDOWS), SHORT) if brief else (count, LENGTH)
+        windows = windows_of(self.judging, count, min(length, context))
         golden = windows_of(self.golden, GOLDEN, min(GOLDEN_LENGTH, context))
         return (
             Judge.of(self.judged_by, windows, reference, directory / ANSWERS, advance),

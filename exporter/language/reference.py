@@ -6,7 +6,7 @@ embedding, the last norm and the head likewise. What is resident is one layer, o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -149,11 +149,14 @@ class TorchReference:
                 stack.enter_context(self._lent.filled(self._names(each)))
             yield
 
-    def greedy(self, prompt: Sequence[int], count: int, *, cached: bool = True) -> list[int]:
-        """So many most likely tokens after a prompt, past any end of text. All weights are in memory meanwhile.
+    def greedy(
+        self, prompt: Sequence[int], count: int, *, cached: bool = True, ends: Collection[int] = ()
+    ) -> list[int]:
+        """So many most likely tokens after a prompt. All weights are in memory meanwhile.
 
         Args:
             cached: with transformers' cache of keys and values, else the whole text anew for each token.
+            ends: tokens behind which nothing more is written.
         """
         import torch
 
@@ -164,6 +167,8 @@ class TorchReference:
                 given = self._module(input_ids=torch.tensor([new]), past_key_values=past, use_cache=cached)
                 past = given.past_key_values if cached else None
                 tokens.append(int(given.logits[0, -1].argmax()))
+                if tokens[-1] in ends:
+                    break
         return tokens[len(prompt) :]
 
     def _owners(self) -> list[str]:

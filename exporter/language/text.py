@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import sysconfig
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ LARGEST = 200_000_000  # bytes of all texts together: a thousand times what a ca
 EVERY = 4  # one docstring in so many is kept for judging
 # Modules whose words are Python's help topics as well, by which language models are compared elsewhere.
 QUOTED = frozenset({"bdb", "contextlib", "pdb", "string"})
+# Fields of Python's syntax that hold statements, in the order of the grammar: a lambda's body is an expression.
+_BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
 OWN = "docstrings of the Python standard library, as no text was given"
 
 
@@ -79,7 +82,16 @@ def _in_source(path: Path) -> Iterator[str]:
     except (SyntaxError, ValueError, OSError):
         return  # a module that this Python cannot read has no text to give
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         text = ast.get_docstring(node) if isinstance(node, kinds) else None
         if text is not None and len(text) >= LEAST:
             yield text
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """What may hold a docstring, in the order of `ast.walk`, which goes through every expression as well."""
+    waiting: deque[ast.AST] = deque([tree])
+    while waiting:
+        node = waiting.popleft()
+        waiting.extend(each for field in _BLOCKS for each in getattr(node, field, ()))
+        yield node

@@ -45,6 +45,7 @@ class DecoderSource:
         licence: of the model, in the words of its source; empty where it states none.
         digest: sha256 of what decides the model: weights, configuration and tokenizer.
         notes: what a reader of the report must know, one sentence each.
+        evaluate: the user's own metric, higher is better, of what `decoding.metric` gives it; None is perplexity.
     """
 
     name: str
@@ -56,6 +57,7 @@ class DecoderSource:
     licence: str = ""
     digest: str
     notes: tuple[str, ...] = ()
+    evaluate: Callable[[Any], float] | None = None
 
 
 def is_decoder(kind: Any, config: Any) -> bool:

@@ -10,13 +10,16 @@ import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ...backends.base import Feed
 from ...errors import InputError
+from . import gguf_file, huggingface
 from .base import Source, Training, checked_dynamic, missing, numbered, safe_name
+from .decoder import DecoderSource
 from .plain import evaluate_taken, evaluating, feeds_taken, float_inputs, unwrapped
 from .torch_module import arrays, check_forward, in_forward_order, module_digest
 from .traceback import user_errors, user_traceback
@@ -24,6 +27,17 @@ from .traceback import user_errors, user_traceback
 if TYPE_CHECKING:
     from torch import nn
 
+# What a file may have beside model() and evaluate(), of a model of one forward.
+_OF_NETWORKS = (
+    "inputs",
+    "dynamic",
+    "calibration",
+    "training",
+    "loss",
+    "student",
+    "preprocess",
+    "postprocess",
+)
 _START = "`edgepress init` writes a file to start from."
 
 
@@ -32,13 +46,14 @@ def matches(spec: str) -> bool:
     return spec.endswith(".py") or re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", spec) is not None
 
 
-def load(spec: str, trust: bool) -> Source:
+def load(spec: str, trust: bool) -> Source | DecoderSource:
     """Run the file, build its model and run that once; its directory stays importable.
 
-    `preprocess` and `postprocess`, where the file has them, become part of the model.
+    `preprocess` and `postprocess`, where the file has them, become part of the model. Where `model()` gives a path, a
+    model that writes text lies there, and the file has its `evaluate`.
 
     Args:
-        trust: not needed: who names a Python file wants it run.
+        trust: not needed for the file itself: who names it wants it run.
 
     Raises:
         InputError: the file, one of its functions or the model's forward is at fault.
@@ -48,7 +63,10 @@ def load(spec: str, trust: bool) -> Source:
     code = _run_file(Path(spec)) if spec.endswith(".py") else _import(spec)
     file = Path(code.__file__ or spec)
     user = _User(code=code, origin=spec, root=file.parent)
-    module, given = _module(user, "model"), arrays(user.call("inputs"), f"inputs() of {spec}")
+    made = user.call("model")
+    if isinstance(made, str | Path):
+        return _decoder(user, file, Path(made), trust)
+    module, given = _module(user, "model", made), arrays(user.call("inputs"), f"inputs() of {spec}")
     module = piped(module, list(given), user.step("preprocess"), user.step("postprocess"), spec)
     module, inputs = float_inputs(module, in_forward_order(module, given, f"inputs() of {spec}"))
     declared = user.call("dynamic") if user.find("dynamic") else {}
@@ -65,7 +83,7 @@ def load(spec: str, trust: bool) -> Source:
         evaluate=evaluate_taken(user.find("evaluate"), given, inputs),
         training=user.training(),
         loss=user.find("loss"),
-        student=(lambda: _module(user, "student")) if user.find("student") else None,
+        student=(lambda: _module(user, "student", user.call("student"))) if user.find("student") else None,
         licence=_licence(user),
         digest=module_digest(module, inputs, dynamic, files=(file,)),
     )
@@ -131,10 +149,36 @@ class _User:
         return training
 
 
-def _module(user: _User, function: str) -> nn.Module:
+def _decoder(user: _User, file: Path, given: Path, trust: bool) -> DecoderSource:
+    """The decoder that lies where `model()` says, with the file's own metric.
+
+    Raises:
+        InputError: there is none, or the file has a function that would not be used.
+    """
+    if unused := [f"{name}()" for name in _OF_NETWORKS if user.find(name)]:
+        raise InputError(
+            f"{user.origin} has {', '.join(unused)}, and its model() gives a path: of a model that writes text only "
+            "evaluate() is used.",
+            hint="Leave it out; text to calibrate on goes to --calibration.",
+        )
+    path = given if given.is_absolute() or given.exists() else file.parent / given
+    kind = next((each for each in (gguf_file, huggingface) if each.matches(str(path))), None)
+    found = None if kind is None else kind.load(str(path), trust)
+    if not isinstance(found, DecoderSource):
+        raise InputError(
+            f"{user.origin}: model() gives {str(given)!r}, where no model that writes text lies.",
+            hint="Give the path of a Hugging Face directory or a .gguf file of one; of any other model the module.",
+        )
+    digest = hashlib.sha256(f"{found.digest} {hashlib.sha256(file.read_bytes()).hexdigest()}".encode()).hexdigest()
+    name = safe_name(file.stem)
+    return replace(
+        found, name=name, digest=digest, evaluate=user.find("evaluate"), licence=_licence(user) or found.licence
+    )
+
+
+def _module(user: _User, function: str, module: object) -> nn.Module:
     from torch import nn
 
-    module = user.call(function)
     if not isinstance(module, nn.Module):
         raise InputError(f"{user.origin}: {function}() gives a {type(module).__name__}; expected a torch.nn.Module.")
     return evaluating(unwrapped(module, user.origin), user.origin)

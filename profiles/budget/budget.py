@@ -105,10 +105,15 @@ class Budget:
         return drop if isinstance(drop, Drop) else None
 
     @property
+    def perplexity_rise(self) -> Drop | None:
+        """Most by which the perplexity of a decoder may rise, where it was asked for by that name."""
+        rise = self.limits.get("perplexity_rise")
+        return rise if isinstance(rise, Drop) else None
+
+    @property
     def rise(self) -> Drop | None:
         """Most by which the perplexity of a decoder without a metric may rise; asked for as that, or as its drop."""
-        rise = self.limits.get("perplexity_rise", self.limits.get("accuracy_drop"))
-        return rise if isinstance(rise, Drop) else None
+        return self.perplexity_rise or self.drop
 
     @property
     def size(self) -> SizeLimit | None:

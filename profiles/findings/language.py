@@ -191,8 +191,8 @@ class TextParity:
         before, after: perplexity of FP32 and of the engine, exp of the mean loss in nats a token.
         rise: `after - before`.
         how: what ran.
-        written: tokens that FP32 writes greedily, and `same` how many of them, from the first on, the engine writes as
-            well; None where that was not asked.
+        written: tokens that are written greedily, `same` how many of them, from the first on, FP32 writes as well, and
+            `own` how many its own weights hold likeliest in torch; None where that was not asked.
     """
 
     text: str
@@ -205,6 +205,7 @@ class TextParity:
     how: str
     written: int | None = None
     same: int | None = None
+    own: int | None = None
 
     @property
     def share(self) -> float:
@@ -323,6 +324,8 @@ def rows(found: Language) -> Iterator[tuple[str, str, str]]:
         yield "perplexity", f"{parity.before:.2f}", rise
         yield "same most likely token", "", f"{parity.agreement:.1%} of {parity.tokens:,}"
         yield "KL divergence", "", f"{parity.kl:.4f} nats a token"
+        if parity.written is not None and parity.same is not None:
+            yield "greedy tokens as FP32's, from the first on", "", f"{parity.same} of {parity.written}"
     if (bits := found.bits) is not None:
         yield "bits a weight, scales included", "32", f"{bits.mean:.2f}"
     if (speed := found.speed) is not None:

@@ -107,6 +107,8 @@ def _parity(found: TextParity | None, why: str) -> Iterator[Block]:
     ]
     if found.written is not None and found.same is not None:
         rows.append(("tokens written greedily as FP32 does, from the first on", f"{found.same} of {found.written}"))
+    if found.written is not None and found.own is not None:
+        rows.append(("of these, likeliest by its own weights in torch", f"{found.own} of {found.written}"))
     title = f"On {counted(found.tokens, 'token')} of {found.text}"
     yield Table(title=title, head=("", ""), rows=tuple(rows), numbers=(1,))
     yield Sentences(items=(f"It ran as: {sentence(found.how)}",), points=False)

@@ -13,8 +13,9 @@ from edgepress.backends.registry import load_backend
 from edgepress.errors import VerificationError
 from edgepress.exporter.decoding.candidate import Rounded
 from edgepress.exporter.decoding.judging import LEAST_WINDOWS, WINDOWS, Judge, window_count, windows_of
-from edgepress.exporter.decoding.proof import engine_strays, same_as_library
+from edgepress.exporter.decoding.proof import proven_text, same_as_library, same_as_reference, same_as_weights
 from edgepress.exporter.decoding.rounding import Rounding
+from edgepress.exporter.decoding.writing import WrittenText, by_engine, by_library
 from edgepress.exporter.language.quantize import RoundedWeights, uniform
 from edgepress.exporter.language.writers.onnxruntime import Genai
 from edgepress.exporter.sources.huggingface import load
@@ -77,8 +78,13 @@ def test_fp32_loses_nothing_and_strays_nowhere(source, judge, tmp_path):
     engine, rounding = made(source, tmp_path, None)
     with opened(engine) as decoding:
         parity = judge.parity(judge.told(decoding), "the engine")
-        assert engine_strays(source, rounding, judge, decoding) < 1e-6
-        assert same_as_library(engine, decoding, judge.windows[0], source.decoder.context, 1) == ()
+        assert proven_text(source, rounding, judge, decoding)[1] < 1e-6
+        text = by_library(engine, decoding, judge.windows[0], source.decoder.context, 1, most=48)
+        same_as_library(decoding, text, "fp32")
+        assert by_engine(decoding, judge.windows[0], source.decoder.context, most=48).tokens == text.tokens
+    assert (len(text.tokens), text.why_not) == (48, "")
+    assert same_as_reference(source, text) == same_as_weights(source, rounding, text) == 48
+    assert source.reference().greedy(text.prompt, 48) == list(text.tokens)
     assert parity.kl == pytest.approx(0, abs=1e-6)
     assert (parity.agreement, parity.after) == (1.0, pytest.approx(parity.before, rel=1e-4))
     assert parity.before == pytest.approx(judge.before, rel=1e-6)
@@ -88,7 +94,7 @@ def test_what_int4_loses_is_seen_and_is_of_its_weights_and_not_of_the_engine(sou
     engine, rounding = made(source, tmp_path, INT4)
     with opened(engine) as decoding:
         parity = judge.parity(judge.told(decoding), "the engine")
-        strays = engine_strays(source, rounding, judge, decoding)
+        _, strays = proven_text(source, rounding, judge, decoding)
     assert parity.kl > 0.01
     assert strays < parity.kl / 4
 
@@ -99,7 +105,21 @@ def test_an_engine_of_other_weights_is_refused(source, judge, tmp_path):
         decoder=source.decoder, checkpoint=Turned(source.checkpoint), grids=dict(rounding.weights.grids)
     )
     with opened(engine) as decoding, pytest.raises(VerificationError, match="does not compute what its weights say"):
-        engine_strays(source, replace(rounding, weights=weights), judge, decoding)
+        proven_text(source, replace(rounding, weights=weights), judge, decoding)
+
+
+def test_tokens_written_as_fp32_are_counted_up_to_the_first_that_it_would_not_write(source, judge, tmp_path):
+    """One reading of the text tells what FP32's own writing, token by token, does."""
+    engine, rounding = made(source, tmp_path, INT4)
+    with opened(engine) as decoding:
+        text = by_engine(decoding, judge.windows[0], source.decoder.context, most=48)
+    truth = source.reference().greedy(text.prompt, 48)
+    first = next((i for i, (one, other) in enumerate(zip(truth, text.tokens, strict=True)) if one != other), 48)
+    assert same_as_reference(source, text) == first < 48
+    assert same_as_weights(source, rounding, text) > first
+    other = WrittenText(prompt=text.prompt, tokens=(0,) * 48)
+    with pytest.raises(VerificationError, match="is not what its weights say"):
+        same_as_weights(source, rounding, other)
 
 
 def test_windows_are_spread_over_the_text_and_get_short_with_it():

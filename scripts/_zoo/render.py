@@ -62,7 +62,8 @@ def _lint(known: _Results) -> Iterator[str]:
     if not asked:
         return
     errors = [key for key, line in asked.items() if any(one["severity"] == "error" for one in line["lint"])]
-    yield f"## Lint\n\nOf {len(asked)} shipped graphs held against the rules of their targets, {len(errors)} err.\n"
+    held = f"{len(asked)} shipped graphs were held against the rules of their targets"
+    yield f"## Lint\n\n{held}: {len(errors)} had errors.\n"
     grouped: defaultdict[tuple[str, str, str], list[tuple[str, Line]]] = defaultdict(list)
     for (name, target, precision), line in asked.items():
         for one in line["lint"]:

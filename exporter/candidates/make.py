@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ...backends.base import Array, Feed, Graph, Session
 from ...backends.places import Place, Reference
@@ -38,6 +40,7 @@ from .remedies import FAILURES, IN_FLOAT32, Remedies, noted
 from .samples import further_samples, judging_samples
 from .selecting import with_selection
 from .stand_in import stood_in
+from .unsigned import UNSIGNED, unsigned_twin
 
 Watch = Callable[[Candidate], None]
 
@@ -176,13 +179,13 @@ class Maker:
         assert runs is not None
         session = self.workshop.open(runs, place)
         candidate, golden = replace(candidate, runs=runs), self.captured.golden
+        answers = golden.answers(session)
         # First against its own graph: an engine that strays misses the golden outputs too, and those do not say why.
         if place.itself:
-            candidate = self._linked(candidate, session, place)
+            candidate = self._linked(candidate, session, place, answers)
         elif not candidate.on_samples and not load_precision(candidate.precision).exact:
             asked = self.recipe.least_sqnr_db(candidate.precision)
             candidate = graph_held(candidate, session, self._samples(), asked)
-        answers = golden.answers(session)
         if place.itself and load_precision(candidate.precision).integer:
             candidate = self._with_own_golden(candidate, answers)
         return judged(candidate, golden, answers, place, self.target)
@@ -198,14 +201,32 @@ class Maker:
         self.watch(candidate)
         return candidate
 
-    def _linked(self, candidate: Candidate, session: Session, place: Place) -> Candidate:
-        """The candidate, whose engine was held against its own graph on real samples."""
+    def _linked(self, candidate: Candidate, session: Session, place: Place, answers: Answers) -> Candidate:
+        """The candidate, whose engine was held against its own graph on real samples.
+
+        Args:
+            answers: the engine's to the golden inputs.
+        """
         self.advance(None, f"{candidate.precision}, engine against graph")
         samples = self._samples()
         if not candidate.on_samples:
             candidate = replace(candidate, on_samples=self._on_samples(candidate.graph, samples))
         asked = self.recipe.least_sqnr_db(candidate.precision)
-        return linked(candidate, session, samples, place, self.target, asked)
+        with self._standing_in(candidate, place, answers) as other:
+            how = UNSIGNED if other is not None else ""
+            return linked(candidate, other or session, samples, place, self.target, asked, how)
+
+    @contextmanager
+    def _standing_in(self, candidate: Candidate, place: Place, answers: Answers) -> Iterator[Session | None]:
+        """What answers as the engine does to the bit and in less time, where there is such a thing."""
+        if candidate.runs is None or not load_precision(candidate.precision).integer:
+            yield None
+            return
+        with TemporaryDirectory(dir=self.workshop.scratch) as name:
+            scratch, threads = Path(name), self.workshop.threads
+            found = unsigned_twin(candidate.runs, place, self.captured.golden.feeds, answers, scratch, threads)
+            with nullcontext(None) if found is None else found as other:
+                yield other
 
     def _with_own_golden(self, candidate: Candidate, answers: Answers) -> Candidate:
         """What a device is held to beside FP32, from which clipping may take the graph itself far.

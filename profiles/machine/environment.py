@@ -13,6 +13,8 @@ from pathlib import Path
 
 # Instruction sets that decide which integer kernels a CPU runs.
 ISA_FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "amx_bf16", "asimddp", "i8mm", "sve")
+# With these an x86 processor adds products of an unsigned and a signed integer in 32 bits, and quickly.
+VNNI = frozenset({"avx512_vnni", "avx_vnni"})
 
 # Threads or processes that may be asked for: far above any machine here, and far below what a system call takes.
 MOST_THREADS = 1024

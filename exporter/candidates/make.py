@@ -34,7 +34,7 @@ from .candidate import Candidate, OwnGolden, Refused
 from .judge import built_evidence, check_golden, directory_bytes, judged, looked_into
 from .link import StrayingError, graph_held, linked
 from .linted import linted
-from .lower import Lowering, float_candidate
+from .lower import Lowering, float_graph
 from .parting import Parting, parting
 from .remedies import FAILURES, IN_FLOAT32, Remedies, noted
 from .samples import further_samples, judging_samples
@@ -117,14 +117,23 @@ class Maker:
             NothingToQuantizeError, VerificationError: int8 does not do; or no weights are 2:4, which was asked for.
         """
         self.advance(None, f"{precision} graph")
-        reference, scratch = self.captured.graph, self.workshop.scratch
-        if load_precision(precision).integer:
-            candidate = self._lowering(precision).candidate()
-        else:
-            candidate = float_candidate(precision, reference, self.recipe, scratch, self._real_feeds)
-        candidate = with_selection(candidate, self.target, scratch)
+        made = (
+            self._lowering(precision).candidate
+            if load_precision(precision).integer
+            else partial(self._float, precision)
+        )
+        candidate = with_selection(made(), self.target, self.workshop.scratch)
         sparsity = found_sparsity(candidate.graph.path) if self.recipe.sparse else None
         return replace(candidate, sparsity=sparsity, weights=weight_bytes(candidate.graph.path))
+
+    def _float(self, precision: PrecisionName) -> Candidate:
+        """A float precision, whose graph is made once for all targets that share the capture and its samples."""
+        recipe, graph, memo = self.recipe, self.captured.graph, self.workshop.memo
+        key = (precision, graph.path, recipe.calibration, recipe.fit, recipe.statistics)
+        made, notes = memo.once(
+            "float graph", key, lambda: float_graph(precision, graph, memo.directory, self._real_feeds)
+        )
+        return Candidate(precision=precision, graph=made, least_db=recipe.least_golden_db(precision), notes=notes)
 
     def checked(self, candidate: Candidate) -> Candidate:
         """The candidate, whose graph breaks no rule of the target and is taken by its compiler, as far as it says so.

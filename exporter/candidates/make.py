@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from ...backends.base import Array, Feed, Graph, Session
 from ...backends.places import Place, Reference
@@ -191,7 +189,8 @@ class Maker:
         answers = golden.answers(session)
         # First against its own graph: an engine that strays misses the golden outputs too, and those do not say why.
         if place.itself:
-            candidate = self._linked(candidate, session, place, answers)
+            session, how = self._quickest(candidate, session, place, answers)
+            candidate = self._linked(candidate, session, place, how)
         elif not candidate.on_samples and not load_precision(candidate.precision).exact:
             asked = self.recipe.least_sqnr_db(candidate.precision)
             candidate = graph_held(candidate, session, self._samples(), asked)
@@ -210,32 +209,36 @@ class Maker:
         self.watch(candidate)
         return candidate
 
-    def _linked(self, candidate: Candidate, session: Session, place: Place, answers: Answers) -> Candidate:
+    def _linked(self, candidate: Candidate, session: Session, place: Place, how: str) -> Candidate:
         """The candidate, whose engine was held against its own graph on real samples.
 
         Args:
-            answers: the engine's to the golden inputs.
+            how: in what form the engine answers, as `linked` has it.
         """
         self.advance(None, f"{candidate.precision}, engine against graph")
         samples = self._samples()
         if not candidate.on_samples:
             candidate = replace(candidate, on_samples=self._on_samples(candidate.graph, samples))
         asked = self.recipe.least_sqnr_db(candidate.precision)
-        with self._standing_in(candidate, place, answers) as other:
-            how = UNSIGNED if other is not None else ""
-            return linked(candidate, other or session, samples, place, self.target, asked, how)
+        return linked(candidate, session, samples, place, self.target, asked, how)
 
-    @contextmanager
-    def _standing_in(self, candidate: Candidate, place: Place, answers: Answers) -> Iterator[Session | None]:
-        """What answers as the engine does to the bit and in less time, where there is such a thing."""
+    def _quickest(self, candidate: Candidate, session: Session, place: Place, answers: Answers) -> tuple[Session, str]:
+        """What answers as the engine does to the bit and takes the least time, for all that is still asked of it.
+
+        Args:
+            answers: the engine's to the golden inputs.
+
+        Returns:
+            The session, and how it answers, as `linked` has it.
+        """
         if candidate.runs is None or not load_precision(candidate.precision).integer:
-            yield None
-            return
-        with TemporaryDirectory(dir=self.workshop.scratch) as name:
-            scratch, threads = Path(name), self.workshop.threads
-            found = unsigned_twin(candidate.runs, place, self.captured.golden.feeds, answers, scratch, threads)
-            with nullcontext(None) if found is None else found as other:
-                yield other
+            return session, ""
+        scratch, threads = Path(tempfile.mkdtemp(dir=self.workshop.scratch)), self.workshop.threads
+        found = unsigned_twin(candidate.runs, place, self.captured.golden.feeds, answers, scratch, threads)
+        if found is None:
+            return session, ""
+        self.workshop.sessions.exchange(place, candidate.runs, found)
+        return found, UNSIGNED
 
     def _with_own_golden(self, candidate: Candidate, answers: Answers) -> Candidate:
         """What a device is held to beside FP32, from which clipping may take the graph itself far.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,11 +113,28 @@ def test_an_engine_for_this_processor_answers_itself(engine: Engine, tmp_path: P
     assert unsigned_twin(mine, Local(), [], (), tmp_path, 1) is None
 
 
-def test_the_report_says_in_what_form_an_engine_for_arm_was_judged(tmp_path: Path) -> None:
+def test_the_report_says_in_what_form_an_engine_for_arm_was_judged_and_has_the_engine_s_own_metric(
+    tmp_path: Path,
+) -> None:
+    def evaluate(predict: Callable[[Feed], dict[str, Array]]) -> float:
+        return float(sum(np.abs(array).sum(dtype=np.float64) for feed in feeds(3) for array in predict(feed).values()))
+
     source = network()
     bundle = edgepress.export(
         source.module, {"image": source.inputs["image"]}, target="mobile", name="mixed", precision="int8",
-        dynamic=source.dynamic, calibration=source.calibration, measure=False, output=tmp_path,
+        dynamic=source.dynamic, calibration=source.calibration, evaluate=evaluate, measure=False, output=tmp_path,
     )  # fmt: skip
-    claims = [one.claim for one in load_report(bundle.path).evidence]
+    report, model = load_report(bundle.path), bundle.manifest.model
+    claims = [one.claim for one in report.evidence]
     assert any("as unsigned ones, which give the same to the bit" in claim for claim in claims), claims
+    engine = Engine(
+        path=bundle.path / "engine" / "model.ort",
+        backend="onnxruntime",
+        target=bundle.manifest.target,
+        precision="int8",
+        inputs=model.inputs,
+        outputs=model.outputs,
+    )
+    with Local().open(engine) as session:
+        assert report.task is not None
+        assert report.task.after == evaluate(session)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from ..profiles.machine.environment import VNNI, this_machine
+
 # Optimizers that make a graph fail to load: on x86 without AVX-512 this one of onnxruntime 1.31 fuses a convolution
 # with the sum behind it, although its result is an output of the graph as well.
 WITHOUT = ("ConvAddActivationFusion",)
@@ -14,12 +16,23 @@ _SILENT = 4
 T = TypeVar("T")
 
 
+def unfused(options: Any) -> Any:
+    """The session options, with Q and DQ computed as they are, and weights made floats when a graph is opened."""
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    return options
+
+
 def exactly(open_with: Callable[[Any], T], options: Any) -> T:
     """Open with session options that make sums of products of u8 and s8 exact; without VNNI they saturate in 16 bits.
+
+    With VNNI they are exact as they are, and the other kernels give the same to the bit in three times the time
+    (docs/decisions/0056-time-of-an-export.md).
 
     Onnxruntime 1.31 fails at that where two LSTMs or two convolutions share their weights: such a graph is opened as
     any other is, and what it logs of the attempt is of no use to anybody.
     """
+    if VNNI.intersection(this_machine().isa):
+        return open_with(options)
     told = options.log_severity_level
     options.add_session_config_entry(EXACTLY, "1")
     try:

@@ -294,6 +294,10 @@ class Backend(abc.ABC):
         """The target as which engines of integers compute in float32 what is float in them; None where they do."""
         return None
 
+    def as_graph(self, engine: Engine, path: Path) -> bool:
+        """Write what was compiled as ONNX, node by node as it runs, with weights beside `path`; whether it was done."""
+        return False
+
     def meter(self) -> Meter | str:
         """What measures the energy of its inferences on this machine, or why nothing does."""
         return find_meter(gpu=False)

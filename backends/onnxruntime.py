@@ -24,11 +24,12 @@ from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
 from ..profiles.machine.environment import this_machine
 from ..profiles.machine.held import temporary
-from ._exact import EXACTLY, WITHOUT, exactly
+from ._exact import EXACTLY, WITHOUT, exactly, unfused
 from ._onnxfile import copy_graph, read_nodes
 from ._onnxruntime_decoding import OnnxRuntimeDecoding, OnnxRuntimeGeneration
 from ._onnxruntime_loaders import CONFIG, onnxruntime_loaders
 from ._ortformat import stable
+from ._ortgraph import write_ort_graph
 from ._vendor import availability, fit, import_or_explain, refusal, said, unwritten
 from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, Session
 from .decoding import Decoding, Generation
@@ -89,8 +90,9 @@ _RUNS = 10
 class OnnxRuntime(Backend):
     """Ships `model.onnx`, or compiles to `model.ort` and the list of operators that it needs.
 
-    Target options read here: `format` (`onnx` or `ort`), `optimize_for` (`arm` or `amd64`), and `integers`: `exact`, or
-    `fast`, the default and what opens plainly. x86 processors without VNNI add two products of an unsigned and a signed
+    Target options read here: `format` (`onnx` or `ort`), `optimize_for` (`arm` or `amd64`), and `integers`: `exact`,
+    `none`, where Q and DQ are computed as they are and all between them is float, or `fast`, the default and what opens
+    plainly. x86 processors without VNNI add two products of an unsigned and a signed
     integer in 16 bits, which saturate; exact kernels do not, and are slower.
     """
 
@@ -129,12 +131,24 @@ class OnnxRuntime(Backend):
         return Engine.of(graph, path, self.name, target, precision, notes)
 
     def _open(self, engine: Engine, threads: int | None) -> Session:
-        disabled = _crashing(engine.precision)
-        if _exact(engine, this_machine().arch):
-            opened = exactly(partial(_opened, engine, disabled=(*disabled, *WITHOUT)), _options(threads))
+        options, disabled = _options(threads), _crashing(engine.precision)
+        if _integers(engine.target) == "none":
+            opened = _opened(engine, unfused(options), (*disabled, *WITHOUT))
+        elif _exact(engine, this_machine().arch):
+            opened = exactly(partial(_opened, engine, disabled=(*disabled, *WITHOUT)), options)
         else:
-            opened = _opened(engine, _options(threads), disabled)
+            opened = _opened(engine, options, disabled)
         return OnnxRuntimeSession(engine, opened)
+
+    def as_graph(self, engine: Engine, path: Path) -> bool:
+        """Of an `.ort` file; an ONNX file is fused when it is opened, and does not say into what."""
+        if engine.path.suffix != ".ort":
+            return False
+        try:
+            write_ort_graph(engine.path, path)
+        except _errors():
+            return False
+        return True
 
     def loaders(self, facts: LoaderFacts) -> dict[str, str]:
         """In C++ and Python; for processors of phones and boards in the languages of their apps as well."""
@@ -230,7 +244,11 @@ def session_attempts(engine: Engine, arch: str) -> list[dict[str, str]]:
 
 def _exact(engine: Engine, arch: str) -> bool:
     """Whether products of integers have to be exact; faults of another processor are none of the device's."""
-    return not _at_home(engine, arch) or _choice(engine.target, "integers", ("fast", "exact"), "fast") == "exact"
+    return not _at_home(engine, arch) or _integers(engine.target) == "exact"
+
+
+def _integers(target: Target) -> str:
+    return _choice(target, "integers", ("fast", "exact", "none"), "fast")
 
 
 def _at_home(engine: Engine, arch: str) -> bool:

@@ -29,6 +29,8 @@ class AsWritten(Session):
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.enable_mem_pattern = False
+        # Threads that spin while they wait take the processor from what is done with the values.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         if threads is not None:
             options.intra_op_num_threads = threads

@@ -171,6 +171,10 @@ class Place(abc.ABC):
         backend = load_backend(target.backend)
         return (compile_apart if backend.fragile else backend.compile)(graph, target, directory, precision)
 
+    def as_graph(self, engine: Engine, path: Path) -> bool:
+        """Write the engine as ONNX, as `Backend.as_graph`, where it runs by the runtime of this process."""
+        return False
+
     def inspect(self, engine: Engine, feed: Feed) -> tuple[Layer, ...]:
         """The layers that run there, as `Backend.inspect`."""
         return load_backend(engine.backend).inspect(engine, feed)

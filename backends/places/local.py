@@ -28,6 +28,10 @@ class Local(Place):
         """Open it with its own backend."""
         return load_backend(engine.backend).open(engine, threads)
 
+    def as_graph(self, engine: Engine, path: Path) -> bool:
+        """As its own backend does."""
+        return load_backend(engine.backend).as_graph(engine, path)
+
     def opener(self, engine: Engine, feed: Feed, threads: int, scratch: Path) -> Opener:
         """A process of its own."""
         return opener_on(HERE, engine, feed, threads, scratch)

@@ -15,7 +15,8 @@ from typing import Any, Literal, TypeAlias
 
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
-from .._exact import WITHOUT, exactly
+from ...profiles.machine.environment import this_machine
+from .._exact import WITHOUT, exactly, unfused
 from .._fed_back import FedBack
 from .._vendor import import_or_explain, said
 from ..base import Array, Engine, Feed, Graph, Session
@@ -64,7 +65,8 @@ class Reference(Place):
 
     def runs(self, graph: Graph, target: Target, precision: PrecisionName, built: Engine | None) -> Engine:
         """The graph as an engine, whose integers add up as ONNX defines it whatever processor this is."""
-        return Engine.of(graph, graph.path, RUNTIME, replace(target, options={"integers": "exact"}), precision)
+        told = replace(target, options={"integers": _integers(target)})
+        return Engine.of(graph, graph.path, RUNTIME, told, precision)
 
     def open(self, engine: Engine, threads: int | None = None) -> Session:
         """Open a graph of `runs`."""
@@ -94,6 +96,16 @@ class Reference(Place):
         return GraphValues(path, inner, threads, kernels)
 
 
+def _integers(target: Target) -> str:
+    """How a target's integers are computed here.
+
+    x86 has hardly a kernel for signed activations: between them nearly all is float anyway, and takes less time where
+    weights become floats once, when the graph is opened.
+    """
+    signed = target.scheme is not None and target.scheme.activation.signed
+    return "none" if signed and this_machine().arch == "x86_64" else "exact"
+
+
 class GraphValues:
     """An open graph that is asked for any of its values; the file may be deleted once it is open."""
 
@@ -109,7 +121,7 @@ class GraphValues:
         # Threads that spin while they wait would take the processor from what is done with the values.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if kernels == "float":
-            options.add_session_config_entry("session.disable_quant_qdq", "1")
+            unfused(options)
         if threads is not None:
             options.intra_op_num_threads = threads
         model: Any = str(path)

@@ -55,6 +55,7 @@ def linked(
     place: Place,
     target: Target,
     asked_db: float,
+    how: str = "",
 ) -> Candidate:
     """The candidate, whose engine was held against its own graph.
 
@@ -62,6 +63,7 @@ def linked(
         candidate: with the parity of its graph on the samples.
         session: the engine, open.
         asked_db: what is asked of the precision on samples, in dB of SQNR.
+        how: in what form the engine answered, where that is not its own, as the end of a sentence.
 
     Raises:
         StrayingError: the engine is further from FP32 than its graph, by more than rounding explains.
@@ -73,7 +75,7 @@ def linked(
     seen, ours = worst(engine), worst(own)
     claim = (
         f"The engine computes what model.onnx does: worst output {seen.weakest_db:.1f} dB of SQNR against FP32 on "
-        f"{samples}, the graph itself {ours.weakest_db:.1f} dB"
+        f"{samples}, the graph itself {ours.weakest_db:.1f} dB{how}"
     )
     proof = Evidence(
         about="engine",

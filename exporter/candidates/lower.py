@@ -71,30 +71,28 @@ class UnheldError(VerificationError):
     ladder: Ladder | None = None
 
 
-def float_candidate(
-    precision: PrecisionName, reference: Graph, recipe: Recipe, scratch: Path, feeds: Callable[[], Sequence[Feed]]
-) -> Candidate:
-    """The captured graph in a float precision.
+def float_graph(
+    precision: PrecisionName, reference: Graph, directory: Path, feeds: Callable[[], Sequence[Feed]]
+) -> tuple[Graph, tuple[str, ...]]:
+    """The captured graph in a float precision, and notes on it.
 
     bf16 is a choice of the runtime: its graph is the FP32 one. In fp16, inputs and outputs keep their types, and
     operators beyond its range stay float32.
 
     Args:
+        directory: a graph of its own is written into a directory in it.
         feeds: real inputs that show the range of every value; asked for in fp16 only.
 
     Raises:
         VerificationError: fp16 cannot compute any of the model's products.
     """
-    graph, notes = reference, tuple[str, ...]()
-    if load_precision(precision).storage == "float16":
-        path = scratch / precision / "model.onnx"
-        kept = {**around_selection(reference, PRODUCTS), **fp16_exceptions(reference, feeds())}
-        notes = _kept_float32(kept, reference)
-        if not path.exists():
-            path.parent.mkdir()
-            to_float16(reference.path, path, kept)
-        graph = read_graph(path, reference.axes)
-    return Candidate(precision=precision, graph=graph, least_db=recipe.least_golden_db(precision), notes=notes)
+    if load_precision(precision).storage != "float16":
+        return reference, ()
+    kept = {**around_selection(reference, PRODUCTS), **fp16_exceptions(reference, feeds())}
+    notes = _kept_float32(kept, reference)
+    path = Path(tempfile.mkdtemp(prefix=f"{precision}-", dir=directory)) / "model.onnx"
+    to_float16(reference.path, path, kept)
+    return read_graph(path, reference.axes), notes
 
 
 def _kept_float32(kept: Mapping[str, str], reference: Graph) -> tuple[str, ...]:

@@ -34,12 +34,13 @@ from .falling_short import falling_short
 from .judge import built_evidence, check_golden, directory_bytes, judged, looked_into
 from .link import StrayingError, graph_held, linked
 from .linted import linted
-from .lower import Lowering, float_candidate
+from .lower import Lowering, float_graph
 from .parting import Parting, parting
 from .remedies import FAILURES, IN_FLOAT32, Remedies, noted
 from .samples import further_samples, judging_samples
 from .selecting import with_selection
 from .stand_in import stood_in
+from .unsigned import UNSIGNED, unsigned_twin
 
 Watch = Callable[[Candidate], None]
 _ROUNDED = (
@@ -120,14 +121,23 @@ class Maker:
             NothingToQuantizeError, VerificationError: int8 does not do; or no weights are 2:4, which was asked for.
         """
         self.advance(None, f"{precision} graph")
-        reference, scratch = self.captured.graph, self.workshop.scratch
-        if load_precision(precision).integer:
-            candidate = self._lowering(precision).candidate()
-        else:
-            candidate = float_candidate(precision, reference, self.recipe, scratch, self._real_feeds)
-        candidate = with_selection(candidate, self.target, scratch)
+        made = (
+            self._lowering(precision).candidate
+            if load_precision(precision).integer
+            else partial(self._float, precision)
+        )
+        candidate = with_selection(made(), self.target, self.workshop.scratch)
         sparsity = found_sparsity(candidate.graph.path) if self.recipe.sparse else None
         return replace(candidate, sparsity=sparsity, weights=weight_bytes(candidate.graph.path))
+
+    def _float(self, precision: PrecisionName) -> Candidate:
+        """A float precision, whose graph is made once for all targets that share the capture and its samples."""
+        recipe, graph, memo = self.recipe, self.captured.graph, self.workshop.memo
+        key = (precision, graph.path, recipe.calibration, recipe.fit, recipe.statistics)
+        made, notes = memo.once(
+            "float graph", key, lambda: float_graph(precision, graph, memo.directory, self._real_feeds)
+        )
+        return Candidate(precision=precision, graph=made, least_db=recipe.least_golden_db(precision), notes=notes)
 
     def checked(self, candidate: Candidate) -> Candidate:
         """The candidate, whose graph breaks no rule of the target and is taken by its compiler, as far as it says so.
@@ -184,12 +194,13 @@ class Maker:
         session = self.workshop.open(runs, place)
         notes = candidate.notes if graph is candidate.graph else (*candidate.notes, _ROUNDED)
         candidate = replace(candidate, runs=runs, notes=notes)
+        answers = golden.answers(session)
         # First against its own graph: an engine that strays misses the golden outputs too, and those do not say why.
         if place.itself:
-            candidate = self._linked(candidate, session, place)
+            session, how = self._quickest(candidate, session, place, answers)
+            candidate = self._linked(candidate, session, place, how)
         elif not candidate.on_samples and not load_precision(candidate.precision).exact:
             candidate = self._graph_held(candidate, session, graph)
-        answers = golden.answers(session)
         if place.itself and load_precision(candidate.precision).integer:
             candidate = self._with_own_golden(candidate, answers)
         return judged(candidate, golden, answers, place, self.target)
@@ -205,14 +216,36 @@ class Maker:
         self.watch(candidate)
         return candidate
 
-    def _linked(self, candidate: Candidate, session: Session, place: Place) -> Candidate:
-        """The candidate, whose engine was held against its own graph on real samples."""
+    def _linked(self, candidate: Candidate, session: Session, place: Place, how: str) -> Candidate:
+        """The candidate, whose engine was held against its own graph on real samples.
+
+        Args:
+            how: in what form the engine answers, as `linked` has it.
+        """
         self.advance(None, f"{candidate.precision}, engine against graph")
         samples = self._samples()
         if not candidate.on_samples:
             candidate = replace(candidate, on_samples=self._on_samples(candidate.graph, samples))
         asked = self.recipe.least_sqnr_db(candidate.precision)
-        return linked(candidate, session, samples, place, self.target, asked)
+        return linked(candidate, session, samples, place, self.target, asked, how)
+
+    def _quickest(self, candidate: Candidate, session: Session, place: Place, answers: Answers) -> tuple[Session, str]:
+        """What answers as the engine does to the bit and takes the least time, for all that is still asked of it.
+
+        Args:
+            answers: the engine's to the golden inputs.
+
+        Returns:
+            The session, and how it answers, as `linked` has it.
+        """
+        if candidate.runs is None or not load_precision(candidate.precision).integer:
+            return session, ""
+        scratch, threads = Path(tempfile.mkdtemp(dir=self.workshop.scratch)), self.workshop.threads
+        found = unsigned_twin(candidate.runs, place, self.captured.golden.feeds, answers, scratch, threads)
+        if found is None:
+            return session, ""
+        self.workshop.sessions.exchange(place, candidate.runs, found)
+        return found, UNSIGNED
 
     def _graph_held(self, candidate: Candidate, session: Session, graph: Graph) -> Candidate:
         """The candidate, whose graph was held against FP32 on real samples, in the form that is open."""

@@ -27,6 +27,7 @@ from .legacy_symbolics import legacy_corrected
 from .onnx_to_opset import optimized
 from .scopes import name_weights
 from .state import NoGraphError, refuse_state
+from .torchlib import domains_at_hand
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -84,7 +85,7 @@ def _dynamo(source: Source, opset: int) -> ir.Model:
 
     target: Any = source.program or source.module
     arguments = {} if source.program else {**_arguments(source), "dynamic_shapes": _dynamic_shapes(source)}
-    with _explained(source), quiet():
+    with _explained(source), quiet(), domains_at_hand():
         program = torch.onnx.export(
             target,
             **arguments,

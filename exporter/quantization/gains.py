@@ -12,7 +12,7 @@ from ...backends.places import Reference
 from ...calibration.statistics import Statistics
 from ...profiles.device.target import Scheme, Target
 from ...profiles.findings.parity import Parity, assured_db, worst
-from ...profiles.machine.environment import this_machine
+from ...profiles.machine.environment import VNNI, this_machine
 from ..graphs.files import BESIDE
 from ..recipe import Recipe
 from .judging import JudgingSamples
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 # A lift that costs more than this, in dB of SQNR, is left out; less is noise of the few samples it is tried on.
 HARM_DB = 0.1
-# Of integers that have kernels of either sign, and the instructions with which those for unsigned ones are faster.
-WIDTH, VNNI = 8, frozenset({"avx512_vnni", "avx_vnni"})
+# Of integers that have kernels of either sign.
+WIDTH = 8
 # Fewer samples than these, or a larger difference in dB between fitted and other samples, is said.
 FEW, GAP_DB = 100, 3.0
 # With so many dB a sample beyond all others may be clipped and leave enough: one that was took 11 (docs/zoo.md).
@@ -66,6 +66,7 @@ def worthwhile(
     """
     assert target.scheme is not None
     scheme = _as_tried(target.scheme)
+    tried = replace(target, scheme=scheme)
 
     def write(lifts: tuple[str, ...]) -> tuple[Graph, dict[str, str]]:
         path = scratch / f"lifts-{len(lifts)}.onnx"
@@ -73,7 +74,7 @@ def worthwhile(
         return replace(reference, path=path), quantizer.write(statistics, path, BESIDE)
 
     def score(graph: Graph) -> tuple[float, float]:
-        found = samples.compare(_run(graph, target, samples.feeds))
+        found = samples.compare(_run(graph, tried, samples.feeds))
         return worst(found).weakest_db, assured_db(found)
 
     kept: tuple[str, ...] = ()

@@ -21,10 +21,21 @@ class OpenSessions(ExitStack):
 
     def get(self, place: Place, engine: Engine, threads: int) -> Session:
         """The session of an engine at a place, opened at the first call."""
-        key = (place.name, engine.path, engine.precision)
+        key = self._key(place, engine)
         if key not in self._open:
             self._open[key] = self.enter_context(place.open(engine, threads))
         return self._open[key]
+
+    def exchange(self, place: Place, engine: Engine, other: Session) -> None:
+        """Let another session answer for an engine from now on; its own is closed."""
+        key = self._key(place, engine)
+        if (own := self._open.get(key)) is not None:
+            own.close()
+        self._open[key] = self.enter_context(other)
+
+    @staticmethod
+    def _key(place: Place, engine: Engine) -> tuple[str, Path, PrecisionName]:
+        return place.name, engine.path, engine.precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,8 @@ ISA_FLAGS = (
     "bf16",
     "sve",
 )
+# With these an x86 processor adds products of an unsigned and a signed integer in 32 bits, and quickly.
+VNNI = frozenset({"avx512_vnni", "avx_vnni"})
 
 # Threads or processes that may be asked for: far above any machine here, and far below what a system call takes.
 MOST_THREADS = 1024

@@ -8,6 +8,7 @@ noise: s_c is tried at several strengths, as in SmoothQuant (Xiao et al. 2023).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,8 @@ from ....calibration.affine import along, weight_scales
 from ....profiles.device.grid import Grid
 
 Values = npt.NDArray[np.float64]
+# A kernel of 5 by 5 has so many.
+FEW_TAPS = 25
 
 
 class ProductNoise:
@@ -34,7 +37,7 @@ class ProductNoise:
             weight: (groups, outputs of a group, inputs of a group, taps).
             grid: of the weight.
         """
-        self.largest: Values = np.abs(weight).max(axis=3).astype(np.float64)
+        self.largest: Values = _over_taps(np.abs(weight)).astype(np.float64)
         self._energy: Values = np.einsum("goit,goit->gi", weight, weight, dtype=np.float64)
         self._weight, self._grid = weight, grid
 
@@ -64,6 +67,14 @@ class ProductNoise:
             return np.broadcast_to(largest, (*self.largest.shape[:2], 1))[..., None] / grid.largest
         weight = (self._weight * scales[..., None]).astype(np.float32)
         return along(weight_scales(weight, 2, grid), weight.shape, 2, grid).astype(np.float64)
+
+
+def _over_taps(magnitudes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The largest along the last axis, tap by tap: numpy's own reduction takes three times as long for a few."""
+    taps = magnitudes.shape[-1]
+    if not 1 < taps <= FEW_TAPS:
+        return np.asarray(magnitudes.max(axis=-1), np.float32)
+    return reduce(np.maximum, (magnitudes[..., tap] for tap in range(taps)))
 
 
 def rescaling(

@@ -47,3 +47,25 @@ def test_fp16_that_the_data_take_too_far_is_refused(target, tmp_path):
 @pytest.mark.parametrize("target", ["rtx", "ios"])
 def test_fp16_that_the_data_suit_is_shipped(target, tmp_path):
     exported(target, 1, tmp_path)
+
+
+def test_it_is_made_once_for_the_targets_that_share_a_capture(tmp_path, monkeypatch):
+    from edgepress.exporter.candidates import lower
+
+    asked, counted = lower.fp16_exceptions, []
+    monkeypatch.setattr(lower, "fp16_exceptions", lambda *given: counted.append(given) or asked(*given))
+    rng = np.random.default_rng(0)
+    bundles = edgepress.export_all(
+        torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.ReLU(), torch.nn.Linear(8, 4)).eval(),
+        {"x": torch.rand(2, 16)},
+        targets=("jetson", "jetson-orin-nx-16gb"),
+        name="net",
+        calibration=[{"x": rng.uniform(-1, 1, (8, 16)).astype(np.float32)}],
+        precision="fp16",
+        dynamic={"x": {0: "n"}},
+        measure=False,
+        output=tmp_path,
+    )
+    assert len(counted) == 1
+    one, other = ((bundle.path / "model.onnx").read_bytes() for bundle in bundles)
+    assert one == other

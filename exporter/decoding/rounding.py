@@ -89,7 +89,7 @@ def _rounding(task: TextTask, precision: PrecisionName, grids: Grids, how: str) 
     if task.by_data and any(grids.values()):
         found = by_texts(task, grids)
         weights = found.weights
-        rounded = replace(rounded, tried=found.tried, calibration=found.said, text_digest=found.digest)
+        rounded = replace(rounded, tried=(found.method,), calibration=found.said, text_digest=found.digest)
     used = {grid for grid in grids.values() if grid is not None}
     title = str(next(iter(used))) if len(used) == 1 else precision
     return Rounding(title=title, precision=precision, weights=weights, rounded=rounded)

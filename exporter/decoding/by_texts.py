@@ -21,8 +21,6 @@ from .task import TextTask
 TEXTS, FAST_TEXTS, TEXT = 14, 28, 512
 # Texts that say whether rounding by data paid, and how many tokens of them.
 APART, APART_LENGTH = 3, 256
-_MEASURE = "KL divergence from FP32, nats a token"
-_WHY = "judged on texts that it was not fitted to"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +28,12 @@ class ByTexts:
     """Weights rounded by texts, or to the nearest where that is nearer to FP32 on others.
 
     Attributes:
-        tried: in order, each on top of those before it that were kept.
         said: which texts, a sentence.
         digest: of their tokens.
     """
 
     weights: RoundedWeights
-    tried: tuple[TriedMethod, ...]
+    method: TriedMethod
     said: str
     digest: str
 
@@ -52,45 +49,37 @@ def by_texts(task: TextTask, grids: Mapping[str, Grid | None]) -> ByTexts:
 
 
 def _made(task: TextTask, grids: Mapping[str, Grid | None]) -> ByTexts:
+    """Round by what texts make of the weights, where that pays on texts that were kept apart."""
     tokens, count = task.texts.calibration, FAST_TEXTS if multiplies_bfloat16() else TEXTS
     texts = spread(tokens, min(TEXT, task.source.decoder.context, len(tokens) // (2 * APART)), count + APART)
     fitted, apart = texts[:-APART], texts[-APART:, :APART_LENGTH]
+    weights = _weights(task, grids)
     with task.step("rounding") as advance, fast_products():
-        contest = _Contest(task, _weights(task, grids), apart)
-        weights = _weights(task, grids)
         round_with_texts(weights.decoder, weights, fitted, advance=lambda share: advance(share, ""))
-        contest.enter("error compensation", weights)
+        nearest, plain = _weights(task, grids), _weights(task, {})
+        meant = task.memo.once("meant", task.source.digest, lambda: by_weights(plain.decoder, plain, apart))
+        before, after = (
+            _divergence(meant, by_weights(weights.decoder, each, apart), apart) for each in (nearest, weights)
+        )
+    method = TriedMethod(
+        name="error compensation",
+        kept=after < before,
+        why="judged on texts that it was not fitted to",
+        measure="KL divergence from FP32, nats a token",
+        before=before,
+        after=after,
+    )
     said = f"{fitted.size:,} tokens of {task.texts.said}."
-    return ByTexts(weights=contest.best, tried=tuple(contest.tried), said=said, digest=digest_of(texts))
-
-
-class _Contest:
-    """What is nearest to FP32 so far, on texts that were kept apart."""
-
-    def __init__(self, task: TextTask, first: RoundedWeights, texts: Tokens) -> None:
-        self.best, self.tried, self._texts = first, list[TriedMethod](), texts
-        plain = _weights(task, {})
-        self._meant = task.memo.once("meant", task.source.digest, lambda: by_weights(plain.decoder, plain, texts))
-        self._least = self._divergence(first)
-        first.held.clear()  # rounded again if they win, so that two are not held at a time
-
-    def enter(self, name: str, weights: RoundedWeights) -> bool:
-        """Whether these are nearer, and so the best from now on."""
-        before, after = self._least, self._divergence(weights)
-        kept = after < before
-        self.tried.append(TriedMethod(name=name, kept=kept, why=_WHY, measure=_MEASURE, before=before, after=after))
-        if kept:
-            self.best, self._least = weights, after
-        return kept
-
-    def _divergence(self, weights: RoundedWeights) -> float:
-        """Mean over positions, nats a token."""
-        found: Logits = by_weights(weights.decoder, weights, self._texts)
-        likening = Likening()
-        for expected, logits, text in zip(self._meant, found, self._texts, strict=True):
-            likening.add(expected, logits, text)
-        return likening.result().divergence
+    return ByTexts(weights=weights if method.kept else nearest, method=method, said=said, digest=digest_of(texts))
 
 
 def _weights(task: TextTask, grids: Mapping[str, Grid | None]) -> RoundedWeights:
     return RoundedWeights(decoder=task.source.decoder, checkpoint=task.source.checkpoint, grids=grids)
+
+
+def _divergence(meant: Logits, found: Logits, texts: Tokens) -> float:
+    """Mean divergence, nats a token."""
+    likening = Likening()
+    for expected, logits, text in zip(meant, found, texts, strict=True):
+        likening.add(expected, logits, text)
+    return likening.result().divergence

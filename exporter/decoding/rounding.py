@@ -19,8 +19,6 @@ from .task import TextTask
 
 # Plans that are tried: what a plan loses is expected, and measured afterwards.
 ATTEMPTS = 2
-# What plans that are compensated lose on other texts over what is expected, about: 1.4 on SmolLM2-135M (decision 57).
-BEYOND = 1.4
 # Of what a plan may be expected to lose the next one may, where it lost too much: losses of matrices add up roughly.
 CAUTION = 0.8
 Grids = Mapping[str, Grid | None]
@@ -62,7 +60,7 @@ def _within_loss(task: TextTask, options: GridOptions) -> Generator[Rounding, Te
     if not any(one.grid for each in options.values() for one in each):
         return
     judge, _ = task.judges
-    budget, finest = allowed_nats(task, judge.before) / (BEYOND if task.by_data else 1.0), least_loss(options)
+    budget, finest = allowed_nats(task, judge.before), least_loss(options)
     for _ in range(ATTEMPTS):
         plan = within_loss(options, budget)
         if plan is None or plan == finest:
@@ -89,7 +87,7 @@ def _rounding(task: TextTask, precision: PrecisionName, grids: Grids, how: str) 
     if task.by_data and any(grids.values()):
         found = by_texts(task, grids)
         weights = found.weights
-        rounded = replace(rounded, tried=found.tried, calibration=found.said, text_digest=found.digest)
+        rounded = replace(rounded, tried=(found.method,), calibration=found.said, text_digest=found.digest)
     used = {grid for grid in grids.values() if grid is not None}
     title = str(next(iter(used))) if len(used) == 1 else precision
     return Rounding(title=title, precision=precision, weights=weights, rounded=rounded)

@@ -31,6 +31,7 @@ def compensate(
     name: str = "the matrix",
     sweeps: int | None = None,
     scales: Floats | None = None,
+    damping: float = DAMPING,
 ) -> Integers:
     """The matrix in integers of the grid, for the least squared error of what it gives.
 
@@ -40,13 +41,14 @@ def compensate(
         name: what an error calls the matrix.
         sweeps: of coordinate descent; None is as many as pay.
         scales: of shape (outputs, blocks), of a symmetric grid, which stay; None finds them.
+        damping: as of `damp`.
 
     Raises:
         InputError: a weight is not finite.
     """
     rows, columns = weight.shape
     block = min(grid.block or columns, columns)
-    damped = damp(hessian)
+    damped = damp(hessian, damping)
     factor = inverse_factor(damped)
     codes, blocks = np.empty((rows, columns), np.uint8), -(-columns // block)
     found, zeros = np.empty((rows, blocks), np.float32), np.empty((rows, blocks), np.uint8)
@@ -69,11 +71,15 @@ def sweeps_of(grid: Grid) -> int:
     return SWEEPS if grid.depth < FINE else 0
 
 
-def damp(hessian: torch.Tensor) -> torch.Tensor:
-    """H with something on its diagonal, so that directions that calibration never saw count too."""
+def damp(hessian: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
+    """H with something on its diagonal, so that directions that calibration never saw count too.
+
+    Args:
+        damping: in the mean of the diagonal.
+    """
     mean = float(hessian.diagonal().mean())
     damped = hessian / mean if mean > TINY else torch.zeros_like(hessian)
-    damped.diagonal().add_(DAMPING if mean > TINY else 1.0)
+    damped.diagonal().add_(damping if mean > TINY else 1.0)
     return damped
 
 
@@ -114,12 +120,12 @@ class ReadMoments:
         return hessian, self.between - torch.outer(self.meant - self.found, found)
 
 
-def shift_of(hessian: torch.Tensor, between: torch.Tensor) -> torch.Tensor:
+def shift_of(hessian: torch.Tensor, between: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
     """K H^-1 - 1 with H damped, K = y^T y': by what a matrix changes in floats to come nearest to what was meant."""
     mean = float(hessian.diagonal().mean())
     if mean <= TINY:
         return torch.zeros_like(hessian)
-    solved: torch.Tensor = torch.linalg.solve(damp(hessian), between.T / mean)
+    solved: torch.Tensor = torch.linalg.solve(damp(hessian, damping), between.T / mean)
     return solved.T
 
 

@@ -14,6 +14,7 @@ from ..language.footprint import footprint
 from ..language.quantize import TABLE
 from ..progress import Advance
 from .candidate import TextCandidate
+from .room import least_bytes
 from .task import TextTask
 
 
@@ -23,14 +24,22 @@ def memory_of(bits: Bits, task: TextTask) -> Footprint:
     Raises:
         RefusedError: more than the device has.
     """
+    weights = sum(layer.bytes for layer in bits.layers)
+    return _fitting(task, weights, sum(layer.bytes for layer in bits.layers if layer.layer == TABLE))
+
+
+def need_memory(task: TextTask) -> None:
+    """See, before anything is rounded, that the device holds the fewest bits that may be tried.
+
+    Raises:
+        RefusedError: it does not.
+    """
+    _fitting(task, least_bytes(task), 0)
+
+
+def _fitting(task: TextTask, weights: int, table: int) -> Footprint:
     decoder = task.source.decoder
-    memory = footprint(
-        decoder,
-        weights=sum(layer.bytes for layer in bits.layers),
-        table=sum(layer.bytes for layer in bits.layers if layer.layer == TABLE),
-        context=decoder.context,
-        value=task.form.cache_bytes,
-    )
+    memory = footprint(decoder, weights=weights, table=table, context=decoder.context, value=task.form.cache_bytes)
     if why := why_no_room(memory, task.target):
         raise RefusedError(
             f"{task.source.name} does not fit into {task.target.name}: {why}.",

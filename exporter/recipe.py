@@ -83,6 +83,7 @@ class WeightSettings:
         block: neighbours of a row that share a scale, 16 to 256; None leaves it to the search.
         symmetric: zero is in the middle of the integers; None leaves it to the search.
         rounding: `data` from what the layers take when they read text, `nearest` from the weights alone, which is fast.
+        uniform: every matrix has the same grid, as far as one was asked for; limits then judge, and choose nothing.
 
     Raises:
         InputError: a block that no runtime has.
@@ -91,6 +92,7 @@ class WeightSettings:
     block: Literal[16, 32, 64, 128, 256] | None = None
     symmetric: bool | None = None
     rounding: Literal["data", "nearest"] = "data"
+    uniform: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what only a type checker minds."""

@@ -19,6 +19,8 @@ from .manifest import LATENCY, Bundle, check_files, load_bundle, sha256
 from .samples import load_samples
 from .seal import load_report
 
+# What a point's quality is, the first that it has.
+QUALITIES = {"metric": "task metric", "perplexity": "perplexity", "sqnr_db": "SQNR against FP32, dB"}
 STUDY = ".tune"  # what `edgepress tune` appends to the name of a bundle
 RESULTS = "results.json"
 
@@ -105,10 +107,9 @@ def load_search(directory: Path, budget: Budget) -> Search:
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{file} is not what `edgepress tune` writes.", hint="Search again.") from error
     timed = any(one.latency is not None for one in tried)
-    scored = any(one.get("metric") is not None for one in data["results"])
     return Search(
         tried=tried,
-        quality="task metric" if scored else "SQNR against FP32, dB",
+        quality=_quality(data["results"]),
         how="Each point was measured in turn with FP32; its latency is that ratio times FP32's median over all points, "
         "so that a point of a busy moment compares with one of a calm moment."
         if timed
@@ -118,9 +119,15 @@ def load_search(directory: Path, budget: Budget) -> Search:
     )
 
 
+def _quality(results: list[dict[str, Any]]) -> str:
+    """What the points of a search are judged by, in words; of networks whose trials were all given up that is SQNR."""
+    known = (words for name, words in QUALITIES.items() if any(one.get(name) is not None for one in results))
+    return next(known, QUALITIES["sqnr_db"])
+
+
 def _tried(result: dict[str, Any], front: bool, chosen: bool) -> Tried:
     p50 = (result["latency"] or {}).get("50")
-    quality = result["metric"] if result["metric"] is not None else result["sqnr_db"]
+    quality = next((result[name] for name in QUALITIES if result.get(name) is not None), None)
     return _TRIED.validate_python(
         {
             "name": _words(result["point"]),

@@ -236,6 +236,11 @@ def weight_options(command: Command) -> Command:
             help="Of a decoder's weights: from what layers take when they read text, or from the weights alone (fast).",
         ),
         click.option(
+            "--uniform",
+            is_flag=True,
+            help="Of a decoder's weights: one grid for every matrix; limits then judge, and choose nothing.",
+        ),
+        click.option(
             "--symmetric/--asymmetric",
             default=None,
             help="Of a decoder's weights: without or with a zero point. Default: what loses least for its size.",

@@ -56,7 +56,8 @@ def command(
 ) -> None:
     """Search for the recipe of SOURCE that keeps a budget, and export it.
 
-    Searched is what the recipe and the options leave open: precision, pruning, layers in float, ranges, threads. The
+    Searched is what the recipe and the options leave open: precision, pruning, layers in float, ranges, threads; of a
+    model that writes text precision, blocks, zero points and rounding. The
     cheapest point that keeps every limit is exported: the fastest, of those about as fast the smallest. A search that
     was killed goes on when it is started again; with one --storage several processes share it.
 
@@ -69,7 +70,7 @@ def command(
     from ...errors import InputError
     from ...profiles.device.target import load_target
     from ..progress import progress
-    from .host import load, require_host
+    from .host import load_any, require_host
     from .summary import command_line, print_summary
 
     if len(targets) != 1:
@@ -78,7 +79,7 @@ def command(
     require_host()
     with progress(quiet=quiet or as_json) as shown:
         with shown.step("load", {}):
-            loaded = load(source, trust=trust_source)
+            loaded = load_any(source, trust=trust_source)
             from ..tuning.plan import Plan
             from ..tuning.search import tune
         plan = Plan(

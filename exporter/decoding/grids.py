@@ -23,7 +23,7 @@ def usual_grid(precision: PrecisionName, task: TextTask) -> Grid | None:
     asked, usual = task.recipe.weights, load_precision(precision).decoder
     if usual is None:
         return None
-    grid = _as(usual, asked.block or usual.block or USUAL_BLOCKS[0], symmetric=asked.symmetric is not False)
+    grid = grid_of(usual, asked.block or usual.block or USUAL_BLOCKS[0], symmetric=asked.symmetric is not False)
     grid = task.form.usual(grid) if asked.block is None else task.form.storable(grid)
     if why := task.form.why_no_grid(grid, task.target):
         raise InputError(
@@ -56,12 +56,13 @@ def _asked(usual: Grid, task: TextTask) -> list[Grid]:
     asked, form = task.recipe.weights, task.form
     symmetries = (True, False) if asked.symmetric is None else (asked.symmetric,)
     if asked.block is not None:
-        return [form.storable(_as(usual, asked.block, symmetric=each)) for each in symmetries]
-    grids = (form.usual(_as(usual, block, symmetric=each)) for block in USUAL_BLOCKS for each in symmetries)
+        return [form.storable(grid_of(usual, asked.block, symmetric=each)) for each in symmetries]
+    grids = (form.usual(grid_of(usual, block, symmetric=each)) for block in USUAL_BLOCKS for each in symmetries)
     return list(dict.fromkeys(grids))
 
 
-def _as(usual: Grid, block: int, *, symmetric: bool) -> Grid:
+def grid_of(usual: Grid, block: int, *, symmetric: bool) -> Grid:
+    """The usual grid of a precision in such blocks, with or without a zero point."""
     return replace(usual, block=block, signed=symmetric, symmetric=symmetric, whole=symmetric)
 
 

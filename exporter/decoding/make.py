@@ -24,7 +24,7 @@ from .metric import metric
 from .proof import proven_text, same_as_library, same_as_reference, same_as_weights, same_with_cache
 from .room import need_room
 from .rounding import Rounding, roundings
-from .speed import memory_of
+from .speed import memory_of, need_memory
 from .task import TextTask
 from .writing import FEW_WRITTEN, WRITTEN, WrittenText, by_engine, by_library
 
@@ -41,6 +41,7 @@ def made(task: TextTask) -> TextCandidate:
     if why := task.form.why_not(task.source.decoder, task.target):
         raise InputError(f"Target {task.target.name} cannot run {task.source.name}: {why}.")
     require(task)
+    need_memory(task)
     need_room(task)
     tried: list[str] = []
     search = roundings(task)

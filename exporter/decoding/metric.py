@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...backends.base import Array
 from ...backends.decoding import Decoding, Logits, Tokens
 from ...errors import InputError
 from ...profiles.findings.report import TaskMetric
@@ -38,7 +39,7 @@ class TextPredict:
     greedy: Callable[[list[int], int], list[int]]
     tokenizer: Path | None
 
-    def __call__(self, feed: Mapping[str, npt.ArrayLike]) -> dict[str, Logits]:
+    def __call__(self, feed: Mapping[str, Any]) -> dict[str, Array]:
         """Logits after each token.
 
         Args:

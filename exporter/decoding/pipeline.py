@@ -24,7 +24,7 @@ from ..workshop import Memo
 from .make import made
 from .pack import TextPacking
 from .speed import measured
-from .task import TextTask
+from .task import AUTO, TextTask
 
 
 def export_decoder(
@@ -39,11 +39,13 @@ def export_decoder(
     command: str,
     sign: PrivateKey | None = None,
     on: str | None = None,
+    thorough: bool = False,
 ) -> Bundle:
     """Export a decoder to one target; the bundle exists whole or not at all.
 
     Args:
         on: address of the place where engines are judged and measured.
+        thorough: what text loses is judged on all windows even where nothing hangs on it.
 
     Raises:
         InputError: a setting has no meaning for a decoder, or the runtime cannot run this one.
@@ -68,6 +70,7 @@ def export_decoder(
             destination=directory,
             threads=recipe.threads or place.threads(),
             step=partial(_step, progress, target.name, seconds),
+            thorough=thorough,
         )
         candidate = made(task)
         with task.step("measure") as advance:
@@ -120,4 +123,9 @@ def refuse_settings(recipe: Recipe) -> None:
         raise InputError(
             f"{', '.join(f'`{name}`' for name in given)}: a decoder has no such setting.",
             hint="Leave it out. What decides is --precision, --max-drop, --block, --symmetric and --rounding.",
+        )
+    if recipe.weights.uniform and recipe.precision == AUTO:
+        raise InputError(
+            "`uniform` asks for one grid, and no precision was given.",
+            hint="Add --precision int4 or int8, or leave it out.",
         )

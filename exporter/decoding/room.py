@@ -27,7 +27,7 @@ def need_room(task: TextTask, weights: int | None = None) -> None:
     Raises:
         InputError: there is too little.
     """
-    engine = _least(task) if weights is None else weights
+    engine = least_bytes(task) if weights is None else weights
     # The weights of a graph that is compiled lie in it and in the engine.
     engine = (2 * engine if task.form.compiled else engine) + BESIDE
     wanted: dict[int, tuple[Path, int]] = {}
@@ -51,7 +51,7 @@ def _needed(task: TextTask, engine: int) -> Iterator[tuple[Path, int]]:
         yield task.memo.directory, answer_bytes(task.source.decoder)
 
 
-def _least(task: TextTask) -> int:
+def least_bytes(task: TextTask) -> int:
     """Bytes of the matrices in the smallest of the grids that may be tried."""
     found = [grid for name in task.precisions for grid in grids_of(name, task)]
     grids: list[Grid] | list[None] = found or [None]

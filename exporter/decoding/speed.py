@@ -17,6 +17,7 @@ from ..language.quantize import TABLE
 from ..progress import Advance
 from .candidate import TextCandidate
 from .grids import shapes_of
+from .room import least_bytes
 from .task import TextTask
 
 
@@ -26,15 +27,22 @@ def memory_of(grids: Mapping[str, Grid | None], task: TextTask) -> Footprint:
     Raises:
         RefusedError: more than the device has.
     """
-    decoder = task.source.decoder
     taken = {name: task.form.memory_bytes(*shape, grids.get(name)) for name, shape in shapes_of(task).items()}
-    memory = footprint(
-        decoder,
-        weights=sum(taken.values()),
-        table=taken.get(TABLE, 0),
-        context=decoder.context,
-        value=task.form.cache_bytes,
-    )
+    return _fitting(task, sum(taken.values()), taken.get(TABLE, 0))
+
+
+def need_memory(task: TextTask) -> None:
+    """See, before anything is rounded, that the device holds the fewest bits that may be tried.
+
+    Raises:
+        RefusedError: it does not.
+    """
+    _fitting(task, least_bytes(task), 0)
+
+
+def _fitting(task: TextTask, weights: int, table: int) -> Footprint:
+    decoder = task.source.decoder
+    memory = footprint(decoder, weights=weights, table=table, context=decoder.context, value=task.form.cache_bytes)
     if why := why_no_room(memory, task.target):
         raise RefusedError(
             f"{task.source.name} does not fit into {task.target.name}: {why}.",

@@ -36,6 +36,7 @@ class TextTask:
         destination: the directory that becomes the bundle.
         threads: of the runtime.
         step: shows a step of the work.
+        thorough: what text loses is judged on all windows even where nothing hangs on it.
     """
 
     source: DecoderSource
@@ -49,6 +50,7 @@ class TextTask:
     destination: Path
     threads: int
     step: Callable[[str], AbstractContextManager[Advance]]
+    thorough: bool = False
 
     @property
     def drop(self) -> Drop | None:
@@ -80,6 +82,8 @@ class TextTask:
     @property
     def chooses(self) -> bool:
         """Grids are chosen layer by layer: to hold a limit, or to lose least within a size."""
+        if self.recipe.weights.uniform and self.recipe.precision != AUTO:
+            return False
         return self.limit is not None or (self.recipe.precision == AUTO and self._sized)
 
     @property
@@ -94,7 +98,8 @@ class TextTask:
     @property
     def brief(self) -> bool:
         """Nothing hangs on what text loses: one grid was asked for, from the weights alone, and no limit."""
-        return not (self.by_data or self.chooses)
+        bound = self.rise is not None or self.drop is not None
+        return not (self.by_data or self.chooses or self.thorough or bound)
 
     @property
     def precisions(self) -> tuple[PrecisionName, ...]:

@@ -54,7 +54,13 @@ class Safetensors:
         """
         self._directory = directory
         self._files = _files(directory)
-        self._stored = {name: stored for path in self._files for name, stored in _header(path).items()}
+        self._stored: dict[str, StoredTensor] = {}
+        for path in self._files:
+            found = _header(path)
+            if twice := self._stored.keys() & found.keys():
+                other = self._stored[min(twice)].path.name
+                raise UnreadableError.of(path, f"it has {min(twice)}, which {other} has as well", hint=HINT)
+            self._stored |= found
         self.shapes: Mapping[str, tuple[int, ...]] = {name: each.shape for name, each in self._stored.items()}
 
     def read(self, name: str, rows: tuple[int, int] | None = None) -> Floats:
@@ -116,9 +122,9 @@ def _exactly(file: BinaryIO, into: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
 
 
 def _files(directory: Path) -> tuple[Path, ...]:
-    """The files that have the tensors, in the order of their names."""
+    """The files that have the tensors, in the order of their names; as for transformers a single one goes first."""
     index = directory / INDEX
-    if not index.is_file():
+    if (directory / SINGLE).is_file() or not index.is_file():
         return (directory / SINGLE,)
     data = read_json(index, hint=HINT)
     named = data.get("weight_map") if isinstance(data, Mapping) else None

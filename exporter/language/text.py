@@ -39,6 +39,8 @@ def text_of(path: Path) -> str:
         InputError: there is none, or one is not UTF-8.
         UnreadableError: one is no regular file, or they are larger than any text to calibrate on.
     """
+    if not path.exists():
+        raise InputError(f"{path} does not exist.", hint="Give a text file, or a directory with .txt or .md files.")
     files = [path] if path.is_file() else sorted(each for kind in ("txt", "md") for each in path.rglob(f"*.{kind}"))
     try:
         text = "\n\n".join(_contents(files))

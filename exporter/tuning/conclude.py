@@ -28,13 +28,16 @@ from .plan import Plan, Tuned
 from .result import Result, levelled
 from .show import plot, table
 from .study import Study
+from .text_trials import TextTrials
 from .trial import Trials
 
 # Of the points that keep the budget in their trials, how many are exported and measured before none is left.
 CANDIDATES = 3
 
 
-def conclude(plan: Plan, study: Study, trials: Trials, progress: Progress, tell: Console, command: str) -> Tuned:
+def conclude(
+    plan: Plan, study: Study, trials: Trials | TextTrials, progress: Progress, tell: Console, command: str
+) -> Tuned:
     """Show the front, and export the cheapest point that keeps the budget, also when it is measured for longer.
 
     Raises:

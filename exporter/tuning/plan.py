@@ -8,7 +8,7 @@ from pathlib import Path
 from ...profiles.device.target import Target
 from ..bundle.manifest import Bundle
 from ..recipe import Recipe
-from ..sources import Source
+from ..sources import DecoderSource, Source
 from .result import Result
 
 
@@ -26,7 +26,7 @@ class Plan:
         conclude: choose and export at the end; False leaves that to another process.
     """
 
-    source: Source
+    source: Source | DecoderSource
     target: Target
     recipe: Recipe
     output: Path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from pydantic import TypeAdapter
@@ -32,6 +32,9 @@ class Result:
         seconds: wall time of the trial.
         machine: where it was measured.
         early: why it was given up before it was measured to the end; empty where it was not.
+        perplexity: of a decoder's engine, and `before` of FP32. The loss is then its rise in nats a token, unless
+            there is a metric, and the latency that of one token behind the shortest prompt.
+        figures: of a decoder, by the names of a budget.
     """
 
     number: int
@@ -46,6 +49,9 @@ class Result:
     seconds: float = 0.0
     machine: str = ""
     early: str = ""
+    perplexity: float | None = None
+    before: float | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
 
     def values(self, *, timed: bool) -> tuple[float, ...]:
         """What is minimised: latency relative to the FP32 engine, where it is measured, then size, then loss."""
@@ -73,7 +79,18 @@ class Result:
             allowed = budget.drop.allowed(before)
             beyond = 0.0 if budget.drop.allows(before, self.metric) else before - self.metric - allowed
             found["drop"] = beyond / max(allowed, 0.01 * abs(before), 1e-9)  # a limit of 0 has no share
+        found |= self._beyond(budget)
         return {what: max(0.0, share) for what, share in found.items()}
+
+    def _beyond(self, budget: Budget) -> dict[str, float]:
+        """The same of limits that only a decoder's figures are held to, as shares of the limit; negative where kept."""
+        found: dict[str, float] = {}
+        for name, limit in budget.limits.items():
+            if name == "size" or (name == "accuracy_drop" and self.metric is not None) or name not in self.figures:
+                continue
+            value, bound = self.figures[name], max(limit.bound(self.before), 1e-9)
+            found[name] = bound / max(value, 1e-9) - 1 if limit.least else value / bound - 1
+        return found
 
     def dump(self) -> dict[str, object]:
         """As JSON values."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,9 +21,12 @@ from ...profiles.machine.environment import usable_cores
 from ..bundle.directory import check_destination
 from ..bundle.manifest import sha256
 from ..capture.example import with_example
+from ..decoding.pipeline import refuse_settings
+from ..decoding.task import USUAL_RISE
 from ..progress import Progress
 from ..recipe import Recipe
 from ..recipe_file import dump_recipe
+from ..sources import DecoderSource, Source
 from .baseline import Baseline, baseline, untimed
 from .choice import front
 from .conclude import conclude
@@ -31,8 +34,12 @@ from .plan import Plan, Tuned
 from .space import Space, space_of
 from .storage import explained
 from .study import Study, open_study
+from .text_space import text_space
+from .text_trials import TextBaseline, TextTrials, text_baseline
 from .trial import Trials
 
+# Of a decoder: what is timed.
+SPEEDS = ("decode", "prefill", "first_token")
 # Without a limit the cheapest point would be a useless one.
 USUAL_DROP = Drop(amount=0.01, relative=True)
 
@@ -49,31 +56,40 @@ def tune(plan: Plan, progress: Progress, tell: Console, command: str) -> Tuned:
         BudgetError: no point keeps the budget; the nearest ones are named.
     """
     plan = _checked(plan, tell)
-    plan = replace(plan, source=with_example(plan.source, plan.recipe, plan.target))
-    has_data = any(d is not None for d in (plan.recipe.calibration, plan.recipe.statistics, plan.source.calibration))
-    has_int8 = has_data and any(plan.recipe.precision in ("auto", name) for name in plan.target.integers)
+    if isinstance(plan.source, Source):
+        plan = replace(plan, source=with_example(plan.source, plan.recipe, plan.target))
     # One that exists is checked before the work; a new one is not made before the model is known to export.
     study = _open(plan) if "://" in plan.place or Path(plan.place).exists() else None
     with ExitStack() as stack:
         stack.enter_context(explained(plan.place))
         with progress.step("FP32 and sensitivity", {}):
-            measured = baseline(
-                plan.source, plan.target, plan.recipe, Progress(), has_int8=has_int8, checkpoint=plan.trained
-            )
-            one = stack.enter_context(measured)
+            one = stack.enter_context(_baseline(plan))
         study = study or _open(plan)
-        space = _space(plan, study, one, has_data=has_data)
-        trials = Trials(
-            baseline=one,
-            space=space,
-            budget=plan.recipe.budget,
-            others=partial(study.results, early=True),
-            directory=plan.directory / "trials",
-        )
+        trials = _trials(plan, study, one)
         _search(plan, study, trials, progress)
         if not plan.conclude:
             return Tuned(results=tuple(study.results()), best=())
         return conclude(plan, study, trials, progress, tell, command)
+
+
+def _baseline(plan: Plan) -> AbstractContextManager[Baseline | TextBaseline]:
+    if isinstance(plan.source, DecoderSource):
+        return text_baseline(plan.source, plan.target, plan.recipe, untimed(plan.target, plan.recipe))
+    has_int8 = _has_data(plan) and any(plan.recipe.precision in ("auto", name) for name in plan.target.integers)
+    return baseline(plan.source, plan.target, plan.recipe, Progress(), has_int8=has_int8, checkpoint=plan.trained)
+
+
+def _has_data(plan: Plan) -> bool:
+    own = plan.source.calibration if isinstance(plan.source, Source) else None
+    return any(data is not None for data in (plan.recipe.calibration, plan.recipe.statistics, own))
+
+
+def _trials(plan: Plan, study: Study, one: Baseline | TextBaseline) -> Trials | TextTrials:
+    others, directory = partial(study.results, early=True), plan.directory / "trials"
+    space, budget = _space(plan, study, one), plan.recipe.budget
+    if isinstance(one, TextBaseline):
+        return TextTrials(baseline=one, space=space, budget=budget, others=others, directory=directory)
+    return Trials(baseline=one, space=space, budget=budget, others=others, directory=directory)
 
 
 def _checked(plan: Plan, tell: Console) -> Plan:
@@ -82,12 +98,14 @@ def _checked(plan: Plan, tell: Console) -> Plan:
     if plan.conclude:
         check_destination(plan.output / plan.name, force=plan.force)
     if why := untimed(plan.target, plan.recipe):
-        if asked := plan.recipe.budget.latencies:
+        if asked := [*plan.recipe.budget.latencies, *_speeds(plan)]:
             raise UnservedError(
                 f"A latency of {asked[0]} cannot be searched for here: {why}.",
                 hint="Run it on the device, or leave out --max-latency to search for size and quality alone.",
             )
         tell.print(f"[yellow]![/] Latency is not measured: {why}. The search is for size and quality alone.")
+    if isinstance(plan.source, DecoderSource):
+        return _checked_decoder(plan, tell)
     if plan.source.evaluate is None:
         if plan.recipe.budget.drop is not None:
             raise InputError("`max_drop` needs a metric, and the source has no evaluate().")
@@ -97,6 +115,28 @@ def _checked(plan: Plan, tell: Console) -> Plan:
         usual = plan.recipe.budget.under(Budget(limits={"accuracy_drop": USUAL_DROP}))
         return replace(plan, recipe=replace(plan.recipe, budget=usual))
     return plan
+
+
+def _checked_decoder(plan: Plan, tell: Console) -> Plan:
+    """The plan with a limit on what text loses, where none was given."""
+    refuse_settings(plan.recipe)
+    if latencies := plan.recipe.budget.latencies:
+        raise InputError(
+            f"A latency of {latencies[0]} says nothing of a decoder.",
+            hint="Give --budget decode=20tok/s, or first_token=500ms.",
+        )
+    if plan.recipe.budget.rise is not None:
+        return plan
+    what = "the perplexity" if plan.source.evaluate is None else "evaluate()"
+    most = USUAL_RISE if plan.source.evaluate is None else USUAL_DROP
+    tell.print(f"No --max-drop was given: at most {most} of {what} may be lost.")
+    usual = plan.recipe.budget.under(Budget(limits={"accuracy_drop": most}))
+    return replace(plan, recipe=replace(plan.recipe, budget=usual))
+
+
+def _speeds(plan: Plan) -> list[str]:
+    """Limits on a decoder's speed."""
+    return [f"{name} {limit}" for name, limit in plan.recipe.budget.limits.items() if name in SPEEDS]
 
 
 def _open(plan: Plan) -> Study:
@@ -122,18 +162,20 @@ def _data_identity(recipe: Recipe) -> str:
     return _digest("".join(sha256(file) for file in files if file.is_file()))
 
 
-def _space(plan: Plan, study: Study, one: Baseline, *, has_data: bool) -> Space:
+def _space(plan: Plan, study: Study, one: Baseline | TextBaseline) -> Space:
     """The open settings, which all processes of the study must have in common."""
-    ranking = study.agreed("ranking", list(one.ranking))
-    space = space_of(
-        plan.source,
-        plan.target,
-        one.base,
-        ranking=ranking,
-        cores=usable_cores(),
-        has_data=has_data,
-        timed=one.timed,
-    )
+    if isinstance(one, TextBaseline):
+        space = text_space(plan.target, one.base)
+    else:
+        space = space_of(
+            one.source,
+            plan.target,
+            one.base,
+            ranking=study.agreed("ranking", list(one.ranking)),
+            cores=usable_cores(),
+            has_data=_has_data(plan),
+            timed=one.timed,
+        )
     mine = {dimension.name: list(dimension.values) for dimension in space.dimensions}
     if (theirs := study.agreed("space", mine)) != mine:
         differ = ", ".join(name for name in sorted(mine | theirs) if mine.get(name) != theirs.get(name))
@@ -144,7 +186,7 @@ def _space(plan: Plan, study: Study, one: Baseline, *, has_data: bool) -> Space:
     return space
 
 
-def _search(plan: Plan, study: Study, trials: Trials, progress: Progress) -> None:
+def _search(plan: Plan, study: Study, trials: Trials | TextTrials, progress: Progress) -> None:
     """Trials until there are enough, the time is over, or nothing is left to try."""
     trials.clear(study.recover())
     study.queue(trials.space.anchors())

@@ -24,7 +24,10 @@ def table(title: str, results: Sequence[Result], chosen: Result | None = None) -
     timed = any(result.latency for result in results)
     scored = any(result.metric is not None for result in results)
     shown = Table(title=title, title_justify="left")
-    for heading in ("", "point", *(("ms, p50", "vs FP32") if timed else ()), "size", "metric" if scored else "SQNR"):
+    writes = any(result.perplexity is not None for result in results)
+    quality = "metric" if scored else "perplexity" if writes else "SQNR"
+    timing = ("ms a token" if writes else "ms, p50", "vs FP32") if timed else ()
+    for heading in ("", "point", *timing, "size", quality):
         shown.add_column(heading, justify="left" if heading in ("", "point") else "right")
     if any(result.early for result in results):
         shown.add_column("given up because")
@@ -96,6 +99,8 @@ def _figures(result: Result, *, timed: bool, scored: bool) -> list[str]:
     cells.append("" if result.size is None else megabytes(result.size))
     if scored:
         cells.append("" if result.metric is None else f"{result.metric:.4f}")
+    elif result.perplexity is not None and result.before is not None:
+        cells.append(f"{result.perplexity:.2f} ({result.perplexity / result.before - 1:+.1%})")
     else:
         cells.append("" if result.sqnr_db is None else f"{result.sqnr_db:.1f} dB")
     return [*cells, result.early] if result.early else cells
@@ -120,8 +125,12 @@ def _across(result: Result, timed: bool) -> float:
 
 
 def _quality(result: Result) -> float:
+    if result.metric is None and result.perplexity is not None:
+        return -result.perplexity
     return result.metric if result.metric is not None else result.sqnr_db or 0.0
 
 
 def _quality_name(results: Sequence[Result]) -> str:
-    return "task metric" if any(r.metric is not None for r in results) else "SQNR against FP32, dB"
+    if any(r.metric is not None for r in results):
+        return "task metric"
+    return "minus the perplexity" if any(r.perplexity for r in results) else "SQNR against FP32, dB"

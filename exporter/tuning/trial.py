@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from ...backends.places import place_for
 from ...errors import EdgepressError
@@ -25,6 +22,7 @@ from .baseline import Baseline
 from .proxies import GivenUpError, TrialWatch
 from .result import Result
 from .space import Space
+from .trial_bundles import TrialBundles
 
 # Enough to tell points apart by 10 %; the bundle that is chosen is measured anew, for longer.
 QUICK = Settings(warmup_seconds=0.3, warmup_count=10, seconds=2.0, samples=100, slice_seconds=0.1, cap=1.5)
@@ -33,18 +31,12 @@ LATER = ("measure", "choose")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trials:
-    """Runs trials; their bundles lie in `directory`, by number.
-
-    Attributes:
-        others: what finished trials found.
-    """
+class Trials(TrialBundles):
+    """Runs trials of a network."""
 
     baseline: Baseline
     space: Space
     budget: Budget
-    others: Callable[[], Sequence[Result]]
-    directory: Path
 
     def run(self, number: int, point: SearchPoint) -> Result:
         """Make and measure one point. One that cannot be made, or cannot meet the budget, is a result as well.
@@ -64,22 +56,6 @@ class Trials:
         except EdgepressError as error:
             found = replace(watch.result, early=error.message.splitlines()[0])
         return replace(found, seconds=time.perf_counter() - start)
-
-    def keep(self, best: Collection[int]) -> None:
-        """Delete the bundles of all finished trials but these."""
-        for result in self.others():
-            if result.number not in best:
-                shutil.rmtree(self.bundle(result.number), ignore_errors=True)
-
-    def clear(self, numbers: Collection[int]) -> None:
-        """Delete what killed trials left half-written."""
-        for number in numbers:
-            for path in self.directory.glob(f".{number:04}.*"):
-                shutil.rmtree(path)
-
-    def bundle(self, number: int) -> Path:
-        """Where a trial's bundle lies."""
-        return self.directory / f"{number:04}"
 
     def recipe(self, point: SearchPoint) -> Recipe:
         """The recipe of a point, as a trial makes it: trained for a third of the epochs."""

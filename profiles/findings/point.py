@@ -14,6 +14,10 @@ WORDS: Mapping[str, tuple[str, Value | None]] = {
     "prune": ("{} % pruned", 0),
     "ranges": ("ranges {}", "auto"),
     "kept": ("{} layers float", 0),
+    # Of a decoder.
+    "block": ("blocks of {}", None),
+    "zero": ("{}", None),
+    "rounding": ("rounding by {}", "data"),
 }
 
 

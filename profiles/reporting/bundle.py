@@ -45,7 +45,7 @@ def _sections(found: BundleFindings) -> Iterator[Section]:
     )
     yield Section(title="Before and after", blocks=(table,))
     if report.language is not None:
-        yield from _of_decoder(report, report.language)
+        yield from _of_decoder(found, report.language)
         return
     yield Section(title="Latency", blocks=tuple(_latency(found)))
     if tried := tuple(_tried(found)):
@@ -60,9 +60,12 @@ def _sections(found: BundleFindings) -> Iterator[Section]:
     yield from _grounds(report)
 
 
-def _of_decoder(report: Report, found: Language) -> Iterator[Section]:
+def _of_decoder(found: BundleFindings, language: Language) -> Iterator[Section]:
     """What there is to say of a decoder; it has neither latencies of inferences nor integer layers of its own."""
-    yield from language_sections(found)
+    report = found.report
+    yield from language_sections(language)
+    if found.search is not None:
+        yield Section(title="What was tried", blocks=tuple(search_blocks(found.search)))
     if report.size is not None:
         yield Section(title="Files of the engine", blocks=(files_table(report.size, "weights"),))
     if report.task is not None:

@@ -28,6 +28,14 @@ def write_decoder(directory: Path) -> None:
     _write_gguf(directory / "llama.gguf", model, json.loads((directory / "llama/tokenizer.json").read_text())["model"])
 
 
+def other_weights(directory: Path) -> None:
+    """Change the weights of a directory."""
+    from safetensors.torch import load_file, save_file
+
+    path = directory / "model.safetensors"
+    save_file({name: tensor * 1.25 for name, tensor in load_file(path).items()}, path, {"format": "pt"})
+
+
 def _tokenizer() -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast

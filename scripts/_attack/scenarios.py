@@ -20,7 +20,7 @@ from edgepress.exporter.delivery.install import installed_versions
 from edgepress.exporter.delivery.versions import Installation, Version
 from edgepress.exporter.training.checkpoint import Checkpoint
 
-from .sound import BUNDLE, FLOAT, Sound
+from .sound import BUNDLE, FLOAT, WRITER, WRITING, Sound
 
 # What is wrong in a directory; "" where nothing is.
 Fault = Callable[[Path], str]
@@ -77,6 +77,20 @@ def _export(name: str, sound: Sound) -> Scenario:
     )
 
 
+def _write(name: str, sound: Sound) -> Scenario:
+    """The export of a decoder; where there is an older bundle, that is of other weights."""
+    old, out = sound.rewritten(), f"out/{WRITER}"
+    before, allowed = (old, _digest(old / out)) if name.endswith("--force") else (sound.decoders(), "")
+    return Scenario(
+        name=name,
+        before=before,
+        command=("export", "llama", *WRITING, "--force"),
+        whole=_bundle(out, {allowed, _digest(sound.spoken() / WRITER)}),
+        makes=frozenset({"out"}),
+        share=4,
+    )
+
+
 def _build(name: str, sound: Sound) -> Scenario:
     device, bundle = sound.device(), "cnn-rtx"
     whole = _bundle(bundle, {_digest(device / bundle)})
@@ -120,6 +134,8 @@ def _tune(name: str, sound: Sound) -> Scenario:
 SCENARIOS: Mapping[str, Callable[[str, Sound], Scenario]] = {
     "export": _export,
     "export --force": _export,
+    "decoder": _write,
+    "decoder --force": _write,
     "build": _build,
     "install": _install,
     "calibrate": _calibrate,

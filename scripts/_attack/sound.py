@@ -58,6 +58,7 @@ class Sound:
             "searching",
             "decoders",
             "spoken",
+            "rewritten",
         ):
             setattr(self, name, cache(getattr(self, name)))
 
@@ -198,6 +199,17 @@ class Sound:
         at = Path(shutil.copytree(self.decoders(), self.root / "spoken"))
         self._do(at, "export", "llama", *WRITING[:-1], "old")
         self._do(at, "export", "llama", *WRITING[:-1], ".")
+        return at
+
+    def rewritten(self) -> Path:
+        """The model, and a bundle of other weights under its name."""
+        at = Path(shutil.copytree(self.decoders(), self.root / "rewritten"))
+        (at / "llama").rename(at / "kept")
+        shutil.copytree(at / "kept", at / "llama")
+        decoders.other_weights(at / "llama")
+        self._do(at, "export", "llama", *WRITING)
+        shutil.rmtree(at / "llama")
+        (at / "kept").rename(at / "llama")
         return at
 
     def _new(self, name: str) -> Path:

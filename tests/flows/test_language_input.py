@@ -63,6 +63,10 @@ FAULTS: dict[str, tuple[Change, tuple[str, ...]]] = {
     "no such class": (config(architectures=["NoSuchForCausalLM"]), ("NoSuchForCausalLM",)),
     "damaged tokenizer": (lambda d: (d / "tokenizer.json").write_text('{"version": "1.0", '), ("tokenizer",)),
     "binary tokenizer": (lambda d: (d / "tokenizer.json").write_bytes(bytes(range(256))), ("tokenizer",)),
+    "no settings of the tokenizer": (
+        lambda d: (d / "tokenizer_config.json").unlink(),
+        ("tokenizer_config.json", "save_pretrained"),
+    ),
     "larger tokenizer": (lambda d: write_tokenizer(d, 600), ("the model has 384",)),
     "damaged settings": (lambda d: (d / "generation_config.json").write_text("{"), ("generation_config.json",)),
     "odd settings": (lambda d: (d / "generation_config.json").write_text("[1]"), ("generation_config.json",)),

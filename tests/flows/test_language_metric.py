@@ -59,6 +59,7 @@ def test_the_users_metric_is_taken_of_fp32_and_of_the_engine(model: Path, cli: C
     assert "accuracy_drop" in ran.out and "1 of 2" not in ran.err
 
 
+@pytest.mark.slow
 def test_what_the_metric_may_lose_decides_what_is_shipped(model: Path) -> None:
     """4 bits where the metric does not mind, FP32 where it minds any change; perplexity is not asked."""
     asked: list[float] = []
@@ -85,7 +86,7 @@ def test_what_the_metric_may_lose_decides_what_is_shipped(model: Path) -> None:
             target="server-cpu",
             precision="int4",
             evaluate=lambda predict: 1.0,
-            weight_settings=edgepress.WeightSettings(rounding="nearest", block=256, symmetric=True),
+            weight_settings=edgepress.WeightSettings(rounding="nearest", uniform=True),
             budget={"perplexity_rise": "0.000001", "accuracy_drop": "1"},
             measure=False,
             output=model / "never",

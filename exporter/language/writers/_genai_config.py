@@ -25,6 +25,7 @@ TOKENIZER_FILES = (
     "tokenizer_config.json",
     "vocab.json",
 )
+_NEEDED = ("tokenizer.json", "tokenizer_config.json")
 _GENERATION = "generation_config.json"
 # What generation_config.json and genai_config.json say in the same words, with the defaults of the latter.
 _SEARCH: dict[str, Any] = {
@@ -58,13 +59,14 @@ def copy_tokenizer(tokenizer: Path, directory: Path) -> None:
     """Copy a tokenizer's files.
 
     Raises:
-        InputError: there is no tokenizer.json, which is all that onnxruntime-genai reads.
+        InputError: a file is missing without which onnxruntime-genai does not open it.
     """
-    if not (tokenizer / "tokenizer.json").is_file():
-        raise InputError(
-            f"{tokenizer.name} has no tokenizer.json, which onnxruntime-genai reads.",
-            hint="Save it as a fast tokenizer: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR).",
-        )
+    for name in _NEEDED:
+        if not (tokenizer / name).is_file():
+            raise InputError(
+                f"{tokenizer.name} has no {name}, which onnxruntime-genai reads.",
+                hint="Save it as a fast tokenizer: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR).",
+            )
     for name in TOKENIZER_FILES:
         if (tokenizer / name).is_file():
             shutil.copyfile(tokenizer / name, directory / name)

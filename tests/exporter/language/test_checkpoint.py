@@ -54,6 +54,25 @@ def test_every_float_type_is_read_as_it_is(type: torch.dtype, tmp_path: Path) ->
     assert store.read("a").flags.writeable
 
 
+def test_the_single_file_is_read_where_there_are_parts_too_as_transformers_does(directory: Path) -> None:
+    shutil.copy(directory / SINGLE, directory / "part.safetensors")
+    save_file({name: -each for name, each in load_file(directory / SINGLE).items()}, directory / "part.safetensors")
+    names = dict.fromkeys(load_file(directory / SINGLE), "part.safetensors")
+    (directory / INDEX).write_text(json.dumps({"weight_map": names}))
+    np.testing.assert_array_equal(Safetensors(directory).read(EMBEDDING), load_file(directory / SINGLE)[EMBEDDING])
+
+
+def test_a_tensor_in_two_files_is_refused(tmp_path: Path) -> None:
+    for number in (1, 2):
+        save_file(
+            {"a": torch.full((2,), float(number)), f"b{number}": torch.ones(1)}, tmp_path / f"{number}.safetensors"
+        )
+    names = {"a": "1.safetensors", "b1": "1.safetensors", "b2": "2.safetensors"}
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": names}))
+    with pytest.raises(InputError, match=r"2\.safetensors.*has a, which 1\.safetensors has as well"):
+        Safetensors(tmp_path)
+
+
 def test_parts_of_a_tensor_are_those_that_are_named(tmp_path: Path) -> None:
     values = torch.arange(24.0).reshape(12, 2)
     save_file({"a": values, "b": values.T.contiguous()}, tmp_path / SINGLE)
@@ -92,7 +111,7 @@ def test_several_files_are_one_checkpoint(tmp_path: Path) -> None:
 
 
 def test_an_index_names_files_beside_it_alone(directory: Path, tmp_path: Path) -> None:
-    shutil.copy(directory / SINGLE, tmp_path / "elsewhere.safetensors")
+    (directory / SINGLE).rename(tmp_path / "elsewhere.safetensors")
     for named in ("../elsewhere.safetensors", str(tmp_path / "elsewhere.safetensors"), ""):
         (directory / INDEX).write_text(json.dumps({"weight_map": {EMBEDDING: named}}))
         assert "no file beside it" in refusal(directory)

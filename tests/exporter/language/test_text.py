@@ -33,7 +33,7 @@ def test_what_is_no_text_is_refused(tmp_path):
     (tmp_path / "x.txt").write_text("  \n")
     with pytest.raises(InputError, match="no text"):
         text_of(tmp_path)
-    with pytest.raises(InputError, match="no text"):
+    with pytest.raises(InputError, match="missing does not exist"):
         text_of(tmp_path / "missing")
 
 

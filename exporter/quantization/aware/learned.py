@@ -152,7 +152,7 @@ def _form(source: Source, tensors: Any) -> ResultForm:
         form(tensors)
     except TypeError as error:
         raise InputError(
-            f"{type(result).__name__}, which forward returns, is not made of tensors alone: the graph cannot be trained.",
+            f"The graph is not trained: {type(result).__name__}, which forward returns, is not made of tensors alone.",
             hint="Return a tensor, or a tuple or dict of tensors.",
         ) from error
     return form

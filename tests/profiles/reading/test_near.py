@@ -10,7 +10,7 @@ TARGETS = ("cpu", "cuda", "jetson", "jetson-nano", "jetson-orin-nano-8gb", "jets
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
-        ("CPU", ["cpu", "cuda"]),
+        ("CPU", ["cpu"]),
         ("jetsn", ["jetson", "jetson-nano"]),
         ("jetson-orin", ["jetson-orin-nano-8gb", "jetson-orin-nx-16gb"]),
         ("jetson_nano", ["jetson-nano"]),
@@ -22,6 +22,11 @@ TARGETS = ("cpu", "cuda", "jetson", "jetson-nano", "jetson-orin-nano-8gb", "jets
 )
 def test_the_name_that_was_meant_comes_first(typed: str, meant: list[str]) -> None:
     assert near_names(typed, TARGETS)[: len(meant) or None] == meant
+
+
+def test_capitals_alone_leave_no_doubt() -> None:
+    assert near_names("CPU", TARGETS) == ["cpu"]
+    assert near_names("kb", ("B", "kB", "KB", "MB")) == ["kB", "KB"]
 
 
 def test_the_question_or_all_that_there_are() -> None:

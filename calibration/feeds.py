@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,18 @@ from ..errors import InputError
 from .arrays import read_arrays
 
 Feeds = Callable[[], Iterator[Feed]]
+_MOST_AXES = 5  # of an array whose orders are tried: those of a video
+_EXPECTED = "Give an .npz or .npy of all samples, a directory of such files, one a batch, or a directory of pictures."
 
 
 def feeds_from_path(path: Path, specs: Sequence[TensorSpec], batch: int) -> Feeds:
-    """Feeds of an `.npz` file or of a directory of `.npz` and `.npy` files.
+    """Feeds of an `.npz` or `.npy` file, or of a directory of such files.
 
     Args:
-        path: an `.npz` whose arrays, by input name, hold all samples along their first axis; or a directory in which
-            each `.npz` is one batch by input name, and each `.npy` one batch of a model with a single input.
+        path: an `.npz` whose arrays, by input name, hold all samples along their first axis, or an `.npy` for a model
+            with a single input; or a directory in which each file is one batch.
         specs: the model's inputs.
-        batch: samples a batch when an `.npz` is split; a remainder smaller than a fixed batch axis is an error.
+        batch: samples a batch when a file is split; a remainder smaller than a fixed batch axis is an error.
 
     Raises:
         InputError: the path is neither, holds no such files, or a file cannot be read.
@@ -30,12 +33,12 @@ def feeds_from_path(path: Path, specs: Sequence[TensorSpec], batch: int) -> Feed
     if path.is_dir():
         files = sorted(f for f in path.iterdir() if f.suffix in (".npz", ".npy"))
         if not files:
-            raise InputError(f"Calibration directory {path} holds no .npz or .npy file.")
+            raise InputError(f"Calibration directory {path} holds neither arrays nor pictures.", hint=_EXPECTED)
         return lambda: ({**_read(file, specs)} for file in files)
-    if path.suffix == ".npz" and path.is_file():
+    if path.suffix in (".npz", ".npy") and path.is_file():
         return lambda: _split(_read(path, specs), batch, path)
-    found = "does not exist" if not path.exists() else "is neither an .npz file nor a directory"
-    raise InputError(f"Calibration data {path} {found}.", hint="Give an .npz, or a directory of .npz or .npy files.")
+    found = "does not exist" if not path.exists() else "is neither an .npz or .npy file nor a directory"
+    raise InputError(f"Calibration data {path} {found}.", hint=_EXPECTED)
 
 
 def feeds_from_object(data: Any) -> Feeds:
@@ -127,10 +130,27 @@ def _arrays(batch: Any, specs: Sequence[TensorSpec], where: str) -> dict[str, Ar
 
 def _check(array: Array, spec: TensorSpec, where: str, first_sample: int) -> None:
     if fault := spec.mismatch(array):
-        raise InputError(f"{where}: input {spec.name!r} {fault}.")
+        raise InputError(f"{where}: input {spec.name!r} {fault}.", hint=_remedy(array, spec))
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = int(np.argwhere(~np.isfinite(array))[0][0]) if array.ndim else 0
         raise InputError(f"{where}: sample {first_sample + bad}: input {spec.name!r} holds NaN or Inf.")
+
+
+def _remedy(array: Array, spec: TensorSpec) -> str | None:
+    """What to do about an array that does not fit, where it shows how it came about."""
+    kind = next((kind for kind in ("float", "uint", "int") if spec.dtype.startswith(kind)), "")
+    if array.dtype.name != spec.dtype and kind and array.dtype.name.startswith(kind):
+        return f"Convert it: array.astype(np.{spec.dtype})."
+    if array.dtype == np.uint8 and kind == "float":
+        return "Give what the model was trained on: such bytes, scaled and normalised to floats as it was done there."
+    if array.dtype.kind == "f" and spec.dtype == "uint8":
+        return "The engine takes bytes, which preprocess() or [preprocess] turns into floats: give them as they are."
+    if TensorSpec(name=spec.name, dtype=array.dtype.name, shape=spec.shape[1:]).mismatch(array) == "":
+        return "Give it a first axis for the samples: array[None]."
+    for axes in itertools.permutations(range(1, array.ndim)) if array.ndim <= _MOST_AXES else ():
+        if not spec.mismatch(array.transpose(0, *axes)):
+            return f"Its axes are in another order: array.transpose{(0, *axes)}."
+    return None
 
 
 def _read(path: Path, specs: Sequence[TensorSpec]) -> dict[str, Array]:

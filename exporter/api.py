@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
@@ -14,6 +13,7 @@ from ..errors import InputError
 from ..profiles.budget.budget import Budget, short_limit
 from ..profiles.device.target import Target, load_target
 from ..profiles.machine.given import steady
+from ..profiles.reading.near import did_you_mean
 from .bundle.manifest import Bundle
 from .recipe import PreprocessSettings, Recipe, TrainingSettings, WeightSettings
 from .recipe_file import EXCLUSIVE, overridden
@@ -256,9 +256,7 @@ def recipe_of(recipe: Recipe | None, settings: Mapping[str, Any]) -> Recipe:
     base = recipe or Recipe()
     known = {field.name for field in fields(Recipe)} | {*_WHERE, *_PARTS} | {*_SHORT, *_GROUPS}
     if unknown := [name for name in settings if name not in known]:
-        near = difflib.get_close_matches(unknown[0], known, 1, cutoff=0.4)
-        listed = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(sorted(known))}."
-        raise InputError(f"Unknown setting {unknown[0]!r}.", hint=listed)
+        raise InputError(f"Unknown setting {unknown[0]!r}.", hint=did_you_mean(unknown[0], sorted(known), 1))
     given = {name: _frozen(value) for name, value in settings.items() if name in {f.name for f in fields(Recipe)}}
     given |= {of: settings[word] for word, of in _GROUPS.items() if settings.get(word) is not None}
     given["budget"] = _budget(settings)

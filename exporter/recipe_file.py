@@ -5,13 +5,12 @@ The fields, their types, bounds and defaults are those of `Recipe` and its docst
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 import re
 import textwrap
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -24,8 +23,9 @@ from ..calibration.ranges import METHODS
 from ..errors import InputError
 from ..profiles.budget.budget import Budget, modern
 from ..profiles.device.precision import precisions
+from ..profiles.reading.near import did_you_mean
 from ..profiles.reading.toml_file import read_toml
-from ..profiles.reading.validator import validator
+from ..profiles.reading.validator import names_at, validator
 from .pruning.importance import METHODS as IMPORTANCE
 from .quantization.lifts import LIFTS
 from .quantization.quantizer import AUTO
@@ -261,28 +261,14 @@ def _fault(error: ValidationError, data: Mapping[str, Any], origin: str) -> Inpu
     loc, message = first["loc"], first["msg"].replace("Input should be", "expected")
     key = ".".join(str(part) for part in loc)
     if first["type"] in unknown:
-        return InputError(f"{origin}: unknown key `{key}`. {_did_you_mean(str(loc[-1]), _names(loc))}")
+        return InputError(f"{origin}: unknown key `{key}`. {did_you_mean(str(loc[-1]), names_at(Recipe, loc), 1)}")
     if first["type"] == "value_error":
         return InputError(f"{origin}: `{key}`: {message.removeprefix('Value error, ')}")
     choices = re.findall(r"'([^']+)'", message) if first["type"] == "literal_error" else ()
-    hint = _did_you_mean(str(first["input"]), choices) if choices else None
+    hint = did_you_mean(str(first["input"]), choices, 1) if choices else None
     if isinstance(first["input"], dict):
         hint = 'A name with dots is written in quotes, as in "a.b" = 8.'
     return InputError(f"{origin}: `{key}` is {first['input']!r}: {message}.", hint=hint)
-
-
-def _names(loc: Sequence[int | str]) -> tuple[str, ...]:
-    """The keys that are known where an unknown one stands."""
-    kind: Any = Recipe
-    for part in loc[:-1]:
-        hint = get_type_hints(kind)[str(part)]
-        kind = next(inner for inner in (hint, *get_args(hint)) if is_dataclass(inner))
-    return tuple(field.name for field in fields(kind))
-
-
-def _did_you_mean(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known)}."
 
 
 if __name__ == "__main__":

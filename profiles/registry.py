@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -10,6 +9,7 @@ from itertools import chain
 from types import EllipsisType
 
 from ..errors import InputError, UnservedError
+from .reading.near import did_you_mean
 
 
 class Registry:
@@ -76,7 +76,4 @@ class Registry:
 
 def unknown_name(noun: str, name: str, known: Collection[str]) -> str:
     """The message for a name that is none of those known: the near ones, or all where none is near."""
-    begin = [candidate for candidate in sorted(known) if name and candidate.startswith(name)]
-    near = list(dict.fromkeys([*begin, *difflib.get_close_matches(name, known, n=3, cutoff=0.5)]))
-    listed = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(sorted(known))}."
-    return f"Unknown {noun} {name!r}. {listed}"
+    return f"Unknown {noun} {name!r}. {did_you_mean(name, sorted(known))}"

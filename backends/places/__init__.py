@@ -52,7 +52,9 @@ def _place_at(address: str) -> Place:
     kind = _kind(scheme) if separator and scheme in place_names() else None
     if kind is None or not kind.address:
         known = ", ".join(found for name in place_names() if (found := _kind(name).address))
-        raise InputError(f"{address!r} is no address of a place.", hint=f"Give one of these: {known}.")
+        raise InputError(
+            f"{address!r} is no address of a place.", hint=f"Give one of these: {known}, or devices.toml#NAME."
+        )
     return kind.at(rest)
 
 

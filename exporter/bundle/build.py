@@ -20,6 +20,7 @@ from ...profiles.findings.gap import About, Gap
 from ...profiles.findings.lineage import LineageStep
 from ...profiles.findings.report import Report
 from ...profiles.machine.environment import now
+from ...profiles.machine.given import steady
 from ...profiles.machine.held import temporary
 from ...profiles.machine.naming import naming
 from ...profiles.timing.in_turn import Timed
@@ -63,7 +64,7 @@ def build_bundle(
         UnservedError: this machine cannot build for the bundle's target.
         InputError: the compiler refuses the graph.
     """
-    path = path.resolve()  # `.` has no name to put the new bundle under
+    path = steady(path).resolve()  # `.` has no name to put the new bundle under
     if key is not None:
         check_signature(path, key)
     bundle = load_bundle(path)

@@ -86,7 +86,7 @@ def check_destination(destination: Path, *, force: bool, kind: DirectoryKind = B
             raise InputError(
                 f"{as_typed(destination)} exists and is not {kind.one}; --force replaces {kind.many} only."
             )
-    parent = next(p for p in destination.absolute().parents if p.exists())
+    parent = next(p for p in destination.absolute().parents if p.exists() or p.is_symlink())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(
             f"{parent} is not a writable directory.", hint="Make it writable, or write elsewhere with --output."

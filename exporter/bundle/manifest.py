@@ -24,6 +24,7 @@ from ...profiles.reading.hashed import sha256 as sha256
 from ...profiles.reading.json_file import read_json
 from ...profiles.reading.validator import first_fault, value_of
 from .files import AGAIN, regular_files
+from .misnamed import no_bundle
 
 # What an engine must reach, in dB: below 0 the noise would be larger than the signal.
 Bound = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
@@ -202,7 +203,7 @@ def load_bundle(path: Path) -> Bundle:
     """
     file = path / MANIFEST
     if not file.is_file():
-        raise InputError(f"{path} is not a bundle: it has no {MANIFEST}.", hint="`edgepress export` makes one.")
+        raise no_bundle(path, MANIFEST)
     data = read_json(file, hint=AGAIN)
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         found = data.get("schema") if isinstance(data, dict) else None

@@ -18,12 +18,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ...errors import InputError, VerificationError
+from ...errors import VerificationError
 from ...profiles.machine.held import held
 from ...profiles.reading.validator import first_fault, validator
 from .envelope import PAYLOAD_TYPE, PREDICATE, STATEMENT, Envelope, Signature, Statement
 from .files import regular_files
 from .manifest import MANIFEST, SIGNATURE, check_files, load_bundle, sha256
+from .misnamed import no_bundle
 from .signing_keys import PrivateKey, PublicKey
 
 # A statement has some 200 bytes a file: 15,000 files. pydantic takes up to a hundred times a text's size to parse it.
@@ -70,7 +71,7 @@ def check_signature(path: Path, key: PublicKey) -> None:
         VerificationError: it is not signed, not by this key, or a file was changed, added, removed or linked.
     """
     if not (path / MANIFEST).exists() and not (path / SIGNATURE).exists():
-        raise InputError(f"{path} is not a bundle: it has no {MANIFEST}.", hint="`edgepress export` makes one.")
+        raise no_bundle(path, MANIFEST)
     signed, found = signed_files(path, key), hashed(path)
     faults = [f"{name} is missing" for name in sorted(signed.keys() - found.keys())]
     faults += [f"{name} was not signed" for name in sorted(found.keys() - signed.keys())]

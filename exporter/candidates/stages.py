@@ -16,6 +16,7 @@ from ...profiles.machine import processes
 from ...profiles.timing.measure import Call
 from ..capture.captured import Captured
 from ..progress import Advance
+from ..quantization.excluding import check_patterns
 from ..recipe import Recipe, choose_precision
 from ..sources import Source, torch_predict
 from ..workshop import Workshop
@@ -43,8 +44,9 @@ def make(
         `candidates`: the one that does first, then the floats to compare with, then what was refused; and `missing`.
 
     Raises:
-        InputError, VerificationError: nothing that may be shipped can be made.
+        InputError, VerificationError: nothing that may be shipped can be made, or `exclude` matches nothing.
     """
+    check_patterns(recipe.exclude, captured.graph, target.scheme)
     maker = Maker(
         source=source,
         original=original,

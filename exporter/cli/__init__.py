@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -47,10 +48,13 @@ class LazyGroup(click.Group):
         """All commands, in the order of use."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, name: str) -> click.Command:
         """Import one command's file."""
         if name not in COMMANDS:
-            return None
+            from ...profiles.reading.near import did_you_mean
+
+            listed = did_you_mean(name, COMMANDS, otherwise="`edgepress --help` lists them.")
+            ctx.fail(f"No such command {name!r}. {listed}")
         command = importlib.import_module(f".{name}", __package__).command
         assert isinstance(command, click.Command)
         return command
@@ -108,10 +112,20 @@ def _told(error: BaseException) -> int:
         said = str(error) or "an allocation failed"
         _fail(f"This machine has not enough memory: {said}.", "Give smaller inputs or batches.")
     elif isinstance(error, OSError) and (error.filename or error.errno) is not None:
-        _fail(f"{error.strerror}: {error.filename or 'while writing'}.", "Check the disk's space and permissions.")
+        _fail(f"{error.strerror}: {error.filename or 'while writing'}.", _what_to_do(error))
     else:
         raise error
     return 1
+
+
+def _what_to_do(error: OSError) -> str:
+    """About what the system refused."""
+    parent = Path(error.filename).parent if isinstance(error.filename, str) else None
+    if isinstance(error, FileNotFoundError) and parent is not None and not parent.is_dir():
+        return f"There is no directory {parent}: make it, or choose another place."
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "Something else has this name, or one above it: a file, or a link that leads nowhere. Choose another."
+    return "Check the disk's space and permissions."
 
 
 def _fail(message: str, hint: str | None) -> None:

@@ -71,6 +71,7 @@ def calibration() -> Iterable[dict[str, np.ndarray]]:
 @click.option("--recipe", is_flag=True, help="A recipe for `export --recipe`, and its JSON schema for editors.")
 def command(path: Path | None, recipe: bool) -> None:
     """Write a model file to fill in, at PATH (default model.py), or a recipe (default recipe.toml)."""
+    _need_suffix(path, ".toml" if recipe else ".py", "a recipe" if recipe else "a model file")
     if recipe:
         _write_recipe(path or Path("recipe.toml"))
     else:
@@ -101,8 +102,21 @@ def _write_model(path: Path) -> None:
     )
 
 
+def _need_suffix(path: Path | None, suffix: str, what: str) -> None:
+    """`export` tells by the name what a file is."""
+    from ...errors import InputError
+
+    if path is not None and path.suffix != suffix and not path.is_dir():
+        other = " --recipe goes with .toml." if path.suffix == ".toml" else ""
+        raise InputError(
+            f"{path} cannot be {what}: its name has to end with {suffix}.",
+            hint=f"Write {path.with_suffix(suffix)}.{other}",
+        )
+
+
 def _refuse_existing(path: Path) -> None:
     from ...errors import InputError
 
     if path.exists():
-        raise InputError(f"{path} exists.", hint="Choose another path.")
+        inside = f"Give a file in it, as {path / 'model.py'}." if path.is_dir() else "Choose another path."
+        raise InputError(f"{path} exists.", hint=inside)

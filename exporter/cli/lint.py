@@ -74,7 +74,8 @@ def _asked(
     given = [load_target(name) for name in names]
     if subject.name != MANIFEST and not subject.is_dir():
         if not given:
-            raise InputError(f"{subject} says of no target.", hint="Give one, as in --target jetson.")
+            lacks = "comes without a target, as it is no bundle" if subject.exists() else "does not exist"
+            raise InputError(f"{subject} {lacks}.", hint="Give an .onnx file with --target jetson, or a bundle.")
         return subject, given, axes
     bundle = load_bundle(subject.parent if subject.name == MANIFEST else subject)
     manifest = bundle.manifest

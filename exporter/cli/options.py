@@ -306,7 +306,7 @@ def calibration_options(command: Command) -> Command:
         click.option(
             "--calibration",
             metavar="PATH",
-            help="An .npz, a directory of .npz or .npy batches, or one of pictures, instead of calibration().",
+            help="An .npz or .npy, a directory of such batches, or one of pictures, instead of calibration().",
         ),
         click.option(
             "--fit",

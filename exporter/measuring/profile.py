@@ -15,6 +15,7 @@ from ...profiles.machine.conditions import disturbances
 from ...profiles.machine.energy import Meter
 from ...profiles.machine.environment import now
 from ...profiles.machine.held import temporary
+from ...profiles.reading.near import did_you_mean
 from ...profiles.timing.measure import MODES
 from .decoders import need_decoder_plan, profile_decoder
 from .scenarios import (
@@ -168,11 +169,8 @@ def chosen(names: Sequence[str]) -> tuple[str, ...]:
     Raises:
         InputError: an unknown one; the nearest is named.
     """
-    import difflib
-
     for name in names:
         if name not in SCENARIOS:
-            near = difflib.get_close_matches(name, SCENARIOS, 1)
-            hint = f"Did you mean {near[0]}?" if near else None
+            hint = did_you_mean(name, SCENARIOS, 1, otherwise="Leave out --scenario for all of them.")
             raise InputError(f"Unknown scenario {name!r}; there are {', '.join(SCENARIOS)}.", hint=hint)
     return tuple(name for name in SCENARIOS if name in names) or SCENARIOS

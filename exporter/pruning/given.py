@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 
 from ...errors import InputError
+from ...profiles.reading.near import did_you_mean
 from .groups import Found, Group, Removal
 
 ANEW = "Type --prune SHARE, or delete the table `pruned`, to have widths chosen anew."
@@ -28,8 +28,7 @@ def named_groups(widths: Mapping[str, int], found: Found, multiple: int) -> tupl
         if name in found.kept:
             raise InputError(f"`pruned` names {name}, which cannot be pruned: {found.kept[name]}.", hint=ANEW)
         if name not in groups:
-            near = difflib.get_close_matches(name, groups, n=1, cutoff=0.4)
-            known = f"Did you mean {near[0]}?" if near else f"The groups are {', '.join(groups)}."
+            known = did_you_mean(name, groups, 1, otherwise="The groups are {}.")
             raise InputError(f"`pruned` names {name}, which is no group of the model.", hint=f"{known} {ANEW}")
         _check(groups[name], width, multiple)
     return tuple(group for group in found.groups if group.name in widths)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import InputError
+from ...profiles.reading.near import did_you_mean
 from .groups import Found, Group
 
 if TYPE_CHECKING:
@@ -37,10 +37,9 @@ def check_patterns(module: nn.Module, patterns: Sequence[str]) -> None:
     known = [name for name, _ in module.named_modules() if name]
     for pattern in patterns:
         if not fnmatch.filter(known, pattern):
-            near = difflib.get_close_matches(pattern, known, n=3, cutoff=0.4)
             raise InputError(
                 f"--keep {pattern} matches no module of the model.",
-                hint=f"Did you mean {' or '.join(near)}?" if near else f"Its modules are {', '.join(known[:20])}.",
+                hint=did_you_mean(pattern, known, otherwise=f"Its modules are {', '.join(known[:20])}."),
             )
 
 

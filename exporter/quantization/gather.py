@@ -22,6 +22,7 @@ from ..recipe import Recipe
 from ..sources import Source
 from ..sources.data import feeds_given
 from ..workshop import Memo
+from .excluding import check_patterns
 from .quantizer import Quantizer
 
 # The first batches that hold so many samples are what candidates are judged on: enough to tell which lift helps, and
@@ -38,13 +39,14 @@ def calibrate(
     """Capture the source as `export` would, and collect what its int8 for this target needs.
 
     Raises:
-        InputError: a target without int8, or faults of the model or the data.
+        InputError: a target without int8, faults of the model or the data, or `exclude` matches nothing.
     """
     if target.scheme is None:
         raise InputError(f"Target {target.name} has no int8, so there is nothing to calibrate.")
     with temporary() as scratch:
         moves = moves_bytes(source, target)
         graph = capture(source, target.opset, scratch / "model.onnx", axes, moves_bytes=moves)
+        check_patterns(recipe.exclude, graph, target.scheme)
         quantizer = Quantizer.of(graph, target.scheme, recipe.exclude, recipe.ranges)
         return gather(source, graph, quantizer, recipe, seen, Memo(directory=scratch))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,8 +90,9 @@ def numbered(function: Callable[..., Iterable[Any]]) -> Training:
 
 
 def safe_name(stem: str) -> str:
-    """The stem with all but letters, digits, dot, dash and underscore replaced."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.") or "model"
+    """The stem with all but letters, digits, dot, dash and underscore replaced; of letters with marks the marks go."""
+    plain = "".join(letter for letter in unicodedata.normalize("NFKD", stem) if not unicodedata.combining(letter))
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.") or "model"
 
 
 def checked_dynamic(dynamic: object, inputs: Mapping[str, Array], origin: str) -> Dynamic:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from ...errors import InputError
+from ...profiles.reading.near import near_names
 from ..sources.torch_module import by_keyword
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _parts(module: nn.Module, names: Sequence[str]) -> dict[str, nn.Module]:
     known = {name: part for name, part in module.named_modules() if name}
     for name in names:
         if name not in known:
-            near = get_close_matches(name, known, n=3, cutoff=0.5) or list(known)[:5]
+            near = near_names(name, known) or list(known)[:5]
             raise InputError(
                 f"--features: {type(module).__name__} has no module {name!r}; near are {', '.join(near) or 'none'}.",
                 hint="Give names as model.named_modules() lists them, or STUDENT=TEACHER where they differ.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -10,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from ...errors import InputError
+from ..reading.near import near_names
 from .limits import PERCENTILES, Allowance, Drop, LatencyLimit, Least, Limit, SizeLimit, TimeLimit
 from .quantity import SHARE
 
@@ -65,9 +65,9 @@ def limit(name: str, value: str) -> Limit:
     """
     if name not in LIMITS:
         read = {_read(one): one for one in LIMITS}
-        near = difflib.get_close_matches(_read(name), read, 1)
+        near = " or ".join(read[one] for one in near_names(_read(name), read, 1))
         known = f"Known: {', '.join(LIMITS)}."
-        raise InputError(f"Unknown budget {name!r}.", hint=f"Did you mean {read[near[0]]}? {known}" if near else known)
+        raise InputError(f"Unknown budget {name!r}.", hint=f"Did you mean {near}? {known}" if near else known)
     parse, example = LIMITS[name]
     if not isinstance(value, str):
         raise InputError(f"Budget {name}: {value!r} is no text.", hint=f"Write {name}={example}.")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from decimal import Decimal
 
 from ...errors import InputError
+from ..reading.near import near_names
 
 MILLISECONDS = {"ms": Decimal(1), "us": Decimal("1e-3"), "µs": Decimal("1e-3"), "s": Decimal(1000)}
 BYTES = {
@@ -61,9 +61,8 @@ def quantity(noun: str, text: str, units: Mapping[str, Decimal], positive: bool 
 def _unknown_unit(noun: str, text: str, unit: str, units: tuple[str, ...]) -> InputError:
     what = f"the unit {unit!r} is unknown" if unit else "it has no unit"
     known = [name or "none" for name in units]
-    folded = {name.lower(): name for name in reversed(known)}
-    near = difflib.get_close_matches(unit.lower(), folded, 1, cutoff=0.4) if unit else []
-    hint = f"Did you mean {folded[near[0]]}? " if near else ""
+    near = near_names(unit, known, 1)
+    hint = f"Did you mean {near[0]}? " if near else ""
     return InputError(
         f"{a(noun).capitalize()} of {text.strip()!r}: {what}; known: {', '.join(known)}.",
         hint=f"{hint}Write {_EXAMPLES[noun]}.",

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import InputError, UnservedError
+from ..reading.near import did_you_mean
 from ..reading.toml_file import decoded
 from ..registry import Registry
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 DEVICES = Registry("edgepress.devices", "package of devices")
+_UNKNOWN, _MISSING = "unexpected_keyword_argument", "missing"
 
 
 def stems(folder: str) -> tuple[str, ...]:
@@ -83,14 +85,20 @@ def validate(
         return value_of(kind, data)
     except ValidationError as error:
         # A misspelt key is reported before the missing one that it leaves behind.
-        first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{origin}: `{where}`: {_reason(first)}.", hint=hint) from error
+        faults = sorted(error.errors(), key=lambda e: e["type"] != _UNKNOWN)
+        raise InputError(f"{origin}: {_said(kind, faults)}", hint=hint) from error
 
 
-def _reason(fault: Any) -> str:
-    """What pydantic found wrong, with the value where another one of a few was expected."""
-    if fault["type"] == "unexpected_keyword_argument":
-        return "unknown key"
-    given = f", not {fault['input']!r}" if fault["type"] == "literal_error" else ""
-    return f"{fault['msg'].removeprefix('Value error, ')}{given}"
+def _said(kind: type[Any], faults: list[Any]) -> str:
+    """The first fault in words; of keys that are missing all, since who writes a file anew lacks several."""
+    from ..reading.validator import names_at
+
+    first = faults[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == _UNKNOWN:
+        return f"`{where}`: unknown key. {did_you_mean(str(first['loc'][-1]), names_at(kind, first['loc']), 1)}"
+    if first["type"] == _MISSING:
+        missing = [".".join(map(str, fault["loc"])) for fault in faults if fault["type"] == _MISSING]
+        return f"{', '.join(f'`{key}`' for key in missing)}: required, and not given."
+    given = f", not {first['input']!r}" if first["type"] == "literal_error" else ""
+    return f"`{where}`: {first['msg'].removeprefix('Value error, ')}{given}."

@@ -33,17 +33,3 @@ def why_no_room(memory: Footprint, target: Target) -> str:
         f"it needs {megabytes(memory.full)} at its full context of {memory.context:,} tokens ({parts}) and "
         f"{megabytes(ALLOWANCE)} for the system and the runtime, of the {megabytes(there)} that {target.name} has"
     )
-
-
-def longest_context(memory: Footprint, target: Target) -> int | None:
-    """The longest context that would fit, at most the whole; None where the target does not state its memory.
-
-    It is 0 where the weights alone are too large.
-    """
-    there = device_memory(target)
-    if there is None:
-        return None
-    left = there - ALLOWANCE - (memory.full - memory.cache)
-    if left <= 0:
-        return 0
-    return memory.context if memory.cache <= left else int(left / memory.cache_token)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ...errors import VerificationError
 from .channels import ROUNDING, UNHEARD, ChannelGroup, ChannelScales, sqnr
 from .rows import Rows, aligned
-from .spread import Few, SampleSums, few, lower_db
+from .spread import Few, SampleSums, spread
 
 _ROWS = (
     "Where the number of rows depends on data, as behind a threshold or non-maximum suppression, rounding changes it. "
@@ -172,14 +172,15 @@ def _one(name: str, references: list[Array], outputs: list[Array], *, by_row: bo
         largest = math.inf if np.isnan(r).any() else max(largest, float(np.abs(difference).max()))
         rows.append(_Rows.of(r, x))
         agree.append(float(np.mean(np.atleast_1d(r).argmax(-1) == np.atleast_1d(x).argmax(-1))))
+    least, held = spread(energies)
     return Parity(
         sqnr_db=sqnr(signal, noise),
         max_abs=largest,
         cosine=float(np.mean(np.concatenate([row.cosines(peak) for row in rows]))) if rows else 1.0,
         argmax=float(np.mean(agree)) if agree else 1.0,
         groups=channels.groups(),
-        lower_db=lower_db(energies),
-        few=few(energies),
+        lower_db=least,
+        few=held,
     )
 
 

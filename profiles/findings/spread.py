@@ -97,12 +97,21 @@ class Few:
         return f"{self.worth:.0f} of {self.of} samples"
 
 
-def few(feeds: Sequence[SampleSums]) -> Few | None:
+def spread(feeds: Sequence[SampleSums]) -> tuple[float | None, Few | None]:
+    """What the SQNR of others like these samples is at least, in dB, and the samples that decide it, where few do.
+
+    A feed is a sample where there are enough of them.
+    """
+    samples = SampleSums.joined(feeds)
+    held = _few(samples.signal)
+    return _lower_db(samples, held), held
+
+
+def _few(signal: Values) -> Few | None:
     """The samples that hold the signal, where that is less than a quarter of all.
 
     By Kish's effective size (Survey Sampling, 1965) of their energies. None also where there are fewer than `FEWEST`.
     """
-    signal = SampleSums.joined(feeds).signal
     if len(signal) < FEWEST or not 0 < signal.sum() < math.inf:
         return None
     squares = float(np.square(signal / signal.max()).sum())
@@ -110,18 +119,17 @@ def few(feeds: Sequence[SampleSums]) -> Few | None:
     return Few(worth=worth, of=len(signal)) if worth < _SHARE * len(signal) else None
 
 
-def lower_db(feeds: Sequence[SampleSums]) -> float | None:
+def _lower_db(samples: SampleSums, held: Few | None) -> float | None:
     """The lower end of the one-sided 95 % interval of an SQNR, in dB, by the jackknife over samples.
 
     The deviation is that of the SQNRs without one sample each (Tukey's estimate; Efron and Tibshirani, An Introduction
-    to the Bootstrap, 1993, ch. 11): a sample that decides the figure widens it most. A feed is a sample where there are
-    enough of them. Where few of them hold the signal, the figure is theirs alone, and the sample in the middle of those
-    with an answer counts where it has less.
+    to the Bootstrap, 1993, ch. 11): a sample that decides the figure widens it most. Where few of them
+    hold the signal, the figure is theirs alone, and the sample in the middle of those with an answer counts where it
+    has less.
 
     Returns:
         None where there are fewer than `FEWEST` samples, where all answers are 0, and where one is no finite number.
     """
-    samples = SampleSums.joined(feeds)
     signal, noise = samples.signal, samples.noise
     if len(signal) < FEWEST or not 0 < signal.sum() < math.inf or not np.isfinite(noise).all():
         return None
@@ -133,7 +141,7 @@ def lower_db(feeds: Sequence[SampleSums]) -> float | None:
     deviation = math.sqrt((len(signal) - 1) * float(np.square(without - without.mean()).mean()))
     # No set of these samples has less than the worst of them.
     lower = max(all_db - _ONE_SIDED_95 * deviation, min(_each_db(signal, noise)))
-    return lower if few(feeds) is None else min(lower, float(np.median(answered)))
+    return lower if held is None else min(lower, float(np.median(answered)))
 
 
 def _each_db(signal: Values, noise: Values) -> list[float]:

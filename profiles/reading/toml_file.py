@@ -51,4 +51,4 @@ def decoded(text: bytes) -> dict[str, Any]:
     dots = [line.count(b".") for line in text.splitlines()]
     if max(dots, default=0) * (len(dots) + sum(dots)) > MOST_STEPS:
         raise ValueError(f"a line of it has {max(dots)} dots")
-    return tomllib.loads(text.decode("utf-8"))
+    return tomllib.loads(text.decode("utf-8-sig"))  # some editors begin a file with the mark that -sig takes away

@@ -5,9 +5,10 @@ By default pydantic keeps every fault, at a kilobyte each once they are asked fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import SchemaValidator
@@ -39,6 +40,14 @@ def first_fault(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     where, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
     return f"`{where}`: {what}" if where else what
+
+
+def names_at(kind: Any, where: Sequence[int | str]) -> tuple[str, ...]:
+    """The keys that are known where this one stands, in the data of a type made of dataclasses; none where any goes."""
+    for part in where[:-1]:
+        inner = get_type_hints(kind).get(str(part), ()) if is_dataclass(kind) else kind
+        kind = next((one for one in (inner, *get_args(inner)) if is_dataclass(one)), inner)
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
 
 
 def _first_faults(schema: Any) -> Any:

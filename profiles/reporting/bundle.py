@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import cycle
 
 from ..device.precision import GIVEN, SHIPPED, load_precision, precisions
 from ..findings.ladder import Ladder
@@ -10,7 +11,7 @@ from ..findings.language import Language
 from ..findings.report import Report, TaskMetric, megabytes, rows
 from ..timing.measurement import Latency
 from .accuracy import by_layer_blocks, parity_blocks, sensitivity_blocks
-from .content import Block, Command, Hue, Part, Section, Sentences, Table
+from .content import HUES, Block, Command, Hue, Part, Section, Sentences, Table
 from .grounds import conditions_blocks, evidence_table, evidence_words, machine_table, strongest, tools_table
 from .ladder import ladder_blocks
 from .language import language_sections
@@ -22,6 +23,7 @@ from .text import code, sentence
 from .trials import choice_blocks, search_blocks
 from .verdicts import headline, overall, tiles
 
+_HUES: Mapping[str, Hue] = {SHIPPED: "first", "fp32": "second", GIVEN: "quiet"}
 ABSENT = "Nobody has measured this, so that there is nothing to draw. "
 
 
@@ -83,16 +85,18 @@ def _grounds(report: Report) -> Iterator[Section]:
 
 
 def arms(found: BundleFindings) -> tuple[TimedArm, ...]:
-    """What was measured, what is shipped first."""
-    groups: Mapping[str, Hue] = {SHIPPED: "first", "fp32": "second", GIVEN: "quiet"}
+    """What was measured, what is shipped first; each in a colour of its own, as far as there are any."""
+    latencies = found.report.latency
+    own: Mapping[str, Hue] = {arm: hue for arm, hue in _HUES.items() if arm in latencies}
+    spare = cycle(sorted(set(HUES) - set(own.values()), key=lambda hue: (hue == _HUES["fp32"], HUES.index(hue))))
     return tuple(
         TimedArm(
             name=_name(arm, found.report),
-            group=groups.get(arm, "third"),
+            group=own[arm] if arm in own else next(spare),
             latency=latency,
             samples=found.samples.get(arm),
         )
-        for arm, latency in found.report.latency.items()
+        for arm, latency in latencies.items()
     )
 
 

@@ -39,6 +39,31 @@ def test_an_npz_is_split_into_batches_with_the_rest_last(tmp_path):
     assert np.concatenate([b["image"] for b in batches]).ravel().tolist() == list(range(14))
 
 
+def test_an_npy_is_all_samples_of_a_single_input(tmp_path):
+    np.save(tmp_path / "data.npy", np.arange(14, dtype=np.float32).reshape(7, 2))
+    assert [len(b["image"]) for b in read(feeds_from_path(tmp_path / "data.npy", IMAGE, batch=3))] == [3, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("array", "shape", "dtype", "remedy"),
+    [
+        (np.zeros((1, 2)), ("batch", 2), "float32", "array.astype(np.float32)"),
+        (np.zeros((1, 2), np.int32), ("batch", 2), "int64", "array.astype(np.int64)"),
+        (np.zeros((1, 8, 8, 3), np.float32), ("batch", 3, 8, 8), "float32", "array.transpose(0, 3, 1, 2)"),
+        (np.zeros((3, 8, 8), np.float32), ("batch", 3, 8, 8), "float32", "array[None]"),
+        (np.zeros((1, 3, 8, 8), np.uint8), ("batch", 3, 8, 8), "float32", "scaled and normalised"),
+        (np.zeros((1, 3, 8, 8), np.float32), ("batch", 3, 8, 8), "uint8", "[preprocess]"),
+        (np.zeros((1, 3, 9, 9), np.float32), ("batch", 3, 8, 8), "float32", ""),  # nothing tells what was meant
+    ],
+)
+def test_an_array_that_does_not_fit_comes_with_what_makes_it_fit(array, shape, dtype, remedy):
+    spec = TensorSpec(name="x", dtype=dtype, shape=shape)
+    with pytest.raises(InputError) as caught:
+        read(feeds_from_object([{"x": array}]), (spec,))
+    assert remedy in (caught.value.hint or ""), caught.value.hint
+    assert bool(caught.value.hint) == bool(remedy)
+
+
 def test_a_directory_gives_its_files_in_order_of_name(tmp_path):
     for i in (2, 0, 1):
         np.save(tmp_path / f"{i}.npy", np.full((1, 2), i, np.float32))
@@ -109,7 +134,7 @@ def test_one_array_does_not_serve_two_inputs(tmp_path):
 
 
 def test_an_empty_directory_is_an_error(tmp_path):
-    with pytest.raises(InputError, match=r"holds no \.npz or \.npy"):
+    with pytest.raises(InputError, match="holds neither arrays nor pictures"):
         feeds_from_path(tmp_path, IMAGE, batch=1)
 
 

@@ -109,7 +109,28 @@ def test_init_writes_a_file_once(run: Run) -> None:
     code, _, err = run("init", "mine.py")
     assert (code, "mine.py exists" in err) == (1, True)
     code, _, err = run("init", "no/such/directory.py")
-    assert (code, "no/such/directory.py" in err) == (1, True)
+    assert (code, "There is no directory no/such: make it" in err) == (1, True)
+    code, _, err = run("init", ".")
+    assert (code, "Give a file in it, as model.py" in err) == (1, True)
+
+
+def test_init_keeps_to_the_names_that_export_tells_files_by(run: Run) -> None:
+    for words, said in (
+        (("mine.toml",), "Write mine.py. --recipe goes with .toml."),
+        (("--recipe", "mine.py"), "Write mine.toml."),
+    ):
+        code, _, err = run("init", *words)
+        assert (code, said in err) == (1, True)
+    assert not list(Path().glob("mine*"))
+
+
+def test_an_unknown_command_is_a_usage_error_with_the_near_ones(run: Run) -> None:
+    for typed, meant in (
+        ("exprot", "Did you mean export or report?"),
+        ("zzz", "No such command 'zzz'. `edgepress --help` lists them."),
+    ):
+        code, _, err = run(typed)
+        assert (code, meant in err) == (2, True), err
 
 
 @pytest.mark.parametrize(

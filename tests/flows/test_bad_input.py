@@ -267,6 +267,18 @@ def test_nothing_left_to_quantize(fails: Fails, small: Path) -> None:
     fails(small, *options, says=("can be int8: excluded by the user", "--precision fp32"))
 
 
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("Conf", "Did you mean Conv"),
+        ("blocks.*", "Its layers are 0/Conv"),
+    ],
+)
+def test_an_exclusion_of_nothing_is_a_misspelt_one(fails: Fails, small: Path, pattern: str, said: str) -> None:
+    """Passed over, it would round the layer that its user wants in float."""
+    fails(small, "-t", "cpu", "--exclude", pattern, says=(f"--exclude {pattern} matches no node", said))
+
+
 def test_an_agreement_that_is_not_reached(fails: Fails, small: Path) -> None:
     fails(
         small,

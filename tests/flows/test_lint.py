@@ -56,7 +56,8 @@ def test_without_errors_it_is_code_0(cli: Cli, graph: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["shrinks.onnx"], "says of no target"),
+        (["shrinks.onnx"], "shrinks.onnx comes without a target, as it is no bundle"),
+        (["nowhere"], "nowhere does not exist"),
         (["nothing.onnx", "-t", "cpu"], "nothing.onnx does not exist"),
         (["torn.onnx", "-t", "cpu"], "torn.onnx"),
     ],

@@ -360,7 +360,7 @@ def test_a_device_has_a_name_in_a_file(tmp_path: Path) -> None:
     assert found.host.address == Address(host="board", user="ci", port=22, python="/opt/a b")
     with pytest.raises(InputError, match=r"Unknown device .lap.\. Did you mean lab"):
         place_at(f"{file}#lap")
-    with pytest.raises(InputError, match="device bad: `adress`: unknown key"):
+    with pytest.raises(InputError, match=r"device bad: `adress`: unknown key\. Did you mean address"):
         place_at(f"{file}#bad")
     with pytest.raises(InputError, match=r"no\.toml"):
         place_at(f"{tmp_path}/no.toml#lab")

@@ -78,7 +78,7 @@ def test_an_engine_that_computes_something_else_fails_although_every_hash_is_rig
 
 
 def test_what_is_no_bundle_is_refused(cli: Cli, tmp_path: Path) -> None:
-    cli("verify", tmp_path / "nowhere").failed(1, "is not a bundle", "manifest.json")
+    cli("verify", tmp_path / "nowhere").failed(1, "is not a bundle", "does not exist")
     (tmp_path / "manifest.json").write_text("{")
     cli("verify", tmp_path).failed(1, "manifest.json cannot be read")
     (tmp_path / "manifest.json").write_text('{"schema": 99}')

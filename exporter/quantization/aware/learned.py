@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ from ..fitted import FittedWeight, weight_digest
 from ..lifts.correct_bias import bias_of
 from ..quantizer import Quantizer
 from .form import ResultForm
-from .network import GraphModule, Whole, why_not_torch
+from .network import GraphModule, OperatorError, Whole, why_not_torch
 
 if TYPE_CHECKING:
     from torch import nn
@@ -127,14 +127,35 @@ def _network(quantizer: Quantizer, source: Source, parts: list[_Parts]) -> Graph
     integers = quantizer.scheme.bias == "int32"
     biases = {part.bias: (part.scale, part.read) for part in parts if integers and part.bias}
     module = GraphModule(graph, list(source.inputs), learns, [part.scale for part in parts], limits, biases)
-    assert source.module is not None
-    module.form = ResultForm(call(source.module, source.inputs), list(output_tensors(source.module, source.inputs)))
     try:
-        call(module, source.inputs)
-    except (NotImplementedError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        tensors = call(module, source.inputs)
+    except OperatorError as error:
         said = " ".join(str(error).split())[:LINE]
         raise InputError(f"torch does not compute the graph here, so that it cannot be trained: {said}.") from error
+    module.form = _form(source, tensors)
     return module
+
+
+def _form(source: Source, tensors: Any) -> ResultForm:
+    """How the source's module gives its results.
+
+    Args:
+        tensors: by name, as the graph gives them.
+
+    Raises:
+        InputError: they are in an object of a class that does not take them.
+    """
+    assert source.module is not None
+    result = call(source.module, source.inputs)
+    form = ResultForm(result, list(output_tensors(source.module, source.inputs)))
+    try:
+        form(tensors)
+    except TypeError as error:
+        raise InputError(
+            f"The graph is not trained: {type(result).__name__}, which forward returns, is not made of tensors alone.",
+            hint="Return a tensor, or a tuple or dict of tensors.",
+        ) from error
+    return form
 
 
 def _parts_of(site: WeightSite) -> _Parts:

@@ -26,6 +26,10 @@ INT32 = (1 - (1 << 31), (1 << 31) - 1)
 _ROUNDING = ("QuantizeLinear", "DequantizeLinear")
 
 
+class OperatorError(RuntimeError):
+    """Torch does not take what the graph gives to an operator; the message names it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphStep:
     """One node: values by name, an empty one where an input is left out.
@@ -111,7 +115,7 @@ class GraphModule(nn.Module):
             values.update((name, self.value(name)) for name in self._parts)
             values.update((name, self._rounded(name, values)) for name in self.biases)
             for step in self.steps:
-                results = _run(step, [values[name] for name in step.inputs])
+                results = _computed(step, [values[name] for name in step.inputs])
                 values.update(zip(step.outputs, results, strict=False))
                 for name in step.done:
                     del values[name]
@@ -135,6 +139,18 @@ class Whole(nn.Module):
     def forward(self, *given: Tensor) -> Any:
         """What the module gives."""
         return self.module(*given)
+
+
+def _computed(step: GraphStep, inputs: list[Any]) -> tuple[Any, ...]:
+    """What the step gives.
+
+    Raises:
+        OperatorError: torch refuses the inputs, which it says by any of these errors. Others are ours.
+    """
+    try:
+        return _run(step, inputs)
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise OperatorError(f"{step.operator}: {error}") from error
 
 
 def _run(step: GraphStep, inputs: list[Any]) -> tuple[Any, ...]:

@@ -140,7 +140,10 @@ def _pad(inputs: Inputs, attributes: Attributes) -> Any:
     sides = dict(zip([axis % x.ndim for axis in axes], pairs, strict=True))
     first = min((axis for axis, pair in sides.items() if any(pair)), default=x.ndim - 1)
     flat = [side for axis in reversed(range(first, x.ndim)) for side in sides.get(axis, (0, 0))]
-    mode = {"edge": "replicate", "reflect": "reflect", "constant": "constant"}[attributes.get("mode", "constant")]
+    asked = attributes.get("mode", "constant")
+    mode = {"edge": "replicate", "reflect": "reflect", "constant": "constant"}.get(asked)
+    if mode is None:
+        raise NotImplementedError(f"a Pad that is called {asked}")
     value = float(inputs[2]) if len(inputs) > 2 and inputs[2] is not None else 0.0
     return functional.pad(x, flat, mode, value) if mode == "constant" else functional.pad(x, flat, mode)
 

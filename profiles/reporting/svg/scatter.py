@@ -7,6 +7,7 @@ from .canvas import CHARACTER, WIDTH, Drawing, Scale, cut, x_axis, y_axis
 
 FAR = 8.0  # times, beyond which an axis is logarithmic
 CLOSE = 0.6  # of the largest: where all points are beyond, the axis does not begin at 0
+NEAR = (44.0, 14.0)  # of two points, across and up: a short name and the height of a line
 TOP, HEIGHT, LEFT, RIGHT = 26.0, 240.0, 42.0, WIDTH - 8
 
 
@@ -23,9 +24,8 @@ def scatter(plot: Scatter) -> Drawing:
         drawing.path([(across(p.across[0]), up(p.up)) for p in front], "front")
     for point in plot.points:
         _point(drawing, point, across(point.across[1]), across(point.across[0]), across(point.across[2]), up(point.up))
-    for point in plot.points:
-        if point.named:
-            _name(drawing, point, across(point.across[0]), up(point.up))
+    for name, x, y in _names(plot, across, up):
+        _name(drawing, name, x, y)
     _legend(drawing, plot, bool(len(front) > 1))
     return drawing
 
@@ -68,10 +68,23 @@ def _point(drawing: Drawing, point: Point, low: float, x: float, high: float, y:
     drawing.add("circle", cx=x, cy=y, r=4 if point.front else 3, css=f"dot {css}")
 
 
-def _name(drawing: Drawing, point: Point, x: float, y: float) -> None:
+def _names(plot: Scatter, across: Scale, up: Scale) -> list[tuple[str, float, float]]:
+    """What is written, and beside which point: one text for points whose own would lie on one another."""
+    found: list[tuple[str, float, float]] = []
+    for point in sorted((p for p in plot.points if p.named), key=lambda p: not p.chosen):
+        x, y = across(point.across[0]), up(point.up)
+        near = next((i for i, (_, to, at) in enumerate(found) if abs(x - to) < NEAR[0] and abs(y - at) < NEAR[1]), None)
+        if near is None:
+            found.append((point.name, x, y))
+        else:
+            found[near] = (f"{found[near][0]}, {point.name}", *found[near][1:])
+    return found
+
+
+def _name(drawing: Drawing, name: str, x: float, y: float) -> None:
     left = x > (LEFT + RIGHT) / 2
     room = (x - LEFT if left else RIGHT - x) - 14
-    text = cut(point.name, room)
+    text = cut(name, room)
     drawing.text(
         x - 12 if left else x + 12, y - 9 if y > TOP + 20 else y + 17, text, "name halo", "end" if left else "start"
     )

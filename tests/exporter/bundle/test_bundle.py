@@ -16,7 +16,7 @@ import pytest
 from edgepress.backends.base import AxisRange, TensorSpec
 from edgepress.errors import InputError, VerificationError
 from edgepress.exporter.bundle import directory
-from edgepress.exporter.bundle.directory import new_directory
+from edgepress.exporter.bundle.directory import check_destination, new_directory
 from edgepress.exporter.bundle.manifest import (
     MANIFEST,
     Bundle,
@@ -278,6 +278,8 @@ def test_what_exists_is_replaced_only_when_asked_and_only_if_it_is_a_bundle(bund
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     with pytest.raises(InputError, match="not a bundle"), new_directory(tmp_path / "dangling", force=True):
         pass
+    with pytest.raises(InputError, match=r"dangling is not a writable directory"):
+        check_destination(tmp_path / "dangling" / "net-cpu", force=False)
     (tmp_path / "empty").mkdir()
     with new_directory(tmp_path / "empty", force=True) as work:
         (work / "file").write_text("new")

@@ -20,8 +20,8 @@ from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.graphs.files import read_graph, write_model
 from edgepress.exporter.pipeline import axis_ranges
 from edgepress.exporter.quantization.aware.form import ResultForm
-from edgepress.exporter.quantization.aware.learned import learned
-from edgepress.exporter.quantization.aware.network import GraphModule, why_not_torch
+from edgepress.exporter.quantization.aware.learned import _form, learned
+from edgepress.exporter.quantization.aware.network import OPERATORS, GraphModule, OperatorError, why_not_torch
 from edgepress.exporter.quantization.gather import gather
 from edgepress.exporter.quantization.quantizer import Quantizer
 from edgepress.exporter.recipe import Recipe, TrainingSettings
@@ -136,6 +136,47 @@ def test_what_torch_has_no_form_of_is_named(tmp_path: Path) -> None:
     node = ir.node("Unheard", [ir.Value(name="x")], domain="com.example")
     graph = ir.Graph([], [], nodes=[node], opset_imports={"": 20})
     assert why_not_torch(graph) == "com.example.Unheard has no form in torch here"
+
+
+def test_what_torch_refuses_is_named_and_a_fault_of_ours_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnx_ir as ir
+
+    def wrapped(inputs: Any, attributes: Any) -> Any:
+        raise KeyError("a name that we lost")
+
+    x = ir.Value(name="x")
+    pads = ir.Value(name="pads", const_value=ir.tensor(np.array([0, 1, 0, 1])))
+    pad = ir.node("Pad", [x, pads], attributes={"mode": "wrap"}, name="around")
+    graph = ir.Graph([x], pad.outputs, nodes=[pad], initializers=[pads], opset_imports={"": 20})
+    module = GraphModule(graph, ["x"])
+    with pytest.raises(OperatorError, match="Pad: a Pad that is called wrap"):
+        module(torch.zeros(2, 4))
+    monkeypatch.setitem(OPERATORS, "Pad", wrapped)
+    with pytest.raises(KeyError, match="that we lost"):
+        module(torch.zeros(2, 4))
+
+
+class Scored(tuple):  # type: ignore[type-arg]
+    """A result that is more than its tensors."""
+
+    def __new__(cls, scores: torch.Tensor, mask: torch.Tensor) -> Scored:
+        return super().__new__(cls, (scores, mask))
+
+
+class TwoNets(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = torch.nn.Linear(8, 4), torch.nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return Scored(self.one(x), self.two(x))
+
+
+def test_a_result_of_a_class_that_tensors_do_not_make_is_refused() -> None:
+    given = source_from_object(TwoNets(), {"x": torch.zeros(2, 8)})
+    tensors = dict.fromkeys(("output_0", "output_1"), torch.zeros(2, 4))
+    with pytest.raises(InputError, match="Scored, which forward returns"):
+        _form(given, tensors)
 
 
 Pair = namedtuple("Pair", "scores mask")

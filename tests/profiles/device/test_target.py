@@ -281,7 +281,7 @@ def test_a_name_like_none_lists_all() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ('title = "My board"', 'titel = "My board"', "`titel`: unknown key"),
+        ('title = "My board"', 'titel = "My board"', "`titel`: unknown key. Did you mean title?"),
         ('title = "My board"', "", "title"),
         ('arch = "aarch64"', 'arch = "arm"', "`arch`: Input should be 'x86_64', 'aarch64' or 'any'"),
         ('["int8", "fp32"]', '["int5"]', "precisions"),

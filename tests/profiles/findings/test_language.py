@@ -12,7 +12,7 @@ from edgepress.profiles.budget.budget import Budget
 from edgepress.profiles.device.target import Fact, load_target
 from edgepress.profiles.findings.figures import judge, of_report
 from edgepress.profiles.findings.files import json_text
-from edgepress.profiles.findings.fit import ALLOWANCE, device_memory, longest_context, why_no_room
+from edgepress.profiles.findings.fit import ALLOWANCE, device_memory, why_no_room
 from edgepress.profiles.findings.language import (
     AtDepth,
     Bandwidth,
@@ -123,13 +123,9 @@ def test_a_decoder_that_cannot_fit_is_told_from_one_that_can() -> None:
     large = replace(MEMORY, weights=3 << 30, cache=1 << 30)
     why = why_no_room(large, small)
     assert "4,096 tokens" in why and "jetson-orin-nano-4gb has" in why
-    context = longest_context(large, small)
-    assert context is not None and context == 2048
-    assert why_no_room(replace(large, context=context, cache=round(context * large.cache_token)), small) == ""
-    assert longest_context(replace(large, weights=5 << 30), small) == 0
-    assert longest_context(MEMORY, small) == 4096
+    assert why_no_room(replace(large, context=2048, cache=1 << 29), small) == ""
     untold = replace(small, figures={})
-    assert why_no_room(large, untold) == "" and longest_context(large, untold) is None
+    assert why_no_room(large, untold) == ""
     several = Fact(value="8 or 16", unit="GB", mark="documented", source="a sheet")
     assert device_memory(replace(small, figures={"memory": several})) == 16 << 30
     assert (4 << 30) - ALLOWANCE - (3 << 30) == 512 << 20

@@ -161,3 +161,9 @@ def test_what_a_device_reads_needs_no_host_tools() -> None:
         "sys.exit(bool({'torch', 'onnx', 'safetensors', 'numpy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_mark_that_some_editors_begin_a_file_with_is_no_part_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_bytes(b'\xef\xbb\xbfprecision = "fp32"\r\n')
+    assert load_recipe(path).precision == "fp32"

@@ -17,6 +17,7 @@ from edgepress.profiles.findings.gap import Gap
 from edgepress.profiles.findings.report import Report, latency_text
 from edgepress.profiles.findings.sensitivity import LayerParity, ParityByLayer
 from edgepress.profiles.reporting.accuracy import by_layer_blocks
+from edgepress.profiles.reporting.bundle import arms
 from edgepress.profiles.reporting.content import Bars, Course, Distribution, Page, Scatter, Table
 from edgepress.profiles.reporting.html import html
 from edgepress.profiles.reporting.markdown import figures, markdown
@@ -334,3 +335,11 @@ def test_layers_that_are_all_exact_are_not_drawn() -> None:
     """As on a batch without elements."""
     exact = LayerParity(layer="stem", operator="Conv", sqnr_db=math.inf)
     assert not list(by_layer_blocks(ParityByLayer(layers=(exact,), samples=0)))
+
+
+def test_arms_that_were_measured_together_differ_in_colour() -> None:
+    report = measured_report()
+    one = next(iter(report.latency.values()))
+    for names in (("engine", "fp32", "bf16", "torch"), ("engine", "int8", "bf16", "torch"), ("engine", "a", "b", "c")):
+        found = replace(measured(), report=replace(report, latency=dict.fromkeys(names, one)))
+        assert len({arm.group for arm in arms(found)}) == len(names), names

@@ -116,3 +116,15 @@ def test_the_figure_at_the_end_of_an_axis_stays_inside() -> None:
     x_axis(drawing, Scale(0.02, 2.0, 6, WIDTH - 6, logarithmic=True), 20, 5, "ms")
     places = [float(found[1]) for found in re.finditer(r'<text x="([\d.]+)" y="33"', "".join(drawing.elements))]
     assert len(places) > 3 and places[0] >= len("0.02") * CHARACTER / 2 and places[-1] <= WIDTH - CHARACTER / 2
+
+
+def test_points_that_lie_on_one_another_share_a_label_that_begins_with_what_is_shipped() -> None:
+    """Two texts in one place would show the last one alone, beside the ring of the other."""
+
+    def point(name: str, ms: float, megabytes: float, *, chosen: bool = False) -> Point:
+        return Point(name=name, across=(ms, ms, ms), up=megabytes, front=chosen, chosen=chosen, named=True)
+
+    points = (point("bf16", 0.074, 0.142), point("fp32", 0.073, 0.142, chosen=True), point("int8", 0.131, 0.19))
+    drawn = draw(Scatter(title="t", says="s", across="ms", up="MB", points=points), "p")
+    names = [text.text for text in ElementTree.fromstring(drawn).iter("text") if "name" in text.get("class", "")]
+    assert names == ["fp32, bf16", "int8"]

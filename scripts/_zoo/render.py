@@ -20,7 +20,7 @@ def write() -> None:
     """Rewrite the part of the document below the marker."""
     known = {key: line for key, line in results().items() if key[0] in models() and line["verdict"] in VERDICTS}
     head = DOCUMENT.read_text().split(MARKER)[0]
-    parts = [*_counts(known), *_reasons(known), *_models(known)]
+    parts = [*_counts(known), *_reasons(known), *_lint(known), *_models(known)]
     DOCUMENT.write_text(f"{head}{MARKER}\n\n" + "\n".join(parts).rstrip() + "\n")
 
 
@@ -54,6 +54,16 @@ def _reasons(known: _Results) -> Iterator[str]:
             yield "None.\n"
         for said, where in sorted(grouped.items(), key=lambda item: -len(item[1])):
             yield f"- {said}\n  {'; '.join(sorted(where))}\n"
+
+
+def _lint(known: _Results) -> Iterator[str]:
+    """What lint finds in what was shipped, by rule: each of them is a false alarm or a fault of the export."""
+    asked = {key: line["lint"] for key, line in known.items() if "lint" in line}
+    if not asked:
+        return
+    found = Counter(said.partition("]")[0].replace("[", "") for each in asked.values() for said in each)
+    rules = ", ".join(f"{rule}: {count}" for rule, count in found.most_common()) or "nothing"
+    yield f"## Lint\n\n`edgepress lint` was asked of {len(asked)} bundles and found {rules}.\n"
 
 
 def _said(line: Line) -> str:

@@ -117,8 +117,18 @@ def _judged(bundle: Path, precision: str, held: list[Feed], wanted: list[Any]) -
     return {
         "verdict": "warned" if verdict == "wrong" and warnings else verdict, "warnings": warnings,
         **found.line(), "weights": weights[0], "weights_fp32": weights[1],
-        "integer": coverage.get("integer"), "layers": coverage.get("total"),
+        "integer": coverage.get("integer"), "layers": coverage.get("total"), "lint": _linted(bundle),
     }  # fmt: skip
+
+
+def _linted(bundle: Path) -> list[str]:
+    """What `edgepress lint` finds in the graph that is shipped; an export has refused what is an error to the rules."""
+    from edgepress.exporter.bundle.manifest import load_bundle
+    from edgepress.exporter.lint.run import lint
+
+    manifest = load_bundle(bundle).manifest
+    found = lint(bundle / "model.onnx", manifest.target, manifest.model.axes).findings
+    return [f"{one.severity} [{one.rule}] {one.operator}: {one.said}" for one in found]
 
 
 def _made(model: ZooModel) -> tuple[Any, Feed, list[Feed], list[Feed]]:

@@ -16,10 +16,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 import edgepress
 from edgepress.backends.places import Local, place_at
@@ -106,6 +109,22 @@ def test_a_bundle_is_proven_on_the_device_with_what_runs_there(board: str, serve
     engine = edgepress.load_bundle(bundle).engine
     assert engine is not None
     assert hashlib.sha256(engine.path.read_bytes()).hexdigest() in kept
+
+
+def test_lint_asks_the_parser_of_the_device(server: Sshd, cli: Cli, tmp_path: Path) -> None:
+    """Which has no operator of a package that nobody registered there."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 4]) for name in "xy")
+    nodes = [helper.make_node("Fancy", ["x"], ["y"], "fancy", domain="of.nobody")]
+    domains = [helper.make_opsetid("", 13), helper.make_opsetid("of.nobody", 1)]
+    made = helper.make_model(helper.make_graph(nodes, "g", [x], [y]), opset_imports=domains, ir_version=8)
+    onnx.save(made, tmp_path / "fancy.onnx")
+    ran = cli("lint", "fancy.onnx", "-t", "server-cpu", "--on", server.address, env=server.environment)
+    assert ran.code == 1
+    assert "error [parser] fancy: onnxruntime has no operator of.nobody:Fancy." in ran.out
+    said = f"The parser of onnxruntime {version('onnxruntime')}, asked on ssh://board."
+    assert f"source: {said}" in ran.out
+    ran = cli("lint", "fancy.onnx", "-t", "cuda", "--on", server.address, env=server.environment)
+    ran.failed(5, "tensorrt cannot run on ")
 
 
 def test_what_goes_there_and_comes_back_is_what_it_is_here(place: Ssh, bundle: Path, target: Target) -> None:

@@ -171,6 +171,10 @@ class Place(abc.ABC):
         backend = load_backend(target.backend)
         return (compile_apart if backend.fragile else backend.compile)(graph, target, directory, precision)
 
+    def for_scores(self, target: Target) -> Place:
+        """Where a metric is computed, over as many samples as a user has: this place, if it has no faster likeness."""
+        return self
+
     def inspect(self, engine: Engine, feed: Feed) -> tuple[Layer, ...]:
         """The layers that run there, as `Backend.inspect`."""
         return load_backend(engine.backend).inspect(engine, feed)

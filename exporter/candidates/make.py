@@ -245,7 +245,7 @@ class Maker:
         if evaluate is None:
             return candidate.without("task", "No task metric: the source has no evaluate().")
         assert candidate.runs is not None
-        place = self._place(candidate)
+        place = self._place(candidate).for_scores(self.target)
         session = self.workshop.open(candidate.runs, place)
         after = score(evaluate, _counting(session, self.advance, candidate.precision))
         task = TaskMetric(before=self.baseline(), after=after, how=place.how(self.target))

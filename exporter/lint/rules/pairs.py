@@ -32,7 +32,7 @@ def find(examined: Examined) -> Iterator[Finding]:
     of = {one.node: one for one in examined.qdq}
     for one in examined.qdq:
         quantizer = quantizer_of(one.node)
-        first = None if quantizer is None else of[quantizer]
+        first = None if quantizer is None else of.get(quantizer)
         if said := _counts(one) or _bias(one) or _other_type(one, first):
             if one.first or one.own_scale or one.own_zero:
                 yield found_at(one.node, "error", said, remedy=_AGAIN, source=SOURCE)

@@ -15,6 +15,7 @@ from ....profiles.machine.held import temporary
 from ....profiles.machine.user_cache import user_cache
 from ....profiles.reading.hashed import sha256
 from ..._vendor import CHILD
+from ...base import Backend
 from ..distant import Distant
 from ..files import Files
 from ..host import MODULE, Channel
@@ -25,6 +26,7 @@ from .asking import Helper
 from .channel import SshChannel
 from .link import Link
 from .luggage import Python, downloaded, lacking, own_wheel, required
+from .plugin import plugin_needs, plugin_of, plugin_wheel
 
 OLDEST = (3, 10)
 ONBOARD = (3, 6)  # that a program of a backend's own needs
@@ -93,21 +95,29 @@ class DeviceHost(Distant):
         found = {_canonical(name): version for name, (version, _) in self.python.packages.items()}
         return found.get(_canonical(package), "")
 
-    def equip(self, packages: tuple[str, ...], *, brought: bool) -> None:
-        """Let processes there find this edgepress and what these packages need; its own are taken where they do.
-
-        Args:
-            packages: of a runtime.
-            brought: they themselves may be brought, too.
+    def equip(self, backend: Backend) -> None:
+        """Let processes there find this edgepress and what a backend needs; its own packages are taken where they do.
 
         Raises:
             UnservedError: it lacks some that cannot be had, or there is no room for them.
         """
-        missing = lacking(self.python, required(packages, brought=brought))
+        plugin = plugin_of(backend.name)
+        if plugin is None:
+            wanted = required(backend.packages, brought=not backend.finishes_on_device)
+        else:
+            wanted = (*required((), brought=True), *plugin_needs(plugin))
+        missing = lacking(self.python, wanted)
         with temporary() as scratch:
             cache = (user_cache("edgepress") or scratch) / "wheels"
-            wheels = [own_wheel(scratch), *downloaded(self.python, missing, cache, str(self.address))]
-            self._path += [path for path in self._unpacked(wheels) if path not in self._path]
+            along = [own_wheel(scratch), *([] if plugin is None else [plugin_wheel(plugin, scratch)])]
+            wheels = [*along, *downloaded(self.python, missing, cache, str(self.address))]
+            self._stand_on([path for path in self._unpacked(wheels) if path not in self._path])
+
+    def _stand_on(self, paths: list[str]) -> None:
+        """More for the processes that start from now on; the attendant is one of them."""
+        self._path += paths
+        if paths and (attendant := self.__dict__.pop("attendant", None)) is not None:
+            attendant.close()
 
     @property
     def bare(self) -> bool:

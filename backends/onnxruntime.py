@@ -22,7 +22,7 @@ from ..errors import InputError
 from ..profiles.device.precision import PrecisionName, load_precision
 from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
-from ..profiles.machine.environment import this_machine
+from ..profiles.machine.environment import is_emulated, this_machine
 from ..profiles.machine.held import temporary
 from ._exact import EXACTLY, WITHOUT, exactly, unfused
 from ._onnxfile import copy_graph, read_nodes
@@ -170,7 +170,8 @@ class OnnxRuntime(Backend):
             options.profile_file_prefix = str(Path(scratch, "profile"))
             session = _opened(engine, options, _crashing(engine.precision))
             # Of an engine for another architecture the times say nothing, and may be long.
-            runs = 1 + (_RUNS if _at_home(engine, this_machine().arch) else 0)
+            timed = _at_home(engine, this_machine().arch) and not is_emulated()
+            runs = 1 + (_RUNS if timed else 0)
             for _ in range(runs):
                 session.run(None, dict(feed))
             text = Path(session.end_profiling()).read_text(encoding="utf-8")

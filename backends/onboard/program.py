@@ -149,6 +149,7 @@ class _Run:
         return {
             "order": dict(self.order._asdict()),
             "stand_in": bool(self.given.stand_in),
+            "graph": {"sha256": _sha256(os.path.normpath(os.path.join(self.directory, self.order.graph)))},
             "plan": {"sha256": hashlib.sha256(built.plan).hexdigest(), "bytes": len(built.plan)},
             "versions": versions_here(self.trt, None if gpu is None else gpu.driver),
             "machine": {

@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 
 from ...errors import EdgepressError
+from ...profiles.machine.environment import EMULATED
 from ...profiles.machine.user_cache import user_cache
 from ...profiles.reading.json_file import read_json
 
@@ -66,6 +67,7 @@ class Emulation:
         What tells this machine's own libraries something is emptied: it would reach the emulated ones.
         """
         return {
+            EMULATED: "1",
             "PYTHONHOME": str(self.directory / "root/usr"),
             "PYTHONPATH": os.pathsep.join(map(str, (*more, self.directory / "site"))),
             "PYTHONPYCACHEPREFIX": str(self.directory / "pycache"),

@@ -68,7 +68,7 @@ def build_bundle(
     if key is not None:
         check_signature(path, key)
     bundle = load_bundle(path)
-    check_files(bundle)
+    check_files(bundle, made_there=True)
     if bundle.manifest.language is not None:
         build_decoder(bundle, sign, on)
         return load_bundle(path)

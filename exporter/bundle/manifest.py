@@ -24,6 +24,8 @@ from ...profiles.reading.hashed import sha256 as sha256
 from ...profiles.reading.json_file import read_json
 from ...profiles.reading.validator import first_fault, value_of
 from .files import AGAIN, regular_files
+from .made_there import PLAN as BUILT_THERE
+from .made_there import vouched
 from .misnamed import no_bundle
 
 # What an engine must reach, in dB: below 0 the noise would be larger than the signal.
@@ -178,10 +180,19 @@ class Bundle:
     def engine(self) -> Engine | None:
         """The engine, None where it is still to be built on the device."""
         entry = self.manifest.engine
-        if entry.path is None:
+        return None if entry.path is None else self._engine(entry.path)
+
+    @property
+    def built_there(self) -> Engine | None:
+        """The engine that `engine/build.py` wrote on the device, which the manifest knows nothing of; None without."""
+        if self.manifest.engine.path is not None or not (self.path / BUILT_THERE).is_file():
             return None
+        return self._engine(BUILT_THERE)
+
+    def _engine(self, path: str) -> Engine:
+        entry = self.manifest.engine
         return Engine(
-            path=self.path / entry.path,
+            path=self.path / path,
             backend=entry.backend,
             target=self.manifest.target,
             precision=entry.precision,
@@ -238,8 +249,11 @@ def file_entry(path: Path) -> FileEntry:
     return FileEntry(sha256=sha256(path), size=path.stat().st_size)
 
 
-def check_files(bundle: Bundle) -> int:
+def check_files(bundle: Bundle, *, made_there: bool = False) -> int:
     """Compare every file with the manifest; returns how many were checked.
+
+    Args:
+        made_there: an engine that `engine/build.py` wrote beside its order is no fault, if its record vouches for it.
 
     Raises:
         VerificationError: a file is missing, changed, or not in the manifest; all of them are named.
@@ -248,7 +262,11 @@ def check_files(bundle: Bundle) -> int:
     reproducible, measured = hash_files(bundle.path)
     found = {**reproducible, **measured}
     faults = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
-    faults += [f"{name} is not in the manifest" for name in sorted(found.keys() - expected.keys())]
+    made: Mapping[str, str] = {}
+    if made_there and bundle.manifest.engine.path is None:
+        made = vouched(bundle.path, *({name: one.sha256 for name, one in each.items()} for each in (expected, found)))
+    others = {name: made.get(name, "is not in the manifest") for name in found.keys() - expected.keys()}
+    faults += [f"{name} {why}" for name, why in sorted(others.items()) if why]
     faults += [
         f"{name} was changed" for name in sorted(expected.keys() & found.keys()) if expected[name] != found[name]
     ]

@@ -63,7 +63,8 @@ def verify_bundle(path: Path, key: PublicKey | None = None, on: str | None = Non
     if key is not None:
         check_signature(path, key)
     bundle = load_bundle(path)
-    files, engine, target = check_files(bundle), bundle.engine, bundle.manifest.target
+    files, target = check_files(bundle, made_there=True), bundle.manifest.target
+    engine = bundle.engine or bundle.built_there
     check_lineage(bundle)
     (text_proof_of if bundle.manifest.language else proof_of)(bundle)
     vouched = f"{path}: {'' if key is None else f'signed by {key.path}, '}{files}"

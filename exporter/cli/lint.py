@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .option_types import AxisOption, TargetList
-from .options import json_option, quiet_option
+from .options import json_option, on_option, quiet_option
 
 if TYPE_CHECKING:
     from ...backends.base import AxisRange
@@ -34,13 +34,22 @@ if TYPE_CHECKING:
     metavar="NAME=MIN:USUAL:MAX",
     help="Range of a free axis; repeatable.",
 )
+@on_option
 @quiet_option
 @json_option
-def command(subject: Path, targets: tuple[list[str], ...], axes: tuple[Any, ...], quiet: bool, as_json: bool) -> None:
+def command(
+    subject: Path,
+    targets: tuple[list[str], ...],
+    axes: tuple[Any, ...],
+    on: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
     """Hold a graph against its target: what will fail or be wrong there (code 1), and what will be slow or float.
 
     Each finding names the node, the rule, what to do, and the source of the rule. A parser is asked as well: the
-    target's own where it is installed, else one that stands in for it. Nothing is compiled or written.
+    target's own where it is installed, or on the device with --on, else one that stands in for it. Nothing is compiled
+    or written here.
 
     \b
     Example:
@@ -53,7 +62,7 @@ def command(subject: Path, targets: tuple[list[str], ...], axes: tuple[Any, ...]
     from ..lint.show import failed, report_data, report_lines
 
     path, asked, ranges = _asked(subject, [name for names in targets for name in names], dict(axes))
-    reports = [lint(path, target, ranges) for target in asked]
+    reports = [lint(path, target, ranges, on) for target in asked]
     if as_json:
         click.echo(json.dumps([report_data(report) for report in reports], indent=2))
     elif not quiet:

@@ -18,7 +18,8 @@ from ...profiles.reading.names import need_text
 from ...profiles.reading.opened import LINE, opened
 from .damage import damage_explained, no_text
 from .names import tell_values_apart
-from .order import in_order
+from .order import in_order, unmade
+from .quiet import quiet
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -63,7 +64,8 @@ def read_model(path: Path) -> ir.Model:
     """
     import onnx_ir as ir
 
-    with damage_explained(path):
+    # What it logs of values that nothing makes is one message of `read_graph`.
+    with damage_explained(path), quiet(ir.serde.__name__):
         model = ir.load(path)
         if not in_order(model.graph):
             model.graph.sort()
@@ -242,8 +244,14 @@ def _check(path: Path) -> None:
     """Refuse what onnx's checker refuses, but for an order of nodes that can be mended, as runtimes do."""
     said = _complaint(path)
     if _UNSORTED in said:
+        model = read_model(path)
+        if lost := next(unmade(model.graph), None):
+            raise InputError(
+                f"{path} is not a valid ONNX model: {lost}.",
+                hint="Connect it, or export the model again.",
+            )
         with temporary() as scratch:
-            write_model(read_model(path), scratch / path.name)
+            write_model(model, scratch / path.name)
             said = _complaint(scratch / path.name)
     if said:
         raise InputError(f"{path} is not a valid ONNX model: {said[:LINE]}", hint="Export it again.")

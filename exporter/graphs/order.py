@@ -23,6 +23,16 @@ def in_order(graph: ir.Graph) -> bool:
     return True
 
 
+def unmade(graph: ir.Graph) -> Iterator[str]:
+    """Inputs of nodes that are no input of a graph, no constant, and no node's result: each in words."""
+    for node in graph.all_nodes():
+        for value in node.inputs:
+            if value is None or value.producer() is not None or value.is_graph_input() or value.is_initializer():
+                continue
+            name = node.name or node.op_type
+            yield f"{name} ({node.op_type}) reads {value.name!r}, which is no input, no constant and no node's result"
+
+
 def _read(node: ir.Node) -> Iterator[ir.Value]:
     yield from (value for value in node.inputs if value is not None)
     for body in bodies(node):

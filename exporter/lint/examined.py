@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from ...backends.base import AxisRange
 from ...profiles.device.target import Target
 from ..graphs.files import read_model
+from ..graphs.quiet import quiet
 from .finding import Finding, Severity
 from .qdq import Qdq, qdq_nodes
 
@@ -68,12 +68,10 @@ def label(node: ir.Node) -> str:
 def _with_shapes(model: ir.Model) -> ir.Model:
     """Constants lifted, and shapes inferred as far as that goes; without, the rules on memory and types see less."""
     import onnx_ir.passes.common as passes
+    import onnx_ir.serde as serde
 
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    log = logging.getLogger(passes.ShapeInferencePass.__module__)
-    said, log.disabled = log.disabled, True  # a traceback for each graph whose declared types contradict each other
-    try:
+    # It logs a traceback for each graph whose declared types contradict each other, and values that nothing makes.
+    with quiet(passes.ShapeInferencePass.__module__, serde.__name__):
         passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model)
-    finally:
-        log.disabled = said
     return model

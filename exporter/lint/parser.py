@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ...backends.base import Graph, Rejection
-from ...backends.places import Local
+from ...backends.places import Local, Place
 from ...backends.registry import load_backend
 from ...profiles.device.target import Target
 
@@ -18,6 +18,7 @@ class Parsed:
         by: its name and version; empty where none was asked.
         name: its name alone.
         stands_in: it is not the target's own.
+        where: it was asked, in words; empty for this machine.
         rejections: nodes that it does not take and that the target's own would not take either.
         gap: why none was asked, or what it could not judge, one sentence.
     """
@@ -25,26 +26,28 @@ class Parsed:
     by: str = ""
     name: str = ""
     stands_in: bool = False
+    where: str = ""
     rejections: tuple[Rejection, ...] = ()
     gap: str = ""
 
 
-def has_own_parser(target: Target) -> bool:
-    """Whether the target's own compiler is on this machine."""
-    return not Local().why_not_built(target)
+def has_own_parser(target: Target, place: Place) -> bool:
+    """Whether the target's own compiler is at a place."""
+    return not place.why_not_built(target)
 
 
-def parsed(graph: Graph, target: Target) -> Parsed:
-    """The word of the target's own compiler, or of its stand-in.
+def parsed(graph: Graph, target: Target, place: Place) -> Parsed:
+    """The word of the target's own compiler at a place, or of its stand-in on this machine.
 
     Raises:
         EngineFailedError: it crashed.
     """
-    place = Local()
-    if not has_own_parser(target):
+    if not has_own_parser(target, place):
         return stand_in_parsed(graph, target)
     rejections = place.check(graph, target)
-    return Parsed(by=place.tool(target), name=target.backend, rejections=rejections)
+    there = not place.here and place.builder == place.machine  # for a phone, this machine compiles
+    where = place.where if there else ""
+    return Parsed(by=place.compiler(target), name=target.backend, rejections=rejections, where=where)
 
 
 def stand_in_parsed(graph: Graph, target: Target) -> Parsed:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 # The types of an output_dtype attribute, and of a zero point that is not given (ONNX, QuantizeLinear).
 _DEFAULT = "uint8"
+# Below it a float32 loses digits.
+_LEAST = np.finfo(np.float32).tiny
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,7 @@ class Qdq:
         stored: what is rounded is a constant: a weight or a bias.
         dtype: of the integers, as ONNX calls it in lower case; empty where the file does not say.
         scale, zero: None where they are computed; a zero point that is left out is 0.
+        zeros_given: the node has a zero point.
         axis: along which several scales lie; None for one scale.
         blocked: scales by blocks of an axis.
     """
@@ -38,6 +41,7 @@ class Qdq:
     dtype: str
     scale: npt.NDArray[Any] | None
     zero: npt.NDArray[Any] | None
+    zeros_given: bool
     axis: int | None
     blocked: bool
 
@@ -52,6 +56,28 @@ class Qdq:
         data = self.node.inputs[0]
         producer = None if data is None else data.producer()
         return producer is None or producer.op_type != QUANTIZE
+
+    @property
+    def unusable(self) -> float | None:
+        """The first scale that is no positive number, or so small that its reciprocal is none; None where none is."""
+        if self.scale is None:
+            return None
+        wrong = self.scale[~(np.isfinite(self.scale) & (self.scale >= _LEAST))]
+        return float(wrong.flat[0]) if wrong.size else None
+
+    @property
+    def own_scale(self) -> bool:
+        """It is the second node of a pair, and does not read the scale of the first."""
+        return self._reads_other(1)
+
+    @property
+    def own_zero(self) -> bool:
+        """As `own_scale`, of the zero point."""
+        return self._reads_other(2)
+
+    def _reads_other(self, index: int) -> bool:
+        first = quantizer_of(self.node)
+        return first is not None and self.node.inputs[index : index + 1] != first.inputs[index : index + 1]
 
     @property
     def limits(self) -> tuple[int, int] | None:
@@ -85,6 +111,13 @@ def dequantizer(value: ir.Value | None) -> ir.Node | None:
     return node if node is not None and node.domain == "" and node.op_type == DEQUANTIZE else None
 
 
+def quantizer_of(node: ir.Node) -> ir.Node | None:
+    """The QuantizeLinear whose integers a DequantizeLinear reads; None where it reads others, or is none."""
+    data = node.inputs[0] if node.op_type == DEQUANTIZE else None
+    producer = None if data is None else data.producer()
+    return producer if producer is not None and producer.domain == "" and producer.op_type == QUANTIZE else None
+
+
 def quantizers_of(value: ir.Value) -> list[ir.Node]:
     """The QuantizeLinear nodes that read a value."""
     readers = (use.node for use in value.uses() if use.idx == 0)
@@ -105,6 +138,21 @@ def stored_shape(node: ir.Node) -> tuple[int, ...] | None:
     return tuple(int(size) for size in root.const_value.shape.numpy())
 
 
+def follows_inputs(value: ir.Value | None) -> bool:
+    """Whether a value depends on what is fed; a constant that is computed from constants is one."""
+    seen: set[ir.Value] = set()
+    asked = [value]
+    while asked:
+        one = asked.pop()
+        if one is None or one in seen or one.const_value is not None:
+            continue
+        seen.add(one)
+        if (node := one.producer()) is None:
+            return True
+        asked += node.inputs
+    return False
+
+
 def _read(node: ir.Node) -> Qdq:
     scale = constant(node.inputs[1])
     given = node.inputs[2] if len(node.inputs) > 2 else None
@@ -116,6 +164,7 @@ def _read(node: ir.Node) -> Qdq:
         dtype=_dtype(node, given),
         scale=scale,
         zero=zero,
+        zeros_given=given is not None,
         axis=int(number(node, "axis", 1)) if several else None,
         blocked=bool(number(node, "block_size", 0)),
     )

@@ -58,6 +58,7 @@ class Scheme:
         weight_storage: `integer` stores integers behind one DequantizeLinear; `float` keeps weights float behind a
             Q/DQ pair.
         bias: `int32` quantizes the bias of Conv and Gemm with scale s_x*s_w, `float` leaves it alone.
+        bias_as_products: operators to whose integer products an int32 bias is added whatever its own scale is.
         weighted: operators whose activation input and constant weight are quantized.
         outputs: of those, the ones whose result is quantized as well, after a fused activation.
         result_needed: an operator of `outputs` runs in integers only if its result is quantized.
@@ -94,6 +95,7 @@ class Scheme:
     weight_storage: Literal["integer", "float"]
     bias: Literal["int32", "float"]
     weighted: tuple[str, ...]
+    bias_as_products: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     result_needed: bool = False
     fused: tuple[str, ...] = ()
@@ -177,6 +179,7 @@ class Toolchain:
         stand_in_lacks: operators that this software has and the stand-in does not.
         operators: all that its parser reads, plugins aside; empty where that is not known.
         types: element types that its parser reads, as numpy calls them; empty where that is not known.
+        narrows: element types of which its parser makes narrower ones, as numpy calls both.
         moves_bytes: operators that only move values take uint8; else it is cast to float first.
         suppression: what runs non-maximum suppression: its `operator`, or a `loop` of others where that has no kernel.
         shapes: `free`, or `ranged` where each free axis needs a range to compile, or `fixed` where none may be free.
@@ -192,6 +195,7 @@ class Toolchain:
     stand_in_lacks: tuple[Name, ...] = ()
     operators: tuple[Name, ...] = ()
     types: tuple[Name, ...] = ()
+    narrows: dict[Name, Name] = field(default_factory=dict)
     moves_bytes: bool = True
     suppression: Literal["operator", "loop"] = "operator"
     shapes: Literal["free", "ranged", "fixed"] = "free"

@@ -46,6 +46,15 @@ class Machine:
         return f"{self.processor}, {self.arch}, {self.cores} cores"
 
 
+# Set for processes whose processor is emulated; they cannot tell by themselves.
+EMULATED = "EDGEPRESS_EMULATED"
+
+
+def is_emulated() -> bool:
+    """Whether this process runs on an emulated processor, whose times say nothing."""
+    return bool(os.environ.get(EMULATED))
+
+
 @cache
 def this_machine() -> Machine:
     """The machine this runs on."""

@@ -450,6 +450,21 @@ def test_a_copy_that_was_cut_goes_on_where_it_ended(lasting: Phone, place: Adb, 
     assert hashlib.sha256((lasting.device / "files" / digest).read_bytes()).hexdigest() == digest
 
 
+def test_a_directory_that_others_may_write_to_is_refused(lasting: Phone, place: Adb, tmp_path: Path) -> None:
+    """What is kept there is run."""
+    assert place.host.files.directory
+    place.close()
+    before = lasting.device.stat().st_mode
+    lasting.device.chmod(0o777)
+    try:
+        with pytest.raises(UnservedError) as error:
+            assert place.host.files.directory
+        one_message(error.value, f"others there may write to {lasting.device}", f"adb shell rm -r {lasting.device}")
+    finally:
+        lasting.device.chmod(before)
+    assert place.host.files.directory
+
+
 def test_what_was_there_of_another_file_is_not_taken(lasting: Phone, place: Adb, tmp_path: Path) -> None:
     file = tmp_path / "weights.bin"
     file.write_bytes(b"right" * 1000)

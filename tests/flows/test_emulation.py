@@ -120,6 +120,7 @@ def test_candidates_are_judged_there(
         assert "for aarch64 under qemu-aarch64" in golden["tool"]
         assert "emulated by QEMU" in golden["machine"]
         assert ("int8 coverage" in measured["metrics"]) == (precision == "int8")
+        assert "-cpu cortex-a76" in golden["tool"]  # rpi5's own, and the usual one where a target names none
         assert not any("latency" in name for name in measured["metrics"])
         assert cli("verify", bundle, "--emulate", "arm64", env=emulated).code == 0
 

@@ -7,6 +7,7 @@ downloaded: the device's Python is this one, which has all that an engine needs.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -16,10 +17,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 import edgepress
 from edgepress.backends.places import Local, place_at
@@ -106,6 +110,22 @@ def test_a_bundle_is_proven_on_the_device_with_what_runs_there(board: str, serve
     engine = edgepress.load_bundle(bundle).engine
     assert engine is not None
     assert hashlib.sha256(engine.path.read_bytes()).hexdigest() in kept
+
+
+def test_lint_asks_the_parser_of_the_device(server: Sshd, cli: Cli, tmp_path: Path) -> None:
+    """Which has no operator of a package that nobody registered there."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 4]) for name in "xy")
+    nodes = [helper.make_node("Fancy", ["x"], ["y"], "fancy", domain="of.nobody")]
+    domains = [helper.make_opsetid("", 13), helper.make_opsetid("of.nobody", 1)]
+    made = helper.make_model(helper.make_graph(nodes, "g", [x], [y]), opset_imports=domains, ir_version=8)
+    onnx.save(made, tmp_path / "fancy.onnx")
+    ran = cli("lint", "fancy.onnx", "-t", "server-cpu", "--on", server.address, env=server.environment)
+    assert ran.code == 1
+    assert "error [parser] fancy: onnxruntime has no operator of.nobody:Fancy." in ran.out
+    said = f"The parser of onnxruntime {version('onnxruntime')}, asked on ssh://board."
+    assert f"source: {said}" in ran.out
+    ran = cli("lint", "fancy.onnx", "-t", "cuda", "--on", server.address, env=server.environment)
+    ran.failed(5, "tensorrt cannot run on ")
 
 
 def test_what_goes_there_and_comes_back_is_what_it_is_here(place: Ssh, bundle: Path, target: Target) -> None:
@@ -378,3 +398,74 @@ def test_an_export_judges_and_measures_there(server: Sshd, command: Callable[...
     assert report["command"].endswith("--on ssh://HOST -o out")
     assert {one["kind"] for one in report["evidence"] if one["about"] == "engine"} == {"built", "measured"}
     assert command("verify", "out/small-server-cpu", cwd=tmp_path).code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tale-server-cpu", "tale-cpu"])
+def test_a_decoder_is_proven_and_measured_there(
+    server: Sshd, tale_bundles: Path, cli: Cli, tmp_path: Path, name: str
+) -> None:
+    """Its text, token by token, and its speed by the runtime's library, which is the device's own here."""
+    bundle = shutil.copytree(tale_bundles / name, tmp_path / name)
+    there = {"env": server.environment}
+    proven = cli("verify", bundle, "--on", server.address, "--json", **there)
+    assert proven.code == 0, proven.err
+    found = json.loads(proven.out)
+    assert found["on_device"]
+    assert found["text"]["fp32"] <= found["most_text"]["fp32"]
+    assert found["text"]["own"] <= found["most_text"]["own"]
+    ran = cli("profile", bundle, "--on", server.address, "-o", "speed.json", "-q", **there)
+    assert ran.code == 0, ran.err
+    assert json.loads((tmp_path / "speed.json").read_text())["language"]["speed"]
+    ran = cli("compare", bundle, bundle, "--on", server.address, "-q", **there)
+    assert ran.code == 0, ran.err
+
+
+PLUGIN = """
+from edgepress.backends.onnxruntime import OnnxRuntime
+
+
+class Twin(OnnxRuntime):
+    name = "twin"
+"""
+TWIN = """
+name = "board"
+title = "A board"
+arch = "any"
+backend = "twin"
+precisions = ["fp32"]
+toolchain = "onnxruntime-1.31"
+"""
+
+
+@pytest.fixture
+def installed_here(tmp_path: Path) -> dict[str, str]:
+    """An environment with a backend of another package, which the device does not have."""
+    info = tmp_path / "site" / "twin-1.0.dist-info"
+    (tmp_path / "site" / "twin_backend").mkdir(parents=True)
+    (tmp_path / "site" / "twin_backend" / "__init__.py").write_text(PLUGIN)
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: twin\nVersion: 1.0\nRequires-Dist: edgepress\n")
+    (info / "entry_points.txt").write_text("[edgepress.backends]\ntwin = twin_backend:Twin\n")
+    (tmp_path / "board.toml").write_text(TWIN)
+    (tmp_path / "small.py").write_text(SMALL)
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(info.parent), os.environ.get("PYTHONPATH"))))}
+
+
+@pytest.mark.slow
+def test_a_backend_of_another_package_goes_along(
+    server: Sshd, cli: Cli, tmp_path: Path, installed_here: dict[str, str]
+) -> None:
+    env = {**server.environment, **installed_here}
+    ran = cli("export", "small.py", "-t", "board.toml", "--no-measure", "-q", env=env)
+    assert ran.code == 0, ran.err
+    bundle = tmp_path / "dist" / "small-board"
+    ran = cli("verify", bundle, "--on", server.address, env=env)
+    assert ran.code == 0, ran.err
+    assert "brought" in ran.err and "twin-1.0" in ran.err
+    assert cli("verify", bundle, "--on", server.address, env=env).code == 0
+    ran = cli("build", bundle, "--on", server.address, "-q", env=env)
+    assert ran.code == 0, ran.err
+    (tmp_path / "site" / "twin_backend" / "kernels.so").write_bytes(b"of this machine")
+    ran = cli("verify", bundle, "--on", server.address, env=env)
+    ran.failed(5, "twin has compiled modules (kernels.so)", "Install twin and edgepress in the Python there")

@@ -7,7 +7,6 @@ import logging
 import shlex
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,13 @@ from pydantic_core import to_jsonable_python
 
 from ....errors import UnservedError
 from ....profiles.findings.layers import Layer
-from ....profiles.findings.report import megabytes
 from ....profiles.machine.held import temporary
 from ....profiles.reading.hashed import sha256
 from ...base import Engine
 from ...onnxruntime import layers_of, session_attempts
+from ..distant import Distant
 from ..files import Files
-from ..host import Channel, Host, how_ended
+from ..host import Channel, how_ended
 from ..job import FEED, load_job
 from . import about, building
 from . import runtime as runtimes
@@ -39,12 +38,15 @@ _PROFILED = 11  # runs of a profile, of which the first still allocates
 _log = logging.getLogger(__name__)
 
 
-class PhoneHost(Host):
-    """A phone that this run has to itself, from the first thing that is written to it on."""
+class PhoneHost(Distant):
+    """A phone."""
+
+    address: PhoneAddress
+    others = "apps"
 
     def __init__(self, address: PhoneAddress) -> None:
+        super().__init__()
         self.address = address
-        self._numbers: dict[Path, int] = {}
 
     @cached_property
     def client(self) -> Client:
@@ -72,6 +74,11 @@ class PhoneHost(Host):
         """Its files, once this run has the phone to itself."""
         self._storage = Storage(self.client)
         return Files(self._storage)
+
+    @property
+    def free_memory(self) -> int | None:
+        """Of that phone."""
+        return self.about.memory
 
     @cached_property
     def programs(self) -> tuple[str, str]:
@@ -153,31 +160,15 @@ class PhoneHost(Host):
         """Of the runtime's own profile."""
         return tuple(layers_of(said["events"], said["runs"]))
 
-    def send(self, path: Path) -> Path:
-        """Bring a file or a directory there, for this run."""
-        return Path(self.files.send(path, self._name(path)))
-
-    def there(self, path: Path) -> Path:
-        """Where a file or a directory is to be written."""
-        name = self._name(path)
-        return Path(self.files.ready(f"{name}/." if path.is_dir() else name))
-
-    def fetch(self, path: Path) -> None:
-        """Bring it from there."""
-        self.files.fetch(self._name(path), path)
-
     def engine(self, engine: Engine) -> Engine:
         """The engine as it is opened there; it is kept there for later runs.
 
         Raises:
             UnservedError: it is a decoder's, or too large.
         """
-        directory = engine.path.parent
-        if (directory / DECODER).exists():
+        if (engine.path.parent / DECODER).exists():
             raise self.without_decoders()
-        self._need_memory(engine.path.name, directory)
-        there = self.files.send(directory, self._name(directory), lasting=True)
-        return replace(engine, path=Path(there / engine.path.name))
+        return super().engine(engine)
 
     def without_decoders(self) -> UnservedError:
         """The error for a decoder."""
@@ -192,21 +183,6 @@ class PhoneHost(Host):
             "Android itself ends a program (SIGKILL) where memory runs out: see `adb logcat -b all | grep -i lowmem`. "
             "Otherwise `edgepress verify` shows whether the engine works."
         )
-
-    def _name(self, path: Path) -> str:
-        """The name of a file there: below a number of its directory, which nobody there has to know."""
-        path = path.absolute()
-        return f"{self._numbers.setdefault(path.parent, len(self._numbers))}/{path.name}"
-
-    def _need_memory(self, name: str, directory: Path) -> None:
-        """Refuse what does not even fit into the memory that is free there."""
-        size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
-        free = self.about.memory
-        if free is not None and size > free:
-            raise UnservedError(
-                f"{name} is {megabytes(size)}, and {self.address} has {megabytes(free)} of memory free.",
-                hint="End other apps there, or export at a lower precision.",
-            )
 
     def close(self) -> None:
         """Give the phone back; what runs there for this run ends."""

@@ -21,6 +21,11 @@ KEPT_DAYS = 30
 _BEGINNING, _ENDING = 30.0, 10.0  # seconds that the shell which holds the lock may take for it
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _log = logging.getLogger(__name__)
+# The directory belongs to this user, to root or to the shell that adb starts (2000), and no other may write to it.
+_OWN = (
+    "set -- $(stat -c '%a %u' {root}) $(id -u); case $1 in *[2367]) exit 5;; esac; "
+    "case $2 in $3|0|2000) ;; *) exit 5;; esac"
+)
 
 
 class Storage:
@@ -53,7 +58,8 @@ class Storage:
         # is cut says so by a hang-up, which must not come before what is to be removed.
         root, take = shlex.quote(self._root), "flock -n 2 || { echo busy; flock 2; }"
         command = (
-            f"trap '' HUP; mkdir -p {root} || exit 3; command -v flock >/dev/null || exit 4; "
+            f"trap '' HUP; mkdir -p -m 700 {root} || exit 3; {_OWN.format(root=root)}; "
+            "command -v flock >/dev/null || exit 4; "
             f"exec 2>>{root}/lock; {take}; echo locked; cat >/dev/null; rm -rf {root}/jobs/run"
         )
         held = self._client.waiting_shell(command)
@@ -68,8 +74,13 @@ class Storage:
         if line == "locked":
             return held
         code, said = held.wait(_BEGINNING), "" if held.stderr is None else held.stderr.read().strip()
-        if code not in (3, 4):
+        if code not in (3, 4, 5):
             raise self._client.lost()
+        if code == 5:
+            raise UnservedError(
+                f"{self.address}: others there may write to {self._root}, and what is kept in it is run.",
+                hint=f"Give another ?directory=PATH behind the address, or remove it: adb shell rm -r {root}",
+            )
         if code == 4:
             raise UnservedError(f"{self.address} has no flock.", hint="Android 8 or later has it.")
         raise UnservedError(

@@ -96,7 +96,8 @@ class Helper:
         file = said["file"] or self._link.address.directory
         if said["number"] in _FULL:
             return self.full(f"{file} could not be written")
-        return UnservedError(f"{self._link.address}: {file}: {said['error']}.", hint="Look after it there.")
+        hint = said["hint"] or "Look after it there."
+        return UnservedError(f"{self._link.address}: {file}: {said['error']}.", hint=hint)
 
     def full(self, what: str) -> UnservedError:
         """The error for a full disk.

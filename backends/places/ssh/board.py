@@ -5,22 +5,20 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ....errors import UnservedError
 from ....profiles.findings.report import megabytes
 from ....profiles.machine.fresh import module_command
 from ....profiles.machine.held import temporary
 from ....profiles.machine.user_cache import user_cache
 from ....profiles.reading.hashed import sha256
-from ..._onnxfile import external_files
 from ..._vendor import CHILD
-from ...base import Engine, Graph
+from ...base import Backend
+from ..distant import Distant
 from ..files import Files
-from ..host import MODULE, Channel, Host
+from ..host import MODULE, Channel
 from ..job import FEED, Job
 from ..remote import Remote
 from .address import Address
@@ -28,23 +26,23 @@ from .asking import Helper
 from .channel import SshChannel
 from .link import Link
 from .luggage import Python, downloaded, lacking, own_wheel, required
+from .plugin import plugin_needs, plugin_of, plugin_wheel
 
 OLDEST = (3, 10)
 ONBOARD = (3, 6)  # that a program of a backend's own needs
 _log = logging.getLogger(__name__)
 
 
-class DeviceHost(Host):
-    """A device that this run has to itself, from the first thing that is written to it on.
+class DeviceHost(Distant):
+    """A device that SSH reaches. What is asked of it before it is locked, is asked without writing anything."""
 
-    What is asked of it before, is asked without writing anything.
-    """
+    address: Address
 
     def __init__(self, address: Address) -> None:
+        super().__init__()
         self.address = address
         self._path: list[str] = []
         self._program: Path | None = None
-        self._numbers: dict[Path, int] = {}
 
     @cached_property
     def link(self) -> Link:
@@ -86,26 +84,40 @@ class DeviceHost(Host):
                 pass
         return Files(self._helper)
 
+    @property
+    def free_memory(self) -> int | None:
+        """Of that machine."""
+        found: int | None = self.about["memory"]
+        return found
+
     def version(self, package: str) -> str:
         """Of a package of its own Python; empty where it has none."""
         found = {_canonical(name): version for name, (version, _) in self.python.packages.items()}
         return found.get(_canonical(package), "")
 
-    def equip(self, packages: tuple[str, ...], *, brought: bool) -> None:
-        """Let processes there find this edgepress and what these packages need; its own are taken where they do.
-
-        Args:
-            packages: of a runtime.
-            brought: they themselves may be brought, too.
+    def equip(self, backend: Backend) -> None:
+        """Let processes there find this edgepress and what a backend needs; its own packages are taken where they do.
 
         Raises:
             UnservedError: it lacks some that cannot be had, or there is no room for them.
         """
-        missing = lacking(self.python, required(packages, brought=brought))
+        plugin = plugin_of(backend.name)
+        if plugin is None:
+            wanted = required(backend.packages, brought=not backend.finishes_on_device)
+        else:
+            wanted = (*required((), brought=True), *plugin_needs(plugin))
+        missing = lacking(self.python, wanted)
         with temporary() as scratch:
             cache = (user_cache("edgepress") or scratch) / "wheels"
-            wheels = [own_wheel(scratch), *downloaded(self.python, missing, cache, str(self.address))]
-            self._path += [path for path in self._unpacked(wheels) if path not in self._path]
+            along = [own_wheel(scratch), *([] if plugin is None else [plugin_wheel(plugin, scratch)])]
+            wheels = [*along, *downloaded(self.python, missing, cache, str(self.address))]
+            self._stand_on([path for path in self._unpacked(wheels) if path not in self._path])
+
+    def _stand_on(self, paths: list[str]) -> None:
+        """More for the processes that start from now on; the attendant is one of them."""
+        self._path += paths
+        if paths and (attendant := self.__dict__.pop("attendant", None)) is not None:
+            attendant.close()
 
     @property
     def bare(self) -> bool:
@@ -150,48 +162,6 @@ class DeviceHost(Host):
         own = None if self._program is None else [str(self._program), "--serve", str(there)]
         command = [self.address.python, *(own or module_command(MODULE, str(there))[1:])]
         return SshChannel(self.link, {"command": command, "environment": {CHILD: "1"}, "path": self._path})
-
-    def send(self, path: Path) -> Path:
-        """Bring a file or a directory there, for this run."""
-        return Path(self.files.send(path, self._name(path)))
-
-    def there(self, path: Path) -> Path:
-        """Where a file or a directory is to be written; a directory that is here is there as well."""
-        name = self._name(path)
-        return Path(self.files.ready(f"{name}/." if path.is_dir() else name))
-
-    def fetch(self, path: Path) -> None:
-        """Bring it from there."""
-        self.files.fetch(self._name(path), path)
-
-    def engine(self, engine: Engine) -> Engine:
-        """The engine as it is opened there; it is kept there for later runs."""
-        directory = engine.path.parent
-        self._need_memory(engine.path.name, directory)
-        there = self.files.send(directory, self._name(directory), lasting=True)
-        return replace(engine, path=Path(there / engine.path.name))
-
-    def graph(self, graph: Graph) -> Graph:
-        """The graph as it is read there; it is kept there for later runs."""
-        for name in external_files(graph.path):
-            data = graph.path.parent / name
-            self.files.send(data, self._name(data), lasting=True)
-        return replace(graph, path=Path(self.files.send(graph.path, self._name(graph.path), lasting=True)))
-
-    def _name(self, path: Path) -> str:
-        """The name of a file there: below a number of its directory, which nobody there has to know."""
-        path = path.absolute()
-        return f"{self._numbers.setdefault(path.parent, len(self._numbers))}/{path.name}"
-
-    def _need_memory(self, name: str, directory: Path) -> None:
-        """Refuse what does not even fit into the memory that is free there."""
-        size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
-        free = self.about["memory"]
-        if free is not None and size > free:
-            raise UnservedError(
-                f"{name} is {megabytes(size)}, and {self.address} has {megabytes(free)} of memory free.",
-                hint="End other programs there, or export at a lower precision.",
-            )
 
     def __str__(self) -> str:
         """What is known of it, for people."""

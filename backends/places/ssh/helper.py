@@ -13,6 +13,7 @@ import platform
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -57,8 +58,33 @@ def answered(device: "Device", request: Given, data: bytes) -> Tuple[Given, byte
     try:
         done = getattr(device, request.pop("do"))(data=data, **request)
     except OSError as error:
-        return {"error": error.strerror or str(error), "number": error.errno, "file": error.filename}, b""
+        told = {"error": error.strerror or str(error), "number": error.errno, "file": error.filename}
+        return dict(told, hint=getattr(error, "hint", "")), b""
     return ({"answer": done[0]}, done[1]) if isinstance(done, tuple) else ({"answer": done}, b"")
+
+
+class SharedError(OSError):
+    """A directory whose files others could change, and what is kept in it is run."""
+
+    def __init__(self, path: str, why: str, hint: str) -> None:
+        super().__init__(errno.EPERM, why, path)
+        self.hint = hint
+
+
+def need_own(path: str) -> None:
+    """Refuse a directory that another user may write to or replace: it, and all that it lies in."""
+    path = os.path.realpath(path)
+    if os.path.isdir(path):
+        found = os.stat(path)
+        if found.st_uid not in (os.getuid(), 0):
+            owner = "it belongs to another user, {}".format(found.st_uid)
+            raise SharedError(path, owner, "Give a directory of your own: ?directory=PATH behind the address.")
+        if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+            hint = "Give a directory of your own, ?directory=PATH behind the address, or run there: chmod o-w " + path
+            raise SharedError(path, "all users there may write to it", hint)
+    parent = os.path.dirname(path)
+    if parent != path:
+        need_own(parent)
 
 
 class Device:
@@ -96,6 +122,7 @@ class Device:
     def lock(self, data: bytes) -> bool:
         """Whether this caller has the device to itself by now; the kernel keeps the queue."""
         if self.waiting is None:
+            need_own(self.root)
             self.waiting = threading.Thread(target=self._lock)
             self.waiting.daemon = True
             self.waiting.start()
@@ -122,7 +149,12 @@ class Device:
     def _begin(self) -> None:
         """Remove what dead callers left and nobody used for long, and make a directory for this one."""
         for name in ("files", "packages", "jobs"):
-            os.makedirs(os.path.join(self.root, name), mode=0o700, exist_ok=True)
+            room = os.path.join(self.root, name)
+            os.makedirs(room, mode=0o700, exist_ok=True)
+            if os.path.islink(room) or os.stat(room).st_uid != os.getuid():  # where all may write, with a sticky bit
+                hint = "Give a directory of your own: ?directory=PATH behind the address."
+                raise SharedError(room, "it was there already, and is another user's", hint)
+            need_own(room)
         jobs = os.path.join(self.root, "jobs")
         for name in os.listdir(jobs):
             if name.startswith(JOB):

@@ -173,10 +173,10 @@ def own_wheel(directory: Path) -> Path:
     info = f"edgepress-{version}.dist-info"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:
         for file in _modules(root):
-            _add(wheel, f"edgepress/{file.relative_to(root).as_posix()}", file.read_bytes())
+            add_to_wheel(wheel, f"edgepress/{file.relative_to(root).as_posix()}", file.read_bytes())
         found = metadata.distribution("edgepress")
         for name in ("METADATA", "entry_points.txt"):
-            _add(wheel, f"{info}/{name}", (found.read_text(name) or "").encode())
+            add_to_wheel(wheel, f"{info}/{name}", (found.read_text(name) or "").encode())
     return path
 
 
@@ -187,5 +187,6 @@ def _modules(root: Path) -> Iterator[Path]:
         yield from sorted(found)
 
 
-def _add(wheel: zipfile.ZipFile, name: str, data: bytes) -> None:
+def add_to_wheel(wheel: zipfile.ZipFile, name: str, data: bytes) -> None:
+    """A file, without a date of its own."""
     wheel.writestr(zipfile.ZipInfo(name, _DATED), data, zipfile.ZIP_DEFLATED)

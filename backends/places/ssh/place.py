@@ -109,7 +109,7 @@ class Ssh(Addressed):
             if self.host.bare:
                 self.host.board(backend.onboard())
             else:
-                self.host.equip(backend.packages, brought=not backend.finishes_on_device)
+                self.host.equip(backend)
             self._runtimes[target.name] = self.host.attendant.ask("runtime", target=to_jsonable_python(target))
         return self._runtimes[target.name]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ....profiles.device.target import Scheme
 from ...quantization.analysis.weight_site import channel_axis
 from ..examined import Examined, found_at
@@ -18,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def find(examined: Examined) -> Iterator[Finding]:
-    """Activations with a scale a channel, weights whose scales follow another axis than outputs, and scales of 0."""
+    """Scales that are none, several of an activation, and those of a weight that follow another axis than outputs."""
+    for one in examined.qdq:
+        yield from _no_scale(one)
     scheme = examined.target.scheme
     if scheme is None:
         return
@@ -40,10 +40,13 @@ def find(examined: Examined) -> Iterator[Finding]:
             )
 
 
-def _scales(one: Qdq, scheme: Scheme, severity: Severity) -> Iterator[Finding]:
-    if one.first and one.scale is not None and not np.all(one.scale > 0):
-        said = "a scale is not above 0, so that nothing can be rounded with it"
+def _no_scale(one: Qdq) -> Iterator[Finding]:
+    if one.unusable is not None and (one.first or one.own_scale):
+        said = f"a scale is not above 0, or no number: {one.unusable:.3g}; nothing can be rounded with it"
         yield found_at(one.node, "error", said, remedy="Calibrate this tensor again.", source="ONNX, QuantizeLinear.")
+
+
+def _scales(one: Qdq, scheme: Scheme, severity: Severity) -> Iterator[Finding]:
     if one.first and not one.stored and (one.axis is not None or one.blocked):
         several = "several" if one.scale is None else one.scale.size
         yield found_at(
@@ -62,7 +65,7 @@ def _off_axis(node: ir.Node, of: dict[ir.Node, Qdq]) -> tuple[int, int] | None:
     if not shape or dequantized is None:
         return None
     one, wanted = of[dequantized], channel_axis(node, 1, len(shape))
-    if one.axis is None or one.blocked or wanted is None:
+    if one.axis is None or one.blocked or wanted is None or not -len(shape) <= one.axis < len(shape):
         return None
     axis = one.axis % len(shape)
     return None if axis == wanted else (axis, wanted)

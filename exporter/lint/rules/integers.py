@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from ....profiles.device.target import Scheme
 from ..examined import Examined, found_at
 from ..finding import Finding, Severity
-from ..qdq import Qdq
+from ..qdq import Qdq, follows_inputs
 
-# Integers of 4 bits and floats of 8 are for weights alone, in kernels that turn them into floats: parsers judge those.
+# Weights of 4 bits or of floats are for kernels that turn them into floats: parsers judge those.
 JUDGED = frozenset({"int8", "uint8", "int16", "uint16"})
 _FLOATS = "the target computes {precisions} and has no rules for integers: what is quantized runs in float at best"
 
@@ -36,7 +36,12 @@ def _judged(one: Qdq, scheme: Scheme) -> Iterator[Finding]:
             remedy = "Leave the biases of quantized layers float."
             yield found_at(one.node, severity, said, remedy=remedy, source=scheme.source)
         return
-    if one.dtype not in JUDGED:
+    if one.scale is None and follows_inputs(one.node.inputs[1]):
+        said = f"its scale is computed while the model runs, and {scheme.name} wants a constant: " + _end(scheme)
+        remedy = "Quantize with scales from calibration data; `edgepress export` does."
+        yield found_at(one.node, severity, said, remedy=remedy, source=scheme.source)
+        return
+    if one.dtype not in JUDGED and not _is_activation(one, scheme):
         return
     grids = (scheme.weight,) if one.stored else (scheme.activation, *scheme.also)
     if any(one.fits(grid) for grid in grids):
@@ -45,11 +50,19 @@ def _judged(one: Qdq, scheme: Scheme) -> Iterator[Finding]:
         f"{grid.dtype} {'with zero point 0' if grid.symmetric else 'with any zero point'}" for grid in grids
     )
     what = "a weight" if one.stored else "an activation"
-    end = "that is rejected, or read as if it were so" if scheme.refuses else "it runs in float there, or slower"
     yield found_at(
         one.node,
         severity,
-        f"{what} is {one.said}, and {scheme.name} wants {wanted}: {end}",
+        f"{what} is {one.said}, and {scheme.name} wants {wanted}: {_end(scheme)}",
         remedy=f"Quantize for the target: {wanted}; `edgepress export` does.",
         source=scheme.source,
     )
+
+
+def _end(scheme: Scheme) -> str:
+    return "that is rejected, or read as if it were so" if scheme.refuses else "it runs in float there, or slower"
+
+
+def _is_activation(one: Qdq, scheme: Scheme) -> bool:
+    """One in integers of any width, or in floats, which a runtime that refuses other integers may yet have."""
+    return not one.stored and bool(one.dtype) and (one.limits is not None or not scheme.refuses)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 GIB = 1 << 30
+# Element types of ONNX that have no size.
+_WITHOUT_SIZE = frozenset({"STRING", "UNDEFINED"})
 
 
 def find(examined: Examined) -> Iterator[Finding]:
@@ -61,7 +63,7 @@ def _largest(examined: Examined) -> tuple[ir.Node | None, int]:
 
 def _bytes(examined: Examined, value: ir.Value) -> int:
     """Of one value; 0 where its shape is not known."""
-    if value.shape is None or value.dtype is None or not value.dtype.bitwidth:
+    if value.shape is None or value.dtype is None or value.dtype.name in _WITHOUT_SIZE:
         return 0
     sizes = (size if isinstance(size, int) else _most(examined, str(size.value)) for size in value.shape)
     return math.prod(sizes) * int(value.dtype.bitwidth) // 8

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...graphs.opsets import is_defined, is_onnx
 from ..examined import Examined, found_at
 from ..finding import Finding
 
 
 def find(examined: Examined) -> Iterator[Finding]:
-    """Nodes that are none of the operators which the toolchain lists; nothing where it lists none."""
+    """Nodes that are none of the operators which the toolchain lists; nothing where it lists none.
+
+    What the file's own opset does not have is the rule `defined`.
+    """
     tools = examined.target.toolchain
     if not tools.operators or examined.own_parser:
         return
     own = {(name.domain, name.name) for name in examined.model.functions.values()}
     for node in examined.model.graph.all_nodes():
         if node.op_type in tools.operators or (node.domain, node.op_type) in own:
+            continue
+        if is_onnx(node.domain) and not is_defined(node.op_type, examined.opset):
             continue
         yield found_at(
             node,

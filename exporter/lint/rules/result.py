@@ -67,7 +67,7 @@ def _bound(node: ir.Node, index: int, name: str, default: float) -> float | None
 
 def _inside(one: Qdq, low: float, high: float) -> bool:
     limits = one.limits
-    if one.scale is None or one.zero is None or one.axis is not None or limits is None:
+    if one.scale is None or one.zero is None or one.axis is not None or limits is None or one.unusable is not None:
         return True
     zero, scale = int(one.zero.flat[0]), float(one.scale.flat[0])
     least, most = ((limit - zero) * scale for limit in limits)

@@ -27,6 +27,8 @@ def find(examined: Examined) -> Iterator[Finding]:
     for node in examined.model.graph.all_nodes():
         if node.op_type in (QUANTIZE, DEQUANTIZE):  # what they round to is the rule `integers`
             continue
+        if tools.operators and node.op_type not in tools.operators:  # the rule `operators`
+            continue
         for value in (*(v for v in node.inputs if v is not None and v.const_value is not None), *node.outputs):
             if value not in seen:
                 seen.add(value)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepress.backends.places.ssh.helper import Device, older_packages
+from edgepress.backends.places.ssh.helper import Device, answered, need_own, older_packages
 
 ROOMS = ("files", "packages", "jobs")
 
@@ -65,3 +65,34 @@ def test_an_old_python_tells_its_packages_too(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "Odd.egg-info" / "PKG-INFO").write_text("Name: Odd\n")
     monkeypatch.setattr("sys.path", [str(tmp_path / "absent"), str(tmp_path)])
     assert older_packages() == {"numpy": ("1.13.3", []), "tensorrt": ("8.2.1.8", [])}
+
+
+def test_a_directory_that_others_may_write_to_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    """What is kept there is run, so that who may put a file in the place of another may run it as this user."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    for root in (shared, shared / "mine" / "edgepress"):
+        answer, _ = answered(Device(str(root)), {"do": "lock"}, b"")
+        assert (answer["error"], answer["file"]) == ("all users there may write to it", str(shared))
+        assert answer["hint"].endswith(f"chmod o-w {shared}")
+    assert [*shared.iterdir()] == [], "nothing was written"
+    shared.chmod(0o1777)  # as /tmp: nobody removes what is another's
+    need_own(str(shared))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make what is another user's")
+def test_a_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    theirs, sticky = tmp_path / "theirs", tmp_path / "sticky"
+    theirs.mkdir()
+    os.chown(theirs, 12345, 12345)
+    answer, _ = answered(Device(str(theirs / "edgepress")), {"do": "lock"}, b"")
+    assert "belongs to another user, 12345" in answer["error"]
+    (sticky / "files").mkdir(parents=True)
+    sticky.chmod(0o1777)
+    os.chown(sticky / "files", 12345, 12345)
+    device = Device(str(sticky))
+    answer, _ = answered(device, {"do": "lock"}, b"")
+    device.close()
+    assert answer["error"] == "it was there already, and is another user's"

@@ -68,7 +68,7 @@ def test_every_folder_is_listed_whole() -> None:
     assert set(target_names()) == {path.stem for path in (ROOT / "targets").glob("*.toml")}
     assert len(target_names()) == 20
     assert len(SCHEMES) == 4
-    assert len(TOOLCHAINS) == 10
+    assert len(TOOLCHAINS) == 11
 
 
 @pytest.mark.parametrize("name", target_names())
@@ -107,8 +107,9 @@ def test_a_shipped_toolchain_is_consistent(name: str) -> None:
 def test_every_scheme_and_toolchain_can_be_reached() -> None:
     targets = [load_target(name) for name in target_names()]
     assert {t.scheme.name for t in targets if t.scheme} == set(SCHEMES)
-    # The other two are given by hand: NAME@jetpack-6.0.
-    assert set(TOOLCHAINS) - {t.toolchain.name for t in targets} == {"jetpack-6.0", "jetpack-7.2"}
+    # The others are given by hand: NAME@jetpack-6.0.
+    by_hand = {"jetpack-4.6.0", "jetpack-6.0", "jetpack-7.2"}
+    assert set(TOOLCHAINS) - {t.toolchain.name for t in targets} == by_hand
 
 
 def test_aliases_resolve_and_shadow_nothing() -> None:

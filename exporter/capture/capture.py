@@ -26,6 +26,7 @@ from .count_no_pad import count_no_pad
 from .dft_on_axis_one import dft_on_axis_one
 from .drop_expand import drop_expand
 from .fixed_size import fixed_size
+from .fast_path import is_padding
 from .mean_to_pool import mean_to_pool
 from .norm_to_linear import norm_to_linear
 from .onnx_to_opset import LOWEST_OPSET, converted
@@ -49,6 +50,10 @@ _STATE = "Look for randomness, state or Python branches on values in the model's
 _OURS = (
     "Look for operators of random numbers in the file. Where there are none, what brings it to the target's opset "
     "changed its meaning: export it at another opset (17 to 20 are used most), and report this as a fault of edgepress."
+)
+_PADDING = (
+    "The model's own zeros at the padding make the difference: nn.TransformerEncoder writes them in eval() alone. Give it "
+    "enable_nested_tensor=False, which computes what training saw, or multiply its result by the mask."
 )
 _AMPLIFIES = (
     "Load trained weights where these are random, which amplify most. Else look in forward for differences of large "
@@ -137,13 +142,15 @@ def prove_capture(source: Source, graph: Graph, seed: int) -> dict[str, Parity]:
     if given is not None:
         given.prove(feeds[0] if source.before is None else before_file(source.before, feeds[0]), references[0])
     rows = selected_rows(graph)
-    found = parity(references, [run(feed) for feed in feeds], rows=rows)
+    answers = [run(feed) for feed in feeds]
+    found = parity(references, answers, rows=rows)
     doubted = [name for name, agreement in found.items() if not _agrees(name, agreement, references)]
     own = own_rounding(source, feeds, references, rows) if doubted else {}
     for name in doubted:
         if name not in own or not explains(own[name], found[name]):
             said = _differs(name, found[name], references)
-            raise _unexplained(said, own.get(name), found[name], _STATE if given is None else _OURS)
+            otherwise = _OURS if given is not None else _PADDING if is_padding(source, feeds, answers, name) else _STATE
+            raise _unexplained(said, own.get(name), found[name], otherwise)
     return found
 
 

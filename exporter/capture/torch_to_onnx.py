@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import EdgepressError, InputError
 from ..graphs.names import free_name, value_names
 from ..sources.base import Source
-from ..sources.plain import by_position, takes_anything, with_plain_weights
+from ..sources.plain import by_position, takes_anything, takes_more, with_plain_weights
 from ..sources.quiet import quiet
 from ..sources.torch_module import by_keyword, output_tensors
 from ..sources.traceback import is_user_file, user_traceback
@@ -59,10 +59,10 @@ def exported(source: Source, opset: int, directory: Path, *, tracing: bool = Fal
     """
     from onnx_ir.passes import common
 
-    source = _explicit(source)
+    usual = opset >= DYNAMO_OPSET and not tracing
+    source = _explicit(source, tracing=not usual)
     assert source.module is not None
     with undisturbed(source.module):
-        usual = opset >= DYNAMO_OPSET and not tracing
         model = _dynamo(source, opset) if usual else _legacy(source, opset, directory)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.OutputFixPass()(model)
@@ -71,12 +71,16 @@ def exported(source: Source, opset: int, directory: Path, *, tracing: bool = Fal
     return model
 
 
-def _explicit(source: Source) -> Source:
-    """The source with a module that names what it takes and holds its weights, where its own does not."""
+def _explicit(source: Source, *, tracing: bool) -> Source:
+    """The source with a module that takes what is given alone and holds its weights, where its own does not.
+
+    The tracer makes a tensor of what a parameter is by default, and then a branch on a value of it.
+    """
     if source.program is not None or source.module is None:
         return source
-    module = with_plain_weights(source.module)
-    return replace(source, module=by_position(module, list(source.inputs)) if takes_anything(module) else module)
+    module, names = with_plain_weights(source.module), list(source.inputs)
+    others = takes_anything(module) or (tracing and takes_more(module, names))
+    return replace(source, module=by_position(module, names) if others else module)
 
 
 def _dynamo(source: Source, opset: int) -> ir.Model:

@@ -242,3 +242,9 @@ def _plain(module: nn.Module, made: dict[nn.Module, nn.Module]) -> nn.Module:
 def takes_anything(module: nn.Module) -> bool:
     """`forward` has `**kwargs`."""
     return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(module.forward).parameters.values())
+
+
+def takes_more(module: nn.Module, names: Sequence[str]) -> bool:
+    """`forward` takes these inputs by name, and has other parameters or an order in which they are not."""
+    taken = inspect.signature(module.forward).parameters
+    return set(names) <= set(taken) and list(names) != list(taken)

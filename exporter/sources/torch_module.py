@@ -272,15 +272,20 @@ class _Entered:
         return f" It fails in `{without_parts(name) or 'model()'}`, {what}, which was given {given or 'no tensor'}."
 
     def _enter(self, name: str) -> Any:
+        import torch
+
         def hook(child: nn.Module, arguments: tuple[object, ...]) -> None:
-            shapes = (f"{tuple(a.shape)}" for a in arguments if hasattr(a, "shape"))
-            self._running.append((name, child, ", ".join(shapes)))
+            self._running.append((name, child, ", ".join(map(_shape, filter(torch.is_tensor, arguments)))))
 
         return hook
 
     def _leave(self) -> None:
         if self._running:
             self._running.pop()
+
+
+def _shape(tensor: Tensor) -> str:
+    return "rows of several lengths" if tensor.is_nested else f"{tuple(tensor.shape)}"  # a nested tensor has no shape
 
 
 def module_digest(module: nn.Module, inputs: Mapping[str, Array], dynamic: Dynamic, files: Iterable[Path] = ()) -> str:

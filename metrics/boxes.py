@@ -106,9 +106,10 @@ class MeanAveragePrecision:
         sides = np.where(held[..., None], boxes[..., 2:] - boxes[..., :2], 1)
         if len(wrong := np.argwhere(~((sides > 0).all(-1) & (sides.prod(-1) < _LARGEST)))):
             picture, row = wrong[0].tolist()
+            box, number = boxes[picture, row].tolist(), self._pictures + picture + 1
             raise InputError(
-                f"A box to be found is {boxes[picture, row].tolist()} of picture {self._pictures + picture + 1}; expected "
-                "corners (left, top, right, bottom), right of left and below top.",
+                f"A box to be found is {box} of picture {number}; expected corners "
+                "(left, top, right, bottom), right of left and below top.",
                 hint="Turn (x, y, width, height) into corners; give boxes that are not there the class -1.",
             )
         if (scores < 0).any():

@@ -25,14 +25,16 @@ from .clean_metadata import clean_metadata
 from .count_no_pad import count_no_pad
 from .dft_on_axis_one import dft_on_axis_one
 from .drop_expand import drop_expand
-from .fixed_size import fixed_size
+from .explicit_pads import explicit_pads
 from .fast_path import is_padding
+from .fixed_size import fixed_size
 from .mean_to_pool import mean_to_pool
 from .norm_to_linear import norm_to_linear
 from .onnx_to_opset import LOWEST_OPSET, converted
 from .original import Original
 from .own_rounding import LEAST_COSINE, LEAST_SQNR_DB, amplified, explains, own_rounding
 from .pad_apart import pad_apart
+from .plain_gemm import plain_gemm
 from .preprocessing import before_file, prepend
 from .scale_to_norm import scale_to_norm
 from .torch_to_onnx import exported
@@ -52,15 +54,17 @@ _OURS = (
     "changed its meaning: export it at another opset (17 to 20 are used most), and report this as a fault of edgepress."
 )
 _PADDING = (
-    "The model's own zeros at the padding make the difference: nn.TransformerEncoder writes them in eval() alone. Give it "
-    "enable_nested_tensor=False, which computes what training saw, or multiply its result by the mask."
+    "The model's own zeros at the padding make the difference: nn.TransformerEncoder writes them in eval() alone. Give "
+    "it enable_nested_tensor=False, which computes what training saw, or multiply its result by the mask."
 )
 _AMPLIFIES = (
     "Load trained weights where these are random, which amplify most. Else look in forward for differences of large "
     "numbers, norms of what hardly varies, and sines or exponentials of large numbers."
 )
 # What is written otherwise in every graph, since a runtime reads it wrongly or has no integer kernel for it, in order.
-REWRITES = (mean_to_pool, pad_apart, count_no_pad, dft_on_axis_one, norm_to_linear, drop_expand)
+REWRITES = (
+    mean_to_pool, pad_apart, count_no_pad, explicit_pads, dft_on_axis_one, plain_gemm, norm_to_linear, drop_expand,
+)  # fmt: skip
 
 
 def capture(

@@ -19,7 +19,7 @@ def attention(
     scale: Any = None,
     grouped: Any = None,
 ) -> Any:
-    """`aten::scaled_dot_product_attention` as torch's own symbolic writes it, with what that lacks made plain before."""
+    """`aten::scaled_dot_product_attention` as torch's own form has it, with what that lacks made plain before."""
     import torch
     from torch.onnx import symbolic_helper, symbolic_opset14
 

@@ -16,6 +16,7 @@ import numpy as np
 from ...errors import EdgepressError, InputError
 from ..graphs.names import free_name, value_names
 from ..sources.base import Source
+from ..sources.parts import without_parts
 from ..sources.plain import by_position, takes_anything, takes_more, with_plain_weights
 from ..sources.quiet import quiet
 from ..sources.torch_module import by_keyword, output_tensors
@@ -62,6 +63,7 @@ def exported(source: Source, opset: int, directory: Path, *, tracing: bool = Fal
     usual = opset >= DYNAMO_OPSET and not tracing
     source = _explicit(source, tracing=not usual)
     assert source.module is not None
+    _refuse_projections(source)
     with undisturbed(source.module):
         model = _dynamo(source, opset) if usual else _legacy(source, opset, directory)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
@@ -81,6 +83,25 @@ def _explicit(source: Source, *, tracing: bool) -> Source:
     module, names = with_plain_weights(source.module), list(source.inputs)
     others = takes_anything(module) or (tracing and takes_more(module, names))
     return replace(source, module=by_position(module, names) if others else module)
+
+
+def _refuse_projections(source: Source) -> None:
+    """Refuse what both exporters write as an LSTM without its projection, whose states are of another size.
+
+    Raises:
+        InputError: naming the layer.
+    """
+    from torch import nn
+
+    assert source.module is not None
+    for name, child in source.module.named_modules():
+        if isinstance(child, nn.LSTM) and child.proj_size:
+            raise InputError(
+                f"{source.name} cannot be exported: {without_parts(name) or 'it'} is an LSTM with "
+                f"proj_size={child.proj_size}, and ONNX's LSTM has no projection.",
+                hint="Train it without proj_size, with a Linear behind it where fewer outputs are wanted; or write its "
+                "steps in forward, for a fixed number of them.",
+            )
 
 
 def _dynamo(source: Source, opset: int) -> ir.Model:

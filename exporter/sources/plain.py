@@ -245,6 +245,7 @@ def takes_anything(module: nn.Module) -> bool:
 
 
 def takes_more(module: nn.Module, names: Sequence[str]) -> bool:
-    """`forward` takes these inputs by name, and has other parameters or an order in which they are not."""
+    """`forward` takes these inputs by name, and has other parameters, another order, or takes them by name alone."""
     taken = inspect.signature(module.forward).parameters
-    return set(names) <= set(taken) and list(names) != list(taken)
+    by_name = any(parameter.kind is parameter.KEYWORD_ONLY for parameter in taken.values())
+    return set(names) <= set(taken) and (by_name or list(names) != list(taken))

@@ -167,7 +167,7 @@ def torch_predict(source: Source, threads: int | None = None) -> Predict:
         if missing := [name for name in source.inputs if name not in feed]:
             raise InputError(f"predict() was given {', '.join(feed) or 'nothing'}; it also needs {', '.join(missing)}.")
         ordered = {name: feed[name] for name in source.inputs}
-        return {name: tensor.cpu().numpy() for name, tensor in output_tensors(module, ordered).items()}
+        return {name: tensor.detach().cpu().numpy() for name, tensor in output_tensors(module, ordered).items()}
 
     return predict
 

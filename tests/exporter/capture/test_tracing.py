@@ -77,6 +77,8 @@ class BatchSecond(nn.MultiheadAttention):
 
 def test_a_reshape_that_optimizing_writes_is_of_the_opset(tmp_path):
     torch.manual_seed(0)
-    source = source_from_object(BatchSecond(16, 4), {"x": torch.randn(10, 2, 16)}, name="net", dynamic={"x": {1: "batch"}})
+    source = source_from_object(
+        BatchSecond(16, 4), {"x": torch.randn(10, 2, 16)}, name="net", dynamic={"x": {1: "batch"}}
+    )
     (found,) = prove_capture(source, capture(source, 13, tmp_path / "model.onnx", FREE), seed=0).values()
     assert found.sqnr_db > 100

@@ -63,8 +63,8 @@ _PLACES = (
 _OTHERS = 2
 _ONE_SIZE = (
     "Channels of {} differ much in size, and where those that are small in the data are as large as the others int8 "
-    "has {:.1f} dB of SQNR: its ranges are those of the calibration data. Give data of every kind, with each channel at "
-    "its largest."
+    "has {:.1f} dB of SQNR: its ranges are those of the calibration data. Give data of every kind, with each channel "
+    "at its largest."
 )
 
 
@@ -121,7 +121,7 @@ def _kept_float32(kept: Mapping[str, str], reference: Graph) -> tuple[str, ...]:
     if holds_no_product(reference, kept):
         raise VerificationError(
             f"float16 cannot hold the values of this model: {first}{more}.",
-            hint="Export with --precision fp32 or bf16, or scale the model's values down.",
+            hint="Export with --precision fp32 or bf16, or scale the model's values into its range.",
         )
     return (f"{len(kept)} operators stay float32, since float16 cannot hold their values: {first}{more}.",)
 
@@ -221,7 +221,7 @@ class Lowering:
         for graph in (self.captured.graph, candidate.graph):
             with Reference().values(graph.path) as values:
                 answers.append([values(feed) for feed in feeds])
-        if (least := worst(parity(*answers)).weakest_db) >= candidate.least_db:
+        if (least := worst(parity(*answers)).weakest_db) >= self.recipe.least_sqnr_db(self.precision):
             return {}
         return {"channels": _ONE_SIZE.format(", ".join(apart), least)}
 

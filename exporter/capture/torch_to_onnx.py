@@ -131,10 +131,13 @@ def _legacy(source: Source, opset: int, directory: Path) -> ir.Model:
 
     assert source.module is not None
     _refuse_branches_on_values(source)
+    # Of what has a `graph`, as what torch.fx makes has, it would ask that for the names of its outputs.
+    named = {"output_names": list(output_tensors(source.module, source.inputs))}
     # Beyond 2 GB it writes one file a weight, so it gets a directory of its own.
     with tempfile.TemporaryDirectory(dir=directory, prefix=".tracing-") as name:
         file = Path(name) / "model.onnx"
-        with _explained(source), quiet(), legacy_corrected(opset):
+        # Weights that were made in inference mode take no part in a trace with gradients.
+        with _explained(source), quiet(), legacy_corrected(opset), torch.no_grad():
             torch.onnx.export(
                 source.module,
                 **_arguments(source),
@@ -143,6 +146,7 @@ def _legacy(source: Source, opset: int, directory: Path) -> ir.Model:
                 opset_version=opset,
                 input_names=list(source.inputs),
                 dynamic_axes=source.dynamic,
+                **(named if hasattr(source.module, "graph") else {}),
             )
         model = ir.load(file)
         ir.external_data.load_to_model(model)

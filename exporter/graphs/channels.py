@@ -17,8 +17,9 @@ Values = npt.NDArray[np.float64]
 
 # The largest channel this many times the median one: below, one size describes all of them.
 _APART = 8.0
-# A mean is told to this share of itself at best. With the powers of two that deviations are, no sample can be read off.
-_TOLD = 1 / 64
+# A channel that never varies is made to, by this share of itself. Deviations are powers of two, and means are multiples
+# of them, so that no sample can be read off.
+_STILL = 1 / 64
 # Deviations to either side that made-up values reach.
 _WIDEST = 3.0
 
@@ -69,7 +70,8 @@ class Channels:
         """Noise of variance 1, whose shape fits, as values of these channels."""
         mean = self.total / self.count
         deviation = np.sqrt(np.maximum(self.squares / self.count - mean**2, 0))
-        size = np.maximum(deviation, np.abs(mean) * _TOLD)
+        rounding = np.abs(mean) * np.finfo(np.float32).eps
+        size = np.where(deviation > rounding, deviation, np.abs(mean) * _STILL)
         # A channel that was always 0 may have something to say elsewhere.
         size = np.where(size > 0, size, np.median(size[size > 0]))
         step = np.exp2(np.round(np.log2(size)))

@@ -21,6 +21,25 @@ if TYPE_CHECKING:
 _INTEGERS = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
 
 
+def not_a_module(what: str, given: object) -> InputError:
+    """The error for something else than a module, with the way to one where it is known.
+
+    Args:
+        what: gave it, as a message begins.
+    """
+    kind = given.__name__ if isinstance(given, type) else type(given).__name__
+    hints = {
+        "ExportedProgram": "Write it with torch.export.save(program, 'model.pt2') and give that file.",
+        "OrderedDict": "That is weights: build the network and give it them with load_state_dict().",
+        "dict": "That is weights: build the network and give it them with load_state_dict().",
+        "function": "Put it into the forward of a torch.nn.Module.",
+    }
+    hint = f"Give one of it: {kind}(...)." if isinstance(given, type) else hints.get(kind)
+    return InputError(
+        f"{what} {'the class' if isinstance(given, type) else 'a'} {kind}; expected a torch.nn.Module.", hint=hint
+    )
+
+
 def unwrapped(module: nn.Module, origin: str) -> nn.Module:
     """The module inside `DataParallel`, `DistributedDataParallel` and `torch.compile`, which share its weights.
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ...backends.base import Feed
 from ...errors import InputError
 from .base import Source, Training, checked_dynamic, missing, numbered, safe_name
-from .plain import evaluate_taken, evaluating, feeds_taken, float_inputs, unwrapped
+from .plain import evaluate_taken, evaluating, feeds_taken, float_inputs, not_a_module, unwrapped
 from .torch_module import arrays, check_forward, in_forward_order, module_digest
 from .traceback import user_errors, user_traceback
 
@@ -136,7 +136,7 @@ def _module(user: _User, function: str) -> nn.Module:
 
     module = user.call(function)
     if not isinstance(module, nn.Module):
-        raise InputError(f"{user.origin}: {function}() gives a {type(module).__name__}; expected a torch.nn.Module.")
+        raise not_a_module(f"{user.origin}: {function}() gives", module)
     return evaluating(unwrapped(module, user.origin), user.origin)
 
 

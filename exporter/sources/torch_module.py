@@ -183,8 +183,13 @@ def check_forward(module: nn.Module, inputs: Mapping[str, Array], origin: str, r
     """Run the module once, so that a fault in it shows here and in the user's terms.
 
     Raises:
-        InputError: the module raised, is not on the CPU, or returned something else than tensors.
+        InputError: the module raised, is not on the CPU, has no weights, or returned something else than tensors.
     """
+    if lazy := [name for name, child in module.named_modules() if _is_lazy(child)]:
+        raise InputError(
+            f"{origin}: {', '.join(lazy[:3]) or 'the model'} has no weights yet; a lazy layer makes them when it runs.",
+            hint="Run the model once and load its trained weights, before it is given.",
+        )
     device = next((p.device.type for p in (*module.parameters(), *module.buffers()) if p.device.type != "cpu"), None)
     if device:
         raise InputError(f"{origin}: the model has weights on {device}.", hint="Move it with `.cpu()`.")
@@ -200,6 +205,12 @@ def check_forward(module: nn.Module, inputs: Mapping[str, Array], origin: str, r
             f"{user_traceback(error, root)}",
             hint="Correct the layer or the example inputs; the model must run on them.",
         ) from error
+
+
+def _is_lazy(module: nn.Module) -> bool:
+    from torch.nn.parameter import is_lazy
+
+    return any(is_lazy(tensor) for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)))
 
 
 def _check_repeats(module: nn.Module, inputs: Mapping[str, Array], origin: str) -> None:

@@ -82,3 +82,24 @@ def test_a_reshape_that_optimizing_writes_is_of_the_opset(tmp_path):
     )
     (found,) = prove_capture(source, capture(source, 13, tmp_path / "model.onnx", FREE), seed=0).values()
     assert found.sqnr_db > 100
+
+
+@pytest.mark.parametrize("kind", ["fx", "inference", "by name alone", "parameter"])
+def test_modules_of_odd_origin(tmp_path, kind):
+    torch.manual_seed(0)
+    with torch.inference_mode(kind == "inference"):
+        layers = [nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 4)]
+    made = {"fx": lambda: torch.fx.symbolic_trace(nn.Sequential(*layers)), "by name alone": lambda: ByName(16, 4)}
+    module = Constant(16, 4) if kind == "parameter" else made.get(kind, lambda: nn.Sequential(*layers))()
+    for found in proven(tmp_path, module, {"input": torch.rand(2, 16)}, 16).values():
+        assert found.sqnr_db > 100
+
+
+class ByName(nn.Linear):
+    def forward(self, *, input):
+        return super().forward(input)
+
+
+class Constant(nn.Linear):
+    def forward(self, input):
+        return super().forward(input), self.weight

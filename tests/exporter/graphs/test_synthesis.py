@@ -98,7 +98,7 @@ def test_columns_of_a_table_keep_their_sizes(shape) -> None:
     sizes = np.array([1, 1, 1, 500, 1, 1, 0.02, 1])
     axis = 1 if len(shape) in (2, 4) else 2
     along = [-1 if place == axis else 1 for place in range(len(shape))]
-    noise = np.random.default_rng(0).standard_normal((16, *shape))
+    noise = np.random.default_rng(5).standard_normal((16, *shape))
     data = (noise * sizes.reshape(along) + (1e4 * (sizes == 500)).reshape(along)).astype(np.float32)
     specs = [TensorSpec(name="x", dtype="float32", shape=shape)]
     look = Look.of(data[0])

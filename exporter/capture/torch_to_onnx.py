@@ -132,7 +132,7 @@ def _legacy(source: Source, opset: int, directory: Path) -> ir.Model:
     assert source.module is not None
     _refuse_branches_on_values(source)
     # Of what has a `graph`, as what torch.fx makes has, it would ask that for the names of its outputs.
-    named = {"output_names": list(output_tensors(source.module, source.inputs))}
+    named: dict[str, Any] = {"output_names": list(output_tensors(source.module, source.inputs))}
     # Beyond 2 GB it writes one file a weight, so it gets a directory of its own.
     with tempfile.TemporaryDirectory(dir=directory, prefix=".tracing-") as name:
         file = Path(name) / "model.onnx"

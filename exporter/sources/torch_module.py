@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import re
@@ -193,18 +194,29 @@ def check_forward(module: nn.Module, inputs: Mapping[str, Array], origin: str, r
     device = next((p.device.type for p in (*module.parameters(), *module.buffers()) if p.device.type != "cpu"), None)
     if device:
         raise InputError(f"{origin}: the model has weights on {device}.", hint="Move it with `.cpu()`.")
-    entered = _Entered(module)
     try:
-        with entered, undisturbed(module, buffers=True):
+        with undisturbed(module, buffers=True):
             _check_repeats(module, inputs, origin)
     except InputError:
         raise
     except Exception as error:
         raise InputError(
-            f"{origin}: the model's forward fails on its example inputs ({described(inputs)}).{entered.where()}\n"
+            f"{origin}: the model's forward fails on its example inputs ({described(inputs)})."
+            f"{_where(module, inputs)}\n"
             f"{user_traceback(error, root)}",
             hint="Correct the layer or the example inputs; the model must run on them.",
         ) from error
+
+
+def _where(module: nn.Module, inputs: Mapping[str, Array]) -> str:
+    """In which submodule a forward fails, as a sentence.
+
+    It runs once more for that: hooks in one that does not fail would be in the way, as inside of torch.cond.
+    """
+    entered = _Entered(module)
+    with contextlib.suppress(Exception), entered, undisturbed(module, buffers=True):
+        _called(module, _tensors(module, inputs))
+    return entered.where()
 
 
 def _is_lazy(module: nn.Module) -> bool:

@@ -53,6 +53,10 @@ _OURS = (
     "Look for operators of random numbers in the file. Where there are none, what brings it to the target's opset "
     "changed its meaning: export it at another opset (17 to 20 are used most), and report this as a fault of edgepress."
 )
+_MADE_UP_FILE = (
+    "Values are made up. Give calibration data, whose ranges they then have; a parameter that never varies there, as a "
+    "shape, keeps its value."
+)
 _PADDING = (
     "The model's own zeros at the padding make the difference: nn.TransformerEncoder writes them in eval() alone. Give "
     "it enable_nested_tensor=False, which computes what training saw, or multiply its result by the mask."
@@ -142,7 +146,7 @@ def prove_capture(source: Source, graph: Graph, seed: int) -> dict[str, Parity]:
     given = None if source.onnx is None else Original.of(source.onnx, graph.path.parent)
     feeds = _proof_feeds(source, graph, seed)
     original = torch_predict(source) if given is None else _behind(source, given.values)
-    references = [_reference(original, feed, graph) for feed in feeds]
+    references = [_reference(original, feed, graph, source) for feed in feeds]
     if given is not None:
         given.prove(feeds[0] if source.before is None else before_file(source.before, feeds[0]), references[0])
     rows = selected_rows(graph)
@@ -321,7 +325,7 @@ def _allowed(source: Source, graph: Graph) -> bool:
     return all(graph.axes[n].smallest <= size <= graph.axes[n].largest for n, size in given if n in graph.axes)
 
 
-def _reference(original: Predict, feed: Feed, graph: Graph) -> dict[str, Array]:
+def _reference(original: Predict, feed: Feed, graph: Graph, source: Source) -> dict[str, Array]:
     try:
         return original(feed)
     except InputError:
@@ -334,6 +338,8 @@ def _reference(original: Predict, feed: Feed, graph: Graph) -> dict[str, Array]:
             f"({ranges or 'none'}).\n{user_traceback(error)}",
             hint="Narrow the range of the axis with --axis NAME=MIN:USUAL:MAX, or do not declare it free."
             if ranges
+            else _MADE_UP_FILE
+            if source.onnx is not None
             else "Shapes are those of the example, values are made up within its range; forward must run with them.",
         ) from error
 

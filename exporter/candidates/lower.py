@@ -13,7 +13,7 @@ from ...backends.base import Feed, Graph
 from ...backends.places import Reference
 from ...calibration.statistics import Statistics
 from ...calibration.storage import content_digest
-from ...errors import InputError, VerificationError
+from ...errors import VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Scheme, Target
 from ...profiles.findings.ladder import Ladder
@@ -30,7 +30,7 @@ from ..quantization.gains import GAP_DB, Gains, doubts, worthwhile
 from ..quantization.gather import beyond, gather
 from ..quantization.judging import JudgingSamples
 from ..quantization.ladder import Climb, Climber
-from ..quantization.mixed_int8 import IntegerVersion, MixedPrecision
+from ..quantization.mixed_int8 import IntegerVersion, MixedPrecision, NothingToQuantizeError
 from ..quantization.quantizer import Quantizer
 from ..quantization.rewrites.to_float16 import to_float16
 from ..recipe import Recipe
@@ -66,10 +66,6 @@ _ONE_SIZE = (
     "has {:.1f} dB of SQNR: its ranges are those of the calibration data. Give data of every kind, with each channel "
     "at its largest."
 )
-
-
-class NothingToQuantizeError(InputError):
-    """The model has nothing that can be int8."""
 
 
 class UnheldError(VerificationError):

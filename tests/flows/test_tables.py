@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 import torch
 
-from edgepress import export
+from edgepress import InputError, export
 
 
 class Table(torch.nn.Module):
@@ -43,3 +43,22 @@ def test_int8_of_columns_of_other_sizes(tmp_path, kind):
     assert 10 * np.log10(np.sum(right**2) / np.sum(error**2)) > 15
     told = [gap["why"] for gap in json.loads((bundle.path / "report.json").read_text())["missing"]]
     assert any("where those that are small in the data are as large as the others" in why for why in told)
+
+
+def test_a_layer_that_no_one_scale_suits_is_no_int8(tmp_path):
+    torch.manual_seed(0)
+    model = torch.nn.Conv2d(3, 8, 3, padding=1).eval()
+    model.weight.data *= torch.logspace(-3, 3, 8)[:, None, None, None]
+    model.bias.data *= torch.logspace(-3, 3, 8)
+    data = [{"input": np.random.default_rng(i).standard_normal((4, 3, 8, 8)).astype(np.float32)} for i in range(16)]
+    how = {
+        "target": "server-cpu",
+        "calibration": data,
+        "dynamic": {"input": {0: "batch"}},
+        "output": tmp_path,
+        "measure": False,
+    }
+    with pytest.raises(InputError, match="can be int8: the channels of its result differ so much"):
+        export(model, {"input": torch.randn(2, 3, 8, 8)}, precision="int8", **how)
+    bundle = export(model, {"input": torch.randn(2, 3, 8, 8)}, **how)
+    assert bundle.manifest.engine.precision == "fp32"

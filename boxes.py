@@ -48,7 +48,7 @@ def select(
         best, classes = scores.max(dim=1)
         scores = best.unsqueeze(1)
     # No class can have more among the best `rows` of all.
-    kept = torch.ops.edgepress.suppress(boxes, scores, iou, score, rows).flatten(1)
+    kept = _in_float32(boxes, scores, iou, score, rows).flatten(1)
     values, places = kept.topk(min(rows, kept.shape[1]), dim=1)
     if (missing := rows - kept.shape[1]) > 0:
         values, places = (functional.pad(each, (0, missing)) for each in (values, places))
@@ -77,7 +77,12 @@ def suppress(boxes: Tensor, scores: Tensor, *, iou: float = 0.5, score: float = 
         InputError: shapes do not fit each other, or a threshold is out of range.
     """
     _check(boxes, scores, iou, score, most)
-    kept: Tensor = torch.ops.edgepress.suppress(boxes, scores, iou, score, most)
+    return _in_float32(boxes, scores, iou, score, most).to(scores.dtype)
+
+
+def _in_float32(boxes: Tensor, scores: Tensor, iou: float, score: float, most: int) -> Tensor:
+    """What ONNX's NonMaxSuppression takes, of any float."""
+    kept: Tensor = torch.ops.edgepress.suppress(boxes.float(), scores.float(), iou, score, most)
     return kept
 
 

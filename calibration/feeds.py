@@ -133,7 +133,10 @@ def _check(array: Array, spec: TensorSpec, where: str, first_sample: int) -> Non
         raise InputError(f"{where}: input {spec.name!r} {fault}.", hint=_remedy(array, spec))
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = int(np.argwhere(~np.isfinite(array))[0][0]) if array.ndim else 0
-        raise InputError(f"{where}: sample {first_sample + bad}: input {spec.name!r} holds NaN or Inf.")
+        raise InputError(
+            f"{where}: sample {first_sample + bad}: input {spec.name!r} holds NaN or Inf.",
+            hint="Mend the sample or leave it out. A mask of -inf has no range; -1e4 hides as much behind a softmax.",
+        )
 
 
 def _remedy(array: Array, spec: TensorSpec) -> str | None:

@@ -12,6 +12,9 @@ import numpy as np
 from ..errors import InputError
 from .library import Array, library, need_samples, one_of
 
+# Areas that COCO calls "all" end here (pycocotools' Params.areaRng).
+_LARGEST = 1e10
+
 
 class MeanAveragePrecision:
     """Mean over classes, and over intersections over union from 0.5 to 0.95, of the average precision.
@@ -22,12 +25,14 @@ class MeanAveragePrecision:
         iou: one intersection over union in place of those ten, such as 0.5.
 
     Raises:
-        InputError: pycocotools is not installed.
+        InputError: `iou` is not one, or pycocotools is not installed.
     """
 
     def __init__(
         self, boxes: str = "boxes", scores: str = "scores", classes: str = "classes", *, iou: float | None = None
     ) -> None:
+        if iou is not None and not 0 <= iou <= 1:
+            raise InputError(f"MeanAveragePrecision was given iou={iou}; expected 0 to 1.")
         self._names = boxes, scores, classes
         self._coco, self._eval = (
             library("pycocotools.coco", "pycocotools"),
@@ -47,7 +52,7 @@ class MeanAveragePrecision:
             classes: (B, M); negative where a picture has fewer than M.
 
         Raises:
-            InputError: there is no such output, or it is of another number of pictures.
+            InputError: there is no such output, it is of another number of pictures, or boxes or scores are none.
         """
         found = [one_of(outputs, name) for name in self._names]
         shapes = [a.shape for a in (*found, boxes, classes)]
@@ -57,6 +62,7 @@ class MeanAveragePrecision:
                 "expected (B, R, 4), (B, R), (B, R), (B, M, 4) and (B, M).",
                 hint="Give the outputs as `edgepress.boxes.select` returns them, a row of zeros where there is no box.",
             )
+        self._check(boxes, classes >= 0, found[1])
         for picture in range(len(boxes)):
             self._pictures += 1
             self._wanted += self._listed(boxes[picture], classes[picture], classes[picture] >= 0, len(self._wanted))
@@ -94,6 +100,23 @@ class MeanAveragePrecision:
         # Axes: thresholds, recalls, classes, areas (the first is all), most detections (the last is 100).
         precision = judge.eval["precision"][:, :, :, 0, -1]
         return float(precision[precision > -1].mean())
+
+    def _check(self, boxes: Array, held: Array, scores: Array) -> None:
+        """Refuse what COCO's code would leave out without a word, or could never find."""
+        sides = np.where(held[..., None], boxes[..., 2:] - boxes[..., :2], 1)
+        if len(wrong := np.argwhere(~((sides > 0).all(-1) & (sides.prod(-1) < _LARGEST)))):
+            picture, row = wrong[0].tolist()
+            box, number = boxes[picture, row].tolist(), self._pictures + picture + 1
+            raise InputError(
+                f"A box to be found is {box} of picture {number}; expected corners "
+                "(left, top, right, bottom), right of left and below top.",
+                hint="Turn (x, y, width, height) into corners; give boxes that are not there the class -1.",
+            )
+        if (scores < 0).any():
+            raise InputError(
+                f"The model gives a score of {scores.min():g}; expected 0 or more, as rows of the score 0 hold no box.",
+                hint="Give what sigmoid or softmax makes of them.",
+            )
 
     def _listed(self, boxes: Array, classes: Array, held: Array, before: int) -> Iterator[dict[str, Any]]:
         """As COCO writes boxes: corner, width and height."""

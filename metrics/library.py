@@ -32,15 +32,23 @@ def one_of(outputs: Mapping[str, Array] | Array, name: str | None) -> Array:
     """An output of a model by name; the first one where none is asked for, or the array itself.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is none of that name, or it holds NaN, which every library counts in its own way.
     """
     if not isinstance(outputs, Mapping):
-        return np.asarray(outputs)
-    if name is None:
-        return np.asarray(next(iter(outputs.values())))
+        return _numbers(np.asarray(outputs), "The output")
+    name = next(iter(outputs)) if name is None else name
     if name not in outputs:
         raise InputError(f"The model has no output {name!r}; it has {', '.join(outputs)}.", hint="Name one of these.")
-    return np.asarray(outputs[name])
+    return _numbers(np.asarray(outputs[name]), f"The output {name!r}")
+
+
+def _numbers(array: Array, what: str) -> Array:
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise InputError(
+            f"{what} holds NaN, which is neither right nor wrong.",
+            hint="Look at the weights and at this sample; an engine in float16 may overflow where float32 does not.",
+        )
+    return array
 
 
 def need_samples(count: int) -> None:

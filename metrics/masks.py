@@ -38,6 +38,8 @@ class MeanIoU:
         counted = np.ones(wanted.shape, bool) if self._ignored is None else wanted != self._ignored
         for side, classes in (("The model gives", found[counted]), ("To be found are", wanted[counted])):
             self._check(side, classes)
+        if not counted.any():  # which scikit-learn takes for a fault
+            return
         numbers = range(len(self._confused))
         self._confused += self._metrics.confusion_matrix(wanted[counted], found[counted], labels=numbers)
 

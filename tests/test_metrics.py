@@ -99,6 +99,56 @@ def test_what_is_no_scores_of_as_many_samples_is_refused():
             TopK().add({"label": scores}, classes)
 
 
+def test_two_classes_and_one_that_nobody_shows_are_counted():
+    top = TopK(2)
+    top.add(np.array([[3, 2], [1, 3.0]]), np.array([0, 0]))
+    with pytest.raises(InputError, match="2 best of 2 classes"):  # whatever the model gives, that is 1
+        _ = top.value
+    top = TopK(2)
+    top.add(np.array([[3, 2, 1], [1, 2, 3.0], [3, 1, 2]]), np.array([1, 0, 0]))
+    assert top.value == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("classes", [[1, 3], [-1, 0], [0.5, 1]])
+def test_classes_that_no_score_is_of_are_refused(classes):
+    with pytest.raises(InputError, match=r"expected whole numbers of 0 to 2"):
+        TopK().add(np.ones((2, 3)), np.array(classes))
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_a_share_of_no_best_scores_is_refused(k):
+    with pytest.raises(InputError, match=f"{k} best"):
+        TopK(k)
+
+
+def test_an_output_of_nan_is_never_counted_as_right():
+    nan = np.full((1, 3, 4), np.nan, np.float32)
+    with pytest.raises(InputError, match=r"scores' holds NaN"):
+        TopK(output="scores").add({"scores": nan[0]}, np.zeros(3, int))
+    with pytest.raises(InputError, match="holds NaN"):
+        MeanIoU(3).add(nan[..., None], np.zeros((1, 4, 1), int))
+    with pytest.raises(InputError, match=r"boxes' holds NaN"):
+        MeanAveragePrecision().add(found(nan[0], [0.9, 0.8, 0.7], [0, 1, 0]), boxes=BOXES, classes=CLASSES)
+
+
+def test_boxes_that_could_not_be_found_and_scores_below_0_are_refused():
+    precision = MeanAveragePrecision()
+    for boxes, said in ((BOXES[..., [2, 3, 0, 1]], r"\[10.*0.*\] of picture 1"), (BOXES * 1e9, "expected corners")):
+        with pytest.raises(InputError, match=said):
+            precision.add(found(BOXES[0], [0.9, 0.8, 0], [0, 1, -1]), boxes=boxes, classes=CLASSES)
+    with pytest.raises(InputError, match="score of -3"):
+        precision.add(found(BOXES[0], [2, -3, 0], [0, 1, -1]), boxes=BOXES, classes=CLASSES)
+    with pytest.raises(InputError, match=r"iou=2; expected 0 to 1"):
+        MeanAveragePrecision(iou=2)
+
+
+def test_a_batch_of_pixels_that_do_not_count_adds_nothing():
+    iou = MeanIoU(2, ignored=255)
+    iou.add(np.ones((1, 2, 2), int), np.full((1, 2, 2), 255))
+    iou.add(np.ones((1, 1, 2), int), np.array([[[1, 0]]]))
+    assert iou.value == pytest.approx((0 + 1 / 2) / 2)
+
+
 def test_word_accuracy():
     words = WordAccuracy()
     words.add(["no left turn"], ["no right turn"])

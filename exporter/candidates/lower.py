@@ -10,25 +10,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...backends.base import Feed, Graph
+from ...backends.places import Reference
 from ...calibration.statistics import Statistics
 from ...calibration.storage import content_digest
-from ...errors import InputError, VerificationError
+from ...errors import VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Scheme, Target
 from ...profiles.findings.ladder import Ladder
-from ...profiles.findings.parity import Parity, assured_db, figure, is_codes, worst
+from ...profiles.findings.parity import Parity, assured_db, figure, is_codes, parity, worst
 from ...profiles.findings.sensitivity import ParityByLayer
 from ..capture.captured import Captured
+from ..graphs.channels import Channels
 from ..graphs.files import read_graph, read_whole
 from ..graphs.selection import around_selection
+from ..graphs.synthesis import synthesize
 from ..progress import Advance, counted
 from ..quantization.analysis.fp16_exceptions import PRODUCTS, fp16_exceptions, holds_no_product
-from ..quantization.analysis.placed import Placement
 from ..quantization.gains import GAP_DB, Gains, doubts, worthwhile
 from ..quantization.gather import beyond, gather
 from ..quantization.judging import JudgingSamples
 from ..quantization.ladder import Climb, Climber
-from ..quantization.mixed_int8 import IntegerVersion, MixedPrecision
+from ..quantization.mixed_int8 import IntegerVersion, MixedPrecision, NothingToQuantizeError
 from ..quantization.quantizer import Quantizer
 from ..quantization.rewrites.to_float16 import to_float16
 from ..recipe import Recipe
@@ -57,8 +59,13 @@ _PLACES = (
 )
 
 
-class NothingToQuantizeError(InputError):
-    """The model has nothing that can be int8."""
+# Feeds that tell what int8 makes of channels that are larger than in the data.
+_OTHERS = 2
+_ONE_SIZE = (
+    "Channels of {} differ much in size, and where those that are small in the data are as large as the others int8 "
+    "has {:.1f} dB of SQNR: its ranges are those of the calibration data. Give data of every kind, with each channel "
+    "at its largest."
+)
 
 
 class UnheldError(VerificationError):
@@ -108,7 +115,7 @@ def _kept_float32(kept: Mapping[str, str], reference: Graph) -> tuple[str, ...]:
     if holds_no_product(reference, kept):
         raise VerificationError(
             f"float16 cannot hold the values of this model: {first}{more}.",
-            hint="Export with --precision fp32 or bf16, or scale the model's values down.",
+            hint="Export with --precision fp32 or bf16, or scale the model's values into its range.",
         )
     return (f"{len(kept)} operators stay float32, since float16 cannot hold their values: {first}{more}.",)
 
@@ -172,7 +179,7 @@ class Lowering:
         quantizer = Quantizer.of(reference, self._scheme, recipe.exclude, recipe.ranges, model=model)
         if not quantizer.placement.layers:
             raise NothingToQuantizeError(
-                f"Nothing in {self.source.name!r} can be int8: {_why_nothing(quantizer.placement)}.",
+                f"Nothing in {self.source.name!r} can be int8: {_why_nothing(quantizer, self._scheme)}.",
                 hint="Export with --precision fp32, or look at --exclude.",
             )
         statistics = gather(self.source, reference, quantizer, recipe, counted(self.advance), self.memo)
@@ -189,9 +196,28 @@ class Lowering:
             name: seen for name, seen in candidate.on_samples.items() if not is_codes(self.samples.expected[0][name])
         }
         scored = self.source.evaluate is not None
-        for about, why in doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored).items():
+        found = doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored) | self._of_one_size(candidate)
+        for about, why in found.items():
             candidate = candidate.without("other", why, about)
         return candidate
+
+    def _of_one_size(self, candidate: Candidate) -> dict[str, str]:
+        """What is lost where channels that are small in the data are as large as others; these may be of one kind."""
+        source = self.source
+        apart = [name for name, array in source.inputs.items() if Channels.of(array) is not None]
+        if not apart:
+            return {}
+        usual = {name: reach.usual for name, reach in self.captured.graph.axes.items()}
+        seeds = range(self.recipe.seed, self.recipe.seed + _OTHERS)
+        how = source.inputs, source.dynamic, usual
+        feeds = [synthesize(*how, seed, source.held, by_channel=False) for seed in seeds]
+        answers = []
+        for graph in (self.captured.graph, candidate.graph):
+            with Reference().values(graph.path) as values:
+                answers.append([values(feed) for feed in feeds])
+        if (least := worst(parity(*answers)).weakest_db) >= self.recipe.least_sqnr_db(self.precision):
+            return {}
+        return {"channels": _ONE_SIZE.format(", ".join(apart), least)}
 
     def _relaxed(
         self, model: ir.Model, statistics: Statistics, judged: Statistics, gains: Gains
@@ -366,6 +392,19 @@ def _origin(statistics: Statistics, scheme: Scheme) -> str:
     return f"{calibrated} Weights use {grid.used} of {grid.bits} bits{why}."
 
 
-def _why_nothing(placement: Placement) -> str:
-    reasons = sorted(set(placement.left.values()))
-    return "; ".join(reasons) if reasons else "it has no convolution, matrix product, GEMM or recurrent layer"
+# What a user knows as a layer with a weight.
+_MULTIPLY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"})
+
+
+def _why_nothing(quantizer: Quantizer, scheme: Scheme) -> str:
+    if reasons := sorted(set(quantizer.placement.left.values())):
+        return "; ".join(reasons)
+    graph = quantizer.model.graph
+    here, all_of = ({node.op_type for node in nodes if node.domain == ""} for nodes in (graph, graph.all_nodes()))
+    found = {
+        f"this target has no integer kernel for {name}" for name in _MULTIPLY & here if name not in scheme.weighted
+    }
+    found |= {
+        f"{name} is inside an If, a Loop or a Scan, whose bodies stay float" for name in _MULTIPLY & all_of - here
+    }
+    return "; ".join(sorted(found)) or "it has no convolution, matrix product, GEMM or recurrent layer"

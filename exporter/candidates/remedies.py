@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from ...errors import RefusedError, VerificationError
 from ...profiles.device.precision import load_precision
+from ..quantization.mixed_int8 import NothingToQuantizeError
 from ..quantization.noise import literal
 from ..recipe import Recipe
 from .candidate import Candidate, Refused
 from .link import StrayingError
-from .lower import NothingToQuantizeError
 from .parting import Parting
 
 # What a precision may fail with where another one may still get through.

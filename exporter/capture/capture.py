@@ -26,7 +26,9 @@ from .count_no_pad import count_no_pad
 from .dft_on_axis_one import dft_on_axis_one
 from .drop_expand import drop_expand
 from .drop_reshapes import drop_reshapes
+from .explicit_pads import explicit_pads
 from .eye_by_places import eye_by_places
+from .fast_path import is_padding
 from .fit_pools import fit_pools
 from .fixed_size import fixed_size
 from .mean_to_pool import mean_to_pool
@@ -35,6 +37,7 @@ from .onnx_to_opset import LOWEST_OPSET, converted
 from .original import Original
 from .own_rounding import LEAST_COSINE, LEAST_SQNR_DB, amplified, explains, own_rounding
 from .pad_apart import pad_apart
+from .plain_gemm import plain_gemm
 from .preprocessing import before_file, prepend
 from .scale_to_norm import scale_to_norm
 from .torch_to_onnx import exported
@@ -53,6 +56,14 @@ _OURS = (
     "Look for operators of random numbers in the file. Where there are none, what brings it to the target's opset "
     "changed its meaning: export it at another opset (17 to 20 are used most), and report this as a fault of edgepress."
 )
+_MADE_UP_FILE = (
+    "Values are made up. Give calibration data, whose ranges they then have; a parameter that never varies there, as a "
+    "shape, keeps its value."
+)
+_PADDING = (
+    "The model's own zeros at the padding make the difference: nn.TransformerEncoder writes them in eval() alone. Give "
+    "it enable_nested_tensor=False, which computes what training saw, or multiply its result by the mask."
+)
 _AMPLIFIES = (
     "Load trained weights where these are random, which amplify most. Else look in forward for differences of large "
     "numbers, norms of what hardly varies, and sines or exponentials of large numbers."
@@ -62,9 +73,11 @@ REWRITES = (
     mean_to_pool,
     pad_apart,
     count_no_pad,
+    explicit_pads,
     fit_pools,
     dft_on_axis_one,
     eye_by_places,
+    plain_gemm,
     norm_to_linear,
     drop_reshapes,
     drop_expand,
@@ -146,17 +159,19 @@ def prove_capture(source: Source, graph: Graph, seed: int) -> dict[str, Parity]:
     given = None if source.onnx is None else Original.of(source.onnx, graph.path.parent)
     feeds = _proof_feeds(source, graph, seed)
     original = torch_predict(source) if given is None else _behind(source, given.values)
-    references = [_reference(original, feed, graph) for feed in feeds]
+    references = [_reference(original, feed, graph, source) for feed in feeds]
     if given is not None:
         given.prove(feeds[0] if source.before is None else before_file(source.before, feeds[0]), references[0])
     rows = selected_rows(graph)
-    found = parity(references, [run(feed) for feed in feeds], rows=rows)
+    answers = [run(feed) for feed in feeds]
+    found = parity(references, answers, rows=rows)
     doubted = [name for name, agreement in found.items() if not _agrees(name, agreement, references)]
     own = own_rounding(source, feeds, references, rows) if doubted else {}
     for name in doubted:
         if name not in own or not explains(own[name], found[name]):
             said = _differs(name, found[name], references)
-            raise _unexplained(said, own.get(name), found[name], _STATE if given is None else _OURS)
+            otherwise = _OURS if given is not None else _PADDING if is_padding(source, feeds, answers, name) else _STATE
+            raise _unexplained(said, own.get(name), found[name], otherwise)
     return found
 
 
@@ -323,7 +338,7 @@ def _allowed(source: Source, graph: Graph) -> bool:
     return all(graph.axes[n].smallest <= size <= graph.axes[n].largest for n, size in given if n in graph.axes)
 
 
-def _reference(original: Predict, feed: Feed, graph: Graph) -> dict[str, Array]:
+def _reference(original: Predict, feed: Feed, graph: Graph, source: Source) -> dict[str, Array]:
     try:
         return original(feed)
     except InputError:
@@ -336,6 +351,8 @@ def _reference(original: Predict, feed: Feed, graph: Graph) -> dict[str, Array]:
             f"({ranges or 'none'}).\n{user_traceback(error)}",
             hint="Narrow the range of the axis with --axis NAME=MIN:USUAL:MAX, or do not declare it free."
             if ranges
+            else _MADE_UP_FILE
+            if source.onnx is not None
             else "Shapes are those of the example, values are made up within its range; forward must run with them.",
         ) from error
 

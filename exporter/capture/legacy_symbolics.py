@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .fast_path import without_fast_path
+from .legacy_attention import attention
 from .suppression import symbolics
 
 
@@ -17,21 +19,17 @@ def legacy_corrected(opset: int) -> Iterator[None]:
 
     Both matter to `torch.nn.MultiheadAttention`. The fused encoder, which has no ONNX form, is switched off as well.
     """
-    import torch
     from torch.onnx import utils
 
-    fused = torch.backends.mha.get_fastpath_enabled()
-    corrections = _corrections(opset)
-    torch.backends.mha.set_fastpath_enabled(False)
+    corrections = _corrections()
     for name, symbolic in corrections.items():
         utils.register_custom_op_symbolic(name, symbolic, opset)
     try:
-        with _no_output():
+        with _no_output(), without_fast_path():
             yield
     finally:
         for name in corrections:
             utils.unregister_custom_op_symbolic(name, opset)
-        torch.backends.mha.set_fastpath_enabled(fused)
 
 
 @contextlib.contextmanager
@@ -51,14 +49,8 @@ def _no_output() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _corrections(opset: int) -> dict[str, Callable[..., Any]]:
-    from torch.onnx import symbolic_opset14
-
-    found: dict[str, Callable[..., Any]] = {"aten::unflatten": _unflatten, **symbolics()}
-    if opset < 14:
-        # It is registered from 14 on, though all that it emits is in 13 as well.
-        found["aten::scaled_dot_product_attention"] = symbolic_opset14.scaled_dot_product_attention
-    return found
+def _corrections() -> dict[str, Callable[..., Any]]:
+    return {"aten::unflatten": _unflatten, "aten::scaled_dot_product_attention": attention, **symbolics()}
 
 
 def _unflatten(g: Any, x: Any, dim: Any, sizes: Any) -> Any:
@@ -79,6 +71,12 @@ def _unflatten(g: Any, x: Any, dim: Any, sizes: Any) -> Any:
         if (helper._is_packed_list(sizes))
         else [sizes]
     )
-    before = [constant(*[0] * axis)] if axis else []  # Reshape copies the size where 0 is asked
+    # Reshape copies the size where 0 is asked. Torch's inference of shapes, however, aborts on constants with a 0 and
+    # without a -1 (torch 2.13): the first size then is what is left.
+    known = helper._maybe_get_const(sizes, "is")
+    if helper._is_packed_list(sizes):
+        known = [helper._maybe_get_const(size, "i") for size in helper._unpack_list(sizes)]
+    left = axis > 0 and isinstance(known, list) and all(isinstance(size, int) and size > 0 for size in known)
+    before = [constant(*[-1] * left, *[0] * (axis - left))] if axis else []
     after = [g.op("Slice", g.op("Shape", x), constant(axis + 1), constant(rank))] if axis + 1 < rank else []
     return helper._reshape_helper(g, x, g.op("Concat", *before, *inner, *after, axis_i=0), allowzero=0)

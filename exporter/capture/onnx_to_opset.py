@@ -47,8 +47,6 @@ def converted(path: Path, opset: int) -> ir.Model:
     model = optimized(model)
     newest = first_ir_version([helper.make_opsetid("", wanted)])
     model.ir_version = max(min(model.ir_version, newest), _LOWEST_IR)
-    if wanted < _ALLOWZERO_OPSET:
-        _without_allowzero(model)
     return model
 
 
@@ -70,6 +68,8 @@ def optimized(model: ir.Model) -> ir.Model:
         model = optimizer.optimize(model)
         _register_lost(model)
         lift(model)
+    if model.opset_imports.get("", 0) < _ALLOWZERO_OPSET:
+        _without_allowzero(model)
     return model
 
 

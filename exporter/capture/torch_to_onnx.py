@@ -16,7 +16,8 @@ import numpy as np
 from ...errors import EdgepressError, InputError
 from ..graphs.names import free_name, value_names
 from ..sources.base import Source
-from ..sources.plain import by_position, takes_anything, with_plain_weights
+from ..sources.parts import without_parts
+from ..sources.plain import by_position, takes_anything, takes_more, with_plain_weights
 from ..sources.quiet import quiet
 from ..sources.torch_module import by_keyword, output_tensors
 from ..sources.traceback import is_user_file, user_traceback
@@ -60,10 +61,11 @@ def exported(source: Source, opset: int, directory: Path, *, tracing: bool = Fal
     """
     from onnx_ir.passes import common
 
-    source = _explicit(source)
+    usual = opset >= DYNAMO_OPSET and not tracing
+    source = _explicit(source, tracing=not usual)
     assert source.module is not None
+    _refuse_projections(source)
     with undisturbed(source.module):
-        usual = opset >= DYNAMO_OPSET and not tracing
         model = _dynamo(source, opset) if usual else _legacy(source, opset, directory)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.OutputFixPass()(model)
@@ -72,12 +74,35 @@ def exported(source: Source, opset: int, directory: Path, *, tracing: bool = Fal
     return model
 
 
-def _explicit(source: Source) -> Source:
-    """The source with a module that names what it takes and holds its weights, where its own does not."""
+def _explicit(source: Source, *, tracing: bool) -> Source:
+    """The source with a module that takes what is given alone and holds its weights, where its own does not.
+
+    The tracer makes a tensor of what a parameter is by default, and then a branch on a value of it.
+    """
     if source.program is not None or source.module is None:
         return source
-    module = with_plain_weights(source.module)
-    return replace(source, module=by_position(module, list(source.inputs)) if takes_anything(module) else module)
+    module, names = with_plain_weights(source.module), list(source.inputs)
+    others = takes_anything(module) or (tracing and takes_more(module, names))
+    return replace(source, module=by_position(module, names) if others else module)
+
+
+def _refuse_projections(source: Source) -> None:
+    """Refuse what both exporters write as an LSTM without its projection, whose states are of another size.
+
+    Raises:
+        InputError: naming the layer.
+    """
+    from torch import nn
+
+    assert source.module is not None
+    for name, child in source.module.named_modules():
+        if isinstance(child, nn.LSTM) and child.proj_size:
+            raise InputError(
+                f"{source.name} cannot be exported: {without_parts(name) or 'it'} is an LSTM with "
+                f"proj_size={child.proj_size}, and ONNX's LSTM has no projection.",
+                hint="Train it without proj_size, with a Linear behind it where fewer outputs are wanted; or write its "
+                "steps in forward, for a fixed number of them.",
+            )
 
 
 def _dynamo(source: Source, opset: int) -> ir.Model:
@@ -107,10 +132,13 @@ def _legacy(source: Source, opset: int, directory: Path) -> ir.Model:
 
     assert source.module is not None
     _refuse_branches_on_values(source)
+    # Of what has a `graph`, as what torch.fx makes has, it would ask that for the names of its outputs.
+    named: dict[str, Any] = {"output_names": list(output_tensors(source.module, source.inputs))}
     # Beyond 2 GB it writes one file a weight, so it gets a directory of its own.
     with tempfile.TemporaryDirectory(dir=directory, prefix=".tracing-") as name:
         file = Path(name) / "model.onnx"
-        with _explained(source), quiet(), legacy_corrected(opset):
+        # Weights that were made in inference mode take no part in a trace with gradients.
+        with _explained(source), quiet(), legacy_corrected(opset), torch.no_grad():
             torch.onnx.export(
                 source.module,
                 **_arguments(source),
@@ -119,6 +147,7 @@ def _legacy(source: Source, opset: int, directory: Path) -> ir.Model:
                 opset_version=opset,
                 input_names=list(source.inputs),
                 dynamic_axes=source.dynamic,
+                **(named if hasattr(source.module, "graph") else {}),
             )
         model = ir.load(file)
         ir.external_data.load_to_model(model)

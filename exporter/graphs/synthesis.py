@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...backends.base import Array, TensorSpec
 from ...errors import InputError
+from .channels import Channels
 from .texture import UNKNOWN, Texture
 
 _USUAL_BATCH, _USUAL_SIZE = 2, 16
@@ -25,18 +26,21 @@ def synthesize(
     sizes: Mapping[str, int] | None,
     seed: int,
     held: Collection[str] = (),
+    *,
+    by_channel: bool = True,
 ) -> dict[str, Array]:
     """A feed of the example's names and dtypes; the same arguments give the same feed.
 
-    Floats have the mean, deviation and range of the example, and are smooth along the axes of images and signals as
-    the example is, or somewhat where it is all noise. Integers are uniform in the
-    example's range; along a single axis, where they may be lengths, the largest is among them. A mask of 0 and 1 whose
-    rows never rise stays one, of random lengths of at least 1. Constants stay.
+    Floats have the mean, deviation and range of the example, by channel where these are of other sizes, and are smooth
+    along the axes of images and signals as the example is, or somewhat where it is all noise. Integers are uniform in
+    the example's range; along a single axis, where they may be lengths, the largest is among them. A mask of 0 and 1
+    whose rows never rise stays one, of random lengths of at least 1. Constants stay.
 
     Args:
         dynamic: name of each free axis, by input and axis.
         sizes: sizes of free axes by name; those not named keep the example's.
         held: inputs that stay the example's.
+        by_channel: channels of other sizes keep them; else all are of one.
 
     Raises:
         InputError: an input that is neither a number nor a boolean, or too large.
@@ -45,7 +49,9 @@ def synthesize(
     for index, (name, array) in enumerate(example.items()):
         shape = _made_in(_resized(array, dynamic.get(name, {}), sizes or {}), name)
         rng = np.random.default_rng([seed, index])
-        made[name] = np.asarray(_like(array, shape, rng, name))  # numpy's random numbers of no axis are no arrays
+        made[name] = np.asarray(
+            _like(array, shape, rng, name, by_channel)
+        )  # numpy's random numbers of no axis are no arrays
     made |= {name: example[name] for name in held}
     for name, array in example.items():
         if (
@@ -94,6 +100,7 @@ class Look:
         values: the whole numbers that occur, where they are few; None where they are many or no whole ones.
         prefix: it was a mask of ones and then zeros in each row, in every batch.
         texture: how smooth the first batch was.
+        channels: where the first batch had some of other sizes than the others.
     """
 
     low: float
@@ -104,10 +111,15 @@ class Look:
     values: frozenset[int] | None = None
     prefix: bool = False
     texture: Texture = UNKNOWN
+    channels: Channels | None = None
 
     @classmethod
-    def of(cls, array: Array, texture: Texture | None = None) -> Look:
-        """The look of one batch, which is not empty, and of its texture unless another is given."""
+    def of(cls, array: Array) -> Look:
+        """The look of one batch, which is not empty."""
+        return replace(cls._of(array, Texture.of(array)), channels=Channels.of(array))
+
+    @classmethod
+    def _of(cls, array: Array, texture: Texture) -> Look:
         wide = array.astype(np.float64)
         whole = np.unique(array) if array.dtype.kind in "iu" else ()
         with np.errstate(over="ignore"):
@@ -120,7 +132,7 @@ class Look:
             count=array.size,
             values=frozenset(map(int, whole)) if 0 < len(whole) <= _FEW else None,
             prefix=_is_prefix_mask(array),
-            texture=texture or Texture.of(array),
+            texture=texture,
         )
 
     @classmethod
@@ -131,7 +143,7 @@ class Look:
 
     def with_more(self, array: Array) -> Look:
         """The look of what was seen before and this batch."""
-        new = Look.of(array, self.texture)
+        new = Look._of(array, self.texture)
         count = self.count + new.count
         values = None if self.values is None or new.values is None else self.values | new.values
         return Look(
@@ -143,6 +155,7 @@ class Look:
             values=values if values is None or len(values) <= _FEW else None,
             prefix=self.prefix and new.prefix,
             texture=self.texture,
+            channels=None if self.channels is None else self.channels.with_more(array),
         )
 
     def _deviation(self) -> float:
@@ -158,6 +171,8 @@ class Look:
             return np.asarray(rng.integers(int(self.low), int(self.high), shape, endpoint=True)).astype(dtype)
         if self.values is not None:
             return np.asarray(rng.choice(sorted(self.values), shape)).astype(dtype)
+        if self.channels is not None and self.channels.fits(shape):
+            return self.channels.like(self.texture.noise(shape, rng)).clip(self.low, self.high).astype(dtype)
         if dtype.kind == "f" or (dtype == np.uint8 and len(shape) > 2):
             noise = (self.mean + self._deviation() * self.texture.noise(shape, rng)).clip(self.low, self.high)
             return (noise.round() if dtype.kind in "iu" else noise).astype(dtype)
@@ -242,7 +257,7 @@ def _resized(array: Array, axes: Mapping[int, str], sizes: Mapping[str, int]) ->
     return tuple(sizes.get(axes[axis], size) if axis in axes else size for axis, size in enumerate(array.shape))
 
 
-def _like(array: Array, shape: tuple[int, ...], rng: np.random.Generator, name: str) -> Array:
+def _like(array: Array, shape: tuple[int, ...], rng: np.random.Generator, name: str, by_channel: bool) -> Array:
     dtype = _dtype(array.dtype.name, name)
     finite = array[np.isfinite(array)] if dtype.kind == "f" else array.reshape(-1)
     if finite.size == 0 or finite.min() == finite.max():
@@ -252,6 +267,9 @@ def _like(array: Array, shape: tuple[int, ...], rng: np.random.Generator, name: 
         return (np.arange(shape[1]) < lengths).astype(dtype)
     if dtype.kind == "b":
         return rng.integers(0, 2, shape).astype(dtype)
+    if by_channel and (channels := Channels.of(array)) is not None and channels.fits(shape):
+        noise = channels.like(Texture.of(array).noise(shape, rng))
+        return noise.clip(finite.min(), finite.max()).astype(dtype)
     if dtype.kind == "f" or (dtype == np.uint8 and array.ndim > 2):
         return _noise_like(finite, Texture.of(array), shape, rng, dtype)
     integers = rng.integers(int(finite.min()), int(finite.max()), shape, dtype=_wide(dtype), endpoint=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ...backends.base import Array, Graph
 from ...backends.places import Reference
 from ...calibration.statistics import Statistics
+from ...errors import InputError
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
 from ...profiles.findings.parity import Parity, assured_db, parity, worst
@@ -27,6 +28,10 @@ from .relax import Evaluation
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+
+class NothingToQuantizeError(InputError):
+    """The model has nothing that can be int8."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +90,18 @@ class MixedPrecision:
         return self.judged if version.fitted else self.statistics
 
     def write(self, version: IntegerVersion, path: Path) -> tuple[Graph, Mapping[str, str]]:
-        """The int8 graph, and why each node that is float is."""
+        """The int8 graph, and why each node that is float is.
+
+        Raises:
+            NothingToQuantizeError: with what was observed, no layer is left that can be int8.
+        """
         quantizer = self.quantizer(version)
         quantizer.write(self.ranged_by(version), path)
+        if not quantizer.placement.layers:
+            why = "; ".join(sorted(set(quantizer.placement.left.values())))
+            raise NothingToQuantizeError(
+                f"Nothing in the model can be int8: {why}.", hint="Export with --precision fp32, or look at --exclude."
+            )
         mine = dict.fromkeys(version.left, "left in float: among the layers that int8 hurts most")
         return read_graph(path, self.reference.axes), {**quantizer.placement.left, **mine}
 

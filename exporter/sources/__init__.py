@@ -13,7 +13,7 @@ from . import gguf_file, huggingface, onnx_file, pt2, python, weights_file
 from .base import Predict, Source, checked_dynamic, missing, numbered, safe_name
 from .decoder import DecoderSource
 from .kind import SourceKind
-from .plain import evaluate_taken, evaluating, feeds_taken, float_inputs, unwrapped
+from .plain import evaluate_taken, evaluating, feeds_taken, float_inputs, not_a_module, unwrapped
 from .torch_module import arrays, check_forward, in_forward_order, module_digest, torch_predict
 from .traceback import user_errors, user_traceback
 
@@ -107,7 +107,7 @@ def source_from_object(
     from .pipeline import piped
 
     if not isinstance(model, nn.Module):
-        raise InputError(f"The model is a {type(model).__name__}; expected a torch.nn.Module.")
+        raise not_a_module("The model is", model)
     name = name or type(model).__name__
     origin = f"Model {name}"
     model = evaluating(unwrapped(model, origin), origin)

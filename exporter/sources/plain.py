@@ -21,6 +21,25 @@ if TYPE_CHECKING:
 _INTEGERS = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
 
 
+def not_a_module(what: str, given: object) -> InputError:
+    """The error for something else than a module, with the way to one where it is known.
+
+    Args:
+        what: gave it, as a message begins.
+    """
+    kind = given.__name__ if isinstance(given, type) else type(given).__name__
+    hints = {
+        "ExportedProgram": "Write it with torch.export.save(program, 'model.pt2') and give that file.",
+        "OrderedDict": "That is weights: build the network and give it them with load_state_dict().",
+        "dict": "That is weights: build the network and give it them with load_state_dict().",
+        "function": "Put it into the forward of a torch.nn.Module.",
+    }
+    hint = f"Give one of it: {kind}(...)." if isinstance(given, type) else hints.get(kind)
+    return InputError(
+        f"{what} {'the class' if isinstance(given, type) else 'a'} {kind}; expected a torch.nn.Module.", hint=hint
+    )
+
+
 def unwrapped(module: nn.Module, origin: str) -> nn.Module:
     """The module inside `DataParallel`, `DistributedDataParallel` and `torch.compile`, which share its weights.
 
@@ -242,3 +261,10 @@ def _plain(module: nn.Module, made: dict[nn.Module, nn.Module]) -> nn.Module:
 def takes_anything(module: nn.Module) -> bool:
     """`forward` has `**kwargs`."""
     return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(module.forward).parameters.values())
+
+
+def takes_more(module: nn.Module, names: Sequence[str]) -> bool:
+    """`forward` takes these inputs by name, and has other parameters, another order, or takes them by name alone."""
+    taken = inspect.signature(module.forward).parameters
+    by_name = any(parameter.kind is parameter.KEYWORD_ONLY for parameter in taken.values())
+    return set(names) <= set(taken) and (by_name or list(names) != list(taken))

@@ -20,7 +20,7 @@ from ...errors import InputError
 from . import gguf_file, huggingface
 from .base import Source, Training, checked_dynamic, missing, numbered, safe_name
 from .decoder import DecoderSource
-from .plain import evaluate_taken, evaluating, feeds_taken, float_inputs, unwrapped
+from .plain import evaluate_taken, evaluating, feeds_taken, float_inputs, not_a_module, unwrapped
 from .torch_module import arrays, check_forward, in_forward_order, module_digest
 from .traceback import user_errors, user_traceback
 
@@ -180,7 +180,7 @@ def _module(user: _User, function: str, module: object) -> nn.Module:
     from torch import nn
 
     if not isinstance(module, nn.Module):
-        raise InputError(f"{user.origin}: {function}() gives a {type(module).__name__}; expected a torch.nn.Module.")
+        raise not_a_module(f"{user.origin}: {function}() gives", module)
     return evaluating(unwrapped(module, user.origin), user.origin)
 
 

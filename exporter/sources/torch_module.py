@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import re
@@ -167,7 +168,7 @@ def torch_predict(source: Source, threads: int | None = None) -> Predict:
         if missing := [name for name in source.inputs if name not in feed]:
             raise InputError(f"predict() was given {', '.join(feed) or 'nothing'}; it also needs {', '.join(missing)}.")
         ordered = {name: feed[name] for name in source.inputs}
-        return {name: tensor.cpu().numpy() for name, tensor in output_tensors(module, ordered).items()}
+        return {name: tensor.detach().cpu().numpy() for name, tensor in output_tensors(module, ordered).items()}
 
     return predict
 
@@ -183,23 +184,45 @@ def check_forward(module: nn.Module, inputs: Mapping[str, Array], origin: str, r
     """Run the module once, so that a fault in it shows here and in the user's terms.
 
     Raises:
-        InputError: the module raised, is not on the CPU, or returned something else than tensors.
+        InputError: the module raised, is not on the CPU, has no weights, or returned something else than tensors.
     """
+    if lazy := [name for name, child in module.named_modules() if _is_lazy(child)]:
+        raise InputError(
+            f"{origin}: {', '.join(lazy[:3]) or 'the model'} has no weights yet; a lazy layer makes them when it runs.",
+            hint="Run the model once and load its trained weights, before it is given.",
+        )
     device = next((p.device.type for p in (*module.parameters(), *module.buffers()) if p.device.type != "cpu"), None)
     if device:
         raise InputError(f"{origin}: the model has weights on {device}.", hint="Move it with `.cpu()`.")
-    entered = _Entered(module)
     try:
-        with entered, undisturbed(module, buffers=True):
+        with undisturbed(module, buffers=True):
             _check_repeats(module, inputs, origin)
     except InputError:
         raise
     except Exception as error:
         raise InputError(
-            f"{origin}: the model's forward fails on its example inputs ({described(inputs)}).{entered.where()}\n"
+            f"{origin}: the model's forward fails on its example inputs ({described(inputs)})."
+            f"{_where(module, inputs)}\n"
             f"{user_traceback(error, root)}",
             hint="Correct the layer or the example inputs; the model must run on them.",
         ) from error
+
+
+def _where(module: nn.Module, inputs: Mapping[str, Array]) -> str:
+    """In which submodule a forward fails, as a sentence.
+
+    It runs once more for that: hooks in one that does not fail would be in the way, as inside of torch.cond.
+    """
+    entered = _Entered(module)
+    with contextlib.suppress(Exception), entered, undisturbed(module, buffers=True):
+        _called(module, _tensors(module, inputs))
+    return entered.where()
+
+
+def _is_lazy(module: nn.Module) -> bool:
+    from torch.nn.parameter import is_lazy
+
+    return any(is_lazy(tensor) for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)))
 
 
 def _check_repeats(module: nn.Module, inputs: Mapping[str, Array], origin: str) -> None:
@@ -272,15 +295,20 @@ class _Entered:
         return f" It fails in `{without_parts(name) or 'model()'}`, {what}, which was given {given or 'no tensor'}."
 
     def _enter(self, name: str) -> Any:
+        import torch
+
         def hook(child: nn.Module, arguments: tuple[object, ...]) -> None:
-            shapes = (f"{tuple(a.shape)}" for a in arguments if hasattr(a, "shape"))
-            self._running.append((name, child, ", ".join(shapes)))
+            self._running.append((name, child, ", ".join(map(_shape, filter(torch.is_tensor, arguments)))))
 
         return hook
 
     def _leave(self) -> None:
         if self._running:
             self._running.pop()
+
+
+def _shape(tensor: Tensor) -> str:
+    return "rows of several lengths" if tensor.is_nested else f"{tuple(tensor.shape)}"  # a nested tensor has no shape
 
 
 def module_digest(module: nn.Module, inputs: Mapping[str, Array], dynamic: Dynamic, files: Iterable[Path] = ()) -> str:

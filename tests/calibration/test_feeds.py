@@ -94,8 +94,9 @@ def test_a_wrong_batch_is_named(batch, message):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_the_sample_that_is_not_finite_is_named(bad):
-    with pytest.raises(InputError, match="sample 4: input 'image' holds NaN or Inf"):
+    with pytest.raises(InputError, match="sample 4: input 'image' holds NaN or Inf") as caught:
         read(feeds_from_object([image([1, 2], [3, 4], [5, 6]), image([7, 8], [9, bad])]))
+    assert "-1e4" in caught.value.hint
 
 
 def test_no_data_is_an_error():

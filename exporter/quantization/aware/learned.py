@@ -37,6 +37,8 @@ from .network import GraphModule, OperatorError, Whole, why_not_torch
 if TYPE_CHECKING:
     from torch import nn
 
+_WITHOUT = "Leave out --qat: weights are rounded by data then, and layers that hurt stay in float."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
@@ -121,7 +123,7 @@ def _network(quantizer: Quantizer, source: Source, parts: list[_Parts]) -> Graph
     """
     graph, grid = quantizer.model.graph, quantizer.scheme.weight
     if why := why_not_torch(graph):
-        raise InputError(f"{why}, so that the graph cannot be trained.")
+        raise InputError(f"{why}, so that the graph cannot be trained.", hint=_WITHOUT)
     learns = [name for part in parts for name in (part.weight, part.bias) if name]
     limits = (grid.smallest, grid.largest)
     integers = quantizer.scheme.bias == "int32"
@@ -131,7 +133,9 @@ def _network(quantizer: Quantizer, source: Source, parts: list[_Parts]) -> Graph
         tensors = call(module, source.inputs)
     except OperatorError as error:
         said = " ".join(str(error).split())[:LINE]
-        raise InputError(f"torch does not compute the graph here, so that it cannot be trained: {said}.") from error
+        raise InputError(
+            f"torch does not compute the graph here, so that it cannot be trained: {said}.", hint=_WITHOUT
+        ) from error
     module.form = _form(source, tensors)
     return module
 

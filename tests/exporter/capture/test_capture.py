@@ -328,3 +328,24 @@ def test_the_graph_runs_as_the_predictor_does(encoder: Source, tmp_path: Path) -
     expected = torch_predict(encoder)(encoder.inputs)
     for one, name in zip(session.run(list(expected), encoder.inputs), expected, strict=True):
         np.testing.assert_allclose(one, expected[name], atol=1e-5)
+
+
+class Either(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Linear(16, 4), nn.Linear(16, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        chosen: torch.Tensor = torch.cond(x.sum() > 0, lambda y: self.one(y), lambda y: self.other(y), (x,))
+        return chosen
+
+
+def test_a_branch_on_values_by_torch_cond(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    source = source_from_object(Either().eval(), {"x": torch.randn(2, 16)}, name="either", dynamic={"x": {0: "batch"}})
+    graph = capture(source, 20, tmp_path / "model.onnx", BATCH)
+    prove_capture(source, graph, seed=0)
+    session = onnxruntime.InferenceSession(graph.path, providers=["CPUExecutionProvider"])
+    for x in (torch.ones(3, 16), -torch.ones(3, 16)):
+        with torch.no_grad():
+            np.testing.assert_allclose(session.run(None, {"x": x.numpy()})[0], source.module(x).numpy(), atol=1e-5)

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
+from torch import nn
 
 from edgepress.backends.places import Reference
-from edgepress.errors import EdgepressError
+from edgepress.errors import EdgepressError, InputError
+from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.graphs.files import read_graph
-from edgepress.exporter.sources import load_source
+from edgepress.exporter.sources import load_source, source_from_object
 
 VALUE = helper.make_tensor_value_info
 ENDS = [VALUE("x", TensorProto.FLOAT, [3]), VALUE("y", TensorProto.FLOAT, [3])]
@@ -67,3 +70,12 @@ def test_a_kernel_that_is_not_there_is_told_without_sources_and_codes(tmp_path: 
     assert str(raised.value).startswith(
         "onnxruntime does not load m.onnx: Could not find an implementation for BitShift(11) node with name 'shift'"
     )
+
+
+@pytest.mark.parametrize("opset", [17, 20])
+def test_an_lstm_with_a_projection_is_named(tmp_path: Path, opset: int) -> None:
+    model = nn.Sequential(nn.LSTM(8, 6, batch_first=True, proj_size=3))
+    source = source_from_object(model.eval(), {"input": torch.rand(2, 5, 8)}, name="net")
+    with pytest.raises(InputError, match="0 is an LSTM with proj_size=3") as caught:
+        capture(source, opset, tmp_path / "model.onnx", {})
+    assert "without proj_size" in caught.value.hint

@@ -110,6 +110,22 @@ def same(module, found, images, rows) -> int:
     return len(right["scores"])
 
 
+class Wide(Heads):
+    """Corners of grids that somebody keeps in double precision."""
+
+    def forward(self, image):
+        boxes, scores = self.heads(image)
+        return dict(
+            zip(("boxes", "scores", "classes"), select(boxes.double(), scores, score=0.3, rows=16), strict=True)
+        )
+
+
+def test_boxes_in_double_precision_are_selected_too(tmp_path):
+    source, graph = captured(Wide(), tmp_path / "model.onnx", 20)
+    images = np.random.default_rng(1).uniform(0, 1, (3, 3, 32, 32)).astype(np.float32)
+    assert same(source.module, answers(graph.path, "onnxruntime", images), images, selected_rows(graph)) > 10
+
+
 @pytest.mark.parametrize(("opset", "agnostic"), [(13, False), (20, False), (20, True)])
 def test_a_fixed_number_of_rows_on_every_runtime_and_as_a_loop(opset, agnostic, tmp_path):
     module = Fixed(agnostic).eval()

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from edgepress.backends.base import TensorSpec
 from edgepress.errors import InputError
-from edgepress.exporter.graphs.synthesis import synthesize, synthesize_from_specs
+from edgepress.exporter.graphs.synthesis import Look, synthesize, synthesize_from_specs
 
 RNG = np.random.default_rng(1)
 EXAMPLE = {
@@ -89,3 +91,34 @@ def test_a_feed_that_would_fill_the_memory_is_refused(size: int) -> None:
         synthesize_from_specs([spec], 0)
     with pytest.raises(InputError, match="values in one feed"):
         synthesize({"image": np.zeros((2, 2), np.float32)}, {"image": {1: "width"}}, {"width": size}, 0)
+
+
+@pytest.mark.parametrize("shape", [(2, 8), (2, 5, 8), (2, 8, 4, 4)])
+def test_columns_of_a_table_keep_their_sizes(shape) -> None:
+    sizes = np.array([1, 1, 1, 500, 1, 1, 0.02, 1])
+    axis = 1 if len(shape) in (2, 4) else 2
+    along = [-1 if place == axis else 1 for place in range(len(shape))]
+    noise = np.random.default_rng(5).standard_normal((16, *shape))
+    data = (noise * sizes.reshape(along) + (1e4 * (sizes == 500)).reshape(along)).astype(np.float32)
+    specs = [TensorSpec(name="x", dtype="float32", shape=shape)]
+    look = Look.of(data[0])
+    for batch in data[1:]:
+        look = look.with_more(batch)
+    many = {"batch": 64}
+    for made, seen in (
+        (synthesize({"x": data[0]}, {"x": {0: "batch"}}, many, 0)["x"], data[0]),
+        (synthesize_from_specs([replace(specs[0], shape=("batch", *shape[1:]))], 0, many, {"x": look})["x"], data),
+    ):
+        rows = np.moveaxis(made, axis, 0).reshape(8, -1)
+        right = np.moveaxis(data, axis + 1, 0).reshape(8, -1)
+        assert (np.abs(rows.mean(1) - right.mean(1)) < 2 * right.std(1) + 0.02 * np.abs(right.mean(1))).all()
+        assert ((rows.std(1) < 4 * right.std(1) + 0.02 * np.abs(right.mean(1))) & (rows.std(1) > 0)).all()
+        inside = made[(made > seen.min()) & (made < seen.max())]
+        assert np.isin(inside, data).mean() < 0.01
+
+
+def test_columns_of_one_size_and_axes_of_other_lengths_are_as_ever() -> None:
+    even = {"x": np.random.default_rng(0).standard_normal((4, 8)).astype(np.float32)}
+    assert np.abs(synthesize(even, {}, None, 0)["x"]).max() <= np.abs(even["x"]).max()
+    rising = {"x": (np.ones((2, 6, 3)) * 10.0 ** np.arange(6)[:, None] + np.arange(3)).astype(np.float32)}
+    assert synthesize(rising, {"x": {1: "time"}}, {"time": 9}, 0)["x"].shape == (2, 9, 3)

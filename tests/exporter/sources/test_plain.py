@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +213,25 @@ def _prove(source: Source, opset: int, directory: Path) -> Any:
     for agreement in prove_capture(source, graph, seed=0).values():
         assert agreement.sqnr_db > 100
     return graph
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (nn.Linear, r"the class Linear.*Give one of it: Linear\(...\)"),
+        (nn.Linear(2, 2).state_dict(), r"a OrderedDict.*load_state_dict"),
+        (lambda: torch.export.export(nn.Linear(2, 2), (torch.rand(2, 2),)), r"a ExportedProgram.*torch.export.save"),
+        (torch.relu, "expected a torch.nn.Module"),
+    ],
+    ids=["class", "weights", "program", "function"],
+)
+def test_what_is_no_module_is_told_the_way_to_one(given, said):
+    made = given() if getattr(given, "__name__", "") == "<lambda>" else given
+    with pytest.raises(InputError) as caught:
+        source_from_object(made, {"input": torch.rand(2, 2)})
+    assert re.search(said, f"{caught.value.message} {caught.value.hint}", re.S)
+
+
+def test_a_lazy_layer_without_weights_is_named():
+    with pytest.raises(InputError, match="head has no weights yet"):
+        source_from_object(nn.Sequential(OrderedDict(head=nn.LazyLinear(4))), {"input": torch.rand(2, 2)})

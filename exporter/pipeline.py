@@ -28,6 +28,7 @@ from .capture import stage as capture
 from .capture.example import with_example
 from .decoding.pipeline import export_decoder, refuse_settings
 from .draft import Draft
+from .graphs.free_axes import need_free
 from .progress import Advance, Progress
 from .pruning import stage as prune
 from .recipe import Recipe
@@ -216,8 +217,7 @@ def axis_ranges(source: Source, recipe: Recipe) -> dict[str, AxisRange]:
         for tensor, axes in source.dynamic.items()
         for axis, name in axes.items()
     }
-    if unknown := sorted(set(recipe.axes) - set(usual)):
-        raise InputError(f"--axis names {', '.join(unknown)}; the free axes are {', '.join(sorted(usual)) or 'none'}.")
+    need_free(recipe.axes, usual)
     default = {name: AxisRange(smallest=1, usual=size, largest=8 * size) for name, size in usual.items()}
     return {**default, **source.ranges, **recipe.axes}
 

@@ -88,4 +88,9 @@ def _asked(
         return subject, given, axes
     bundle = load_bundle(subject.parent if subject.name == MANIFEST else subject)
     manifest = bundle.manifest
+    if manifest.language is not None and not bundle.graph.path.exists():
+        raise InputError(
+            f"{subject} writes text: its graph is made of the runtime's own operators, which no rule is about.",
+            hint="edgepress verify runs it.",
+        )
     return bundle.graph.path, given or [manifest.target], {**manifest.model.axes, **axes}

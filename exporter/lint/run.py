@@ -13,6 +13,7 @@ from ...errors import InputError
 from ...profiles.device.target import Target
 from ...profiles.registry import Registry
 from ..graphs.files import read_graph
+from ..graphs.free_axes import need_free
 from .finding import Finding, LintReport
 from .parser import Parsed, has_own_parser, parsed
 
@@ -34,7 +35,8 @@ def lint(path: Path, target: Target, axes: Mapping[str, AxisRange] | None = None
         on: address of the place whose parser is asked; this machine's by default.
 
     Raises:
-        InputError: it is not there, damaged, or no valid ONNX for another reason than an operator that its opset lacks.
+        InputError: it is not there, damaged, or no valid ONNX for another reason than an operator that its opset lacks;
+            or a range is of no free axis.
         UnservedError: engines of the target do not run at that place.
         EngineFailedError: the parser crashed on it.
     """
@@ -45,6 +47,7 @@ def lint(path: Path, target: Target, axes: Mapping[str, AxisRange] | None = None
             raise
         said = Parsed(gap=f"No parser and no other rule was asked: {error.message}")
     else:
+        need_free(axes or {}, {size for spec in graph.inputs for size in spec.shape if isinstance(size, str)})
         place = _place(target, on)
         findings, said = by_rules(path, target, axes, place=place), parsed(graph, target, place)
     parser = f"{said.by}, which stands in for {target.backend}" if said.stands_in else said.by

@@ -128,6 +128,10 @@ def test_one_without_tokenizer_verifies_and_says_why_it_writes_no_text(tale_bund
         assert "mute has no tokenizer" in " ".join(read(bundle)["notes"])
 
 
+def test_lint_knows_networks_of_standard_operators(tale_bundles: Path, cli: Cli) -> None:
+    cli("lint", tale_bundles / "tale-server-cpu").failed(1, "writes text", "edgepress verify")
+
+
 @pytest.mark.slow
 def test_budgets_of_a_decoder(tale_bundles: Path, tales: Path, cli: Cli, tmp_path: Path) -> None:
     shutil.copytree(tales / "tale", tmp_path / "tale")

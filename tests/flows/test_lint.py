@@ -48,6 +48,11 @@ def test_a_program_reads_every_finding(cli: Cli, graph: Path) -> None:
     assert set(report["findings"][0]) == {"severity", "node", "operator", "said", "remedy", "source", "rule"}
 
 
+def test_a_range_of_no_free_axis_is_an_error(cli: Cli, graph: Path) -> None:
+    ran = cli("lint", graph, "-t", "server-cpu", "--axis", "bach=1:2:8")
+    ran.failed(1, "--axis names bach; the free axes are batch.")
+
+
 def test_without_errors_it_is_code_0(cli: Cli, graph: Path) -> None:
     ran = cli("lint", graph, "-t", "server-cpu", "-q")
     assert (ran.code, ran.out, ran.err) == (0, "", "")

@@ -20,7 +20,7 @@ from ...profiles.findings.ladder import Ladder
 from ...profiles.findings.parity import Parity, assured_db, figure, is_codes, parity, worst
 from ...profiles.findings.sensitivity import ParityByLayer
 from ..capture.captured import Captured
-from ..graphs.channels import Channels
+from ..graphs.channels import ChannelSizes
 from ..graphs.files import read_graph, read_whole
 from ..graphs.selection import around_selection
 from ..graphs.synthesis import synthesize
@@ -62,7 +62,7 @@ _PLACES = (
 # Feeds that tell what int8 makes of channels that are larger than in the data.
 _OTHERS = 2
 _ONE_SIZE = (
-    "Channels of {} differ much in size, and where those that are small in the data are as large as the others int8 "
+    "ChannelSizes of {} differ much in size, and where those that are small in the data are as large as the others int8 "
     "has {:.1f} dB of SQNR: its ranges are those of the calibration data. Give data of every kind, with each channel "
     "at its largest."
 )
@@ -204,7 +204,7 @@ class Lowering:
     def _of_one_size(self, candidate: Candidate) -> dict[str, str]:
         """What is lost where channels that are small in the data are as large as others; these may be of one kind."""
         source = self.source
-        apart = [name for name, array in source.inputs.items() if Channels.of(array) is not None]
+        apart = [name for name, array in source.inputs.items() if ChannelSizes.of(array) is not None]
         if not apart:
             return {}
         usual = {name: reach.usual for name, reach in self.captured.graph.axes.items()}

@@ -1,4 +1,4 @@
-"""Channels of an input that are of other sizes: columns of a table, quantities of a series, bands of a sensor.
+"""ChannelSizes of an input that are of other sizes: columns of a table, quantities of a series, bands of a sensor.
 
 Made-up values of one size for all would lie far outside of what a model, or the ranges of its int8, ever saw in the
 small ones.
@@ -25,7 +25,7 @@ _WIDEST = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Channels:
+class ChannelSizes:
     """Mean and mean square of each channel, of the values seen.
 
     Attributes:
@@ -40,7 +40,7 @@ class Channels:
     squares: Values
 
     @classmethod
-    def of(cls, array: Array) -> Channels | None:
+    def of(cls, array: Array) -> ChannelSizes | None:
         """Those of a batch, along the axis where they differ most; None where they are of about one size."""
         if array.dtype.kind != "f" or array.ndim < 2 or not array.size or not np.isfinite(array).all():
             return None
@@ -49,11 +49,11 @@ class Channels:
         return found if found._apart() >= _APART else None
 
     @classmethod
-    def _along(cls, array: Array, axis: int) -> Channels:
+    def _along(cls, array: Array, axis: int) -> ChannelSizes:
         rows = np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1).astype(np.float64)
         return cls(axis=axis, count=rows.shape[1], total=rows.sum(axis=1), squares=np.square(rows).sum(axis=1))
 
-    def with_more(self, array: Array) -> Channels | None:
+    def with_more(self, array: Array) -> ChannelSizes | None:
         """Those of what was seen before and this batch; None where it has other channels."""
         if not self.fits(array.shape) or not np.isfinite(array).all():
             return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ...profiles.reading.opened import LINE
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -29,8 +31,8 @@ def unmade(graph: ir.Graph) -> Iterator[str]:
         for value in node.inputs:
             if value is None or value.producer() is not None or value.is_graph_input() or value.is_initializer():
                 continue
-            name = node.name or node.op_type
-            yield f"{name} ({node.op_type}) reads {value.name!r}, which is no input, no constant and no node's result"
+            name = str(node.name or node.op_type)[:LINE]
+            yield f"{name} ({node.op_type}) reads {str(value.name)[:LINE]!r}, which is no input, no constant and no node's result"
 
 
 def _read(node: ir.Node) -> Iterator[ir.Value]:

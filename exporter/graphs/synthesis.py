@@ -10,7 +10,7 @@ import numpy as np
 
 from ...backends.base import Array, TensorSpec
 from ...errors import InputError
-from .channels import Channels
+from .channels import ChannelSizes
 from .texture import UNKNOWN, Texture
 
 _USUAL_BATCH, _USUAL_SIZE = 2, 16
@@ -111,12 +111,12 @@ class Look:
     values: frozenset[int] | None = None
     prefix: bool = False
     texture: Texture = UNKNOWN
-    channels: Channels | None = None
+    channels: ChannelSizes | None = None
 
     @classmethod
     def of(cls, array: Array) -> Look:
         """The look of one batch, which is not empty."""
-        return replace(cls._of(array, Texture.of(array)), channels=Channels.of(array))
+        return replace(cls._of(array, Texture.of(array)), channels=ChannelSizes.of(array))
 
     @classmethod
     def _of(cls, array: Array, texture: Texture) -> Look:
@@ -267,7 +267,7 @@ def _like(array: Array, shape: tuple[int, ...], rng: np.random.Generator, name: 
         return (np.arange(shape[1]) < lengths).astype(dtype)
     if dtype.kind == "b":
         return rng.integers(0, 2, shape).astype(dtype)
-    if by_channel and (channels := Channels.of(array)) is not None and channels.fits(shape):
+    if by_channel and (channels := ChannelSizes.of(array)) is not None and channels.fits(shape):
         noise = channels.like(Texture.of(array).noise(shape, rng))
         return noise.clip(finite.min(), finite.max()).astype(dtype)
     if dtype.kind == "f" or (dtype == np.uint8 and array.ndim > 2):

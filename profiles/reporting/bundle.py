@@ -23,7 +23,8 @@ from .text import code, sentence
 from .trials import choice_blocks, search_blocks
 from .verdicts import headline, overall, tiles
 
-_HUES: Mapping[str, Hue] = {SHIPPED: "first", "fp32": "second", GIVEN: "quiet"}
+_OF_FP32: Hue = "second"  # nothing else takes it before all others are taken
+_HUES: Mapping[str, Hue] = {SHIPPED: "first", "fp32": _OF_FP32, GIVEN: "quiet"}
 ABSENT = "Nobody has measured this, so that there is nothing to draw. "
 
 
@@ -88,7 +89,7 @@ def arms(found: BundleFindings) -> tuple[TimedArm, ...]:
     """What was measured, what is shipped first; each in a colour of its own, as far as there are any."""
     latencies = found.report.latency
     own: Mapping[str, Hue] = {arm: hue for arm, hue in _HUES.items() if arm in latencies}
-    spare = cycle(sorted(set(HUES) - set(own.values()), key=lambda hue: (hue == _HUES["fp32"], HUES.index(hue))))
+    spare = cycle(sorted(set(HUES) - set(own.values()), key=lambda hue: (hue == _OF_FP32, HUES.index(hue))))
     return tuple(
         TimedArm(
             name=_name(arm, found.report),

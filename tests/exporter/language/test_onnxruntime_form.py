@@ -220,7 +220,8 @@ def test_the_configuration_follows_the_models_own(tmp_path: Path) -> None:
     decoder = toy.decoder(kind="of-another-kind", eos=(3, 5), bos=2)
     tokenizer = tmp_path / "tokenizer"
     tokenizer.mkdir()
-    (tokenizer / "tokenizer.json").write_text("{}")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tokenizer / name).write_text("{}")
     (tokenizer / "generation_config.json").write_text('{"do_sample": true, "temperature": 0.6, "top_k": null}')
     engine = written(decoder, Rounded(decoder=decoder, checkpoint=toy), tmp_path / "out", tokenizer=tokenizer)
     config = json.loads(engine.path.with_name("genai_config.json").read_text())

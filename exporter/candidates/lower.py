@@ -62,7 +62,7 @@ _PLACES = (
 # Feeds that tell what int8 makes of channels that are larger than in the data.
 _OTHERS = 2
 _ONE_SIZE = (
-    "ChannelSizes of {} differ much in size, and where those that are small in the data are as large as the others int8 "
+    "Channels of {} differ much in size, and where those that are small in the data are as large as the others int8 "
     "has {:.1f} dB of SQNR: its ranges are those of the calibration data. Give data of every kind, with each channel "
     "at its largest."
 )

@@ -31,8 +31,8 @@ def unmade(graph: ir.Graph) -> Iterator[str]:
         for value in node.inputs:
             if value is None or value.producer() is not None or value.is_graph_input() or value.is_initializer():
                 continue
-            name = str(node.name or node.op_type)[:LINE]
-            yield f"{name} ({node.op_type}) reads {str(value.name)[:LINE]!r}, which is no input, no constant and no node's result"
+            name, read = str(node.name or node.op_type)[:LINE], str(value.name)[:LINE]
+            yield f"{name} ({node.op_type}) reads {read!r}, which is no input, no constant and no node's result"
 
 
 def _read(node: ir.Node) -> Iterator[ir.Value]:

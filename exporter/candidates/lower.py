@@ -10,20 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...backends.base import Feed, Graph
-from ...backends.places import Reference
 from ...calibration.statistics import Statistics
 from ...calibration.storage import content_digest
 from ...errors import VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Scheme, Target
 from ...profiles.findings.ladder import Ladder
-from ...profiles.findings.parity import Parity, assured_db, figure, is_codes, parity, worst
+from ...profiles.findings.parity import Parity, assured_db, figure, is_codes, worst
 from ...profiles.findings.sensitivity import ParityByLayer
 from ..capture.captured import Captured
-from ..graphs.channels import ChannelSizes
 from ..graphs.files import read_graph, read_whole
 from ..graphs.selection import around_selection
-from ..graphs.synthesis import synthesize
 from ..progress import Advance, counted
 from ..quantization.analysis.fp16_exceptions import PRODUCTS, fp16_exceptions, holds_no_product
 from ..quantization.gains import GAP_DB, Gains, doubts, worthwhile
@@ -38,6 +35,7 @@ from ..sources import Source
 from ..sources.data import pictures_given
 from ..workshop import Memo
 from .candidate import Calibrated, Candidate
+from .one_size import of_one_size
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -56,15 +54,6 @@ _MORE = "Give more calibration data, leave layers in float with --exclude, or lo
 _PLACES = (
     "It holds classes, places or a mask, of which 10 dB is 90 % that are the same. Give more calibration data, leave "
     "layers in float with --exclude, or return the scores that it is chosen by and choose outside of the model."
-)
-
-
-# Feeds that tell what int8 makes of channels that are larger than in the data.
-_OTHERS = 2
-_ONE_SIZE = (
-    "Channels of {} differ much in size, and where those that are small in the data are as large as the others int8 "
-    "has {:.1f} dB of SQNR: its ranges are those of the calibration data. Give data of every kind, with each channel "
-    "at its largest."
 )
 
 
@@ -196,28 +185,13 @@ class Lowering:
             name: seen for name, seen in candidate.on_samples.items() if not is_codes(self.samples.expected[0][name])
         }
         scored = self.source.evaluate is not None
-        found = doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored) | self._of_one_size(candidate)
+        found = doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored)
+        found |= of_one_size(
+            self.source, self.captured.graph, candidate.graph, self.recipe.seed, recipe.least_sqnr_db(self.precision)
+        )
         for about, why in found.items():
             candidate = candidate.without("other", why, about)
         return candidate
-
-    def _of_one_size(self, candidate: Candidate) -> dict[str, str]:
-        """What is lost where channels that are small in the data are as large as others; these may be of one kind."""
-        source = self.source
-        apart = [name for name, array in source.inputs.items() if ChannelSizes.of(array) is not None]
-        if not apart:
-            return {}
-        usual = {name: reach.usual for name, reach in self.captured.graph.axes.items()}
-        seeds = range(self.recipe.seed, self.recipe.seed + _OTHERS)
-        how = source.inputs, source.dynamic, usual
-        feeds = [synthesize(*how, seed, source.held, by_channel=False) for seed in seeds]
-        answers = []
-        for graph in (self.captured.graph, candidate.graph):
-            with Reference().values(graph.path) as values:
-                answers.append([values(feed) for feed in feeds])
-        if (least := worst(parity(*answers)).weakest_db) >= self.recipe.least_sqnr_db(self.precision):
-            return {}
-        return {"channels": _ONE_SIZE.format(", ".join(apart), least)}
 
     def _relaxed(
         self, model: ir.Model, statistics: Statistics, judged: Statistics, gains: Gains

@@ -13,7 +13,6 @@ from ...backends.places import Place, Reference
 from ...backends.registry import load_backend
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Target
-from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.parity import Parity, parity, worst
 from ...profiles.findings.report import TaskMetric
 from ..capture.amounts import with_amounts
@@ -39,7 +38,7 @@ from .parting import Parting, parting
 from .remedies import FAILURES, IN_FLOAT32, Remedies, noted
 from .samples import further_samples, judging_samples
 from .selecting import with_selection
-from .stand_in import stood_in
+from .stand_in import left_to_the_device
 from .unsigned import UNSIGNED, unsigned_twin
 
 Watch = Callable[[Candidate], None]
@@ -158,7 +157,7 @@ class Maker:
         """
         place, target = self.workshop.place, self.target
         if why := place.why_not_built(target):
-            unbuilt = self._unbuilt(candidate, why)
+            unbuilt = left_to_the_device(candidate, target, place, self.source.name, why)
             self.watch(unbuilt)
             return unbuilt
         self.advance(None, f"{candidate.precision} engine")
@@ -380,22 +379,6 @@ class Maker:
         assert runs is not None
         with place.open(runs, self.workshop.threads) as session:
             return score(evaluate, session)
-
-    def _unbuilt(self, candidate: Candidate, reason: str) -> Candidate:
-        """What the device finishes; `Backend.require` has made sure that it can."""
-        target = self.target
-        why = f"not built here, because {reason}"
-        absent = Evidence(
-            about="engine",
-            claim=f"The engine is {why}",
-            kind="absent",
-            tool=target.backend,
-            machine=str(self.workshop.place.machine),
-        )
-        name = f"{self.source.name}-{target.name}"
-        todo = f"The engine is {why}. Copy the bundle to the device and run there: edgepress build {name}"
-        unbuilt = replace(candidate, not_built=why, evidence=(*candidate.evidence, absent)).without("engine", todo)
-        return stood_in(unbuilt, target)
 
 
 def _counting(predict: Predict, advance: Advance, label: str) -> Predict:

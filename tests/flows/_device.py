@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.metadata import distribution
+from importlib.metadata import distribution, distributions
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -23,8 +23,10 @@ assert importlib.util.find_spec("torch") is None and importlib.util.find_spec("t
 def device_alone(directory: Path, extra: str = "generate") -> Path:
     """edgepress as a device has it: the base install with an extra."""
     (directory / "edgepress").symlink_to(Path(edgepress.__file__).parent, target_is_directory=True)
-    for known in Path(str(distribution("edgepress").locate_file(""))).glob("edgepress-*.dist-info"):
-        (directory / known.name).symlink_to(known)  # its entry points
+    # Its entry points. Beside the sources of an editable installation there may be other metadata, which come first.
+    places = [Path(str(found.locate_file(""))) for found in distributions(name="edgepress")]
+    known = next(info for place in places for info in place.glob("edgepress-*.dist-info"))
+    (directory / known.name).symlink_to(known)
     project = read_toml(Path(__file__).resolve().parents[2] / "pyproject.toml")["project"]
     needs = [*project["dependencies"], *project["optional-dependencies"][extra]]
     return installed_alone(directory, *needs)

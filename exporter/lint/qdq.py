@@ -59,10 +59,14 @@ class Qdq:
 
     @property
     def unusable(self) -> float | None:
-        """The first scale that is no positive number, or so small that its reciprocal is none; None where none is."""
+        """The first scale that is no positive number, or so small that its reciprocal is none; None where none is.
+
+        That of a bias is a product of two, and nothing is divided by it: of a channel without weights it may vanish.
+        """
         if self.scale is None:
             return None
-        wrong = self.scale[~(np.isfinite(self.scale) & (self.scale >= _LEAST))]
+        least = 0.0 if self.dtype == "int32" else _LEAST
+        wrong = self.scale[~(np.isfinite(self.scale) & (self.scale >= least))]
         return float(wrong.flat[0]) if wrong.size else None
 
     @property

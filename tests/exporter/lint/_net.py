@@ -112,17 +112,20 @@ def float_net(opset: int = OPSET) -> Net:
     return Net(onnx.shape_inference.infer_shapes(made))
 
 
-def int8_net(target: str, directory: Path, **changed: object) -> Net:
-    """The network in the int8 of a target's scheme, or of one that differs in some fields."""
+def int8_net(target: str, directory: Path, size: float = 1.0, **changed: object) -> Net:
+    """The network in the int8 of a target's scheme, or of one that differs in some fields, with data of a size."""
     scheme = load_target(target).scheme
     assert isinstance(scheme, Scheme)
     scheme = replace(scheme, **changed)  # type: ignore[arg-type]
     source, path = directory / "float.onnx", directory / "int8.onnx"
-    onnx.save(float_net().model, source)
+    net = float_net()
+    for name in ("stem", "one", "left", "right", "last", "head"):
+        net.put(f"{name}_b", net.constant(f"{name}_b") * np.float32(size))
+    onnx.save(net.model, source)
     graph = read_graph(source)
     quantizer = Quantizer.of(graph, scheme, lifts=())
     rng = np.random.default_rng(4)
-    batches = [{"x": rng.normal(size=(4, *SHAPE)).astype(np.float32)} for _ in range(4)]
+    batches = [{"x": (rng.normal(size=(4, *SHAPE)) * size).astype(np.float32)} for _ in range(4)]
     quantizer.write(collect(graph, quantizer.placement.observed(), lambda: iter(batches)), path)
     return Net(onnx.load(path))
 

@@ -20,7 +20,7 @@ from edgepress.profiles.device.grid import Grid
 from edgepress.profiles.device.target import load_target
 from edgepress.profiles.findings.layers import Layer
 
-from ._net import BATCH, SHAPE, Net, by_rule, float_net, said_in_full
+from ._net import BATCH, SHAPE, Net, by_rule, float_net, int8_net, said_in_full
 
 TARGETS = ("cpu", "server-cpu", "rpi5", "jetson", "jetson-agx-xavier", "rtx")
 ASKED = ("cpu", "server-cpu", "jetson")
@@ -32,6 +32,15 @@ Plant = Callable[[Net], None]
 @pytest.mark.parametrize("target", TARGETS)
 def test_nothing_is_found_in_what_edgepress_writes(int8: Callable[..., Net], target: str, tmp_path: Path) -> None:
     assert int8(target).ruled(tmp_path / "m.onnx", target) == ()
+
+
+@pytest.mark.parametrize("target", ["server-cpu", "rpi5"])
+def test_a_scale_of_a_bias_may_vanish(target: str, tmp_path: Path) -> None:
+    """It is a product of two scales that do not, and no number is divided by it."""
+    net = int8_net(target, tmp_path, size=1e-34)
+    scales = [net.constant(n.input[1]) for n in net.model.graph.node if n.op_type == "DequantizeLinear"]
+    assert min(float(scale.min()) for scale in scales) < np.finfo(np.float32).tiny
+    assert net.ruled(tmp_path / "m.onnx", target) == ()
 
 
 def test_a_bound_of_one_element_is_a_number(int8: Callable[..., Net], tmp_path: Path) -> None:

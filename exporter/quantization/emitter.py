@@ -157,7 +157,9 @@ class QdqEmitter:
     def _quantize_bias(self, node: ir.Node, scales: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]) -> None:
         old = node.inputs[BIAS_INPUT]
         assert old is not None
-        integers = np.clip(np.rint(bias / scales), -INT32_MAX, INT32_MAX).astype(np.int32)
+        # Of tiny activations and weights the product may be 0: nothing of such a bias is left, and 0 / 0 is no number.
+        steps = np.divide(bias, scales, out=np.zeros_like(bias), where=scales > 0)
+        integers = np.clip(np.rint(steps), -INT32_MAX, INT32_MAX).astype(np.int32)
         stored = self._constant(f"{old.name}_quantized", integers)
         scale = self._constant(f"{old.name}_scale", scales)
         zero = self._constant(f"{old.name}_zero_point", np.zeros(scales.shape, np.int32))

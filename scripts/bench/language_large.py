@@ -3,8 +3,8 @@
     python scripts/bench/language_large.py DIR                     # int4, to the nearest
     python scripts/bench/language_large.py DIR --precision fp32
 
-It needs 7 GB of disk under DIR, for fp32 16. Random weights say nothing of quality; the question is whether a model that
-is large for the machine gets through, and with what memory, beside the 4.4 GB that its weights are in float32.
+It needs 7 GB of disk under DIR, for fp32 16. Random weights say nothing of quality; the question is whether a model
+that is large for the machine gets through, and with what memory, beside the 4.4 GB that its weights are in float32.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def make(tool: Tool, model: Path, texts: Path, peers: str, out: Path, shared: Pa
     with log.open("w") as file:
         command = _command(tool, model, texts, peers, out, shared)
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment, cwd=out.parent)
-        status, usage = _waited(process)
+        status, usage = waited(process)
     seconds = time.perf_counter() - began
     if status:
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
@@ -180,7 +180,7 @@ def _command(tool: Tool, model: Path, texts: Path, peers: str, out: Path, shared
             return [sys.executable, "-c", code, *given, *text, *options]
 
 
-def _waited(process: subprocess.Popen[bytes]) -> tuple[int, resource.struct_rusage]:
+def waited(process: subprocess.Popen[bytes]) -> tuple[int, resource.struct_rusage]:
     """Its status and what it used, children of its own included."""
     deadline = time.monotonic() + TIME_LIMIT
     while True:

@@ -37,7 +37,9 @@ def select(
         agnostic: a box counts for its best class only, and drops boxes of every class; else each class is by itself.
 
     Returns:
-        Boxes (B, rows, 4), scores (B, rows) from the best down, and classes (B, rows), int64.
+        Boxes (B, rows, 4), scores (B, rows) from the best down, and classes (B, rows), int64. Of equal scores at
+        the end those of the first class, and in it the first boxes, are in, on every runtime; in which order equal
+        scores are listed is the runtime's matter.
 
     Raises:
         InputError: shapes do not fit each other, or a threshold is out of range.
@@ -49,7 +51,7 @@ def select(
         scores = best.unsqueeze(1)
     # No class can have more among the best `rows` of all.
     kept = _in_float32(boxes, scores, iou, score, rows).flatten(1)
-    values, places = kept.topk(min(rows, kept.shape[1]), dim=1)
+    values, places = _best(kept, min(rows, kept.shape[1]))
     if (missing := rows - kept.shape[1]) > 0:
         values, places = (functional.pad(each, (0, missing)) for each in (values, places))
     found = values > 0
@@ -126,6 +128,21 @@ def from_offsets(anchors: Tensor, offsets: Tensor, scales: Sequence[float] = (1.
 def from_centres(centres: Tensor, sizes: Tensor) -> Tensor:
     """Corners from centres (..., 2) and widths and heights (..., 2), as YOLO gives them."""
     return torch.cat((centres - sizes / 2, centres + sizes / 2), dim=-1)
+
+
+def _best(scores: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    """The largest scores of (B, M), from the best down, and their places; of equals at the end the first.
+
+    Which of equal values TopK takes is left open by torch, and OpenVINO takes others than ONNX defines. So it is asked
+    again, with keys that differ wherever it matters: all beyond the last score are in, whichever come first.
+    """
+    last = scores.topk(rows, dim=1).values[:, -1:]
+    # 0, -1, -2, ...: float32 counts to 2**24, which is more candidates than anybody has.
+    first = -torch.arange(scores.shape[1], device=scores.device, dtype=scores.dtype)
+    among = torch.where(scores == last, first, torch.full_like(scores, -float(scores.shape[1])))
+    chosen = torch.where(scores > last, torch.ones_like(scores), among).topk(rows, dim=1).indices
+    values, order = scores.gather(1, chosen).topk(rows, dim=1)
+    return values, chosen.gather(1, order)
 
 
 def _numbers(classes: int, boxes: int) -> tuple[Tensor, Tensor]:

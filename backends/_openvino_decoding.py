@@ -83,8 +83,9 @@ class OpenVinoGeneration(Generation):
         """By the chat template that the tokenizer carries."""
         if not self._words or not self._tokenizer.chat_template:
             return None
-        told = [dict(message) for message in messages]
-        return str(self._tokenizer.apply_chat_template(told, add_generation_prompt=True))
+        turns = [dict(message) for message in messages]
+        with told(f"openvino-genai with {self._name} failed to fill in its chat template"):
+            return str(self._tokenizer.apply_chat_template(turns, add_generation_prompt=True))
 
     def run(self, prompt: Sequence[int], most: int, each: Callable[[int], None]) -> None:
         """Greedily, without the penalties that the model's settings may ask for."""

@@ -37,6 +37,11 @@ _UNKNOWN = re.compile(r"No conversion rule found for operations: (.+)")
 _FAILED = re.compile(r"^-- (\S+) with a message:\n(.*?)(?=\n\n|\n-- |\Z)", re.DOTALL | re.MULTILINE)
 _FAILED_NODE = re.compile(r"ONNX node '<Node\((?P<operator>\w+)\): (?P<output>.*?)>'")
 
+_SEQUENCES = ("SequenceEmpty", "SequenceConstruct", "SequenceInsert")
+_NO_SEQUENCES = (
+    "OpenVINO does not convert a loop that fills a sequence of tensors, as torch.nn.EmbeddingBag is exported; "
+    "an Embedding and a mean or a sum over the axis of its tokens do the same"
+)
 _ALIASED = "OpenVINO resizes it without antialiasing, which it asks for, unless it resizes the two last axes of four"
 
 _FLOATS = "floats"
@@ -313,10 +318,17 @@ def _rejections(path: Path, message: str) -> tuple[Rejection, ...]:
     if unknown is None and not failed:
         return (Rejection(node=path.name, reason=_first_line(message)),)
     nodes = read_nodes(path)
-    found = [_failed(nodes, match[1], match[2]) for match in failed]
+    found = [*_sequences(nodes), *(_failed(nodes, match[1], match[2]) for match in failed)]
     for operator in unknown[1].split(", ") if unknown else ():
         found.extend(_unknown(nodes, operator.strip()))
     return tuple(found)
+
+
+def _sequences(nodes: tuple[Node, ...]) -> Iterator[Rejection]:
+    """The cause of what is said of the nodes in a loop over a sequence: their types are not known."""
+    made = next((node.label for node in nodes if node.operator in _SEQUENCES and node.domain in ("", "ai.onnx")), None)
+    if made is not None:
+        yield Rejection(node=made, reason=_NO_SEQUENCES)
 
 
 def _failed(nodes: tuple[Node, ...], operator: str, message: str) -> Rejection:

@@ -58,6 +58,19 @@ def test_of_equals_the_first_stays_and_empty_boxes_cover_nothing():
     assert suppress(boxes, torch.full((1, 1, 4), 0.5), iou=0.5, score=0.1, most=2).count_nonzero() == 2
 
 
+@pytest.mark.parametrize("rows", [1, 7, 40])
+def test_of_equal_scores_at_the_end_the_first_are_in(rows):
+    boxes = torch.arange(120.0).reshape(1, 120, 1) * torch.tensor([2.0, 2, 2, 2]) + torch.tensor([0.0, 0, 1, 1])
+    scores = torch.from_numpy(np.random.default_rng(0).integers(1, 5, (1, 3, 120)) / 5).float()  # four scores in all
+    found, values, classes = select(boxes, scores, rows=rows)
+    flat = scores.flatten().numpy()
+    wanted = np.argsort(-flat, kind="stable")[:rows]
+    assert values[0].tolist() == flat[wanted].tolist()
+    assert sorted(zip(classes[0].tolist(), (found[0, :, 0] / 2).tolist(), strict=True)) == sorted(
+        zip((wanted // 120).tolist(), (wanted % 120).tolist(), strict=True)
+    )
+
+
 def test_what_heads_give_becomes_corners():
     points = grid_points([(2, 3)], [8])
     assert points.tolist() == [[4, 4], [12, 4], [20, 4], [4, 12], [12, 12], [20, 12]]

@@ -13,6 +13,9 @@ from ...backends.registry import load_backend
 from ...errors import InputError, UnservedError
 from .manifest import Bundle, LanguageEntry, check_files, load_bundle
 
+_WITHOUT = "Give --raw, which goes on with the prompt as it is, or export again with a template that the runtime reads."
+_WITHOUT_SYSTEM = f"Leave out --system, which not every template has a place for. {_WITHOUT}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
@@ -128,11 +131,18 @@ def _begun_once(tokens: list[int], generation: Generation) -> list[int]:
 
 
 def _said(asked: Asked, generation: Generation) -> str:
-    """The text in the words of the model's own template, where it has one."""
+    """The text in the words of the model's own template, where it has one.
+
+    Raises:
+        InputError: the template fails, or there is none to say `system` in.
+    """
     if asked.raw:
         return asked.text
     messages = [{"role": "system", "content": asked.system}] if asked.system else []
-    text = generation.prompt([*messages, {"role": "user", "content": asked.text}])
+    try:
+        text = generation.prompt([*messages, {"role": "user", "content": asked.text}])
+    except InputError as error:
+        raise InputError(error.message, hint=_WITHOUT_SYSTEM if asked.system else _WITHOUT) from error
     if text is None and asked.system:
         raise InputError(
             "The model has no template for conversations, so that --system has no place.",

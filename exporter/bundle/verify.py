@@ -1,11 +1,12 @@
 """Verify a bundle on the machine that has it: signature, hashes, then the engine on the golden inputs.
 
-Nothing here needs torch or onnx.
+Nothing here needs torch, nor onnx but to round float16 where no device does.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,10 @@ from ...backends.base import Engine
 from ...backends.places import Place, engine_place
 from ...errors import UnservedError
 from ...profiles.findings.parity import Parity
+from ...profiles.machine.held import temporary
 from ..candidates.judge import check_golden, check_graph_golden
+from ..graphs.files import read_graph
+from ..quantization.rewrites.rounded_float16 import is_widened, rounded_float16
 from .consistent import proof_of, text_proof_of
 from .lineage import check_lineage
 from .manifest import SIGNATURE, Bundle, check_files, load_bundle
@@ -87,12 +91,25 @@ def verify_bundle(path: Path, key: PublicKey | None = None, on: str | None = Non
 def _proof(bundle: Bundle, engine: Engine, place: Place) -> dict[str, Any]:
     """What the engine gives for the golden inputs, fields of `Verification`."""
     golden, manifest = proof_of(bundle), bundle.manifest
-    with place.open(engine, place.threads()) as session:
+    with temporary() as scratch, place.open(_rounded(engine, place, scratch), place.threads()) as session:
         answers = golden.answers(session)
     parity = check_golden(golden, answers, manifest.minimum_sqnr_db)
     if manifest.minimum_graph_db is not None:
         check_graph_golden(golden, answers, manifest.minimum_graph_db)
     return {"parity": parity, "least_db": manifest.minimum_sqnr_db, "least_graph_db": manifest.minimum_graph_db}
+
+
+def _rounded(engine: Engine, place: Place, scratch: Path) -> Engine:
+    """What an export was judged by: its graph with every result rounded, where float16 is computed wider than there.
+
+    It takes the host's packages to write that graph; without them the engine itself answers, which rounds less.
+    """
+    if not is_widened(engine.precision, place, engine.target) or find_spec("onnx_ir") is None:
+        return engine
+    if engine.path.suffix != ".onnx":
+        return engine
+    graph = rounded_float16(read_graph(engine.path), scratch / "model.onnx")
+    return replace(engine, path=graph.path)
 
 
 def _text_proof(bundle: Bundle, engine: Engine, place: Place) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from ..recipe import Recipe
 from ..sources import Source
 from ..sources.data import pictures_given
 from ..workshop import Memo
+from .alike import alike
 from .candidate import Calibrated, Candidate
 from .one_size import of_one_size
 
@@ -186,6 +187,7 @@ class Lowering:
         }
         scored = self.source.evaluate is not None
         found = doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored)
+        found |= alike(self.samples.expected)
         found |= of_one_size(
             self.source, self.captured.graph, candidate.graph, self.recipe.seed, recipe.least_sqnr_db(self.precision)
         )

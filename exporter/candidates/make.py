@@ -23,7 +23,7 @@ from ..graphs.files import read_graph, weight_bytes
 from ..graphs.sparsity import found_sparsity
 from ..progress import Advance
 from ..quantization.judging import JudgingSamples
-from ..quantization.rewrites.rounded_float16 import rounded_float16
+from ..quantization.rewrites.rounded_float16 import is_widened, rounded_float16
 from ..recipe import Recipe
 from ..sources import Predict, Source, torch_predict
 from ..sources.score import score
@@ -199,7 +199,7 @@ class Maker:
             session, how = self._quickest(candidate, session, place, answers)
             candidate = self._linked(candidate, session, place, how)
         elif not candidate.on_samples and not load_precision(candidate.precision).exact:
-            candidate = self._graph_held(candidate, session, graph)
+            candidate = self._graph_held(self._opened(candidate), session, graph)
         if place.itself and load_precision(candidate.precision).integer:
             candidate = self._with_own_golden(candidate, answers)
         return judged(candidate, golden, answers, place, self.target)
@@ -227,6 +227,14 @@ class Maker:
             candidate = replace(candidate, on_samples=self._on_samples(candidate.graph, samples))
         asked = self.recipe.least_sqnr_db(candidate.precision)
         return linked(candidate, session, samples, place, self.target, asked, how)
+
+    def _opened(self, candidate: Candidate) -> Candidate:
+        """The candidate, whose engine was held against its graph where it opens here too, but not as on the device."""
+        place = self.workshop.place
+        if candidate.engine is None or not place.itself or place.why_not(self.target):
+            return candidate
+        session = self.workshop.open(candidate.engine, place)
+        return replace(self._linked(candidate, session, place, ""), on_samples={})
 
     def _quickest(self, candidate: Candidate, session: Session, place: Place, answers: Answers) -> tuple[Session, str]:
         """What answers as the engine does to the bit and takes the least time, for all that is still asked of it.
@@ -327,9 +335,10 @@ class Maker:
         return self.workshop.open(place.runs(self.captured.graph, self.target, "fp32", None), place)
 
     def _place(self, candidate: Candidate) -> Place:
-        """Where a candidate is judged: where its engine runs, else the reference."""
+        """Where a candidate is judged: where its engine runs and rounds as on the device, else the reference."""
         place = self.workshop.place
-        return place if candidate.engine is not None and not place.why_not(self.target) else Reference()
+        runs = candidate.engine is not None and not place.why_not(self.target)
+        return place if runs and not is_widened(candidate.precision, place, self.target) else Reference()
 
     def _run(self, candidate: Candidate, place: Place) -> Graph:
         """What a place runs of a candidate's graph: beside the device, float16 is rounded as the graph says."""

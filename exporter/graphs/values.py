@@ -58,3 +58,13 @@ def drop_unused(graph: ir.Graph, value: ir.Value) -> None:
 def as_float32(value: float) -> npt.NDArray[np.float32]:
     """A float32 scalar."""
     return np.asarray(value, dtype=np.float32)
+
+
+def take_over(graph: ir.Graph, old: ir.Value, name: str, node: ir.Node, new: list[ir.Node]) -> None:
+    """Let the last of the new nodes, which read the old value, give what the readers of that had, under its name."""
+    last = new[-1].outputs[0]
+    for use in [use for use in old.uses() if use.node not in new]:
+        use.node.replace_input_with(use.idx, last)
+    last.name, last.type, last.shape = old.name, old.type, old.shape
+    old.name, old.shape = name, None
+    graph.insert_after(node, new)

@@ -61,9 +61,11 @@ def profile_lines(profile: Profile) -> Iterator[str]:
         yield from _cold(profile.cold_start)
     for point in profile.offline:
         low, high = point.interval()
+        crowded = point.streams > setup.threads
         yield (
             f"  offline, batch {point.batch}, {point.streams} streams of {point.threads} threads: "
             f"{point.rate:.0f} [{low:.0f}, {high:.0f}] samples/s"
+            f"{f'; on {setup.threads} threads in all they wait for each other' * crowded}"
         )
     yield from _cost(profile)
     yield from _layers(profile)

@@ -32,6 +32,7 @@ from .lifts.lifted import Lift
 from .rewrites.carry_integers import carry_integers
 from .rewrites.constants_apart import constants_apart
 from .rewrites.dynamic_lstm import to_integer_lstms
+from .rewrites.extremes_apart import extremes_apart
 from .rewrites.fold_weights import fold_weights
 from .rewrites.keep_reduced import keep_reduced
 from .rewrites.patches_to_gemm import patches_to_gemm
@@ -208,6 +209,10 @@ def _integers_carried(quantizer: Quantizer) -> None:
         carry_integers(quantizer.model.graph, quantizer.scheme)
 
 
+def _extremes_apart(quantizer: Quantizer) -> None:
+    extremes_apart(quantizer.model.graph, quantizer.scheme.extremes_apart)
+
+
 def _reductions_kept(quantizer: Quantizer) -> None:
     keep_reduced(quantizer.model.graph, quantizer.scheme.keep_reduced)
 
@@ -236,6 +241,7 @@ ON_FLOATS: tuple[Pass, ...] = (_placed_by_range, _lifted, _ranged)
 TO_INTEGERS: tuple[Pass, ...] = (
     _rounded,
     _integers_carried,
+    _extremes_apart,
     _reductions_kept,
     _constants_apart,
     _patches_as_products,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import ClassVar, Protocol
 
@@ -69,11 +69,12 @@ class Drop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyLimit:
-    """Most milliseconds that one inference may take, at a percentile of its latencies."""
+    """Most milliseconds that one inference may take, at a percentile of its latencies; `unit` is as it was written."""
 
     least: ClassVar[bool] = False
     ms: float
     percentile: int = 50
+    unit: str = field(default="ms", compare=False)
 
     def bound(self, before: float | None) -> float:
         """Milliseconds."""
@@ -90,20 +91,21 @@ class LatencyLimit:
         known = [f"p{p}" for p in PERCENTILES]
         if found and which.strip() not in known:
             raise InputError(f"A latency of {text.strip()!r}: {which!r} is none of {', '.join(known)}.")
-        ms, _ = quantity("latency", value, MILLISECONDS, positive=True)
-        return cls(ms=float(ms), percentile=int(which.strip()[1:]) if found else 50)
+        ms, unit = quantity("latency", value, MILLISECONDS, positive=True)
+        return cls(ms=float(ms), percentile=int(which.strip()[1:]) if found else 50, unit=unit)
 
     def __str__(self) -> str:
         """As `parse` reads it, exactly."""
-        return f"{'' if self.percentile == 50 else f'p{self.percentile}='}{plain(Decimal(repr(self.ms)))}ms"
+        return f"{'' if self.percentile == 50 else f'p{self.percentile}='}{_time(self.ms, self.unit)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeLimit:
-    """Most milliseconds that something may take, in the median."""
+    """Most milliseconds that something may take, in the median; `unit` is how people wrote it."""
 
     least: ClassVar[bool] = False
     ms: float
+    unit: str = field(default="ms", compare=False)
 
     def bound(self, before: float | None) -> float:
         """Milliseconds."""
@@ -116,20 +118,21 @@ class TimeLimit:
         Raises:
             InputError: another unit, or not more than 0.
         """
-        ms, _ = quantity("time", text, MILLISECONDS, positive=True)
-        return cls(ms=float(ms))
+        ms, unit = quantity("time", text, MILLISECONDS, positive=True)
+        return cls(ms=float(ms), unit=unit)
 
     def __str__(self) -> str:
         """As `parse` reads it, exactly."""
-        return f"{plain(Decimal(repr(self.ms)))}ms"
+        return _time(self.ms, self.unit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SizeLimit:
-    """Most bytes: of the engine on disk, or of memory."""
+    """Most bytes: of the engine on disk, or of memory; `unit` is how people wrote it, empty for what fits."""
 
     least: ClassVar[bool] = False
     bytes: int
+    unit: str = field(default="", compare=False)
 
     def bound(self, before: float | None) -> float:
         """Bytes."""
@@ -142,15 +145,17 @@ class SizeLimit:
         Raises:
             InputError: another unit, or not at least one byte.
         """
-        size, _ = quantity("size", text, BYTES, positive=True)
+        size, unit = quantity("size", text, BYTES, positive=True)
         if size < 1:
             raise InputError(f"A size of {text.strip()} is less than one byte.")
-        return cls(bytes=int(size))
+        return cls(bytes=int(size), unit=unit)
 
     def __str__(self) -> str:
         """As `parse` reads it, exactly."""
-        unit = next((u for u in ("GB", "MB", "kB") if self.bytes >= BYTES[u]), "B")
-        return f"{plain(Decimal(self.bytes) / BYTES[unit])}{unit}"
+        fitting = next((u for u in ("GB", "MB", "kB") if self.bytes >= BYTES[u]), "B")
+        texts = (f"{plain(Decimal(self.bytes) / BYTES[unit])}{unit}" for unit in (self.unit or fitting, fitting))
+        # Of powers of two a part may have more digits than Decimal keeps.
+        return next((text for text in texts if SizeLimit.parse(text) == self), f"{self.bytes}B")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,3 +209,7 @@ class Allowance:
     def __str__(self) -> str:
         """As `parse` reads it."""
         return f"{plain(Decimal(repr(self.share)).scaleb(2))}%"
+
+
+def _time(ms: float, unit: str) -> str:
+    return f"{plain(Decimal(repr(ms)) / MILLISECONDS[unit])}{unit}"

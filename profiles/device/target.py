@@ -74,6 +74,7 @@ class Scheme:
         rows: a transformer's linear layers are written as Gemms over rows of rank 2, and so is a convolution that makes
             its tokens, since the runtime is faster with them or has no other integer kernel with a float result.
         keep_reduced: reductions that keep their axes, which a Squeeze drops, before arithmetic and a quantization.
+        extremes_apart: reductions to the largest or smallest value, kept apart from a quantization of their result.
         apart: operators whose constants a channel are kept apart from a quantization of their result: `Mul` and `Div`
             by some that are not positive, `Conv` where it is first in a graph that makes things of computed sizes.
         dynamic: operators with an integer kernel of their own, which rounds activations by itself, in place of Q/DQ.
@@ -108,6 +109,7 @@ class Scheme:
     shared: tuple[str, ...] = ()
     rows: bool = False
     keep_reduced: tuple[str, ...] = ()
+    extremes_apart: tuple[Literal["ReduceMax", "ReduceMin", "GlobalMaxPool"], ...] = ()
     apart: tuple[Literal["Mul", "Div", "Conv"], ...] = ()
     dynamic: tuple[Literal["LSTM"], ...] = ()
     exact_with: tuple[Name, ...] = ()

@@ -44,7 +44,8 @@ class Parity:
         max_abs: largest absolute difference.
         cosine: mean over samples of the cosine of the flattened output with its reference; 1 of those that rounding
             alone tells apart, and of what is 0 on one side and all but 0, beside the largest value, on the other.
-        argmax: share of samples whose largest element along the last axis is the same one.
+        argmax: share of places whose largest element along the last axis is the same one; None of what can be no scores
+            of classes: integers, single values, and arrays with nothing but samples. Of other floats nobody can tell.
         groups: channels of the output by scale, where its scales are far apart.
         lower_db: what `sqnr_db` is at least, with 95 % confidence, on other samples of the kind; None of a few samples,
             and of classes and places.
@@ -54,7 +55,7 @@ class Parity:
     sqnr_db: float
     max_abs: float
     cosine: float
-    argmax: float
+    argmax: float | None
     groups: tuple[ChannelGroup, ...] = ()
     lower_db: float | None = None
     few: Few | None = None
@@ -82,7 +83,7 @@ class Parity:
         part = "" if weakest is None else f"{weakest}: {weakest.sqnr_db:.1f} dB, "
         return (
             f"SQNR {self.sqnr_db:.1f} dB, {part}largest difference {self.max_abs:.3g}, "
-            f"cosine {self.cosine:.5f}, argmax agreement {self.argmax:.1%}"
+            f"cosine {self.cosine:.5f}{'' if self.argmax is None else f', argmax agreement {self.argmax:.1%}'}"
         )
 
 
@@ -129,6 +130,11 @@ def is_codes(array: Array) -> bool:
     return array.dtype.kind == "b" or (array.dtype.kind in "iu" and array.dtype.itemsize in _CODES)
 
 
+def _may_be_scores(array: Array) -> bool:
+    """Whether there is something to choose among along the last axis, for each sample."""
+    return array.dtype.kind == "f" and array.ndim > 1 and array.shape[-1] > 1
+
+
 def figure(sqnr_db: float, array: Array) -> str:
     """What an output like the array reaches, as people read it: `12.3 dB of SQNR`, `85.2% agreement` of codes."""
     return f"{1 - 10 ** (-sqnr_db / 10):.1%} agreement" if is_codes(array) else f"{sqnr_db:.1f} dB of SQNR"
@@ -171,13 +177,14 @@ def _one(name: str, references: list[Array], outputs: list[Array], *, by_row: bo
         # NaN in a reference agrees with nothing, NaN included.
         largest = math.inf if np.isnan(r).any() else max(largest, float(np.abs(difference).max()))
         rows.append(_Rows.of(r, x))
-        agree.append(float(np.mean(np.atleast_1d(r).argmax(-1) == np.atleast_1d(x).argmax(-1))))
+        if _may_be_scores(reference):
+            agree.append(float(np.mean(r.argmax(-1) == x.argmax(-1))))
     least, held = spread(energies)
     return Parity(
         sqnr_db=sqnr(signal, noise),
         max_abs=largest,
         cosine=float(np.mean(np.concatenate([row.cosines(peak) for row in rows]))) if rows else 1.0,
-        argmax=float(np.mean(agree)) if agree else 1.0,
+        argmax=float(np.mean(agree)) if agree else None,
         groups=channels.groups(),
         lower_db=least,
         few=held,

@@ -32,7 +32,8 @@ def parity_blocks(found: Mapping[str, Mapping[str, Parity]], how: str) -> Iterat
 
 def _parity_rows(stage: str, name: str, one: Parity) -> Iterator[tuple[str, ...]]:
     """The whole output, then its channels by scale."""
-    yield stage, code(name), decibels(one.sqnr_db), f"{one.max_abs:.3g}", f"{one.cosine:.5f}", f"{one.argmax:.1%}"
+    argmax = "" if one.argmax is None else f"{one.argmax:.1%}"
+    yield stage, code(name), decibels(one.sqnr_db), f"{one.max_abs:.3g}", f"{one.cosine:.5f}", argmax
     for group in one.groups:
         yield stage, f"{code(name)}, {group}", decibels(group.sqnr_db), "", "", ""
 

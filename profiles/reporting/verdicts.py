@@ -81,7 +81,8 @@ def _correctness(report: Report) -> Tile:
     status: Tone = "good" if strongest(report.evidence) == "measured" else "open"
     least = worst(found)
     figure = "outputs equal" if least.weakest_db == float("inf") else f"{decibels(least.weakest_db)} SQNR"
-    agreement = f"argmax agreement {least.argmax:.1%}, largest difference {least.max_abs:.3g}"
+    scores = "" if least.argmax is None else f"argmax agreement {least.argmax:.1%}, "
+    agreement = f"{scores}largest difference {least.max_abs:.3g}"
     return Tile(
         topic="Correctness",
         status=status,

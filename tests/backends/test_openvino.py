@@ -292,3 +292,13 @@ def test_images_in_bytes_are_resized_a_plane_at_a_time(tmp_path: Path, mode: str
         for images in (picture, picture[:1]):
             found = session({"image": images.numpy()})["output"]
             assert np.abs(found - Smaller()(images).numpy()).max() < 0.01  # of 255
+
+
+def test_bags_of_embeddings_are_told_what_to_write_instead(tmp_path: Path) -> None:
+    """They come as a loop over a sequence; of what is inside, OpenVINO says that its types are dynamic."""
+    import torch
+
+    bags = torch.nn.EmbeddingBag(50, 16, mode="mean").eval()
+    source = source_from_object(bags, {"input": torch.randint(0, 50, (4, 12))}, name="bags")
+    refused = OpenVino().check(capture(source, 20, tmp_path / "bags.onnx", {}), target())
+    assert "an Embedding and a mean" in refused[0].reason, refused

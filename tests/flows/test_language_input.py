@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -184,6 +185,27 @@ def test_a_token_that_the_model_does_not_have_is_named(bundle: Path, cli: Cli, t
     path.write_text(json.dumps(data))
     renew(copy)
     cli("generate", copy, "An <odd> word", "--raw").failed(1, "9000", "384")
+
+
+@pytest.mark.parametrize("target", ["server-cpu", "cpu"])
+def test_a_template_that_fails_names_the_way_without_it(
+    tale_bundles: Path, cli: Cli, tmp_path: Path, target: str
+) -> None:
+    from .test_language import renew
+
+    copy = Path(shutil.copytree(tale_bundles / f"tale-{target}", tmp_path / "bundle"))
+    template, name = "{{ raise_exception('no such role') }}", r'chat_template value="[^"]*"'
+    if target == "cpu":
+        model = copy / "engine" / "openvino_tokenizer.xml"
+        model.write_text(re.sub(name, f'chat_template value="{template}"', model.read_text()))
+    (copy / "engine" / "chat_template.jinja").write_text(template)
+    renew(copy)
+    for words, said in (((), "Give --raw"), (("--system", "Be short"), "Leave out --system")):
+        ran = cli("generate", copy, "hello", "--tokens", "4", *words)
+        # openvino-genai writes a line of its own before.
+        assert ran.code == 1 and "Traceback" not in ran.err, ran.err
+        assert "failed to fill in its chat template" in ran.err and said in ran.err and "--raw" in ran.err
+    assert cli("generate", copy, "hello", "--tokens", "4", "--raw").code == 0
 
 
 @pytest.mark.parametrize(

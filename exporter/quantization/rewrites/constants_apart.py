@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...graphs.values import add_constant, constant, drop_unused, single_consumer
+from ...graphs.values import add_constant, constant, drop_unused, single_consumer, take_over
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -111,7 +111,7 @@ def _bias_apart(graph: ir.Graph, conv: ir.Node) -> ir.Node:
     assert array is not None and bias is not None and result.shape is not None
     shift = add_constant(graph, f"{bias.name}_apart", array.reshape(-1, *[1] * (result.shape.rank() - 2)))
     add = ir.node("Add", [result, shift], name=f"{conv.name}/Add")
-    _take_over(graph, result, f"{result.name}_unbiased", conv, [add])
+    take_over(graph, result, f"{result.name}_unbiased", conv, [add])
     conv.resize_inputs(2)
     drop_unused(graph, bias)
     return add
@@ -130,14 +130,4 @@ def _add_axis(graph: ir.Graph, node: ir.Node) -> None:
     node.replace_input_with(index, wide.outputs[0])
     graph.insert_before(node, wide)
     narrow = ir.node("Squeeze", [result, axis], name=f"{node.name}/Squeeze")
-    _take_over(graph, result, f"{result.name}_wide", node, [narrow])
-
-
-def _take_over(graph: ir.Graph, old: ir.Value, name: str, node: ir.Node, new: list[ir.Node]) -> None:
-    """Let the last of the new nodes, which read the old value, give what the readers of that had, under its name."""
-    last = new[-1].outputs[0]
-    for use in [use for use in old.uses() if use.node not in new]:
-        use.node.replace_input_with(use.idx, last)
-    last.name, last.type, last.shape = old.name, old.type, old.shape
-    old.name, old.shape = name, None
-    graph.insert_after(node, new)
+    take_over(graph, result, f"{result.name}_wide", node, [narrow])

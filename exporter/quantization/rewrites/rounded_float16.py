@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ....backends.base import Graph
+from ....backends.places import Place
+from ....profiles.device.precision import PrecisionName, load_precision
+from ....profiles.device.target import Target
 from ...graphs.files import read_graph, read_whole, write_model
 from ...graphs.names import free_name, value_names
 
@@ -29,6 +32,11 @@ _MOVING = frozenset(
 )
 # Attributes that hold a type of elements.
 _TYPES = ("dtype", "output_dtype", "stash_type")
+
+
+def is_widened(precision: PrecisionName, place: Place, target: Target) -> bool:
+    """Whether a place that runs the engine computes its float16 wider: it is no processor of the device's kind."""
+    return load_precision(precision).storage == "float16" and target.arch not in ("any", place.machine.arch)
 
 
 def rounded_float16(graph: Graph, path: Path) -> Graph:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import edgepress
+from edgepress.exporter.bundle.seal import load_report
 
 
 class Phase(torch.nn.Module):
@@ -69,3 +70,48 @@ def test_it_is_made_once_for_the_targets_that_share_a_capture(tmp_path, monkeypa
     assert len(counted) == 1
     one, other = ((bundle.path / "model.onnx").read_bytes() for bundle in bundles)
     assert one == other
+
+
+class Sums(torch.nn.Module):
+    """What float32 computes to seven digits, float16 to none: onnxruntime on x86 has no float16 kernels."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Linear(16, 8)
+
+    def forward(self, x):
+        y = self.first(x)
+        return (y + 3000 - y / 2) - 3000
+
+
+@pytest.mark.parametrize("target", ["rtx", "ios"])
+def test_fp16_is_judged_with_every_result_rounded_beside_the_device(target, tmp_path):
+    with pytest.raises(edgepress.VerificationError, match=r"'output' has -?\d\.\d dB.*30(\.0)? dB needed"):
+        made(Sums(), target, tmp_path, "fp16")
+    assert made(Sums(), target, tmp_path, "auto").manifest.engine.precision != "fp16"
+
+
+def test_verify_rounds_as_the_export_did(tmp_path):
+    torch.manual_seed(0)
+    bundle = made(
+        torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 8)), "ios", tmp_path
+    )
+    found = edgepress.verify_bundle(bundle.path)
+    (shown,) = found.parity.values()
+    proven = load_report(bundle.path).parity["engine"]["output"]
+    assert not found.on_device and shown.sqnr_db == pytest.approx(proven.sqnr_db) and shown.sqnr_db < 75
+
+
+def made(module, target, directory, precision="fp16"):
+    torch.manual_seed(0)
+    rng, name = np.random.default_rng(0), "x" if isinstance(module, Sums) else "input"
+    return edgepress.export(
+        module.eval(),
+        {name: torch.rand(2, 16)},
+        target=target,
+        name="made",
+        calibration=[{name: rng.normal(size=(2, 16)).astype(np.float32)} for _ in range(16)],
+        precision=precision,
+        measure=False,
+        output=directory,
+    )

@@ -110,6 +110,15 @@ def same(module, found, images, rows) -> int:
     return len(right["scores"])
 
 
+class Tied(Fixed):
+    """Scores in steps, as integers have them, so that more than the last row share one; fewer rows than boxes."""
+
+    def forward(self, image):
+        boxes, scores = self.heads(image)
+        found = select(boxes, (scores * 3).round() / 3, iou=1.0, score=0.1, rows=16, agnostic=self.agnostic)
+        return dict(zip(("boxes", "scores", "classes"), found, strict=True))
+
+
 class Wide(Heads):
     """Corners of grids that somebody keeps in double precision."""
 
@@ -147,6 +156,20 @@ def test_a_fixed_number_of_rows_on_every_runtime_and_as_a_loop(opset, agnostic, 
     for file in (graph.path, tmp_path / "loop.onnx"):
         for runtime in ("onnxruntime", "openvino"):
             assert same(module, answers(file, runtime, images), images, tuple(rows)) > 20
+
+
+@pytest.mark.parametrize(("opset", "agnostic"), [(13, False), (20, False), (20, True)])
+def test_of_equal_scores_at_the_end_every_runtime_takes_the_same(opset, agnostic, tmp_path):
+    module = Tied(agnostic).eval()
+    _, graph = captured(module, tmp_path / "model.onnx", opset)
+    model = ir.load(graph.path)
+    suppression_in_a_loop(model)
+    ir.save(model, tmp_path / "loop.onnx")
+    for seed in range(4):
+        images = np.random.default_rng(seed).random((3, 3, 32, 32), np.float32)
+        for file in (graph.path, tmp_path / "loop.onnx"):
+            for runtime in ("onnxruntime", "openvino"):
+                assert same(module, answers(file, runtime, images), images, selected_rows(graph)) == 48
 
 
 def test_any_two_opposite_corners_make_a_box_everywhere(tmp_path):

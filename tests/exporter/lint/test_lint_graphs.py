@@ -177,6 +177,13 @@ def test_a_reduction_that_openvino_computes_wrongly(int8: Callable[..., Net], tm
     assert [(one.rule, one.node) for one in net.ruled(tmp_path / "m.onnx", "cpu")] == [("reduced", "mean")]
 
 
+def test_a_largest_value_that_openvino_keeps_in_integers(int8: Callable[..., Net], tmp_path: Path) -> None:
+    net = int8("cpu")
+    net.node("mean").CopyFrom(helper.make_node("ReduceMax", ["tr"], ["mean"], "mean", axes=[2, 3], keepdims=0))
+    net.node("flat").input[0] = net.rounded("mean", "sr", before="flat")
+    assert [(one.rule, one.node) for one in net.ruled(tmp_path / "m.onnx", "cpu")] == [("reduced", "mean")]
+
+
 def test_every_rule_finds_something_here() -> None:
     """A rule without a planted fault would be one that nobody has seen work."""
     text = "".join(file.read_text(encoding="utf-8") for file in Path(__file__).parent.glob("test_*.py"))

@@ -101,6 +101,15 @@ def test_cold_start_and_offline_in_text(run: Run) -> None:
     assert "cold start, median of 5 processes" in ran.out
     assert "offline, batch 4, 1 streams of 1 threads" in ran.out
     assert "not measured: single-stream: it was not asked for" in ran.out
+    assert "wait for each other" not in ran.out
+
+
+def test_more_streams_than_threads_are_said_to_wait(run: Run) -> None:
+    words = ("--threads", 1, "--scenario", "offline", "--batches", "1", "--streams", "1,3")
+    ran = run("profile", "a.onnx", *words)
+    assert ran.code == 0, ran.err
+    crowded, *more = [line for line in ran.out.splitlines() if "on 1 threads in all they wait for each other" in line]
+    assert "batch 1, 3 streams of 1 threads" in crowded and not more
 
 
 @pytest.mark.parametrize(

@@ -180,3 +180,21 @@ def _prove(source: Source, opset: int, directory: Path) -> None:
     graph = capture(source, opset, directory / "model.onnx", axes)
     for agreement in prove_capture(source, graph, seed=0).values():
         assert agreement.sqnr_db > 100
+
+
+class Seen(nn.Module):
+    """A mean over the last inputs, kept in a list: what sees the same again answers the same."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append(self.layer(x))
+        return torch.stack(self.seen[-3:]).mean(0)
+
+
+def test_state_that_the_same_inputs_do_not_show_is_refused():
+    with pytest.raises(InputError, match="keeps state between calls"):
+        source_from_object(Seen().eval(), torch.randn(2, 4))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgepress.errors import InputError
 from edgepress.profiles.budget.budget import Budget
-from edgepress.profiles.budget.limits import Drop, LatencyLimit, SizeLimit
+from edgepress.profiles.budget.limits import Drop, LatencyLimit, SizeLimit, TimeLimit
 from edgepress.profiles.findings.figures import judge
 from edgepress.profiles.findings.gap import Gap
 from edgepress.profiles.findings.report import Report, Sizes, TaskMetric
@@ -54,6 +54,18 @@ REPORT = Report(
 )
 def test_what_people_write(text: str, limit: LatencyLimit | SizeLimit | Drop) -> None:
     assert type(limit).parse(text) == limit
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        *((LatencyLimit, text) for text in ("1us", "0.5ms", "p90=250us", "1.5s", "3000ms")),
+        *((TimeLimit, text) for text in ("2s", "500ms")),
+        *((SizeLimit, text) for text in ("4MiB", "0.5GB", "1500kB", "7B")),
+    ],
+)
+def test_a_limit_is_said_in_the_unit_that_it_was_written_in(kind: type[LatencyLimit], text: str) -> None:
+    assert str(kind.parse(text)) == text
 
 
 @pytest.mark.parametrize(

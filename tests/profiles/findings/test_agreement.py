@@ -107,3 +107,12 @@ def test_a_row_that_is_missing_on_one_side_is_none_of_the_same_direction() -> No
     assert of(right, right * [[1], [1], [0]]).cosine == pytest.approx(2 / 3)
     assert of(right * 1e-9, right * 0).cosine == 0
     assert of(np.array([[900], [1]]), np.array([[900], [0]])).cosine == 0.5  # classes, which are the same or not
+
+
+@pytest.mark.parametrize(
+    "array", [np.ones((4, 1), np.float32), np.ones(4, np.float32), np.float32(1.0), np.ones((4, 6), np.int64)]
+)
+def test_what_can_be_no_scores_of_classes_has_no_argmax(array: Array) -> None:
+    found = of(np.asarray(array), np.asarray(array))
+    assert found.argmax is None and "argmax" not in str(found)
+    assert of(np.eye(4), np.eye(4)).argmax == 1

@@ -25,6 +25,7 @@ from ..graphs.files import EMBEDDED_LIMIT, read_model, write_model
 from ..graphs.values import constant
 from .analysis.placed import Placement
 from .analysis.placement import excluded, place
+from .analysis.told_apart import told_apart
 from .emitter import QdqEmitter
 from .fitted import FittedWeight
 from .lifts import LIFTS
@@ -35,6 +36,7 @@ from .rewrites.dynamic_lstm import to_integer_lstms
 from .rewrites.fold_weights import fold_weights
 from .rewrites.keep_reduced import keep_reduced
 from .rewrites.patches_to_gemm import patches_to_gemm
+from .rewrites.row_biases import row_biases
 from .rewrites.rows_to_gemm import rows_to_gemm
 from .rewrites.share_tables import share_tables
 
@@ -147,7 +149,7 @@ class Quantizer:
                 low, high = self.fixed[names[0]]
             else:
                 states = [_state(value, tensors) for value in values]
-                low, high = find_range(states, self._method(values), self.scheme.activation)
+                low, high = find_range(states, self._method(values), self.scheme.activation, told_apart(values))
             affines.update(dict.fromkeys(names, affine(low, high, self.scheme.activation)))
         return affines
 
@@ -212,6 +214,11 @@ def _reductions_kept(quantizer: Quantizer) -> None:
     keep_reduced(quantizer.model.graph, quantizer.scheme.keep_reduced)
 
 
+def _biases_as_rows(quantizer: Quantizer) -> None:
+    if quantizer.scheme.row_biases:
+        row_biases(quantizer.model.graph)
+
+
 def _constants_apart(quantizer: Quantizer) -> None:
     constants_apart(quantizer.model.graph, quantizer.scheme.apart)
 
@@ -237,6 +244,7 @@ TO_INTEGERS: tuple[Pass, ...] = (
     _rounded,
     _integers_carried,
     _reductions_kept,
+    _biases_as_rows,
     _constants_apart,
     _patches_as_products,
     _dynamic_in_integers,

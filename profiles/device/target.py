@@ -73,6 +73,7 @@ class Scheme:
         shared: operators whose inputs and output share one scale (Concat).
         rows: a transformer's linear layers are written as Gemms over rows of rank 2, and so is a convolution that makes
             its tokens, since the runtime is faster with them or has no other integer kernel with a float result.
+        row_biases: a bias that an Add adds to a MatMul in integers is written as one row, of shape (1, N).
         keep_reduced: reductions that keep their axes, which a Squeeze drops, before arithmetic and a quantization.
         apart: operators whose constants a channel are kept apart from a quantization of their result: `Mul` and `Div`
             by some that are not positive, `Conv` where it is first in a graph that makes things of computed sizes.
@@ -107,6 +108,7 @@ class Scheme:
     around: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
     rows: bool = False
+    row_biases: bool = False
     keep_reduced: tuple[str, ...] = ()
     apart: tuple[Literal["Mul", "Div", "Conv"], ...] = ()
     dynamic: tuple[Literal["LSTM"], ...] = ()

@@ -140,7 +140,7 @@ calibrated with, and the noise of scores and boxes), and the PP-OCRv4 text recog
 `rapidocr_onnxruntime` (`rec`: lines of rendered text read without a mistake). All weights are real; all tools had the
 same FP32 file and the same samples, one at a time.. What
 edgepress gains is the difference of its share and the file's on the same samples, with the 95 % interval of a bootstrap
-over these: where it holds 0, neither is shown to be better (8192 tones, 256 cuts of two photographs, 512 lines). Files
+over these: where it holds 0, neither is shown to be better (4096 tones, 256 cuts of two photographs, 512 lines). Files
 that are given as ONNX went to every tool as they are, at the lowest opset that all read. A time is
 the median of one inference at batch 1, all files of a runtime in turn in one process, no spinning; behind it stands
 edgepress's time over the tool's, with its 95 % interval: below 1 edgepress is faster. What is float in an int8 file

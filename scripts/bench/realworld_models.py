@@ -218,7 +218,7 @@ _TEXT = "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx"
 REAL = (
     RealModel(
         model=Model(name="crepe", source=_crepe, samples=lambda: _tones(256, 1)[0], batch=1),
-        heldout=lambda: _tones(8192, 2),
+        heldout=lambda: _tones(4096, 2),
         hits=_pitch,
         name="within_50_cents",
         noise=_noise,

@@ -46,3 +46,13 @@ def occupied_bins(counts: Counts) -> npt.NDArray[np.intp]:
     """Indices of the bins that hold anything, in order of value."""
     used = np.flatnonzero(counts)
     return used[np.argsort(centers()[used], kind="stable")]
+
+
+def gathered(counts: Counts, low: float, high: float) -> Counts:
+    """The histogram with what lies outside a range in the bins of its ends."""
+    found = counts.copy()
+    for beyond, end in ((centers() < low, low), (centers() > high, high)):
+        if outside := int(counts[beyond].sum()):
+            found[beyond] = 0
+            found[int(np.float32(end).view(np.uint32)) >> SHIFT] += outside
+    return found

@@ -20,6 +20,7 @@ from ..graphs.selection import selected_rows, suppressions
 from ..graphs.synthesis import synthesize
 from ..sources import Predict, Source, torch_predict
 from ..sources.traceback import user_traceback
+from .affine_to_conv import affine_to_conv
 from .cast_bytes_first import cast_bytes_first
 from .clean_metadata import clean_metadata
 from .count_no_pad import count_no_pad
@@ -31,13 +32,14 @@ from .eye_by_places import eye_by_places
 from .fast_path import is_padding
 from .fit_pools import fit_pools
 from .fixed_size import fixed_size
+from .hard_swish import hard_swish
 from .mean_to_pool import mean_to_pool
 from .norm_to_linear import norm_to_linear
 from .onnx_to_opset import LOWEST_OPSET, converted
 from .original import Original
 from .own_rounding import LEAST_COSINE, LEAST_SQNR_DB, amplified, explains, own_rounding
 from .pad_apart import pad_apart
-from .plain_gemm import plain_gemm
+from .plain_gemm import plain_gemm, products_to_gemm
 from .preprocessing import before_file, prepend
 from .scale_to_norm import scale_to_norm
 from .torch_to_onnx import exported
@@ -82,6 +84,8 @@ REWRITES = (
     drop_reshapes,
     drop_expand,
 )
+# The same, of the network alone: which nodes are around it is known once they have their names.
+OF_NETWORK = (products_to_gemm, hard_swish, affine_to_conv)
 
 
 def capture(
@@ -130,6 +134,8 @@ def _write(source: Source, opset: int, path: Path, *, tracing: bool, moves_bytes
     for rewrite in REWRITES:
         rewrite(model)
     clean_metadata(model, rename=source.onnx is None)
+    for rewrite in OF_NETWORK:
+        rewrite(model)
     scale_to_norm(model)
     if not moves_bytes:
         cast_bytes_first(model)

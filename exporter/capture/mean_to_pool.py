@@ -1,7 +1,8 @@
 """Turn the mean over all spatial axes into GlobalAveragePool.
 
 The dynamo exporter writes adaptive average pooling as ReduceMean, for which onnxruntime has no integer kernel; it has
-one for GlobalAveragePool (measured with onnxruntime 1.31.1).
+one for GlobalAveragePool (measured with onnxruntime 1.31.1). A mean that a norm is made of stays as it is: over tokens
+of rank 3 it looks the same, and onnxruntime makes one LayerNormalization of such a norm only where it finds ReduceMean.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 def mean_to_pool(model: ir.Model) -> int:
     """Rewrite in place every ReduceMean of a known rank >= 3 over exactly its axes 2..; returns how many there were."""
-    found = [node for node in model.graph if node.domain == "" and node.op_type == "ReduceMean" and _spatial(node)]
+    means = [node for node in model.graph if node.domain == "" and node.op_type == "ReduceMean" and _spatial(node)]
+    found = [node for node in means if not _of_norm(node)]
     for node in found:
         _rewrite(model.graph, node)
     return len(found)
@@ -39,6 +41,19 @@ def _spatial(node: ir.Node) -> bool:
         return False
     rank = value.shape.rank()
     return sorted(a % rank for a in axes) == list(range(2, rank))
+
+
+def _of_norm(node: ir.Node) -> bool:
+    """Whether the mean is subtracted from what it is the mean of, or is one of squares."""
+    value = node.inputs[0]
+    assert value is not None
+    maker = value.producer()
+    squares = maker is not None and (
+        (maker.op_type == "Pow" and (power := constant(maker.inputs[1])) is not None and bool((power == 2).all()))
+        or (maker.op_type == "Mul" and maker.inputs[0] is maker.inputs[1])
+    )
+    subtracted = any(use.node.op_type == "Sub" and use.node.inputs[0] is value for use in node.outputs[0].uses())
+    return squares or subtracted
 
 
 def _rewrite(graph: ir.Graph, node: ir.Node) -> None:

@@ -10,6 +10,7 @@ from ..graphs.files import read_model, says_nothing
 from ..graphs.names import first_ir_version, free_name
 from ..graphs.opsets import is_onnx, means_the_same, parted
 from ..sources.quiet import quiet
+from .hard_swish import SINCE, spelled_out
 from .original import in_float32
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ _OVERLOOKED = frozenset({"ReduceL1", "ReduceLogSum", "ReduceLogSumExp"})
 def converted(path: Path, opset: int) -> ir.Model:
     """The model of the file in float32, at its own opset where that lies between 13 and `opset`, else brought there.
 
+    A HardSwish that is spelled out makes it 14, which has that operator.
+
     Raises:
         InputError: the converter cannot bring it there.
     """
@@ -45,6 +48,9 @@ def converted(path: Path, opset: int) -> ir.Model:
     if wanted != given:
         _convert(model, path, given, wanted)
     model = optimized(model)
+    if wanted < SINCE <= opset and spelled_out(model):
+        wanted = SINCE
+        _convert(model, path, model.opset_imports[""], wanted)
     newest = first_ir_version([helper.make_opsetid("", wanted)])
     model.ir_version = max(min(model.ir_version, newest), _LOWEST_IR)
     return model

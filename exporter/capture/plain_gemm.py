@@ -1,6 +1,7 @@
-"""Put the factors of a Gemm into its constants: no runtime has an integer kernel for one with alpha or beta.
+"""A linear layer over a matrix as one Gemm without factors, for which runtimes have integer kernels.
 
-`torch.addmm(..., beta=, alpha=)` makes such a one, and so do converters of other frameworks.
+`torch.addmm(..., beta=, alpha=)` makes a Gemm with factors, and converters of other frameworks write MatMul and Add.
+Of those onnxruntime 1.31 makes a Gemm itself before it looks for integers, and with a bias in floats it stays float.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..graphs.values import add_constant, constant, drop_unused, number
+from ..graphs.values import add_constant, constant, drop_unused, number, single_consumer
+from .scopes import is_around
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -22,6 +24,39 @@ def plain_gemm(model: ir.Model) -> int:
         for name, index in (("alpha", 1), ("beta", 2)):
             found += _into(model.graph, node, name, index)
     return found
+
+
+def products_to_gemm(model: ir.Model) -> int:
+    """Write in place a MatMul by a constant matrix and the Add of its bias as one Gemm; returns how many there were."""
+    found = [(node, add) for node in model.graph if (add := _bias_add(node)) is not None]
+    for product, add in found:
+        merge(model.graph, product, add)
+    return len(found)
+
+
+def _bias_add(product: ir.Node) -> ir.Node | None:
+    """The Add that alone reads a product of two matrices, and adds one constant row to it."""
+    if product.domain != "" or product.op_type != "MatMul" or is_around(product):
+        return None
+    left, weight, add = product.inputs[0], constant(product.inputs[1]), single_consumer(product.outputs[0])
+    if left is None or left.shape is None or left.shape.rank() != 2 or weight is None or weight.ndim != 2:
+        return None
+    if add is None or add.domain != "" or add.op_type != "Add" or constant(left) is not None or is_around(add):
+        return None
+    biases = [array for value in add.inputs if (array := constant(value)) is not None]
+    return add if len(biases) == 1 and biases[0].shape == (weight.shape[1],) else None
+
+
+def merge(graph: ir.Graph, product: ir.Node, add: ir.Node) -> None:
+    """MatMul and Add to one Gemm, where the Add stood."""
+    import onnx_ir as ir
+
+    bias = next(value for value in add.inputs if constant(value) is not None)
+    gemm = ir.node("Gemm", [*product.inputs, bias], name=product.name)
+    old, new = add.outputs[0], gemm.outputs[0]
+    new.type, new.shape = old.type, old.shape
+    ir.convenience.replace_nodes_and_values(graph, add, [add, product], [gemm], [old], [new])
+    new.name = old.name
 
 
 def _into(graph: ir.Graph, node: ir.Node, name: str, index: int) -> bool:

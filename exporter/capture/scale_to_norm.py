@@ -11,17 +11,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from ..graphs.names import value_names
-from ..graphs.values import add_constant, constant, single_consumer
+from ..graphs.values import add_constant, single_consumer
 from ..sources.parts import AROUND
+from .by_channel import Step, Wide, step_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-Wide = npt.NDArray[np.float64]
-_ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div"})
+RANK = 4  # of an image, its channels on axis 1
 
 
 def scale_to_norm(model: ir.Model) -> int:
@@ -42,11 +41,9 @@ def scale_to_norm(model: ir.Model) -> int:
 def _chain(first: ir.Node) -> tuple[list[ir.Node], Wide, Wide] | None:
     """The longest chain that begins here, and what it computes of x: `x * factor + offset`, by channel."""
     value = first.inputs[0] if first.inputs else None
-    if not _is_arithmetic(first) or value is None or value.shape is None or value.shape.rank() != 4:
+    if value is None or value.shape is None or value.shape.rank() != RANK or not isinstance(value.shape[1], int):
         return None
     channels = value.shape[1]
-    if not isinstance(channels, int):
-        return None
     before = value.producer()
     if before is not None and _step(before, channels) is not None:
         return None  # the chain begins before it
@@ -54,7 +51,7 @@ def _chain(first: ir.Node) -> tuple[list[ir.Node], Wide, Wide] | None:
     factor, offset, node = np.ones(channels), np.zeros(channels), first
     while (step := _step(node, channels)) is not None:
         nodes.append(node)
-        factor, offset = step[0] * factor, step[0] * offset + step[1]
+        factor, offset = step.factor * factor, step.factor * offset + step.offset
         following = single_consumer(node.outputs[0])
         if following is None or following.inputs[0] is not node.outputs[0]:
             break
@@ -63,25 +60,12 @@ def _chain(first: ir.Node) -> tuple[list[ir.Node], Wide, Wide] | None:
     return (nodes, factor, offset) if nodes and by_channel else None
 
 
-def _is_arithmetic(node: ir.Node) -> bool:
-    return node.domain == "" and node.op_type in _ARITHMETIC and (node.name or "").startswith(AROUND[0])
-
-
-def _step(node: ir.Node, channels: int) -> tuple[Wide, Wide] | None:
-    """Factor and offset by channel of one node, whose first input is the image; None where it is something else."""
-    if not _is_arithmetic(node) or constant(node.inputs[0]) is not None:
+def _step(node: ir.Node, channels: int) -> Step | None:
+    """One node around the network, whose first input is the image; None where it is something else."""
+    if not (node.name or "").startswith(AROUND[0]):
         return None
-    array = constant(node.inputs[1])
-    if array is None or array.dtype != np.float32 or array.size not in (1, channels):
-        return None
-    if array.size > 1 and (array.ndim not in (3, 4) or array.shape[-3] != channels):
-        return None
-    values = np.broadcast_to(array.reshape(-1).astype(np.float64), channels)
-    one, zero = np.ones(channels), np.zeros(channels)
-    steps = {"Add": (one, values), "Sub": (one, -values), "Mul": (values, zero)}
-    if node.op_type == "Div":
-        return None if not values.all() else (1 / values, zero)
-    return steps[node.op_type]
+    step = step_of(node, channels, RANK)
+    return step if step is not None and step.value is node.inputs[0] else None
 
 
 def _replace(graph: ir.Graph, nodes: list[ir.Node], factor: Wide, offset: Wide) -> None:

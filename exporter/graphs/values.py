@@ -55,6 +55,23 @@ def drop_unused(graph: ir.Graph, value: ir.Value) -> None:
         del graph.initializers[str(value.name)]
 
 
+def remove_unread(graph: ir.Graph, value: ir.Value | None) -> None:
+    """Remove what makes a value that nothing reads any more, and all that was computed for it alone."""
+    maker = None if value is None else value.producer()
+    if (
+        maker is None
+        or maker.graph is None
+        or any(output.uses() or output.is_graph_output() for output in maker.outputs)
+    ):
+        return
+    read = list(maker.inputs)
+    graph.remove(maker, safe=True)
+    for each in read:
+        if each is not None:
+            drop_unused(graph, each)
+            remove_unread(graph, each)
+
+
 def as_float32(value: float) -> npt.NDArray[np.float32]:
     """A float32 scalar."""
     return np.asarray(value, dtype=np.float32)

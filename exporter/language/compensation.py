@@ -95,23 +95,36 @@ class ReadMoments:
     """Second moments of what a matrix was meant to read, y, and of what it reads, y', added up over calibration.
 
     Attributes:
+        about_mean: they are kept about the mean of the first rows, for `centred`. Where a value hardly varies about a
+            large mean, the difference of two large sums would be rounding alone, and no matrix of second moments.
         hessian: y'^T y'.
         between: (y - y')^T y'.
-        meant, found: sums of y and y'.
+        meant, found: sums of y and y', less the origin.
+        origin: that mean; 0 where moments are not about it.
         count: rows.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, about_mean: bool = False) -> None:
         self.hessian, self.between = torch.zeros(width, width), torch.zeros(width, width)
-        self.meant, self.found, self.count = torch.zeros(width), torch.zeros(width), 0
+        self.meant, self.found, self.origin = torch.zeros(width), torch.zeros(width), torch.zeros(width)
+        self.about_mean, self.count = about_mean, 0
 
     def add(self, meant: torch.Tensor, found: torch.Tensor) -> None:
         """Both of shape (rows, inputs)."""
+        if self.about_mean:
+            if not self.count:
+                self.origin = found.mean(0)
+            meant, found = meant - self.origin, found - self.origin
         self.hessian.addmm_(found.T, found)
         self.between.addmm_((meant - found).T, found)
         self.meant += meant.sum(0)
         self.found += found.sum(0)
         self.count += len(found)
+
+    def means(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of y and of y', in float64."""
+        count, origin = max(self.count, 1), self.origin.double()
+        return self.meant.double() / count + origin, self.found.double() / count + origin
 
     def centred(self) -> tuple[torch.Tensor, torch.Tensor]:
         """H and the other product of what is left without the means, for a layer whose bias makes up for these."""

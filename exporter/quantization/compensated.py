@@ -169,7 +169,7 @@ class _Inside:
 def _add(moments: list[ReadMoments], site: WeightSite, meant: Array, found: Array) -> None:
     one, two = (_columns(site, array) for array in (meant, found))
     if not moments:
-        moments += [ReadMoments(one.shape[2]) for _ in range(one.shape[0])]
+        moments += [ReadMoments(one.shape[2], about_mean=_has_bias(site)) for _ in range(one.shape[0])]
     for group, each in enumerate(moments):
         each.add(one[group], two[group])
 
@@ -211,8 +211,7 @@ def _fit(site: WeightSite, moments: list[ReadMoments], grid: Grid) -> FittedWeig
     weight = constant(site.node.inputs[site.weight])
     assert weight is not None
     scales = weight_scales(weight, site.scale_axis(grid), grid)
-    before = bias_of(site.node)
-    has_bias = before is not None and before.ndim == 1
+    before, has_bias = bias_of(site.node), _has_bias(site)
     matrices, by_row = _matrices(site, weight, len(moments)), _by_row(site, weight, scales, grid, len(moments))
     made, shifts = [], []
     for matrix, steps, each in zip(matrices, by_row, moments, strict=True):
@@ -228,11 +227,17 @@ def _fit(site: WeightSite, moments: list[ReadMoments], grid: Grid) -> FittedWeig
     return FittedWeight(of=weight_digest(weight), values=_weight(site, made, weight.shape), scales=scales, bias=bias)
 
 
+def _has_bias(site: WeightSite) -> bool:
+    """Whether a bias makes up for the means of what the layer reads."""
+    bias = bias_of(site.node)
+    return bias is not None and bias.ndim == 1
+
+
 def _mean_shift(
     matrix: npt.NDArray[np.float32], values: npt.NDArray[np.float32], moments: ReadMoments
 ) -> npt.NDArray[np.float64]:
     """What the outputs lack in the mean."""
-    meant, found = (total.double().numpy() / max(moments.count, 1) for total in (moments.meant, moments.found))
+    meant, found = (mean.numpy() for mean in moments.means())
     shift: npt.NDArray[np.float64] = matrix.astype(np.float64) @ meant - values.astype(np.float64) @ found
     return shift
 

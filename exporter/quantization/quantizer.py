@@ -25,6 +25,7 @@ from ..graphs.files import EMBEDDED_LIMIT, read_model, write_model
 from ..graphs.values import constant
 from .analysis.placed import Placement
 from .analysis.placement import excluded, place
+from .analysis.told_apart import told_apart
 from .emitter import QdqEmitter
 from .fitted import FittedWeight
 from .lifts import LIFTS
@@ -36,6 +37,7 @@ from .rewrites.extremes_apart import extremes_apart
 from .rewrites.fold_weights import fold_weights
 from .rewrites.keep_reduced import keep_reduced
 from .rewrites.patches_to_gemm import patches_to_gemm
+from .rewrites.row_biases import row_biases
 from .rewrites.rows_to_gemm import rows_to_gemm
 from .rewrites.share_tables import share_tables
 
@@ -148,7 +150,7 @@ class Quantizer:
                 low, high = self.fixed[names[0]]
             else:
                 states = [_state(value, tensors) for value in values]
-                low, high = find_range(states, self._method(values), self.scheme.activation)
+                low, high = find_range(states, self._method(values), self.scheme.activation, told_apart(values))
             affines.update(dict.fromkeys(names, affine(low, high, self.scheme.activation)))
         return affines
 
@@ -217,6 +219,11 @@ def _reductions_kept(quantizer: Quantizer) -> None:
     keep_reduced(quantizer.model.graph, quantizer.scheme.keep_reduced)
 
 
+def _biases_as_rows(quantizer: Quantizer) -> None:
+    if quantizer.scheme.row_biases:
+        row_biases(quantizer.model.graph)
+
+
 def _constants_apart(quantizer: Quantizer) -> None:
     constants_apart(quantizer.model.graph, quantizer.scheme.apart)
 
@@ -243,6 +250,7 @@ TO_INTEGERS: tuple[Pass, ...] = (
     _integers_carried,
     _extremes_apart,
     _reductions_kept,
+    _biases_as_rows,
     _constants_apart,
     _patches_as_products,
     _dynamic_in_integers,

@@ -73,6 +73,7 @@ class Scheme:
         shared: operators whose inputs and output share one scale (Concat).
         rows: a transformer's linear layers are written as Gemms over rows of rank 2, and so is a convolution that makes
             its tokens, since the runtime is faster with them or has no other integer kernel with a float result.
+        row_biases: a bias that an Add adds to a MatMul in integers is written as one row, of shape (1, N).
         keep_reduced: reductions that keep their axes, which a Squeeze drops, before arithmetic and a quantization.
         extremes_apart: reductions to the largest or smallest value, kept apart from a quantization of their result.
         apart: operators whose constants a channel are kept apart from a quantization of their result: `Mul` and `Div`
@@ -108,6 +109,7 @@ class Scheme:
     around: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
     rows: bool = False
+    row_biases: bool = False
     keep_reduced: tuple[str, ...] = ()
     extremes_apart: tuple[Literal["ReduceMax", "ReduceMin", "GlobalMaxPool"], ...] = ()
     apart: tuple[Literal["Mul", "Div", "Conv"], ...] = ()

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepress.exporter.capture.capture import capture
+from edgepress.exporter.capture.onnx_to_opset import converted
+from edgepress.exporter.graphs.files import write_model
 from edgepress.exporter.sources import Source, load_source, source_from_object
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,11 +52,15 @@ class Model:
         return HOME / "models" / self.name / "samples.npz"
 
     def prepare(self) -> None:
-        """Write both files, unless they are there."""
+        """Write both files, unless they are there; of an ONNX file without what edgepress writes otherwise in it."""
         if self.pool.exists():
             return
         self.onnx.parent.mkdir(parents=True, exist_ok=True)
-        capture(self.source(), OPSET, self.onnx, {})
+        source = self.source()
+        if source.onnx is None:
+            capture(source, OPSET, self.onnx, {})
+        else:
+            write_model(converted(source.onnx, OPSET), self.onnx)
         _drop_weight_shapes(self.onnx)
         np.savez(self.pool, **self.samples())
 

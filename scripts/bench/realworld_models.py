@@ -27,12 +27,17 @@ class RealModel:
 
     Attributes:
         heldout: inputs that no tool calibrated with, and what is true of each.
-        score: of the outputs for those, FP32's outputs and the truths, by name; higher is better.
+        hits: by sample, of the outputs for those, FP32's outputs and the truths: 1 where it is right, 0 where it is
+            not, NaN where nothing is asked.
+        name: of their mean.
+        noise: dB of SQNR of the outputs against FP32's, by name.
     """
 
     model: Model
     heldout: Callable[[], tuple[Samples, list[Any]]]
-    score: Callable[[Floats, Floats, list[Any]], dict[str, float]]
+    hits: Callable[[Floats, Floats, list[Any]], Floats]
+    name: str
+    noise: Callable[[Floats, Floats], dict[str, float]]
 
 
 # Pitch: frames of 1024 samples at 16 kHz, in 360 bins of 20 cents.
@@ -73,14 +78,14 @@ def _tones(count: int, seed: int) -> tuple[Samples, list[Any]]:
     return {"x": frames}, list(frequencies)
 
 
-def _pitch(found: Floats, reference: Floats, truths: list[Any]) -> dict[str, float]:
-    """Share of the frames within 50 cents of the truth, by the mean of the bins around the best one."""
+def _pitch(found: Floats, reference: Floats, truths: list[Any]) -> Floats:
+    """Whether a frame is within 50 cents of the truth, by the mean of the bins around the best one."""
     best = np.clip(found.argmax(axis=1), 4, BINS - 5)
     around = best[:, None] + np.arange(-4, 5)
     weights = np.take_along_axis(found, around, axis=1).astype(np.float64)
     cents = (weights * (around * CENTS + FIRST_CENTS)).sum(axis=1) / weights.sum(axis=1)
     wrong = np.abs(cents - 1200 * np.log2(np.asarray(truths) / 10.0))
-    return {"within_50_cents": float((wrong <= 50).mean()), "sqnr_db": _sqnr(reference, found)}
+    return (wrong <= 50).astype(np.float32)
 
 
 # Detection: 4 box coordinates and a score of each class, at 2100 places of a 320x320 image.
@@ -113,19 +118,21 @@ def _views(names: tuple[str, ...], count: int, seed: int) -> Floats:
     return views
 
 
-def _detection(found: Floats, reference: Floats, truths: list[Any]) -> dict[str, float]:
-    """How often the best box of an image is FP32's, where FP32 sees anything; the noise of boxes and scores."""
-    seen, same = 0, 0
-    for mine, theirs in zip(found, reference, strict=True):
+def _detection(found: Floats, reference: Floats, truths: list[Any]) -> Floats:
+    """Whether the best box of an image is FP32's, where FP32 sees anything."""
+    same = np.full(len(found), np.nan, np.float32)
+    for row, (mine, theirs) in enumerate(zip(found, reference, strict=True)):
         label, place = np.unravel_index(theirs[BOX:].argmax(), theirs[BOX:].shape)
         if theirs[BOX + label, place] < LEAST_SCORE:
             continue
-        seen += 1
         own_label, own_place = np.unravel_index(mine[BOX:].argmax(), mine[BOX:].shape)
         near = _overlap(mine[:BOX, own_place], theirs[:BOX, place]) >= LEAST_OVERLAP
-        same += bool(mine[BOX + own_label, own_place] >= LEAST_SCORE and own_label == label and near)
+        same[row] = mine[BOX + own_label, own_place] >= LEAST_SCORE and own_label == label and near
+    return same
+
+
+def _noise_of_boxes(found: Floats, reference: Floats) -> dict[str, float]:
     return {
-        "same_best": same / seen,
         "scores_db": _sqnr(reference[:, BOX:], found[:, BOX:]),
         "boxes_db": _sqnr(reference[:, :BOX], found[:, :BOX]),
     }
@@ -167,18 +174,22 @@ def _lines(count: int, seed: int) -> tuple[Samples, list[Any]]:
     return {"x": arrays}, texts
 
 
-def _reading(found: Floats, reference: Floats, truths: list[Any]) -> dict[str, float]:
-    """Share of the lines that are read without a mistake."""
+def _reading(found: Floats, reference: Floats, truths: list[Any]) -> Floats:
+    """Whether a line is read without a mistake."""
     import onnx
 
     model = onnx.load(FILES / "rapidocr_onnxruntime" / "models" / "ch_PP-OCRv4_rec_infer.onnx")
     characters = next(entry.value for entry in model.metadata_props if entry.key == "character").splitlines()
     classes = ["", *characters, " "]
-    right = 0
-    for row, text in zip(found.argmax(axis=2), truths, strict=True):
+    right = np.empty(len(truths), np.float32)
+    for line, (row, text) in enumerate(zip(found.argmax(axis=2), truths, strict=True)):
         changed = np.diff(row, prepend=0) != 0
-        right += "".join(classes[index] for index in row[changed]) == text
-    return {"lines": right / len(truths), "sqnr_db": _sqnr(reference, found)}
+        right[line] = "".join(classes[index] for index in row[changed]) == text
+    return right
+
+
+def _noise(found: Floats, reference: Floats) -> dict[str, float]:
+    return {"sqnr_db": _sqnr(reference, found)}
 
 
 def _sqnr(reference: Floats, found: Floats) -> float:
@@ -207,8 +218,10 @@ _TEXT = "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx"
 REAL = (
     RealModel(
         model=Model(name="crepe", source=_crepe, samples=lambda: _tones(256, 1)[0], batch=1),
-        heldout=lambda: _tones(2048, 2),
-        score=_pitch,
+        heldout=lambda: _tones(4096, 2),
+        hits=_pitch,
+        name="within_50_cents",
+        noise=_noise,
     ),
     RealModel(
         model=Model(
@@ -217,8 +230,10 @@ REAL = (
             samples=lambda: {"images": _views(SEEN, 128, 1)},
             batch=1,
         ),
-        heldout=lambda: ({"images": _views(HELD_OUT, 128, 2)}, []),
-        score=_detection,
+        heldout=lambda: ({"images": _views(HELD_OUT, 256, 2)}, []),
+        hits=_detection,
+        name="same_best",
+        noise=_noise_of_boxes,
     ),
     RealModel(
         model=Model(
@@ -227,7 +242,9 @@ REAL = (
             samples=lambda: _lines(128, 1)[0],
             batch=1,
         ),
-        heldout=lambda: _lines(256, 2),
-        score=_reading,
+        heldout=lambda: _lines(512, 2),
+        hits=_reading,
+        name="lines",
+        noise=_noise,
     ),
 )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...capture.plain_gemm import merge
 from ...graphs.names import free_name, value_names
 from ...graphs.values import add_constant, constant, number, single_consumer
 
@@ -30,9 +31,8 @@ SHAPE_WITH_START = 15  # the opset from which Shape gives some of the sizes
 
 def rows_to_gemm(model: ir.Model) -> int:
     """Rewrite in place wherever more bias additions vanish than nodes are added; returns the number of new Gemms."""
-    if model.opset_imports.get("", 0) < SHAPE_WITH_START:
-        return 0
-    return sum(_rewrite(model.graph, nodes) for nodes in _stretches(model.graph))
+    sizes_at_hand = model.opset_imports.get("", 0) >= SHAPE_WITH_START
+    return sum(_rewrite(model.graph, nodes, sizes_at_hand) for nodes in _stretches(model.graph))
 
 
 def _stretches(graph: ir.Graph) -> list[list[ir.Node]]:
@@ -89,7 +89,7 @@ def _width(value: ir.Value) -> int | None:
     return last if named and isinstance(last, int) else None
 
 
-def _rewrite(graph: ir.Graph, nodes: list[ir.Node]) -> int:
+def _rewrite(graph: ir.Graph, nodes: list[ir.Node], sizes_at_hand: bool) -> int:
     inside = set(nodes)
     biased = [(node, add) for node in nodes if (add := _bias_add(node)) is not None and add in inside]
     entries = _unique(v for node in nodes for v in _tensors(node) if v.producer() not in inside)
@@ -99,6 +99,8 @@ def _rewrite(graph: ir.Graph, nodes: list[ir.Node]) -> int:
     if len(biased) <= added or (exits and not entries) or _known_twice(nodes, entries):
         return 0
     if exits:
+        if not sizes_at_hand and _unknown(entries[0]) > 1:
+            return 0
         sizes = _leading_sizes(graph, entries[0])
         for value in exits:
             _restore(graph, value, inside, _shape(graph, value, sizes))
@@ -107,7 +109,7 @@ def _rewrite(graph: ir.Graph, nodes: list[ir.Node]) -> int:
     for node in nodes:
         _two_axes(node.outputs[0])
     for product, add in biased:
-        _merge(graph, product, add)
+        merge(graph, product, add)
     return len(biased)
 
 
@@ -157,13 +159,19 @@ def _is_reshape(value: ir.Value, inside: set[ir.Node]) -> bool:
     return node is not None and node.domain == "" and node.op_type == "Reshape" and only
 
 
+def _unknown(value: ir.Value) -> int:
+    """How many of the sizes but the last are no numbers."""
+    assert value.shape is not None
+    return sum(not isinstance(size, int) for size in list(value.shape)[:-1])
+
+
 def _leading_sizes(graph: ir.Graph, value: ir.Value) -> list[int] | ir.Value:
     """All sizes of a value but the last: a list with at most one -1, or a tensor that is computed."""
     import onnx_ir as ir
 
     assert value.shape is not None
     sizes = [size if isinstance(size, int) else -1 for size in list(value.shape)[:-1]]
-    if sizes.count(-1) <= 1:
+    if _unknown(value) <= 1:
         return sizes
     node = ir.node("Shape", [value], {"start": 0, "end": -1}, name=f"{value.name}_rows")
     result = node.outputs[0]
@@ -243,15 +251,3 @@ def _insert_after(value: ir.Value, node: ir.Node) -> None:
     producer = value.producer()
     assert producer is not None and producer.graph is not None
     producer.graph.insert_after(producer, node)
-
-
-def _merge(graph: ir.Graph, product: ir.Node, add: ir.Node) -> None:
-    """MatMul and Add to one Gemm, where the Add stood."""
-    import onnx_ir as ir
-
-    bias = next(value for value in add.inputs if constant(value) is not None)
-    gemm = ir.node("Gemm", [*product.inputs, bias], name=product.name)
-    old, new = add.outputs[0], gemm.outputs[0]
-    new.type, new.shape = old.type, old.shape
-    ir.convenience.replace_nodes_and_values(graph, add, [add, product], [gemm], [old], [new])
-    new.name = old.name

@@ -8,10 +8,11 @@ import torch
 
 from edgepress.errors import InputError
 from edgepress.exporter.language.compensating import round_with_texts
-from edgepress.exporter.language.compensation import compensate, damp
+from edgepress.exporter.language.compensation import ReadMoments, compensate, damp
 from edgepress.exporter.language.eager import logits
 from edgepress.exporter.language.quantize import TABLE, RoundedWeights, matrices, uniform
 from edgepress.exporter.language.rounding import round_matrix
+from edgepress.profiles.device.grid import Grid
 
 from ._tiny import grid, texts, tiny
 
@@ -130,3 +131,21 @@ def test_few_texts_are_all_used_to_round():
     weights = RoundedWeights(decoder=decoder, checkpoint=checkpoint, grids=uniform(decoder, grid(32)))
     round_with_texts(decoder, weights, texts(2))
     assert weights.held.keys() == matrices(decoder).keys()
+
+
+def test_what_hardly_varies_about_a_large_mean_has_moments_of_its_own():
+    """The difference of two sums of 1e8 is their rounding, and has no factor; a depthwise layer reads such maps."""
+    rng = np.random.default_rng(0)
+    rows = torch.tensor(50 + 1e-3 * rng.standard_normal((1 << 14, 9)), dtype=torch.float32)
+    moments = ReadMoments(9, about_mean=True)
+    for part in rows.chunk(8):
+        moments.add(part + 0.5, part)
+    hessian, between = moments.centred()
+    wanted = torch.cov(rows.double().T, correction=0) * len(rows)
+    assert torch.allclose(hessian.double(), wanted, rtol=1e-2, atol=1e-2 * float(wanted.diagonal().min()))
+    assert torch.allclose(between, torch.zeros_like(between), atol=1e-2 * float(wanted.diagonal().min()))
+    meant, found = moments.means()
+    assert torch.allclose(meant - found, torch.full_like(meant, 0.5), atol=1e-5)
+    weight = rng.standard_normal((4, 9)).astype(np.float32)
+    grid = Grid(bits=8, signed=True, symmetric=True, granularity="channel")
+    compensate(weight, hessian, grid, scales=np.full((4, 1), 0.02, np.float32))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,9 +57,9 @@ def _made(task: TextTask, grids: Mapping[str, Grid | None]) -> ByTexts:
     with task.step("rounding") as advance, fast_products():
         round_with_texts(weights.decoder, weights, fitted, advance=lambda share: advance(share, ""))
         nearest, plain = _weights(task, grids), _weights(task, {})
-        meant = task.memo.once("meant", task.source.digest, lambda: by_weights(plain.decoder, plain, apart))
+        meant = task.memo.once("meant", task.source.digest, lambda: by_weights(plain.decoder, plain, [*apart]))
         before, after = (
-            _divergence(meant, by_weights(weights.decoder, each, apart), apart) for each in (nearest, weights)
+            _divergence(meant, by_weights(weights.decoder, each, [*apart]), apart) for each in (nearest, weights)
         )
     method = TriedMethod(
         name="error compensation",
@@ -77,7 +77,7 @@ def _weights(task: TextTask, grids: Mapping[str, Grid | None]) -> RoundedWeights
     return RoundedWeights(decoder=task.source.decoder, checkpoint=task.source.checkpoint, grids=grids)
 
 
-def _divergence(meant: Logits, found: Logits, texts: Tokens) -> float:
+def _divergence(meant: Sequence[Logits], found: Sequence[Logits], texts: Tokens) -> float:
     """Mean divergence, nats a token."""
     likening = Likening()
     for expected, logits, text in zip(meant, found, texts, strict=True):

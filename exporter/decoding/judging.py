@@ -6,8 +6,8 @@ FP32's answers are computed once and lie on disk: of a small model they are larg
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +19,7 @@ from ...profiles.findings.language import TextParity, paired_rise
 from ..language.agreement import MOST, Likening, mean_loss, spread
 from ..language.architecture import tensors_of
 from ..language.reference import TorchReference
+from ..language.weights import Floats
 from ..progress import Advance
 
 # Predictions that are compared: 16 windows tell a rise of the perplexity of 2 % from none on most models, and cost a
@@ -27,6 +28,21 @@ WINDOWS, LEAST_WINDOWS, LENGTH = 16, 4, 256
 # A quarter of them, where nothing is decided by what text loses: half as many windows, half as long.
 FEW_WINDOWS, SHORT = 8, 128
 MOST_PRODUCTS = 600_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedText:
+    """What FP32 is asked.
+
+    Attributes:
+        said: which text, in words.
+        windows: of shape (windows, length), int64.
+        answers: a file that is written.
+    """
+
+    said: str
+    windows: Tokens
+    answers: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,34 +60,7 @@ class Judge:
     windows: Tokens
     answers: Path
     vocabulary: int
-    before: float = math.nan
-
-    @classmethod
-    def of(cls, text: str, windows: Tokens, reference: TorchReference, path: Path, advance: Advance) -> Judge:
-        """Ask FP32. Each layer is read once for all windows.
-
-        Args:
-            path: of a file that is written.
-
-        Raises:
-            InputError: it answers what is no number, or holds the text impossible.
-        """
-        decoder = reference.decoder
-        judge = cls(text=text, windows=windows, answers=path, vocabulary=decoder.vocabulary)
-        hidden = reference.embedded(windows)
-        for layer in decoder.layers:
-            advance(layer.index / len(decoder.layers), text)
-            hidden = reference.layer(layer.index, hidden)
-        losses = []
-        with path.open("wb") as kept, reference.held(None):
-            for index, window in enumerate(windows):
-                logits = _numbers(reference.logits_of(hidden[index : index + 1])[0], reference)
-                np.ascontiguousarray(logits, dtype=np.float32).tofile(kept)
-                losses.append(mean_loss(logits, window))
-        before = math.exp(sum(losses) / len(losses))
-        if before >= math.exp(MOST):
-            raise _knows_nothing(reference, text)
-        return replace(judge, before=before)
+    before: float
 
     def told(self, decoding: Decoding) -> Likening:
         """What an open engine answers to the same windows, beside FP32."""
@@ -113,6 +102,42 @@ class Judge:
     def _answer(self, kept: BinaryIO, length: int) -> Logits:
         """The next window's answer. A file is read: a mapping of it costs more, a page at a time."""
         return np.fromfile(kept, np.float32, length * self.vocabulary).reshape(length, self.vocabulary)
+
+
+def asked(reference: TorchReference, texts: Sequence[AskedText], advance: Advance) -> list[Judge]:
+    """Ask FP32. Each layer is read once for all texts.
+
+    Raises:
+        InputError: it answers what is no number, or holds a text impossible.
+    """
+    layers = reference.decoder.layers
+    hidden = [reference.embedded(text.windows) for text in texts]
+    for layer in layers:
+        advance(layer.index / len(layers), texts[0].said)
+        with reference.held(layer.index):
+            hidden = [reference.layer(layer.index, each) for each in hidden]
+    with reference.held(None):
+        return [_answered(reference, text, each) for text, each in zip(texts, hidden, strict=True)]
+
+
+def _answered(reference: TorchReference, text: AskedText, hidden: Floats) -> Judge:
+    """The answers to a text, by what the last layer gives of it."""
+    losses = []
+    with text.answers.open("wb") as kept:
+        for index, window in enumerate(text.windows):
+            logits = _numbers(reference.logits_of(hidden[index : index + 1])[0], reference)
+            np.ascontiguousarray(logits, dtype=np.float32).tofile(kept)
+            losses.append(mean_loss(logits, window))
+    before = math.exp(sum(losses) / len(losses))
+    if before >= math.exp(MOST):
+        raise _knows_nothing(reference, text.said)
+    return Judge(
+        text=text.said,
+        windows=text.windows,
+        answers=text.answers,
+        vocabulary=reference.decoder.vocabulary,
+        before=before,
+    )
 
 
 def window_count(parameters: int) -> int:

@@ -21,7 +21,7 @@ from .compile import Made, finished, require
 from .digest import Digesting
 from .grids import why_none
 from .metric import metric
-from .proof import proven_text, same_as_library, same_as_reference, same_as_weights, same_with_cache
+from .proof import proven_text, said_by_weights, same_as_library, same_as_reference, same_as_weights, same_with_cache
 from .room import need_room
 from .rounding import Rounding, roundings
 from .speed import memory_of, need_memory
@@ -128,13 +128,14 @@ def _proven(task: TextTask, made: Made, rounding: Rounding) -> TextCandidate:
     place = made.place
     with task.step(f"{rounding.title}, proven"), place.decode(made.runs, task.threads) as decoding:
         parity = judge.parity(judge.told(decoding), place.how(task.target))
-        written, strays = proven_text(task.source, rounding, golden, decoding, itself=place.itself)
         text = _text(task, made, golden.windows[0], decoding)
+        said, before = said_by_weights(task.source, rounding, golden, text)
+        written, strays = proven_text(rounding, golden, said, decoding, itself=place.itself)
         if made.graph is not None:  # no library opens it, which would read behind its cache
             same_with_cache(written, decoding)
         elif not text.why_not:
             same_as_library(decoding, text, made.runs.precision)
-        own, same = same_as_weights(task.source, rounding, text), same_as_reference(task.source, text)
+        own, same = same_as_weights(rounding, text, before), same_as_reference(task.source, text)
         found = metric(task, decoding, place.how(task.target))
     parity = replace(parity, written=len(text.tokens), same=same, own=own)
     return TextCandidate(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -28,20 +28,28 @@ CLOSE, CLOSE_INTEGER = 0.1, 0.5
 _REPORT = "Report this with the model's config.json and the versions of `edgepress doctor`."
 
 
+def said_by_weights(
+    source: DecoderSource, rounding: Rounding, golden: Judge, text: WrittenText
+) -> tuple[list[Logits], Logits]:
+    """What the engine's own weights say in torch: of each golden sequence, and before each token that was written."""
+    *said, written = by_weights(source.decoder, rounding.weights, [*golden.windows, text.read[0]])
+    return said, written[len(text.prompt) - 1 :]
+
+
 def proven_text(
-    source: DecoderSource, rounding: Rounding, golden: Judge, decoding: Decoding, *, itself: bool = True
+    rounding: Rounding, golden: Judge, said: Sequence[Logits], decoding: Decoding, *, itself: bool = True
 ) -> tuple[TextGolden, float]:
     """What a device will be held to, and how far the engine is from what its own weights say in torch, nats a token.
 
     The engine reads the golden text once for both.
 
     Args:
+        said: of each golden sequence, as `said_by_weights` gives it.
         itself: it is the engine; a graph that runs in its stead rounds no activations.
 
     Raises:
         VerificationError: too far.
     """
-    said = by_weights(source.decoder, rounding.weights, golden.windows)
     found = Likening()
 
     def answered() -> Iterator[tuple[Tokens, Logits, Logits]]:
@@ -93,13 +101,15 @@ def same_as_library(decoding: Decoding, text: WrittenText, precision: PrecisionN
         )
 
 
-def same_as_weights(source: DecoderSource, rounding: Rounding, text: WrittenText) -> int:
+def same_as_weights(rounding: Rounding, text: WrittenText, logits: Logits) -> int:
     """How many of the tokens that were written are what the engine's own weights hold likeliest in torch.
+
+    Args:
+        logits: before each of them, as `said_by_weights` gives it.
 
     Raises:
         VerificationError: so many are not that it writes by other weights, or has lost its cache.
     """
-    logits = by_weights(source.decoder, rounding.weights, text.read)[0, len(text.prompt) - 1 :]
     below = logits.max(-1) - logits[np.arange(len(text.tokens)), list(text.tokens)]
     if not below.mean() <= CLOSE:
         raise VerificationError(

@@ -15,7 +15,7 @@ from ..language.tokens import drawn, tokens_of
 from ..progress import Advance
 from ..recipe import Recipe
 from ..sources.decoder import DecoderSource
-from .judging import FEW_WINDOWS, LENGTH, SHORT, WINDOWS, Judge, window_count, windows_of
+from .judging import FEW_WINDOWS, LENGTH, SHORT, WINDOWS, AskedText, Judge, asked, window_count, windows_of
 
 # Characters of a text that are read, about four a token: more than calibration takes.
 MOST = 600_000
@@ -94,10 +94,15 @@ class Texts:
         count, length = (min(count, FEW_WINDOWS), SHORT) if brief else (count, LENGTH)
         windows = windows_of(self.judging, count, min(length, context))
         golden = windows_of(self.golden, GOLDEN, min(GOLDEN_LENGTH, context))
-        return (
-            Judge.of(self.judged_by, windows, reference, directory / ANSWERS, advance),
-            Judge.of(OWN, golden, reference, directory / "golden", advance),
+        judge, other = asked(
+            reference,
+            (
+                AskedText(said=self.judged_by, windows=windows, answers=directory / ANSWERS),
+                AskedText(said=OWN, windows=golden, answers=directory / "golden"),
+            ),
+            advance,
         )
+        return judge, other
 
 
 def answer_bytes(decoder: Decoder) -> int:

@@ -6,7 +6,7 @@ begins at position 0 and no cache is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -27,26 +27,40 @@ _ACTIVATIONS: dict[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 def logits(decoder: Decoder, weights: DecoderWeights, tokens: Tokens) -> Floats:
-    """Logits after each token, of shape (batch, positions, vocabulary)."""
+    """Logits after each token, of shape (batch, positions, vocabulary), float32."""
     with torch.no_grad():
         return np.asarray(write(decoder, Eager(weights, tokens)).numpy())
+
+
+def by_weights(decoder: Decoder, weights: DecoderWeights, texts: Sequence[Tokens]) -> list[Floats]:
+    """Logits of texts of any lengths, of shape (positions, vocabulary) each; a matrix is asked for once for all."""
+    lengths = [len(text) for text in texts]
+    row = np.concatenate(texts)[None]
+    with torch.no_grad():
+        found = np.asarray(write(decoder, Eager(weights, row, lengths)).numpy())[0]
+    return np.split(found, np.cumsum(lengths)[:-1])
 
 
 class Eager:
     """The `Writer` that computes at once."""
 
-    def __init__(self, weights: DecoderWeights, tokens: Tokens) -> None:
-        """Compute with these weights for these tokens, of shape (batch, positions)."""
+    def __init__(self, weights: DecoderWeights, tokens: Tokens, lengths: Sequence[int] = ()) -> None:
+        """Compute with these weights for these tokens, of shape (batch, positions).
+
+        Args:
+            lengths: of texts that stand one behind another in a row; by default a row is one text.
+        """
         self.weights = weights
         self.tokens = torch.from_numpy(np.ascontiguousarray(tokens, dtype=np.int64))
+        self.lengths = list(lengths) or [self.tokens.shape[1]]
 
     def embed(self, decoder: Decoder) -> torch.Tensor:
         """As `Writer`."""
         x = torch.from_numpy(_rows(self.weights.table(), self.tokens.numpy())) * decoder.embedding_scale
         if decoder.positions is None:
             return x
-        first = decoder.position_offset
-        return x + self.vector(decoder.positions)[first : first + self.tokens.shape[1]]
+        table = self.vector(decoder.positions)[decoder.position_offset :]
+        return x + torch.cat([table[:length] for length in self.lengths])
 
     def norm(self, x: torch.Tensor, norm: Norm) -> torch.Tensor:
         """As `Writer`."""
@@ -67,11 +81,11 @@ class Eager:
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention: Attention, index: int
     ) -> torch.Tensor:
         """As `Writer`."""
-        query = self._turned(self._headed(query, attention, attention.query_norm), attention.rotary)
-        key = self._turned(self._headed(key, attention, attention.key_norm), attention.rotary)
-        value = self._headed(value, attention, None)
-        # Text by text: what attention needs beside its result grows with the square of the positions.
-        return torch.cat([_attended(*each, attention) for each in zip(query, key, value, strict=True)])
+        query = self._headed(query, attention, attention.query_norm)
+        key = self._headed(key, attention, attention.key_norm)
+        parts = [torch.split(each, self.lengths, 2) for each in (query, key, self._headed(value, attention, None))]
+        texts = [self._side_by_side(q, k, v, attention) for q, k, v in zip(*parts, strict=True)]
+        return torch.cat(texts, dim=1)
 
     def activate(self, x: torch.Tensor, kind: Activation) -> torch.Tensor:
         """As `Writer`."""
@@ -110,6 +124,13 @@ class Eager:
         if norm is not None and attention.norm_heads:
             x = self.norm(x, norm)
         return x.transpose(1, 2)
+
+    def _side_by_side(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention: Attention
+    ) -> torch.Tensor:
+        """Of one text in each row. One by one: what is needed beside the result grows with the square of positions."""
+        query, key = self._turned(query, attention.rotary), self._turned(key, attention.rotary)
+        return torch.cat([_attended(*each, attention) for each in zip(query, key, value, strict=True)])
 
     @staticmethod
     def _turned(x: torch.Tensor, rotary: Rotary | None) -> torch.Tensor:
@@ -156,9 +177,3 @@ def _rows(table: Floats | Integers, tokens: Tokens) -> Floats:
     zeros = None if table.zeros is None else table.zeros[flat]
     some = Integers(grid=table.grid, codes=table.codes[flat], scales=table.scales[flat], zeros=zeros)
     return some.floats().reshape(*tokens.shape, -1)
-
-
-def by_weights(decoder: Decoder, weights: DecoderWeights, tokens: Tokens) -> Floats:
-    """Logits of weights in torch's own sums, of shape (batch, positions, vocabulary), float32."""
-    with torch.no_grad():
-        return np.asarray(write(decoder, Eager(weights, tokens)).numpy())

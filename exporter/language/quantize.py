@@ -61,8 +61,9 @@ class RoundedWeights:
         weight = self.checkpoint.array(tensor)
         if grid is None:
             return weight
-        self.hold(name, round_matrix(weight, grid, name=tensor.name))
-        return self.held[name].integers()
+        integers = round_matrix(weight, grid, name=tensor.name)
+        self.hold(name, integers)
+        return integers
 
 
 def matrices(decoder: Decoder) -> dict[str, Tensor]:

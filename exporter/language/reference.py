@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Positions whose logits are made at a time: 49,152 words take 50 MB.
 CHUNK = 256
+# Shapes of texts of which it is kept what layers are given: masks grow with the square of the positions.
+SHAPES = 2
 
 
 class TorchReference:
@@ -48,8 +50,7 @@ class TorchReference:
         self._outside = [path for path in self._owners() if not path.startswith(f"{self._path}.")]
         self._behind = [path for path in self._outside if path not in tables]
         self._lent.fill_when_run(self._outside)
-        self._shape: tuple[int, int] = (0, 0)
-        self._arguments: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        self._arguments: dict[tuple[int, int], list[tuple[tuple[Any, ...], dict[str, Any]]]] = {}
         self._as_tuple = self._gives_tuple()
 
     def logits(self, tokens: Tokens, *, chunk: int = CHUNK) -> Floats:
@@ -189,7 +190,7 @@ class TorchReference:
         """What each layer is given beside the values, positions and masks, for texts of this shape."""
         import torch
 
-        if self._shape != shape:
+        if shape not in self._arguments:
             found: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
             def note(hidden: Tensor, *arguments: Any, **named: Any) -> Any:
@@ -199,8 +200,10 @@ class TorchReference:
             nothing = torch.zeros(*shape, self.decoder.width)
             with torch.no_grad(), self._instead([note] * len(self._layers)):
                 self._base()(inputs_embeds=nothing, use_cache=False)
-            self._shape, self._arguments = shape, found
-        return self._arguments
+            for first in [*self._arguments][: 1 - SHAPES]:
+                del self._arguments[first]
+            self._arguments[shape] = found
+        return self._arguments[shape]
 
     def _table(self, table: Floats | None) -> AbstractContextManager[None]:
         name = self.decoder.embedding.name

@@ -76,7 +76,7 @@ def finite(weight: Floats, name: str) -> torch.Tensor:
         InputError: a weight is not finite.
     """
     values = torch.from_numpy(np.ascontiguousarray(weight, dtype=np.float32))
-    if not torch.isfinite(values).all():
+    if not all(torch.isfinite(end) for end in values.aminmax()):  # what is no number comes through
         raise InputError(
             f"{name} has weights that are no finite numbers.", hint="Give a checkpoint whose training did not diverge."
         )
@@ -100,7 +100,7 @@ def in_blocks(values: torch.Tensor, block: int) -> torch.Tensor:
 
 def used(blocks: torch.Tensor) -> torch.Tensor:
     """Which blocks, of shape (rows, blocks, block), have a weight that counts; of shape (rows, blocks)."""
-    return blocks.abs().amax(-1) > TINY
+    return torch.maximum(-blocks.amin(-1), blocks.amax(-1)) > TINY
 
 
 def holds(grid: Grid) -> bool:
@@ -129,28 +129,47 @@ def fit(values: torch.Tensor, importance: torch.Tensor, grid: Grid, *, even: boo
     few = grid.bits < 8
     if not even:
         squares = values.square()
-        importance = importance * squares.add_(squares.mean(-1, keepdim=True))
+        importance = squares.add_(squares.mean(-1, keepdim=True)).mul_(importance)
     low, high = values.amin(-1).clamp_max_(0), values.amax(-1).clamp_min_(0)
-    best = _holding(low, high, grid)
-    least = lost(values, best, importance, grid)
+    best, room = _holding(low, high, grid), torch.empty_like(values)
+    least = lost(values, best, importance, grid, room)
     for share in (EVEN if even else SHARES[1:]) if few else ():
-        _take_lesser(values, best, least, _holding(low * share, high * share, grid), importance, grid)
+        other = _holding(low * share, high * share, grid)
+        _take_lesser(best, least, other, lost(values, other, importance, grid, room))
     for _ in range(2 if even else int(not few)):
-        _take_lesser(values, best, least, refit(values, best, importance, grid), importance, grid)
+        other = refit(values, best, importance, grid)
+        _take_lesser(best, least, other, lost(values, other, importance, grid, room))
     return best
 
 
 def nearest(values: torch.Tensor, affine: ScaleZero, grid: Grid) -> torch.Tensor:
     """The nearest codes, as floats, of the shape of the values."""
-    scale, zero = affine
-    codes = values * (1 / scale).unsqueeze(-1)
-    return codes.add_(zero.unsqueeze(-1)).round_().clamp_(*limits(grid))
+    return _steps(values, affine, grid).add_(affine[1].unsqueeze(-1))
 
 
-def lost(values: torch.Tensor, affine: ScaleZero, importance: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """The weighted squared error of each block, of shape (rows, blocks)."""
+def _steps(values: torch.Tensor, affine: ScaleZero, grid: Grid, room: torch.Tensor | None = None) -> torch.Tensor:
+    """How many scales the nearest codes are from their zero, as floats, of the shape of the values.
+
+    Args:
+        room: of that shape, where they are put: memory that is fresh each time costs as much as the arithmetic.
+    """
     scale, zero = affine
-    error = nearest(values, affine, grid).sub_(zero.unsqueeze(-1)).mul_(scale.unsqueeze(-1)).sub_(values)
+    first, last = limits(grid)
+    steps = torch.mul(values, (1 / scale).unsqueeze(-1), out=room)
+    if grid.symmetric:
+        return steps.round_().clamp_(first - middle(grid), last - middle(grid))
+    return steps.add_(zero.unsqueeze(-1)).round_().clamp_(first, last).sub_(zero.unsqueeze(-1))
+
+
+def lost(
+    values: torch.Tensor,
+    affine: ScaleZero,
+    importance: torch.Tensor,
+    grid: Grid,
+    room: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The weighted squared error of each block, of shape (rows, blocks); `room` as of `_steps`."""
+    error = _steps(values, affine, grid, room).mul_(affine[0].unsqueeze(-1)).sub_(values)
     return error.square_().mul_(importance).sum(-1)
 
 
@@ -200,11 +219,8 @@ def _of_some_size(scale: torch.Tensor) -> torch.Tensor:
     return scale.where(scale.abs() > TINY, torch.ones_like(scale))
 
 
-def _take_lesser(
-    values: torch.Tensor, best: ScaleZero, least: torch.Tensor, other: ScaleZero, importance: torch.Tensor, grid: Grid
-) -> None:
+def _take_lesser(best: ScaleZero, least: torch.Tensor, other: ScaleZero, loss: torch.Tensor) -> None:
     """Write the other's scale and zero over those of the blocks that lose less with them."""
-    loss = lost(values, other, importance, grid)
     lesser = loss < least
     for mine, its in zip((*best, least), (*other, loss), strict=True):
         torch.where(lesser, its, mine, out=mine)

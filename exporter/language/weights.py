@@ -49,12 +49,12 @@ class Integers:
 
     def floats(self) -> Floats:
         """What the integers stand for, of shape (outputs, inputs)."""
-        zero = 1 << (self.grid.bits - 1) if self.zeros is None else self._spread(self.zeros)
-        return np.asarray((self.codes.astype(np.float32) - zero) * self._spread(self.scales), dtype=np.float32)
-
-    def _spread(self, by_block: npt.NDArray[np.generic]) -> Floats:
-        width = self.codes.shape[1]
-        return np.asarray(np.repeat(by_block, self.block, axis=1)[:, :width], dtype=np.float32)
+        rows, columns = self.codes.shape
+        codes = self.codes if columns % self.block == 0 else np.pad(self.codes, [(0, 0), (0, -columns % self.block)])
+        values = codes.reshape(rows, -1, self.block).astype(np.float32)
+        values -= np.float32(1 << (self.grid.bits - 1)) if self.zeros is None else self.zeros[..., None]
+        values *= self.scales[..., None]
+        return values.reshape(rows, -1)[:, :columns]
 
 
 Matrix = Floats | Integers

@@ -15,6 +15,7 @@ from ...profiles.machine.held import temporary
 from ...profiles.reading.opened import in_words
 from ..language.architecture import empty
 from ..language.gguf import Gguf, GgufFile, turn_as_told
+from .asleep import load_torch_asleep
 from .base import missing
 from .decoder import DecoderSource, decoder_source, is_decoder
 from .quiet import quiet
@@ -64,6 +65,7 @@ def _empty(file: GgufFile, kind: Any, config: Any) -> Any:
 
 
 def _config(file: GgufFile) -> Any:
+    load_torch_asleep()
     try:
         from transformers import AutoConfig
     except ImportError as error:

@@ -17,6 +17,7 @@ from ...errors import InputError, UnservedError
 from ...profiles.reading.json_file import read_json
 from ..language.architecture import empty
 from ..language.checkpoint import Safetensors
+from .asleep import load_torch_asleep
 from .base import Dynamic, Source, safe_name
 from .decoder import DecoderSource, deciding_files, decoder_source, ends_of, is_decoder, tokenizer_of
 from .quiet import quiet
@@ -184,6 +185,7 @@ def _settings(kind: Any, directory: Path) -> Any:
 
 
 def _class(directory: Path, architecture: str) -> Any:
+    load_torch_asleep()
     try:
         import transformers
     except ImportError as error:

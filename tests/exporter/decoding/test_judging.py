@@ -12,8 +12,14 @@ from edgepress.backends.base import Engine
 from edgepress.backends.registry import load_backend
 from edgepress.errors import VerificationError
 from edgepress.exporter.decoding.candidate import Rounded
-from edgepress.exporter.decoding.judging import LEAST_WINDOWS, WINDOWS, Judge, window_count, windows_of
-from edgepress.exporter.decoding.proof import proven_text, same_as_library, same_as_reference, same_as_weights
+from edgepress.exporter.decoding.judging import LEAST_WINDOWS, WINDOWS, AskedText, asked, window_count, windows_of
+from edgepress.exporter.decoding.proof import (
+    proven_text,
+    said_by_weights,
+    same_as_library,
+    same_as_reference,
+    same_as_weights,
+)
 from edgepress.exporter.decoding.rounding import Rounding
 from edgepress.exporter.decoding.writing import WrittenText, by_engine, by_library
 from edgepress.exporter.language.quantize import RoundedWeights, uniform
@@ -26,6 +32,7 @@ from edgepress.profiles.findings.language import Bits
 from ..._llama import saved_llama
 
 TARGET = load_target("server-cpu")
+NOTHING = WrittenText(prompt=(0,), tokens=(0,))
 INT4 = Grid(bits=4, signed=True, symmetric=True, granularity="block", block=32, whole=True)
 
 
@@ -38,7 +45,8 @@ def source(tmp_path_factory):
 def judge(source, tmp_path_factory):
     tokens = np.random.default_rng(0).integers(0, source.decoder.vocabulary, 400)
     path = tmp_path_factory.mktemp("judge") / "answers"
-    return Judge.of("drawn tokens", windows_of(tokens, 4, 32), source.reference(), path, lambda *_: None)
+    text = AskedText(said="drawn tokens", windows=windows_of(tokens, 4, 32), answers=path)
+    return asked(source.reference(), [text], lambda *_: None)[0]
 
 
 class Turned:
@@ -78,12 +86,13 @@ def test_fp32_loses_nothing_and_strays_nowhere(source, judge, tmp_path):
     engine, rounding = made(source, tmp_path, None)
     with opened(engine) as decoding:
         parity = judge.parity(judge.told(decoding), "the engine")
-        assert proven_text(source, rounding, judge, decoding)[1] < 1e-6
         text = by_library(engine, decoding, judge.windows[0], source.decoder.context, 1, most=48)
+        said, before = said_by_weights(source, rounding, judge, text)
+        assert proven_text(rounding, judge, said, decoding)[1] < 1e-6
         same_as_library(decoding, text, "fp32")
         assert by_engine(decoding, judge.windows[0], source.decoder.context, most=48).tokens == text.tokens
     assert (len(text.tokens), text.why_not) == (48, "")
-    assert same_as_reference(source, text) == same_as_weights(source, rounding, text) == 48
+    assert same_as_reference(source, text) == same_as_weights(rounding, text, before) == 48
     assert source.reference().greedy(text.prompt, 48) == list(text.tokens)
     assert parity.kl == pytest.approx(0, abs=1e-6)
     assert (parity.agreement, parity.after) == (1.0, pytest.approx(parity.before, rel=1e-4))
@@ -94,7 +103,8 @@ def test_what_int4_loses_is_seen_and_is_of_its_weights_and_not_of_the_engine(sou
     engine, rounding = made(source, tmp_path, INT4)
     with opened(engine) as decoding:
         parity = judge.parity(judge.told(decoding), "the engine")
-        _, strays = proven_text(source, rounding, judge, decoding)
+        said, _ = said_by_weights(source, rounding, judge, NOTHING)
+        _, strays = proven_text(rounding, judge, said, decoding)
     assert parity.kl > 0.01
     assert strays < parity.kl / 4
 
@@ -104,8 +114,9 @@ def test_an_engine_of_other_weights_is_refused(source, judge, tmp_path):
     weights = RoundedWeights(
         decoder=source.decoder, checkpoint=Turned(source.checkpoint), grids=dict(rounding.weights.grids)
     )
+    said, _ = said_by_weights(source, replace(rounding, weights=weights), judge, NOTHING)
     with opened(engine) as decoding, pytest.raises(VerificationError, match="does not compute what its weights say"):
-        proven_text(source, replace(rounding, weights=weights), judge, decoding)
+        proven_text(rounding, judge, said, decoding)
 
 
 def test_tokens_written_as_fp32_are_counted_up_to_the_first_that_it_would_not_write(source, judge, tmp_path):
@@ -116,10 +127,10 @@ def test_tokens_written_as_fp32_are_counted_up_to_the_first_that_it_would_not_wr
     truth = source.reference().greedy(text.prompt, 48)
     first = next((i for i, (one, other) in enumerate(zip(truth, text.tokens, strict=True)) if one != other), 48)
     assert same_as_reference(source, text) == first < 48
-    assert same_as_weights(source, rounding, text) > first
+    assert same_as_weights(rounding, text, said_by_weights(source, rounding, judge, text)[1]) > first
     other = WrittenText(prompt=text.prompt, tokens=(0,) * 48)
     with pytest.raises(VerificationError, match="is not what its weights say"):
-        same_as_weights(source, rounding, other)
+        same_as_weights(rounding, other, said_by_weights(source, rounding, judge, other)[1])
 
 
 def test_windows_are_spread_over_the_text_and_get_short_with_it():

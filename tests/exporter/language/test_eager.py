@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgepress.exporter.language.eager import logits
+from edgepress.exporter.language.eager import by_weights, logits
 from edgepress.exporter.language.quantize import RoundedWeights, uniform
 
 from ._tiny import grid, texts, tiny
@@ -46,3 +46,13 @@ def test_a_matrix_is_read_and_rounded_once():
     asked = checkpoint.asked.count(decoder.embedding.name)
     logits(decoder, weights, texts(1))
     assert asked == checkpoint.asked.count(decoder.embedding.name) == 1
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_texts_of_several_lengths_are_read_together_as_each_is_alone(tied):
+    _, decoder, checkpoint = tiny(tied=tied)
+    weights = RoundedWeights(decoder=decoder, checkpoint=checkpoint, grids=uniform(decoder, grid(32)))
+    long, other, short = texts(3)[0], texts(3)[1][:7], texts(3)[2][:1]
+    found = by_weights(decoder, weights, [long, other, short])
+    for text, together in zip((long, other, short), found, strict=True):
+        np.testing.assert_allclose(together, logits(decoder, weights, text[None])[0], atol=1e-5)

@@ -205,6 +205,10 @@ class Gathering:
         found = self._beyond
         return None if found is None or not found.samples else found.statistics(self._graph, asked)
 
+    def first(self) -> Collected | None:
+        """What was seen of the first batches, which are kept apart; None where the pass is not yet behind them."""
+        return self._first.collected() if self._parted else None
+
     def _doublings(self, asked: Observed, seen: Callable[[int], None]) -> Generator[Collected, None, None]:
         """What had been collected at each doubling: what is known of former passes, and then new ones."""
         told = len(self._marks)

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ...backends.base import Feed, Graph
 from ...calibration.statistics import Statistics
@@ -49,6 +49,8 @@ CHANCE_DB = 2.0
 FAR_DB = 1.0
 # The user's metric of an int8 graph, compiled into the directory where that can be done.
 Score = Callable[[Graph, Path], float]
+# Golden inputs, samples, and the largest magnitudes of some values that are known of the samples.
+RealFeeds: TypeAlias = tuple[Sequence[Feed], Sequence[Feed], Mapping[str, float]]
 
 
 _MORE = "Give more calibration data, leave layers in float with --exclude, or lower --min-sqnr."
@@ -69,7 +71,7 @@ class UnheldError(VerificationError):
 
 
 def float_graph(
-    precision: PrecisionName, reference: Graph, directory: Path, feeds: Callable[[], Sequence[Feed]]
+    precision: PrecisionName, reference: Graph, directory: Path, feeds: Callable[[], RealFeeds]
 ) -> tuple[Graph, tuple[str, ...]]:
     """The captured graph in a float precision, and notes on it.
 
@@ -78,14 +80,14 @@ def float_graph(
 
     Args:
         directory: a graph of its own is written into a directory in it.
-        feeds: real inputs that show the range of every value; asked for in fp16 only.
+        feeds: real inputs that show the range of every value, as `fp16_exceptions` takes them; asked for in fp16 only.
 
     Raises:
         VerificationError: fp16 cannot compute any of the model's products.
     """
     if load_precision(precision).storage != "float16":
         return reference, ()
-    kept = {**around_selection(reference, PRODUCTS), **fp16_exceptions(reference, feeds())}
+    kept = {**around_selection(reference, PRODUCTS), **fp16_exceptions(reference, *feeds())}
     notes = _kept_float32(kept, reference)
     path = Path(tempfile.mkdtemp(prefix=f"{precision}-", dir=directory)) / "model.onnx"
     to_float16(reference.path, path, kept)

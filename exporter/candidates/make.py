@@ -22,6 +22,7 @@ from ..capture.stage import refuse
 from ..graphs.files import read_graph, weight_bytes
 from ..graphs.sparsity import found_sparsity
 from ..progress import Advance
+from ..quantization.gather import known_of_first
 from ..quantization.judging import JudgingSamples
 from ..quantization.rewrites.rounded_float16 import is_widened, rounded_float16
 from ..recipe import Recipe
@@ -33,7 +34,7 @@ from .falling_short import falling_short
 from .judge import built_evidence, check_golden, directory_bytes, judged, looked_into
 from .link import StrayingError, graph_held, linked
 from .linted import linted
-from .lower import Lowering, float_graph
+from .lower import Lowering, RealFeeds, float_graph
 from .parting import Parting, parting
 from .remedies import FAILURES, IN_FLOAT32, Remedies, noted
 from .samples import further_samples, judging_samples
@@ -314,6 +315,8 @@ class Maker:
         """
         place, golden = Reference(), self.captured.golden
         graph = self._run(candidate, place)
+        if graph.path == self.captured.graph.path:  # whose answers the golden outputs are
+            return replace(candidate, parity=check_golden(golden, golden.outputs, candidate.least_db))
         session = self.workshop.open(place.runs(graph, self.target, candidate.precision, None), place)
         return replace(candidate, parity=check_golden(golden, golden.answers(session), candidate.least_db))
 
@@ -348,9 +351,10 @@ class Maker:
         path = graph.path.with_name("rounded.onnx")
         return read_graph(path, graph.axes) if path.exists() else rounded_float16(graph, path)
 
-    def _real_feeds(self) -> list[Feed]:
-        """Golden inputs and samples, which show the range of every value."""
-        return [*self.captured.golden.feeds, *self._samples().feeds]
+    def _real_feeds(self) -> RealFeeds:
+        """Golden inputs and samples, which show the range of every value, and what another pass has shown of these."""
+        known = known_of_first(self.source, self.captured.graph, self.recipe, self.workshop.memo)
+        return self.captured.golden.feeds, self._samples().feeds, known
 
     def _lowering(self, precision: PrecisionName) -> Lowering:
         asked = (self.recipe.budget.drop is not None or self.recipe.qat) and self.source.evaluate is not None

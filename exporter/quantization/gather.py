@@ -84,6 +84,20 @@ def beyond(source: Source, graph: Graph, quantizer: Quantizer, recipe: Recipe, m
     return statistics if statistics is not None and statistics.samples >= FEWEST_BEYOND else None
 
 
+def known_of_first(source: Source, graph: Graph, recipe: Recipe, memo: Memo) -> dict[str, float]:
+    """The largest magnitudes on the samples that candidates are judged on, by name, as far as a pass has shown them.
+
+    Returns:
+        Nothing where this run has made no pass over the data yet.
+    """
+    observed = memo.found("observed", graph.digest)
+    gathering = None if observed is None else memo.found("gathering", _key(source, graph, recipe, observed))
+    first = None if gathering is None else gathering.first()
+    if first is None:
+        return {}
+    return {name: max(-state.minimum, state.maximum, 0.0) for name, state in first.tensors.items()}
+
+
 def _gathering(source: Source, graph: Graph, asked: Observed, recipe: Recipe, memo: Memo) -> Gathering:
     """The pass over the data that all schemes share."""
     feeds, observed = calibration_feeds(source, recipe, graph), observed_together(graph, asked, memo)

@@ -50,6 +50,11 @@ class Memo:
             raise copy(value.error)
         return value
 
+    def found(self, kind: str, key: Hashable) -> Any:
+        """A value, where it was made before; None where it was not, or could not be."""
+        value = self._kinds.get(kind, {}).get(key)
+        return None if isinstance(value, _Failed) else value
+
     def known(self, kind: str, key: Hashable) -> Any:
         """A value that was made before."""
         return self._kinds[kind][key]

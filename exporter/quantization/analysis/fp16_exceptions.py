@@ -14,6 +14,7 @@ from ....backends.places import Reference
 from ....calibration.portions import HELD, Portions, bytes_of, grouped
 from ....calibration.runner import shape_of
 from ...graphs.values import constant
+from .magnitudes import magnitudes
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -57,6 +58,10 @@ class Extremes:
             self.positive = max(self.positive, float(array.max()))
             self.negative = max(self.negative, -float(array.min()))
 
+    def join(self, other: Extremes) -> None:
+        """Take in what was seen elsewhere."""
+        self.positive, self.negative = max(self.positive, other.positive), max(self.negative, other.negative)
+
     def fault(self, *, mask: bool) -> str:
         """What float16 makes of the value; empty where it holds it.
 
@@ -72,23 +77,47 @@ class Extremes:
         return ""
 
 
-def fp16_exceptions(graph: Graph, feeds: Iterable[Feed]) -> dict[str, str]:
+def fp16_exceptions(
+    graph: Graph, feeds: Iterable[Feed], further: Iterable[Feed] = (), known: Mapping[str, float] | None = None
+) -> dict[str, str]:
     """Why a node has to stay float32, by node name; a node without a reason is left out.
 
     Args:
         graph: in float32.
         feeds: real inputs, one or more, as many as is worth the time; the graph runs on the reference place.
+        further: more of them, which run for those values only of which it is not certain what they will show.
+        known: the largest magnitudes that some values have on these, by name, where another run of them has shown it.
     """
     import onnx_ir as ir
 
     model = ir.load(graph.path)
     values = {str(value.name): value for node in model.graph for value in node.outputs if _is_float(value)}
     extremes = _seen(graph, values, list(feeds))
+    more = list(further)
+    bounds = magnitudes(model.graph, {**_largest(more), **known}) if more and known else {}
+    doubtful = {name: value for name, value in values.items() if not _certain(extremes.get(name), bounds.get(name))}
+    for name, seen in _seen(graph, doubtful, more).items():
+        extremes.setdefault(name, Extremes()).join(seen)
     found: dict[str, str] = {}
     for node in model.graph:
         if node.name and node.op_type not in WITHOUT_ARITHMETIC and (why := _why(node, extremes)):
             found[node.name] = why
     return found
+
+
+def _certain(seen: Extremes | None, bound: float | None) -> bool:
+    """Whether float16 holds a value whatever is seen of it further: neither limit can be met, one way or the other."""
+    if seen is None or bound is None or not bound <= LARGEST / ROOM:
+        return False
+    return SMALLEST_NORMAL <= max(seen.positive, seen.negative) <= LARGEST / ROOM
+
+
+def _largest(feeds: Sequence[Feed]) -> dict[str, float]:
+    """The largest magnitude of each input."""
+    extremes: dict[str, Extremes] = {}
+    for feed in feeds:
+        _see(extremes, feed)
+    return {name: max(seen.positive, seen.negative) for name, seen in extremes.items()}
 
 
 def holds_no_product(graph: Graph, kept: Collection[str]) -> bool:
@@ -129,6 +158,8 @@ def _seen(graph: Graph, values: Mapping[str, ir.Value], feeds: Sequence[Feed]) -
     extremes: dict[str, Extremes] = {}
     for feed in feeds:
         _see(extremes, feed)
+    if not values or not feeds:
+        return extremes
     shapes = [shape_of(value) for value in values.values()]
     portions = [portion for feed in feeds for portion in Portions(graph.inputs, shapes, HELD).of(feed)]
     outputs = {spec.name for spec in graph.outputs}

@@ -115,3 +115,27 @@ def made(module, target, directory, precision="fp16"):
         measure=False,
         output=directory,
     )
+
+
+def test_fp16_beside_int8_takes_over_what_a_pass_over_the_data_has_shown(tmp_path, monkeypatch):
+    from edgepress.exporter.candidates import lower
+
+    asked, given = lower.fp16_exceptions, []
+    monkeypatch.setattr(lower, "fp16_exceptions", lambda *feeds: given.append(feeds) or asked(*feeds))
+    rng = np.random.default_rng(0)
+    data = [{"x": rng.uniform(-2, 2, (16, 3, 16, 16)).astype(np.float32)} for _ in range(8)]
+    edgepress.export(
+        torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 3)).eval(),
+        {"x": torch.rand(2, 3, 16, 16)},
+        target="jetson",
+        name="net",
+        calibration=data,
+        dynamic={"x": {0: "n"}},
+        measure=False,
+        output=tmp_path,
+    )
+    ((_, _, samples, known),) = given
+    assert sum(len(feed["x"]) for feed in samples) == 32
+    # Of the input as a pass over these very samples saw it, and of what lies between the convolutions.
+    assert known["x"] == max(float(np.abs(feed["x"]).max()) for feed in data[:2])
+    assert len(known) > 1

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from ...backends.decoding import Decoding, Tokens
+from ...backends.decoding import Tokens
 from ...backends.places import Place
 from ...errors import InputError, VerificationError
 from ...profiles.findings.evidence import Evidence

@@ -25,7 +25,7 @@ _BATCHES, _BATCH, _HELD_BATCHES, _HELD_BATCH = 16, 8, 16, 5
 # Norms that scale by less let nothing of the input through a few layers: their biases are all that is left.
 _SCALE_OF_NOTHING = 0.2
 # What an export says of its own figures where other samples may have much less.
-_DOUBTS = ("uneven", "held out", "low")
+_DOUBTS = ("uneven", "held out", "low", "float32")
 
 
 def serve(pipe: Connection, log: str) -> None:
@@ -113,7 +113,7 @@ def _judged(bundle: Path, precision: str, held: list[Feed], wanted: list[Any]) -
     report = json.loads((bundle / "report.json").read_text())
     weights = report["sizes"]["weights"], report["sizes"]["weights_fp32"]
     coverage = report.get("coverage") or {}
-    warnings = [gap["why"] for gap in report["missing"] if gap["subject"] in _DOUBTS]
+    warnings = [gap["why"] for gap in report["missing"] if gap["subject"].startswith(_DOUBTS)]
     verdict = found.verdict(precision)
     return {
         "verdict": "warned" if verdict == "wrong" and warnings else verdict, "warnings": warnings,

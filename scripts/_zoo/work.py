@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ _DOUBTS = ("uneven", "held out", "low", "float32")
 
 def serve(pipe: Connection, log: str) -> None:
     """Answer jobs `(model, precision, targets)` with a line a target, then None, until the pipe is closed."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     with open(log, "a") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
@@ -41,6 +43,13 @@ def serve(pipe: Connection, log: str) -> None:
         for line in lines(models()[name], precision, targets):
             pipe.send({"model": name, "precision": precision, **line})
         pipe.send(None)
+
+
+def _end_with(parent: int) -> None:
+    """A parent that is killed closes the pipe, which nobody reads in the middle of a job."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def lines(model: ZooModel, precision: str, targets: tuple[str, ...]) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from ._pages import ROOT
@@ -151,6 +152,18 @@ def test_a_process_hangs_by_the_time_it_had_not_by_the_clock() -> None:
             busy.kill()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as idle:
         assert not _Watch(idle.pid, 30).hangs()
+
+
+def test_a_worker_ends_with_the_process_that_started_it() -> None:
+    code = "import os, threading, time\nfrom _zoo.work import _end_with\nprint(os.getpid(), flush=True)\n"
+    code += "threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()\ntime.sleep(600)"
+    start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}])"
+    parent = subprocess.Popen([sys.executable, "-c", start], cwd=ROOT / "scripts", stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    worker = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    assert psutil.wait_procs([worker], timeout=60)[1] == []
 
 
 def test_what_lint_says_of_a_shipped_graph_is_told_in_a_table(net: Net) -> None:

@@ -35,6 +35,7 @@ from ..sources import Source
 from ..sources.data import pictures_given
 from ..workshop import Memo
 from .alike import alike
+from .amplifying import amplified
 from .candidate import Calibrated, Candidate
 from .one_size import of_one_size
 
@@ -54,6 +55,7 @@ RealFeeds: TypeAlias = tuple[Sequence[Feed], Sequence[Feed], Mapping[str, float]
 
 
 _MORE = "Give more calibration data, leave layers in float with --exclude, or lower --min-sqnr."
+_TRAINED = "Load trained weights where these are random, which amplify most."
 _PLACES = (
     "It holds classes, places or a mask, of which 10 dB is 90 % that are the same. Give more calibration data, leave "
     "layers in float with --exclude, or return the scores that it is chosen by and choose outside of the model."
@@ -337,12 +339,14 @@ class Lowering:
         name = min(short, key=lambda name: short[name].assured_db)
         array, found = self.samples.expected[0][name], short[name]
         first = next((layer for layer in by_layer.layers if layer.sqnr_db < asked_db), None)
-        where = "" if first is None else f" The first layer below that is {first.layer!r} ({first.sqnr_db:.1f} dB)."
+        said = "" if first is None else f" The first layer below that is {first.layer!r} ({first.sqnr_db:.1f} dB)."
         others = _sure(found) if found.reaches(asked_db) else ""
+        why = amplified(self.captured, self.target, self.samples, name, self.threads)
+        asked = figure(asked_db, array) if is_codes(array) else f"{asked_db:g} dB"
         error = UnheldError(
             f"{self.precision} collapses: output {name!r} has {figure(found.weakest_db, array)} against FP32 on "
-            f"{samples}{others}, {figure(asked_db, array) if is_codes(array) else f'{asked_db:g} dB'} needed.{where}",
-            hint=_PLACES if is_codes(array) else _MORE,
+            f"{samples}{others}, {asked} needed.{said}{why}",
+            hint=_PLACES if is_codes(array) else f"{_TRAINED} {_MORE}" if why else _MORE,
         )
         error.ladder = ladder
         raise error

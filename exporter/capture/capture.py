@@ -163,7 +163,7 @@ def prove_capture(source: Source, graph: Graph, seed: int) -> dict[str, Parity]:
     """
     run = _onnx_predict(Reference().values(graph.path))
     given = None if source.onnx is None else Original.of(source.onnx, graph.path.parent)
-    feeds = _proof_feeds(source, graph, seed)
+    feeds = proof_feeds(source, graph, seed)
     original = torch_predict(source) if given is None else _behind(source, given.values)
     references = [_reference(original, feed, graph, source) for feed in feeds]
     if given is not None:
@@ -323,7 +323,8 @@ def _unexplained(said: str, own: Parity | None, found: Parity, otherwise: str) -
     )
 
 
-def _proof_feeds(source: Source, graph: Graph, seed: int) -> list[Feed]:
+def proof_feeds(source: Source, graph: Graph, seed: int) -> list[Feed]:
+    """What a graph and its model are compared on."""
     usual = {} if _allowed(source, graph) else {name: reach.usual for name, reach in graph.axes.items()}
     sizes = [
         usual,

@@ -24,6 +24,7 @@ from ..workshop import Workshop
 from .amounts import amounts, with_amounts
 from .capture import capture, prove_capture
 from .captured import Captured
+from .float32_margin import float32_margin
 from .golden import Golden
 from .oddities import oddities
 from .resized_as import resize_evidence
@@ -73,7 +74,8 @@ def run(
     """
     key = captured_key(source, target)
     made = workshop.memo.once("captured", key, lambda: _captured(source, target, recipe.seed, axes, workshop, advance))
-    return {"captured": made, "missing": oddities(source, made.golden)}
+    narrow = workshop.memo.once("margin", key, lambda: float32_margin(source, made.graph, made.parity, recipe.seed))
+    return {"captured": made, "missing": (*oddities(source, made.golden), *narrow)}
 
 
 def _captured(source: Source, target: Target, seed: int, axes: Axes, workshop: Workshop, advance: Advance) -> Captured:

@@ -46,10 +46,23 @@ def compensate(
     Raises:
         InputError: a weight is not finite.
     """
+    damped = damp(hessian, damping)
+    return compensate_by(weight, damped, inverse_factor(damped), grid, name=name, sweeps=sweeps, scales=scales)
+
+
+def compensate_by(
+    weight: Floats,
+    damped: torch.Tensor,
+    factor: torch.Tensor,
+    grid: Grid,
+    *,
+    name: str,
+    sweeps: int | None = None,
+    scales: Floats | None = None,
+) -> Integers:
+    """As `compensate`, given H damped and the factor of its inverse: of many small ones all are made at once."""
     rows, columns = weight.shape
     block = min(grid.block or columns, columns)
-    damped = damp(hessian, damping)
-    factor = inverse_factor(damped)
     codes, blocks = np.empty((rows, columns), np.uint8), -(-columns // block)
     found, zeros = np.empty((rows, blocks), np.float32), np.empty((rows, blocks), np.uint8)
     for start in range(0, rows, ROWS):
@@ -75,12 +88,19 @@ def damp(hessian: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
     """H with something on its diagonal, so that directions that calibration never saw count too.
 
     Args:
+        hessian: of shape (..., inputs, inputs), each by itself.
         damping: in the mean of the diagonal.
     """
-    mean = float(hessian.diagonal().mean())
-    damped = hessian / mean if mean > TINY else torch.zeros_like(hessian)
-    damped.diagonal().add_(damping if mean > TINY else 1.0)
+    mean = _mean(hessian)
+    damped = hessian / mean
+    damped.diagonal(dim1=-2, dim2=-1).add_(torch.where(mean < torch.inf, damping, 1.0)[..., 0])
     return damped
+
+
+def _mean(hessian: torch.Tensor) -> torch.Tensor:
+    """Of the diagonal, of shape (..., 1, 1); infinite, by which anything is 0, where next to nothing was read."""
+    mean = hessian.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
+    return torch.where(mean > TINY, mean, torch.inf)
 
 
 def inverse_factor(damped: torch.Tensor) -> torch.Tensor:
@@ -94,32 +114,35 @@ def inverse_factor(damped: torch.Tensor) -> torch.Tensor:
 class ReadMoments:
     """Second moments of what a matrix was meant to read, y, and of what it reads, y', added up over calibration.
 
+    Those of many matrices of one width, the groups of a convolution, lie along a first axis.
+
     Attributes:
         about_mean: they are kept about the mean of the first rows, for `centred`. Where a value hardly varies about a
             large mean, the difference of two large sums would be rounding alone, and no matrix of second moments.
-        hessian: y'^T y'.
-        between: (y - y')^T y'.
+        hessian: y'^T y', of shape (inputs, inputs) or (groups, inputs, inputs).
+        between: (y - y')^T y', as that.
         meant, found: sums of y and y', less the origin.
         origin: that mean; 0 where moments are not about it.
         count: rows.
     """
 
-    def __init__(self, width: int, *, about_mean: bool = False) -> None:
-        self.hessian, self.between = torch.zeros(width, width), torch.zeros(width, width)
-        self.meant, self.found, self.origin = torch.zeros(width), torch.zeros(width), torch.zeros(width)
+    def __init__(self, width: int, groups: int | None = None, *, about_mean: bool = False) -> None:
+        lead = () if groups is None else (groups,)
+        self.hessian, self.between = torch.zeros(*lead, width, width), torch.zeros(*lead, width, width)
+        self.meant, self.found, self.origin = (torch.zeros(*lead, width) for _ in range(3))
         self.about_mean, self.count = about_mean, 0
 
     def add(self, meant: torch.Tensor, found: torch.Tensor) -> None:
-        """Both of shape (rows, inputs)."""
+        """Both of shape (rows, inputs) or (groups, rows, inputs)."""
         if self.about_mean:
             if not self.count:
-                self.origin = found.mean(0)
-            meant, found = meant - self.origin, found - self.origin
-        self.hessian.addmm_(found.T, found)
-        self.between.addmm_((meant - found).T, found)
-        self.meant += meant.sum(0)
-        self.found += found.sum(0)
-        self.count += len(found)
+                self.origin = found.mean(-2)
+            meant, found = (rows - self.origin[..., None, :] for rows in (meant, found))
+        for total, each in ((self.hessian, found), (self.between, meant - found)):
+            (total.addmm_ if total.dim() == 2 else total.baddbmm_)(each.mT, found)
+        self.meant += meant.sum(-2)
+        self.found += found.sum(-2)
+        self.count += found.shape[-2]
 
     def means(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Of y and of y', in float64."""
@@ -128,18 +151,14 @@ class ReadMoments:
 
     def centred(self) -> tuple[torch.Tensor, torch.Tensor]:
         """H and the other product of what is left without the means, for a layer whose bias makes up for these."""
-        found = self.found / max(self.count, 1)
-        hessian = self.hessian - torch.outer(self.found, found)
-        return hessian, self.between - torch.outer(self.meant - self.found, found)
+        found = (self.found / max(self.count, 1))[..., None, :]
+        return self.hessian - self.found[..., None] * found, self.between - (self.meant - self.found)[..., None] * found
 
 
 def shift_of(hessian: torch.Tensor, between: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
     """K H^-1 - 1 with H damped, K = y^T y': by what a matrix changes in floats to come nearest to what was meant."""
-    mean = float(hessian.diagonal().mean())
-    if mean <= TINY:
-        return torch.zeros_like(hessian)
-    solved: torch.Tensor = torch.linalg.solve(damp(hessian, damping), between.T / mean)
-    return solved.T
+    solved: torch.Tensor = torch.linalg.solve(damp(hessian, damping), between.mT / _mean(hessian))
+    return solved.mT
 
 
 class _State:

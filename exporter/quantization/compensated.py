@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,7 @@ from ...calibration.statistics import Statistics
 from ...profiles.device.grid import Grid
 from ..graphs.files import BESIDE, write_model
 from ..graphs.values import add_constant, constant, number
-from ..language.compensation import ReadMoments, compensate, shift_of
+from ..language.compensation import ReadMoments, compensate_by, damp, inverse_factor, shift_of
 from ..language.rounding import middle
 from .analysis.weight_site import WeightSite
 from .emitter import BIAS_INPUT
@@ -48,6 +48,7 @@ PATCHES = 1 << 14
 # Second moments of so many columns are 268 MB, and there are several of them.
 MOST_COLUMNS = 8192
 FittedWeights = dict[str, FittedWeight]
+_Floats: TypeAlias = npt.NDArray[np.float32]
 # A quantizer of the float graph with these weights fitted, fresh.
 Fresh = Callable[[FittedWeights], Quantizer]
 
@@ -114,13 +115,16 @@ def _why_not(site: WeightSite, grid: Grid) -> str:
 
 def _moments(
     sites: Mapping[str, WeightSite], meant: _Inside, found: _Inside, feeds: Sequence[Feed]
-) -> dict[str, list[ReadMoments]]:
-    """Of each layer, one for each of its groups."""
-    moments: dict[str, list[ReadMoments]] = {}
+) -> dict[str, ReadMoments]:
+    """Of each layer, of its groups along the first axis."""
+    moments: dict[str, ReadMoments] = {}
     for feed in feeds:
         exact, seen = (inside(feed, list(sites)) for inside in (meant, found))
         for name, site in sites.items():
-            _add(moments.setdefault(name, []), site, exact[name], seen[name])
+            one, two = (_columns(site, inside[name]) for inside in (exact, seen))
+            if name not in moments:
+                moments[name] = ReadMoments(two.shape[2], len(two), about_mean=_has_bias(site))
+            moments[name].add(one, two)
     return moments
 
 
@@ -166,19 +170,11 @@ class _Inside:
             file.unlink()
 
 
-def _add(moments: list[ReadMoments], site: WeightSite, meant: Array, found: Array) -> None:
-    one, two = (_columns(site, array) for array in (meant, found))
-    if not moments:
-        moments += [ReadMoments(one.shape[2], about_mean=_has_bias(site)) for _ in range(one.shape[0])]
-    for group, each in enumerate(moments):
-        each.add(one[group], two[group])
-
-
 def _columns(site: WeightSite, array: Array) -> torch.Tensor:
     """What a layer multiplies its weight by, of shape (groups, positions, columns)."""
     values = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
     if site.node.op_type != "Conv":
-        return _spread(values.flatten(0, -2))[None]
+        return _spread(values.flatten(0, -2)[None])
     weight = constant(site.node.inputs[site.weight])
     assert weight is not None
     kernel = weight.shape[2:]
@@ -193,12 +189,12 @@ def _columns(site: WeightSite, array: Array) -> torch.Tensor:
     groups = int(number(site.node, "group", 1))
     batch, width, positions = patches.shape
     rows = patches.reshape(batch, groups, width // groups, positions).permute(1, 0, 3, 2)
-    return torch.stack([_spread(group) for group in rows.reshape(groups, batch * positions, width // groups)])
+    return _spread(rows.reshape(groups, batch * positions, width // groups))
 
 
 def _spread(rows: torch.Tensor) -> torch.Tensor:
-    """At most PATCHES of the rows."""
-    return rows[:: max(1, math.ceil(len(rows) / PATCHES))]
+    """At most PATCHES of the rows of each group."""
+    return rows[:, :: max(1, math.ceil(rows.shape[1] / PATCHES))]
 
 
 def _integers(node: ir.Node, name: str, default: list[int]) -> list[int]:
@@ -206,24 +202,23 @@ def _integers(node: ir.Node, name: str, default: list[int]) -> list[int]:
     return default if attribute is None else [int(value) for value in attribute.as_ints()]
 
 
-def _fit(site: WeightSite, moments: list[ReadMoments], grid: Grid) -> FittedWeight:
+def _fit(site: WeightSite, moments: ReadMoments, grid: Grid) -> FittedWeight:
     """The integers of one layer, and what its bias becomes."""
     weight = constant(site.node.inputs[site.weight])
     assert weight is not None
     scales = weight_scales(weight, site.scale_axis(grid), grid)
     before, has_bias = bias_of(site.node), _has_bias(site)
-    matrices, by_row = _matrices(site, weight, len(moments)), _by_row(site, weight, scales, grid, len(moments))
-    made, shifts = [], []
-    for matrix, steps, each in zip(matrices, by_row, moments, strict=True):
-        hessian, between = each.centred() if has_bias else (each.hessian, each.between)
-        wanted = torch.tensor(matrix)
-        wanted = wanted + wanted @ shift_of(hessian, between)
-        integers = compensate(wanted.numpy(), hessian, grid, scales=steps, name=str(site.node.name))
-        codes = integers.codes.astype(np.float32) - np.float32(middle(grid))
-        values = codes * _wide(steps, matrix.shape[1], grid)
-        made.append(values)
-        shifts.append(_mean_shift(matrix, values, each))
-    bias = None if before is None or not has_bias else (before + np.concatenate(shifts)).astype(np.float32)
+    matrices = _matrices(site, weight, len(moments.hessian))
+    by_row = _by_row(site, weight, scales, grid, len(matrices))
+    hessian, between = moments.centred() if has_bias else (moments.hessian, moments.between)
+    wanted = torch.from_numpy(matrices)
+    wanted = wanted + wanted @ shift_of(hessian, between)
+    damped = damp(hessian)
+    each = zip(wanted.numpy(), damped, inverse_factor(damped), by_row, strict=True)
+    made = np.stack([_rounded(*group, grid, str(site.node.name)) for group in each])
+    bias = None
+    if before is not None and has_bias:
+        bias = (before + _mean_shift(matrices, made, moments).reshape(-1)).astype(np.float32)
     return FittedWeight(of=weight_digest(weight), values=_weight(site, made, weight.shape), scales=scales, bias=bias)
 
 
@@ -233,34 +228,37 @@ def _has_bias(site: WeightSite) -> bool:
     return bias is not None and bias.ndim == 1
 
 
-def _mean_shift(
-    matrix: npt.NDArray[np.float32], values: npt.NDArray[np.float32], moments: ReadMoments
-) -> npt.NDArray[np.float64]:
-    """What the outputs lack in the mean."""
+def _rounded(
+    wanted: _Floats, damped: torch.Tensor, factor: torch.Tensor, steps: _Floats, grid: Grid, name: str
+) -> _Floats:
+    """What the integers of one group stand for."""
+    integers = compensate_by(wanted, damped, factor, grid, scales=steps, name=name)
+    codes = integers.codes.astype(np.float32) - np.float32(middle(grid))
+    return codes * _wide(steps, wanted.shape[1], grid)
+
+
+def _mean_shift(matrices: _Floats, values: _Floats, moments: ReadMoments) -> npt.NDArray[np.float64]:
+    """What the outputs lack in the mean, of shape (groups, outputs)."""
     meant, found = (mean.numpy() for mean in moments.means())
-    shift: npt.NDArray[np.float64] = matrix.astype(np.float64) @ meant - values.astype(np.float64) @ found
-    return shift
+    lacks: npt.NDArray[np.float64] = matrices.astype(np.float64) @ meant[..., None] - values @ found[..., None]
+    return lacks[..., 0]
 
 
-def _matrices(site: WeightSite, weight: npt.NDArray[np.float32], groups: int) -> list[npt.NDArray[np.float32]]:
-    """The weight as (outputs, columns), by group."""
+def _matrices(site: WeightSite, weight: _Floats, groups: int) -> _Floats:
+    """The weight as (groups, outputs, columns)."""
     if site.node.op_type == "Conv":
-        return list(np.ascontiguousarray(weight.reshape(groups, len(weight) // groups, -1)))
-    return [np.ascontiguousarray(weight if site.inner == 1 else weight.T)]
+        return np.array(weight.reshape(groups, len(weight) // groups, -1))
+    return np.array((weight if site.inner == 1 else weight.T)[None], order="C")
 
 
-def _weight(
-    site: WeightSite, matrices: list[npt.NDArray[np.float32]], shape: tuple[int, ...]
-) -> npt.NDArray[np.float32]:
+def _weight(site: WeightSite, matrices: _Floats, shape: tuple[int, ...]) -> _Floats:
     """The other way round."""
     if site.node.op_type == "Conv":
-        return np.concatenate(matrices).reshape(shape)
+        return matrices.reshape(shape)
     return np.ascontiguousarray(matrices[0] if site.inner == 1 else matrices[0].T)
 
 
-def _by_row(
-    site: WeightSite, weight: npt.NDArray[np.float32], scales: npt.NDArray[np.float32], grid: Grid, groups: int
-) -> list[npt.NDArray[np.float32]]:
+def _by_row(site: WeightSite, weight: _Floats, scales: _Floats, grid: Grid, groups: int) -> list[_Floats]:
     """The scales of each group as (outputs, blocks)."""
     outputs = len(weight) if site.node.op_type == "Conv" else weight.shape[1 - site.inner]
     if grid.block is not None and site.scale_axis(grid) is not None:
@@ -269,6 +267,6 @@ def _by_row(
     return list(rows.reshape(groups, outputs // groups, 1))
 
 
-def _wide(steps: npt.NDArray[np.float32], columns: int, grid: Grid) -> npt.NDArray[np.float32]:
+def _wide(steps: _Floats, columns: int, grid: Grid) -> _Floats:
     """A scale for each column."""
     return steps if grid.block is None else steps.repeat(grid.block, 1)[:, :columns]

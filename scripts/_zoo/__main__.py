@@ -17,16 +17,17 @@ def main() -> None:
     running.add_argument("--targets", default=",".join(TARGETS))
     running.add_argument("--kinds", default="int8,float")
     running.add_argument("--again", action="store_true", help="also what did not work")
+    running.add_argument("--before", default="", metavar="DATE", help="also what is older, as 2026-11-27")
     running.add_argument("--limit", type=float, default=300, help="seconds of processor time a target, default 300")
     running.add_argument("--workers", type=int, default=1)
-    commands.add_parser("render", help="write docs/zoo.md")
+    commands.add_parser("render", help="write docs/zoo.jsonl and docs/zoo.md")
     asked = parser.parse_args()
     if asked.command == "render":
         from .render import write
 
         return write()
     targets, kinds = tuple(asked.targets.split(",")), tuple(asked.kinds.split(","))
-    run(tuple(asked.patterns), targets, kinds, asked.again, asked.limit, asked.workers)
+    run(tuple(asked.patterns), targets, kinds, asked.again, asked.before, asked.limit, asked.workers)
     return None
 
 

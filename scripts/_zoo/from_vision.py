@@ -25,7 +25,8 @@ _CLASSES = (
     "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1", "mnasnet0_5", "resnet18",
     "regnet_y_400mf", "efficientnet_b0", "googlenet", "densenet121", "inception_v3",
 )  # fmt: skip
-_SEGMENTS = ("lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large")
+# With the names of their inputs.
+_SEGMENTS = (("lraspp_mobilenet_v3_large", "input"), ("deeplabv3_mobilenet_v3_large", "x"))
 _VIDEOS = (("r3d_18", 8), ("mc3_18", 8), ("r2plus1d_18", 8))
 # Detectors, and size of the picture. What comes after the heads needs operators that are missing here.
 _DETECTORS = (
@@ -40,8 +41,8 @@ def models() -> Iterator[ZooModel]:
         yield ZooModel(name=name, library="timm", build=_timm(name), inputs=images(size, "x"))
     for name in _CLASSES:
         yield _torchvision(name, "", images(96 if name == "inception_v3" else 64, "x"))
-    for name in _SEGMENTS:
-        yield _torchvision(name, "segmentation", images(64, "input"))
+    for name, given in _SEGMENTS:
+        yield _torchvision(name, "segmentation", images(64, given))
     for name, frames in _VIDEOS:
         yield _torchvision(name, "video", clips(frames, 32, "x"))
     for name, size in _DETECTORS:

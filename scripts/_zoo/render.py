@@ -1,26 +1,27 @@
-"""Write the tables of docs/zoo.md from the results: everything below its marker line."""
+"""Keep the newest results in docs/zoo.jsonl, and write the tables of docs/zoo.md: all below its marker line."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 
-from .run import Line, results
+from .lines import ROOT, Key, Line, keep, known, told_traceback
 from .zoo import FLOAT, TARGETS, models
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "zoo.md"
+DOCUMENT = ROOT / "docs" / "zoo.md"
 MARKER = "<!-- Everything below is written by scripts/zoo render. -->"
 # What a result can be, the good ones first; all after `warned` are faults.
 VERDICTS = ("works", "refused", "warned", "wrong", "does not run", "traceback", "hang", "crash")
-_Results = Mapping[tuple[str, str, str], Line]
+_Results = Mapping[Key, Line]
 
 
 def write() -> None:
-    """Rewrite the part of the document below the marker."""
-    known = {key: line for key, line in results().items() if key[0] in models() and line["verdict"] in VERDICTS}
+    """Keep what is known of models of the zoo, and rewrite the part of the document below the marker."""
+    named = models()
+    have = {key: line for key, line in sorted(known().items()) if key[0] in named and line["verdict"] in VERDICTS}
+    keep(have.values())
     head = DOCUMENT.read_text().split(MARKER)[0]
-    parts = [*_counts(known), *_reasons(known), *_lint(known), *_models(known)]
+    parts = [*_counts(have), *_origins(have), *_reasons(have), *_lint(have), *_models(have)]
     DOCUMENT.write_text(f"{head}{MARKER}\n\n" + "\n".join(parts).rstrip() + "\n")
 
 
@@ -41,6 +42,13 @@ def _counts(known: _Results) -> Iterator[str]:
         for (target, precision), count in found.items()
     ]  # fmt: skip
     yield _table(("target", "precision", "exports", *VERDICTS, "work"), rows)
+
+
+def _origins(known: _Results) -> Iterator[str]:
+    """Of which day, code and processor the rows are."""
+    found = Counter((line["date"][:10], line["revision"], line["processor"]) for line in known.values())
+    yield "## Of which day, code and machine\n"
+    yield _table(("day", "code", "processor", "exports"), [[*of, count] for of, count in sorted(found.items())])
 
 
 def _reasons(known: _Results) -> Iterator[str]:
@@ -87,15 +95,8 @@ def _said(line: Line) -> str:
     """Why it did not work."""
     if line["verdict"] in ("warned", "wrong"):
         return f"**{line['verdict']}**: `{line['output']}` {line['sqnr_db']} dB, its graph {line['graph_db']} dB"
-    words = " ".join(f"{_shortened(line.get('message', ''))} {line.get('hint') or ''}".split())
+    words = " ".join(f"{told_traceback(line.get('message', ''))} {line.get('hint') or ''}".split())
     return words if line["verdict"] == "refused" else f"**{line['verdict']}**: {words}"
-
-
-def _shortened(message: str) -> str:
-    """A message whose traceback is its last line alone, without where on this machine the library lies."""
-    before, traced, lines = message.partition("Traceback (most recent call last):")
-    last = lines.rpartition('File "')[2].replace("^", "").replace('"', "") if traced else ""
-    return before + (f"At {last.rpartition('site-packages/')[2]}" if last else "")
 
 
 def _models(known: _Results) -> Iterator[str]:

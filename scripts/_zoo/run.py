@@ -3,46 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import multiprocessing
-import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from queue import Empty, Queue
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
+from .lines import HOME, Line, add, known, stamp
 from .work import serve
 from .zoo import FLOAT, TARGETS, chosen
 
-HOME = Path(os.environ.get("EDGEPRESS_ZOO", ".zoo"))
-RESULTS = HOME / "results.jsonl"
 Job: TypeAlias = tuple[str, str, tuple[str, ...]]
-Line: TypeAlias = dict[str, Any]
 # After so many jobs a process is replaced: what runtimes leave in memory is not ours to find.
 _JOBS = 12
 # Seconds between two looks at a process, the part of them that counts as nothing, and how long nothing may go on.
 _LOOK, _NOTHING, _IDLE = 5.0, 0.002, 300.0
 
 
-def results() -> dict[tuple[str, str, str], Line]:
-    """The last line of each model, target and precision."""
-    lines = map(json.loads, RESULTS.read_text().splitlines()) if RESULTS.exists() else ()
-    return {(line["model"], line["target"], line["precision"]): line for line in lines}
-
-
-def run(patterns: tuple[str, ...], targets: tuple[str, ...], kinds: tuple[str, ...], again: bool, limit: float,
-        workers: int) -> None:  # fmt: skip
+def run(patterns: tuple[str, ...], targets: tuple[str, ...], kinds: tuple[str, ...], again: bool, before: str,
+        limit: float, workers: int) -> None:  # fmt: skip
     """Export what has no result; `again`: also what did not work.
 
     Args:
         kinds: `int8`, `float`.
+        before: a date (ISO 8601): also what is older; empty for nothing.
         limit: seconds of processor time for one target.
     """
     HOME.mkdir(parents=True, exist_ok=True)
     queue: Queue[Job] = Queue()
-    for job in _jobs(patterns, targets, kinds, again):
+    for job in _jobs(patterns, targets, kinds, again, before):
         queue.put(job)
     threads = [threading.Thread(target=_drain, args=(queue, limit, index)) for index in range(workers)]
     for thread in threads:
@@ -51,17 +41,17 @@ def run(patterns: tuple[str, ...], targets: tuple[str, ...], kinds: tuple[str, .
         thread.join()
 
 
-def _jobs(patterns: tuple[str, ...], targets: tuple[str, ...], kinds: tuple[str, ...], again: bool) -> Iterator[Job]:
-    known = results()
+def _jobs(patterns: tuple[str, ...], targets: tuple[str, ...], kinds: tuple[str, ...], again: bool,
+          before: str) -> Iterator[Job]:  # fmt: skip
+    have = known()
     for model in chosen(patterns):
         for precision, of in _precisions(targets, kinds):
-            done = {t for t in of if (line := known.get((model.name, t, precision))) and not (again and _bad(line))}
-            if left := tuple(t for t in of if t not in done):
+            if left := tuple(t for t in of if _owed(have.get((model.name, t, precision)), again, before)):
                 yield model.name, precision, left
 
 
-def _bad(line: Line) -> bool:
-    return bool(line["verdict"] != "works")
+def _owed(line: Line | None, again: bool, before: str) -> bool:
+    return line is None or (again and line["verdict"] != "works") or line.get("date", "") < before
 
 
 def _precisions(targets: Iterable[str], kinds: Iterable[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -162,11 +152,7 @@ class _Watch:
         return total
 
 
-_WRITING = threading.Lock()
-
-
 def _keep(line: Line) -> None:
-    with _WRITING, RESULTS.open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    add(line, stamp())
     figure = f"{line['sqnr_db']} dB" if "sqnr_db" in line else str(line.get("message", ""))[:110].replace("\n", " ")
     print(f"{line['model']:<36} {line['target']:<11} {line['precision']:<5} {line['verdict']:<9} {figure}", flush=True)

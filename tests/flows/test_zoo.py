@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from ._pages import ROOT
@@ -15,9 +17,10 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from _zoo.findings import findings
 from _zoo.judge import Judgement, flattened, judge
+from _zoo.lines import KEPT, newest, read, shortened, stamp
 from _zoo.model import ZooModel, axes, images, tokens
 from _zoo.render import _lint, _said
-from _zoo.run import _Watch
+from _zoo.run import _owed, _Watch
 from _zoo.work import _failures, _trained
 
 from edgepress.errors import InputError, TargetsError, VerificationError
@@ -151,6 +154,18 @@ def test_a_process_hangs_by_the_time_it_had_not_by_the_clock() -> None:
         assert not _Watch(idle.pid, 30).hangs()
 
 
+def test_a_worker_ends_with_the_process_that_started_it() -> None:
+    code = "import os, threading, time\nfrom _zoo.work import _end_with\nprint(os.getpid(), flush=True)\n"
+    code += "threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()\ntime.sleep(600)"
+    start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}])"
+    parent = subprocess.Popen([sys.executable, "-c", start], cwd=ROOT / "scripts", stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    worker = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    assert psutil.wait_procs([worker], timeout=60)[1] == []
+
+
 def test_what_lint_says_of_a_shipped_graph_is_told_in_a_table(net: Net) -> None:
     assert findings(net.bundle) == []
     told = {"severity": "warning", "rule": "left", "operator": "Conv", "nodes": 2, "said": "a: why"}
@@ -158,3 +173,36 @@ def test_what_lint_says_of_a_shipped_graph_is_told_in_a_table(net: Net) -> None:
     text = "\n".join(_lint({("net", "cpu", "int8"): row, ("other", "cpu", "int8"): {"verdict": "works"}}))
     assert "1 shipped graphs were held against the rules of their targets: 0 had errors." in text
     assert "| warning | `left` | Conv | 2 | 1 | net (cpu, int8): a: why |" in text
+
+
+def test_of_several_results_the_newest_counts_and_what_is_kept_of_it_is_short() -> None:
+    old = {"model": "net", "target": "cpu", "precision": "int8", "verdict": "hang", "date": "2026-11-26"}
+    new = old | {"verdict": "works", "sqnr_db": 20.0, "seconds": 3.1, "traceback": "long", "date": "2026-11-26T08:00"}
+    other = {key: value for key, value in old.items() if key != "date"} | {"target": "mobile"}
+    assert newest([new, old, other]) == {("net", "cpu", "int8"): new, ("net", "mobile", "int8"): other}
+    assert newest([old, old | {"verdict": "works"}])["net", "cpu", "int8"]["verdict"] == "works", "the last of a day"
+    assert shortened(new) == {key: value for key, value in new.items() if key not in ("seconds", "traceback")}
+
+
+def test_what_is_run_is_what_has_no_result_or_did_not_work_or_is_older() -> None:
+    works, hangs = ({"verdict": verdict, "date": "2026-11-26T08:00"} for verdict in ("works", "hang"))
+    assert _owed(None, again=False, before="")
+    assert not _owed(works, again=True, before="")
+    assert _owed(hangs, again=True, before="")
+    assert not _owed(hangs, again=False, before="2026-11-26")
+    assert _owed(works, again=False, before="2026-11-27")
+
+
+def test_kept_results_are_each_once_in_order_and_say_when_where_and_of_which_code() -> None:
+    lines = read(KEPT)
+    keys = [(line["model"], line["target"], line["precision"]) for line in lines]
+    assert keys == sorted(set(keys))
+    assert all(line["date"] and line["processor"] and line["revision"] for line in lines)
+    assert [json.dumps(line, ensure_ascii=False) for line in lines] == KEPT.read_text().splitlines()
+    assert [shortened(line) for line in lines] == lines
+
+
+def test_a_result_says_when_where_and_of_which_code_it_is() -> None:
+    told = stamp()
+    assert set(told) == {"date", "processor", "revision"}
+    assert told["date"] > "2026-11-27"

@@ -8,6 +8,7 @@ import torch
 
 from edgepress.errors import VerificationError
 from edgepress.exporter.capture.capture import capture, prove_capture
+from edgepress.exporter.capture.float32_margin import float32_margin
 from edgepress.exporter.capture.own_rounding import amplified, explains, own_rounding
 from edgepress.exporter.sources import Source, source_from_object, torch_predict
 from edgepress.profiles.findings.parity import Parity
@@ -34,6 +35,19 @@ def test_rounding_that_the_model_itself_amplifies_is_none_of_the_graphs(tmp_path
     graph = capture(source, 17, tmp_path / "model.onnx", {})
     (found,) = prove_capture(source, graph, seed=0).values()
     assert found.sqnr_db > 50 and found.max_abs > 1e-3  # more than is allowed of others
+
+
+def test_a_graph_with_little_for_float32_says_so_and_why(tmp_path: Path) -> None:
+    """levit_128s with random weights: 50 dB on made-up inputs, 20 on others, and not a word of it."""
+    told = {}
+    for factor in (1, 150):
+        source = amplifier(factor)
+        graph = capture(source, 17, tmp_path / f"{factor}.onnx", {})
+        told[factor] = float32_margin(source, graph, prove_capture(source, graph, seed=0), 0)
+    assert told[1] == ()
+    (gap,) = told[150]
+    assert gap.subject == "float32 output" and "On other inputs it may be much less" in gap.why
+    assert "amplifies rounding: its own answers in float32 and in float64 agree to" in gap.why
 
 
 def test_another_weight_is_still_seen(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 import edgepress
 from edgepress.exporter.bundle.reportables import load_report
-from edgepress.exporter.language.compensation import compensate
+from edgepress.exporter.language.compensation import ReadMoments, compensate, damp, inverse_factor, shift_of
 from edgepress.exporter.language.rounding import middle
 from edgepress.profiles.device.grid import Grid
 
@@ -139,3 +139,24 @@ def test_given_scales_stay_and_less_is_lost_than_with_the_nearest() -> None:
     errors = [torch.from_numpy((weight - q * scales).astype(np.float32)) for q in (codes, nearest)]
     losses = [float((error @ x.T).square().sum()) for error in errors]
     assert losses[0] < 0.6 * losses[1]
+
+
+def test_groups_at_once_are_each_by_itself() -> None:
+    """Those of a depthwise convolution are hundreds, and small: one at a time they took minutes (mobileone_s0)."""
+    torch.manual_seed(0)
+    meant = torch.randn(5, 40, 9) + 1
+    found = meant + 0.1 * torch.randn(5, 40, 9)
+    meant[3], found[3] = 0, 0  # nothing was read
+    together = ReadMoments(9, 5)
+    for rows in (slice(0, 25), slice(25, 40)):
+        together.add(meant[:, rows], found[:, rows])
+    hessians, betweens = together.centred()
+    for group in range(5):
+        alone = ReadMoments(9)
+        alone.add(meant[group], found[group])
+        hessian, between = alone.centred()
+        torch.testing.assert_close(hessians[group], hessian, rtol=1e-4, atol=1e-4)
+        shift, factor = shift_of(hessian, between), inverse_factor(damp(hessian))
+        torch.testing.assert_close(shift_of(hessians, betweens)[group], shift, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(inverse_factor(damp(hessians))[group], factor, rtol=1e-3, atol=1e-4)
+    assert torch.equal(damp(hessians)[3], torch.eye(9)) and not shift_of(hessians, betweens)[3].any()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from ...backends.decoding import Decoding, Tokens
+from ...backends.decoding import Tokens
 from ...backends.places import Place
 from ...errors import InputError, VerificationError
 from ...profiles.findings.evidence import Evidence
@@ -126,17 +126,19 @@ def _proven(task: TextTask, made: Made, rounding: Rounding) -> TextCandidate:
     """
     judge, golden = task.judges
     place = made.place
-    with task.step(f"{rounding.title}, proven"), place.decode(made.runs, task.threads) as decoding:
-        parity = judge.parity(judge.told(decoding), place.how(task.target))
-        text = _text(task, made, golden.windows[0], decoding)
+    with task.step(f"{rounding.title}, proven"):
+        # One after the other: whatever is open holds all weights, and two of them would not fit where one does.
+        text = _text(task, made, golden.windows[0])
         said, before = said_by_weights(task.source, rounding, golden, text)
-        written, strays = proven_text(rounding, golden, said, decoding, itself=place.itself)
-        if made.graph is not None:  # no library opens it, which would read behind its cache
-            same_with_cache(written, decoding)
-        elif not text.why_not:
-            same_as_library(decoding, text, made.runs.precision)
         own, same = same_as_weights(rounding, text, before), same_as_reference(task.source, text)
-        found = metric(task, decoding, place.how(task.target))
+        with place.decode(made.runs, task.threads) as decoding:
+            parity = judge.parity(judge.told(decoding), place.how(task.target))
+            written, strays = proven_text(rounding, golden, said, decoding, itself=place.itself)
+            if made.graph is not None:  # no library opens it, which would read behind its cache
+                same_with_cache(written, decoding)
+            elif not text.why_not:
+                same_as_library(decoding, text, made.runs.precision)
+            found = metric(task, decoding, place.how(task.target))
     parity = replace(parity, written=len(text.tokens), same=same, own=own)
     return TextCandidate(
         precision=rounding.precision,
@@ -156,12 +158,15 @@ def _proven(task: TextTask, made: Made, rounding: Rounding) -> TextCandidate:
     )
 
 
-def _text(task: TextTask, made: Made, window: Tokens, decoding: Decoding) -> WrittenText:
-    """What it writes behind the first half of a window."""
+def _text(task: TextTask, made: Made, window: Tokens) -> WrittenText:
+    """What it writes behind the first half of a window, by the library where there is one."""
     context, most = task.source.decoder.context, FEW_WRITTEN if task.brief else WRITTEN
-    if made.graph is not None:
-        return by_engine(decoding, window, context, most=most)
-    return by_library(made.runs, decoding, window, context, task.threads, most=most)
+    text = None if made.graph is not None else by_library(made.runs, window, context, task.threads, most=most)
+    if text is not None and text.tokens:
+        return text
+    with made.place.decode(made.runs, task.threads) as decoding:
+        alone = by_engine(decoding, window, context, most=most)
+    return replace(alone, why_not=text.why_not if text is not None else "")
 
 
 def _not_written(text: WrittenText) -> tuple[Gap, ...]:

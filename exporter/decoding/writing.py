@@ -33,10 +33,8 @@ class WrittenText:
         return np.array([[*self.prompt, *self.tokens[:-1]]], dtype=np.int64)
 
 
-def by_library(
-    engine: Engine, decoding: Decoding, window: Tokens, context: int, threads: int, *, most: int = WRITTEN
-) -> WrittenText:
-    """What the vendor's library writes; where it is not installed, what the engine does.
+def by_library(engine: Engine, window: Tokens, context: int, threads: int, *, most: int = WRITTEN) -> WrittenText:
+    """What the vendor's library writes; no tokens, and why, where it is not installed.
 
     Args:
         window: some tokens of a text; the first half is read.
@@ -51,9 +49,8 @@ def by_library(
         with load_backend(engine.backend).generate(engine, threads) as generation:
             generation.run(prompt, count, written.append)
     except UnservedError as error:
-        alone = by_engine(decoding, window, context, most=most)
         why = f"The library that writes text was not tried: {error.message}"
-        return WrittenText(prompt=alone.prompt, tokens=alone.tokens, why_not=why)
+        return WrittenText(prompt=tuple(prompt), tokens=(), why_not=why)
     if len(written) != count:
         raise VerificationError(
             f"The runtime's library wrote {len(written)} tokens where {count} were asked for.",

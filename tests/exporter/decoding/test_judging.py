@@ -86,7 +86,7 @@ def test_fp32_loses_nothing_and_strays_nowhere(source, judge, tmp_path):
     engine, rounding = made(source, tmp_path, None)
     with opened(engine) as decoding:
         parity = judge.parity(judge.told(decoding), "the engine")
-        text = by_library(engine, decoding, judge.windows[0], source.decoder.context, 1, most=48)
+        text = by_library(engine, judge.windows[0], source.decoder.context, 1, most=48)
         said, before = said_by_weights(source, rounding, judge, text)
         assert proven_text(rounding, judge, said, decoding)[1] < 1e-6
         same_as_library(decoding, text, "fp32")

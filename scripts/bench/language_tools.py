@@ -131,7 +131,6 @@ def make(tool: Tool, model: Path, texts: Path, peers: str, out: Path, shared: Pa
         "seconds": round(seconds, 2),
         "processor_seconds": round(usage.ru_utime + usage.ru_stime, 2),
         "peak_mb": round(usage.ru_maxrss * 1024 / MB, 1),
-        "load": round(os.getloadavg()[0], 2),
         **size,
     }
 

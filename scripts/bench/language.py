@@ -6,7 +6,8 @@
     python scripts/bench/language.py render
 
 `quality` makes the directory of each tool, once, and judges it on the same text by the same evaluator. Results go to
-.bench/results.jsonl as JSON lines; `render` writes docs/benchmarks-language.md from them.
+.bench/results.jsonl as JSON lines; `render` adds them to docs/benchmarks-language.jsonl, which has those of all
+machines, and writes the tables of docs/benchmarks-language.md from that.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ from language_tables import section
 from language_text import calibration
 from language_tools import TOOLS, Tool, engine, make
 from models import HOME, ROOT
-from results import RAW, record
+from results import RAW, keep, record
 from sections import write_section
+
+from edgepress.profiles.machine.environment import this_machine
 
 WORK = HOME / "language"
 DEPTHS = (128, 1024)
 DOCUMENT = ROOT / "docs" / "benchmarks-language.md"
+KINDS = ("language-made", "language-quality", "language-speed")
 
 
 def main() -> None:
@@ -49,7 +53,9 @@ def main() -> None:
     )
     options = parser.parse_args()
     if options.part == "render":
-        write_section("language", list(section()), DOCUMENT)
+        kept = DOCUMENT.with_suffix(".jsonl")
+        keep(KINDS, kept)
+        write_section("language", list(section(kept)), DOCUMENT)
         return
     texts = _texts()
     for name, _, directory in (model.partition("=") for model in options.models):
@@ -82,7 +88,7 @@ def _made(name: str, model: Path, tool: Tool, texts: Path, options: Any) -> None
         raise FileExistsError(f"{out} is there: remove it to make it again")
     shared = (WORK / name / "shared").resolve() if options.shared else None
     cost = make(tool, model, texts, options.peers, out.resolve(), shared)
-    record("language-made", model=name, tool=tool.name, **cost)
+    record("language-made", model=name, tool=tool.name, **cost, **_conditions())
 
 
 def _judged(name: str, tool: Tool, kept: Path, how: str, again: bool) -> None:
@@ -96,7 +102,7 @@ def _judged(name: str, tool: Tool, kept: Path, how: str, again: bool) -> None:
         record("language-quality", model=name, tool=tool.name, scheme=how, error=done.stderr.strip()[-300:])
         return
     figures = json.loads(done.stdout.strip().splitlines()[-1])
-    record("language-quality", model=name, tool=tool.name, scheme=how, **figures)
+    record("language-quality", model=name, tool=tool.name, scheme=how, **figures, **_conditions())
 
 
 def _timed(name: str, model: Path, options: Any) -> None:
@@ -115,8 +121,12 @@ def _timed(name: str, model: Path, options: Any) -> None:
             if done.returncode:
                 record("language-speed", **line, error=done.stderr.strip()[-300:])
                 continue
-            load = round(os.getloadavg()[0], 2)
-            record("language-speed", **line, load=load, **json.loads(done.stdout.strip().splitlines()[-1]))
+            record("language-speed", **line, **_conditions(), **json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def _conditions() -> dict[str, Any]:
+    """Where a line was measured, and how busy it was: the load average behind it, its own included."""
+    return {"machine": this_machine().processor, "load": round(os.getloadavg()[0], 2)}
 
 
 def _directory(name: str, tool: Tool) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from language_tools import TOOLS
@@ -13,9 +14,9 @@ Line = dict[str, Any]
 _HOW = {"weights": "what the integers stand for", "runs": "as it runs"}
 
 
-def section() -> Iterator[str]:
-    """For each model: size, cost and quality by size; then speed."""
-    qualities, costs, speeds = load("language-quality"), load("language-made"), load("language-speed")
+def section(kept: Path) -> Iterator[str]:
+    """For each model: size, cost and quality by size; then speed; of the results in `kept`."""
+    qualities, costs, speeds = (load(f"language-{part}", kept) for part in ("quality", "made", "speed"))
     for model in dict.fromkeys(line["model"] for line in qualities):
         floats = {line["fp32"] for line in qualities if line["model"] == model and "fp32" in line}
         yield f"### {model}: size and quality; FP32 has perplexity {', '.join(f'{x:.2f}' for x in sorted(floats))}\n"
@@ -26,7 +27,7 @@ def section() -> Iterator[str]:
         yield from _speeds([line for line in speeds if line["model"] == model])
 
 
-_HEAD = ("made by", "MB", "s (processor s)", "peak MB", "perplexity", "KL", "same token", "as it runs")
+_HEAD = ("made by", "MB", "s (processor s)", "peak MB", "perplexity", "KL", "same token", "as it runs", "made on")
 
 
 def _by_size(made: dict[str, Line]) -> list[str]:
@@ -35,10 +36,15 @@ def _by_size(made: dict[str, Line]) -> list[str]:
 
 def _row(name: str, cost: Line, judged: dict[tuple[str, str], Line]) -> list[str]:
     exact, runs = judged.get((name, "weights"), {}), judged.get((name, "runs"), {})
-    spent = f"{cost['seconds']:.0f} ({cost['processor_seconds']:.0f})" if "seconds" in cost else ""
+    wall = f"{cost['seconds']:.0f} " if "seconds" in cost else ""
+    spent = f"{wall}({cost['processor_seconds']:.0f})" if "processor_seconds" in cost else ""
     peak = f"{cost['peak_mb']:.0f}" if "peak_mb" in cost else ""
     quality = [f"{_loss(exact)}", f"{exact['kl']:.4f}", f"{exact['agreement']:.3f}"] if "kl" in exact else [""] * 3
-    return [_called(name), f"{cost['mb']:.1f}", spent, peak, *quality, _loss(runs)]
+    return [_called(name), f"{cost['mb']:.1f}", spent, peak, *quality, _loss(runs), _where(cost)]
+
+
+def _where(cost: Line) -> str:
+    return f"{cost['machine']}, load {cost['load']:.0f}" if "load" in cost else cost["machine"]
 
 
 def _called(name: str) -> str:

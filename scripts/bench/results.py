@@ -32,6 +32,14 @@ def load(kind: str, path: Path = RAW) -> list[dict[str, Any]]:
     return list({tuple(line.get(field) for field in _KEY): line for line in lines}.values())
 
 
+def keep(kinds: Sequence[str], kept: Path) -> None:
+    """Add what was measured here to the results that the repository keeps; of two with the same name ours counts."""
+    paths = [path for path in (kept, RAW) if path.exists()]
+    lines = (line for path in paths for line in map(json.loads, path.read_text().splitlines()) if line["kind"] in kinds)
+    found = {(line["kind"], *(line.get(field) for field in _KEY)): line for line in lines}
+    kept.write_text("".join(json.dumps(line) + "\n" for line in found.values()))
+
+
 def ratio(ours: Sequence[float], theirs: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
     """Median of ours over median of theirs, with a 95 % percentile bootstrap over the repetitions of each."""
     rng = np.random.default_rng(seed)

@@ -45,6 +45,7 @@ def write_tokenizer(source: Path, directory: Path) -> tuple[str, ...]:
     except UnservedError as error:
         raise UnservedError("OpenVINO's converter of tokenizers is not installed.", hint=_REMEDY) from error
     tokenizer = tokenizer_in(source)
+    _read_bytes_alone(getattr(tokenizer, "backend_tokenizer", None))
     try:
         models = convert(tokenizer, with_detokenizer=True)
     except Exception as error:
@@ -57,6 +58,26 @@ def write_tokenizer(source: Path, directory: Path) -> tuple[str, ...]:
         if (source / name).is_file():
             shutil.copyfile(source / name, directory / name)
     return ()
+
+
+def _read_bytes_alone(tokenizer: Any) -> None:
+    """Drop the steps of a decoder beside that of bytes, where no token is written otherwise without them.
+
+    Transformers makes such a decoder of a GGUF file; OpenVINO's converter takes steps for words or for bytes, not both.
+    """
+    decoder = {} if tokenizer is None else json.loads(tokenizer.to_str())["decoder"] or {}
+    if "ByteLevel" not in {step["type"] for step in decoder.get("decoders", ())}:
+        return
+    before, texts = tokenizer.decoder, _texts(tokenizer)
+    tokenizer.decoder = import_or_explain("tokenizers").decoders.ByteLevel()
+    if _texts(tokenizer) != texts:
+        tokenizer.decoder = before
+
+
+def _texts(tokenizer: Any) -> list[str]:
+    """What each token alone, and all of them in a row are written as."""
+    every = list(range(tokenizer.get_vocab_size()))
+    return list(tokenizer.decode_batch([*([one] for one in every), every], skip_special_tokens=False))
 
 
 def _read(source: Path | None, name: str) -> dict[str, Any]:

@@ -60,6 +60,41 @@ def test_code_beside_a_tokenizer_is_not_run_whatever_stands_on_standard_input(di
     assert not (directory / "ran").exists()
 
 
+def _bytes_and_more(directory: Path, *words: str) -> Path:
+    """A tokenizer of bytes whose decoder has the steps that transformers gives it from a GGUF file."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    whole = Tokenizer(models.BPE())
+    whole.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    steps = (decoders.ByteFallback(), decoders.Fuse(), decoders.Replace("▁", " "), decoders.ByteLevel())
+    whole.decoder = decoders.Sequence(list(steps))
+    alphabet = [*pre_tokenizers.ByteLevel.alphabet(), *words]
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=["<s>"], initial_alphabet=alphabet, show_progress=False
+    )
+    whole.train_from_iterator(["so much for words, and for words in words"], trainer)
+    PreTrainedTokenizerFast(tokenizer_object=whole, eos_token="<s>").save_pretrained(directory)
+    return directory
+
+
+def test_openvino_takes_a_tokenizer_of_bytes_from_a_gguf_file(tmp_path: Path):
+    import openvino
+    import openvino_tokenizers  # noqa: F401  # its operators
+
+    write_tokenizer(_bytes_and_more(tmp_path / "model"), tmp_path)
+    read, written = (openvino.compile_model(tmp_path / f"openvino_{name}.xml") for name in ("tokenizer", "detokenizer"))
+    text = "for words:\n\tä ▁ 😀  and"
+    tokens = read([text])["input_ids"]
+    assert tokens[0].tolist() == tokens_of(text, tmp_path / "model", 300).tolist()
+    assert written(tokens)[0] == text
+
+
+def test_steps_that_change_a_text_are_not_dropped_for_openvino(tmp_path: Path):
+    with pytest.raises(InputError, match="OpenVINO does not take the tokenizer in model"):
+        write_tokenizer(_bytes_and_more(tmp_path / "model", "▁"), tmp_path)
+
+
 def test_drawn_tokens_are_of_the_model_and_the_same_by_their_seed():
     tokens = drawn(50, 1000, seed=3)
     assert (tokens.min(), tokens.max(), tokens.dtype) == (0, 49, np.int64)

@@ -85,8 +85,16 @@ def _step_before(conv: ir.Node, value: ir.Value | None) -> Step | None:
     maker, weight = None if value is None else value.producer(), constant(conv.inputs[_WEIGHT])
     if value is None or maker is None or weight is None or is_around(maker) or single_consumer(value) is None:
         return None
-    step = step_of(maker, weight.shape[1] * int(number(conv, "group", 1)), weight.ndim)
-    return step if step is not None and step.factor[0] and len(set(step.factor)) == 1 else None
+    channels = weight.shape[1] * int(number(conv, "group", 1))
+    step = step_of(maker, channels, weight.ndim)
+    if step is None or not _has(step.value, channels, weight.ndim):
+        return None
+    return step if step.factor[0] and len(set(step.factor)) == 1 else None
+
+
+def _has(value: ir.Value, channels: int, rank: int) -> bool:
+    """Whether it has all channels itself: a grey picture gets them from the constants of three."""
+    return value.shape is not None and value.shape.rank() == rank and value.shape[1] == channels
 
 
 def _pads(conv: ir.Node) -> bool:

@@ -198,6 +198,16 @@ def test_what_is_not_of_one_convolution_alone_stays() -> None:
     assert affine_to_conv(model(shared, more=CONSTANTS, outputs=("y", "z"))) == 0
 
 
+def test_constants_that_make_three_channels_of_a_grey_picture_stay() -> None:
+    nodes = [node("Sub", ["x", "mean"], ["a"]), node("Div", ["a", "std"], ["b"]), node("Conv", ["b", "w"], ["y"])]
+    alike = [numpy_helper.from_array(np.full((1, 3, 1, 1), 0.5, np.float32), name) for name in ("mean", "std")]
+    found = model(nodes, shape=(2, 1, 9, 7), more=[*alike, *weights(w=(4, 3, 3, 3))])
+    x = np.random.default_rng(1).normal(size=(2, 1, 9, 7)).astype(np.float32)
+    before = run(found, x)
+    affine_to_conv(found)
+    np.testing.assert_allclose(run(found, x)[0], before[0], rtol=1e-5, atol=1e-5)
+
+
 def test_a_product_and_its_bias_over_a_matrix_become_a_gemm() -> None:
     nodes = [node("MatMul", ["x", "m"], ["a"]), node("Add", ["bias", "a"], ["y"])]
     more = weights(m=(5, 6), bias=(6,))

@@ -326,8 +326,9 @@ def _rejections(path: Path, message: str) -> tuple[Rejection, ...]:
 
 def _sequences(nodes: tuple[Node, ...]) -> Iterator[Rejection]:
     """The cause of what is said of the nodes in a loop over a sequence: their types are not known."""
+    operators = {node.operator for node in nodes}
     made = next((node.label for node in nodes if node.operator in _SEQUENCES and node.domain in ("", "ai.onnx")), None)
-    if made is not None:
+    if made is not None and "Loop" in operators:
         yield Rejection(node=made, reason=_NO_SEQUENCES)
 
 

@@ -12,28 +12,38 @@ from ...backends.base import Array
 _ALIKE = 0.01
 
 
-def alike(expected: Sequence[Mapping[str, Array]]) -> dict[str, str]:
-    """What to say of samples for which no output of floats varies, under `alike`; empty where one does.
+def alike(feeds: Sequence[Mapping[str, Array]], expected: Sequence[Mapping[str, Array]]) -> dict[str, str]:
+    """What to say of samples that hardly vary, and whose outputs do not either, under `alike`; else empty.
 
     Args:
-        expected: what the model gives, by output, a mapping a batch.
+        feeds, expected: the samples and what the model gives for them, by name, a mapping a batch.
     """
-    found = [share for name in expected[0] if (share := _varies([each[name] for each in expected])) is not None]
-    if not found or max(found) >= _ALIKE:
+    floats = {name for name, array in expected[0].items() if array.dtype.kind == "f"}
+    known = [share for name in floats if (share := _varies([each[name] for each in expected])) is not None]
+    if not known or max(known) >= _ALIKE:
         return {}
+    given = [_varies([each[name] for each in feeds]) for name in feeds[0]]
+    if any(share is None or share >= _ALIKE for share in given):
+        return {}  # what varies leaves no trace in the outputs
     return {
-        "alike": f"The calibration samples are all but the same: the model's outputs differ by {max(found):.2%} "
+        "alike": f"The calibration samples are all but the same: the model's outputs differ by {max(known):.2%} "
         "between them, so that neither ranges nor figures say anything of other inputs. Give samples as varied as "
         "what the model will meet."
     }
 
 
 def _varies(arrays: Sequence[Array]) -> float | None:
-    """By what share of their own amplitude outputs differ between samples; None where that cannot be told."""
-    if any(array.dtype.kind != "f" or array.ndim == 0 for array in arrays) or len({a.shape[1:] for a in arrays}) > 1:
+    """By what share of their own amplitude arrays differ between samples; None where that cannot be told."""
+    if (
+        any(array.dtype.kind not in "fiu" or array.ndim == 0 for array in arrays)
+        or len({a.shape[1:] for a in arrays}) > 1
+    ):
         return None
-    rows = np.concatenate([array.astype(np.float64) for array in arrays])
-    whole = float(np.square(rows).sum())
-    if len(rows) < 2 or not np.isfinite(whole) or not whole:
+    count, whole = sum(map(len, arrays)), 0.0
+    total = np.zeros(arrays[0].shape[1:])
+    for array in arrays:
+        total += array.sum(axis=0, dtype=np.float64)
+        whole += float(np.square(array, dtype=np.float64).sum())
+    if count < 2 or not np.isfinite(whole) or not whole:
         return None
-    return float(np.sqrt(np.square(rows - rows.mean(axis=0)).sum() / whole))
+    return float(np.sqrt(max(0.0, whole - float(np.square(total).sum()) / count) / whole))

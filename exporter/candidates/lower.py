@@ -191,7 +191,7 @@ class Lowering:
         }
         scored = self.source.evaluate is not None
         found = doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored)
-        found |= alike(self.samples.expected)
+        found |= alike(self.samples.feeds, self.samples.expected)
         found |= of_one_size(
             self.source, self.captured.graph, candidate.graph, self.recipe.seed, recipe.least_sqnr_db(self.precision)
         )

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..graphs.names import free_name, value_names
 from ..graphs.values import add_constant, constant, drop_unused, number, remove_unread, single_consumer
-from .by_channel import Step, Wide, step_of
+from .by_channel import ChannelStep, Wide, step_of
 from .scopes import is_around
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _before(graph: ir.Graph, conv: ir.Node) -> int:
     return done
 
 
-def _step_before(conv: ir.Node, value: ir.Value | None) -> Step | None:
+def _step_before(conv: ir.Node, value: ir.Value | None) -> ChannelStep | None:
     """What makes a value for one reader only; None where channels have factors of their own, or one is 0."""
     maker, weight = None if value is None else value.producer(), constant(conv.inputs[_WEIGHT])
     if value is None or maker is None or weight is None or is_around(maker) or single_consumer(value) is None:
@@ -125,6 +125,8 @@ def _multiply(graph: ir.Graph, conv: ir.Node, factor: float) -> None:
 
 def _write(graph: ir.Graph, conv: ir.Node, weight: Wide, bias: Wide) -> None:
     """Give the convolution these, and a bias only where it needs one."""
+    import onnx_ir as ir
+
     old = list(conv.inputs)
     conv.resize_inputs(_BIAS + 1)
     for index, array in ((_WEIGHT, weight), (_BIAS, bias)):
@@ -132,10 +134,10 @@ def _write(graph: ir.Graph, conv: ir.Node, weight: Wide, bias: Wide) -> None:
         if value is None and not array.any():
             conv.resize_inputs(index)
             continue
-        stem = f"{conv.outputs[0].name}_bias" if value is None else str(value.name)
-        conv.replace_input_with(index, add_constant(graph, stem, array.astype(np.float32)))
-        if value is not None:
-            drop_unused(graph, value)
+        if value is not None:  # nobody else reads it
+            value.const_value = ir.tensor(array.astype(np.float32), name=value.name)
+            continue
+        conv.replace_input_with(index, add_constant(graph, f"{conv.outputs[0].name}_bias", array.astype(np.float32)))
 
 
 def _plus(graph: ir.Graph, conv: ir.Node, value: ir.Value, offset: Wide) -> ir.Value:

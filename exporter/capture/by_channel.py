@@ -19,7 +19,7 @@ _ARITHMETIC = _EITHER_SIDE | {"Sub", "Div"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class ChannelStep:
     """What one node computes of a value: `value * factor + offset`, both of shape (channels,)."""
 
     value: ir.Value
@@ -27,7 +27,7 @@ class Step:
     offset: Wide
 
 
-def step_of(node: ir.Node, channels: int, rank: int) -> Step | None:
+def step_of(node: ir.Node, channels: int, rank: int) -> ChannelStep | None:
     """The node as a step over the channels on axis 1 of a value of this rank; None where it is something else."""
     if node.domain != "" or node.op_type not in _ARITHMETIC:
         return None
@@ -41,10 +41,10 @@ def step_of(node: ir.Node, channels: int, rank: int) -> Step | None:
         return None
     values = np.broadcast_to(array.reshape(-1).astype(np.float64), channels)
     if node.op_type == "Div":
-        return None if not values.all() else Step(value=first, factor=1 / values, offset=np.zeros(channels))
+        return None if not values.all() else ChannelStep(value=first, factor=1 / values, offset=np.zeros(channels))
     if node.op_type == "Mul":
-        return Step(value=first, factor=values, offset=np.zeros(channels))
-    return Step(value=first, factor=np.ones(channels), offset=values if node.op_type == "Add" else -values)
+        return ChannelStep(value=first, factor=values, offset=np.zeros(channels))
+    return ChannelStep(value=first, factor=np.ones(channels), offset=values if node.op_type == "Add" else -values)
 
 
 def _along_channels(array: npt.NDArray[np.float32], channels: int, rank: int) -> bool:

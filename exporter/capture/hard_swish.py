@@ -23,10 +23,13 @@ def hard_swish(model: ir.Model) -> int:
     """Rewrite in place every such product, from opset 14 on; returns how many there were."""
     if model.opset_imports[""] < SINCE:
         return 0
-    found = [(node, match) for node in model.graph if (match := _match(node)) is not None]
-    for product, (value, last) in found:
-        _replace(model.graph, product, value, last)
-    return len(found)
+    done = 0
+    for node in list(model.graph):
+        # What one reads another may have given until now: each is looked for in the graph as it is.
+        if node.graph is not None and (match := _match(node)) is not None:
+            _replace(model.graph, node, *match)
+            done += 1
+    return done
 
 
 def spelled_out(model: ir.Model) -> bool:

@@ -44,7 +44,9 @@ def _bias_add(product: ir.Node) -> ir.Node | None:
     if add is None or add.domain != "" or add.op_type != "Add" or constant(left) is not None or is_around(add):
         return None
     biases = [array for value in add.inputs if (array := constant(value)) is not None]
-    return add if len(biases) == 1 and biases[0].shape == (weight.shape[1],) else None
+    if len(biases) != 1 or biases[0].shape != (weight.shape[1],):
+        return None
+    return add if weight.dtype == biases[0].dtype == np.float32 else None  # no runtime has a Gemm of integers
 
 
 def merge(graph: ir.Graph, product: ir.Node, add: ir.Node) -> None:

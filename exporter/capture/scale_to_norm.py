@@ -15,7 +15,7 @@ import numpy as np
 from ..graphs.names import value_names
 from ..graphs.values import add_constant, single_consumer
 from ..sources.parts import AROUND
-from .by_channel import Step, Wide, step_of
+from .by_channel import ChannelStep, Wide, step_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -60,7 +60,7 @@ def _chain(first: ir.Node) -> tuple[list[ir.Node], Wide, Wide] | None:
     return (nodes, factor, offset) if nodes and by_channel else None
 
 
-def _step(node: ir.Node, channels: int) -> Step | None:
+def _step(node: ir.Node, channels: int) -> ChannelStep | None:
     """One node around the network, whose first input is the image; None where it is something else."""
     if not (node.name or "").startswith(AROUND[0]):
         return None

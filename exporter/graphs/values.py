@@ -21,9 +21,11 @@ def constant(value: ir.Value | None) -> npt.NDArray[Any] | None:
 
 
 def single_consumer(value: ir.Value) -> ir.Node | None:
-    """The one node that reads the value; None where several do, or where it leaves the graph."""
+    """The one node that reads the value; None where several do, one in a body of If or Loop, or it leaves the graph."""
     uses = list(value.uses())
-    return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
+    if len(uses) != 1 or value.is_graph_output():
+        return None
+    return uses[0].node if uses[0].node.graph is value.graph else None
 
 
 def number(node: ir.Node, name: str, default: float) -> float:
@@ -78,10 +80,16 @@ def as_float32(value: float) -> npt.NDArray[np.float32]:
 
 
 def take_over(graph: ir.Graph, old: ir.Value, name: str, node: ir.Node, new: list[ir.Node]) -> None:
-    """Let the last of the new nodes, which read the old value, give what the readers of that had, under its name."""
+    """Let the last of the new nodes, which read the old value, give what the readers of that had, under its name.
+
+    Args:
+        name: of the old value from now on, or what one that is free is made of.
+    """
     last = new[-1].outputs[0]
     for use in [use for use in old.uses() if use.node not in new]:
         use.node.replace_input_with(use.idx, last)
+    for index in [index for index, output in enumerate(graph.outputs) if output is old]:
+        graph.outputs[index] = last
     last.name, last.type, last.shape = old.name, old.type, old.shape
-    old.name, old.shape = name, None
+    old.name, old.shape = free_name(name, value_names(graph)), None
     graph.insert_after(node, new)

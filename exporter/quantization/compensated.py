@@ -47,6 +47,8 @@ STAGES = 12
 PATCHES = 1 << 14
 # Second moments of so many columns are 268 MB, and there are several of them.
 MOST_COLUMNS = 8192
+# Second moments of the groups of a convolution that are factored at once: 67 MB in float64.
+_AT_ONCE = 1 << 23
 FittedWeights = dict[str, FittedWeight]
 _Floats: TypeAlias = npt.NDArray[np.float32]
 # A quantizer of the float graph with these weights fitted, fresh.
@@ -211,11 +213,10 @@ def _fit(site: WeightSite, moments: ReadMoments, grid: Grid) -> FittedWeight:
     matrices = _matrices(site, weight, len(moments.hessian))
     by_row = _by_row(site, weight, scales, grid, len(matrices))
     hessian, between = moments.centred() if has_bias else (moments.hessian, moments.between)
-    wanted = torch.from_numpy(matrices)
-    wanted = wanted + wanted @ shift_of(hessian, between)
-    damped = damp(hessian)
-    each = zip(wanted.numpy(), damped, inverse_factor(damped), by_row, strict=True)
-    made = np.stack([_rounded(*group, grid, str(site.node.name)) for group in each])
+    at_once = max(1, _AT_ONCE // hessian[0].numel())
+    parts = [slice(start, start + at_once) for start in range(0, len(matrices), at_once)]
+    name = str(site.node.name)
+    made = np.concatenate([_made(matrices[p], hessian[p], between[p], by_row[p], grid, name) for p in parts])
     bias = None
     if before is not None and has_bias:
         bias = (before + _mean_shift(matrices, made, moments).reshape(-1)).astype(np.float32)
@@ -226,6 +227,17 @@ def _has_bias(site: WeightSite) -> bool:
     """Whether a bias makes up for the means of what the layer reads."""
     bias = bias_of(site.node)
     return bias is not None and bias.ndim == 1
+
+
+def _made(
+    matrices: _Floats, hessian: torch.Tensor, between: torch.Tensor, by_row: _Floats, grid: Grid, name: str
+) -> _Floats:
+    """What the integers of some groups stand for, of the shape of the matrices."""
+    wanted = torch.from_numpy(matrices)
+    wanted = wanted + wanted @ shift_of(hessian, between)
+    damped = damp(hessian)
+    each = zip(wanted.numpy(), damped, inverse_factor(damped), by_row, strict=True)
+    return np.stack([_rounded(*group, grid, name) for group in each])
 
 
 def _rounded(

@@ -12,6 +12,8 @@ from .quantity import BYTES, MILLISECONDS, SHARE, plain, quantity
 
 # The percentiles that a budget may bound; whether the samples carry one is known after they were taken.
 PERCENTILES = (50, 90, 95, 99)
+# Digits behind the point that tell any two sizes apart, in the largest unit as well.
+_MOST_DIGITS = 12
 
 
 class Limit(Protocol):
@@ -153,9 +155,10 @@ class SizeLimit:
     def __str__(self) -> str:
         """As `parse` reads it, exactly."""
         fitting = next((u for u in ("GB", "MB", "kB") if self.bytes >= BYTES[u]), "B")
-        texts = (f"{plain(Decimal(self.bytes) / BYTES[unit])}{unit}" for unit in (self.unit or fitting, fitting))
-        # Of powers of two a part may have more digits than Decimal keeps.
-        return next((text for text in texts if SizeLimit.parse(text) == self), f"{self.bytes}B")
+        exact = ((Decimal(self.bytes) / BYTES[unit], unit) for unit in (self.unit or fitting, fitting))
+        # Bytes are whole, so that few digits say the same: 7.3GiB, not 7.2999999998137.
+        texts = (f"{plain(round(amount, digits))}{unit}" for amount, unit in exact for digits in range(_MOST_DIGITS))
+        return next((text for text in texts if _bytes(text) == self.bytes), f"{self.bytes}B")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +212,11 @@ class Allowance:
     def __str__(self) -> str:
         """As `parse` reads it."""
         return f"{plain(Decimal(repr(self.share)).scaleb(2))}%"
+
+
+def _bytes(text: str) -> int:
+    """What is read from an amount with its unit, which may be 0."""
+    return int(quantity("size", text, BYTES)[0])
 
 
 def _time(ms: float, unit: str) -> str:

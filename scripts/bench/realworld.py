@@ -110,9 +110,9 @@ def _judge(real: RealModel, runtime: str, files: dict[str, Path]) -> None:
             record("realworld", model=real.model.name, tool=tool, runtime=runtime, error=str(error)[:200])
             continue
         hits = real.hits(found, expected, truths)
-        ours = hits if ours is None else ours
+        ours = hits if tool == OURS[runtime][0] else ours
         score = {real.name: round(float(np.nanmean(hits)), 4), **real.noise(found, expected)}
-        gain = {} if ours is hits else {"gain": _gain(ours, hits)}
+        gain = {} if ours is None or ours is hits else {"gain": _gain(ours, hits)}
         record("realworld", model=real.model.name, tool=tool, runtime=runtime, samples=len(hits), **score, **gain)
 
 
@@ -138,7 +138,7 @@ _ABOUT = """
 SiLU of the package `nudenet` (`nude`: how often the best box of an image is FP32's, on photographs that no tool
 calibrated with, and the noise of scores and boxes), and the PP-OCRv4 text recognizer at 48x320 of
 `rapidocr_onnxruntime` (`rec`: lines of rendered text read without a mistake). All weights are real; all tools had the
-same FP32 file and the same samples, one at a time.. What
+same FP32 file and the same samples, one at a time. What
 edgepress gains is the difference of its share and the file's on the same samples, with the 95 % interval of a bootstrap
 over these: where it holds 0, neither is shown to be better (4096 tones, 256 cuts of two photographs, 512 lines). Files
 that are given as ONNX went to every tool as they are, at the lowest opset that all read. A time is

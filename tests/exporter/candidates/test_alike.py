@@ -35,8 +35,14 @@ def test_samples_that_hardly_differ_are_said_to(tmp_path):
 
 def test_what_cannot_be_told_is_not_said():
     same = np.ones((4, 3), np.float32)
-    assert alike([{"y": same}, {"y": same}])
-    assert not alike([{"y": same, "z": np.eye(4, dtype=np.float32)}])  # one output that varies is enough
-    assert not alike([{"y": np.zeros((4, 3), np.float32)}])
-    assert not alike([{"y": np.ones((4, 3), np.int64)}])
-    assert not alike([{"y": np.ones((1, 3), np.float32)}])
+    fed = [{"x": same}, {"x": same}]
+    assert alike(fed, [{"y": same}, {"y": same}])
+    assert not alike(fed, [{"y": same, "z": np.eye(4, dtype=np.float32)}])  # one output that varies is enough
+    assert not alike(fed, [{"y": np.zeros((4, 3), np.float32)}])
+    assert not alike(fed, [{"y": np.ones((4, 3), np.int64)}])
+    assert not alike(fed, [{"y": np.ones((1, 3), np.float32)}])
+
+
+def test_varied_samples_whose_outputs_lie_about_a_large_number_are_not_alike():
+    varied = [{"x": RNG.normal(size=(4, 3)).astype(np.float32)} for _ in range(2)]
+    assert not alike(varied, [{"y": (300 + each["x"]).astype(np.float32)} for each in varied])

@@ -208,6 +208,47 @@ def test_constants_that_make_three_channels_of_a_grey_picture_stay() -> None:
     np.testing.assert_allclose(run(found, x)[0], before[0], rtol=1e-5, atol=1e-5)
 
 
+def test_a_product_of_integers_stays_as_no_runtime_has_a_gemm_of_them() -> None:
+    more = [numpy_helper.from_array(np.ones(shape, np.int64), name) for name, shape in {"w": (4, 5), "b": (5,)}.items()]
+    nodes = [
+        node("Cast", ["x"], ["i"], to=TensorProto.INT64),
+        node("MatMul", ["i", "w"], ["p"]),
+        node("Add", ["p", "b"], ["s"]),
+        node("Cast", ["s"], ["y"], to=TensorProto.FLOAT),
+    ]
+    assert products_to_gemm(model(nodes, shape=(3, 4), more=more)) == 0
+
+
+def test_one_hard_swish_may_read_another() -> None:
+    spelled = [
+        each
+        for x, y in (("x", "m"), ("m", "y"))
+        for each in (
+            node("HardSigmoid", [x], [f"{y}_gate"], alpha=1 / 6, beta=0.5),
+            node("Mul", [x, f"{y}_gate"], [y]),
+        )
+    ]
+    found = model(spelled)
+    x = np.random.default_rng(1).normal(size=SHAPE).astype(np.float32)
+    before = run(found, x)
+    assert hard_swish(found) == 2
+    np.testing.assert_allclose(run(found, x)[0], before[0], rtol=1e-5, atol=1e-6)
+
+
+def test_what_a_body_of_if_reads_is_not_taken_for_arithmetic_behind() -> None:
+    body = helper.make_graph(
+        [node("Mul", ["c", "k"], ["inner"])],
+        "body",
+        [],
+        [helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)],
+    )
+    flag = numpy_helper.from_array(np.array(True), "flag")
+    nodes = [node("Conv", ["x", "w"], ["c"]), node("If", ["flag"], ["y"], then_branch=body, else_branch=body)]
+    scale = numpy_helper.from_array(np.float32(1.7), "k")
+    found = model(nodes, more=[flag, scale, *weights(w=(4, 4, 3, 3))])
+    assert affine_to_conv(found) == 0
+
+
 def test_a_product_and_its_bias_over_a_matrix_become_a_gemm() -> None:
     nodes = [node("MatMul", ["x", "m"], ["a"]), node("Add", ["bias", "a"], ["y"])]
     more = weights(m=(5, 6), bias=(6,))

@@ -65,3 +65,12 @@ def test_a_mean_and_what_nobody_rounds_stay_as_they_are(tmp_path):
     model = pooled("ReduceMean", "k0")
     int8, *_ = to_int8(model, "cpu", normal(SHAPE), tmp_path, isa=())
     assert "CumSum" not in [node.op_type for node in int8.graph.node]
+
+
+def test_one_that_is_an_output_too_stays_one(tmp_path):
+    model = pooled("ReduceMax", "k0")
+    model.graph.output.append(floats("p", "n", 8))
+    int8, *_ = to_int8(model, "cpu", normal(SHAPE), tmp_path, isa=())
+    outputs = int8.graph.output
+    assert [value.name for value in outputs] == ["y", "p"]
+    assert len(outputs[1].type.tensor_type.shape.dim) == 2

@@ -61,7 +61,7 @@ def test_what_people_write(text: str, limit: LatencyLimit | SizeLimit | Drop) ->
     [
         *((LatencyLimit, text) for text in ("1us", "0.5ms", "p90=250us", "1.5s", "3000ms")),
         *((TimeLimit, text) for text in ("2s", "500ms")),
-        *((SizeLimit, text) for text in ("4MiB", "0.5GB", "1500kB", "7B")),
+        *((SizeLimit, text) for text in ("4MiB", "0.5GB", "1500kB", "7B", "7.3GiB", "0.1MiB")),
     ],
 )
 def test_a_limit_is_said_in_the_unit_that_it_was_written_in(kind: type[LatencyLimit], text: str) -> None:

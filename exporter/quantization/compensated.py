@@ -230,7 +230,12 @@ def _has_bias(site: WeightSite) -> bool:
 
 
 def _made(
-    matrices: _Floats, hessian: torch.Tensor, between: torch.Tensor, by_row: _Floats, grid: Grid, name: str
+    matrices: _Floats,
+    hessian: torch.Tensor,
+    between: torch.Tensor,
+    by_row: Sequence[_Floats],
+    grid: Grid,
+    name: str,
 ) -> _Floats:
     """What the integers of some groups stand for, of the shape of the matrices."""
     wanted = torch.from_numpy(matrices)

@@ -42,7 +42,7 @@ def amplified(captured: Captured, target: Target, samples: JudgingSamples, outpu
     )
 
 
-def _rounded(feeds: Sequence[Feed]) -> tuple[list[Feed], float]:
+def _rounded(feeds: Sequence[Feed]) -> tuple[list[dict[str, Array]], float]:
     """The feeds with what is in floats rounded to 8 bits over its range, and the SQNR of the worst of them in dB."""
     floats = [name for name, array in feeds[0].items() if array.dtype.kind == "f"]
     made, ratios = [dict(feed) for feed in feeds], [0.0]
@@ -57,9 +57,5 @@ def _rounded(feeds: Sequence[Feed]) -> tuple[list[Feed], float]:
         )
         ratios.append(noise / signal if signal > 0 else 0.0)
         for feed, array in zip(made, found, strict=True):
-            feed[name] = _like(array, feed[name])
-    return list(made), decibel(max(ratios))
-
-
-def _like(values: Array, given: Array) -> Array:
-    return values.astype(given.dtype)
+            feed[name] = array.astype(feed[name].dtype)
+    return made, decibel(max(ratios))

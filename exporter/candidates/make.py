@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ...backends.base import Array, Feed, Graph, Session
+from ...backends.base import Graph, Session
 from ...backends.places import Place, Reference
 from ...backends.registry import load_backend
 from ...profiles.device.precision import PrecisionName, load_precision
@@ -27,7 +27,7 @@ from ..quantization.judging import JudgingSamples
 from ..quantization.rewrites.rounded_float16 import is_widened, rounded_float16
 from ..recipe import Recipe
 from ..sources import Predict, Source, torch_predict
-from ..sources.score import score
+from ..sources.score import counting, score
 from ..workshop import Workshop
 from .candidate import Candidate, OwnGolden, Refused
 from .falling_short import falling_short
@@ -301,7 +301,7 @@ class Maker:
         assert candidate.runs is not None
         place = self._place(candidate)
         session = self.workshop.open(candidate.runs, place)
-        after = score(evaluate, _counting(session, self.advance, candidate.precision))
+        after = score(evaluate, counting(session, self.advance, candidate.precision))
         task = TaskMetric(before=self.baseline(), after=after, how=place.how(self.target))
         candidate = replace(candidate, task=task)
         self.watch(candidate)
@@ -327,7 +327,7 @@ class Maker:
         given = self.original or self.source
         key = (self.target.opset, given.digest)
         return self.workshop.memo.once(
-            "metric", key, lambda: score(evaluate, _counting(self._given(), self.advance, "FP32"))
+            "metric", key, lambda: score(evaluate, counting(self._given(), self.advance, "FP32"))
         )
 
     def _given(self) -> Predict:
@@ -392,15 +392,3 @@ class Maker:
         assert runs is not None
         with place.open(runs, self.workshop.threads) as session:
             return score(evaluate, session)
-
-
-def _counting(predict: Predict, advance: Advance, label: str) -> Predict:
-    calls = 0
-
-    def counted(feed: Feed) -> dict[str, Array]:
-        nonlocal calls
-        calls += 1
-        advance(None, f"metric of {label}, batch {calls}")
-        return predict(feed)
-
-    return counted

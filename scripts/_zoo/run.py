@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -69,7 +70,8 @@ class _Worker:
     def __init__(self, index: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe()
-        self.process = context.Process(target=serve, args=(other, str(HOME / f"worker-{index}.log")), daemon=True)
+        log = str(HOME / f"worker-{index}.log")
+        self.process = context.Process(target=serve, args=(other, log, os.getpid()), daemon=True)
         self.process.start()
         other.close()
 

@@ -29,9 +29,12 @@ _SCALE_OF_NOTHING = 0.2
 _DOUBTS = ("uneven", "held out", "low", "float32")
 
 
-def serve(pipe: Connection, log: str) -> None:
-    """Answer jobs `(model, precision, targets)` with a line a target, then None, until the pipe is closed."""
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+def serve(pipe: Connection, log: str, parent: int) -> None:
+    """Answer jobs `(model, precision, targets)` with a line a target, then None, until the pipe is closed.
+
+    `parent` is the process that asks, told by itself: it may be gone before this one can ask for its number.
+    """
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     with open(log, "a") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())

@@ -155,9 +155,9 @@ def test_a_process_hangs_by_the_time_it_had_not_by_the_clock() -> None:
 
 
 def test_a_worker_ends_with_the_process_that_started_it() -> None:
-    code = "import os, threading, time\nfrom _zoo.work import _end_with\nprint(os.getpid(), flush=True)\n"
-    code += "threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()\ntime.sleep(600)"
-    start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}])"
+    code = "import os, sys\nfrom _zoo.work import _end_with\nprint(os.getpid(), flush=True)\n"
+    code += "_end_with(int(sys.argv[1]))"
+    start = f"import os, subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}, str(os.getpid())])"
     parent = subprocess.Popen([sys.executable, "-c", start], cwd=ROOT / "scripts", stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     worker = psutil.Process(int(parent.stdout.readline()))

@@ -21,6 +21,7 @@ from ..language.architecture import tensors_of
 from ..language.reference import TorchReference
 from ..language.weights import Floats
 from ..progress import Advance
+from .products import exact_products
 
 # Predictions that are compared: 16 windows tell a rise of the perplexity of 2 % from none on most models, and cost a
 # model of 135 million weights ten seconds on two cores. A larger one is asked fewer, so as not to take hours.
@@ -114,9 +115,9 @@ def asked(reference: TorchReference, texts: Sequence[AskedText], advance: Advanc
     hidden = [reference.embedded(text.windows) for text in texts]
     for layer in layers:
         advance(layer.index / len(layers), texts[0].said)
-        with reference.held(layer.index):
+        with reference.held(layer.index), exact_products():
             hidden = [reference.layer(layer.index, each) for each in hidden]
-    with reference.held(None):
+    with reference.held(None), exact_products():
         return [_answered(reference, text, each) for text, each in zip(texts, hidden, strict=True)]
 
 

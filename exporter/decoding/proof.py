@@ -14,6 +14,7 @@ from ..language.agreement import Likening
 from ..language.eager import by_weights
 from ..sources.decoder import DecoderSource
 from .judging import Judge
+from .products import exact_products
 from .rounding import Rounding
 from .writing import WrittenText
 
@@ -32,7 +33,8 @@ def said_by_weights(
     source: DecoderSource, rounding: Rounding, golden: Judge, text: WrittenText
 ) -> tuple[list[Logits], Logits]:
     """What the engine's own weights say in torch: of each golden sequence, and before each token that was written."""
-    *said, written = by_weights(source.decoder, rounding.weights, [*golden.windows, text.read[0]])
+    with exact_products():
+        *said, written = by_weights(source.decoder, rounding.weights, [*golden.windows, text.read[0]])
     return said, written[len(text.prompt) - 1 :]
 
 
@@ -126,9 +128,10 @@ def same_as_reference(source: DecoderSource, text: WrittenText) -> int:
     FP32 reads the text once: up to where it holds another token likeliest, it would have written the same.
     """
     reference = source.reference()
-    hidden = reference.through(text.read)[:, len(text.prompt) - 1 :]
+    with exact_products():
+        hidden = reference.through(text.read)[:, len(text.prompt) - 1 :]
     starts = range(0, len(text.tokens), STEPPED)
-    with reference.held(None):
+    with reference.held(None), exact_products():
         parts = [reference.logits_of(hidden[:, start : start + STEPPED])[0].argmax(-1) for start in starts]
     other = np.flatnonzero(np.concatenate(parts) != text.tokens)
     return int(other[0]) if other.size else len(text.tokens)

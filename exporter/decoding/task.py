@@ -121,7 +121,8 @@ class TextTask:
     @property
     def texts(self) -> Texts:
         """What it is calibrated on and judged by, the same for all targets."""
-        return self.memo.once("texts", self.source.digest, lambda: Texts.of(self.source, self.recipe))
+        key = (self.source.digest, self.brief)
+        return self.memo.once("texts", key, lambda: Texts.of(self.source, self.recipe, brief=self.brief))
 
     @property
     def judges(self) -> tuple[Judge, Judge]:

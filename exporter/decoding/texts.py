@@ -49,8 +49,11 @@ class Texts:
         return self.read()
 
     @classmethod
-    def of(cls, source: DecoderSource, recipe: Recipe) -> Texts:
+    def of(cls, source: DecoderSource, recipe: Recipe, *, brief: bool = False) -> Texts:
         """The user's own text where one is given, else one that every Python has, else random tokens.
+
+        Args:
+            brief: few windows will be judged, and nothing is calibrated.
 
         Raises:
             InputError: the user's text cannot be read, is too short, or there is no tokenizer for it.
@@ -59,7 +62,7 @@ class Texts:
         if directory is None:
             return cls._of_no_tokenizer(source.name, vocabulary, recipe)
         given = None if recipe.calibration is None else _given(Path(recipe.calibration), directory, vocabulary)
-        held_out = tokens_of(held_out_text()[:MOST], directory, vocabulary)
+        held_out = tokens_of(held_out_text(brief=brief)[:MOST], directory, vocabulary)
         golden, rest = held_out[: GOLDEN * GOLDEN_LENGTH], held_out[GOLDEN * GOLDEN_LENGTH :]
         if given is None:
             read = cache(lambda: tokens_of(calibration_text()[:MOST], directory, vocabulary))

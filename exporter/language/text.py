@@ -15,6 +15,7 @@ from ...profiles.reading.opened import read_bytes
 LEAST = 300  # characters of a docstring that is text rather than a label
 LARGEST = 200_000_000  # bytes of all texts together: a thousand times what a calibration reads
 EVERY = 4  # one docstring in so many is kept for judging
+SOME = 4  # one module in so many is read where a brief text does: about 6,000 tokens are kept for judging then
 # Modules whose words are Python's help topics as well, by which language models are compared elsewhere.
 QUOTED = frozenset({"bdb", "contextlib", "pdb", "string"})
 # Fields of Python's syntax that hold statements, in the order of the grammar: a lambda's body is an expression.
@@ -27,9 +28,14 @@ def calibration_text() -> str:
     return _joined(judging=False)
 
 
-def held_out_text() -> str:
-    """Other docstrings of the standard library than those of `calibration_text`."""
-    return _joined(judging=True)
+def held_out_text(*, brief: bool = False) -> str:
+    """Other docstrings of the standard library than those of `calibration_text`.
+
+    Args:
+        brief: of some modules alone, read in a quarter of the time, where nothing is calibrated: some of them may stand
+            in `calibration_text`.
+    """
+    return _joined(judging=True, every=SOME if brief else 1)
 
 
 def text_of(path: Path) -> str:
@@ -59,15 +65,19 @@ def _contents(files: Iterable[Path]) -> Iterator[str]:
         yield data.decode("utf-8")
 
 
-def _joined(*, judging: bool) -> str:
-    texts = (text for index, text in enumerate(_docstrings()) if (index % EVERY == EVERY - 1) == judging)
+def _joined(*, judging: bool, every: int = 1) -> str:
+    texts = (text for index, text in enumerate(_docstrings(every)) if (index % EVERY == EVERY - 1) == judging)
     return "\n\n".join(texts)
 
 
 @functools.cache
-def _docstrings() -> tuple[str, ...]:
-    """Each long docstring once, neighbours from different modules, so that any stretch of them is varied."""
-    found = [(place, name, text) for name in _sources() for place, text in enumerate(_in_source(name))]
+def _docstrings(every: int) -> tuple[str, ...]:
+    """Each long docstring once, neighbours from different modules, so that any stretch of them is varied.
+
+    Args:
+        every: one module in so many is read.
+    """
+    found = [(place, name, text) for name in _sources()[::every] for place, text in enumerate(_in_source(name))]
     found.sort(key=lambda each: (each[0], each[1].name))
     return tuple(dict.fromkeys(text for _, _, text in found))
 

@@ -19,6 +19,12 @@ def test_the_own_text_is_long_the_same_each_time_and_not_what_it_is_judged_by():
     assert sum(part in topics for part in paragraphs) < 0.02 * len(paragraphs)
 
 
+def test_a_brief_text_is_long_enough_and_of_many_modules():
+    brief, whole = held_out_text(brief=True), held_out_text()
+    assert brief == held_out_text(brief=True) and 10_000 < len(brief) < len(whole) / 2
+    assert len(text._docstrings(text.SOME)) > 80
+
+
 def test_text_of_a_directory_is_that_of_its_files_in_order(tmp_path):
     (tmp_path / "b.txt").write_text("second", encoding="utf-8")
     (tmp_path / "a.txt").write_text("first", encoding="utf-8")

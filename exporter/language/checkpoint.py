@@ -53,9 +53,8 @@ class Safetensors:
             InputError: there are no such files, or one is damaged.
         """
         self._directory = directory
-        self._files = _files(directory)
         self._stored: dict[str, StoredTensor] = {}
-        for path in self._files:
+        for path in _files(directory):
             found = _header(path)
             if twice := self._stored.keys() & found.keys():
                 other = self._stored[min(twice)].path.name
@@ -84,12 +83,21 @@ class Safetensors:
         return values
 
     def digest(self) -> str:
-        """As `Store`: sha256 over names and bytes of the files."""
-        total = hashlib.sha256()
-        for path in self._files:
-            with opened(path, hint=HINT) as file:
-                total.update(f"{path.name} {_sha256(file)}\n".encode())
-        return total.hexdigest()
+        """As `Store`."""
+        return digest_of(self._directory)
+
+
+def digest_of(directory: Path) -> str:
+    """Sha256 in hex over names and bytes of the files that have the tensors.
+
+    Raises:
+        InputError: there are no such files.
+    """
+    total = hashlib.sha256()
+    for path in _files(directory):
+        with opened(path, hint=HINT) as file:
+            total.update(f"{path.name} {_sha256(file)}\n".encode())
+    return total.hexdigest()
 
 
 def _sha256(file: BinaryIO) -> str:

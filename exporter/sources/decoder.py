@@ -84,6 +84,7 @@ def decoder_source(
     licence: str,
     deciding: Iterable[Path],
     ends: Mapping[str, Any],
+    digest: Callable[[], str] | None = None,
 ) -> DecoderSource:
     """The source of an architecture and the tensors of it.
 
@@ -93,6 +94,7 @@ def decoder_source(
         origin: what is read, for messages.
         deciding: files beside the tensors that decide what the model does.
         ends: as `ends_of` gives them.
+        digest: gives that of the tensors, where it was begun before; None asks the store.
 
     Raises:
         InputError: a setting cannot be expressed, or the tensors are not those of the architecture.
@@ -109,7 +111,7 @@ def decoder_source(
         reference=partial(_reference, empty, decoder, checkpoint),
         tokenizer=tokenizer,
         licence=licence,
-        digest=_digest(checkpoint, deciding),
+        digest=_digest((digest or checkpoint.digest)(), deciding),
         notes=tuple(_notes(origin, checkpoint, tokenizer)),
     )
 
@@ -151,8 +153,8 @@ def _reference(empty: Any, decoder: Decoder, checkpoint: Fitted) -> TorchReferen
         return TorchReference(copy.deepcopy(empty), decoder, checkpoint)
 
 
-def _digest(checkpoint: Fitted, files: Iterable[Path]) -> str:
-    total = hashlib.sha256(checkpoint.digest().encode())
+def _digest(tensors: str, files: Iterable[Path]) -> str:
+    total = hashlib.sha256(tensors.encode())
     for path in files:
         total.update(f"{path.name} {hashlib.sha256(read_bytes(path, most=_MOST)).hexdigest()}\n".encode())
     return total.hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,10 @@ from ...backends.base import Array
 from ...errors import InputError, UnservedError
 from ...profiles.reading.json_file import read_json
 from ..language.architecture import empty
-from ..language.checkpoint import Safetensors
+from ..language.checkpoint import Safetensors, digest_of
 from .asleep import load_torch_asleep
 from .base import Dynamic, Source, safe_name
+from .beside import beside
 from .decoder import DecoderSource, deciding_files, decoder_source, ends_of, is_decoder, tokenizer_of
 from .quiet import quiet
 from .torch_module import check_forward, module_digest
@@ -30,6 +31,8 @@ _BATCH, _SEQUENCE = 2, 16
 CARD = 1 << 16  # characters of a model card in which its front matter ends
 # Settings that may name a repository of kernels, and the values that are transformers' and torch's own.
 _IMPLEMENTATIONS = ("attn_implementation", "experts_implementation")
+# How classes that write text are named: their weights are hashed while transformers is loaded, which takes longer.
+_WRITES = ("ForCausalLM", "LMHeadModel")
 _OWN_KERNELS = (None, "eager", "sdpa", "grouped_mm", "batched_mm")
 _OWN = "Write a Python file with model() and inputs() that builds it; `edgepress init` writes one to start from."
 
@@ -58,9 +61,10 @@ def load(spec: str, trust: bool) -> Source | DecoderSource:
     architecture = _architecture(config, directory)
     _check_attention(config, directory)
     _check_weights(directory, trust)
+    digest = beside(partial(digest_of, directory)) if architecture.endswith(_WRITES) else None
     kind = _class(directory, architecture)
     if (settings := _settings(kind, directory)) is not None and is_decoder(kind, settings):
-        return _decoder(directory, kind, settings)
+        return _decoder(directory, kind, settings, digest)
     module = _pretrained(kind, directory, use_safetensors=None if trust else True)
     inputs, dynamic = _inputs(module, spec)
     check_forward(module, inputs, spec)
@@ -136,8 +140,11 @@ def _check_weights(directory: Path, trust: bool) -> None:
         )
 
 
-def _decoder(directory: Path, kind: Any, config: Any) -> DecoderSource:
+def _decoder(directory: Path, kind: Any, config: Any, digest: Callable[[], str] | None) -> DecoderSource:
     """The directory as a decoder: its tensors are looked at, and none is loaded.
+
+    Args:
+        digest: as of `decoder_source`.
 
     Raises:
         InputError: it was quantized already, or `decoder_source` refuses it.
@@ -164,6 +171,7 @@ def _decoder(directory: Path, kind: Any, config: Any) -> DecoderSource:
         licence=_licence(directory),
         deciding=deciding_files(directory),
         ends=ends_of(directory, int(config.vocab_size)),
+        digest=digest,
     )
 
 

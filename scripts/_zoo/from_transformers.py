@@ -7,7 +7,6 @@ from itertools import zip_longest
 from typing import Any
 
 from .model import Inputs, ZooModel, clips, images, normal, together, tokens, waves
-from .operators import declare
 
 _WIDTH = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 _TEXT = {**_WIDTH, "vocab_size": 200, "max_position_embeddings": 64, "pad_token_id": 1}
@@ -173,7 +172,6 @@ def _rows() -> Iterator[Iterator[ZooModel]]:
 
 def _built(config: str, model: str, small: dict[str, Any], part: str = "") -> Callable[[], Any]:
     def build() -> Any:
-        declare()
         import transformers
 
         settings = {name: value for name, value in small.items() if name != "attn_implementation"}

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .model import Inputs, ZooModel, clips, images
-from .operators import declare
 
 # Name, size of the picture.
 _TIMM = (
@@ -51,7 +50,6 @@ def models() -> Iterator[ZooModel]:
 
 def _timm(name: str) -> Callable[[], Any]:
     def build() -> Any:
-        declare()
         import timm
 
         return timm.create_model(name, pretrained=False, num_classes=50)
@@ -61,7 +59,6 @@ def _timm(name: str) -> Callable[[], Any]:
 
 def _torchvision(name: str, part: str, inputs: Inputs) -> ZooModel:
     def build() -> Any:
-        declare()
         from torchvision import models
 
         room = getattr(models, part) if part else models

@@ -18,6 +18,7 @@ import numpy as np
 from .findings import findings
 from .judge import Judgement, flattened, judge
 from .model import Feed, ZooModel, axes
+from .operators import declare
 from .zoo import models
 
 # Seeds, and numbers of batches: what ranges come from, and what nothing has seen.
@@ -138,6 +139,7 @@ def _made(model: ZooModel) -> tuple[Any, Feed, list[Feed], list[Feed]]:
     """The module with sane statistics, an example, calibration data, and held-out batches of another size."""
     import torch
 
+    declare()
     torch.manual_seed(_WEIGHTS)
     module = model.build().eval()
     calibrating, held = (np.random.default_rng(seed) for seed in (_CALIBRATION, _HELD_OUT))

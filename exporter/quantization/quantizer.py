@@ -175,7 +175,7 @@ def _weights_folded(quantizer: Quantizer) -> None:
 def _tokens_known(quantizer: Quantizer) -> None:
     """Before products become Gemms, which is a form of the runtime's and says nothing of what is read."""
     products = (node for node in quantizer.model.graph if node.op_type == "MatMul" and node.domain == "")
-    quantizer.tokens = frozenset(str(value.name) for node in products for value in node.inputs)
+    quantizer.tokens = frozenset(str(value.name) for node in products for value in node.inputs if value)
 
 
 def _products_over_rows(quantizer: Quantizer) -> None:

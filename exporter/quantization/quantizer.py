@@ -61,6 +61,7 @@ class Quantizer:
         fixed: the ranges that a lift has decided, by name.
         affines: how each quantized value is rounded, by name.
         biases: as `Lifted.biases`.
+        tokens: names of the values that a MatMul of the graph as given reads, whatever reads them later.
         fitted: weights that data have decided, by the name of the layer, for these lifts and statistics.
         notes: what each lift did, of those that did anything.
     """
@@ -75,6 +76,7 @@ class Quantizer:
     fixed: dict[str, tuple[float, float]] = field(default_factory=dict)
     affines: dict[str, Affine] = field(default_factory=dict)
     biases: dict[str, npt.NDArray[np.float32] | None] = field(default_factory=dict)
+    tokens: frozenset[str] = frozenset()
     fitted: Mapping[str, FittedWeight] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
 
@@ -159,8 +161,7 @@ class Quantizer:
             return self.method
         if self.placement.gates.intersection(values):
             return "min-max"
-        readers = (node.op_type for value in values for node, _ in self.placement.edges[value])
-        return "min-max" if "MatMul" in readers else "mse"
+        return "mse" if self.tokens.isdisjoint(str(value.name) for value in values) else "min-max"
 
     def _run(self, passes: tuple[Pass, ...]) -> None:
         for step in passes:
@@ -169,6 +170,12 @@ class Quantizer:
 
 def _weights_folded(quantizer: Quantizer) -> None:
     fold_weights(quantizer.model, (*quantizer.scheme.weighted, *quantizer.scheme.dynamic))
+
+
+def _tokens_known(quantizer: Quantizer) -> None:
+    """Before products become Gemms, which is a form of the runtime's and says nothing of what is read."""
+    products = (node for node in quantizer.model.graph if node.op_type == "MatMul" and node.domain == "")
+    quantizer.tokens = frozenset(str(value.name) for node in products for value in node.inputs if value)
 
 
 def _products_over_rows(quantizer: Quantizer) -> None:
@@ -243,7 +250,7 @@ def _dynamic_in_integers(quantizer: Quantizer) -> None:
 
 # A pass changes the quantizer it is given. All of them, in order:
 Pass = Callable[[Quantizer], None]
-BEFORE_DATA: tuple[Pass, ...] = (_weights_folded, _products_over_rows, _placed)
+BEFORE_DATA: tuple[Pass, ...] = (_weights_folded, _tokens_known, _products_over_rows, _placed)
 ON_FLOATS: tuple[Pass, ...] = (_placed_by_range, _lifted, _ranged)
 TO_INTEGERS: tuple[Pass, ...] = (
     _rounded,

@@ -64,7 +64,7 @@ def _files(model: Model, runtime: str) -> dict[str, Path]:
     name, target = OURS[runtime]
     files = {name: _exported(model, target)}
     for peer in PEERS[runtime]:
-        path, cost = quantized(TOOLS[peer], model, "x86", len(_samples(model)))
+        path, cost = quantized(TOOLS[peer], model, "x86", len(samples_of(model)))
         if "error" in cost:
             record("realworld", model=model.name, tool=peer, runtime=runtime, error=cost["error"])
         else:
@@ -80,7 +80,7 @@ def _exported(model: Model, target: str) -> Path:
             str(model.onnx),
             target=target,
             precision="int8",
-            calibration=lambda: iter(_samples(model)),
+            calibration=lambda: iter(samples_of(model)),
             measure=False,
             output=bundle.parent,
         )
@@ -92,7 +92,8 @@ def _engine(bundle: Path) -> Path:
     return engine
 
 
-def _samples(model: Model) -> list[dict[str, Any]]:
+def samples_of(model: Model) -> list[dict[str, Any]]:
+    """The calibration samples, one a feed."""
     with np.load(model.pool) as pool:
         arrays = {name: pool[name] for name in pool.files}
     return [{name: array[i : i + 1] for name, array in arrays.items()} for i in range(len(next(iter(arrays.values()))))]
@@ -101,11 +102,11 @@ def _samples(model: Model) -> list[dict[str, Any]]:
 def _judge(real: RealModel, runtime: str, files: dict[str, Path]) -> None:
     """Record how well each file does, and what edgepress's gains over it on the same samples."""
     inputs, truths = real.heldout()
-    expected = _answers(runtime, real.model.onnx, inputs)
+    expected = answers(runtime, real.model.onnx, inputs)
     ours = None
     for tool, path in {OURS[runtime][0]: files[OURS[runtime][0]], "fp32": real.model.onnx, **files}.items():
         try:
-            found = _answers(runtime, path, inputs)
+            found = answers(runtime, path, inputs)
         except Exception as error:  # a runtime that refuses a tool's file is a result of the benchmark
             record("realworld", model=real.model.name, tool=tool, runtime=runtime, error=str(error)[:200])
             continue
@@ -125,7 +126,7 @@ def _gain(ours: Floats, theirs: Floats, resamples: int = 10000) -> list[float]:
     return [round(float(value), 4) for value in (differences.mean(), low, high)]
 
 
-def _answers(runtime: str, path: Path, inputs: dict[str, Any]) -> Any:
+def answers(runtime: str, path: Path, inputs: dict[str, Any]) -> Any:
     """The first output, sample by sample; what is float is computed in float32."""
     run = on_onnxruntime(path) if runtime == "onnxruntime" else on_openvino(path)
     ((name, array),) = inputs.items()

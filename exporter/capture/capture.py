@@ -43,6 +43,7 @@ from .plain_gemm import plain_gemm, products_to_gemm
 from .preprocessing import before_file, prepend
 from .scale_to_norm import scale_to_norm
 from .torch_to_onnx import exported
+from .whole_dft import whole_dft
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -77,6 +78,7 @@ REWRITES = (
     pad_apart,
     explicit_pads,
     fit_pools,
+    whole_dft,
     dft_on_axis_one,
     eye_by_places,
     plain_gemm,

@@ -44,6 +44,7 @@ from .preprocessing import before_file, prepend
 from .scale_to_norm import scale_to_norm
 from .torch_to_onnx import exported
 from .whole_dft import whole_dft
+from .wrap_by_slices import wrap_by_slices
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -75,6 +76,7 @@ _AMPLIFIES = (
 REWRITES = (
     mean_to_pool,
     count_pads,
+    wrap_by_slices,
     pad_apart,
     explicit_pads,
     fit_pools,

@@ -22,7 +22,7 @@ from ..sources.quiet import quiet
 from ..sources.torch_module import by_keyword, output_tensors
 from ..sources.traceback import is_user_file, user_traceback
 from ..sources.undisturbed import undisturbed
-from . import divided_pool, row_major, suppression
+from . import adaptive_pool, divided_pool, row_major, suppression
 from .fixed_size import fixed_by_torch
 from .legacy_symbolics import legacy_corrected
 from .onnx_to_opset import optimized
@@ -121,6 +121,7 @@ def _dynamo(source: Source, opset: int) -> ir.Model:
                 **suppression.translations(),
                 **row_major.translations(),
                 **divided_pool.translations(),
+                **adaptive_pool.translations(source.dynamic),
             },
         )
     assert program is not None

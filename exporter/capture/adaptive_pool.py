@@ -7,7 +7,10 @@ Output i of n averages the places from floor(i * size / n) to ceil((i + 1) * siz
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
 
 # Axes of an image that are pooled begin here.
 _HEIGHT = 2
@@ -43,3 +46,32 @@ def _shares(x: Any, axis: int, count: int) -> Any:
     place = op.Unsqueeze(op.Range(zero, size, one), op.Constant(value_ints=[0]))
     inside = op.And(op.GreaterOrEqual(place, begins), op.Less(place, ends))
     return op.Div(op.Cast(inside, to=1), op.Cast(op.Sub(ends, begins), to=1))
+
+
+def symbolics() -> dict[str, Callable[..., Any]]:
+    """For the tracing exporter, by the operator's name."""
+    return {"aten::adaptive_avg_pool2d": _traced}
+
+
+def _traced(g: Any, x: Any, output_size: Any) -> Any:
+    """Where the windows are not of one size torch's own refuses; known sizes make constants of them."""
+    import torch
+    from torch.onnx import symbolic_helper, symbolic_opset9
+
+    helper, usual = cast("Any", symbolic_helper), cast("Any", symbolic_opset9)
+    wanted, sizes = helper._maybe_get_const(output_size, "is"), (helper._get_tensor_sizes(x) or [None, None])[-2:]
+    known = isinstance(wanted, (list, tuple)) and all(isinstance(size, int) for size in (*sizes, *wanted))
+    if not known or all(size % count == 0 for size, count in zip(sizes, wanted, strict=True)):
+        return usual.adaptive_avg_pool2d(g, x, output_size)
+    rows, columns = (
+        g.op("Constant", value_t=torch.from_numpy(shares(size, count)))
+        for size, count in zip(sizes, wanted, strict=True)
+    )
+    return g.op("MatMul", g.op("MatMul", rows, x), g.op("Transpose", columns, perm_i=[1, 0]))
+
+
+def shares(size: int, count: int) -> npt.NDArray[np.float32]:
+    """(count, size): the share that each place has in each mean."""
+    index, place = np.arange(count)[:, None], np.arange(size)[None]
+    begins, ends = index * size // count, -(-(index + 1) * size // count)
+    return ((place >= begins) & (place < ends)).astype(np.float32) / (ends - begins).astype(np.float32)

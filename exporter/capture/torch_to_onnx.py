@@ -288,6 +288,13 @@ def _refusal(source: Source, error: BaseException) -> InputError:
             f"{source.name} cannot be exported: the operator {name} has no ONNX form{when}.{where}",
             hint=_REPLACE,
         )
+    if (uneven := re.search(r"(adaptive_\w+), output size that are not factor of input size", text)) is not None:
+        where = where or _line_of_operator(source, uneven[1])
+        return InputError(
+            f"{source.name} cannot be exported: {uneven[1]} to a size that does not divide its input's has no ONNX "
+            f"form at this opset.{where}",
+            hint="Give it a size that divides, or resize what it reads before it (torch.nn.functional.interpolate).",
+        )
     return InputError(
         f"{source.name} cannot be exported to ONNX: {_brief(root)}{where}",
         hint="Change the line above so that torch.export can follow it, or export the model without that part."

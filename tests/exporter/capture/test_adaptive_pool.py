@@ -11,6 +11,10 @@ import torch
 from torch import nn
 
 from edgepress import export
+from edgepress.backends.base import AxisRange
+from edgepress.errors import InputError
+from edgepress.exporter.capture.capture import capture, prove_capture
+from edgepress.exporter.sources import source_from_object
 
 
 class Pooled(nn.Module):
@@ -44,3 +48,23 @@ def test_free_sizes_are_pooled_as_torch_pools_them(
             right = net(x).numpy()
         error = graph.run(None, {"image": x.numpy()})[0] - right
         assert 10 * np.log10(np.sum(right**2) / np.sum(error**2)) > (90 if precision == "fp32" else 25)
+
+
+@pytest.mark.parametrize("opset", [13, 16])
+def test_windows_of_several_sizes_below_opset_18(tmp_path: Path, opset: int) -> None:
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    source = source_from_object(Pooled((5, 7)).eval(), {"image": x}, dynamic={"image": {0: "batch"}})
+    graph = capture(source, opset, tmp_path / "model.onnx", {"batch": AxisRange(smallest=1, usual=2, largest=8)})
+    assert all(found.sqnr_db > 100 for found in prove_capture(source, graph, 0).values())
+
+
+class Largest(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.adaptive_max_pool2d(x, (5, 7))
+
+
+def test_the_largest_of_such_windows_is_refused_in_the_users_terms(tmp_path: Path) -> None:
+    source = source_from_object(Largest(), {"x": torch.randn(2, 3, 16, 16)})
+    with pytest.raises(InputError, match="adaptive_max_pool2d to a size that does not divide") as caught:
+        capture(source, 13, tmp_path / "model.onnx", {})
+    assert "divides" in str(caught.value.hint)

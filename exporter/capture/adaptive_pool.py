@@ -74,4 +74,4 @@ def shares(size: int, count: int) -> npt.NDArray[np.float32]:
     """(count, size): the share that each place has in each mean."""
     index, place = np.arange(count)[:, None], np.arange(size)[None]
     begins, ends = index * size // count, -(-(index + 1) * size // count)
-    return ((place >= begins) & (place < ends)).astype(np.float32) / (ends - begins).astype(np.float32)
+    return np.asarray(((place >= begins) & (place < ends)) / (ends - begins), np.float32)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,19 +19,29 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # message.field: number
 _MODEL_GRAPH, _MODEL_FUNCTION = 7, 25
 _GRAPH_NODE, _GRAPH_INITIALIZER, _FUNCTION_NODE = 1, 5, 7
-_NODE_OUTPUT, _NODE_NAME, _NODE_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 2, 3, 4, 5, 7
-_ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS = 5, 6, 11
+_NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 1, 2, 3, 4, 5, 7
+_ATTRIBUTE_NAME, _ATTRIBUTE_NUMBER, _ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH = 1, 3, 5, 6
+_ATTRIBUTE_TEXTS, _ATTRIBUTE_GRAPHS = 9, 11
 _TENSOR_EXTERNAL, _ENTRY_KEY, _ENTRY_VALUE = 13, 1, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A node as the file spells it; `domain` is empty for ONNX's own operators."""
+    """A node as the file spells it; `domain` is empty for ONNX's own operators.
+
+    Attributes:
+        inputs: one that is not given is empty.
+        numbers: attributes that are one integer each.
+        texts: attributes that are lists of texts.
+    """
 
     name: str
     operator: str
     domain: str
+    inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    numbers: Mapping[str, int]
+    texts: Mapping[str, tuple[str, ...]]
 
     @property
     def label(self) -> str:
@@ -94,11 +104,15 @@ def _not_onnx(path: Path) -> InputError:
 
 def _nodes(graph: memoryview, field: int) -> Iterator[Node]:
     for message in _all(graph, field):
+        attributes = list(_all(message, _NODE_ATTRIBUTE))
         yield Node(
             name=_text(message, _NODE_NAME),
             operator=_text(message, _NODE_TYPE),
             domain=_text(message, _NODE_DOMAIN),
-            outputs=tuple(str(o, "utf-8") for o in _all(message, _NODE_OUTPUT)),
+            inputs=_texts(message, _NODE_INPUT),
+            outputs=_texts(message, _NODE_OUTPUT),
+            numbers={_text(each, _ATTRIBUTE_NAME): number for each in attributes for number in _numbers(each)},
+            texts={_text(each, _ATTRIBUTE_NAME): _texts(each, _ATTRIBUTE_TEXTS) for each in attributes},
         )
         for nested in _nested(message):
             yield from _nodes(nested, _GRAPH_NODE)
@@ -130,8 +144,22 @@ def _text(message: memoryview, field: int) -> str:
     return str(next(_all(message, field), b""), "utf-8")
 
 
+def _texts(message: memoryview, field: int) -> tuple[str, ...]:
+    return tuple(str(each, "utf-8") for each in _all(message, field))
+
+
+def _numbers(attribute: memoryview) -> Iterator[int]:
+    """What an attribute that is an integer gives; nothing of any other."""
+    return (value for field, value in _fields(attribute) if field == _ATTRIBUTE_NUMBER and isinstance(value, int))
+
+
 def _all(message: memoryview, field: int) -> Iterator[memoryview]:
     """The values of a length-delimited field."""
+    return (value for number, value in _fields(message) if number == field and not isinstance(value, int))
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+    """The number of each field with its bytes, or with the integer that it is; those of a fixed width are left out."""
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
@@ -140,11 +168,11 @@ def _all(message: memoryview, field: int) -> Iterator[memoryview]:
             size, at = _varint(message, at)
             if at + size > len(message):
                 raise ValueError("a field is longer than its message")
-            if key >> 3 == field:
-                yield message[at : at + size]
+            yield key >> 3, message[at : at + size]
             at += size
         elif kind == _VARINT:
-            _, at = _varint(message, at)
+            value, at = _varint(message, at)
+            yield key >> 3, value
         elif kind in (_FIXED32, _FIXED64):
             at += 4 if kind == _FIXED32 else 8
         else:

@@ -23,6 +23,7 @@ from ..profiles.findings.layers import Layer
 from ._onnxfile import Node, read_nodes
 from ._openvino_decoding import OpenVinoDecoding, OpenVinoGeneration
 from ._openvino_layers import input_ports, observed
+from ._openvino_recurrent import misread_recurrences
 from ._openvino_resize import lower_resizes
 from ._vendor import availability, fit, import_or_explain, refusal, unwritten
 from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, Session
@@ -81,7 +82,8 @@ class OpenVino(Backend):
             model = _core().read_model(graph.path)
         except RuntimeError as error:
             return _rejections(graph.path, str(error))
-        return tuple(Rejection(node=name, reason=_ALIASED) for name in lower_resizes(model))
+        aliased = (Rejection(node=name, reason=_ALIASED) for name in lower_resizes(model))
+        return (*aliased, *misread_recurrences(read_nodes(graph.path)))
 
     def _compile(self, graph: Graph, target: Target, directory: Path, precision: PrecisionName) -> Engine:
         try:

@@ -23,7 +23,7 @@ from ..sources.traceback import user_traceback
 from .affine_to_conv import affine_to_conv
 from .cast_bytes_first import cast_bytes_first
 from .clean_metadata import clean_metadata
-from .count_no_pad import count_no_pad
+from .count_pads import count_pads
 from .dft_on_axis_one import dft_on_axis_one
 from .drop_expand import drop_expand
 from .drop_reshapes import drop_reshapes
@@ -43,6 +43,8 @@ from .plain_gemm import plain_gemm, products_to_gemm
 from .preprocessing import before_file, prepend
 from .scale_to_norm import scale_to_norm
 from .torch_to_onnx import exported
+from .whole_dft import whole_dft
+from .wrap_by_slices import wrap_by_slices
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -73,10 +75,12 @@ _AMPLIFIES = (
 # What is written otherwise in every graph, since a runtime reads it wrongly or has no integer kernel for it, in order.
 REWRITES = (
     mean_to_pool,
+    count_pads,
+    wrap_by_slices,
     pad_apart,
-    count_no_pad,
     explicit_pads,
     fit_pools,
+    whole_dft,
     dft_on_axis_one,
     eye_by_places,
     plain_gemm,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..graphs.values import add_constant, constant
+from ..graphs.values import add_constant, constant, number
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -24,17 +24,19 @@ def dft_on_axis_one(model: ir.Model) -> int:
     if model.opset_imports[""] < _INPUT_SINCE:
         return 0
     transforms = [node for node in model.graph if node.domain == "" and node.op_type == "DFT"]
-    found = [node for node in transforms if _axis(node) not in (None, 1)]
+    found = [node for node in transforms if signal_axis(node, _INPUT_SINCE) not in (None, 1)]
     for node in found:
         _rewrite(model.graph, node)
     return len(found)
 
 
-def _axis(node: ir.Node) -> int | None:
+def signal_axis(node: ir.Node, opset: int) -> int | None:
     """The axis counted from the first; None where that is not known."""
     value = node.inputs[0]
     given = node.inputs[2] if len(node.inputs) > 2 else None
     axis = np.array(_DEFAULT) if given is None else constant(given)
+    if opset < _INPUT_SINCE:
+        axis = np.array(int(number(node, "axis", 1)))
     if value is None or value.shape is None or axis is None:
         return None
     return int(axis.item()) % value.shape.rank()
@@ -43,7 +45,7 @@ def _axis(node: ir.Node) -> int | None:
 def _rewrite(graph: ir.Graph, node: ir.Node) -> None:
     import onnx_ir as ir
 
-    value, axis, result = node.inputs[0], _axis(node), node.outputs[0]
+    value, axis, result = node.inputs[0], signal_axis(node, _INPUT_SINCE), node.outputs[0]
     assert value is not None and value.shape is not None and axis is not None
     order = list(range(value.shape.rank()))
     order[1], order[axis] = axis, 1

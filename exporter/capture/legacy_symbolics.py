@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from . import adaptive_pool
 from .fast_path import without_fast_path
 from .legacy_attention import attention
 from .suppression import symbolics
@@ -50,7 +51,12 @@ def _no_output() -> Iterator[None]:
 
 
 def _corrections() -> dict[str, Callable[..., Any]]:
-    return {"aten::unflatten": _unflatten, "aten::scaled_dot_product_attention": attention, **symbolics()}
+    return {
+        "aten::unflatten": _unflatten,
+        "aten::scaled_dot_product_attention": attention,
+        **symbolics(),
+        **adaptive_pool.symbolics(),
+    }
 
 
 def _unflatten(g: Any, x: Any, dim: Any, sizes: Any) -> Any:

@@ -31,7 +31,7 @@ _OVERLOOKED = frozenset({"ReduceL1", "ReduceLogSum", "ReduceLogSumExp"})
 def converted(path: Path, opset: int) -> ir.Model:
     """The model of the file in float32, at its own opset where that lies between 13 and `opset`, else brought there.
 
-    A HardSwish that is spelled out makes it 14, which has that operator.
+    A HardSwish that is spelled out makes it 14, which has that operator, where it can be brought there.
 
     Raises:
         InputError: the converter cannot bring it there.
@@ -49,11 +49,20 @@ def converted(path: Path, opset: int) -> ir.Model:
         _convert(model, path, given, wanted)
     model = optimized(model)
     if wanted < SINCE <= opset and spelled_out(model):
-        wanted = SINCE
-        _convert(model, path, model.opset_imports[""], wanted)
+        model, wanted = _at_hard_swish(model, path, wanted)
     newest = first_ir_version([helper.make_opsetid("", wanted)])
     model.ir_version = max(min(model.ir_version, newest), _LOWEST_IR)
     return model
+
+
+def _at_hard_swish(model: ir.Model, path: Path, given: int) -> tuple[ir.Model, int]:
+    """The model at the opset that has HardSwish, with that opset; as it was where no converter brings it there."""
+    newer = model.clone()
+    try:
+        _convert(newer, path, given, SINCE)
+    except InputError:
+        return model, given
+    return newer, SINCE
 
 
 def optimized(model: ir.Model) -> ir.Model:

@@ -1,8 +1,9 @@
-"""Keep a Pad of zeros before a MaxPool apart from it.
+"""Keep a Pad of zeros before a pool apart from it.
 
 onnxruntime 1.31.1 makes such a Pad the MaxPool's own pads, which are no zeros but less than every value: wherever a
 window at the border holds nothing positive, the result is another (a BiT's logits: 36 dB of SQNR, 112 with `Pad_Fusion`
-off). It leaves a Pad alone that names its axes, which ONNX has from opset 18 on.
+off). Of an AveragePool it makes counted pads, which its integers divide wrongly where `ceil_mode` reaches beyond them.
+It leaves a Pad alone that names its axes, which ONNX has from opset 18 on.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..graphs.values import add_constant, constant, single_consumer
+from ..graphs.values import add_constant, constant, number, single_consumer
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -20,7 +21,7 @@ _AXES_SINCE = 18
 
 
 def pad_apart(model: ir.Model) -> int:
-    """Name in place the axes of every Pad that only a MaxPool reads; returns how many there were."""
+    """Name in place the axes of every Pad that only such a pool reads; returns how many there were."""
     if model.opset_imports[""] < _AXES_SINCE:
         return 0
     found = [node for node in model.graph if node.domain == "" and node.op_type == "Pad" and _fuses(node)]
@@ -30,10 +31,12 @@ def pad_apart(model: ir.Model) -> int:
 
 
 def _fuses(node: ir.Node) -> bool:
-    """Whether it would become the pads of a MaxPool; behind a Relu they make no difference."""
+    """Whether it would become the pads of a pool, which are others; behind a Relu those of a MaxPool are the same."""
     reader, value = single_consumer(node.outputs[0]), node.inputs[0]
-    if reader is None or reader.op_type != "MaxPool" or len(node.inputs) > 3 or constant(node.inputs[1]) is None:
+    if reader is None or len(node.inputs) > 3 or constant(node.inputs[1]) is None:
         return False
+    if reader.op_type != "MaxPool":
+        return reader.op_type == "AveragePool" and bool(number(reader, "ceil_mode", 0))
     maker = None if value is None else value.producer()
     return maker is None or maker.op_type != "Relu"
 

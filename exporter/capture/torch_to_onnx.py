@@ -22,7 +22,7 @@ from ..sources.quiet import quiet
 from ..sources.torch_module import by_keyword, output_tensors
 from ..sources.traceback import is_user_file, user_traceback
 from ..sources.undisturbed import undisturbed
-from . import row_major, suppression
+from . import adaptive_pool, divided_pool, row_major, suppression
 from .fixed_size import fixed_by_torch
 from .legacy_symbolics import legacy_corrected
 from .onnx_to_opset import optimized
@@ -117,7 +117,12 @@ def _dynamo(source: Source, opset: int) -> ir.Model:
             dynamo=True,
             opset_version=opset,
             verbose=False,
-            custom_translation_table={**suppression.translations(), **row_major.translations()},
+            custom_translation_table={
+                **suppression.translations(),
+                **row_major.translations(),
+                **divided_pool.translations(),
+                **adaptive_pool.translations(source.dynamic),
+            },
         )
     assert program is not None
     assert program.exported_program is not None
@@ -282,6 +287,13 @@ def _refusal(source: Source, error: BaseException) -> InputError:
         return InputError(
             f"{source.name} cannot be exported: the operator {name} has no ONNX form{when}.{where}",
             hint=_REPLACE,
+        )
+    if (uneven := re.search(r"(adaptive_\w+), output size that are not factor of input size", text)) is not None:
+        where = where or _line_of_operator(source, uneven[1])
+        return InputError(
+            f"{source.name} cannot be exported: {uneven[1]} to a size that does not divide its input's has no ONNX "
+            f"form at this opset.{where}",
+            hint="Give it a size that divides, or resize what it reads before it (torch.nn.functional.interpolate).",
         )
     return InputError(
         f"{source.name} cannot be exported to ONNX: {_brief(root)}{where}",

@@ -20,6 +20,11 @@ SIGNED = {
     "nobody": "It is not signed: hashes alone show damage, not forgery.",
 }
 
+UNROUNDED = (
+    "  float16 was computed wider here than on the device, and not rounded as the export did: that takes "
+    "edgepress[host]. On the device it may have less."
+)
+
 
 @click.command(no_args_is_help=True)
 @click.argument("bundle", type=click.Path(path_type=Path))
@@ -55,6 +60,8 @@ def command(
             _print_text(verdict.text, verdict.most_text)
             return
         graph = "" if verdict.least_graph_db is None else f", {verdict.least_graph_db:g} dB against its own graph"
+        if verdict.unrounded:
+            click.echo(UNROUNDED)
         click.echo(f"  needed: {verdict.least_db:g} dB of SQNR against FP32{graph}")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edgepress.backends.base import Feed
 from edgepress.backends.openvino import OpenVino
@@ -271,6 +271,41 @@ def test_an_antialiased_resize_that_it_does_not_have_is_refused(tmp_path: Path) 
     onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), tmp_path / "m.onnx")
     (rejection,) = OpenVino().check(read_graph(tmp_path / "m.onnx"), target())
     assert "without antialiasing" in rejection.reason
+
+
+@pytest.mark.parametrize(
+    ("operator", "settings", "said"),
+    [
+        ("LSTM", {}, ""),
+        ("LSTM", {"clip": 1.0, "activations": ["Sigmoid", "Tanh", "Relu"]}, ""),
+        ("LSTM", {"peepholes": True}, "peepholes"),
+        ("LSTM", {"input_forget": 1}, "input_forget"),
+        ("LSTM", {"activations": ["HardSigmoid", "Softsign", "Relu"]}, "not hardsigmoid, softsign"),
+        ("GRU", {"activations": ["LeakyRelu", "Tanh"]}, "not leakyrelu"),
+        ("RNN", {"direction": "bidirectional", "activations": ["Tanh", "Relu"]}, "first direction"),
+        ("GRU", {"direction": "bidirectional", "activations": ["Sigmoid", "Tanh"] * 2}, ""),
+    ],
+)
+def test_a_recurrent_layer_that_it_reads_otherwise_is_refused_by_name(
+    tmp_path: Path, operator: str, settings: dict[str, Any], said: str
+) -> None:
+    rng, hidden = np.random.default_rng(0), 8
+    directions = 2 if settings.get("direction") == "bidirectional" else 1
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[operator] * hidden
+    shapes = {"W": (directions, gates, 6), "R": (directions, gates, hidden), "B": (directions, 2 * gates)}
+    inputs = ["x", *shapes]
+    settings = dict(settings)
+    if settings.pop("peepholes", False):
+        shapes["P"], inputs = (1, 3 * hidden), [*inputs, "", "", "", "P"]
+    weights = [numpy_helper.from_array(rng.normal(size=s).astype(np.float32), n) for n, s in shapes.items()]
+    node = helper.make_node(operator, inputs, ["y"], "cell", hidden_size=hidden, **settings)
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in
+            (("x", [5, 3, 6]), ("y", [5, directions, 3, hidden]))]  # fmt: skip
+    made = helper.make_graph([node], "graph", ends[:1], ends[1:], weights)
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    found = OpenVino().check(read_graph(tmp_path / "m.onnx"), target())
+    assert [each.node for each in found] == ["cell"] * bool(said)
+    assert all(said in each.reason and "Loop" in each.reason for each in found)
 
 
 @pytest.mark.parametrize("mode", ["bilinear", pytest.param("bicubic", marks=pytest.mark.slow), "nearest"])

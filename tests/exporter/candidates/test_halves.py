@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 import edgepress
 from edgepress.exporter.bundle.seal import load_report
+from edgepress.exporter.cli.verify import command
 
 
 class Phase(torch.nn.Module):
@@ -100,6 +102,17 @@ def test_verify_rounds_as_the_export_did(tmp_path):
     (shown,) = found.parity.values()
     proven = load_report(bundle.path).parity["engine"]["output"]
     assert not found.on_device and shown.sqnr_db == pytest.approx(proven.sqnr_db) and shown.sqnr_db < 75
+
+
+def test_verify_says_that_it_did_not_round(tmp_path, monkeypatch):
+    """Without the host's packages there is only the engine, which computes wider here."""
+    module = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 8))
+    bundle = made(module, "ios", tmp_path)
+    assert not edgepress.verify_bundle(bundle.path).unrounded
+    monkeypatch.setattr("edgepress.exporter.bundle.verify.find_spec", lambda name: None)
+    assert edgepress.verify_bundle(bundle.path).unrounded
+    said = CliRunner().invoke(command, [str(bundle.path)])
+    assert said.exit_code == 0 and "not rounded as the export did" in said.output
 
 
 def made(module, target, directory, precision="fp16"):

@@ -65,6 +65,55 @@ def test_openvino_transforms_along_the_axis_that_is_meant(tmp_path: Path) -> Non
     np.testing.assert_allclose(found, Mixing()(x).numpy(), atol=1e-4)
 
 
+class Circular(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 8, 3, padding=2, dilation=2, padding_mode="circular")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.pad(self.conv(x), (0, 3, 2, 1), mode="circular")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_openvino_pads_around(tmp_path: Path, precision: str) -> None:
+    x = torch.randn(64, 3, 9, 7, generator=torch.Generator().manual_seed(0))
+    bundle = export(
+        Circular().eval(), {"x": x[:2]}, target="cpu", precision=precision, output=tmp_path, name="circular",
+        dynamic={"x": {0: "batch"}}, calibration=[{"x": batch.numpy()} for batch in x.split(8)], measure=False,
+    )  # fmt: skip
+    engine = bundle.engine
+    assert engine is not None
+    with load_backend("openvino").open(engine) as session:
+        found = next(iter(session({"x": x.numpy()}).values()))
+    with torch.no_grad():
+        right = Circular().eval()(x).numpy()
+    assert 10 * np.log10(np.sum(right**2) / np.sum((found - right) ** 2)) > (30 if precision == "int8" else 100)
+
+
+class Halves(nn.Module):
+    """Spectra of real values and back, of even and of odd lengths, one of them filled up with zeros."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        spectrum = torch.fft.rfft(x, dim=1)
+        whole = torch.fft.irfft(spectrum * spectrum, n=x.shape[1], dim=1)
+        long, short = torch.fft.rfft(x, n=20), torch.fft.irfft(torch.fft.rfft(x), n=5)
+        return torch.cat([spectrum.abs().flatten(1), whole.flatten(1), long.imag.flatten(1), short.flatten(1)], 1)
+
+
+@pytest.mark.parametrize("size", [8, 9])
+@pytest.mark.parametrize("target", ["cpu", "server-cpu"])
+def test_half_a_spectrum_is_what_torch_means(tmp_path: Path, target: str, size: int) -> None:
+    x = torch.randn(2, size, size + 4, generator=torch.Generator().manual_seed(0))
+    free = {"dynamic": {"x": {0: "batch"}}, "output": tmp_path, "measure": False}
+    bundle = export(Halves().eval(), {"x": x}, target=target, precision="fp32", name="halves", **free)
+    engine = bundle.engine
+    assert engine is not None
+    with load_backend("openvino" if target == "cpu" else "onnxruntime").open(engine) as session:
+        found = next(iter(session({"x": x.numpy()}).values()))
+    np.testing.assert_allclose(found, Halves()(x).numpy(), atol=1e-4)
+
+
 class NormedRows(nn.Module):
     """Linear layers whose features are normalized over all tokens as rows, and added, as a LeViT has them."""
 

@@ -135,6 +135,19 @@ def test_a_file_below_opset_14_is_brought_there_for_it_where_the_target_reads_th
     assert_same(model(SPELLINGS["divided"], opset=12), found)
 
 
+def test_a_file_that_cannot_be_brought_to_opset_14_keeps_its_spelling(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A converter that fails leaves the opset as it was, and only logs."""
+    from onnxscript import version_converter
+
+    monkeypatch.setattr(version_converter, "convert_version", lambda model, **_: None)
+    ir.save(model(SPELLINGS["divided"], opset=13), tmp_path / "m.onnx")
+    found = converted(tmp_path / "m.onnx", 20)
+    assert found.opset_imports[""] == 13 and hard_swish(found) == 0
+    assert_same(model(SPELLINGS["divided"], opset=13), found)
+
+
 def convolution(x: str, y: str, **attributes: Any) -> list[onnx.NodeProto]:
     return [node("Conv", [x, "w", "b"], [y], **attributes)]
 

@@ -1,0 +1,77 @@
+"""An adaptive average pool over sizes that are free, as two products with what each place counts.
+
+torch.export writes the windows of the example's sizes into the graph, which are others at other sizes (torch 2.13).
+Output i of n averages the places from floor(i * size / n) to ceil((i + 1) * size / n), as torch defines it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+# Axes of an image that are pooled begin here.
+_HEIGHT = 2
+
+
+def translations(dynamic: Mapping[str, Mapping[int, str]]) -> dict[Any, Callable[..., Any]]:
+    """For the newer exporter, by torch's operator; none where no spatial axis is free."""
+    import torch
+
+    if not any(axis >= _HEIGHT for free in dynamic.values() for axis in free):
+        return {}
+    return {torch.ops.aten._adaptive_avg_pool2d.default: _adaptive_avg_pool2d}
+
+
+def _adaptive_avg_pool2d(self: Any, output_size: Sequence[int]) -> Any:
+    from onnxscript import opset18 as op
+
+    height, width = output_size
+    # (height, H) @ (..., H, W) @ (W, width)
+    rows = op.MatMul(_shares(self, -2, height), self)
+    return op.MatMul(rows, op.Transpose(_shares(self, -1, width), perm=[1, 0]))
+
+
+def _shares(x: Any, axis: int, count: int) -> Any:
+    """(count, size): the share that each place has in each mean."""
+    from onnxscript import opset18 as op
+
+    zero, one, wanted = (op.Constant(value_int=number) for number in (0, 1, count))
+    size = op.Gather(op.Shape(x), op.Constant(value_int=axis), axis=0)
+    index = op.Unsqueeze(op.Range(zero, wanted, one), op.Constant(value_ints=[1]))
+    begins = op.Div(op.Mul(index, size), wanted)
+    ends = op.Div(op.Add(op.Mul(op.Add(index, one), size), op.Constant(value_int=count - 1)), wanted)
+    place = op.Unsqueeze(op.Range(zero, size, one), op.Constant(value_ints=[0]))
+    inside = op.And(op.GreaterOrEqual(place, begins), op.Less(place, ends))
+    return op.Div(op.Cast(inside, to=1), op.Cast(op.Sub(ends, begins), to=1))
+
+
+def symbolics() -> dict[str, Callable[..., Any]]:
+    """For the tracing exporter, by the operator's name."""
+    return {"aten::adaptive_avg_pool2d": _traced}
+
+
+def _traced(g: Any, x: Any, output_size: Any) -> Any:
+    """Where the windows are not of one size torch's own refuses; known sizes make constants of them."""
+    import torch
+    from torch.onnx import symbolic_helper, symbolic_opset9
+
+    helper, usual = cast("Any", symbolic_helper), cast("Any", symbolic_opset9)
+    wanted, sizes = helper._maybe_get_const(output_size, "is"), (helper._get_tensor_sizes(x) or [None, None])[-2:]
+    known = isinstance(wanted, (list, tuple)) and all(isinstance(size, int) for size in (*sizes, *wanted))
+    if not known or all(size % count == 0 for size, count in zip(sizes, wanted, strict=True)):
+        return usual.adaptive_avg_pool2d(g, x, output_size)
+    rows, columns = (
+        g.op("Constant", value_t=torch.from_numpy(shares(size, count)))
+        for size, count in zip(sizes, wanted, strict=True)
+    )
+    return g.op("MatMul", g.op("MatMul", rows, x), g.op("Transpose", columns, perm_i=[1, 0]))
+
+
+def shares(size: int, count: int) -> npt.NDArray[np.float32]:
+    """(count, size): the share that each place has in each mean."""
+    index, place = np.arange(count)[:, None], np.arange(size)[None]
+    begins, ends = index * size // count, -(-(index + 1) * size // count)
+    return np.asarray(((place >= begins) & (place < ends)) / (ends - begins), np.float32)

@@ -1,0 +1,62 @@
+"""An average pool that divides by a given number, which both of torch's exporters drop without a word (torch 2.13).
+
+Zeros are added as values, so that each window sees as many of them as its kernel has places, and the mean of these,
+times their number, is the sum.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+def translations() -> dict[Any, Callable[..., Any]]:
+    """For the newer exporter, by torch's operator."""
+    import torch
+
+    return {torch.ops.aten.avg_pool2d.default: _pool(2), torch.ops.aten.avg_pool3d.default: _pool(3)}
+
+
+def _pool(axes: int) -> Callable[..., Any]:
+    from onnxscript.function_libs.torch_lib.ops.nn import aten_avg_pool2d, aten_avg_pool3d
+
+    usual = {2: aten_avg_pool2d, 3: aten_avg_pool3d}[axes]
+
+    def pool(
+        self: Any,
+        kernel_size: Sequence[int],
+        stride: Sequence[int] = (),
+        padding: Sequence[int] = (0,),
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> Any:
+        if divisor_override is None:
+            return usual(self, kernel_size, stride or kernel_size, padding, ceil_mode, count_include_pad)
+        kernel, pads = _each(kernel_size, axes), _each(padding, axes)
+        steps = _each(stride or kernel, axes)
+        return _divided(self, kernel, steps, pads, ceil_mode=ceil_mode, divisor=divisor_override)
+
+    return pool
+
+
+def _each(sizes: Sequence[int], axes: int) -> list[int]:
+    return list(sizes) * axes if len(sizes) == 1 else list(sizes)
+
+
+def _divided(x: Any, kernel: list[int], steps: list[int], pads: list[int], *, ceil_mode: bool, divisor: int) -> Any:
+    from onnxscript import opset18 as op
+
+    axes, spatial = len(kernel), [*range(-len(kernel), 0)]
+    # With a stride less one of more zeros, as many windows fit as `ceil_mode` takes.
+    ends = [pad + step - 1 for pad, step in zip(pads, steps, strict=True)] if ceil_mode else pads
+    where = op.Constant(value_ints=spatial)
+    padded = op.Pad(x, op.Constant(value_ints=[*pads, *ends]), None, where)
+    mean = op.AveragePool(padded, kernel_shape=kernel, strides=steps)
+    if ceil_mode:
+        # As many as begin in the input and the pads before it: ceil((size + pad) / stride).
+        more = op.Constant(value_ints=[pad + step - 1 for pad, step in zip(pads, steps, strict=True)])
+        windows = op.Div(op.Add(op.Shape(x, start=-axes), more), op.Constant(value_ints=steps))
+        mean = op.Slice(mean, op.Constant(value_ints=[0] * axes), windows, where)
+    return op.Mul(mean, op.Constant(value_float=math.prod(kernel) / divisor))

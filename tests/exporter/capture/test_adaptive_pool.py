@@ -1,0 +1,70 @@
+"""Adaptive average pools whose input may have any height and width."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from edgepress import export
+from edgepress.backends.base import AxisRange
+from edgepress.errors import InputError
+from edgepress.exporter.capture.capture import capture, prove_capture
+from edgepress.exporter.sources import source_from_object
+
+
+class Pooled(nn.Module):
+    def __init__(self, size: int | tuple[int | None, int | None]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.pool, self.head = nn.Conv2d(3, 8, 3, 2, 1), nn.AdaptiveAvgPool2d(size), nn.Conv2d(8, 4, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.head(self.pool(self.conv(image))).flatten(2)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, (2, 5)])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("target", ["cpu", "server-cpu"])
+def test_free_sizes_are_pooled_as_torch_pools_them(
+    tmp_path: Path, target: str, precision: str, size: int | tuple[int, int]
+) -> None:
+    net = Pooled(size).eval()
+    image = torch.randn(64, 3, 16, 24, generator=torch.Generator().manual_seed(0)) + 1
+    bundle = export(
+        net, {"image": image[:2]}, target=target, precision=precision, output=tmp_path, name="pooled",
+        dynamic={"image": {0: "batch", 2: "height", 3: "width"}},
+        calibration=[{"image": x.numpy()} for x in image.split(8)], measure=False,
+    )  # fmt: skip
+    graph = onnxruntime.InferenceSession(bundle.graph.path, providers=["CPUExecutionProvider"])
+    # In int8 the means of fewer places are wider than what the ranges were fitted to.
+    for height, width in ((16, 24), (19, 31), *(() if precision == "int8" else ((3, 2), (40, 7), (1, 1)))):
+        x = torch.randn(4, 3, height, width, generator=torch.Generator().manual_seed(1)) + 1
+        with torch.no_grad():
+            right = net(x).numpy()
+        error = graph.run(None, {"image": x.numpy()})[0] - right
+        assert 10 * np.log10(np.sum(right**2) / np.sum(error**2)) > (90 if precision == "fp32" else 25)
+
+
+@pytest.mark.parametrize("opset", [13, 16])
+def test_windows_of_several_sizes_below_opset_18(tmp_path: Path, opset: int) -> None:
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    source = source_from_object(Pooled((5, 7)).eval(), {"image": x}, dynamic={"image": {0: "batch"}})
+    graph = capture(source, opset, tmp_path / "model.onnx", {"batch": AxisRange(smallest=1, usual=2, largest=8)})
+    assert all(found.sqnr_db > 100 for found in prove_capture(source, graph, 0).values())
+
+
+class Largest(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.adaptive_max_pool2d(x, (5, 7))
+
+
+def test_the_largest_of_such_windows_is_refused_in_the_users_terms(tmp_path: Path) -> None:
+    source = source_from_object(Largest(), {"x": torch.randn(2, 3, 16, 16)})
+    with pytest.raises(InputError, match="adaptive_max_pool2d to a size that does not divide") as caught:
+        capture(source, 13, tmp_path / "model.onnx", {})
+    assert "divides" in str(caught.value.hint)

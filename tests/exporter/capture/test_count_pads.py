@@ -1,0 +1,133 @@
+"""What an AveragePool divides by, on every runtime and in integers too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import openvino
+import pytest
+import torch
+from onnx import TensorProto, helper
+from torch import nn
+
+from edgepress import export
+from edgepress.backends.base import AxisRange
+
+FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
+FREE = {"image": {0: "batch"}}
+# Kernel, stride, pad: the last window reaches beyond the pad, begins in it (torch drops it), or does neither.
+POOLS = [(3, 2, 1), (5, 3, 2), (3, 3, 1), (2, 2, 1), (4, 4, 2)]
+
+
+def _db(right: np.ndarray, found: np.ndarray) -> float:
+    assert right.shape == found.shape
+    return float(10 * np.log10(np.sum(right**2) / max(np.sum((found - right) ** 2), 1e-30)))
+
+
+def _run(directory: Path, target: str, feed: dict[str, np.ndarray]) -> np.ndarray:
+    """As anybody opens it."""
+    if target == "cpu":
+        model = openvino.Core().compile_model(directory / "engine" / "model.xml", "CPU", FLOAT32)
+        return np.array(next(iter(model(feed).values())))
+    path = directory / "engine" / "model.onnx"
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, feed)[0]
+
+
+class Pooled(nn.Module):
+    def __init__(self, *pools: nn.Module, channels: int = 8) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.pools, self.head = nn.Conv2d(3, channels, 3), nn.ModuleList(pools), nn.Conv2d(channels, 4, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        x = self.conv(image)
+        return torch.cat([self.head(pool(x)).flatten(1) for pool in self.pools], 1)
+
+
+@pytest.mark.parametrize("target", ["cpu", "server-cpu"])
+def test_what_lies_beyond_the_pads_is_not_counted(tmp_path: Path, target: str) -> None:
+    pools = [nn.AvgPool2d(k, s, p, ceil_mode=True) for k, s, p in POOLS]
+    net = Pooled(*pools, nn.AvgPool2d((3, 2), (2, 3), (0, 1), ceil_mode=True)).eval()
+    image = torch.randn(128, 3, 13, 10, generator=torch.Generator().manual_seed(0)) + 1
+    with torch.no_grad():
+        right = net(image).numpy()
+    for precision, least in (("fp32", 90), ("int8", 30)):
+        bundle = export(
+            net, {"image": image[:2]}, target=target, precision=precision, output=tmp_path / precision, name="pooled",
+            dynamic=FREE, calibration=[{"image": x.numpy()} for x in image.split(8)], measure=False,
+        )  # fmt: skip
+        assert _db(right, _run(bundle.path, target, {"image": image.numpy()})) > least
+
+
+@pytest.mark.parametrize("target", ["cpu", "server-cpu"])
+def test_a_divisor_is_kept(tmp_path: Path, target: str) -> None:
+    """Both of torch's exporters drop it."""
+    pools = [nn.AvgPool2d(3, 2, 1, ceil_mode=ceil, divisor_override=5) for ceil in (True, False)]
+    net = Pooled(*pools, nn.AvgPool2d(4, 4, 2, ceil_mode=True, divisor_override=1, count_include_pad=False)).eval()
+    image = torch.randn(64, 3, 13, 10, generator=torch.Generator().manual_seed(0)) + 1
+    with torch.no_grad():
+        right = net(image).numpy()
+    for precision, least in (("fp32", 90), ("int8", 30)):
+        bundle = export(
+            net, {"image": image[:2]}, target=target, precision=precision, output=tmp_path / precision, name="divided",
+            dynamic=FREE, calibration=[{"image": x.numpy()} for x in image.split(8)], measure=False,
+        )  # fmt: skip
+        assert _db(right, _run(bundle.path, target, {"image": image.numpy()})) > least
+
+
+class Row(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.avg_pool1d(x, 5, 4, 2, ceil_mode=True)
+
+
+class Volume(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.avg_pool3d(x, 3, 2, 1, ceil_mode=True)
+
+
+class Square(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.avg_pool2d(x, 4, 4, 2, ceil_mode=True)
+
+
+@pytest.mark.parametrize(("module", "sizes"), [(Row, (11,)), (Square, (9, 10)), (Volume, (6, 8, 7))])
+def test_sizes_that_are_free(tmp_path: Path, module: type[nn.Module], sizes: tuple[int, ...]) -> None:
+    """Whether the last window is one of torch's is then known only when it runs."""
+    x = torch.randn(2, 3, *sizes, generator=torch.Generator().manual_seed(0)) + 1
+    axes = {"x": {2 + axis: f"size{axis}" for axis in range(len(sizes))}}
+    ranges = {f"size{i}": AxisRange(smallest=6, usual=size, largest=20) for i, size in enumerate(sizes)}
+    bundle = export(
+        module().eval(), {"x": x}, target="cpu", precision="fp32", output=tmp_path, name="free", dynamic=axes,
+        axes=ranges, measure=False,
+    )  # fmt: skip
+    for more in range(8):
+        other = torch.randn(2, 3, *(size + more for size in sizes)) + 1
+        assert _db(module()(other).numpy(), _run(bundle.path, "cpu", {"x": other.numpy()})) > 90
+
+
+@pytest.mark.parametrize("opset", [11, 13, 18, 19, 22, 23])
+@pytest.mark.parametrize("pads", [[1, 1, 1, 1], [0, 2, 2, 1]])
+def test_a_file_means_what_onnxruntime_computes(tmp_path: Path, opset: int, pads: list[int]) -> None:
+    """And torch; see decision 74."""
+    pool = helper.make_node(
+        "AveragePool", ["x"], ["y"], kernel_shape=[3, 3], strides=[2, 2], pads=pads, ceil_mode=1, count_include_pad=1
+    )
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, *size]) for name, size in
+            (("x", (8, 8)), ("y", (None, None)))]  # fmt: skip
+    model = helper.make_model(
+        helper.make_graph([pool], "pool", ends[:1], ends[1:]), opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=8,
+    )  # fmt: skip
+    path = tmp_path / "pool.onnx"
+    onnx.save(model, path)
+    x = np.random.default_rng(0).normal(1, 1, (1, 3, 8, 8)).astype(np.float32)
+    top, left, bottom, right_pad = pads
+    # Zeros first, then a pool that counts all there is, but for windows that begin in the last zeros.
+    padded = nn.functional.pad(torch.from_numpy(x), (left, right_pad, top, bottom))
+    right = nn.functional.avg_pool2d(padded, 3, 2, ceil_mode=True)[..., : (9 + top) // 2, : (9 + left) // 2].numpy()
+    for target in ("cpu", "server-cpu"):
+        bundle = export(path, target=target, precision="fp32", output=tmp_path / target, measure=False)
+        assert _db(right, _run(bundle.path, target, {"x": x})) > 90

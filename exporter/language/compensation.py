@@ -8,6 +8,8 @@ QuantEase; Behdin et al., 2023): no such step loses more.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
@@ -20,6 +22,7 @@ DAMPING = 0.01  # of the mean of H's diagonal, as Frantar et al.
 SWEEPS = 4  # of coordinate descent
 FINE = 8  # bits of which the first pass leaves nothing that sweeps would pay for
 SWEPT = 0.5  # of the first pass's loss that sweeps leave, about: 0.45 on one matrix (decision 35)
+LAZY = 128  # columns whose errors go to all behind them at once: one at a time waits for memory alone
 ROWS = 8192  # of a matrix that are rounded at a time; rows do not depend on each other
 
 
@@ -105,10 +108,10 @@ def _mean(hessian: torch.Tensor) -> torch.Tensor:
 
 def inverse_factor(damped: torch.Tensor) -> torch.Tensor:
     """The upper Cholesky factor U of the inverse, H^-1 = U^T U."""
-    lower = torch.linalg.cholesky(damped.double())
-    inverse = torch.cholesky_inverse(lower)
-    factor: torch.Tensor = torch.linalg.cholesky(inverse, upper=True)
-    return factor.float()
+    # Turned about, H = R R^T with R upper, and so U = R^-1: the inverse need not be factored.
+    lower = torch.linalg.cholesky(damped.double().flip(-1, -2))
+    factor = torch.linalg.solve_triangular(lower, torch.eye(lower.shape[-1], dtype=lower.dtype), upper=False)
+    return factor.flip(-1, -2).float()
 
 
 class ReadMoments:
@@ -161,6 +164,18 @@ def shift_of(hessian: torch.Tensor, between: torch.Tensor, damping: float = DAMP
     return solved.mT
 
 
+def moved_by(weight: torch.Tensor, hessian: torch.Tensor, between: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """What `shift_of` makes of a matrix, W (K H^-1 - 1), by the factor of H's inverse.
+
+    For a matrix of fewer rows than inputs that is a fraction of solving for the shift itself.
+
+    Args:
+        weight: of shape (..., outputs, inputs).
+        factor: of H damped.
+    """
+    return weight @ (between / _mean(hessian)) @ factor.mT @ factor
+
+
 class _State:
     """Some rows of a matrix while they are rounded, turned so that a column lies in one piece.
 
@@ -195,7 +210,7 @@ class _State:
     def spread(self, factor: torch.Tensor) -> None:
         """Round column by column; what a column leaves goes to the columns behind it, by the block at once."""
         left = self.values.clone()
-        for index, part in self._parts():
+        for index, part in self._parts(LAZY):
             some, within = left[part], factor[part, part]
             scale, zero = self.scale[index], self.zero[index]
             errors = torch.empty_like(some)
@@ -247,6 +262,10 @@ class _State:
         self.scale[index] += more
         self.error[part] -= steps * more
 
-    def _parts(self) -> list[tuple[int, slice]]:
+    def _parts(self, most: int | None = None) -> Iterator[tuple[int, slice]]:
+        """The columns of each block, `most` at a time, and the block's number."""
         width = self.values.shape[0]
-        return [(index, slice(at, min(at + self.block, width))) for index, at in enumerate(range(0, width, self.block))]
+        for index, first in enumerate(range(0, width, self.block)):
+            end = min(first + self.block, width)
+            for start in range(first, end, most or self.block):
+                yield index, slice(start, min(start + (most or self.block), end))

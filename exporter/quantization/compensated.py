@@ -29,7 +29,7 @@ from ...calibration.statistics import Statistics
 from ...profiles.device.grid import Grid
 from ..graphs.files import BESIDE, write_model
 from ..graphs.values import add_constant, constant, number
-from ..language.compensation import ReadMoments, compensate_by, damp, inverse_factor, shift_of
+from ..language.compensation import ReadMoments, compensate_by, damp, inverse_factor, moved_by
 from ..language.rounding import middle
 from .analysis.weight_site import WeightSite
 from .emitter import BIAS_INPUT
@@ -239,9 +239,10 @@ def _made(
 ) -> _Floats:
     """What the integers of some groups stand for, of the shape of the matrices."""
     wanted = torch.from_numpy(matrices)
-    wanted = wanted + wanted @ shift_of(hessian, between)
     damped = damp(hessian)
-    each = zip(wanted.numpy(), damped, inverse_factor(damped), by_row, strict=True)
+    factor = inverse_factor(damped)
+    wanted = wanted + moved_by(wanted, hessian, between, factor)
+    each = zip(wanted.numpy(), damped, factor, by_row, strict=True)
     return np.stack([_rounded(*group, grid, name) for group in each])
 
 

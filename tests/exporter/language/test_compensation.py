@@ -8,7 +8,7 @@ import torch
 
 from edgepress.errors import InputError
 from edgepress.exporter.language.compensating import round_with_texts
-from edgepress.exporter.language.compensation import ReadMoments, compensate, damp
+from edgepress.exporter.language.compensation import LAZY, ReadMoments, compensate, damp, inverse_factor
 from edgepress.exporter.language.eager import logits
 from edgepress.exporter.language.quantize import TABLE, RoundedWeights, matrices, uniform
 from edgepress.exporter.language.rounding import round_matrix
@@ -39,6 +39,26 @@ def test_outputs_lose_much_less_than_by_rounding_to_the_nearest(symmetric, block
     assert losses[0] < 0.7 * output_loss(weight, nearest, hessian)
     assert all(after <= before * (1 + 1e-4) for before, after in pairwise(losses))
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_one_scale_for_more_columns_than_are_spread_at_once_is_as_column_by_column():
+    columns = 2 * LAZY + 44
+    weight = np.random.default_rng(6).normal(size=(7, columns)).astype(np.float32)
+    hessian, steps = correlated(columns, count=900), np.abs(weight).max(1, keepdims=True) / 127
+    kind = Grid(bits=8, signed=True, symmetric=True, granularity="channel")
+    integers = compensate(weight, hessian, kind, sweeps=0, scales=steps)
+    factor, left = inverse_factor(damp(hessian)).double().numpy(), weight.astype(np.float64)
+    assert np.array_equal(factor, np.triu(factor))
+    np.testing.assert_allclose(factor.T @ factor @ damp(hessian).double().numpy(), np.eye(columns), atol=1e-4)
+    plain = np.empty_like(left)
+    for column in range(columns):
+        plain[:, column] = np.clip(np.round(left[:, column] / steps[:, 0]), -127, 127) * steps[:, 0]
+        error = (left[:, column] - plain[:, column]) / factor[column, column]
+        left[:, column + 1 :] -= np.outer(error, factor[column, column + 1 :])
+    # An error of float32 may put a value on the edge of two codes to the other side, and then those behind it.
+    assert np.mean(np.abs(integers.floats() - plain) < steps / 2) > 0.95
+    plain_loss = float(np.einsum("ri,ij,rj", plain - weight, damp(hessian).double().numpy(), plain - weight))
+    assert output_loss(weight, integers, hessian) == pytest.approx(plain_loss, rel=0.02)
 
 
 def test_no_single_code_could_be_better():

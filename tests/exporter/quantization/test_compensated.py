@@ -13,7 +13,7 @@ from torch import nn
 
 import edgepress
 from edgepress.exporter.bundle.reportables import load_report
-from edgepress.exporter.language.compensation import ReadMoments, compensate, damp, inverse_factor, shift_of
+from edgepress.exporter.language.compensation import ReadMoments, compensate, damp, inverse_factor, moved_by, shift_of
 from edgepress.exporter.language.rounding import middle
 from edgepress.profiles.device.grid import Grid
 
@@ -160,3 +160,6 @@ def test_groups_at_once_are_each_by_itself() -> None:
         torch.testing.assert_close(shift_of(hessians, betweens)[group], shift, rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(inverse_factor(damp(hessians))[group], factor, rtol=1e-3, atol=1e-4)
     assert torch.equal(damp(hessians)[3], torch.eye(9)) and not shift_of(hessians, betweens)[3].any()
+    weight, factors = torch.randn(5, 4, 9), inverse_factor(damp(hessians))
+    moved = moved_by(weight, hessians, betweens, factors)
+    torch.testing.assert_close(moved, weight @ shift_of(hessians, betweens), rtol=1e-3, atol=1e-4)

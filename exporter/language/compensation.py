@@ -73,7 +73,10 @@ def compensate_by(
         values = finite(weight[part], name)
         state = _State(values, damped, grid, block, None if scales is None else scales[part])
         state.spread(factor)
-        for left in reversed(range(sweeps_of(grid) if sweeps is None else sweeps)):
+        count = sweeps_of(grid) if sweeps is None else sweeps
+        if count:
+            state.incline()
+        for left in reversed(range(count)):
             if not left:
                 state.settle()
             state.sweep()
@@ -185,7 +188,7 @@ class _State:
         used: blocks that are not all zeros, of shape (rows, blocks).
         up: scales are shortened to none that is less.
         held: scales stay: they were given, or have been settled.
-        slope: half of the loss's fall by each value, kept true by every change after `spread`.
+        slope: half of the loss's fall by each value, kept true by every change after `incline`.
     """
 
     def __init__(
@@ -222,6 +225,9 @@ class _State:
                 some[column + 1 :].addr_(within[column, column + 1 :], error, alpha=-1)
             left[part.stop :].addmm_(factor[part, part.stop :].T, errors, alpha=-1)
             self.error[part] = self.values[part] - (self.codes[part] - zero) * scale
+
+    def incline(self) -> None:
+        """Find the slope, before the first sweep."""
         self.slope = self.damped @ self.error
 
     def settle(self) -> None:
@@ -231,7 +237,7 @@ class _State:
         self.held, self.scale = True, short(self.scale.T, self.used, up=self.up).T.contiguous()
         for index, part in self._parts():
             self.error[part] = self.values[part] - (self.codes[part] - self.zero[index]) * self.scale[index]
-        self.slope = self.damped @ self.error
+        self.incline()
 
     def sweep(self) -> None:
         """Set each code, and each scale, to the best while all others stay."""

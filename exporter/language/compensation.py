@@ -113,7 +113,8 @@ def inverse_factor(damped: torch.Tensor) -> torch.Tensor:
     """The upper Cholesky factor U of the inverse, H^-1 = U^T U."""
     # Turned about, H = R R^T with R upper, and so U = R^-1: the inverse need not be factored.
     lower = torch.linalg.cholesky(damped.double().flip(-1, -2))
-    factor = torch.linalg.solve_triangular(lower, torch.eye(lower.shape[-1], dtype=lower.dtype), upper=False)
+    ones = torch.eye(lower.shape[-1], dtype=lower.dtype)
+    factor: torch.Tensor = torch.linalg.solve_triangular(lower, ones, upper=False)
     return factor.flip(-1, -2).float()
 
 

@@ -50,6 +50,42 @@ def test_free_sizes_are_pooled_as_torch_pools_them(
         assert 10 * np.log10(np.sum(right**2) / np.sum(error**2)) > (90 if precision == "fp32" else 25)
 
 
+class OfRows(nn.Module):
+    """Whose free axis is the second of its input, and the third of what it pools."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.adaptive_avg_pool2d(x.unsqueeze(1), (5, 2))
+
+
+class OneHeight(nn.Module):
+    """Keeps the height that it is given."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.adaptive_avg_pool2d(x.unsqueeze(1).to(self.dtype), (None, 3)).float()
+
+
+@pytest.mark.parametrize(
+    ("module", "least"),
+    [(OfRows(), 100), (OneHeight(torch.float32), 100), (OneHeight(torch.float64), 100), (OneHeight(torch.float16), 50)],
+)
+def test_rows_of_any_length_in_any_floats(tmp_path: Path, module: nn.Module, least: float) -> None:
+    x = torch.randn(2, 50, 8, generator=torch.Generator().manual_seed(0)) + 1
+    source = source_from_object(module, {"x": x}, dynamic={"x": {0: "batch", 1: "time"}})
+    ranges = {name: AxisRange(smallest=1, usual=2, largest=64) for name in ("batch", "time")}
+    graph = capture(source, 18, tmp_path / "model.onnx", ranges)
+    session = onnxruntime.InferenceSession(graph.path, providers=["CPUExecutionProvider"])
+    for length in (50, 61, 7):
+        x = torch.randn(2, length, 8, generator=torch.Generator().manual_seed(1)) + 1
+        right = module(x).numpy()
+        found = session.run(None, {"x": x.numpy()})[0]
+        assert found.shape == right.shape
+        assert 10 * np.log10(np.sum(right**2) / max(np.sum((found - right) ** 2), 1e-30)) > least
+
+
 @pytest.mark.parametrize("opset", [13, 16])
 def test_windows_of_several_sizes_below_opset_18(tmp_path: Path, opset: int) -> None:
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 # An input's axes from here on may become a height or a width: a row of samples has no channels yet.
 _BEHIND_BATCH = 1
+_IMAGES = 4  # axes that a pool of ONNX reads
 
 
 def translations(dynamic: Mapping[str, Mapping[int, str]]) -> dict[Any, Callable[..., Any]]:
@@ -29,9 +30,20 @@ def _adaptive_avg_pool2d(self: Any, output_size: Sequence[Any]) -> Any:
     from onnxscript import opset18 as op
 
     height, width = output_size
+    if (kernel := _even(self.shape, output_size)) is not None:
+        return op.AveragePool(self, kernel_shape=kernel, strides=kernel)
     # (height, H) @ (..., H, W) @ (W, width)
     rows = op.MatMul(_shares(self, -2, height), self)
     return op.MatMul(rows, op.Transpose(_shares(self, -1, width), perm=[1, 0]))
+
+
+def _even(shape: Any, counts: Sequence[Any]) -> list[int] | None:
+    """The one window of images whose sizes are known and divided by the counts."""
+    sizes = list(shape)[-2:]
+    if len(shape) != _IMAGES or not all(isinstance(number, int) for number in (*sizes, *counts)):
+        return None
+    windows = [size // count for size, count in zip(sizes, counts, strict=True)]
+    return windows if all(size % count == 0 for size, count in zip(sizes, counts, strict=True)) else None
 
 
 def _shares(x: Any, axis: int, count: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -84,6 +85,23 @@ def test_rows_of_any_length_in_any_floats(tmp_path: Path, module: nn.Module, lea
         found = session.run(None, {"x": x.numpy()})[0]
         assert found.shape == right.shape
         assert 10 * np.log10(np.sum(right**2) / max(np.sum((found - right) ** 2), 1e-30)) > least
+
+
+class Beside(nn.Module):
+    """A picture of one size beside rows of any length."""
+
+    def forward(self, image: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        return nn.functional.adaptive_avg_pool2d(image, (2, 3)).flatten(1) + rows.mean(1, keepdim=True)
+
+
+def test_a_pool_of_a_known_size_stays_one_beside_what_is_free(tmp_path: Path) -> None:
+    feed = {"image": torch.randn(2, 3, 8, 12), "rows": torch.randn(2, 9)}
+    source = source_from_object(Beside(), feed, dynamic={"image": {0: "batch"}, "rows": {0: "batch", 1: "length"}})
+    ranges = {name: AxisRange(smallest=1, usual=2, largest=64) for name in ("batch", "length")}
+    graph = capture(source, 18, tmp_path / "model.onnx", ranges)
+    operators = [node.op_type for node in onnx.load(graph.path).graph.node]
+    assert "AveragePool" in operators and "MatMul" not in operators
+    assert all(found.sqnr_db > 100 for found in prove_capture(source, graph, 0).values())
 
 
 @pytest.mark.parametrize("opset", [13, 16])

@@ -122,3 +122,11 @@ def test_the_largest_of_such_windows_is_refused_in_the_users_terms(tmp_path: Pat
     with pytest.raises(InputError, match="adaptive_max_pool2d to a size that does not divide") as caught:
         capture(source, 13, tmp_path / "model.onnx", {})
     assert "divides" in str(caught.value.hint)
+
+
+def test_free_sizes_below_opset_18_are_refused_in_the_users_terms(tmp_path: Path) -> None:
+    dynamic = {"image": {0: "batch", 2: "height"}}
+    source = source_from_object(Pooled((5, 7)).eval(), {"image": torch.randn(2, 3, 32, 32)}, dynamic=dynamic)
+    with pytest.raises(InputError, match="adaptive_avg_pool2d over a size that is free") as caught:
+        capture(source, 13, tmp_path / "model.onnx", {})
+    assert "Fix the size" in str(caught.value.hint)

@@ -12,40 +12,53 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-# Axes of an image that are pooled begin here.
-_HEIGHT = 2
+# An input's axes from here on may become a height or a width: a row of samples has no channels yet.
+_BEHIND_BATCH = 1
+_IMAGES = 4  # axes that a pool of ONNX reads
 
 
 def translations(dynamic: Mapping[str, Mapping[int, str]]) -> dict[Any, Callable[..., Any]]:
-    """For the newer exporter, by torch's operator; none where no spatial axis is free."""
+    """For the newer exporter, by torch's operator; none where no axis but the batch is free."""
     import torch
 
-    if not any(axis >= _HEIGHT for free in dynamic.values() for axis in free):
+    if not any(axis >= _BEHIND_BATCH for free in dynamic.values() for axis in free):
         return {}
     return {torch.ops.aten._adaptive_avg_pool2d.default: _adaptive_avg_pool2d}
 
 
-def _adaptive_avg_pool2d(self: Any, output_size: Sequence[int]) -> Any:
+def _adaptive_avg_pool2d(self: Any, output_size: Sequence[Any]) -> Any:
     from onnxscript import opset18 as op
 
     height, width = output_size
+    if (kernel := _even(self.shape, output_size)) is not None:
+        return op.AveragePool(self, kernel_shape=kernel, strides=kernel)
     # (height, H) @ (..., H, W) @ (W, width)
     rows = op.MatMul(_shares(self, -2, height), self)
     return op.MatMul(rows, op.Transpose(_shares(self, -1, width), perm=[1, 0]))
 
 
-def _shares(x: Any, axis: int, count: int) -> Any:
-    """(count, size): the share that each place has in each mean."""
+def _even(shape: Any, counts: Sequence[Any]) -> list[int] | None:
+    """The one window of images whose sizes are known and divided by the counts."""
+    sizes = list(shape)[-2:]
+    if len(shape) != _IMAGES or not all(isinstance(number, int) for number in (*sizes, *counts)):
+        return None
+    windows = [size // count for size, count in zip(sizes, counts, strict=True)]
+    return windows if all(size % count == 0 for size, count in zip(sizes, counts, strict=True)) else None
+
+
+def _shares(x: Any, axis: int, count: Any) -> Any:
+    """(count, size): the share that each place has in each mean; a count of None to torch is a value here, the size."""
     from onnxscript import opset18 as op
 
-    zero, one, wanted = (op.Constant(value_int=number) for number in (0, 1, count))
+    zero, one = (op.Constant(value_int=number) for number in (0, 1))
+    wanted = op.Constant(value_int=count) if isinstance(count, int) else count
     size = op.Gather(op.Shape(x), op.Constant(value_int=axis), axis=0)
     index = op.Unsqueeze(op.Range(zero, wanted, one), op.Constant(value_ints=[1]))
     begins = op.Div(op.Mul(index, size), wanted)
-    ends = op.Div(op.Add(op.Mul(op.Add(index, one), size), op.Constant(value_int=count - 1)), wanted)
+    ends = op.Div(op.Add(op.Mul(op.Add(index, one), size), op.Sub(wanted, one)), wanted)
     place = op.Unsqueeze(op.Range(zero, size, one), op.Constant(value_ints=[0]))
     inside = op.And(op.GreaterOrEqual(place, begins), op.Less(place, ends))
-    return op.Div(op.Cast(inside, to=1), op.Cast(op.Sub(ends, begins), to=1))
+    return op.Div(op.Cast(inside, to=x.dtype), op.Cast(op.Sub(ends, begins), to=x.dtype))
 
 
 def symbolics() -> dict[str, Callable[..., Any]]:

@@ -19,6 +19,7 @@ def translations() -> dict[Any, Callable[..., Any]]:
 
 
 def _pool(axes: int) -> Callable[..., Any]:
+    from onnxscript import opset18 as op
     from onnxscript.function_libs.torch_lib.ops.nn import aten_avg_pool2d, aten_avg_pool3d
 
     usual = {2: aten_avg_pool2d, 3: aten_avg_pool3d}[axes]
@@ -36,7 +37,11 @@ def _pool(axes: int) -> Callable[..., Any]:
             return usual(self, kernel_size, stride or kernel_size, padding, ceil_mode, count_include_pad)
         kernel, pads = _each(kernel_size, axes), _each(padding, axes)
         steps = _each(stride or kernel, axes)
-        return _divided(self, kernel, steps, pads, ceil_mode=ceil_mode, divisor=divisor_override)
+        images = self if len(self.shape) > axes + 1 else op.Unsqueeze(self, op.Constant(value_ints=[0]))
+        found = _divided(
+            images, kernel, steps, pads, ceil_mode=ceil_mode, factor=_factor(self, kernel, divisor_override)
+        )
+        return found if images is self else op.Squeeze(found, op.Constant(value_ints=[0]))
 
     return pool
 
@@ -45,7 +50,14 @@ def _each(sizes: Sequence[int], axes: int) -> list[int]:
     return list(sizes) * axes if len(sizes) == 1 else list(sizes)
 
 
-def _divided(x: Any, kernel: list[int], steps: list[int], pads: list[int], *, ceil_mode: bool, divisor: int) -> Any:
+def _factor(x: Any, kernel: list[int], divisor: int) -> Any:
+    import onnx_ir as ir
+    from onnxscript import opset18 as op
+
+    return op.Constant(value=ir.tensor(math.prod(kernel) / divisor, x.dtype))
+
+
+def _divided(x: Any, kernel: list[int], steps: list[int], pads: list[int], *, ceil_mode: bool, factor: Any) -> Any:
     from onnxscript import opset18 as op
 
     axes, spatial = len(kernel), [*range(-len(kernel), 0)]
@@ -59,4 +71,4 @@ def _divided(x: Any, kernel: list[int], steps: list[int], pads: list[int], *, ce
         more = op.Constant(value_ints=[pad + step - 1 for pad, step in zip(pads, steps, strict=True)])
         windows = op.Div(op.Add(op.Shape(x, start=-axes), more), op.Constant(value_ints=steps))
         mean = op.Slice(mean, op.Constant(value_ints=[0] * axes), windows, where)
-    return op.Mul(mean, op.Constant(value_float=math.prod(kernel) / divisor))
+    return op.Mul(mean, factor)

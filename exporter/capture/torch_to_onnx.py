@@ -288,19 +288,30 @@ def _refusal(source: Source, error: BaseException) -> InputError:
             f"{source.name} cannot be exported: the operator {name} has no ONNX form{when}.{where}",
             hint=_REPLACE,
         )
-    if (uneven := re.search(r"(adaptive_\w+), output size that are not factor of input size", text)) is not None:
-        where = where or _line_of_operator(source, uneven[1])
-        return InputError(
-            f"{source.name} cannot be exported: {uneven[1]} to a size that does not divide its input's has no ONNX "
-            f"form at this opset.{where}",
-            hint="Give it a size that divides, or resize what it reads before it (torch.nn.functional.interpolate).",
-        )
+    if pool := re.search(r"(adaptive_\w+), (input size not accessible|output size that are not factor)", text):
+        return _no_pool(source, pool[1], where, free=pool[2].startswith("input"))
     return InputError(
         f"{source.name} cannot be exported to ONNX: {_brief(root)}{where}",
         hint="Change the line above so that torch.export can follow it, or export the model without that part."
         if where
         else "The exporter of torch failed in its own code, and names no line of the model. Export it to an .onnx file "
         "yourself and give that, or leave out free axes or parts until it works.",
+    )
+
+
+def _no_pool(source: Source, name: str, where: str, *, free: bool) -> InputError:
+    """An adaptive pool for which the tracing exporter knows no windows."""
+    what, hint = (
+        ("over a size that is free", "Fix the size, or take a target whose runtime reads opset 18.")
+        if free
+        else (
+            "to a size that does not divide its input's",
+            "Give it a size that divides, or resize what it reads before it (torch.nn.functional.interpolate).",
+        )
+    )
+    where = where or _line_of_operator(source, name)
+    return InputError(
+        f"{source.name} cannot be exported: {name} {what} has no ONNX form at this opset.{where}", hint=hint
     )
 
 

@@ -25,7 +25,7 @@ def whole_dft(model: ir.Model) -> int:
 
 def _rewrite(graph: ir.Graph, node: ir.Node, axis: int | None) -> bool:
     value = node.inputs[0]
-    if axis is None or value is None or value.shape is None or not number(node, "onesided", 0):
+    if axis is None or value is None or value.shape is None or value.dtype is None or not number(node, "onesided", 0):
         return False
     inverse, size = bool(number(node, "inverse", 0)), value.shape[axis]
     length = _length(node, size, inverse=inverse)
@@ -67,7 +67,8 @@ def _inverse(graph: ir.Graph, node: ir.Node, axis: int, length: int) -> None:
     first = _part(graph, value, axis, 0, length // 2 + 1)
     # From the last that has a partner down to the first behind the constant one.
     back = _part(graph, value, axis, (length - 1) // 2, 0, -1)
-    sign = add_constant(graph, f"{node.outputs[0].name}_conjugate", np.array([1, -1], np.float32))
+    assert value.dtype is not None
+    sign = add_constant(graph, f"{node.outputs[0].name}_conjugate", np.array([1, -1], value.dtype.numpy()))
     turned = ir.node("Mul", [back.outputs[0], sign])
     both = ir.node("Concat", [first.outputs[0], turned.outputs[0]], {"axis": axis})
     whole = _transform(node, both.outputs[0], None)

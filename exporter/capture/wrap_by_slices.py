@@ -31,7 +31,7 @@ def _rewrite(graph: ir.Graph, node: ir.Node) -> bool:
     if mode is None or mode.as_string() != "wrap" or value is None or sizes is None or (sizes < 0).any():
         return False
     around = _around(node, sizes)
-    if not around:
+    if not around or _goes_round_twice(value, around):
         return False
     new: list[ir.Node] = []
     for axis, start, end in around:
@@ -59,6 +59,12 @@ def _around(node: ir.Node, sizes: np.ndarray[tuple[int, ...], np.dtype[np.int64]
         return []
     both = zip(axes.tolist(), sizes[: len(axes)].tolist(), sizes[len(axes) :].tolist(), strict=True)
     return [(axis, start, end) for axis, start, end in both if start or end]
+
+
+def _goes_round_twice(value: ir.Value, around: list[tuple[int, int, int]]) -> bool:
+    """Whether more is added than an axis of known size holds, which torch refuses and ONNX allows."""
+    known = [] if value.shape is None else [(value.shape[axis], max(added)) for axis, *added in around]
+    return any(isinstance(size, int) and most > size for size, most in known)
 
 
 def _part(graph: ir.Graph, value: ir.Value, axis: int, start: int, end: int) -> ir.Node:

@@ -15,6 +15,8 @@ from torch import nn
 
 from edgepress import export
 from edgepress.backends.base import AxisRange
+from edgepress.exporter.capture.capture import capture
+from edgepress.exporter.sources import source_from_object
 
 FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
 FREE = {"image": {0: "batch"}}
@@ -76,6 +78,28 @@ def test_a_divisor_is_kept(tmp_path: Path, target: str) -> None:
             dynamic=FREE, calibration=[{"image": x.numpy()} for x in image.split(8)], measure=False,
         )  # fmt: skip
         assert _db(right, _run(bundle.path, target, {"image": image.numpy()})) > least
+
+
+class Divided(nn.Module):
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.avg_pool2d(x.to(self.dtype), 3, 2, 1, ceil_mode=True, divisor_override=5).float()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("sizes", [(3, 8, 9), (2, 3, 8, 9)])
+def test_a_divisor_is_kept_in_float16_and_of_one_image(
+    tmp_path: Path, sizes: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    x = torch.randn(sizes, generator=torch.Generator().manual_seed(0)) + 1
+    source = source_from_object(Divided(dtype), {"x": x})
+    graph = capture(source, 18, tmp_path / "model.onnx", {})
+    session = onnxruntime.InferenceSession(graph.path, providers=["CPUExecutionProvider"])
+    least = 50 if dtype == torch.float16 else 100
+    assert _db(Divided(dtype)(x).numpy(), session.run(None, {"x": x.numpy()})[0]) > least
 
 
 class Row(nn.Module):

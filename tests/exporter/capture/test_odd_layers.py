@@ -6,14 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torch.nn import functional
 
 from edgepress import export
 from edgepress.backends.registry import load_backend
+from edgepress.exporter.capture.wrap_by_slices import wrap_by_slices
 
 
 class Padded(nn.Module):
@@ -91,6 +94,21 @@ def test_openvino_pads_around(tmp_path: Path, precision: str) -> None:
     assert 10 * np.log10(np.sum(right**2) / np.sum((found - right) ** 2)) > (30 if precision == "int8" else 100)
 
 
+@pytest.mark.parametrize(("added", "written"), [([0, 3, 0, 2], 1), ([0, 5, 0, 4], 0)])
+def test_what_goes_round_more_than_once_stays_a_pad(added: list[int], written: int) -> None:
+    """Slices of the whole would hold too little."""
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size]) for name, size in
+            (("x", 3), ("y", 3 + sum(added)))]  # fmt: skip
+    pad = helper.make_node("Pad", ["x", "added"], ["y"], mode="wrap")
+    graph = helper.make_graph([pad], "graph", ends[:1], ends[1:], [numpy_helper.from_array(np.array(added), "added")])
+    file = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+    model = ir.from_proto(file)
+    assert wrap_by_slices(model) == written
+    x = np.arange(3, dtype=np.float32)[None]
+    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], np.pad(x, ((0, 0), (added[1], added[3])), "wrap"))
+
+
 class Halves(nn.Module):
     """Spectra of real values and back, of even and of odd lengths, one of them filled up with zeros."""
 
@@ -112,6 +130,21 @@ def test_half_a_spectrum_is_what_torch_means(tmp_path: Path, target: str, size: 
     with load_backend("openvino" if target == "cpu" else "onnxruntime").open(engine) as session:
         found = next(iter(session({"x": x.numpy()}).values()))
     np.testing.assert_allclose(found, Halves()(x).numpy(), atol=1e-4)
+
+
+class Doubled(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.fft.irfft(torch.fft.rfft(x.double(), dim=1) * 2, n=8, dim=1).float()
+
+
+def test_half_a_spectrum_in_float64(tmp_path: Path) -> None:
+    x = torch.randn(2, 8, 6, generator=torch.Generator().manual_seed(0))
+    bundle = export(
+        Doubled().eval(), {"x": x}, target="server-cpu", precision="fp32", output=tmp_path, name="doubled",
+        dynamic={"x": {0: "batch"}}, measure=False,
+    )  # fmt: skip
+    session = onnxruntime.InferenceSession(bundle.graph.path, providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, {"x": x.numpy()})[0], 2 * x.numpy(), atol=1e-6)
 
 
 class NormedRows(nn.Module):

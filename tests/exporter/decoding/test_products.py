@@ -28,11 +28,14 @@ def test_products_are_exact_again_behind_the_block_also_where_it_fails():
 @pytest.mark.parametrize("bias", [True, False])
 def test_linear_layers_by_onednn_are_those_of_torch_in_float32(rows, bias, monkeypatch):
     monkeypatch.setattr(products, "_PART", 1 << 10)  # so that the outputs come in several parts, the last a short one
+    given, usual = [], torch.Tensor.to_mkldnn
+    monkeypatch.setattr(torch.Tensor, "to_mkldnn", lambda x: given.append(x.shape) or usual(x))
     seeded = torch.Generator().manual_seed(0)
     layer, x = torch.nn.Linear(96, 70, bias=bias), torch.randn(*rows, 96, generator=seeded)
     with torch.no_grad():
         with exact_products():
             found = layer(x)
         exact = layer.double()(x.double())
+    assert bool(given) == (rows != (3,) and torch.backends.mkldnn.is_available())
     assert found.dtype == torch.float32 and found.shape == exact.shape
     assert float((found - exact).norm() / exact.norm()) < 1e-6

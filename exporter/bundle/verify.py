@@ -97,7 +97,7 @@ def _proof(bundle: Bundle, engine: Engine, place: Place) -> dict[str, Any]:
         answers = golden.answers(session)
     parity = check_golden(golden, answers, manifest.minimum_sqnr_db)
     wider = _is_wider(engine, place)
-    # That takes the host's packages; without them the engine alone answers, which rounds less.
+    # Rounding takes the host's packages; without them the engine alone answers, which rounds less.
     unrounded = wider and find_spec("onnx_ir") is None
     if wider and not unrounded:
         with temporary() as scratch, place.open(_rounded(engine, scratch), place.threads()) as session:

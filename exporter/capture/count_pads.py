@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..graphs.values import add_constant, number, take_over
+from ..graphs.values import add_constant, integers, number, take_over
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -89,12 +89,18 @@ class _Axis:
 def _axes(node: ir.Node) -> list[_Axis]:
     kernel = list(node.attributes["kernel_shape"].as_ints())
     ones, value = [1] * len(kernel), node.inputs[0]
-    pads, steps = _ints(node, "pads", [0] * (2 * len(kernel))), _ints(node, "strides", ones)
+    pads, steps = integers(node, "pads", [0] * (2 * len(kernel))), integers(node, "strides", ones)
     sizes = [None] * len(kernel) if value is None or value.shape is None else value.shape[_BATCH_AND_CHANNELS:]
     return [
         _Axis(size=size if isinstance(size, int) else None, reach=(k - 1) * d + 1, step=step, start=start, end=end)
         for size, k, d, step, start, end in zip(
-            sizes, kernel, _ints(node, "dilations", ones), steps, pads[: len(kernel)], pads[len(kernel) :], strict=True
+            sizes,
+            kernel,
+            integers(node, "dilations", ones),
+            steps,
+            pads[: len(kernel)],
+            pads[len(kernel) :],
+            strict=True,
         )
     ]
 
@@ -149,8 +155,3 @@ def _windows(graph: ir.Graph, value: ir.Value, along: list[_Axis], name: str) ->
 
 def _integers(graph: ir.Graph, name: str, numbers: list[int]) -> ir.Value:
     return add_constant(graph, name, np.array(numbers, np.int64))
-
-
-def _ints(node: ir.Node, name: str, default: list[int]) -> list[int]:
-    attribute = node.attributes.get(name)
-    return default if attribute is None else list(attribute.as_ints())

@@ -6,11 +6,11 @@ takes axis 1, the attribute's default (an FNet: -0.1 dB of SQNR).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..graphs.values import add_constant, constant, number
+from ..graphs.values import add_constant, constant, number, replace
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -34,9 +34,10 @@ def signal_axis(node: ir.Node, opset: int) -> int | None:
     """The axis counted from the first; None where that is not known."""
     value = node.inputs[0]
     given = node.inputs[2] if len(node.inputs) > 2 else None
-    axis = np.array(_DEFAULT) if given is None else constant(given)
     if opset < _INPUT_SINCE:
-        axis = np.array(int(number(node, "axis", 1)))
+        axis: Any = np.array(int(number(node, "axis", 1)))
+    else:
+        axis = np.array(_DEFAULT) if given is None else constant(given)
     if value is None or value.shape is None or axis is None:
         return None
     return int(axis.item()) % value.shape.rank()
@@ -56,7 +57,4 @@ def _rewrite(graph: ir.Graph, node: ir.Node) -> None:
     dft = ir.node("DFT", inputs, node.attributes, name=node.name)
     dft.outputs[0].name = f"{result.name}_along_1"
     back = ir.node("Transpose", [dft.outputs[0]], {"perm": order}, name=f"{node.name}/Transpose_2")
-    last = back.outputs[0]
-    last.type, last.shape = result.type, result.shape
-    ir.convenience.replace_nodes_and_values(graph, node, [node], [before, dft, back], [result], [last])
-    last.name = result.name
+    replace(graph, node, [before, dft, back])

@@ -6,10 +6,9 @@ OpenVINO 2026.4.1 computes such a one in float32, and in integers gives another 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..graphs.values import constant
+from ..graphs.values import constant, integers
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -40,8 +39,8 @@ def _pads(node: ir.Node) -> list[int] | None:
     axes = weight.ndim - 2
     if way == "VALID" and shape is None:
         return [0] * (2 * axes)
-    strides, dilations = (_integers(node, name, [1] * axes) for name in ("strides", "dilations"))
-    more = _integers(node, "output_padding", [0] * axes)
+    strides, dilations = (integers(node, name, [1] * axes) for name in ("strides", "dilations"))
+    more = integers(node, "output_padding", [0] * axes)
     reach = [(kernel - 1) * each + 1 for kernel, each in zip(weight.shape[2:], dilations, strict=True)]
     if shape is None:
         totals = [r + m - stride for r, m, stride in zip(reach, more, strides, strict=True)]
@@ -70,8 +69,3 @@ def _sizes(value: ir.Value | None, axes: int) -> list[int] | None:
 def _text(node: ir.Node, name: str) -> str:
     attribute = node.attributes.get(name)
     return "NOTSET" if attribute is None else attribute.as_string() or "NOTSET"
-
-
-def _integers(node: ir.Node, name: str, default: Sequence[int]) -> list[int]:
-    attribute = node.attributes.get(name)
-    return list(default) if attribute is None else [int(value) for value in attribute.as_ints()]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..graphs.values import number
+from ..graphs.values import integers, number
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -28,7 +28,7 @@ def _fit(node: ir.Node) -> bool:
     import onnx_ir as ir
 
     kernel, sizes = list(node.attributes["kernel_shape"].as_ints()), _sizes(node)
-    strides = _ints(node, "strides", [1] * len(kernel))
+    strides = integers(node, "strides", [1] * len(kernel))
     if sizes is None or not number(node, "ceil_mode", 0) or _moved(node):
         return False
     # Where no window but the first begins inside, its result has one element along that axis whatever the stride.
@@ -54,9 +54,4 @@ def _moved(node: ir.Node) -> bool:
     automatic = node.attributes.get("auto_pad")
     if automatic is not None and automatic.value != "NOTSET":
         return True
-    return any(_ints(node, "pads", [])) or any(step != 1 for step in _ints(node, "dilations", []))
-
-
-def _ints(node: ir.Node, name: str, default: list[int]) -> list[int]:
-    attribute = node.attributes.get(name)
-    return default if attribute is None else list(attribute.as_ints())
+    return any(integers(node, "pads", [])) or any(step != 1 for step in integers(node, "dilations", []))

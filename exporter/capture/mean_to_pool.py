@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..graphs.values import constant
+from ..graphs.values import constant, replace
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -73,7 +73,4 @@ def _rewrite(graph: ir.Graph, node: ir.Node) -> None:
         pool.outputs[0].name = f"{result.name}_pooled"
         pool.outputs[0].type = result.type
         new.append(ir.node("Squeeze", [pool.outputs[0], axes], name=f"{node.name}/Squeeze"))
-    last = new[-1].outputs[0]
-    last.type, last.shape = result.type, result.shape
-    ir.convenience.replace_nodes_and_values(graph, node, [node], new, [result], [last])
-    last.name = result.name
+    replace(graph, node, new)

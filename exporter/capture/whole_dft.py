@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..graphs.values import add_constant, constant, number
+from ..graphs.values import add_constant, constant, number, replace, sliced
 from .dft_on_axis_one import signal_axis
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _forward(graph: ir.Graph, node: ir.Node, axis: int, length: int) -> None:
     assert value is not None and value.shape is not None
     whole = _transform(node, value, node.inputs[1] if len(node.inputs) > 1 else None)
     _like(whole, value, {axis: length, value.shape.rank() - 1: 2})
-    _replace(graph, node, [whole, _part(graph, whole.outputs[0], axis, 0, length // 2 + 1)])
+    replace(graph, node, [whole, sliced(graph, whole.outputs[0], axis, 0, length // 2 + 1)])
 
 
 def _inverse(graph: ir.Graph, node: ir.Node, axis: int, length: int) -> None:
@@ -64,9 +64,9 @@ def _inverse(graph: ir.Graph, node: ir.Node, axis: int, length: int) -> None:
 
     value = node.inputs[0]
     assert value is not None and value.shape is not None
-    first = _part(graph, value, axis, 0, length // 2 + 1)
+    first = sliced(graph, value, axis, 0, length // 2 + 1)
     # From the last that has a partner down to the first behind the constant one.
-    back = _part(graph, value, axis, (length - 1) // 2, 0, -1)
+    back = sliced(graph, value, axis, (length - 1) // 2, 0, -1)
     assert value.dtype is not None
     sign = add_constant(graph, f"{node.outputs[0].name}_conjugate", np.array([1, -1], value.dtype.numpy()))
     turned = ir.node("Mul", [back.outputs[0], sign])
@@ -74,8 +74,8 @@ def _inverse(graph: ir.Graph, node: ir.Node, axis: int, length: int) -> None:
     whole = _transform(node, both.outputs[0], None)
     for each in (both, whole):
         _like(each, value, {axis: length})
-    real = _part(graph, whole.outputs[0], value.shape.rank() - 1, 0, 1)
-    _replace(graph, node, [first, back, turned, both, whole, real])
+    real = sliced(graph, whole.outputs[0], value.shape.rank() - 1, 0, 1)
+    replace(graph, node, [first, back, turned, both, whole, real])
 
 
 def _transform(node: ir.Node, value: ir.Value, length: ir.Value | None) -> ir.Node:
@@ -86,25 +86,9 @@ def _transform(node: ir.Node, value: ir.Value, length: ir.Value | None) -> ir.No
     return ir.Node("", "DFT", inputs, attributes, name=node.name)
 
 
-def _part(graph: ir.Graph, value: ir.Value, axis: int, start: int, end: int, step: int = 1) -> ir.Node:
-    import onnx_ir as ir
-
-    limits = zip(("start", "end", "axis", "step"), (start, end, axis, step), strict=True)
-    return ir.node("Slice", [value, *(add_constant(graph, f"dft_{n}", np.array([at], np.int64)) for n, at in limits)])
-
-
 def _like(node: ir.Node, value: ir.Value, sizes: dict[int, int]) -> None:
     import onnx_ir as ir
 
     assert value.shape is not None
     result = node.outputs[0]
     result.type, result.shape = value.type, ir.Shape([sizes.get(i, size) for i, size in enumerate(value.shape)])
-
-
-def _replace(graph: ir.Graph, node: ir.Node, new: list[ir.Node]) -> None:
-    import onnx_ir as ir
-
-    result, last = node.outputs[0], new[-1].outputs[0]
-    last.type, last.shape, name = result.type, result.shape, result.name
-    ir.convenience.replace_nodes_and_values(graph, node, [node], new, [result], [last])
-    last.name = name

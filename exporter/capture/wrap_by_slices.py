@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..graphs.values import add_constant, constant
+from ..graphs.values import constant, replace, sliced
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -37,17 +37,14 @@ def _rewrite(graph: ir.Graph, node: ir.Node) -> bool:
     for axis, start, end in around:
         parts = [value]
         if start:
-            new.append(_part(graph, value, axis, -start, _ALL))
+            new.append(sliced(graph, value, axis, -start, _ALL))
             parts.insert(0, new[-1].outputs[0])
         if end:
-            new.append(_part(graph, value, axis, 0, end))
+            new.append(sliced(graph, value, axis, 0, end))
             parts.append(new[-1].outputs[0])
         new.append(ir.node("Concat", parts, {"axis": axis}))
         value = new[-1].outputs[0]
-    result, name = node.outputs[0], node.outputs[0].name
-    value.type, value.shape = result.type, result.shape
-    ir.convenience.replace_nodes_and_values(graph, node, [node], new, [result], [value])
-    value.name = name
+    replace(graph, node, new)
     return True
 
 
@@ -65,11 +62,3 @@ def _goes_round_twice(value: ir.Value, around: list[tuple[int, int, int]]) -> bo
     """Whether more is added than an axis of known size holds, which torch refuses and ONNX allows."""
     known = [] if value.shape is None else [(value.shape[axis], max(added)) for axis, *added in around]
     return any(isinstance(size, int) and most > size for size, most in known)
-
-
-def _part(graph: ir.Graph, value: ir.Value, axis: int, start: int, end: int) -> ir.Node:
-    import onnx_ir as ir
-
-    limits = (add_constant(graph, f"wrap_{n}", np.array([at], np.int64)) for n, at in
-              (("start", start), ("end", end), ("axis", axis)))  # fmt: skip
-    return ir.node("Slice", [value, *limits])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +33,12 @@ def number(node: ir.Node, name: str, default: float) -> float:
     """A numeric attribute, or its default where the node does not give it."""
     attribute = node.attributes.get(name)
     return default if attribute is None else float(attribute.value)
+
+
+def integers(node: ir.Node, name: str, default: Sequence[int]) -> list[int]:
+    """An attribute of integers, or its default where the node does not give it."""
+    attribute = node.attributes.get(name)
+    return list(default) if attribute is None else list(attribute.as_ints())
 
 
 def add_constant(graph: ir.Graph, name: str, array: npt.NDArray[Any], taken: set[str] | None = None) -> ir.Value:
@@ -77,6 +84,25 @@ def remove_unread(graph: ir.Graph, value: ir.Value | None) -> None:
 def as_float32(value: float) -> npt.NDArray[np.float32]:
     """A float32 scalar."""
     return np.asarray(value, dtype=np.float32)
+
+
+def sliced(graph: ir.Graph, value: ir.Value, axis: int, start: int, end: int, step: int = 1) -> ir.Node:
+    """A new node, not yet in the graph, that cuts a part out of one axis."""
+    import onnx_ir as ir
+
+    limits = zip(("start", "end", "axis", "step"), (start, end, axis, step), strict=True)
+    inputs = (add_constant(graph, f"{value.name or 'part'}_{name}", np.array([at], np.int64)) for name, at in limits)
+    return ir.node("Slice", [value, *inputs])
+
+
+def replace(graph: ir.Graph, node: ir.Node, new: list[ir.Node]) -> None:
+    """Put nodes in the place of one; the last gives its result, under its name."""
+    import onnx_ir as ir
+
+    result, last = node.outputs[0], new[-1].outputs[0]
+    last.type, last.shape, name = result.type, result.shape, result.name
+    ir.convenience.replace_nodes_and_values(graph, node, [node], new, [result], [last])
+    last.name = name
 
 
 def take_over(graph: ir.Graph, old: ir.Value, name: str, node: ir.Node, new: list[ir.Node]) -> None:

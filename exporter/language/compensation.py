@@ -212,7 +212,7 @@ class _State:
         self.slope = self.error
 
     def spread(self, factor: torch.Tensor) -> None:
-        """Round column by column; what a column leaves goes to the columns behind it, by the block at once."""
+        """Round column by column; what some columns leave goes to all behind them at once."""
         left = self.values.clone()
         for index, part in self._parts(LAZY):
             some, within = left[part], factor[part, part]
@@ -271,8 +271,8 @@ class _State:
 
     def _parts(self, most: int | None = None) -> Iterator[tuple[int, slice]]:
         """The columns of each block, `most` at a time, and the block's number."""
-        width = self.values.shape[0]
+        width, step = self.values.shape[0], most or self.block
         for index, first in enumerate(range(0, width, self.block)):
             end = min(first + self.block, width)
-            for start in range(first, end, most or self.block):
-                yield index, slice(start, min(start + (most or self.block), end))
+            for start in range(first, end, step):
+                yield index, slice(start, min(start + step, end))

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ from ...calibration.affine import weight_scales
 from ...calibration.statistics import Statistics
 from ...profiles.device.grid import Grid
 from ..graphs.files import BESIDE, write_model
-from ..graphs.values import add_constant, constant, number
+from ..graphs.values import add_constant, constant, integers, number
 from ..language.compensation import ReadMoments, compensate_by, damp, inverse_factor, moved_by
 from ..language.rounding import middle
 from .analysis.weight_site import WeightSite
@@ -37,9 +37,6 @@ from .fitted import FittedWeight, weight_digest
 from .lifts.correct_bias import bias_of
 from .noise import expose
 from .quantizer import Quantizer
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
 
 # Into so many parts the layers are divided, of which each is rounded with those before it as they will be.
 STAGES = 12
@@ -181,8 +178,8 @@ def _columns(site: WeightSite, array: Array) -> torch.Tensor:
     assert weight is not None
     kernel = weight.shape[2:]
     axes = len(kernel)
-    sizes = {name: _integers(site.node, name, [1] * axes) for name in ("dilations", "strides")}
-    pads = _integers(site.node, "pads", [0] * (2 * axes))
+    sizes = {name: integers(site.node, name, [1] * axes) for name in ("dilations", "strides")}
+    pads = integers(site.node, "pads", [0] * (2 * axes))
     if axes == 1:
         values, kernel, pads = values[:, :, None], (1, *kernel), [0, pads[0], 0, pads[1]]
         sizes = {name: [1, *size] for name, size in sizes.items()}
@@ -197,11 +194,6 @@ def _columns(site: WeightSite, array: Array) -> torch.Tensor:
 def _spread(rows: torch.Tensor) -> torch.Tensor:
     """At most PATCHES of the rows of each group."""
     return rows[:, :: max(1, math.ceil(rows.shape[1] / PATCHES))]
-
-
-def _integers(node: ir.Node, name: str, default: list[int]) -> list[int]:
-    attribute = node.attributes.get(name)
-    return default if attribute is None else [int(value) for value in attribute.as_ints()]
 
 
 def _fit(site: WeightSite, moments: ReadMoments, grid: Grid) -> FittedWeight:

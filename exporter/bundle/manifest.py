@@ -30,6 +30,8 @@ from .misnamed import no_bundle
 
 # What an engine must reach, in dB: below 0 the noise would be larger than the signal.
 Bound = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+# Below 0 dB the difference is larger than what FP32 gives, as where that is next to nothing (candidates/quiet.py).
+GoldenBound = Annotated[float, Field(ge=-300, allow_inf_nan=False, strict=True)]
 SCHEMA = 1
 MANIFEST = "manifest.json"
 SIGNATURE = "model.sig"  # signs the manifest too, so it is in none of its lists
@@ -139,7 +141,7 @@ class Manifest:
     target: Target
     recipe: Mapping[str, Any]
     engine: EngineEntry
-    minimum_sqnr_db: Bound
+    minimum_sqnr_db: GoldenBound
     minimum_graph_db: Bound | None = None
     golden: Annotated[int, Field(ge=1, strict=True)] | None = None
     fallback: FallbackEntry | None = None

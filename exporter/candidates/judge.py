@@ -19,6 +19,9 @@ from ...profiles.findings.parity import Parity, parity, worst
 from ..capture.golden import Answers, Golden
 from .candidate import Candidate, OwnGolden
 
+# How far below what was seen here a device may be.
+SEEN_OFF_DB = 6.0
+
 
 def judged(candidate: Candidate, golden: Golden, answers: Answers, place: Place, target: Target) -> Candidate:
     """The candidate with its agreement with FP32 on the golden inputs.
@@ -66,12 +69,13 @@ def check_golden(golden: Golden, answers: Answers, least_db: float) -> dict[str,
 
 
 def lenient(least_db: float, seen: Mapping[str, Parity]) -> float:
-    """What a device must reach, in dB: 6 below what was seen here, at most 40, at least the minimum.
+    """What a device must reach, in dB: `SEEN_OFF_DB` below what was seen here, at most 40, at least the minimum.
 
-    6 dB is noise of twice the amplitude: another CPU's kernels round differently, a wrong graph is much further off.
+    `SEEN_OFF_DB` is noise of twice the amplitude: another CPU's kernels round otherwise, a wrong graph is much further
+    off.
     In whole dB: an engine that is opened twice may add up in another order, and the bound is among the bundle's bytes.
     """
-    return max(least_db, min(_whole(worst(seen).weakest_db - 6.0), 40.0))
+    return max(least_db, min(whole(worst(seen).weakest_db - SEEN_OFF_DB), 40.0))
 
 
 def least_graph_db(own: OwnGolden) -> float:
@@ -79,10 +83,10 @@ def least_graph_db(own: OwnGolden) -> float:
 
     Integers that another CPU rounds otherwise in a few places go on through all layers behind.
     """
-    return max(0.0, min(_whole(own.engine_db - 6.0), 30.0))
+    return max(0.0, min(whole(own.engine_db - SEEN_OFF_DB), 30.0))
 
 
-def _whole(db: float) -> float:
+def whole(db: float) -> float:
     """Rounded down, where it is a number at all: agreement to the bit is infinite."""
     return float(math.floor(db)) if math.isfinite(db) else db
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -365,8 +366,13 @@ def test_only_files_and_directories_lie_in_a_bundle(bundle: Bundle, tmp_path: Pa
         check_files(bundle)
 
 
-@pytest.mark.parametrize("key", ["minimum_sqnr_db", "minimum_graph_db"])
-@pytest.mark.parametrize("bound", ["NaN", "-Infinity", "Infinity", "-1e300", "-1", "true"])
+@pytest.mark.parametrize(
+    ("key", "bound"),
+    [
+        *itertools.product(["minimum_sqnr_db", "minimum_graph_db"], ["NaN", "-Infinity", "Infinity", "-1e300", "true"]),
+        ("minimum_graph_db", "-1"),
+    ],
+)
 def test_a_bound_is_a_number_that_can_be_missed(bundle: Bundle, key: str, bound: str) -> None:
     path = bundle.path / "manifest.json"
     data = json.loads(path.read_text())

@@ -1,0 +1,86 @@
+"""A detector whose map is next to nothing on the golden inputs: what int8 loses there says nothing of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import edgepress
+from edgepress.backends.base import Array
+from edgepress.errors import VerificationError
+from edgepress.exporter.bundle.verify import verify_bundle
+from edgepress.exporter.candidates.judge import check_golden, check_graph_golden
+from edgepress.exporter.capture.golden import Golden
+
+SIZE, EDGE = 48, 16
+
+
+class Finder(nn.Module):
+    """1 where a whole area is bright, as no noise is; the rounding of int8, times `gain`, moves its exponent."""
+
+    def __init__(self, gain: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.gain = gain
+        self.lift, self.back = nn.Conv2d(3, 16, 1, bias=False), nn.Conv2d(16, 3, 1, bias=False)
+        with torch.no_grad():
+            self.back.weight.copy_(torch.linalg.pinv(self.lift.weight[:, :, 0, 0])[:, :, None, None])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        least = -nn.functional.max_pool2d(-x.mean(1, keepdim=True), 9, 1, 4)
+        again = self.back(self.lift(x))
+        return torch.sigmoid(25 * (least.clamp(min=0.25) - 0.6) + self.gain * (again - x)[:, :1])
+
+
+def pictures(count: int, seed: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Bright squares on dark noise."""
+    rng = np.random.default_rng(seed)
+    made = rng.normal(0, 0.1, (count, 3, SIZE, SIZE))
+    for picture in made:
+        for top, left in rng.integers(0, SIZE - EDGE, (3, 2)):
+            picture[:, top : top + EDGE, left : left + EDGE] = 1
+    return made.clip(0, 1).astype(np.float32)
+
+
+def batches() -> Iterator[dict[str, Array]]:
+    for seed in range(16):
+        yield {"x": pictures(8, seed)}
+
+
+def exported(gain: float, output: Path) -> Path:
+    made = edgepress.export(
+        Finder(gain).eval(),
+        {"x": torch.from_numpy(pictures(2, 99))},
+        target="server-cpu",
+        dynamic={"x": {0: "batch"}},
+        calibration=batches,
+        precision="int8",
+        measure=False,
+        output=output,
+    )
+    return made.path
+
+
+def test_it_ships_with_a_word_and_a_device_is_held_to_its_own_graph(tmp_path: Path) -> None:
+    bundle = exported(35, tmp_path)
+    said = [gap["why"] for gap in json.loads((bundle / "report.json").read_text())["missing"]]
+    assert [why for why in said if "made up" in why and "held to the engine's own graph" in why]
+    assert verify_bundle(bundle).parity["output"].sqnr_db < 3
+    bounds = json.loads((bundle / "manifest.json").read_text())
+    golden = Golden.load(bundle / "golden")
+    dark = tuple({"output": np.zeros_like(answer["output"])} for answer in golden.outputs)
+    check_golden(golden, dark, bounds["minimum_sqnr_db"])
+    with pytest.raises(VerificationError, match=r"does not compute what model\.onnx does"):
+        check_graph_golden(golden, dark, bounds["minimum_graph_db"])
+
+
+def test_what_is_far_off_beside_the_samples_as_well_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(VerificationError, match="golden inputs ask for"):
+        exported(120, tmp_path)

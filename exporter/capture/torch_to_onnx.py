@@ -23,6 +23,7 @@ from ..sources.torch_module import by_keyword, output_tensors
 from ..sources.traceback import is_user_file, user_traceback
 from ..sources.undisturbed import undisturbed
 from . import adaptive_pool, divided_pool, row_major, suppression
+from .exact_constants import exact_constants
 from .fixed_size import fixed_by_torch
 from .legacy_symbolics import legacy_corrected
 from .onnx_to_opset import optimized
@@ -110,7 +111,7 @@ def _dynamo(source: Source, opset: int) -> ir.Model:
 
     target: Any = source.program or source.module
     arguments = {} if source.program else {**_arguments(source), "dynamic_shapes": _dynamic_shapes(source)}
-    with _explained(source), quiet(), domains_at_hand():
+    with _explained(source), quiet(), domains_at_hand(), exact_constants():
         program = torch.onnx.export(
             target,
             **arguments,

@@ -24,6 +24,7 @@ from ..graphs.sparsity import found_sparsity
 from ..progress import Advance
 from ..quantization.gather import known_of_first
 from ..quantization.judging import JudgingSamples
+from ..quantization.mixed_int8 import NothingToQuantizeError
 from ..quantization.rewrites.rounded_float16 import is_widened, rounded_float16
 from ..recipe import Recipe
 from ..sources import Predict, Source, torch_predict
@@ -119,16 +120,20 @@ class Maker:
 
         Raises:
             NothingToQuantizeError, VerificationError: int8 does not do; or no weights are 2:4, which was asked for.
+            RefusedError: nothing can be int8, and the compiler does not take the float graph either.
         """
         self.advance(None, f"{precision} graph")
-        made = (
-            self._lowering(precision).candidate
-            if load_precision(precision).integer
-            else partial(self._float, precision)
-        )
-        candidate = with_selection(made(), self.target, self.workshop.scratch)
+        made = self._integers if load_precision(precision).integer else self._float
+        candidate = with_selection(made(precision), self.target, self.workshop.scratch)
         sparsity = found_sparsity(candidate.graph.path) if self.recipe.sparse else None
         return replace(candidate, sparsity=sparsity, weights=weight_bytes(candidate.graph.path))
+
+    def _integers(self, precision: PrecisionName) -> Candidate:
+        try:
+            return self._lowering(precision).candidate()
+        except NothingToQuantizeError:
+            self._refuse(self.captured.graph)  # then float is no way out
+            raise
 
     def _float(self, precision: PrecisionName) -> Candidate:
         """A float precision, whose graph is made once for all targets that share the capture and its samples."""
@@ -146,9 +151,12 @@ class Maker:
             RefusedError: naming the nodes, and the rule or what the compiler says.
         """
         candidate = linted(candidate, self.target)
-        if not self.workshop.place.why_not_built(self.target):
-            refuse(self.workshop.place.check(candidate.graph, self.target), self.target.name)
+        self._refuse(candidate.graph)
         return candidate
+
+    def _refuse(self, graph: Graph) -> None:
+        if not self.workshop.place.why_not_built(self.target):
+            refuse(self.workshop.place.check(graph, self.target), self.target.name)
 
     def compiled(self, candidate: Candidate) -> Candidate:
         """The candidate with its engine, or why it is not built here.

@@ -85,17 +85,40 @@ class Divided(nn.Module):
         return nn.functional.avg_pool2d(x.to(self.dtype), 3, 2, 1, ceil_mode=True, divisor_override=5).float()
 
 
+@pytest.mark.parametrize("opset", [13, 17, 18])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @pytest.mark.parametrize("sizes", [(3, 8, 9), (2, 3, 8, 9)])
 def test_a_divisor_is_kept_in_float16_and_of_one_image(
-    tmp_path: Path, sizes: tuple[int, ...], dtype: torch.dtype
+    tmp_path: Path, sizes: tuple[int, ...], dtype: torch.dtype, opset: int
 ) -> None:
     x = torch.randn(sizes, generator=torch.Generator().manual_seed(0)) + 1
     source = source_from_object(Divided(dtype), {"x": x})
-    graph = capture(source, 18, tmp_path / "model.onnx", {})
+    graph = capture(source, opset, tmp_path / "model.onnx", {})
     session = onnxruntime.InferenceSession(graph.path, providers=["CPUExecutionProvider"])
     least = 50 if dtype == torch.float16 else 100
     assert _db(Divided(dtype)(x).numpy(), session.run(None, {"x": x.numpy()})[0]) > least
+
+
+class Summed(nn.Module):
+    """A volume and images of free sizes, summed in windows."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        flat = nn.functional.avg_pool2d(x[:, :, 0], (3, 2), (2, 3), 1, ceil_mode=True, divisor_override=2)
+        deep = nn.functional.avg_pool3d(x, 3, 2, 1, ceil_mode=True, divisor_override=7)
+        return flat.sum((2, 3)) + deep.sum((2, 3, 4)) + nn.functional.avg_pool2d(x[:, :, 0], 3).sum((2, 3))
+
+
+@pytest.mark.parametrize("opset", [13, 17, 18])
+def test_a_divisor_of_free_sizes_and_volumes(tmp_path: Path, opset: int) -> None:
+    x = torch.randn(2, 3, 6, 8, 7, generator=torch.Generator().manual_seed(0)) + 1
+    source = source_from_object(Summed(), {"x": x}, dynamic={"x": {3: "height"}})
+    axes = {"height": AxisRange(smallest=6, usual=8, largest=20)}
+    session = onnxruntime.InferenceSession(
+        capture(source, opset, tmp_path / "model.onnx", axes).path, providers=["CPUExecutionProvider"]
+    )
+    for more in range(6):
+        other = torch.randn(2, 3, 6, 8 + more, 7) + 1
+        assert _db(Summed()(other).numpy(), session.run(None, {"x": other.numpy()})[0]) > 90
 
 
 class Row(nn.Module):

@@ -17,7 +17,9 @@ SIZE, STEPS = 4, 3
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 
 
-def recurrent(path: Path, operator: str, inputs: dict[int, tuple[int, ...]] | None = None, **attributes: object) -> Path:
+def recurrent(
+    path: Path, operator: str, inputs: dict[int, tuple[int, ...]] | None = None, **attributes: object
+) -> Path:
     """A file with one layer; `inputs` are constants beside its weights, by place."""
     rng = np.random.default_rng(0)
     gates = GATES[operator] * SIZE

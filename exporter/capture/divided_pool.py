@@ -82,11 +82,11 @@ def symbolics() -> dict[str, Callable[..., Any]]:
 def _traced(axes: int) -> Callable[..., Any]:
     from torch.onnx import symbolic_helper, symbolic_opset10
 
-    helper, usual = cast("Any", symbolic_helper), cast("Any", symbolic_opset10)
+    helper, usual = cast("Any", symbolic_helper), cast("Any", symbolic_opset10)._avg_pool(f"avg_pool{axes}d", axes)
 
     def pool(g: Any, x: Any, kernel: Any, stride: Any, padding: Any, ceil: Any, counts: Any, divisor: Any) -> Any:
         if helper._is_none(divisor):
-            return getattr(usual, f"avg_pool{axes}d")(g, x, kernel, stride, padding, ceil, counts, divisor)
+            return usual(g, x, kernel, stride, padding, ceil, counts, divisor)
         sizes = [helper._get_const(value, "is", "size") for value in (kernel, stride, padding)]
         each = _each(sizes[0], axes)
         steps, pads = _each(sizes[1] or each, axes), _each(sizes[2], axes)
@@ -94,20 +94,23 @@ def _traced(axes: int) -> Callable[..., Any]:
         images = helper._unsqueeze_helper(g, x, [0]) if is_one else x
         factor = math.prod(each) / helper._get_const(divisor, "i", "divisor_override")
         ceil_mode = bool(helper._get_const(ceil, "i", "ceil_mode"))
-        found = _divided_when_traced(g, images, each, steps, pads, ceil_mode=ceil_mode)
-        found = g.op("Mul", found, _value(g, factor, x.type().dtype()))
+        scale = _value(g, factor, x.type().dtype())
+        found = _divided_when_traced(g, images, each, steps, pads, ceil_mode=ceil_mode, factor=scale)
         return helper._squeeze_helper(g, found, [0]) if is_one else found
 
     return pool
 
 
 def _divided_when_traced(
-    g: Any, x: Any, kernel: list[int], steps: list[int], pads: list[int], *, ceil_mode: bool
+    g: Any, x: Any, kernel: list[int], steps: list[int], pads: list[int], *, ceil_mode: bool, factor: Any
 ) -> Any:
-    """As `_divided`, but for the factor."""
+    """As `_divided`, with the factor first.
+
+    onnxruntime fuses a Pad without axes into the pool behind it, and refuses that where it is wider than the kernel.
+    """
     axes, more = len(kernel), [pad + step - 1 for pad, step in zip(pads, steps, strict=True)]
     padded = g.op("Pad", x, _value(g, [0, 0, *pads, 0, 0, *(more if ceil_mode else pads)]))
-    mean = g.op("AveragePool", padded, kernel_shape_i=kernel, strides_i=steps)
+    mean = g.op("AveragePool", g.op("Mul", padded, factor), kernel_shape_i=kernel, strides_i=steps)
     if not ceil_mode:
         return mean
     sizes = g.op("Slice", g.op("Shape", x), _value(g, [2]), _value(g, [2 + axes]))

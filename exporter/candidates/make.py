@@ -79,8 +79,7 @@ class Maker:
         except StrayingError as error:
             if exact := self._exactly(precision):
                 found = exact.made(precision)
-                note = f"{IN_FLOAT32} {error.message}"
-                return noted(found, note) if isinstance(found, Candidate) else found
+                return noted(found, f"{IN_FLOAT32} {error.message}") if isinstance(found, Candidate) else found
             again = Remedies(recipe=self.recipe, made=partial(self._by, precision), parting=self._parting)
             return again.of(error)
         except FAILURES as error:
@@ -120,7 +119,7 @@ class Maker:
 
         Raises:
             NothingToQuantizeError, VerificationError: int8 does not do; or no weights are 2:4, which was asked for.
-            RefusedError: nothing can be int8, and the compiler does not take the float graph either.
+            RefusedError: nothing can be int8, nor float.
         """
         self.advance(None, f"{precision} graph")
         made = self._integers if load_precision(precision).integer else self._float
@@ -132,8 +131,8 @@ class Maker:
         try:
             return self._lowering(precision).candidate()
         except NothingToQuantizeError:
-            self._refuse(self.captured.graph)  # then float is no way out
-            raise
+            self._refuse(self.captured.graph)
+            raise  # float is a way out
 
     def _float(self, precision: PrecisionName) -> Candidate:
         """A float precision, whose graph is made once for all targets that share the capture and its samples."""

@@ -118,8 +118,7 @@ class Maker:
         """The graph in a precision.
 
         Raises:
-            NothingToQuantizeError, VerificationError: int8 does not do; or no weights are 2:4, which was asked for.
-            RefusedError: nothing can be int8, nor float.
+            NothingToQuantizeError, VerificationError, RefusedError: int8 does not do; or no weights are 2:4, as asked.
         """
         self.advance(None, f"{precision} graph")
         made = self._integers if load_precision(precision).integer else self._float

@@ -1,4 +1,4 @@
-"""Calibration samples that are all but the same: they show neither ranges nor what int8 costs."""
+"""Calibration samples that are all but the same, or the same few: they show neither ranges nor what int8 costs."""
 
 from __future__ import annotations
 
@@ -30,6 +30,31 @@ def alike(feeds: Sequence[Mapping[str, Array]], expected: Sequence[Mapping[str, 
         "between them, so that neither ranges nor figures say anything of other inputs. Give samples as varied as "
         "what the model will meet."
     }
+
+
+def repeated(feeds: Sequence[Mapping[str, Array]]) -> dict[str, str]:
+    """What to say of samples of which most are there twice or more, under `repeated`; else empty.
+
+    Args:
+        feeds: the samples by name, a mapping a batch.
+    """
+    if any(array.ndim == 0 or len(array) != _count(feed) for feed in feeds for array in feed.values()):
+        return {}  # what one sample is cannot be told
+    samples = [
+        b"".join(array[index].tobytes() for array in feed.values()) for feed in feeds for index in range(_count(feed))
+    ]
+    different = len(set(samples))
+    if different > len(samples) / 2:
+        return {}
+    return {
+        "repeated": f"Of the first {len(samples)} calibration samples {different} "
+        f"{'is' if different == 1 else 'are'} different, and the others repeat {'it' if different == 1 else 'them'}: "
+        "ranges and figures say no more than so few do. Give samples as varied as what the model will meet."
+    }
+
+
+def _count(feed: Mapping[str, Array]) -> int:
+    return max(len(array) if array.ndim else 0 for array in feed.values())
 
 
 def _varies(arrays: Sequence[Array]) -> float | None:

@@ -34,9 +34,10 @@ from ..recipe import Recipe
 from ..sources import Source
 from ..sources.data import pictures_given
 from ..workshop import Memo
-from .alike import alike
+from .alike import alike, repeated
 from .amplifying import amplified
 from .candidate import Calibrated, Candidate
+from .of_other_sizes import of_other_sizes
 from .one_size import of_one_size
 
 if TYPE_CHECKING:
@@ -191,10 +192,10 @@ class Lowering:
         }
         scored = self.source.evaluate is not None
         found = doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored)
-        found |= alike(self.samples.feeds, self.samples.expected)
-        found |= of_one_size(
-            self.source, self.captured.graph, candidate.graph, self.recipe.seed, recipe.least_sqnr_db(self.precision)
-        )
+        found |= alike(self.samples.feeds, self.samples.expected) or repeated(self.samples.feeds)
+        asked_db, seed = recipe.least_sqnr_db(self.precision), recipe.seed
+        found |= of_one_size(self.source, reference, candidate.graph, seed, asked_db)
+        found |= of_other_sizes(self.source, reference, candidate.graph, seed, amounts, asked_db)
         for about, why in found.items():
             candidate = candidate.without("other", why, about)
         return candidate

@@ -24,6 +24,7 @@ from ..graphs.sparsity import found_sparsity
 from ..progress import Advance
 from ..quantization.gather import known_of_first
 from ..quantization.judging import JudgingSamples
+from ..quantization.mixed_int8 import NothingToQuantizeError
 from ..quantization.rewrites.rounded_float16 import is_widened, rounded_float16
 from ..recipe import Recipe
 from ..sources import Predict, Source, torch_predict
@@ -79,8 +80,7 @@ class Maker:
         except StrayingError as error:
             if exact := self._exactly(precision):
                 found = exact.made(precision)
-                note = f"{IN_FLOAT32} {error.message}"
-                return noted(found, note) if isinstance(found, Candidate) else found
+                return noted(found, f"{IN_FLOAT32} {error.message}") if isinstance(found, Candidate) else found
             again = Remedies(recipe=self.recipe, made=partial(self._by, precision), parting=self._parting)
             return again.of(error)
         except FAILURES as error:
@@ -119,17 +119,20 @@ class Maker:
         """The graph in a precision.
 
         Raises:
-            NothingToQuantizeError, VerificationError: int8 does not do; or no weights are 2:4, which was asked for.
+            NothingToQuantizeError, VerificationError, RefusedError: int8 does not do; or no weights are 2:4, as asked.
         """
         self.advance(None, f"{precision} graph")
-        made = (
-            self._lowering(precision).candidate
-            if load_precision(precision).integer
-            else partial(self._float, precision)
-        )
-        candidate = with_selection(made(), self.target, self.workshop.scratch)
+        made = self._integers if load_precision(precision).integer else self._float
+        candidate = with_selection(made(precision), self.target, self.workshop.scratch)
         sparsity = found_sparsity(candidate.graph.path) if self.recipe.sparse else None
         return replace(candidate, sparsity=sparsity, weights=weight_bytes(candidate.graph.path))
+
+    def _integers(self, precision: PrecisionName) -> Candidate:
+        try:
+            return self._lowering(precision).candidate()
+        except NothingToQuantizeError:
+            self._refuse(self.captured.graph)
+            raise  # float is a way out
 
     def _float(self, precision: PrecisionName) -> Candidate:
         """A float precision, whose graph is made once for all targets that share the capture and its samples."""
@@ -147,9 +150,12 @@ class Maker:
             RefusedError: naming the nodes, and the rule or what the compiler says.
         """
         candidate = linted(candidate, self.target)
-        if not self.workshop.place.why_not_built(self.target):
-            refuse(self.workshop.place.check(candidate.graph, self.target), self.target.name)
+        self._refuse(candidate.graph)
         return candidate
+
+    def _refuse(self, graph: Graph) -> None:
+        if not self.workshop.place.why_not_built(self.target):
+            refuse(self.workshop.place.check(graph, self.target), self.target.name)
 
     def compiled(self, candidate: Candidate) -> Candidate:
         """The candidate with its engine, or why it is not built here.

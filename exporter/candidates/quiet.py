@@ -18,7 +18,7 @@ from ...profiles.findings.parity import Parity
 from ..capture.golden import Answers, Golden
 from ..quantization.judging import JudgingSamples
 from .candidate import Candidate, OwnGolden
-from .judge import SEEN_OFF_DB, least_graph_db, whole
+from .judge import GOLDEN, SEEN_OFF_DB, least_graph_db, whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ def _held_to_its_graph(candidate: Candidate, answers: Answers, quiet: Sequence[Q
         f"On the golden inputs, which are made up, output {'; output '.join(map(str, quiet))}. A device is held to the "
         f"engine's own graph there, within {least_graph_db(own):g} dB."
     )
-    return replace(candidate, least_db=least, own_golden=own).without("other", why, "golden inputs")
+    return replace(candidate, least_db=least, own_golden=own).without("other", why, GOLDEN)
 
 
 def _of(golden: Golden, samples: JudgingSamples, short: Mapping[str, Parity]) -> Iterator[QuietOutput]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..graphs.values import add_constant, integers, number, take_over
+from ..graphs.values import add_constant, everywhere, integers, number, owner, take_over
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -23,9 +23,8 @@ _BATCH_AND_CHANNELS = 2
 
 def count_pads(model: ir.Model) -> int:
     """Rewrite in place every AveragePool that counts pads where runtimes differ; returns how many there were."""
-    pools = [node for node in model.graph if node.domain == "" and node.op_type == "AveragePool"]
-    found = [node for node in pools if number(node, "count_include_pad", 0) and _is_explicit(node)]
-    return sum(_rewrite(model.graph, node) for node in found)
+    found = [node for node in everywhere(model, "AveragePool") if number(node, "count_include_pad", 0)]
+    return sum(_rewrite(owner(node), node) for node in found if _is_explicit(node))
 
 
 def _is_explicit(node: ir.Node) -> bool:

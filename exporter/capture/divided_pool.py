@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 
 def translations() -> dict[Any, Callable[..., Any]]:
@@ -72,3 +72,53 @@ def _divided(x: Any, kernel: list[int], steps: list[int], pads: list[int], *, ce
         windows = op.Div(op.Add(op.Shape(x, start=-axes), more), op.Constant(value_ints=steps))
         mean = op.Slice(mean, op.Constant(value_ints=[0] * axes), windows, where)
     return op.Mul(mean, factor)
+
+
+def symbolics() -> dict[str, Callable[..., Any]]:
+    """For the tracing exporter, by the operator's name."""
+    return {"aten::avg_pool2d": _traced(2), "aten::avg_pool3d": _traced(3)}
+
+
+def _traced(axes: int) -> Callable[..., Any]:
+    from torch.onnx import symbolic_helper, symbolic_opset10
+
+    helper, usual = cast("Any", symbolic_helper), cast("Any", symbolic_opset10)._avg_pool(f"avg_pool{axes}d", axes)
+
+    def pool(g: Any, x: Any, kernel: Any, stride: Any, padding: Any, ceil: Any, counts: Any, divisor: Any) -> Any:
+        if helper._is_none(divisor):
+            return usual(g, x, kernel, stride, padding, ceil, counts, divisor)
+        sizes = [helper._get_const(value, "is", "size") for value in (kernel, stride, padding)]
+        each = _each(sizes[0], axes)
+        steps, pads = _each(sizes[1] or each, axes), _each(sizes[2], axes)
+        is_one = helper._get_tensor_rank(x) == axes + 1
+        images = helper._unsqueeze_helper(g, x, [0]) if is_one else x
+        factor = math.prod(each) / helper._get_const(divisor, "i", "divisor_override")
+        ceil_mode = bool(helper._get_const(ceil, "i", "ceil_mode"))
+        scale = _value(g, factor, x.type().dtype())
+        found = _divided_when_traced(g, images, each, steps, pads, ceil_mode=ceil_mode, factor=scale)
+        return helper._squeeze_helper(g, found, [0]) if is_one else found
+
+    return pool
+
+
+def _divided_when_traced(
+    g: Any, x: Any, kernel: list[int], steps: list[int], pads: list[int], *, ceil_mode: bool, factor: Any
+) -> Any:
+    """As `_divided`, with the factor first.
+
+    onnxruntime fuses a Pad without axes into the pool behind it, and refuses that where it is wider than the kernel.
+    """
+    axes, more = len(kernel), [pad + step - 1 for pad, step in zip(pads, steps, strict=True)]
+    padded = g.op("Pad", x, _value(g, [0, 0, *pads, 0, 0, *(more if ceil_mode else pads)]))
+    mean = g.op("AveragePool", g.op("Mul", padded, factor), kernel_shape_i=kernel, strides_i=steps)
+    if not ceil_mode:
+        return mean
+    sizes = g.op("Slice", g.op("Shape", x), _value(g, [2]), _value(g, [2 + axes]))
+    windows = g.op("Div", g.op("Add", sizes, _value(g, more)), _value(g, steps))
+    return g.op("Slice", mean, _value(g, [0] * axes), windows, _value(g, [*range(2, 2 + axes)]))
+
+
+def _value(g: Any, numbers: list[int] | float, dtype: Any = None) -> Any:
+    import torch
+
+    return g.op("Constant", value_t=torch.tensor(numbers, dtype=dtype))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..graphs.values import constant, integers
+from ..graphs.values import constant, everywhere, integers
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -19,7 +19,7 @@ def explicit_pads(model: ir.Model) -> int:
     import onnx_ir as ir
 
     found = 0
-    for node in (node for node in model.graph if node.domain == "" and node.op_type == "ConvTranspose"):
+    for node in everywhere(model, "ConvTranspose"):
         pads = _pads(node)
         if pads is None:
             continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..graphs.values import integers, number
+from ..graphs.values import everywhere, integers, number
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -20,8 +20,7 @@ _BATCH_AND_CHANNELS = 2
 
 def fit_pools(model: ir.Model) -> int:
     """Rewrite in place every such pool without pads over known sizes; returns how many."""
-    pools = [node for node in model.graph if node.domain == "" and node.op_type in _POOLS]
-    return sum(_fit(node) for node in pools)
+    return sum(_fit(node) for node in everywhere(model, *_POOLS))
 
 
 def _fit(node: ir.Node) -> bool:

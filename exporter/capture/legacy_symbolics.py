@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import adaptive_pool
+from . import adaptive_pool, divided_pool
 from .fast_path import without_fast_path
 from .legacy_attention import attention
 from .suppression import symbolics
@@ -56,6 +56,7 @@ def _corrections() -> dict[str, Callable[..., Any]]:
         "aten::scaled_dot_product_attention": attention,
         **symbolics(),
         **adaptive_pool.symbolics(),
+        **divided_pool.symbolics(),
     }
 
 

@@ -16,6 +16,7 @@ from ..graphs.names import with_names_of_its_own
 from ..graphs.single_precision import in_single_precision
 from ..graphs.stored_weights import unpack_weights
 from .as_given import as_given
+from .misread import refuse_misread
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -55,10 +56,11 @@ class Original:
         weights.
 
         Raises:
-            InputError: onnxruntime does not load it.
+            InputError: onnxruntime does not load it, or reads it otherwise than ONNX says.
         """
         file = with_names_of_its_own(path, directory)
         model = read_model(file)
+        refuse_misread(model, path)
         remade = in_float32(model)
         run = directory / f"{path.stem}-float32.onnx" if remade else file
         if remade:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..graphs.values import add_constant, constant, number, single_consumer
+from ..graphs.values import add_constant, constant, everywhere, number, owner, single_consumer
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -24,9 +24,9 @@ def pad_apart(model: ir.Model) -> int:
     """Name in place the axes of every Pad that only such a pool reads; returns how many there were."""
     if model.opset_imports[""] < _AXES_SINCE:
         return 0
-    found = [node for node in model.graph if node.domain == "" and node.op_type == "Pad" and _fuses(node)]
+    found = [node for node in everywhere(model, "Pad") if _fuses(node)]
     for node in found:
-        _name_axes(model.graph, node)
+        _name_axes(owner(node), node)
     return len(found)
 
 

@@ -1,6 +1,7 @@
 """Write a Pad that wraps around as what it joins: the end, the whole and the beginning.
 
-OpenVINO 2026.4.1 has no such mode (torch's `circular`).
+OpenVINO 2026.4.1 has no such mode (torch's `circular`). Where more may be added than an axis holds, which torch refuses
+and ONNX allows, the places are gathered one by one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..graphs.values import constant, replace, sliced
+from ..graphs.values import add_constant, constant, everywhere, owner, replace, sliced
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -20,32 +21,55 @@ _ALL = np.iinfo(np.int64).max
 
 def wrap_by_slices(model: ir.Model) -> int:
     """Rewrite in place every such Pad whose sizes are known and add; returns how many there were."""
-    pads = [node for node in model.graph if node.domain == "" and node.op_type == "Pad"]
-    return sum(_rewrite(model.graph, node) for node in pads)
+    return sum(_rewrite(owner(node), node) for node in everywhere(model, "Pad"))
 
 
 def _rewrite(graph: ir.Graph, node: ir.Node) -> bool:
-    import onnx_ir as ir
 
     mode, value, sizes = node.attributes.get("mode"), node.inputs[0], constant(node.inputs[1])
     if mode is None or mode.as_string() != "wrap" or value is None or sizes is None or (sizes < 0).any():
         return False
-    around = _around(node, sizes)
-    if not around or _goes_round_twice(value, around):
+    around, given = _around(node, sizes), value
+    if not around:
         return False
     new: list[ir.Node] = []
     for axis, start, end in around:
-        parts = [value]
-        if start:
-            new.append(sliced(graph, value, axis, -start, _ALL))
-            parts.insert(0, new[-1].outputs[0])
-        if end:
-            new.append(sliced(graph, value, axis, 0, end))
-            parts.append(new[-1].outputs[0])
-        new.append(ir.node("Concat", parts, {"axis": axis}))
+        size = None if given.shape is None else given.shape[axis]
+        known = size if isinstance(size, int) else None
+        joined = max(start, end) <= (known or 1)
+        new += (_joined if joined else _gathered)(graph, value, axis, start, end, known)
         value = new[-1].outputs[0]
     replace(graph, node, new)
     return True
+
+
+def _joined(graph: ir.Graph, value: ir.Value, axis: int, start: int, end: int, size: int | None) -> list[ir.Node]:
+    """Slices around the whole."""
+    import onnx_ir as ir
+
+    before = [sliced(graph, value, axis, -start, _ALL)] if start else []
+    behind = [sliced(graph, value, axis, 0, end)] if end else []
+    parts = [*(node.outputs[0] for node in before), value, *(node.outputs[0] for node in behind)]
+    return [*before, *behind, ir.node("Concat", parts, {"axis": axis})]
+
+
+def _gathered(graph: ir.Graph, value: ir.Value, axis: int, start: int, end: int, size: int | None) -> list[ir.Node]:
+    """Place i of the result is place (i - start) modulo the size, which is counted when it runs where it is free."""
+    import onnx_ir as ir
+
+    def number(name: str, at: object) -> ir.Value:
+        return add_constant(graph, f"{value.name or 'wrapped'}_{name}", np.array(at, np.int64))
+
+    if size is not None:
+        places = number("places", np.arange(-start, size + end) % size)
+        return [ir.node("Gather", [value, places], {"axis": axis})]
+    shape = ir.node("Shape", [value])
+    count = ir.node("Gather", [shape.outputs[0], number("axis", axis)])
+    last = ir.node("Add", [count.outputs[0], number("behind", end)])
+    index = ir.node("Range", [number("first", -start), last.outputs[0], number("step", 1)])
+    # ONNX's Mod has the sign of what it divides by.
+    place = ir.node("Mod", [index.outputs[0], count.outputs[0]])
+    return [shape, count, last, index, place, ir.node("Gather", [value, place.outputs[0]], {"axis": axis})]
 
 
 def _around(node: ir.Node, sizes: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> list[tuple[int, int, int]]:
@@ -56,9 +80,3 @@ def _around(node: ir.Node, sizes: np.ndarray[tuple[int, ...], np.dtype[np.int64]
         return []
     both = zip(axes.tolist(), sizes[: len(axes)].tolist(), sizes[len(axes) :].tolist(), strict=True)
     return [(axis, start, end) for axis, start, end in both if start or end]
-
-
-def _goes_round_twice(value: ir.Value, around: list[tuple[int, int, int]]) -> bool:
-    """Whether more is added than an axis of known size holds, which torch refuses and ONNX allows."""
-    known = [] if value.shape is None else [(value.shape[axis], max(added)) for axis, *added in around]
-    return any(isinstance(size, int) and most > size for size, most in known)

@@ -29,6 +29,19 @@ def single_consumer(value: ir.Value) -> ir.Node | None:
     return uses[0].node if uses[0].node.graph is value.graph else None
 
 
+def everywhere(model: ir.Model, *operators: str) -> list[ir.Node]:
+    """ONNX's own nodes of these types, in bodies of If, Loop and Scan too."""
+    return [node for node in model.graph.all_nodes() if node.domain == "" and node.op_type in operators]
+
+
+def owner(node: ir.Node) -> ir.Graph:
+    """The graph, or body, that holds a node; what is made for the node belongs there."""
+    import onnx_ir as ir
+
+    assert isinstance(node.graph, ir.Graph)
+    return node.graph
+
+
 def number(node: ir.Node, name: str, default: float) -> float:
     """A numeric attribute, or its default where the node does not give it."""
     attribute = node.attributes.get(name)

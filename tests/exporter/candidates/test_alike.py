@@ -3,20 +3,26 @@
 import json
 
 import numpy as np
+import pytest
 import torch
 
 import edgepress
-from edgepress.exporter.candidates.alike import alike
+from edgepress.errors import VerificationError
+from edgepress.exporter.candidates.alike import alike, repeated
 
 RNG = np.random.default_rng(0)
 
 
 def missing(spread, directory):
-    torch.manual_seed(0)
     one = RNG.normal(size=16)
-    data = [{"input": (one + spread * RNG.normal(size=(8, 16))).astype(np.float32)} for _ in range(16)]
+    return said([(one + spread * RNG.normal(size=(8, 16))) for _ in range(16)], directory)
+
+
+def said(batches, directory, bias=True):
+    torch.manual_seed(0)
+    data = [{"input": np.asarray(batch, np.float32)} for batch in batches]
     bundle = edgepress.export(
-        torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 8)).eval(),
+        torch.nn.Sequential(*(torch.nn.Linear(16, 32, bias), torch.nn.ReLU(), torch.nn.Linear(32, 8, bias))).eval(),
         {"input": torch.randn(2, 16)},
         target="server-cpu",
         dynamic={"input": {0: "n"}},
@@ -46,3 +52,29 @@ def test_what_cannot_be_told_is_not_said():
 def test_varied_samples_whose_outputs_lie_about_a_large_number_are_not_alike():
     varied = [{"x": RNG.normal(size=(4, 3)).astype(np.float32)} for _ in range(2)]
     assert not alike(varied, [{"y": (300 + each["x"]).astype(np.float32)} for each in varied])
+
+
+def test_the_same_few_samples_again_and_again_are_said_to_be(tmp_path):
+    two, zeros = RNG.normal(size=(2, 16)), np.zeros((8, 16))
+    assert (
+        "2 are different, and the others repeat them" in said([np.tile(two, (4, 1))] * 16, tmp_path / "two")["repeated"]
+    )
+    # What is looked at first is all there is to see.
+    mostly = [*[zeros] * 15, np.concatenate([zeros[:7], two[:1]])]
+    assert "1 is different, and the others repeat it" in said(mostly, tmp_path / "zeros")["repeated"]
+    assert not repeated([{"x": np.arange(8), "scale": np.float32(1)}])
+
+
+def test_samples_unlike_the_example_are_said_to_be_with_both_figures(tmp_path):
+    batches = [0.02 * RNG.normal(size=(8, 16)) + 0.01 for _ in range(16)]
+    try:
+        found = said(batches, tmp_path)["golden"]
+    except VerificationError as error:
+        pytest.fail(str(error))
+    assert "dB of SQNR on the calibration samples and" in found
+
+
+def test_data_of_one_kind_are_named_where_int8_is_refused_for_them(tmp_path):
+    faint = 1e-3 * np.tile(RNG.normal(size=(2, 16)), (4, 1))
+    with pytest.raises(VerificationError, match=r"golden inputs ask for(.|\n)*2 are different"):
+        said([faint] * 16, tmp_path, bias=False)

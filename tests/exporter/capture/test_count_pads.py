@@ -10,7 +10,7 @@ import onnxruntime
 import openvino
 import pytest
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from edgepress import export
@@ -85,17 +85,40 @@ class Divided(nn.Module):
         return nn.functional.avg_pool2d(x.to(self.dtype), 3, 2, 1, ceil_mode=True, divisor_override=5).float()
 
 
+@pytest.mark.parametrize("opset", [13, 17, 18])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @pytest.mark.parametrize("sizes", [(3, 8, 9), (2, 3, 8, 9)])
 def test_a_divisor_is_kept_in_float16_and_of_one_image(
-    tmp_path: Path, sizes: tuple[int, ...], dtype: torch.dtype
+    tmp_path: Path, sizes: tuple[int, ...], dtype: torch.dtype, opset: int
 ) -> None:
     x = torch.randn(sizes, generator=torch.Generator().manual_seed(0)) + 1
     source = source_from_object(Divided(dtype), {"x": x})
-    graph = capture(source, 18, tmp_path / "model.onnx", {})
+    graph = capture(source, opset, tmp_path / "model.onnx", {})
     session = onnxruntime.InferenceSession(graph.path, providers=["CPUExecutionProvider"])
     least = 50 if dtype == torch.float16 else 100
     assert _db(Divided(dtype)(x).numpy(), session.run(None, {"x": x.numpy()})[0]) > least
+
+
+class Summed(nn.Module):
+    """A volume and images of free sizes, summed in windows."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        flat = nn.functional.avg_pool2d(x[:, :, 0], (3, 2), (2, 3), 1, ceil_mode=True, divisor_override=2)
+        deep = nn.functional.avg_pool3d(x, 3, 2, 1, ceil_mode=True, divisor_override=7)
+        return flat.sum((2, 3)) + deep.sum((2, 3, 4)) + nn.functional.avg_pool2d(x[:, :, 0], 3).sum((2, 3))
+
+
+@pytest.mark.parametrize("opset", [13, 17, 18])
+def test_a_divisor_of_free_sizes_and_volumes(tmp_path: Path, opset: int) -> None:
+    x = torch.randn(2, 3, 6, 8, 7, generator=torch.Generator().manual_seed(0)) + 1
+    source = source_from_object(Summed(), {"x": x}, dynamic={"x": {3: "height"}})
+    axes = {"height": AxisRange(smallest=6, usual=8, largest=20)}
+    session = onnxruntime.InferenceSession(
+        capture(source, opset, tmp_path / "model.onnx", axes).path, providers=["CPUExecutionProvider"]
+    )
+    for more in range(6):
+        other = torch.randn(2, 3, 6, 8 + more, 7) + 1
+        assert _db(Summed()(other).numpy(), session.run(None, {"x": other.numpy()})[0]) > 90
 
 
 class Row(nn.Module):
@@ -151,3 +174,42 @@ def test_a_file_means_what_onnxruntime_computes(tmp_path: Path, opset: int, pads
     for target in ("cpu", "server-cpu"):
         bundle = export(path, target=target, precision="fp32", output=tmp_path / target, measure=False)
         assert _db(right, _run(bundle.path, target, {"x": x})) > 90
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_pool_in_a_branch_is_rewritten_as_well(tmp_path: Path, precision: str) -> None:
+    """OpenVINO read it otherwise there: such an export was refused."""
+    rng, value = np.random.default_rng(0), helper.make_tensor_value_info
+    pooled = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4, "ceil_mode": 1, "count_include_pad": 1}
+    then, other = [helper.make_node("AveragePool", ["c"], [name], **pooled) for name in ("p", "q")]
+    negated = helper.make_node("Neg", ["q"], ["n"])
+    result = {name: value(name, TensorProto.FLOAT, None) for name in ("p", "n")}
+    branches = {
+        "then_branch": helper.make_graph([then], "then", [], [result["p"]]),
+        "else_branch": helper.make_graph([other, negated], "else", [], [result["n"]]),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1] * 4),
+        helper.make_node("ReduceSum", ["x"], ["s"], keepdims=0),
+        helper.make_node("Greater", ["s", "zero"], ["is"]),
+        helper.make_node("If", ["is"], ["r"], **branches),
+        helper.make_node("Conv", ["r", "v"], ["y"]),
+    ]
+    arrays = {
+        "w": rng.normal(size=(4, 3, 3, 3)).astype(np.float32),
+        "v": rng.normal(size=(4, 4, 1, 1)).astype(np.float32),
+        "zero": np.float32(0),
+    }
+    ends = value("x", TensorProto.FLOAT, [2, 3, 8, 8]), value("y", TensorProto.FLOAT, [2, 4, 5, 5])
+    constants = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    graph = helper.make_graph(nodes, "g", [ends[0]], [ends[1]], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    data = [{"x": (rng.normal(size=(2, 3, 8, 8)) + sign).astype(np.float32)} for sign in [1, -1] * 16]
+    bundle = export(
+        str(tmp_path / "m.onnx"), target="cpu", precision=precision, calibration=data, measure=False,
+        output=tmp_path / "dist",
+    )  # fmt: skip
+    session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
+    for feed in data[:2]:
+        least = 90 if precision == "fp32" else 30
+        assert _db(session.run(None, feed)[0], _run(bundle.path, "cpu", feed)) > least

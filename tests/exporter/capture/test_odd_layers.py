@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime
+import openvino
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -94,19 +95,25 @@ def test_openvino_pads_around(tmp_path: Path, precision: str) -> None:
     assert 10 * np.log10(np.sum(right**2) / np.sum((found - right) ** 2)) > (30 if precision == "int8" else 100)
 
 
-@pytest.mark.parametrize(("added", "written"), [([0, 3, 0, 2], 1), ([0, 5, 0, 4], 0)])
-def test_what_goes_round_more_than_once_stays_a_pad(added: list[int], written: int) -> None:
+@pytest.mark.parametrize("size", [3, "free"])
+@pytest.mark.parametrize("added", [[0, 3, 0, 2], [0, 1, 0, 1], [0, 5, 0, 4], [0, 0, 0, 7]])
+def test_what_goes_round_more_than_once_is_written_too(added: list[int], size: int | str) -> None:
     """Slices of the whole would hold too little."""
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size]) for name, size in
-            (("x", 3), ("y", 3 + sum(added)))]  # fmt: skip
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, n]) for name, n in
+            (("x", size), ("y", 3 + sum(added) if size == 3 else "sum"))]  # fmt: skip
     pad = helper.make_node("Pad", ["x", "added"], ["y"], mode="wrap")
     graph = helper.make_graph([pad], "graph", ends[:1], ends[1:], [numpy_helper.from_array(np.array(added), "added")])
     file = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
     model = ir.from_proto(file)
-    assert wrap_by_slices(model) == written
-    x = np.arange(3, dtype=np.float32)[None]
-    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
-    np.testing.assert_array_equal(session.run(None, {"x": x})[0], np.pad(x, ((0, 0), (added[1], added[3])), "wrap"))
+    assert wrap_by_slices(model) == 1 and not any(node.op_type == "Pad" for node in model.graph)
+    written = ir.to_proto(model).SerializeToString()
+    session = onnxruntime.InferenceSession(written, providers=["CPUExecutionProvider"])
+    compiled = openvino.Core().compile_model(openvino.Core().read_model(written), "CPU")
+    for count in (3,) if size == 3 else (1, 2, 3, 8):
+        x = np.arange(count, dtype=np.float32)[None]
+        right = np.pad(x, ((0, 0), (added[1], added[3])), "wrap")
+        np.testing.assert_array_equal(session.run(None, {"x": x})[0], right)
+        np.testing.assert_array_equal(compiled([x])[0], right)
 
 
 class Halves(nn.Module):

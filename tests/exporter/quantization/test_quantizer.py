@@ -236,6 +236,32 @@ def test_the_tokens_of_a_vit_stay_float(tmp_path):
         assert any("residual stream" in why for why in placement.left.values()) == (not integer)
 
 
+class Distances(torch.nn.Module):
+    """Rows of features and the distances between them: torch joins squares and ones to them, and multiplies."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = torch.nn.Conv2d(3, 8, 3, padding=1)
+
+    def forward(self, image):
+        rows = self.features(image).flatten(2)
+        return torch.cdist(rows, rows)
+
+
+@pytest.mark.parametrize("name", ["cpu", "server-cpu", "rpi5"])
+def test_features_whose_distances_are_asked_are_no_tokens(name, tmp_path):
+    torch.manual_seed(0)
+    data = [{"image": np.random.default_rng(0).normal(size=(4, 3, 8, 8)).astype(np.float32)}]
+    source = source_from_object(
+        Distances(), {"image": torch.randn(2, 3, 8, 8)}, dynamic={"image": {0: "n"}}, calibration=lambda: iter(data)
+    )
+    # Only the tracing exporter has this operator.
+    graph = capture(source, 17, tmp_path / "model.onnx", {}, tracing=True)
+    placement, model = quantized(graph, source, SCHEMES[name], tmp_path / "int8.onnx")
+    assert reads_quantized(model, nodes(model, "Conv")[0], 0) is not None
+    assert set(placement.left.values()) == {"both operands are activations (no constant weight)"}
+
+
 def test_inf_inside_the_model_names_the_tensor_and_the_sample(tmp_path):
     import torch
 

@@ -201,7 +201,8 @@ def _columns(site: WeightSite, array: Array) -> torch.Tensor:
     groups = int(number(site.node, "group", 1))
     batch, width, positions = patches.shape
     rows = patches.reshape(batch, groups, width // groups, positions).permute(1, 0, 3, 2)
-    return _spread(rows.reshape(groups, batch * positions, width // groups))
+    chosen = _spread(torch.arange(batch * positions)[None])[0]  # before they are copied into rows
+    return rows[:, chosen // positions, chosen % positions]
 
 
 def _spread(rows: torch.Tensor) -> torch.Tensor:

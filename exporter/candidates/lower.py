@@ -222,7 +222,7 @@ class Lowering:
         fitted = first.mixed.judged is statistics
         if not all(found.assures(asked_db) for found in on_samples.values()) and self._may_go_on(first, fitted):
             # It was enough with ranges of other data, and is not quite with those that ship.
-            climb = self._climber(replace(first.mixed, judged=statistics)).climb(-math.inf)
+            climb = self._climber(replace(first.mixed, judged=statistics), first).climb(-math.inf)
             graph, kept, on_samples = self._written(climb)
         mixed, version, by_layer = climb.mixed, climb.version, climb.mixed.by_layer(climb.version)
         other_db = gains.sqnr_db
@@ -279,9 +279,15 @@ class Lowering:
             return found
         return self._climber(fitted).climb(assured_db(seen))
 
-    def _climber(self, mixed: MixedPrecision) -> Climber:
-        directory = Path(tempfile.mkdtemp(prefix=f"{self.precision}-rungs-", dir=self.memo.directory))
-        return Climber(mixed=mixed, source=self.source, memo=self.memo, directory=directory, advance=self.advance)
+    def _climber(self, mixed: MixedPrecision, before: Climb | None = None) -> Climber:
+        return Climber(
+            mixed=mixed,
+            source=self.source,
+            memo=self.memo,
+            directory=Path(tempfile.mkdtemp(prefix=f"{self.precision}-rungs-", dir=self.memo.directory)),
+            advance=self.advance,
+            short={} if before is None else before.short,
+        )
 
     def _mixed(self, model: ir.Model, statistics: Statistics, judged: Statistics, gains: Gains) -> MixedPrecision:
         return MixedPrecision(

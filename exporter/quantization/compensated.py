@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,9 @@ from .fitted import FittedWeight, weight_digest
 from .lifts.correct_bias import bias_of
 from .noise import expose
 from .quantizer import Quantizer
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 # Into so many parts the layers are divided, of which each is rounded with those before it as they will be.
 STAGES = 12
@@ -75,14 +78,14 @@ def fit_weights(
     why = {name: reason for name, site in sites.items() if (reason := _why_not(site, grid))}
     names = [name for name in sites if name not in why]
     wanted, fitted = _read(lifted, names), FittedWeights()
-    with _Inside(lifted, wanted, scratch / "meant.onnx") as meant:
-        for stage in _stages(names):
-            tell(f"rounding, layer {names.index(stage[0]) + 1} of {len(names)}")
-            emitted = fresh(fitted)
-            emitted.emit(statistics)
-            with _Inside(emitted, _read(emitted, stage), scratch / "found.onnx") as found:
-                moments = _moments({name: sites[name] for name in stage}, meant, found, feeds)
-            fitted |= {name: _fit(sites[name], each, grid) for name, each in moments.items()}
+    for stage in _stages(names):
+        tell(f"rounding, layer {names.index(stage[0]) + 1} of {len(names)}")
+        emitted = fresh(fitted)
+        emitted.emit(statistics)
+        as_meant = _Inside(lifted.model.clone(), {name: wanted[name] for name in stage}, scratch / "meant.onnx")
+        with as_meant as meant, _Inside(emitted.model, _read(emitted, stage), scratch / "found.onnx") as found:
+            moments = _moments({name: sites[name] for name in stage}, meant, found, feeds)
+        fitted |= {name: _fit(sites[name], each, grid) for name, each in moments.items()}
     return fitted, why
 
 
@@ -146,12 +149,12 @@ def _read(quantizer: Quantizer, layers: Collection[str]) -> dict[str, str]:
 
 
 class _Inside:
-    """An open graph that is asked for what its layers read."""
+    """An open graph that is asked for what some of its layers read: as much of it as that takes."""
 
-    def __init__(self, quantizer: Quantizer, read: Mapping[str, str], path: Path) -> None:
+    def __init__(self, model: ir.Model, read: Mapping[str, str], path: Path) -> None:
         self._read, self._path = read, path
-        expose(quantizer.model.graph, read.values())
-        write_model(quantizer.model, path, BESIDE)
+        _cut(model, set(read.values()))
+        write_model(model, path, BESIDE)
 
     def __enter__(self) -> _Inside:
         self._values = Reference().values(self._path, kernels="float")
@@ -167,6 +170,16 @@ class _Inside:
         self._values.close()
         for file in self._path.parent.glob(f"{self._path.name}*"):
             file.unlink()
+
+
+def _cut(model: ir.Model, names: Collection[str]) -> None:
+    """Leave what these values are computed by; all of a graph where they are inputs of it."""
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+    expose(model.graph, names)
+    if wanted := [value for value in model.graph.outputs if value.name in names]:
+        model.graph.outputs[:] = wanted
+        RemoveUnusedNodesPass()(model)
 
 
 def _columns(site: WeightSite, array: Array) -> torch.Tensor:
@@ -188,7 +201,8 @@ def _columns(site: WeightSite, array: Array) -> torch.Tensor:
     groups = int(number(site.node, "group", 1))
     batch, width, positions = patches.shape
     rows = patches.reshape(batch, groups, width // groups, positions).permute(1, 0, 3, 2)
-    return _spread(rows.reshape(groups, batch * positions, width // groups))
+    chosen = _spread(torch.arange(batch * positions)[None])[0]  # before they are copied into rows
+    return rows[:, chosen // positions, chosen % positions]
 
 
 def _spread(rows: torch.Tensor) -> torch.Tensor:

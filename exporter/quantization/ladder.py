@@ -42,6 +42,12 @@ class Climb:
     ladder: Ladder | None = None
     graphs: Mapping[str, Graph] = field(default_factory=dict)
 
+    @property
+    def short(self) -> dict[str, str]:
+        """Rungs that did not hold, and what is to be said of each where the ranges are others."""
+        steps = () if self.ladder is None else self.ladder.steps
+        return {step.name: _said_short(step) for step in steps if step.name != GROUND and not step.holds}
+
 
 @dataclass(slots=True, kw_only=True)
 class Climber:
@@ -49,6 +55,8 @@ class Climber:
 
     Attributes:
         directory: of the graphs of rungs.
+        short: as of `Climb`, of a climb whose ranges were not fitted to the samples: the rungs that it found short are
+            passed over, since ranges that were prove nothing more.
     """
 
     mixed: MixedPrecision
@@ -56,6 +64,7 @@ class Climber:
     memo: Memo
     directory: Path
     advance: Advance
+    short: Mapping[str, str] = field(default_factory=dict)
     _steps: list[LadderStep] = field(default_factory=list)
     _made: dict[str, tuple[IntegerVersion, Evaluation]] = field(default_factory=dict)
     _climbed: dict[str, Climbed] = field(default_factory=dict)
@@ -84,7 +93,7 @@ class Climber:
     def _go_up(self, required: Requirement) -> None:
         for name, rung in self._rungs():
             started = time.perf_counter()
-            climbed, said = self._tried(rung, required)
+            climbed, said = self._tried(name, rung, required)
             if climbed is not None:
                 self._climbed[name] = climbed
             if climbed is None or climbed.version is None:
@@ -96,12 +105,14 @@ class Climber:
             if required.holds(evaluation):
                 return
 
-    def _tried(self, rung: Rung, required: Requirement) -> tuple[Climbed | None, str]:
+    def _tried(self, name: str, rung: Rung, required: Requirement) -> tuple[Climbed | None, str]:
         """What the rung made, and what is to be said of it.
 
         Raises:
             InputError, VerificationError: it was asked for by itself, and cannot be.
         """
+        if (known := self.short.get(name)) is not None:
+            return None, known
         base, found = self._best()
         attempt = Attempt(
             mixed=self.mixed,
@@ -209,6 +220,12 @@ class Climber:
                 path.parent.mkdir(parents=True)
                 graphs[step.arm], _ = self.mixed.write(self._made[step.name][0], path)
         return graphs
+
+
+def _said_short(step: LadderStep) -> str:
+    if step.sqnr_db is None or step.assured_db is None:
+        return step.said
+    return f"with ranges of other data it had {step.sqnr_db:.1f} dB, {step.assured_db:.1f} dB sure, and was not enough"
 
 
 def _order(found: Evaluation) -> tuple[float, float]:

@@ -70,6 +70,8 @@ def insert_switches(
     places = switches(placement)
     wiring = _Wiring(graph, placement, places, biases)
     QdqEmitter(graph, scheme, ranges, wiring.wire, fitted).run(placement)
+    for site in placement.weights:
+        wiring.fork(site.node)
     lstms = IntegerLstms(graph, scheme.weight, seen)
     for node in placement.dynamic:
         wiring.choose(node, lstms.twin(node))
@@ -105,6 +107,40 @@ class _Wiring:
             self._graph.insert_after(on.producer(), node)  # type: ignore[arg-type]
         return node.outputs[0]
 
+    def fork(self, node: ir.Node) -> None:
+        """Compute a layer by its rounded weight or by its float one, whichever is switched on.
+
+        To choose between the weights themselves would copy all of them at every run, and a runtime would not know that
+        they are constant: of Inception v3, 0.18 s of processor time where four small pictures take 0.02 s.
+        """
+        import onnx_ir as ir
+
+        condition = self._conditions[str(node.name), WEIGHT]
+        wheres = {index: where for index, value in enumerate(node.inputs) if (where := _chosen_by(condition, value))}
+        if not wheres or len(node.outputs) != 1:
+            return
+        branches = {name: self._branch(node, wheres, side) for side, name in ((1, "then_branch"), (2, "else_branch"))}
+        either = ir.node("If", [condition], branches, name=node.name)
+        self._graph.insert_before(node, either)
+        (old,), (new,) = node.outputs, either.outputs
+        new.name, new.type, new.shape = old.name, old.type, old.shape
+        ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+        self._graph.remove(node, safe=True)
+        self._graph.remove([where for where in wheres.values() if not where.outputs[0].uses()], safe=True)
+
+    def _branch(self, node: ir.Node, wheres: Mapping[int, ir.Node], side: int) -> ir.Graph:
+        """The layer with that input of each Where in its place, as the body of an If."""
+        import onnx_ir as ir
+
+        inputs = [wheres[index].inputs[side] if index in wheres else value for index, value in enumerate(node.inputs)]
+        result = ir.Value(name=free_name(f"{node.outputs[0].name}_{side}", self._taken))
+        result.type, result.shape = node.outputs[0].type, node.outputs[0].shape
+        self._taken.add(str(result.name))
+        copy = ir.Node(
+            node.domain, node.op_type, inputs, node.attributes.values(), outputs=[result], name=str(result.name)
+        )
+        return ir.Graph([], [result], nodes=[copy], name=f"{node.name}_{side}")
+
     def choose(self, node: ir.Node, integers: ir.Node) -> None:
         """Give who reads results of a layer, under their names, those of its integer form where the switch is on."""
         import onnx_ir as ir
@@ -138,6 +174,12 @@ class _Wiring:
         node = ir.node("Gather", [self.vector, place], name=f"{SWITCHES}/{index}")
         self._graph.insert_before(self._graph[0], node)
         return node.outputs[0]
+
+
+def _chosen_by(condition: ir.Value, value: ir.Value | None) -> ir.Node | None:
+    """The Where that chooses a value by the condition."""
+    node = None if value is None else value.producer()
+    return node if node is not None and node.op_type == "Where" and node.inputs[0] is condition else None
 
 
 def _readers(placement: Placement, value: ir.Value) -> list[tuple[ir.Node, int]]:

@@ -13,8 +13,10 @@ from torch import nn
 
 import edgepress
 from edgepress.exporter.bundle.reportables import load_report
+from edgepress.exporter.graphs.files import read_model
 from edgepress.exporter.language.compensation import ReadMoments, compensate, damp, inverse_factor, moved_by, shift_of
 from edgepress.exporter.language.rounding import middle
+from edgepress.exporter.quantization.compensated import _Inside
 from edgepress.profiles.device.grid import Grid
 
 from ._trained import hard
@@ -163,3 +165,19 @@ def test_groups_at_once_are_each_by_itself() -> None:
     weight, factors = torch.randn(5, 4, 9), inverse_factor(damp(hessians))
     moved = moved_by(weight, hessians, betweens, factors)
     torch.testing.assert_close(moved, weight @ shift_of(hessians, betweens), rtol=1e-3, atol=1e-4)
+
+
+def test_a_stage_runs_the_graph_no_further_than_its_layers_read(tmp_path: Path) -> None:
+    """And all of it where they read its inputs: a graph without outputs does not open."""
+    two = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17]> g (float[n, 2] x) => (float[n, 2] z)
+        { y = Relu(x) w = Sqrt(y) z = Exp(w) }"""
+    )
+    onnx.save(two, tmp_path / "two.onnx")
+    x = np.array([[4.0, -1.0]], np.float32)
+    for read, nodes in (({"second": "y", "first": "x"}, ["Relu"]), ({"first": "x"}, ["Relu", "Sqrt", "Exp"])):
+        with _Inside(read_model(tmp_path / "two.onnx"), read, tmp_path / "cut.onnx") as inside:
+            assert [node.op_type for node in onnx.load(tmp_path / "cut.onnx").graph.node] == nodes
+            found = inside({"x": x}, list(read))
+        np.testing.assert_array_equal(found["first"], x)
+        assert "second" not in read or found["second"].tolist() == [[4.0, 0.0]]

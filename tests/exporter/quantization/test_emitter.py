@@ -243,3 +243,17 @@ def test_a_quantizer_with_switches_writes_the_nodes_that_are_shipped(biased, tmp
     shipped = [node.name for node in onnx.load(tmp_path / "int8.onnx").graph.node]
     switched = [node.name for node in quantizer.model.graph if node.op_type not in ("Gather", "Where")]
     assert switched == shipped
+
+
+def test_a_switched_layer_reads_constant_weights_either_way(biased, tmp_path):
+    """A Where between weights would copy all of them at every run, and hide from the runtime that they are constant."""
+    graph, statistics = write(biased, X86, tmp_path / "int8.onnx", opset=20)
+    quantizer = Quantizer.of(graph, X86, lifts=())
+    quantizer.lift(statistics)
+    layers = [str(site.node.name) for site in quantizer.placement.weights]
+    insert_switches(quantizer.model.graph, quantizer.placement, X86, quantizer.affines, quantizer.biases, {})
+    nodes = {str(node.name): node for node in quantizer.model.graph}
+    assert all(nodes[name].op_type == "If" for name in layers)
+    for where in (node for node in quantizer.model.graph if node.op_type == "Where"):
+        rounded, plain = where.inputs[1].producer(), where.inputs[2]
+        assert rounded.op_type == "DequantizeLinear" and not plain.is_initializer(), plain

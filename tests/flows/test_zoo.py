@@ -19,9 +19,10 @@ from _zoo.findings import findings
 from _zoo.judge import Judgement, flattened, judge
 from _zoo.lines import KEPT, newest, read, shortened, stamp
 from _zoo.model import ZooModel, axes, images, tokens
+from _zoo.random_weights import enliven
 from _zoo.render import _lint, _said
 from _zoo.run import _owed, _Watch
-from _zoo.work import _failures, _trained
+from _zoo.work import _failures
 
 from edgepress.errors import InputError, TargetsError, VerificationError
 
@@ -126,7 +127,7 @@ def test_depthwise_kernels_let_a_smooth_picture_pass() -> None:
     torch.manual_seed(0)
     depthwise, grouped = torch.nn.Conv2d(32, 32, 3, groups=32), torch.nn.Conv2d(32, 32, 3, groups=16)
     before = [layer.weight.detach().clone() for layer in (depthwise, grouped)]
-    _trained(torch.nn.Sequential(depthwise, grouped))
+    enliven(torch.nn.Sequential(depthwise, grouped))
     assert abs(float((depthwise.weight.detach() - before[0]).mean() / before[0].std()) - 1) < 0.01
     assert torch.equal(grouped.weight, before[1])
 

@@ -30,6 +30,7 @@ class Weighted:
         answers: what torch makes of those.
         steady: what torch keeps of the answers.
         random: what it kept with random weights, and how it was trained then; None where it was not.
+        tried: what it keeps of a training that did not help, so that its weights are the random ones.
     """
 
     module: Any
@@ -39,6 +40,7 @@ class Weighted:
     answers: list[Values]
     steady: Steadiness
     random: tuple[Steadiness, Training] | None = None
+    tried: Steadiness | None = None
 
     def line(self) -> dict[str, Any]:
         """For a line of results."""
@@ -46,6 +48,8 @@ class Weighted:
         if self.random is not None:
             before, training = self.random
             told["trained"] = {"before": before.line(), **training.line()}
+        if self.tried is not None:
+            told["torch"]["tried"] = self.tried.line()
         return told
 
 
@@ -57,7 +61,7 @@ def weighted(model: ZooModel) -> Weighted:
     if pictured is None:
         return made
     after = _trained(model, made.steady, *pictured)
-    return after if after.steady.holds else made
+    return after if after.steady.holds else replace(made, tried=after.steady)
 
 
 def _random(model: ZooModel) -> Weighted:

@@ -58,7 +58,17 @@ def _weights(known: _Results) -> Iterator[str]:
     if not trained:
         return
     yield "## Trained here\n\nIn dB: what torch keeps, with random weights and with trained ones.\n"
-    head = ("", "inputs in 8 bits", "so random", "so trained", "float64, random", "trained", "loss", "accuracy")
+    head = (
+        "",
+        "inputs in 8 bits",
+        "so random",
+        "so trained",
+        "float64, random",
+        "trained",
+        "steps",
+        "loss",
+        "accuracy",
+    )
     yield _table(head, [_trained(name, line) for name, line in sorted(trained.items())])
 
 
@@ -67,7 +77,7 @@ def _trained(name: str, line: Line) -> list[object]:
     before = told["before"]
     kept = (after["inputs_db"], before["rounded_db"], after["rounded_db"], before["double_db"], after["double_db"])
     loss = f"{told['first_loss']:.2f} to {told['last_loss']:.2f}"
-    return [name, *(f"{db:.1f}" for db in kept), loss, f"{100 * told['accuracy']:.0f} %"]
+    return [name, *(f"{db:.1f}" for db in kept), told["steps"], loss, f"{100 * told['accuracy']:.0f} %"]
 
 
 def _reasons(known: _Results) -> Iterator[str]:

@@ -20,7 +20,8 @@ from .lines import HOME, ROOT
 from .model import Feed, Inputs, ZooModel
 from .random_weights import settle
 
-# Pictures a step, and for the statistics of batch norms and the accuracy at the end; the highest rate of one cycle.
+# Steps of a round, pictures a step, and for the statistics of batch norms and the accuracy at the end; the highest rate
+# of a round, which is one cycle.
 STEPS, _BATCH, _SETTLING, _TESTED, _RATE = 150, 32, 512, 500, 2e-3
 _CLASSES, _SEED = 10, 0
 # Mean and deviation of all training pictures, of 255.
@@ -31,6 +32,7 @@ _MEAN, _DEVIATION = 72.9, 90.0
 class Training:
     """What a training did: the loss of its first and last ten steps, and the share of test pictures it names right."""
 
+    steps: int
     first_loss: float
     last_loss: float
     accuracy: float
@@ -53,16 +55,20 @@ def clothes(name: str, size: int, part: str) -> Inputs:
     return lambda rng, samples: {name: _drawn(part, size, rng, samples)[0].numpy()}
 
 
-def trained(model: ZooModel, module: Any, name: str, size: int) -> Training:
-    """Give the module the weights of a training, which are kept: the first call makes them."""
+def trained(model: ZooModel, module: Any, name: str, size: int, round_: int) -> Training:
+    """Give the module the weights of so many rounds and one more, which are kept: the first call makes them.
+
+    Args:
+        module: as the round before left it.
+    """
     import torch
 
-    path = HOME / "trained" / f"{model.name}-{_digest()}.pt"
+    path = HOME / "trained" / f"{model.name}-{round_}-{_digest()}.pt"
     if not path.exists():
-        torch.manual_seed(_SEED)
-        losses = _fitted(module, name, size)
+        torch.manual_seed(round_)
+        losses = _fitted(module, name, size, np.random.default_rng(round_))
         settle(module, _feeds("train", name, size, _SETTLING))
-        told = Training(first_loss=float(np.mean(losses[:10])), last_loss=float(np.mean(losses[-10:])),
+        told = Training(steps=STEPS * (round_ + 1), first_loss=float(np.mean(losses[:10])), last_loss=float(np.mean(losses[-10:])),
                         accuracy=_accuracy(module, name, size))  # fmt: skip
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save({"weights": module.state_dict(), "training": asdict(told)}, path)
@@ -79,13 +85,13 @@ def _digest() -> str:
     return hashlib.sha256(Path(__file__).read_bytes() + torch.__version__.encode()).hexdigest()[:12]
 
 
-def _fitted(module: Any, name: str, size: int) -> list[float]:
+def _fitted(module: Any, name: str, size: int, rng: np.random.Generator) -> list[float]:
     """The losses of all steps."""
     import torch
 
     optimizer = torch.optim.AdamW(module.parameters(), lr=_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=STEPS)
-    rng, losses = np.random.default_rng(_SEED), []
+    losses = []
     module.train()
     for _ in range(STEPS):
         pictures, classes = _drawn("train", size, rng, _BATCH)

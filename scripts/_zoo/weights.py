@@ -17,6 +17,8 @@ from .training import Training, clothes, size_of, trained
 # Seeds, and numbers of batches: what ranges come from, and what nothing has seen.
 _WEIGHTS, _CALIBRATION, _HELD_OUT, _EXAMPLE = 0, 1, 2, 3
 _BATCHES, _BATCH, _HELD_BATCHES, _HELD_BATCH = 16, 8, 16, 5
+# Of a training, each as long as the first: as many as it takes.
+_ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +77,20 @@ def _random(model: ZooModel) -> Weighted:
 
 
 def _trained(model: ZooModel, before: Steadiness, name: str, size: int) -> Weighted:
-    """From its author's initialization: what an export sees are training pictures, what judges it test pictures."""
-    module = _built(model)
-    told = trained(model, module, name, size)
+    """From its author's initialization, for so many rounds as it needs.
+
+    What an export sees are training pictures, what judges it test pictures.
+    """
+    module, first = _built(model), None
     seen, unseen = (clothes(name, size, part) for part in ("train", "t10k"))
     calibration = _feeds(seen, _CALIBRATION, _BATCHES, _BATCH)
-    return replace(_with(module, calibration, seen, unseen), random=(before, told))
+    for round_ in range(_ROUNDS):
+        told = trained(model, module, name, size, round_)
+        first = first or told
+        made = _with(module, calibration, seen, unseen)
+        if made.steady.holds:
+            break
+    return replace(made, random=(before, replace(told, first_loss=first.first_loss)))
 
 
 def _built(model: ZooModel) -> Any:

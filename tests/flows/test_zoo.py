@@ -243,8 +243,9 @@ def clothes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Made-up pictures, of each class bars of its own place, where the weights are kept, and a short training."""
 
     def read(part: str) -> tuple[Any, Any]:
-        classes = np.random.default_rng(len(part)).integers(0, 10, 400).astype(np.uint8)
-        pictures = np.random.default_rng(9).integers(0, 60, (400, 28, 28)).astype(np.uint8)
+        rng = np.random.default_rng(len(part))
+        classes = rng.integers(0, 10, 400).astype(np.uint8)
+        pictures = rng.integers(0, 60, (400, 28, 28)).astype(np.uint8)
         for picture, number in zip(pictures, classes, strict=True):
             picture[2 * number : 2 * number + 8, 4:24] = 250
         return pictures, classes
@@ -318,9 +319,15 @@ def test_only_square_pictures_in_colour_alone_are_trained_on() -> None:
 
 def test_rows_of_networks_trained_here_are_marked_and_their_weights_told() -> None:
     kept = {"inputs_db": 40.0, "rounded_db": 41.6, "double_db": 115.0}
-    trained = {"before": kept | {"rounded_db": 7.5}, "first_loss": 2.6, "last_loss": 0.8, "accuracy": 0.69}
+    trained = {
+        "before": kept | {"rounded_db": 7.5},
+        "steps": 150,
+        "first_loss": 2.6,
+        "last_loss": 0.8,
+        "accuracy": 0.69,
+    }
     row = {"model": "net", "date": "2026-11-28", "verdict": "works", "sqnr_db": 20.0, "size": 1000}
     row |= {"torch": kept, "trained": trained}
     assert _figure(row) == "20 dB†, 1 kB"
     (_, table) = _weights({("net", "cpu", "int8"): row})
-    assert "| net | 40.0 | 7.5 | 41.6 | 115.0 | 115.0 | 2.60 to 0.80 | 69 % |" in table
+    assert "| net | 40.0 | 7.5 | 41.6 | 115.0 | 115.0 | 150 | 2.60 to 0.80 | 69 % |" in table

@@ -68,8 +68,11 @@ def trained(model: ZooModel, module: Any, name: str, size: int, round_: int) -> 
         torch.manual_seed(round_)
         losses = _fitted(module, name, size, np.random.default_rng(round_))
         settle(module, _feeds("train", name, size, _SETTLING))
-        told = Training(steps=STEPS * (round_ + 1), first_loss=float(np.mean(losses[:10])), last_loss=float(np.mean(losses[-10:])),
-                        accuracy=_accuracy(module, name, size))  # fmt: skip
+        first_loss, last_loss = float(np.mean(losses[:10])), float(np.mean(losses[-10:]))
+        told = Training(
+            steps=STEPS * (round_ + 1), first_loss=first_loss, last_loss=last_loss,
+            accuracy=_accuracy(module, name, size),
+        )  # fmt: skip
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save({"weights": module.state_dict(), "training": asdict(told)}, path)
     kept = torch.load(path, weights_only=True)

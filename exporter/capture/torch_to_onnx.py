@@ -6,7 +6,7 @@ import contextlib
 import re
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from ..sources.traceback import is_user_file, user_traceback
 from ..sources.undisturbed import undisturbed
 from . import adaptive_pool, divided_pool, row_major, suppression
 from .exact_constants import exact_constants
+from .fixed_integers import with_fixed_integers
 from .fixed_size import fixed_by_torch
 from .legacy_symbolics import legacy_corrected
 from .onnx_to_opset import optimized
@@ -67,12 +68,23 @@ def exported(source: Source, opset: int, directory: Path, *, tracing: bool = Fal
     assert source.module is not None
     _refuse_projections(source)
     with undisturbed(source.module):
-        model = _dynamo(source, opset) if usual else _legacy(source, opset, directory)
+        model = _followed(source, lambda of: _dynamo(of, opset) if usual else _legacy(of, opset, directory))
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.OutputFixPass()(model)
     name_weights(model.graph)
     _rename(model.graph, list(source.inputs), list(output_tensors(source.module, source.inputs)))
     return model
+
+
+def _followed(source: Source, make: Callable[[Source], ir.Model]) -> ir.Model:
+    """What is made of the source; where a size or a branch comes of a value, that may be a number in a buffer."""
+    try:
+        return make(source)
+    except NoGraphError:
+        fixed = with_fixed_integers(source)
+        if fixed is None:
+            raise
+    return make(fixed)
 
 
 def _explicit(source: Source, *, tracing: bool) -> Source:

@@ -123,15 +123,21 @@ def _against(wanted: list[Values], got: list[Values], name: str, index: int, pre
     if flat.dtype.kind not in "fc":
         agrees = float(np.mean(flat == other)) >= LEAST_AGREEMENT[precision]
         return (100.0, 100.0) if agrees else (-100.0, -100.0)
-    flat, other = flat.astype(np.float64), other.astype(np.float64)
-    same = (flat == other) | (np.isnan(flat) & np.isnan(other))
+    finite, error = signal_and_error(flat, other)
+    return sqnr_db(finite, error), sqnr_db(finite - finite.mean(0), error - error.mean(0))
+
+
+def signal_and_error(right: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> tuple[Any, Any]:
+    """In float64; what is not finite, and the same in both, counts as nothing."""
+    right, found = right.astype(np.float64), found.astype(np.float64)
+    same = (right == found) | (np.isnan(right) & np.isnan(found))
     with np.errstate(invalid="ignore"):
-        error = np.where(same, 0.0, other - flat)
-    finite = np.where(np.isfinite(flat), flat, 0.0)
-    return _db(finite, error), _db(finite - finite.mean(0), error - error.mean(0))
+        error = np.where(same, 0.0, found - right)
+    return np.where(np.isfinite(right), right, 0.0), error
 
 
-def _db(signal: np.ndarray[Any, Any], error: np.ndarray[Any, Any]) -> float:
+def sqnr_db(signal: np.ndarray[Any, Any], error: np.ndarray[Any, Any]) -> float:
+    """The energy of a signal over that of its error, between -100 and 150 dB."""
     noise = float(np.sum(error**2))
     if not np.isfinite(noise):
         return -100.0
@@ -140,14 +146,19 @@ def _db(signal: np.ndarray[Any, Any], error: np.ndarray[Any, Any]) -> float:
     return float(np.clip(10 * np.log10(max(float(np.sum(signal**2)), 1e-30) / noise), -100, 150))
 
 
-def flattened(result: Any, name: str = "") -> Values:
+def flattened(result: Any) -> Values:
+    """The tensors of a module's result as arrays."""
+    return {name: tensor.detach().numpy() for name, tensor in tensors(result).items()}
+
+
+def tensors(result: Any, name: str = "") -> dict[str, Any]:
     """The tensors of a module's result, in its order; those of a dict by its keys."""
     if result is None:
         return {}
     if hasattr(result, "detach"):
-        return {name or "output": result.detach().numpy()}
+        return {name or "output": result}
     items = result.items() if isinstance(result, Mapping) else enumerate(result)
-    found: Values = {}
+    found: dict[str, Any] = {}
     for key, value in items:
-        found |= flattened(value, f"{name}_{key}" if name else str(key) if isinstance(key, str) else f"output_{key}")
+        found |= tensors(value, f"{name}_{key}" if name else str(key) if isinstance(key, str) else f"output_{key}")
     return found

@@ -22,7 +22,7 @@ RESULTS = HOME / "results.jsonl"
 # What is kept of a line, in this order. Times, tracebacks and what a report warns of are looked up where it ran.
 FIELDS = (
     "model", "target", "precision", "verdict", "sqnr_db", "graph_db", "output", "size", "integer", "layers",
-    "code", "message", "hint", "lint", "date", "processor", "revision",
+    "code", "message", "hint", "lint", "torch", "trained", "date", "processor", "revision",
 )  # fmt: skip
 # Instruction sets that decide which integer and bf16 kernels a processor runs.
 _DECIDING = ("avx2", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "asimddp", "i8mm")

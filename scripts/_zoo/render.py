@@ -21,7 +21,7 @@ def write() -> None:
     have = {key: line for key, line in sorted(known().items()) if key[0] in named and line["verdict"] in VERDICTS}
     keep(have.values())
     head = DOCUMENT.read_text().split(MARKER)[0]
-    parts = [*_counts(have), *_origins(have), *_reasons(have), *_lint(have), *_models(have)]
+    parts = [*_counts(have), *_origins(have), *_weights(have), *_reasons(have), *_lint(have), *_models(have)]
     DOCUMENT.write_text(f"{head}{MARKER}\n\n" + "\n".join(parts).rstrip() + "\n")
 
 
@@ -49,6 +49,35 @@ def _origins(known: _Results) -> Iterator[str]:
     found = Counter((line["date"][:10], line["revision"], line["processor"]) for line in known.values())
     yield "## Of which day, code and machine\n"
     yield _table(("day", "code", "processor", "exports"), [[*of, count] for of, count in sorted(found.items())])
+
+
+def _weights(known: _Results) -> Iterator[str]:
+    """Which networks were trained here, and what torch itself keeps of their answers, before and after."""
+    lines = [line for _, line in sorted(known.items()) if "trained" in line]
+    trained = {line["model"]: line for line in sorted(lines, key=lambda line: line["date"])}
+    if not trained:
+        return
+    yield "## Trained here\n\nIn dB: what torch keeps, with random weights and with trained ones.\n"
+    head = (
+        "",
+        "inputs in 8 bits",
+        "so random",
+        "so trained",
+        "float64, random",
+        "trained",
+        "steps",
+        "loss",
+        "accuracy",
+    )
+    yield _table(head, [_trained(name, line) for name, line in sorted(trained.items())])
+
+
+def _trained(name: str, line: Line) -> list[object]:
+    told, after = line["trained"], line["torch"]
+    before = told["before"]
+    kept = (after["inputs_db"], before["rounded_db"], after["rounded_db"], before["double_db"], after["double_db"])
+    loss = f"{told['first_loss']:.2f} to {told['last_loss']:.2f}"
+    return [name, *(f"{db:.1f}" for db in kept), told["steps"], loss, f"{100 * told['accuracy']:.0f} %"]
 
 
 def _reasons(known: _Results) -> Iterator[str]:
@@ -115,9 +144,10 @@ def _figures(known: _Results, name: str) -> Iterator[str]:
 
 
 def _figure(line: Line) -> str:
+    trained = "†" if "trained" in line else ""
     if "sqnr_db" not in line:
-        return str(line["verdict"])
-    figure = f"{line['sqnr_db']:.0f} dB, {_size(line['size'])}"
+        return f"{line['verdict']}{trained}"
+    figure = f"{line['sqnr_db']:.0f} dB{trained}, {_size(line['size'])}"
     return figure if line["verdict"] == "works" else f"**{line['verdict']}** {figure}"
 
 

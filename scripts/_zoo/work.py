@@ -13,19 +13,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .findings import findings
-from .judge import Judgement, flattened, judge
-from .model import Feed, ZooModel, axes
-from .operators import declare
+from .judge import Judgement, judge
+from .model import ZooModel, axes
+from .weights import Weighted, weighted
 from .zoo import models
 
-# Seeds, and numbers of batches: what ranges come from, and what nothing has seen.
-_WEIGHTS, _CALIBRATION, _HELD_OUT = 0, 1, 2
-_BATCHES, _BATCH, _HELD_BATCHES, _HELD_BATCH = 16, 8, 16, 5
-# Norms that scale by less let nothing of the input through a few layers: their biases are all that is left.
-_SCALE_OF_NOTHING = 0.2
 # What an export says of its own figures where other samples may have much less.
 _DOUBTS = ("uneven", "held out", "low", "float32")
 
@@ -61,8 +54,7 @@ def lines(model: ZooModel, precision: str, targets: tuple[str, ...]) -> Iterator
     from edgepress.exporter import api
 
     try:
-        module, inputs, calibration, held = _made(model)
-        wanted = [flattened(_forward(module, feed)) for feed in held]
+        made = weighted(model)
     except Exception as error:  # whatever a foreign model raises, edgepress was not asked yet
         for target in targets:
             yield {"target": target, "verdict": "no model", "message": _last(error), "seconds": 0.0}
@@ -74,17 +66,17 @@ def lines(model: ZooModel, precision: str, targets: tuple[str, ...]) -> Iterator
             failures: dict[str | None, dict[str, Any]] = {}
             try:
                 api.export_all(
-                    module, inputs, targets=left, name="zoo", dynamic=axes(model), output=output, precision=precision,
-                    calibration=None if precision == "fp32" else calibration, measure=False,
+                    made.module, made.example, targets=left, name="zoo", dynamic=axes(model), output=output,
+                    precision=precision, calibration=None if precision == "fp32" else made.calibration, measure=False,
                 )  # fmt: skip
             except Exception as error:  # what it is, is the question
                 failures = _failures(error)
-            each = {"seconds": round((time.monotonic() - began) / len(left), 1)}
+            each = {"seconds": round((time.monotonic() - began) / len(left), 1), **made.line()}
             for target in tuple(left):
                 bundle = Path(output) / f"zoo-{_full(target)}"
                 if (bundle / "manifest.json").exists():
                     left.remove(target)
-                    yield {"target": target, **each, **_judged(bundle, precision, held, wanted)}
+                    yield {"target": target, **each, **_judged(bundle, precision, made)}
                 elif failure := failures.get(_full(target), failures.get(None)):
                     left.remove(target)
                     yield {"target": target, **each, **failure}
@@ -116,11 +108,11 @@ def _last(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:600]
 
 
-def _judged(bundle: Path, precision: str, held: list[Feed], wanted: list[Any]) -> dict[str, Any]:
+def _judged(bundle: Path, precision: str, made: Weighted) -> dict[str, Any]:
     import json
 
     try:
-        found: Judgement = judge(bundle, precision, held, wanted)
+        found: Judgement = judge(bundle, precision, made.held, made.answers)
     except Exception as error:  # a bundle that does not run is a result
         return {"verdict": "does not run", "message": _last(error)}
     report = json.loads((bundle / "report.json").read_text())
@@ -133,66 +125,3 @@ def _judged(bundle: Path, precision: str, held: list[Feed], wanted: list[Any]) -
         **found.line(), "weights": weights[0], "weights_fp32": weights[1],
         "integer": coverage.get("integer"), "layers": coverage.get("total"), "lint": findings(bundle),
     }  # fmt: skip
-
-
-def _made(model: ZooModel) -> tuple[Any, Feed, list[Feed], list[Feed]]:
-    """The module with sane statistics, an example, calibration data, and held-out batches of another size."""
-    import torch
-
-    declare()
-    torch.manual_seed(_WEIGHTS)
-    module = model.build().eval()
-    calibrating, held = (np.random.default_rng(seed) for seed in (_CALIBRATION, _HELD_OUT))
-    calibration = [model.inputs(calibrating, _BATCH) for _ in range(_BATCHES)]
-    if not model.trained:
-        _trained(module)
-        _settle(module, calibration[:4])
-    example = model.inputs(np.random.default_rng(3), 2)
-    tensors = {name: torch.from_numpy(array) for name, array in example.items()}
-    return module, tensors, calibration, [model.inputs(held, _HELD_BATCH) for _ in range(_HELD_BATCHES)]
-
-
-def _trained(module: Any) -> None:
-    """What training would leave, roughly: scales of 1 or 0, alike everywhere, switch branches off or hide a mix-up.
-
-    Norms of about 0 become about 1, and all that are alike get noise; weights of a tiny network that were drawn for a
-    wide one are raised to a variance of 1/fan-in: nothing of the input would be left at the output. Depthwise kernels
-    get a mean, so that a smooth picture passes: zero-mean noise takes it away, and the norms behind raise what rounding
-    left (torch itself keeps 9 dB of a random MobileNetV2 where only its input is rounded to 8 bits, 25 dB so).
-    """
-    import torch
-
-    with torch.no_grad():
-        for norm in (m for m in module.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)):
-            if norm.weight is not None and bool((norm.weight.abs() < _SCALE_OF_NOTHING).all()):
-                norm.weight += 1
-        for kernel in (m.weight for m in module.modules() if isinstance(m, torch.nn.Conv2d) and m.groups > 1):
-            if kernel.shape[1] == 1 and kernel[0].numel() > 1:
-                kernel += kernel.std()
-        for parameter in (p for p in module.parameters() if p.is_floating_point() and p.numel() > 1):
-            least = (parameter.numel() / len(parameter)) ** -0.5 / 2
-            if bool((parameter == parameter.ravel()[0]).all()):
-                parameter += 0.1 * torch.randn_like(parameter)
-            elif parameter.dim() > 1 and 0 < parameter.std() < least:
-                parameter *= 2 * least / parameter.std()
-
-
-def _settle(module: Any, feeds: list[Feed]) -> None:
-    """Statistics of batch norms as training would leave them: random weights blow activations up without."""
-    import torch
-
-    norms = [m for m in module.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-        norm.train()
-    for feed in feeds if norms else ():
-        _forward(module, feed)
-    module.eval()
-
-
-def _forward(module: Any, feed: Feed) -> Any:
-    import torch
-
-    with torch.no_grad():
-        return module(**{name: torch.from_numpy(array) for name, array in feed.items()})

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -15,13 +17,18 @@ from ._pages import ROOT
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from _zoo import training
 from _zoo.findings import findings
 from _zoo.judge import Judgement, flattened, judge
 from _zoo.lines import KEPT, newest, read, shortened, stamp
-from _zoo.model import ZooModel, axes, images, tokens
-from _zoo.render import _lint, _said
+from _zoo.model import ZooModel, axes, images, together, tokens
+from _zoo.random_weights import enliven
+from _zoo.render import _figure, _lint, _said, _weights
 from _zoo.run import _owed, _Watch
-from _zoo.work import _failures, _trained
+from _zoo.steadiness import Steadiness, forward, in_8_bits, steadiness
+from _zoo.training import size_of
+from _zoo.weights import weighted
+from _zoo.work import _failures
 
 from edgepress.errors import InputError, TargetsError, VerificationError
 
@@ -126,7 +133,7 @@ def test_depthwise_kernels_let_a_smooth_picture_pass() -> None:
     torch.manual_seed(0)
     depthwise, grouped = torch.nn.Conv2d(32, 32, 3, groups=32), torch.nn.Conv2d(32, 32, 3, groups=16)
     before = [layer.weight.detach().clone() for layer in (depthwise, grouped)]
-    _trained(torch.nn.Sequential(depthwise, grouped))
+    enliven(torch.nn.Sequential(depthwise, grouped))
     assert abs(float((depthwise.weight.detach() - before[0]).mean() / before[0].std()) - 1) < 0.01
     assert torch.equal(grouped.weight, before[1])
 
@@ -206,3 +213,121 @@ def test_a_result_says_when_where_and_of_which_code_it_is() -> None:
     told = stamp()
     assert set(told) == {"date", "processor", "revision"}
     assert told["date"] > "2026-11-27"
+
+
+def wild() -> Any:
+    """What is made of its own random weights amplifies; as its author starts it, it does not, and learns."""
+    import torch
+    from torch import nn
+
+    class Wild(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU())
+            self.frozen = nn.Conv2d(8, 8, 1).requires_grad_(False)
+            self.frozen.weight *= 0.003
+            self.head = nn.Linear(8 * 49, 10)
+
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            y = self.body(input)
+            return self.head((y + torch.sin(300 * self.frozen(y))).flatten(1))
+
+    return Wild()
+
+
+AMPLIFYING = ZooModel(name="wild", library="none", build=wild, inputs=images(16, "input"))
+
+
+@pytest.fixture
+def clothes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Made-up pictures, of each class bars of its own place, where the weights are kept, and a short training."""
+
+    def read(part: str) -> tuple[Any, Any]:
+        rng = np.random.default_rng(len(part))
+        classes = rng.integers(0, 10, 400).astype(np.uint8)
+        pictures = rng.integers(0, 60, (400, 28, 28)).astype(np.uint8)
+        for picture, number in zip(pictures, classes, strict=True):
+            picture[2 * number : 2 * number + 8, 4:24] = 250
+        return pictures, classes
+
+    monkeypatch.setattr(training, "_read", read)
+    monkeypatch.setattr(training, "HOME", tmp_path)
+    monkeypatch.setattr(training, "STEPS", 60)
+    return tmp_path
+
+
+def test_what_torch_keeps_of_an_answer_tells_weights_that_amplify() -> None:
+    import torch
+
+    class Wild(torch.nn.Module):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            return torch.sin(300 * input)
+
+    class Large(torch.nn.Module):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            return (input + 1e5) - 1e5
+
+    feeds = [images(16, "input")(np.random.default_rng(0), 4) for _ in range(2)]
+    found = {}
+    for module in (torch.nn.Identity(), Wild(), Large()):
+        found[type(module).__name__] = steadiness(module, feeds, [forward(module, feed) for feed in feeds])
+    assert found["Identity"] == Steadiness(
+        inputs_db=found["Wild"].inputs_db, rounded_db=found["Wild"].inputs_db, double_db=150
+    )
+    assert 35 < found["Wild"].inputs_db < 45
+    assert found["Wild"].rounded_db < 5 and found["Large"].double_db < 70 < found["Wild"].double_db
+    assert [steady.holds for steady in found.values()] == [True, False, False]
+    assert Steadiness(inputs_db=None, rounded_db=None, double_db=100).holds, "tokens are not rounded"
+
+
+def test_inputs_in_8_bits_have_256_values_and_tokens_stay() -> None:
+    feeds = [images(16)(np.random.default_rng(0), 8) | tokens()(np.random.default_rng(0), 8)]
+    (rounded,) = in_8_bits(feeds)
+    assert 200 < len(np.unique(rounded["pixel_values"])) <= 256
+    assert np.array_equal(rounded["input_ids"], feeds[0]["input_ids"])
+
+
+def test_weights_that_amplify_are_trained_once_and_judged_on_other_pictures(clothes: Path) -> None:
+    made = weighted(AMPLIFYING)
+    assert made.random is not None and made.tried is None
+    before, told = made.random
+    assert not before.holds and made.steady.holds
+    assert told.last_loss < told.first_loss and told.accuracy > 0.3
+    (kept,) = clothes.glob("trained/wild-*.pt")
+    written = kept.stat().st_mtime_ns
+    again = weighted(AMPLIFYING)
+    assert kept.stat().st_mtime_ns == written and again.steady == made.steady
+    seen = np.concatenate([feed["input"] for feed in made.calibration])
+    assert not any(np.array_equal(picture, other) for feed in made.held for picture in feed["input"] for other in seen)
+
+
+def test_weights_that_training_does_not_mend_stay_random_and_say_so(
+    clothes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("_zoo.steadiness.LEAST_DOUBLE_DB", 1000.0)
+    monkeypatch.setattr(training, "STEPS", 2)
+    made = weighted(AMPLIFYING)
+    assert made.random is None and made.tried is not None
+    assert set(made.line()) == {"torch"} and "tried" in made.line()["torch"]
+
+
+def test_only_square_pictures_in_colour_alone_are_trained_on() -> None:
+    assert size_of(AMPLIFYING) == ("input", 16)
+    for inputs in (tokens(), images(16, channels=1), together(images(16), tokens())):
+        assert size_of(replace(AMPLIFYING, inputs=inputs)) is None
+
+
+def test_rows_of_networks_trained_here_are_marked_and_their_weights_told() -> None:
+    kept = {"inputs_db": 40.0, "rounded_db": 41.6, "double_db": 115.0}
+    trained = {
+        "before": kept | {"rounded_db": 7.5},
+        "steps": 150,
+        "first_loss": 2.6,
+        "last_loss": 0.8,
+        "accuracy": 0.69,
+    }
+    row = {"model": "net", "date": "2026-11-28", "verdict": "works", "sqnr_db": 20.0, "size": 1000}
+    row |= {"torch": kept, "trained": trained}
+    assert _figure(row) == "20 dB†, 1 kB"
+    (_, table) = _weights({("net", "cpu", "int8"): row})
+    assert "| net | 40.0 | 7.5 | 41.6 | 115.0 | 115.0 | 150 | 2.60 to 0.80 | 69 % |" in table

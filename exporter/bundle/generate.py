@@ -114,8 +114,8 @@ def tokens_of(asked: Asked, generation: Generation, entry: LanguageEntry) -> lis
         min(tokens) < 0
     ):  # onnxruntime-genai's word for what it does not find, where it takes the tokenizer for another kind
         raise InputError(
-            f"The runtime's tokenizer does not know {sum(token < 0 for token in tokens)} of the {len(tokens)} tokens of the "
-            "prompt.",
+            f"The runtime's tokenizer does not know {sum(token < 0 for token in tokens)} of the prompt's {len(tokens)} "
+            "tokens.",
             hint="It reads the model's tokenizer.json otherwise than transformers does: give tokens to the engine, or "
             "save the tokenizer in a form that it knows and export again.",
         )

@@ -190,7 +190,7 @@ def test_a_token_that_the_model_does_not_have_is_named(bundle: Path, cli: Cli, t
 def test_a_tokenizer_that_the_library_takes_for_another_kind_is_refused(
     tale_bundles: Path, cli: Cli, tmp_path: Path
 ) -> None:
-    """As transformers makes one of a GGUF file: bytes, and a decoder that looks like SentencePiece's."""
+    """As `PreTrainedTokenizerFast` makes one of a GGUF file: bytes, and a decoder that looks like SentencePiece's."""
     from .test_language import renew
 
     copy = Path(shutil.copytree(tale_bundles / "tale-server-cpu", tmp_path / "bundle"))

@@ -18,6 +18,8 @@ from .base import Engine
 from .decoding import Decoding, Generation, Logits, Sampling, Tokens
 
 _LIBRARY = "onnxruntime_genai"
+# By default an engine gives logits of the last token alone; this asks for more, by how far they are before it.
+_BEFORE_LAST = "before_last"
 # Positions for which a cache has room at first; it doubles as they run out.
 _ROOM = 256
 
@@ -38,6 +40,8 @@ class OnnxRuntimeDecoding(Decoding):
             for spec in engine.inputs
             if spec.name.startswith("past_key_values.")
         }
+        # Older engines give all of them.
+        self._asks = _BEFORE_LAST in {each.name for each in session.get_overridable_initializers()}
         self.reset()
 
     def __call__(self, tokens: Tokens) -> Logits:
@@ -72,6 +76,8 @@ class OnnxRuntimeDecoding(Decoding):
         binding.bind_output("logits")  # the first of its outputs, below
         binding.bind_cpu_input("input_ids", np.ascontiguousarray(tokens))
         binding.bind_cpu_input("attention_mask", np.ones((len(tokens), length), dtype=np.int64))
+        if self._asks:
+            binding.bind_ortvalue_input(_BEFORE_LAST, self._all(tokens.shape[1]))
         for name, value in self._cache.items():
             binding.bind_ortvalue_input(name, value)
             binding.bind_ortvalue_output(name.replace("past_key_values", "present"), value)
@@ -82,6 +88,11 @@ class OnnxRuntimeDecoding(Decoding):
             raise InputError(f"onnxruntime failed to run {self._name}: {first}") from error
         self._length = length
         return np.asarray(binding.get_outputs()[0].numpy(), dtype=np.float32)
+
+    def _all(self, count: int) -> Any:
+        """How far each of so many tokens is before the last."""
+        places = np.arange(count, dtype=np.int64)[::-1, None]
+        return self._runtime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(places))
 
     def _make_room(self, batch: int, length: int) -> None:
         """A cache for so many positions; what is in it moves."""

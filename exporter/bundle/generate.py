@@ -110,6 +110,15 @@ def tokens_of(asked: Asked, generation: Generation, entry: LanguageEntry) -> lis
         tokens = _begun_once(tokens, generation)
     if not tokens:
         raise InputError("The prompt has no tokens.", hint="Give another text.")
+    if (
+        min(tokens) < 0
+    ):  # onnxruntime-genai's word for what it does not find, where it takes the tokenizer for another kind
+        raise InputError(
+            f"The runtime's tokenizer does not know {sum(token < 0 for token in tokens)} of the prompt's {len(tokens)} "
+            "tokens.",
+            hint="It reads the model's tokenizer.json otherwise than transformers does: give tokens to the engine, or "
+            "save the tokenizer in a form that it knows and export again.",
+        )
     if max(tokens) >= entry.vocabulary:
         raise InputError(
             f"The tokenizer makes token {max(tokens)} of the prompt, and the model has {entry.vocabulary}.",

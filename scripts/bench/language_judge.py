@@ -126,13 +126,17 @@ def _on_onnxruntime(path: Path, how: str, stack: ExitStack) -> Logits:
     def run(row: NDArray[np.int64]) -> NDArray[np.float32]:
         common = _common(row)
         feed = {port.name: common.get(port.name, empty) for port in session.get_inputs()}
+        feed |= {port.name: common[port.name] for port in session.get_overridable_initializers()}
         return np.asarray(session.run(["logits"], feed)[0], np.float32)
 
     return run
 
 
 def _common(row: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    return {"input_ids": row, "attention_mask": np.ones_like(row), "position_ids": np.arange(row.shape[1])[None]}
+    places = np.arange(row.shape[1])
+    given = {"input_ids": row, "attention_mask": np.ones_like(row), "position_ids": places[None]}
+    # Edgepress's graphs give logits of the last token alone unless they are asked for more.
+    return {**given, "before_last": places[::-1, None].copy()}
 
 
 def _exact(path: Path, directory: Path) -> Path:

@@ -33,10 +33,14 @@ def load(kind: str, path: Path = RAW) -> list[dict[str, Any]]:
 
 
 def keep(kinds: Sequence[str], kept: Path) -> None:
-    """Add what was measured here to the results that the repository keeps; of two with the same name ours counts."""
+    """Add what was measured here to what the repository keeps; of two with the same name the later counts."""
     paths = [path for path in (kept, RAW) if path.exists()]
     lines = (line for path in paths for line in map(json.loads, path.read_text().splitlines()) if line["kind"] in kinds)
-    found = {(line["kind"], *(line.get(field) for field in _KEY)): line for line in lines}
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for line in lines:
+        name = (line["kind"], *(line.get(field) for field in _KEY))
+        if name not in found or found[name].get("at", "") <= line.get("at", ""):
+            found[name] = line
     kept.write_text("".join(json.dumps(line) + "\n" for line in found.values()))
 
 

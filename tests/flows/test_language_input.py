@@ -187,6 +187,26 @@ def test_a_token_that_the_model_does_not_have_is_named(bundle: Path, cli: Cli, t
     cli("generate", copy, "An <odd> word", "--raw").failed(1, "9000", "384")
 
 
+def test_a_tokenizer_that_the_library_takes_for_another_kind_is_refused(
+    tale_bundles: Path, cli: Cli, tmp_path: Path
+) -> None:
+    """As `PreTrainedTokenizerFast` makes one of a GGUF file: bytes, and a decoder that looks like SentencePiece's."""
+    from .test_language import renew
+
+    copy = Path(shutil.copytree(tale_bundles / "tale-server-cpu", tmp_path / "bundle"))
+    path = copy / "engine" / "tokenizer.json"
+    data = json.loads(path.read_text())
+    space = {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "}
+    data["decoder"] = {
+        "type": "Sequence",
+        "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}, space, data["decoder"]],
+    }
+    data["model"]["byte_fallback"] = True
+    path.write_text(json.dumps(data))
+    renew(copy)
+    cli("generate", copy, "the end of it", "--raw").failed(1, "does not know", "otherwise than transformers")
+
+
 @pytest.mark.parametrize("target", ["server-cpu", "cpu"])
 def test_a_template_that_fails_names_the_way_without_it(
     tale_bundles: Path, cli: Cli, tmp_path: Path, target: str

@@ -18,9 +18,9 @@ def past(decoder: Decoder, *tokens: str) -> tuple[TensorSpec, ...]:
     return *first, *_cache(decoder, "past_key_values", "past_sequence_length")
 
 
-def logits_and_cache(decoder: Decoder) -> tuple[TensorSpec, ...]:
-    """Logits, then the cache with what was added to it."""
-    shape = ("batch_size", "sequence_length", decoder.vocabulary)
+def logits_and_cache(decoder: Decoder, *, positions: str | int = "sequence_length") -> tuple[TensorSpec, ...]:
+    """Logits of so many positions, then the cache with what was added to it."""
+    shape = ("batch_size", positions, decoder.vocabulary)
     logits = TensorSpec(name="logits", dtype="float32", shape=shape)
     return logits, *_cache(decoder, "present", "total_sequence_length")
 

@@ -1,4 +1,4 @@
-"""Where tokens are, by the attention mask: lengths for GroupQueryAttention, positions, and turns by position."""
+"""Where tokens are, by the attention mask: lengths for GroupQueryAttention, positions, turns, and the last ones."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from ..decoder import Rotary
 from ._onnx_graph import GraphFile
 
 MASK, TOKENS = "attention_mask", "input_ids"
+# How far before the last token of each row those are whose logits are asked for: an input that need not be given.
+BEFORE_LAST = "before_last"
 
 
 class Positions:
@@ -21,6 +23,7 @@ class Positions:
         self._graph, self._context = graph, context
         self._turns: dict[Rotary, list[str]] = {}
         self._lengths: list[str] = []
+        self._places: tuple[str, ...] = ()
         self._ids: dict[int, str] = {}
 
     def lengths(self) -> list[str]:
@@ -29,8 +32,23 @@ class Positions:
             counts = self._graph.node("ReduceSum", [MASK, self._graph.integers([1])], keepdims=0)
             last = self._graph.node("Sub", [counts, self._graph.integers([1])])
             length = self._graph.node("Gather", [self._graph.node("Shape", [MASK]), self._graph.integer(1)])
-            self._lengths = [self._graph.node("Cast", [value], to=_INT32) for value in (last, length)]
+            self._places = (last, length)
+            self._lengths = [self._graph.node("Cast", [value], to=_INT32) for value in self._places]
         return self._lengths
+
+    def last(self, x: str) -> str:
+        """Of values of shape (batch, positions, width) those of the last token of each row, or of more where asked.
+
+        A row that is filled up on the right has its last token before that; in decoding it has one like all others.
+        """
+        graph = self._graph
+        self.lengths()
+        last = graph.node("Reshape", [graph.node("Sub", self._places), graph.integers([-1, 1, 1])])
+        before = graph.asked(BEFORE_LAST, np.zeros((1, 1), dtype=np.int64), ("kept", 1))
+        first = graph.node("Neg", [graph.node("Shape", [TOKENS], start=1, end=2)])
+        # From the end, where the last one is -1.
+        places = graph.node("Max", [graph.node("Sub", [last, before]), first])
+        return graph.node("GatherND", [x, places], batch_dims=1)
 
     def ids(self, offset: int) -> str:
         """The position of each token, of shape (batch, positions), and an offset."""

@@ -34,8 +34,10 @@ class GraphFile:
         self.path = directory / "model.onnx"
         self._opsets = {"": opset, **dict.fromkeys(domains, 1)}
         self._data = (directory / "model.onnx.data").open("wb")
+        self._first: list[onnx.NodeProto] = []
         self._nodes: list[onnx.NodeProto] = []
         self._tensors: dict[str, onnx.TensorProto] = {}
+        self._asked: list[onnx.ValueInfoProto] = []
         self._names: Counter[str] = Counter()
 
     def __enter__(self) -> GraphFile:
@@ -54,18 +56,21 @@ class GraphFile:
         name: str = "",
         outputs: Sequence[str] | None = None,
         domain: str = "",
+        first: bool = False,
         **attributes: Any,
     ) -> str:
         """Add a node and return its first output.
 
         Args:
             name: of the node and, unless `outputs` says otherwise, of its one output; by default after the operator.
+            first: ahead of all others, whose inputs it makes of tensors of the file.
         """
         from onnx import helper
 
         name = self.free(name or operator)
         outputs = [name] if outputs is None else outputs
-        self._nodes.append(helper.make_node(operator, inputs, outputs, name=name, domain=domain, **attributes))
+        node = helper.make_node(operator, inputs, outputs, name=name, domain=domain, **attributes)
+        (self._first if first else self._nodes).append(node)
         return outputs[0]
 
     def free(self, name: str) -> str:
@@ -91,6 +96,11 @@ class GraphFile:
         if name not in self._tensors:
             self._tensors[name] = numpy_helper.from_array(value, name)
         return name
+
+    def asked(self, name: str, default: npt.NDArray[Any], axes: Sequence[str | int]) -> str:
+        """An input of the graph that has a value where none is given; `axes` are its sizes or their names."""
+        self._asked.append(_value(TensorSpec(name=name, dtype=str(default.dtype), shape=tuple(axes))))
+        return self.constant(name, default)
 
     def number(self, value: float) -> str:
         """A float32 scalar of the graph."""
@@ -132,9 +142,9 @@ class GraphFile:
         import onnx
         from onnx import helper
 
-        graph = helper.make_graph(
-            self._nodes, "decoder", [_value(s) for s in inputs], [_value(s) for s in outputs], [*self._tensors.values()]
-        )
+        given = [*(_value(spec) for spec in inputs), *self._asked]
+        nodes, tensors = [*self._first, *self._nodes], [*self._tensors.values()]
+        graph = helper.make_graph(nodes, "decoder", given, [_value(spec) for spec in outputs], tensors)
         opsets = [helper.make_opsetid(domain, version) for domain, version in self._opsets.items()]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="edgepress")
         onnx.save(model, self.path)

@@ -77,11 +77,13 @@ class Genai(DecoderForm):
         advance: Callable[[float], None],
     ) -> Written:
         """Graph and weights, then what onnxruntime-genai reads besides."""
-        inputs, outputs = past(decoder, TOKENS, MASK), logits_and_cache(decoder)
+        # By this 1 onnxruntime-genai knows that it gets logits of the last token alone.
+        inputs, outputs = past(decoder, TOKENS, MASK), logits_and_cache(decoder, positions=1)
         count = told(decoder, advance)
         with GraphFile(directory, _OPSET) as graph:
-            logits = write(decoder, GenaiWriter(decoder, weights, graph, _accuracy(target), count))
-            graph.call(logits, "logits")
+            writer = GenaiWriter(decoder, weights, graph, _accuracy(target), count)
+            graph.call(write(decoder, writer), "logits")
+            writer.settle()
             graph.save(inputs, outputs)
         write_config(decoder, directory, tokenizer)
         if tokenizer is not None:

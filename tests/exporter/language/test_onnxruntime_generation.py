@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from transformers import PreTrainedModel
@@ -74,6 +76,53 @@ def test_the_library_goes_on_as_the_engine_alone_past_ends_of_text(bits: int | N
         with pytest.raises(InputError, match="has no tokenizer"):
             generation.write(PROMPT, 4, str, Sampling())
         assert generation.prompt([{"role": "user", "content": "Hello"}]) is None
+
+
+@pytest.mark.parametrize("bits", [None, 4])
+def test_the_library_gets_logits_of_the_last_token_of_each_row_and_no_others(bits: int | None, tmp_path: Path) -> None:
+    library = pytest.importorskip("onnxruntime_genai")
+    _, engine = exported(tmp_path, bits)
+    rows = [PROMPT, [9, 4], [77, 12, 6, 30]]
+    model = library.Model(str(engine.path.parent))
+    with load_backend("onnxruntime").decode(engine, 2) as decoding:
+        for row in rows:
+            alone = library.Generator(model, _parameters(library, model, 1))
+            alone.append_tokens(np.asarray(row, dtype=np.int32))
+            decoding.reset()
+            want = decoding(np.asarray([row]))[0, -1]
+            assert np.asarray(alone.get_output("logits")).shape == (1, 1, len(want))
+            np.testing.assert_allclose(np.asarray(alone.get_logits()).reshape(-1), want, atol=1e-4)
+
+
+def test_rows_of_several_lengths_are_written_as_each_alone(tmp_path: Path) -> None:
+    library = pytest.importorskip("onnxruntime_genai")
+    _, engine = exported(tmp_path)
+    rows = [PROMPT, [9, 4], [77, 12, 6, 30]]
+    pad = json.loads(engine.path.with_name("genai_config.json").read_text())["model"]["pad_token_id"]
+    assert pad not in {token for row in rows for token in row}
+    filled = np.array([row + [pad] * (len(PROMPT) - len(row)) for row in rows], dtype=np.int32)
+    model = library.Model(str(engine.path.parent))
+    together = _continued_by_library(library, model, filled)
+    for row, found in zip(rows, together, strict=True):
+        assert found == _continued_by_library(library, model, np.array([row], dtype=np.int32))[0]
+
+
+def _continued_by_library(library: Any, model: Any, rows: npt.NDArray[np.int32], most: int = 12) -> list[list[int]]:
+    generator = library.Generator(model, _parameters(library, model, len(rows)))
+    generator.append_tokens(rows)
+    found: list[list[int]] = [[] for _ in rows]
+    for _ in range(most):
+        generator.generate_next_token()
+        for row, token in zip(found, generator.get_next_tokens(), strict=True):
+            row.append(int(token))
+    return found
+
+
+def _parameters(library: Any, model: Any, batch: int) -> Any:
+    parameters = library.GeneratorParams(model)
+    # No row ends before the others.
+    parameters.set_search_options(batch_size=batch, max_length=40, min_length=40, do_sample=False)
+    return parameters
 
 
 def test_without_the_library_one_is_told_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

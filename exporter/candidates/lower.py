@@ -24,7 +24,7 @@ from ..graphs.selection import around_selection
 from ..progress import Advance, counted
 from ..quantization.analysis.fp16_exceptions import PRODUCTS, fp16_exceptions, holds_no_product
 from ..quantization.gains import GAP_DB, Gains, doubts, worthwhile
-from ..quantization.gather import beyond, gather
+from ..quantization.gather import beyond, gather, known_of_first
 from ..quantization.judging import JudgingSamples
 from ..quantization.ladder import Climb, Climber
 from ..quantization.mixed_int8 import IntegerVersion, MixedPrecision, NothingToQuantizeError
@@ -37,6 +37,7 @@ from ..workshop import Memo
 from .alike import alike, repeated
 from .amplifying import amplified
 from .candidate import Calibrated, Candidate
+from .growing import growing
 from .of_other_sizes import of_other_sizes
 from .one_size import of_one_size
 
@@ -187,12 +188,24 @@ class Lowering:
         candidate, other_db = self._relaxed(model, statistics, judged, gains)
         # Where there were no others, the gains themselves were found on what they were fitted to.
         fitted_db = None if others is None else worst(candidate.on_samples).weakest_db
-        amounts = {
-            name: seen for name, seen in candidate.on_samples.items() if not is_codes(self.samples.expected[0][name])
-        }
+        return self._doubted(candidate, statistics, fitted_db, other_db)
+
+    def _doubted(
+        self, candidate: Candidate, statistics: Statistics, fitted_db: float | None, other_db: float
+    ) -> Candidate:
+        """The candidate with what speaks against trusting it.
+
+        Args:
+            statistics: what its ranges come of.
+            fitted_db, other_db: as `doubts` has them.
+        """
+        recipe, reference, samples = self.recipe, self.captured.graph, self.samples
+        answers = samples.expected[0]
+        amounts = {name: seen for name, seen in candidate.on_samples.items() if not is_codes(answers[name])}
         scored = self.source.evaluate is not None
         found = doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored)
-        found |= alike(self.samples.feeds, self.samples.expected) or repeated(self.samples.feeds)
+        found |= alike(samples.feeds, samples.expected) or repeated(samples.feeds)
+        found |= growing(known_of_first(self.source, reference, recipe, self.memo), samples.count, statistics)
         asked_db, seed = recipe.least_sqnr_db(self.precision), recipe.seed
         found |= of_one_size(self.source, reference, candidate.graph, seed, asked_db)
         found |= of_other_sizes(self.source, reference, candidate.graph, seed, amounts, asked_db)

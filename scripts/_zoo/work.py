@@ -20,7 +20,7 @@ from .weights import Weighted, weighted
 from .zoo import models
 
 # What an export says of its own figures where other samples may have much less.
-_DOUBTS = ("uneven", "held out", "low", "float32")
+_DOUBTS = ("uneven", "growing", "golden", "held out", "low", "float32")
 
 
 def serve(pipe: Connection, log: str, parent: int) -> None:

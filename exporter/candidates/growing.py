@@ -33,7 +33,7 @@ def growing(first: Mapping[str, float], samples: int, seen: Statistics) -> dict[
         return {}
     return {
         "growing": f"The largest values still grow with the data: from the first {samples} to all {seen.samples} "
-        f"samples by {typical - 1:.0%} or more in half of what is rounded. Samples of the kind that are larger than all "
+        f"samples by {typical - 1:.0%} or more in half of what is rounded. Samples that are larger than all "
         "of these are clipped, and may have far less than the figures here: give more calibration data, with the "
         "largest that the model will meet, or ship float."
     }

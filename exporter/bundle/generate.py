@@ -110,9 +110,8 @@ def tokens_of(asked: Asked, generation: Generation, entry: LanguageEntry) -> lis
         tokens = _begun_once(tokens, generation)
     if not tokens:
         raise InputError("The prompt has no tokens.", hint="Give another text.")
-    if (
-        min(tokens) < 0
-    ):  # onnxruntime-genai's word for what it does not find, where it takes the tokenizer for another kind
+    # onnxruntime-genai's word for what it does not find, where it takes the tokenizer for another kind.
+    if min(tokens) < 0:
         raise InputError(
             f"The runtime's tokenizer does not know {sum(token < 0 for token in tokens)} of the prompt's {len(tokens)} "
             "tokens.",

@@ -22,6 +22,7 @@ from .digest import Digesting
 from .grids import why_none
 from .metric import metric
 from .proof import proven_text, said_by_weights, same_as_library, same_as_reference, same_as_weights, same_with_cache
+from .read_alike import Readings
 from .room import need_room
 from .rounding import Rounding, roundings
 from .speed import memory_of, need_memory
@@ -161,7 +162,10 @@ def _proven(task: TextTask, made: Made, rounding: Rounding) -> TextCandidate:
 def _text(task: TextTask, made: Made, window: Tokens) -> WrittenText:
     """What it writes behind the first half of a window, by the library where there is one."""
     context, most = task.source.decoder.context, FEW_WRITTEN if task.brief else WRITTEN
-    text = None if made.graph is not None else by_library(made.runs, window, context, task.threads, most=most)
+    text = None
+    if made.graph is None:
+        readings = None if task.source.tokenizer is None else Readings.of(task.source.tokenizer)
+        text = by_library(made.runs, window, context, task.threads, most=most, readings=readings)
     if text is not None and text.tokens:
         return text
     with made.place.decode(made.runs, task.threads) as decoding:
@@ -170,7 +174,8 @@ def _text(task: TextTask, made: Made, window: Tokens) -> WrittenText:
 
 
 def _not_written(text: WrittenText) -> tuple[Gap, ...]:
-    return (Gap(about="run", why=text.why_not),) if text.why_not else ()
+    said = (Gap(about="run", why=text.why_not), Gap(about="other", why=text.misread, subject="tokenizer"))
+    return tuple(gap for gap in said if gap.why)
 
 
 def _language(task: TextTask, parity: TextParity, rounding: Rounding) -> Language:

@@ -10,6 +10,7 @@ from ...backends.base import Engine
 from ...backends.decoding import Decoding, Tokens
 from ...backends.registry import load_backend
 from ...errors import UnservedError, VerificationError
+from .read_alike import Readings
 
 # Tokens that are written; and where nothing hangs on what text loses.
 WRITTEN, FEW_WRITTEN = 256, 24
@@ -21,11 +22,13 @@ class WrittenText:
 
     Attributes:
         why_not: why the library was not tried, a sentence; empty where it wrote them.
+        misread: what to say of sentences that its tokenizer reads otherwise, a sentence; empty where it does not.
     """
 
     prompt: tuple[int, ...]
     tokens: tuple[int, ...]
     why_not: str = ""
+    misread: str = ""
 
     @property
     def read(self) -> Tokens:
@@ -33,21 +36,32 @@ class WrittenText:
         return np.array([[*self.prompt, *self.tokens[:-1]]], dtype=np.int64)
 
 
-def by_library(engine: Engine, window: Tokens, context: int, threads: int, *, most: int = WRITTEN) -> WrittenText:
+def by_library(
+    engine: Engine,
+    window: Tokens,
+    context: int,
+    threads: int,
+    *,
+    most: int = WRITTEN,
+    readings: Readings | None = None,
+) -> WrittenText:
     """What the vendor's library writes; no tokens, and why, where it is not installed.
 
     Args:
         window: some tokens of a text; the first half is read.
         context: positions that the engine takes.
+        readings: what its tokenizer is held to; None where there is none.
 
     Raises:
-        VerificationError: it writes fewer tokens than it was asked for.
+        VerificationError: it writes fewer tokens than it was asked for, or its tokenizer does not know some.
     """
     prompt, count = _asked(window, context, most)
     written: list[int] = []
+    misread = ""
     try:
         with load_backend(engine.backend).generate(engine, threads) as generation:
             generation.run(prompt, count, written.append)
+            misread = "" if readings is None else readings.held(generation)
     except UnservedError as error:
         why = f"The library that writes text was not tried: {error.message}"
         return WrittenText(prompt=tuple(prompt), tokens=(), why_not=why)
@@ -56,7 +70,7 @@ def by_library(engine: Engine, window: Tokens, context: int, threads: int, *, mo
             f"The runtime's library wrote {len(written)} tokens where {count} were asked for.",
             hint="Report this with the model's config.json and the versions of `edgepress doctor`.",
         )
-    return WrittenText(prompt=tuple(prompt), tokens=tuple(written))
+    return WrittenText(prompt=tuple(prompt), tokens=tuple(written), misread=misread)
 
 
 def by_engine(decoding: Decoding, window: Tokens, context: int, *, most: int = WRITTEN) -> WrittenText:

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from tokenizers import decoders
 from transformers import AutoModelForCausalLM, LlamaForCausalLM, PreTrainedTokenizerFast
 
 
@@ -30,7 +31,10 @@ def main() -> None:
     plain.load_state_dict(read.state_dict())
     plain.save_pretrained(sys.argv[1])
     # AutoTokenizer of transformers 5.5 saves it as CodeLlama's, which reads a space as the end of the text.
-    PreTrainedTokenizerFast.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(sys.argv[1])
+    words = PreTrainedTokenizerFast.from_pretrained(file.parent, gguf_file=file.name)
+    # What transformers makes of the file has sentencepiece's decoder: onnxruntime-genai takes it for another kind.
+    words.backend_tokenizer.decoder = decoders.ByteLevel()
+    words.save_pretrained(sys.argv[1])
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from .misnamed import no_bundle
 
 # What an engine must reach, in dB: below 0 the noise would be larger than the signal.
 Bound = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
-# Below 0 dB the difference is larger than what FP32 gives, as where that is next to nothing (candidates/quiet.py).
+# Below 0 dB the difference is larger than what FP32 gives, as where that is next to nothing (candidates/made_up.py).
 GoldenBound = Annotated[float, Field(ge=-300, allow_inf_nan=False, strict=True)]
 SCHEMA = 1
 MANIFEST = "manifest.json"

@@ -36,8 +36,8 @@ from .judge import built_evidence, check_golden, directory_bytes, judged, looked
 from .link import StrayingError, graph_held, linked
 from .linted import linted
 from .lower import Lowering, RealFeeds, float_graph
+from .made_up import unless_made_up
 from .parting import Parting, parting
-from .quiet import unless_quiet
 from .remedies import FAILURES, IN_FLOAT32, Remedies, noted
 from .samples import further_samples, judging_samples
 from .selecting import with_selection
@@ -211,7 +211,7 @@ class Maker:
         if place.itself and load_precision(candidate.precision).integer:
             candidate = self._with_own_golden(candidate, answers)
         asked_db = self.recipe.least_sqnr_db(candidate.precision)
-        candidate = unless_quiet(candidate, golden, answers, self._samples, asked_db)
+        candidate = unless_made_up(candidate, golden, answers, self._samples, asked_db)
         return judged(candidate, golden, answers, place, self.target)
 
     def proven(self, candidate: Candidate) -> Candidate:

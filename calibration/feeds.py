@@ -88,6 +88,16 @@ def samples_in(feed: Feed) -> int:
     return int(first.shape[0]) if first.ndim else 1
 
 
+def first_batches(feeds: Iterator[Feed], samples: int) -> list[Feed]:
+    """Whole batches until there are this many samples."""
+    taken: list[Feed] = []
+    for feed in feeds:
+        taken.append(feed)
+        if sum(samples_in(batch) for batch in taken) >= samples:
+            break
+    return taken
+
+
 def outputs_by_row(graph: Graph, feeds: Sequence[Feed], outputs: Sequence[Mapping[str, Array]]) -> frozenset[str]:
     """Outputs each row of which is a sample: as many of them as samples in every feed, along an axis that is free.
 

@@ -31,8 +31,10 @@ RUNTIME = "onnxruntime"
 # Field numbers of onnx.proto: ModelProto.graph, GraphProto.output, ValueInfoProto.name.
 _GRAPH, _OUTPUT, _NAME = 7, 12, 1
 # Integer kernels whose sums are exact on every processor; float ones, which round as ONNX defines it and keep weights
-# dequantized; or what the file opens with plainly, as not every file of others bears what makes sums exact.
-Kernels: TypeAlias = Literal["exact", "float", "plain"]
+# dequantized; or what the file opens with plainly, as not every file of others bears what makes sums exact, with each
+# node as it is written or not.
+Kernels: TypeAlias = Literal["exact", "float", "plain", "as written"]
+_PLAIN = ("plain", "as written")
 
 
 class Reference(Place):
@@ -122,6 +124,8 @@ class GraphValues:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if kernels == "float":
             unfused(options)
+        if kernels == "as written":
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         if threads is not None:
             options.intra_op_num_threads = threads
         model: Any = str(path)
@@ -132,7 +136,7 @@ class GraphValues:
             )
         try:
             opened = partial(_opened, ort, model)
-            self._session: Any = opened(options) if kernels == "plain" else exactly(opened, options)
+            self._session: Any = opened(options) if kernels in _PLAIN else exactly(opened, options)
         except Exception as error:  # onnxruntime's exceptions have no base of their own
             raise unloaded(path, said(error)) from error
         self.outputs = [output.name for output in self._session.get_outputs()]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ...backends.base import Array, Feed
 from ...backends.places import Reference
+from ...errors import VerificationError
 from ...profiles.device.target import Target
 from ...profiles.findings.parity import is_codes
 from ..capture.amounts import with_amounts
@@ -33,7 +35,10 @@ def amplified(captured: Captured, target: Target, samples: JudgingSamples, outpu
     place = Reference()
     with place.open(place.runs(captured.graph, target, "fp32", None), threads) as session:
         answers = [with_amounts(session(feed), captured.amounts) for feed in rounded]
-    output_db = samples.compare(answers)[output].weakest_db
+    try:
+        output_db = replace(samples, feeds=rounded).compare(answers, captured.graph)[output].weakest_db
+    except VerificationError as error:
+        return f" The model bears no rounding: of nothing but its inputs in 8 bits FP32 itself fails. {error.message}"
     if inputs_db - output_db < _AMPLIFIES_DB:
         return ""
     return (

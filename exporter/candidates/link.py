@@ -69,7 +69,7 @@ def linked(
         StrayingError: the engine is further from FP32 than its graph, by more than rounding explains.
         VerificationError: it is further than the precision allows at all.
     """
-    engine = samples.compare([session(feed) for feed in samples.feeds])
+    engine = samples.compare([session(feed) for feed in samples.feeds], candidate.graph)
     own = candidate.on_samples
     _refuse_straying(candidate, engine, own, samples, asked_db)
     seen, ours = worst(engine), worst(own)
@@ -99,7 +99,7 @@ def graph_held(
     Raises:
         VerificationError: it does not.
     """
-    found = samples.compare([session(feed) for feed in samples.feeds])
+    found = samples.compare([session(feed) for feed in samples.feeds], candidate.graph)
     short = {name: one.weakest_db for name, one in found.items() if not one.reaches(asked_db)}
     if short:
         told = "; ".join(

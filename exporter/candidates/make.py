@@ -20,6 +20,7 @@ from ..capture.captured import Captured
 from ..capture.golden import Answers
 from ..capture.stage import refuse
 from ..graphs.files import read_graph, weight_bytes
+from ..graphs.not_finite import told_where
 from ..graphs.sparsity import found_sparsity
 from ..progress import Advance
 from ..quantization.gather import known_of_first
@@ -211,8 +212,9 @@ class Maker:
         if place.itself and load_precision(candidate.precision).integer:
             candidate = self._with_own_golden(candidate, answers)
         asked_db = self.recipe.least_sqnr_db(candidate.precision)
-        candidate = unless_made_up(candidate, golden, answers, self._samples, asked_db)
-        return judged(candidate, golden, answers, place, self.target)
+        with told_where(graph.path, golden.feeds):
+            candidate = unless_made_up(candidate, golden, answers, self._samples, asked_db)
+            return judged(candidate, golden, answers, place, self.target)
 
     def proven(self, candidate: Candidate) -> Candidate:
         """The candidate, held against what it must compute, with its layers and its int8 coverage.
@@ -285,10 +287,10 @@ class Maker:
     def _on_samples(self, graph: Graph, samples: JudgingSamples) -> Mapping[str, Parity]:
         """Parity of a graph on the reference place; that of the captured one, which answers for FP32, is known."""
         if graph.path == self.captured.graph.path:
-            return samples.compare(samples.expected)
+            return samples.compare(samples.expected, graph)
         place = Reference()
         session = self.workshop.open(place.runs(graph, self.target, "fp32", None), place)
-        return samples.compare([session(feed) for feed in samples.feeds])
+        return samples.compare([session(feed) for feed in samples.feeds], graph)
 
     def _samples(self) -> JudgingSamples:
         return judging_samples(self.source, self.target, self.recipe, self.captured, self.workshop)

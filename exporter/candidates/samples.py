@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import chain, islice
 
-from ...backends.base import Feed
 from ...backends.places import Reference
-from ...calibration.feeds import samples_in
+from ...calibration.feeds import first_batches
 from ...profiles.device.target import Target
 from ..capture.amounts import with_amounts
 from ..capture.captured import Captured
@@ -46,25 +45,18 @@ def _drawn(
     """Calibration data behind the first batches that hold so many samples; None where there are none."""
     if recipe.statistics is not None or (recipe.calibration is None and source.calibration is None):
         return None
+    proven = captured.on_samples
 
     def drawn() -> JudgingSamples | None:
         data = calibration_feeds(source, recipe, captured.graph)()
+        known, answers = ((), ()) if behind or proven is None else (proven.feeds, proven.answers)
         if behind:
-            _first(data, behind)
-        feeds = _first(data, JUDGED_ON)
+            first_batches(data, behind)
+        feeds = first_batches(chain(known, islice(data, len(known), None)), JUDGED_ON)
         place = Reference()
         session = workshop.open(place.runs(captured.graph, target, "fp32", None), place)
-        expected = [with_amounts(session(feed), captured.amounts) for feed in feeds]
+        found = chain(answers, (session(feed) for feed in feeds[len(known) :]))
+        expected = [with_amounts(answer, captured.amounts) for answer in found]
         return JudgingSamples.of(captured.graph, feeds, kind, expected) if feeds else None
 
     return workshop.memo.once(kind, (captured.graph.digest, source.digest, recipe.calibration, recipe.fit), drawn)
-
-
-def _first(feeds: Iterator[Feed], samples: int) -> list[Feed]:
-    """Whole batches until there are this many samples."""
-    taken: list[Feed] = []
-    for feed in feeds:
-        taken.append(feed)
-        if sum(samples_in(batch) for batch in taken) >= samples:
-            break
-    return taken

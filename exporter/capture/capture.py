@@ -1,25 +1,20 @@
-"""From a source to an ONNX graph at the target's opset, and the proof that both compute the same."""
+"""From a source to an ONNX graph at the target's opset."""
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ...backends.base import Array, AxisRange, Feed, Graph
-from ...backends.places import GraphValues, Reference
-from ...errors import InputError, UnservedError, VerificationError
-from ...profiles.findings.parity import Parity, parity
+from ...backends.base import AxisRange, Graph
+from ...errors import InputError, UnservedError
 from ..graphs.damage import damage_explained
 from ..graphs.files import read_graph, write_model
-from ..graphs.selection import selected_rows, suppressions
+from ..graphs.selection import suppressions
 from ..graphs.synthesis import synthesize
-from ..sources import Predict, Source, torch_predict
-from ..sources.traceback import user_traceback
+from ..sources import Source, torch_predict
 from .affine_to_conv import affine_to_conv
 from .cast_bytes_first import cast_bytes_first
 from .clean_metadata import clean_metadata
@@ -29,18 +24,15 @@ from .drop_expand import drop_expand
 from .drop_reshapes import drop_reshapes
 from .explicit_pads import explicit_pads
 from .eye_by_places import eye_by_places
-from .fast_path import is_padding
 from .fit_pools import fit_pools
 from .fixed_size import fixed_size
 from .hard_swish import hard_swish
 from .mean_to_pool import mean_to_pool
 from .norm_to_linear import norm_to_linear
 from .onnx_to_opset import LOWEST_OPSET, converted
-from .original import Original
-from .own_rounding import LEAST_COSINE, LEAST_SQNR_DB, amplified, explains, own_rounding
 from .pad_apart import pad_apart
 from .plain_gemm import plain_gemm, products_to_gemm
-from .preprocessing import before_file, prepend
+from .preprocessing import prepend
 from .scale_to_norm import scale_to_norm
 from .torch_to_onnx import exported
 from .whole_dft import whole_dft
@@ -49,29 +41,8 @@ from .wrap_by_slices import wrap_by_slices
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# Float32 kernels of two runtimes differ by rounding, about 1e-6 a layer; a wrong graph is off by far more than this.
-TOLERANCE = 1e-3
-# What is below this is rounding of what is larger inside, however small the output.
-ROUNDING = 1e-5
 # With other values, to see which sizes depend on them.
 _MORE_RUNS = 4
-_STATE = "Look for randomness, state or Python branches on values in the model's forward."
-_OURS = (
-    "Look for operators of random numbers in the file. Where there are none, what brings it to the target's opset "
-    "changed its meaning: export it at another opset (17 to 20 are used most), and report this as a fault of edgepress."
-)
-_MADE_UP_FILE = (
-    "Values are made up. Give calibration data, whose ranges they then have; a parameter that never varies there, as a "
-    "shape, keeps its value."
-)
-_PADDING = (
-    "The model's own zeros at the padding make the difference: nn.TransformerEncoder writes them in eval() alone. Give "
-    "it enable_nested_tensor=False, which computes what training saw, or multiply its result by the mask."
-)
-_AMPLIFIES = (
-    "Load trained weights where these are random, which amplify most. Else look in forward for differences of large "
-    "numbers, norms of what hardly varies, and sines or exponentials of large numbers."
-)
 # What is written otherwise in every graph, since a runtime reads it wrongly or has no integer kernel for it, in order.
 REWRITES = (
     mean_to_pool,
@@ -153,42 +124,6 @@ def _own_fault(source: Source, error: InputError) -> InputError:
         f"{source.onnx or source.name} became a graph that is not valid, by the tools that capture it: {said}",
         hint="Export the model at another opset (17 to 20 are used most), and report this as a fault of edgepress.",
     )
-
-
-def prove_capture(source: Source, graph: Graph, seed: int) -> dict[str, Parity]:
-    """Compare the graph with what it was captured from, by output name, on the CPU.
-
-    The feeds are the example, a synthetic one of its shape, and synthetic ones with the free axes at their smallest
-    size and at up to twice the usual one. The reference is the torch module, or the ONNX file that was given.
-
-    Raises:
-        VerificationError: they disagree, or the model gives NaN or Inf.
-        InputError: the model itself fails at a size that its free axes are said to have.
-    """
-    run = _onnx_predict(Reference().values(graph.path))
-    given = None if source.onnx is None else Original.of(source.onnx, graph.path.parent)
-    feeds = proof_feeds(source, graph, seed)
-    original = torch_predict(source) if given is None else _behind(source, given.values)
-    references = [_reference(original, feed, graph, source) for feed in feeds]
-    if given is not None:
-        given.prove(feeds[0] if source.before is None else before_file(source.before, feeds[0]), references[0])
-    rows = selected_rows(graph)
-    answers = [run(feed) for feed in feeds]
-    found = parity(references, answers, rows=rows)
-    doubted = [name for name, agreement in found.items() if not _agrees(name, agreement, references)]
-    own = own_rounding(source, feeds, references, rows) if doubted else {}
-    for name in doubted:
-        if name not in own or not explains(own[name], found[name]):
-            said = _differs(name, found[name], references)
-            otherwise = _OURS if given is not None else _PADDING if is_padding(source, feeds, answers, name) else _STATE
-            raise _unexplained(said, own.get(name), found[name], otherwise)
-    return found
-
-
-def _behind(source: Source, values: Predict) -> Predict:
-    """A file's values behind the preprocessing that is in front of it, which torch computes."""
-    before = source.before
-    return values if before is None else lambda feed: values(before_file(before, feed))
 
 
 def _check_opset(model: ir.Model, source: Source, opset: int) -> None:
@@ -285,98 +220,3 @@ def _rename_sizes(model: ir.Model, names: Mapping[str, str]) -> None:
                 sizes = (size if isinstance(size, int) else size.value for size in value.shape)
                 renamed = (pattern.sub(lambda m: names[m[0]], s) if isinstance(s, str) else s for s in sizes)
                 value.shape = ir.Shape(renamed)
-
-
-def _agrees(name: str, agreement: Parity, references: Sequence[Mapping[str, Array]]) -> bool:
-    """Whether it is as close as two float32 are.
-
-    Raises:
-        VerificationError: the model gives NaN or Inf.
-    """
-    # An infinity may be meant, as in masked scores; the graph then has it in the same place.
-    if any(np.isnan(reference[name]).any() for reference in references) or not np.isfinite(agreement.max_abs):
-        raise VerificationError(
-            f"Output {name!r} of the model itself holds NaN or Inf on the proof's inputs, so nothing can be compared.",
-            hint="Look at the model's weights and at its example inputs.",
-        )
-    exact = agreement.weakest_db >= LEAST_SQNR_DB or agreement.max_abs <= ROUNDING
-    return agreement.max_abs <= _allowed_difference(name, references) and agreement.cosine >= LEAST_COSINE and exact
-
-
-def _allowed_difference(name: str, references: Sequence[Mapping[str, Array]]) -> float:
-    wide = [np.abs(reference[name].astype(np.float64)) for reference in references]
-    return TOLERANCE * max(1.0, *(float(r[np.isfinite(r)].max(initial=0.0)) for r in wide))
-
-
-def _differs(name: str, agreement: Parity, references: Sequence[Mapping[str, Array]]) -> str:
-    allowed = _allowed_difference(name, references)
-    return (
-        f"Output {name!r} of the captured graph differs from the model's: {agreement} "
-        f"(allowed: difference {allowed:.3g}, cosine {LEAST_COSINE}, SQNR {LEAST_SQNR_DB:g} dB)."
-    )
-
-
-def _unexplained(said: str, own: Parity | None, found: Parity, otherwise: str) -> VerificationError:
-    """With the reason, where the model's own rounding is that; else with the hint for others."""
-    if own is None or not amplified(own, found):
-        return VerificationError(said, hint=otherwise)
-    return VerificationError(
-        f"{said} The model amplifies the rounding of float32: its own answers in float32 and in float64 "
-        f"agree to {own.weakest_db:.1f} dB.",
-        hint=_AMPLIFIES,
-    )
-
-
-def proof_feeds(source: Source, graph: Graph, seed: int) -> list[Feed]:
-    """What a graph and its model are compared on."""
-    usual = {} if _allowed(source, graph) else {name: reach.usual for name, reach in graph.axes.items()}
-    sizes = [
-        usual,
-        {name: reach.smallest for name, reach in graph.axes.items()},
-        # Twice keeps whatever the size must be divisible by.
-        {name: min(reach.largest, 2 * reach.usual) for name, reach in graph.axes.items()},
-    ]
-    distinct = [size for i, size in enumerate(sizes) if size not in sizes[:i]]
-    synthetic: list[Feed] = [
-        synthesize(source.inputs, source.dynamic, size, seed + i, source.held) for i, size in enumerate(distinct)
-    ]
-    return [source.inputs, *synthetic] if _allowed(source, graph) else synthetic
-
-
-def _allowed(source: Source, graph: Graph) -> bool:
-    """Whether the example has sizes that its axes are said to have; another range may have been asked for."""
-    given = ((n, source.inputs[tensor].shape[a]) for tensor, axes in source.dynamic.items() for a, n in axes.items())
-    return all(graph.axes[n].smallest <= size <= graph.axes[n].largest for n, size in given if n in graph.axes)
-
-
-def _reference(original: Predict, feed: Feed, graph: Graph, source: Source) -> dict[str, Array]:
-    try:
-        return original(feed)
-    except InputError:
-        raise
-    except Exception as error:
-        shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
-        ranges = ", ".join(f"{name}={r.smallest}:{r.usual}:{r.largest}" for name, r in graph.axes.items())
-        raise InputError(
-            f"The model fails on inputs of the shapes {shapes}, which its free axes allow "
-            f"({ranges or 'none'}).\n{user_traceback(error)}",
-            hint="Narrow the range of the axis with --axis NAME=MIN:USUAL:MAX, or do not declare it free."
-            if ranges
-            else _MADE_UP_FILE
-            if source.onnx is not None
-            else "Shapes are those of the example, values are made up within its range; forward must run with them.",
-        ) from error
-
-
-def _onnx_predict(values: GraphValues) -> Predict:
-    def predict(feed: Feed) -> dict[str, Array]:
-        try:
-            return values(feed)
-        except Exception as error:  # whatever the runtime raises
-            shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
-            raise VerificationError(
-                f"The captured graph fails on inputs of the shapes {shapes}: {error}",
-                hint="A size that must stay free was fixed: narrow the axis with --axis, or do not declare it free.",
-            ) from error
-
-    return predict

@@ -9,6 +9,7 @@ from ...backends.base import Graph
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.parity import Parity
 from .golden import Golden
+from .on_samples import OnSamples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,7 @@ class Captured:
     Attributes:
         evidence: what else was seen of the graph.
         amounts: integer outputs that are judged by how far off they are; references hold them as floating point.
+        on_samples: the proof on calibration samples; None where there are none.
     """
 
     graph: Graph
@@ -25,3 +27,4 @@ class Captured:
     golden: Golden
     amounts: frozenset[str] = frozenset()
     evidence: tuple[Evidence, ...] = ()
+    on_samples: OnSamples | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,6 @@ import numpy as np
 from ...backends.base import Array, AxisRange, Feed, Graph
 from ...backends.places import Reference, Worker
 from ...backends.places.remote import EngineFailedError
-from ...calibration.feeds import checked, feeds_from_object
 from ...calibration.storage import load_statistics
 from ...profiles.device.target import Target
 from ...profiles.machine.held import temporary
@@ -20,7 +19,7 @@ from ..graphs.files import free_axes, read_graph
 from ..graphs.synthesis import Look, default_sizes, synthesize, synthesize_from_specs
 from ..recipe import Recipe
 from ..sources import Source
-from ..sources.data import feeds_given
+from ..sources.data import real_feeds
 from .original import Original
 from .preprocessing import with_preprocess
 
@@ -76,7 +75,8 @@ def _looks(source: Source, recipe: Recipe, graph: Graph) -> tuple[dict[str, Look
     still: dict[str, Array] = {}
     shapes: dict[str, tuple[int, ...]] = {}
     free = free_axes(graph.inputs)
-    for feed in islice(_feeds(source, recipe, graph), LOOKED_AT):
+    feeds = real_feeds(source, recipe, graph.inputs)
+    for feed in () if feeds is None else islice(feeds(), LOOKED_AT):
         still = {
             name: array
             for name, array in feed.items()
@@ -95,14 +95,6 @@ def _looks(source: Source, recipe: Recipe, graph: Graph) -> tuple[dict[str, Look
 def _may_hold(array: Array, free: bool) -> bool:
     """A parameter of an operator and no sample: a few values along one fixed axis, which are not all the same."""
     return not free and array.ndim == 1 and array.size <= MOST_HELD and bool((array != array[:1]).any())
-
-
-def _feeds(source: Source, recipe: Recipe, graph: Graph) -> Iterator[Feed]:
-    if recipe.calibration is not None:
-        return checked(feeds_given(recipe, graph.inputs, source.inputs), graph.inputs, recipe.calibration)()
-    if source.calibration is not None:
-        return checked(feeds_from_object(source.calibration), graph.inputs, "calibration()")()
-    return iter(())
 
 
 def _sizes(graph: Graph, feed: Feed) -> dict[str, int]:

@@ -11,8 +11,8 @@ from ...profiles.findings.gap import Gap
 from ...profiles.findings.parity import Parity
 from ..graphs.selection import selected_rows
 from ..sources import Source, torch_predict
-from .capture import proof_feeds
 from .own_rounding import LEAST_SQNR_DB, own_rounding
+from .proof import proof_feeds
 
 # Below so much a graph is near what is refused. levit_128s with random weights has 50.4 dB on made-up inputs, and 20 on
 # held-out ones, where torch's own float32 and float64 agree to 21 as well. Most networks of the zoo have 90 or more.

@@ -38,12 +38,14 @@ class Original:
 
     Attributes:
         path: the file, without what onnxruntime does not take.
+        run: what computes the values: it, or its copy in float32.
         directory: for copies, where they are needed.
         values: what it computes.
         remade: that is in float32, in which the file itself does not compute.
     """
 
     path: Path
+    run: Path
     directory: Path
     values: GraphValues
     remade: bool
@@ -65,7 +67,11 @@ class Original:
         run = directory / f"{path.stem}-float32.onnx" if remade else file
         if remade:
             write_model(model, run)
-        return cls(path=file, directory=directory, values=as_given(run, directory), remade=remade)
+        return cls(path=file, run=run, directory=directory, values=as_given(run, directory), remade=remade)
+
+    def as_written(self) -> GraphValues:
+        """The values without what onnxruntime fuses, which are of another order of the same sums."""
+        return as_given(self.run, self.directory, "as written")
 
     def prove(self, feed: Feed, answer: Mapping[str, Array]) -> None:
         """Hold what the float32 form answered against the file, where onnxruntime has kernels for that.

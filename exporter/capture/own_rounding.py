@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from ...backends.base import Array, Feed
+from ...errors import VerificationError
 from ...profiles.findings.parity import Parity, parity
 from ...profiles.findings.rows import Rows
 from ..sources import Source, torch_predict
@@ -38,30 +39,48 @@ def own_rounding(
         Nothing where there is no module, it does not run in float64, or it does not repeat itself: randomness in
         `forward` is as far from itself as rounding may be.
     """
-    if source.module is None or not _repeats(source, feeds, answers):
+    exact = exact_answers(source, feeds, answers)
+    try:
+        return parity(exact, answers, rows=rows) if exact else {}
+    except VerificationError:  # other rows, or NaN in one of both
         return {}
+
+
+def exact_answers(
+    source: Source, feeds: Sequence[Feed], answers: Sequence[Mapping[str, Array]]
+) -> list[dict[str, Array]]:
+    """What the module answers in float64.
+
+    Args:
+        answers: the module's in float32.
+
+    Returns:
+        Nothing where nothing is known, as of `own_rounding`.
+    """
+    if source.module is None or not _repeats(source, feeds, answers):
+        return []
     try:
         wide = copy.deepcopy(source.module).double()
-        exact = [
+        return [
             {name: tensor.cpu().numpy() for name, tensor in output_tensors(wide, _wide(feed)).items()} for feed in feeds
         ]
-        return parity(exact, answers, rows=rows)
-    except Exception:  # a module may name its type; then nothing is known
-        return {}
+    except Exception:  # a module may name its type
+        return []
 
 
 def explains(own: Parity, found: Parity) -> bool:
     """Whether a graph is no further from the module than the module, in float32, is from itself."""
-    alike = _alike(own, found) and math.isfinite(found.max_abs) and found.max_abs <= _ALIKE * own.max_abs
+    alike = is_alike(own, found) and math.isfinite(found.max_abs) and found.max_abs <= _ALIKE * own.max_abs
     return alike and found.weakest_db >= LEAST_SQNR_DB and found.cosine >= LEAST_COSINE
 
 
 def amplified(own: Parity, found: Parity) -> bool:
     """Whether the module's own rounding is why a graph has too few dB: no float32 has enough, or this one is as far."""
-    return own.weakest_db < LEAST_SQNR_DB or (found.weakest_db < LEAST_SQNR_DB and _alike(own, found))
+    return own.weakest_db < LEAST_SQNR_DB or (found.weakest_db < LEAST_SQNR_DB and is_alike(own, found))
 
 
-def _alike(own: Parity, found: Parity) -> bool:
+def is_alike(own: Parity, found: Parity) -> bool:
+    """Whether it is as far off as two float32 of this model are from each other, or not by much more."""
     return found.weakest_db >= own.weakest_db - _ALIKE_DB
 
 

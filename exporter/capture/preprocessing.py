@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...backends.base import Array, Feed, TensorSpec
-from ...calibration.feeds import checked, feeds_from_object
 from ...errors import InputError
 from ..graphs.names import free_name, value_names
 from ..graphs.synthesis import Look
 from ..recipe import PreprocessSettings, Recipe
 from ..sources import Source
-from ..sources.data import feeds_given
+from ..sources.data import real_feeds
 from .clean_metadata import name_nodes
 from .torch_to_onnx import exported
 
@@ -211,11 +210,8 @@ def _feeds(source: Source, recipe: Recipe, name: str, shape: tuple[int, ...]) ->
         )
         for n, array in source.inputs.items()
     )
-    if recipe.calibration is not None:
-        return checked(feeds_given(recipe, specs, source.inputs), specs, recipe.calibration)()
-    if source.calibration is not None:
-        return checked(feeds_from_object(source.calibration), specs, "calibration()")()
-    return iter(())
+    feeds = real_feeds(source, recipe, specs)
+    return iter(()) if feeds is None else feeds()
 
 
 def _with_free(shape: Sequence[int], free: Mapping[int, str]) -> tuple[int | str, ...]:

@@ -11,8 +11,10 @@ import numpy as np
 from ...backends.base import AxisRange, Feed, Graph, Rejection
 from ...backends.places import Local, Reference, Worker
 from ...backends.places.remote import EngineFailedError
+from ...calibration.feeds import first_batches
 from ...errors import EdgepressError, InputError, RefusedError, VerificationError
 from ...profiles.device.target import Target
+from ...profiles.findings.gap import joined
 from ...profiles.findings.parity import Parity
 from ...profiles.machine.environment import this_machine
 from ..graphs.selection import selected_rows
@@ -20,13 +22,16 @@ from ..graphs.synthesis import synthesize
 from ..progress import Advance
 from ..recipe import Recipe
 from ..sources import Source
+from ..sources.data import real_feeds
 from ..workshop import Workshop
 from .amounts import amounts, with_amounts
-from .capture import capture, prove_capture
+from .capture import capture
 from .captured import Captured
 from .float32_margin import float32_margin
 from .golden import Golden
 from .oddities import oddities
+from .on_samples import PROVEN_ON, OnSamples, on_samples_evidence, proven_on_samples
+from .proof import Origin, prove_capture
 from .resized_as import resize_evidence
 from .state import NoGraphError
 from .torch_to_onnx import may_trace
@@ -73,30 +78,38 @@ def run(
         VerificationError: the graph does not compute what the model does.
     """
     key = captured_key(source, target)
-    made = workshop.memo.once("captured", key, lambda: _captured(source, target, recipe.seed, axes, workshop, advance))
+    made = workshop.memo.once("captured", key, lambda: _captured(source, target, recipe, axes, workshop, advance))
     narrow = workshop.memo.once("margin", key, lambda: float32_margin(source, made.graph, made.parity, recipe.seed))
-    return {"captured": made, "missing": (*oddities(source, made.golden), *narrow)}
+    real = () if made.on_samples is None else made.on_samples.missing
+    return {"captured": made, "missing": joined(oddities(source, made.golden), narrow, real)}
 
 
-def _captured(source: Source, target: Target, seed: int, axes: Axes, workshop: Workshop, advance: Advance) -> Captured:
+def _captured(
+    source: Source, target: Target, recipe: Recipe, axes: Axes, workshop: Workshop, advance: Advance
+) -> Captured:
     apart = "" if moves_bytes(source, target) else "-cast"
     directory = workshop.memo.directory / f"opset{target.opset}-{source.digest[:16]}{apart}"
     directory.mkdir()
+    given = source, target, recipe, axes, workshop, advance
     try:
-        graph, parity = _proven(source, target, directory, seed, axes, advance)
+        graph, parity, on_samples = _proven(directory, *given)
     except (InputError, VerificationError) as error:
         # The newer exporter of torch may fail at a model, or fix a free axis of it, where the tracing one does not.
         if isinstance(error, NoGraphError) or not may_trace(source, target.opset):
             raise
+        # In a directory of its own: a session of the other graph may be open.
+        (directory / "traced").mkdir()
         try:
-            graph, parity = _proven(source, target, directory, seed, axes, advance, tracing=True)
+            graph, parity, on_samples = _proven(directory / "traced", *given, tracing=True)
         except EdgepressError:
             raise error from None
     advance(None, "golden outputs")
     counted = amounts(graph.path)
-    golden = _golden(source, graph, axes, seed, target, workshop, counted)
+    golden = _golden(source, graph, axes, recipe.seed, target, workshop, counted)
     seen = resize_evidence(graph, golden.feeds[0], str(this_machine()))
-    return Captured(graph=graph, parity=parity, golden=golden, amounts=counted, evidence=seen)
+    if on_samples is not None:
+        seen = (on_samples_evidence(on_samples, str(this_machine())), *seen)
+    return Captured(graph=graph, parity=parity, golden=golden, amounts=counted, evidence=seen, on_samples=on_samples)
 
 
 def captured_key(source: Source, target: Target) -> tuple[int, str, bool]:
@@ -110,8 +123,16 @@ def moves_bytes(source: Source, target: Target) -> bool:
 
 
 def _proven(
-    source: Source, target: Target, directory: Path, seed: int, axes: Axes, advance: Advance, *, tracing: bool = False
-) -> tuple[Graph, dict[str, Parity]]:
+    directory: Path,
+    source: Source,
+    target: Target,
+    recipe: Recipe,
+    axes: Axes,
+    workshop: Workshop,
+    advance: Advance,
+    *,
+    tracing: bool = False,
+) -> tuple[Graph, dict[str, Parity], OnSamples | None]:
     advance(None, "to ONNX")
     moves = moves_bytes(source, target)
     graph = capture(source, target.opset, directory / "model.onnx", axes, tracing=tracing, moves_bytes=moves)
@@ -121,11 +142,24 @@ def _proven(
         _try_apart(graph, reference.stand_in(target))
     advance(None, "parity")
     try:
-        return graph, prove_capture(source, graph, seed)
+        origin = Origin.of(source, directory)
+        found = prove_capture(source, graph, recipe.seed, origin)
     except InputError:
         # Where it is because of nodes that onnxruntime does not have, say which.
         refuse(Local().check(graph, reference.stand_in(target)), target.name, by=", not even onnxruntime has them")
         raise
+    return graph, found, _on_samples(origin, graph, target, recipe, workshop)
+
+
+def _on_samples(origin: Origin, graph: Graph, target: Target, recipe: Recipe, workshop: Workshop) -> OnSamples | None:
+    """The proof on the first calibration samples; None where there are only statistics, or nothing."""
+    feeds = None if recipe.statistics is not None else real_feeds(origin.source, recipe, graph.inputs)
+    if feeds is None:
+        return None
+    place, taken = Reference(), first_batches(feeds(), PROVEN_ON)
+    # The session that candidates are judged by, so that they need not ask for these answers again.
+    session = workshop.open(place.runs(graph, target, "fp32", None), place)
+    return proven_on_samples(origin, graph, taken, session)
 
 
 def _try_apart(graph: Graph, target: Target) -> None:

@@ -74,7 +74,7 @@ def worthwhile(
         return replace(reference, path=path), quantizer.write(statistics, path, BESIDE)
 
     def score(graph: Graph) -> tuple[float, float]:
-        found = samples.compare(_run(graph, tried, samples.feeds))
+        found = samples.compare(_run(graph, tried, samples.feeds), graph)
         return worst(found).weakest_db, assured_db(found)
 
     kept: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...backends.base import AxisRange, Feed, Graph
 from ...calibration.collect import Collected, Gathering, Observed
-from ...calibration.feeds import Feeds, checked, feeds_from_object, samples_in
+from ...calibration.feeds import Feeds, samples_in
 from ...calibration.settled import Settled
 from ...calibration.statistics import Channels, Statistics
 from ...calibration.storage import load_statistics
@@ -20,7 +20,7 @@ from ..capture.stage import moves_bytes
 from ..graphs.files import read_whole
 from ..recipe import Recipe
 from ..sources import Source
-from ..sources.data import feeds_given
+from ..sources.data import real_feeds
 from ..workshop import Memo
 from .excluding import check_patterns
 from .quantizer import Quantizer
@@ -176,14 +176,13 @@ def calibration_feeds(source: Source, recipe: Recipe, graph: Graph) -> Feeds:
     Raises:
         InputError: no data, or a path that cannot be read; faults of single samples are raised while iterating.
     """
-    if recipe.calibration is not None:
-        return checked(feeds_given(recipe, graph.inputs, source.inputs), graph.inputs, recipe.calibration)
-    if source.calibration is None:
+    feeds = real_feeds(source, recipe, graph.inputs)
+    if feeds is None:
         raise InputError(
             f"{source.name} brings no calibration data.",
             hint="Add calibration() to the model file, or give --calibration PATH.",
         )
-    return checked(feeds_from_object(source.calibration), graph.inputs, "calibration()")
+    return feeds
 
 
 def _fitting(statistics: Statistics, path: str, graph: Graph, asked: Observed) -> Statistics:

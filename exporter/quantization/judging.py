@@ -9,6 +9,7 @@ from ...backends.base import Array, Feed, Graph
 from ...calibration.feeds import outputs_by_row, samples_in
 from ...profiles.findings.parity import Parity, parity
 from ...profiles.findings.rows import Rows
+from ..graphs.not_finite import told_where
 from ..graphs.selection import selected_rows
 
 
@@ -42,9 +43,17 @@ class JudgingSamples:
             rows=selected_rows(graph),
         )
 
-    def compare(self, answers: Sequence[Mapping[str, Array]]) -> dict[str, Parity]:
-        """Answers to the feeds against those of FP32."""
-        return parity(self.expected, answers, by_row=self.by_row, rows=self.rows)
+    def compare(self, answers: Sequence[Mapping[str, Array]], graph: Graph) -> dict[str, Parity]:
+        """Answers to the feeds against those of FP32.
+
+        Args:
+            graph: that gave them, or that an engine was compiled from.
+
+        Raises:
+            VerificationError: an output is missing, has another shape, or is not finite; then the node is named.
+        """
+        with told_where(graph.path, self.feeds):
+            return parity(self.expected, answers, by_row=self.by_row, rows=self.rows)
 
     @property
     def count(self) -> int:

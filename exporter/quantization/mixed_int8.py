@@ -114,7 +114,7 @@ class MixedPrecision:
 
     def parity(self, graph: Graph) -> dict[str, Parity]:
         """Parity of a graph with FP32 on the feeds."""
-        return self.samples.compare(self._answers(graph))
+        return self.samples.compare(self._answers(graph), graph)
 
     def against(self, expected: Sequence[Mapping[str, Array]], graph: Graph) -> dict[str, Parity]:
         """Parity of a graph with other answers to the feeds."""

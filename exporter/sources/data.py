@@ -1,4 +1,4 @@
-"""The calibration data that a recipe names: arrays, or pictures as the engine takes them."""
+"""Calibration data: those that a recipe names, arrays or pictures as the engine takes them, or else the source's."""
 
 from __future__ import annotations
 
@@ -6,10 +6,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...backends.base import Array, TensorSpec
-from ...calibration.feeds import Feeds, feeds_from_path
+from ...calibration.feeds import Feeds, checked, feeds_from_object, feeds_from_path
 from ...calibration.images import Pictures, holds_pictures, pictures
 from ...errors import InputError
 from ..recipe import Recipe, reading_of
+from .base import Source
+
+
+def real_feeds(source: Source, recipe: Recipe, specs: Sequence[TensorSpec]) -> Feeds | None:
+    """The recipe's data if it names some, else those of the model file's function, checked as they stream.
+
+    Args:
+        specs: the inputs that they are for.
+
+    Returns:
+        None where neither gives any.
+
+    Raises:
+        InputError: a path that cannot be read; faults of single samples are raised while iterating.
+    """
+    if recipe.calibration is not None:
+        return checked(feeds_given(recipe, specs, source.inputs), specs, recipe.calibration)
+    if source.calibration is not None:
+        return checked(feeds_from_object(source.calibration), specs, "calibration()")
+    return None
 
 
 def feeds_given(recipe: Recipe, specs: Sequence[TensorSpec], inputs: Mapping[str, Array]) -> Feeds:

@@ -33,6 +33,23 @@ _CODES = (4, 8)
 Array = npt.NDArray[np.generic]
 
 
+class NotFiniteError(VerificationError):
+    """NaN or Inf where the reference is finite.
+
+    Attributes:
+        feed: index of the feed, for who looks for the cause.
+    """
+
+    feed: int = 0
+
+    @classmethod
+    def at(cls, feed: int, message: str, hint: str | None) -> NotFiniteError:
+        """The error at a feed."""
+        error = cls(message, hint=hint)
+        error.feed = feed
+        return error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
     """Agreement of one output with its reference, over all samples given.
@@ -103,7 +120,8 @@ def parity(
         rows: outputs that are sets of rows, which are compared with their likes, wherever these lie.
 
     Raises:
-        VerificationError: an output is missing, has another shape, or holds NaN or Inf where the reference is finite.
+        NotFiniteError: an output holds NaN or Inf where the reference is finite.
+        VerificationError: an output is missing, or has another shape.
     """
     names = references[0].keys()
     if sets := tuple(rows):
@@ -152,7 +170,7 @@ def _one(name: str, references: list[Array], outputs: list[Array], *, by_row: bo
     rows: list[_Rows] = []
     agree: list[float] = []
     channels = ChannelScales()
-    for reference, output in zip(references, outputs, strict=True):
+    for index, (reference, output) in enumerate(zip(references, outputs, strict=True)):
         r, x = _comparable(name, reference), _comparable(name, output)
         if r.shape != x.shape:
             raise VerificationError(
@@ -162,7 +180,7 @@ def _one(name: str, references: list[Array], outputs: list[Array], *, by_row: bo
         r, x = _without_equal_infinities(r, x)
         if (np.isfinite(r) & ~np.isfinite(x)).any():
             said = f"Output {name!r} holds NaN or Inf where the reference is finite."
-            raise VerificationError(said, hint=None if np.isnan(x).any() else _INFINITE)
+            raise NotFiniteError.at(index, said, None if np.isnan(x).any() else _INFINITE)
         if r.size == 0:
             continue
         difference = r - x

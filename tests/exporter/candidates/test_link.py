@@ -94,7 +94,7 @@ def test_a_graph_of_a_half_precision_is_held_to_its_figure_alone() -> None:
 
 
 def test_what_is_sure_of_others_is_not_told_as_the_figure() -> None:
-    exact = SAMPLES.compare(SAMPLES.expected)
+    exact = SAMPLES.compare(SAMPLES.expected, FILE)
     candidate = Candidate(precision="int8", graph=FILE, least_db=10, on_samples=exact)
     with pytest.raises(StrayingError, match=r"'y', as far as is sure of others like them, has 19\.\d dB") as caught:
         linked(candidate, OffBySmall(), SAMPLES, Reference(), load_target("cpu"), 10)

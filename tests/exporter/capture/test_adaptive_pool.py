@@ -14,7 +14,8 @@ from torch import nn
 from edgepress import export
 from edgepress.backends.base import AxisRange
 from edgepress.errors import InputError
-from edgepress.exporter.capture.capture import capture, prove_capture
+from edgepress.exporter.capture.capture import capture
+from edgepress.exporter.capture.proof import prove_capture
 from edgepress.exporter.sources import source_from_object
 
 

@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from edgepress.backends.base import AxisRange
 from edgepress.errors import EdgepressError, InputError, VerificationError
-from edgepress.exporter.capture.capture import capture, prove_capture
+from edgepress.exporter.capture.capture import capture
+from edgepress.exporter.capture.proof import prove_capture
 from edgepress.exporter.graphs.files import read_graph
 from edgepress.exporter.sources import Source, load_source, source_from_object, torch_predict
 

@@ -11,8 +11,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepress.backends.base import AxisRange
-from edgepress.exporter.capture.capture import capture, prove_capture
+from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.capture.example import with_example
+from edgepress.exporter.capture.proof import prove_capture
 from edgepress.exporter.pipeline import axis_ranges
 from edgepress.exporter.recipe import Recipe
 from edgepress.exporter.sources import Source, load_source

@@ -7,7 +7,8 @@ from onnx import TensorProto, helper
 
 from edgepress.backends.base import AxisRange
 from edgepress.backends.places import Local
-from edgepress.exporter.capture.capture import capture, prove_capture
+from edgepress.exporter.capture.capture import capture
+from edgepress.exporter.capture.proof import prove_capture
 from edgepress.exporter.sources import load_source
 from edgepress.profiles.device.target import load_target
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from edgepress.errors import VerificationError
-from edgepress.exporter.capture.capture import capture, prove_capture
+from edgepress.exporter.capture.capture import capture
+from edgepress.exporter.capture.proof import prove_capture
 from edgepress.exporter.sources import source_from_object
 
 

@@ -8,7 +8,8 @@ from torch import nn
 
 from edgepress.backends.base import AxisRange
 from edgepress.backends.places import Local
-from edgepress.exporter.capture.capture import capture, prove_capture
+from edgepress.exporter.capture.capture import capture
+from edgepress.exporter.capture.proof import prove_capture
 from edgepress.exporter.sources import source_from_object
 from edgepress.profiles.device.target import load_target
 

@@ -14,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from edgepress.backends.base import AxisRange
 from edgepress.errors import InputError, VerificationError
 from edgepress.exporter.capture import capture as capturing
-from edgepress.exporter.capture.capture import capture, prove_capture
+from edgepress.exporter.capture.capture import capture
+from edgepress.exporter.capture.proof import prove_capture
 from edgepress.exporter.sources import load_source
 
 RNG = np.random.default_rng(0)

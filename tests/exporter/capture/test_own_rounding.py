@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from edgepress.errors import VerificationError
-from edgepress.exporter.capture.capture import capture, prove_capture
+from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.capture.float32_margin import float32_margin
 from edgepress.exporter.capture.own_rounding import amplified, explains, own_rounding
+from edgepress.exporter.capture.proof import prove_capture
 from edgepress.exporter.sources import Source, source_from_object, torch_predict
 from edgepress.profiles.findings.parity import Parity
 

@@ -12,10 +12,11 @@ from torch import nn
 from torch.nn import functional
 
 from edgepress.errors import InputError
-from edgepress.exporter.capture.capture import capture, prove_capture
+from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.capture.cast_bytes_first import cast_bytes_first
 from edgepress.exporter.capture.clean_metadata import clean_metadata
 from edgepress.exporter.capture.example import with_example
+from edgepress.exporter.capture.proof import prove_capture
 from edgepress.exporter.capture.resized_as import likenesses, resize_evidence
 from edgepress.exporter.capture.scale_to_norm import scale_to_norm
 from edgepress.exporter.capture.torch_to_onnx import exported

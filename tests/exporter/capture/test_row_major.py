@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from edgepress.backends.base import AxisRange
-from edgepress.exporter.capture.capture import capture, prove_capture
+from edgepress.exporter.capture.capture import capture
+from edgepress.exporter.capture.proof import prove_capture
 from edgepress.exporter.capture.row_major import changes_nothing
 from edgepress.exporter.sources import source_from_object
 

@@ -14,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 import edgepress
 from edgepress.errors import VerificationError
 from edgepress.exporter.capture import original
-from edgepress.exporter.capture.capture import capture, prove_capture
+from edgepress.exporter.capture.capture import capture
+from edgepress.exporter.capture.proof import prove_capture
 from edgepress.exporter.graphs.single_precision import in_single_precision
 from edgepress.exporter.sources import Source, load_source
 

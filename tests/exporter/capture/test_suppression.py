@@ -12,8 +12,9 @@ from torch import nn
 from edgepress.backends.base import AxisRange
 from edgepress.boxes import _kept, from_distances, grid_points, select, suppress
 from edgepress.errors import RefusedError, VerificationError
-from edgepress.exporter.capture.capture import capture, prove_capture
+from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.capture.golden import Golden
+from edgepress.exporter.capture.proof import prove_capture
 from edgepress.exporter.graphs.files import read_graph
 from edgepress.exporter.graphs.selection import around_selection, selected_rows, suppressions
 from edgepress.exporter.quantization.rewrites.suppression_in_a_loop import suppression_in_a_loop

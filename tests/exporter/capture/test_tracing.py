@@ -6,7 +6,8 @@ from torch import nn
 from torch.nn import functional
 
 from edgepress.backends.base import AxisRange
-from edgepress.exporter.capture.capture import capture, prove_capture
+from edgepress.exporter.capture.capture import capture
+from edgepress.exporter.capture.proof import prove_capture
 from edgepress.exporter.sources import source_from_object
 
 FREE = {"batch": AxisRange(smallest=1, usual=2, largest=8)}

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from edgepress.backends.places.job import load_arrays, save_arrays
-from edgepress.exporter.capture.capture import capture, prove_capture
+from edgepress.exporter.capture.capture import capture
+from edgepress.exporter.capture.proof import prove_capture
 from edgepress.exporter.graphs.files import write_model
 from edgepress.exporter.graphs.names import value_names, with_names_of_its_own
 from edgepress.exporter.graphs.values import add_constant

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgepress.errors import InputError
 from edgepress.exporter.capture.as_given import as_given
-from edgepress.exporter.capture.capture import capture, prove_capture
+from edgepress.exporter.capture.capture import capture
+from edgepress.exporter.capture.proof import prove_capture
 from edgepress.exporter.graphs.opsets import at_an_older_opset, means_the_same
 from edgepress.exporter.sources import load_source
 

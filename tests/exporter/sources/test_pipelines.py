@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from edgepress.errors import InputError
-from edgepress.exporter.capture.capture import capture, prove_capture
+from edgepress.exporter.capture.capture import capture
+from edgepress.exporter.capture.proof import prove_capture
 from edgepress.exporter.capture.scopes import AROUND, is_around
 from edgepress.exporter.pipeline import axis_ranges
 from edgepress.exporter.pruning import stage as prune

@@ -11,7 +11,8 @@ from torch import nn
 
 from edgepress.backends.base import AxisRange
 from edgepress.errors import InputError
-from edgepress.exporter.capture.capture import capture, prove_capture
+from edgepress.exporter.capture.capture import capture
+from edgepress.exporter.capture.proof import prove_capture
 from edgepress.exporter.capture.state import refuse_state
 from edgepress.exporter.sources import Source, source_from_object, torch_predict
 

@@ -23,7 +23,7 @@ SWEEPS = 4  # of coordinate descent
 FINE = 8  # bits of which the first pass leaves nothing that sweeps would pay for
 SWEPT = 0.5  # of the first pass's loss that sweeps leave, about: 0.45 on one matrix (decision 35)
 LAZY = 128  # columns whose errors go to all behind them at once: one at a time waits for memory alone
-STRIPS = 4  # of second moments, of which each is added up as far as the diagonal: 8 take as long
+STRIPS = 8  # of a triangle, where a square would be computed
 ROWS = 8192  # of a matrix that are rounded at a time; rows do not depend on each other
 
 
@@ -114,9 +114,20 @@ def inverse_factor(damped: torch.Tensor) -> torch.Tensor:
     """The upper Cholesky factor U of the inverse, H^-1 = U^T U."""
     # Turned about, H = R R^T with R upper, and so U = R^-1: the inverse need not be factored.
     lower = torch.linalg.cholesky(damped.double().flip(-1, -2))
-    ones = torch.eye(lower.shape[-1], dtype=lower.dtype)
-    factor: torch.Tensor = torch.linalg.solve_triangular(lower, ones, upper=False)
-    return factor.flip(-1, -2).float()
+    factor = torch.zeros_like(damped, dtype=torch.float32)
+    for strip in _strips(lower.shape[-1]):
+        # Above its diagonal the inverse of a triangle is 0, and is not solved for.
+        below = lower[..., strip.start :, strip.start :]
+        ones = torch.eye(below.shape[-1], strip.stop - strip.start, dtype=lower.dtype)
+        factor[..., strip.start :, strip] = torch.linalg.solve_triangular(below, ones, upper=False).float()
+    return factor.flip(-1, -2)
+
+
+def _strips(width: int) -> Iterator[slice]:
+    """Columns of a square matrix of which only the triangle on one side of the diagonal is computed."""
+    step = max(LAZY, -(-width // STRIPS))
+    for start in range(0, width, step):
+        yield slice(start, min(start + step, width))
 
 
 class ReadMoments:
@@ -148,7 +159,7 @@ class ReadMoments:
     @property
     def hessian(self) -> torch.Tensor:
         """y'^T y', of shape (inputs, inputs) or (groups, inputs, inputs)."""
-        for strip in self._strips():
+        for strip in _strips(self._lower.shape[-1]):
             self._lower[..., : strip.start, strip] = self._lower[..., strip, : strip.start].mT
         return self._lower
 
@@ -161,20 +172,13 @@ class ReadMoments:
         lacking = meant - found
         if self.through is not None:
             lacking = lacking @ self.through.mT
-        for strip in self._strips():
+        for strip in _strips(self._lower.shape[-1]):
             _add_product(self._lower[..., strip, : strip.stop], found[..., strip], found[..., : strip.stop])
         _add_product(self.between, lacking, found)
         self.meant += meant.sum(-2)
         self.found += found.sum(-2)
         self.lacking += lacking.sum(-2)
         self.count += found.shape[-2]
-
-    def _strips(self) -> Iterator[slice]:
-        """Rows of H, which mirrors itself: only what lies left of the end of each strip is added up."""
-        width = self._lower.shape[-1]
-        step = max(LAZY, -(-width // STRIPS))
-        for start in range(0, width, step):
-            yield slice(start, min(start + step, width))
 
     def means(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Of y and of y', in float64."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,18 +15,18 @@ from ...errors import VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Scheme, Target
 from ...profiles.findings.ladder import Ladder
-from ...profiles.findings.parity import Parity, assured_db, figure, is_codes, worst
+from ...profiles.findings.parity import Parity, figure, is_codes, worst
 from ...profiles.findings.sensitivity import ParityByLayer
 from ..capture.captured import Captured
 from ..graphs.files import read_graph, read_whole
 from ..graphs.selection import around_selection
 from ..progress import Advance, counted
 from ..quantization.analysis.fp16_exceptions import PRODUCTS, fp16_exceptions, holds_no_product
-from ..quantization.gains import GAP_DB, Gains, doubts, worthwhile
+from ..quantization.gains import Gains, doubts, worthwhile
 from ..quantization.gather import beyond, gather, known_of_first
 from ..quantization.judging import JudgingSamples
-from ..quantization.ladder import Climb, Climber
-from ..quantization.mixed_int8 import IntegerVersion, MixedPrecision, NothingToQuantizeError
+from ..quantization.ladder import Climb
+from ..quantization.mixed_int8 import MixedPrecision, NothingToQuantizeError
 from ..quantization.quantizer import Quantizer
 from ..quantization.rewrites.to_float16 import to_float16
 from ..recipe import Recipe
@@ -37,6 +36,7 @@ from ..workshop import Memo
 from .alike import alike, repeated
 from .amplifying import amplified
 from .candidate import Calibrated, Candidate
+from .climbing import Climbing
 from .growing import growing
 from .of_other_sizes import of_other_sizes
 from .one_size import of_one_size
@@ -157,11 +157,16 @@ class Lowering:
     @property
     def _key(self) -> tuple[Hashable, ...]:
         """What decides lifts and layers in float, where no engine is asked."""
+        return *self._given, self._scheme
+
+    @property
+    def _given(self) -> tuple[Hashable, ...]:
+        """Of that what is no target's."""
         recipe = self.recipe
         data = (recipe.calibration, recipe.fit, recipe.statistics, recipe.workers, recipe.all_samples)
         more = (recipe.rungs, recipe.qat, recipe.training, recipe.sparse, recipe.seed)
         asked = (recipe.exclude, recipe.ranges, recipe.lifts, recipe.minimum_sqnr_db, *more)
-        return self.source.digest, self.captured.graph.digest, self.precision, self._scheme, data, asked
+        return self.source.digest, self.captured.graph.digest, self.precision, data, asked
 
     def _made(self) -> Candidate:
         """The int8 candidate.
@@ -230,12 +235,13 @@ class Lowering:
             VerificationError: int8 does not reach the least agreement, with either ranges.
         """
         asked_db = self.recipe.least_sqnr_db(self.precision)
-        first = climb = self._climbed(self._mixed(model, statistics, judged, gains), gains)
+        climbing = Climbing(source=self.source, memo=self.memo, advance=self.advance, given=self._given)
+        first = climb = climbing.first(self._mixed(model, statistics, judged, gains), gains.assured_db)
         graph, kept, on_samples = self._written(climb)
         fitted = first.mixed.judged is statistics
         if not all(found.assures(asked_db) for found in on_samples.values()) and self._may_go_on(first, fitted):
             # It was enough with ranges of other data, and is not quite with those that ship.
-            climb = self._climber(replace(first.mixed, judged=statistics), first).climb(-math.inf)
+            climb = climbing.again(first, statistics)
             graph, kept, on_samples = self._written(climb)
         mixed, version, by_layer = climb.mixed, climb.version, climb.mixed.by_layer(climb.version)
         other_db = gains.sqnr_db
@@ -256,7 +262,7 @@ class Lowering:
             left=kept,
             sensitivity=climb.sensitivity,
             ladder=climb.ladder,
-            rungs=climb.graphs,
+            rungs=climb.rungs(Path(tempfile.mkdtemp(prefix=f"{self.precision}-rungs-", dir=self.memo.directory))),
             by_layer=by_layer,
             notes=(_origin(ranged, self._scheme), *self._pictures(), *gains.sentences),
         )
@@ -276,31 +282,6 @@ class Lowering:
         directory = Path(tempfile.mkdtemp(prefix=f"{self.precision}-", dir=self.memo.directory))
         graph, kept = climb.mixed.write(climb.version, directory / "model.onnx")
         return graph, kept, climb.mixed.parity(graph)
-
-    def _climbed(self, mixed: MixedPrecision, gains: Gains) -> Climb:
-        """The ladder, with ranges that were not fitted to the samples that it is judged on.
-
-        Where nothing holds with those, and the ranges that ship are much better on these samples, the samples are of
-        another kind than the data behind them, as where data are sorted: only the ranges that ship can speak for them.
-        """
-        found = self._climber(mixed).climb(gains.assured_db)
-        if found.found is None or found.held or mixed.judged is mixed.statistics:
-            return found
-        fitted = replace(mixed, judged=mixed.statistics)
-        seen = fitted.held_out(IntegerVersion())
-        if worst(seen).weakest_db - worst(mixed.held_out(IntegerVersion())).weakest_db <= GAP_DB:
-            return found
-        return self._climber(fitted).climb(assured_db(seen))
-
-    def _climber(self, mixed: MixedPrecision, before: Climb | None = None) -> Climber:
-        return Climber(
-            mixed=mixed,
-            source=self.source,
-            memo=self.memo,
-            directory=Path(tempfile.mkdtemp(prefix=f"{self.precision}-rungs-", dir=self.memo.directory)),
-            advance=self.advance,
-            short={} if before is None else before.short,
-        )
 
     def _mixed(self, model: ir.Model, statistics: Statistics, judged: Statistics, gains: Gains) -> MixedPrecision:
         return MixedPrecision(

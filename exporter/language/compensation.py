@@ -23,6 +23,7 @@ SWEEPS = 4  # of coordinate descent
 FINE = 8  # bits of which the first pass leaves nothing that sweeps would pay for
 SWEPT = 0.5  # of the first pass's loss that sweeps leave, about: 0.45 on one matrix (decision 35)
 LAZY = 128  # columns whose errors go to all behind them at once: one at a time waits for memory alone
+STRIPS = 8  # of a triangle, where a square would be computed
 ROWS = 8192  # of a matrix that are rounded at a time; rows do not depend on each other
 
 
@@ -113,9 +114,20 @@ def inverse_factor(damped: torch.Tensor) -> torch.Tensor:
     """The upper Cholesky factor U of the inverse, H^-1 = U^T U."""
     # Turned about, H = R R^T with R upper, and so U = R^-1: the inverse need not be factored.
     lower = torch.linalg.cholesky(damped.double().flip(-1, -2))
-    ones = torch.eye(lower.shape[-1], dtype=lower.dtype)
-    factor: torch.Tensor = torch.linalg.solve_triangular(lower, ones, upper=False)
-    return factor.flip(-1, -2).float()
+    factor = torch.zeros_like(damped, dtype=torch.float32)
+    for strip in _strips(lower.shape[-1]):
+        # Above its diagonal the inverse of a triangle is 0, and is not solved for.
+        below = lower[..., strip.start :, strip.start :]
+        ones = torch.eye(below.shape[-1], strip.stop - strip.start, dtype=lower.dtype)
+        factor[..., strip.start :, strip] = torch.linalg.solve_triangular(below, ones, upper=False).float()
+    return factor.flip(-1, -2)
+
+
+def _strips(width: int) -> Iterator[slice]:
+    """Columns of a square matrix of which only the triangle on one side of the diagonal is computed."""
+    step = max(LAZY, -(-width // STRIPS))
+    for start in range(0, width, step):
+        yield slice(start, min(start + step, width))
 
 
 class ReadMoments:
@@ -126,18 +138,30 @@ class ReadMoments:
     Attributes:
         about_mean: they are kept about the mean of the first rows, for `centred`. Where a value hardly varies about a
             large mean, the difference of two large sums would be rounding alone, and no matrix of second moments.
-        hessian: y'^T y', of shape (inputs, inputs) or (groups, inputs, inputs).
-        between: (y - y')^T y', as that.
+        through: W of shape (..., outputs, inputs), where only W (y - y')^T y' is asked for: less for few outputs.
+        between: (y - y')^T y', as `hessian`; taken through W, of shape (..., outputs, inputs).
         meant, found: sums of y and y', less the origin.
+        lacking: the sum of y - y', taken through W.
         origin: that mean; 0 where moments are not about it.
         count: rows.
     """
 
-    def __init__(self, width: int, groups: int | None = None, *, about_mean: bool = False) -> None:
+    def __init__(
+        self, width: int, groups: int | None = None, *, about_mean: bool = False, through: torch.Tensor | None = None
+    ) -> None:
         lead = () if groups is None else (groups,)
-        self.hessian, self.between = torch.zeros(*lead, width, width), torch.zeros(*lead, width, width)
+        outputs = width if through is None else through.shape[-2]
+        self._lower, self.between = torch.zeros(*lead, width, width), torch.zeros(*lead, outputs, width)
         self.meant, self.found, self.origin = (torch.zeros(*lead, width) for _ in range(3))
-        self.about_mean, self.count = about_mean, 0
+        self.lacking = torch.zeros(*lead, outputs)
+        self.about_mean, self.through, self.count = about_mean, through, 0
+
+    @property
+    def hessian(self) -> torch.Tensor:
+        """y'^T y', of shape (inputs, inputs) or (groups, inputs, inputs)."""
+        for strip in _strips(self._lower.shape[-1]):
+            self._lower[..., : strip.start, strip] = self._lower[..., strip, : strip.start].mT
+        return self._lower
 
     def add(self, meant: torch.Tensor, found: torch.Tensor) -> None:
         """Both of shape (rows, inputs) or (groups, rows, inputs)."""
@@ -145,10 +169,15 @@ class ReadMoments:
             if not self.count:
                 self.origin = found.mean(-2)
             meant, found = (rows - self.origin[..., None, :] for rows in (meant, found))
-        for total, each in ((self.hessian, found), (self.between, meant - found)):
-            (total.addmm_ if total.dim() == 2 else total.baddbmm_)(each.mT, found)
+        lacking = meant - found
+        if self.through is not None:
+            lacking = lacking @ self.through.mT
+        for strip in _strips(self._lower.shape[-1]):
+            _add_product(self._lower[..., strip, : strip.stop], found[..., strip], found[..., : strip.stop])
+        _add_product(self.between, lacking, found)
         self.meant += meant.sum(-2)
         self.found += found.sum(-2)
+        self.lacking += lacking.sum(-2)
         self.count += found.shape[-2]
 
     def means(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -159,7 +188,12 @@ class ReadMoments:
     def centred(self) -> tuple[torch.Tensor, torch.Tensor]:
         """H and the other product of what is left without the means, for a layer whose bias makes up for these."""
         found = (self.found / max(self.count, 1))[..., None, :]
-        return self.hessian - self.found[..., None] * found, self.between - (self.meant - self.found)[..., None] * found
+        return self.hessian - self.found[..., None] * found, self.between - self.lacking[..., None] * found
+
+
+def _add_product(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
+    """left^T right, of each group."""
+    (total.addmm_ if total.dim() == 2 else total.baddbmm_)(left.mT, right)
 
 
 def shift_of(hessian: torch.Tensor, between: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
@@ -168,16 +202,16 @@ def shift_of(hessian: torch.Tensor, between: torch.Tensor, damping: float = DAMP
     return solved.mT
 
 
-def moved_by(weight: torch.Tensor, hessian: torch.Tensor, between: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+def moved_by(lacking: torch.Tensor, hessian: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     """What `shift_of` makes of a matrix, W (K H^-1 - 1), by the factor of H's inverse.
 
     For a matrix of fewer rows than inputs that is a fraction of solving for the shift itself.
 
     Args:
-        weight: of shape (..., outputs, inputs).
+        lacking: W (y - y')^T y', of shape (..., outputs, inputs).
         factor: of H damped.
     """
-    return weight @ (between / _mean(hessian)) @ factor.mT @ factor
+    return (lacking / _mean(hessian)) @ factor.mT @ factor
 
 
 class _State:

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn import functional
 
 from ...backends.base import Array, Feed
 from ...backends.places import Reference
@@ -28,7 +27,7 @@ from ...calibration.affine import weight_scales
 from ...calibration.statistics import Statistics
 from ...profiles.device.grid import Grid
 from ..graphs.files import BESIDE, write_model
-from ..graphs.values import add_constant, constant, integers, number
+from ..graphs.values import add_constant, constant
 from ..language.compensation import ReadMoments, compensate_by, damp, inverse_factor, moved_by
 from ..language.rounding import middle
 from .analysis.weight_site import WeightSite
@@ -36,6 +35,7 @@ from .emitter import BIAS_INPUT
 from .fitted import FittedWeight, weight_digest
 from .lifts.correct_bias import bias_of
 from .noise import expose
+from .patches import columns_of_weight, rows_read
 from .quantizer import Quantizer
 
 if TYPE_CHECKING:
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
 # Into so many parts the layers are divided, of which each is rounded with those before it as they will be.
 STAGES = 12
-# Patches of a batch by which a layer is rounded, at most, spread evenly over it.
-PATCHES = 1 << 14
 # Second moments of so many columns are 268 MB, and there are several of them.
 MOST_COLUMNS = 8192
 # Second moments of the groups of a convolution that are factored at once: 67 MB in float64.
@@ -123,11 +121,22 @@ def _moments(
     for feed in feeds:
         exact, seen = (inside(feed, list(sites)) for inside in (meant, found))
         for name, site in sites.items():
-            one, two = (_columns(site, inside[name]) for inside in (exact, seen))
+            one, two = (rows_read(site, inside[name]) for inside in (exact, seen))
             if name not in moments:
-                moments[name] = ReadMoments(two.shape[2], len(two), about_mean=_has_bias(site))
+                through = _through(site, len(two))
+                moments[name] = ReadMoments(two.shape[2], len(two), about_mean=_has_bias(site), through=through)
             moments[name].add(one, two)
     return moments
+
+
+def _through(site: WeightSite, groups: int) -> torch.Tensor | None:
+    """The matrices of a layer, its columns as they are read, where it gives so few values that these cost less."""
+    weight = constant(site.node.inputs[site.weight])
+    assert weight is not None
+    matrices = torch.from_numpy(_matrices(site, weight, groups))
+    if 2 * matrices.shape[1] >= matrices.shape[2]:
+        return None
+    return matrices[..., columns_of_weight(site).argsort()]
 
 
 def _as_meant(quantizer: Quantizer, statistics: Statistics) -> None:
@@ -182,34 +191,6 @@ def _cut(model: ir.Model, names: Collection[str]) -> None:
         RemoveUnusedNodesPass()(model)
 
 
-def _columns(site: WeightSite, array: Array) -> torch.Tensor:
-    """What a layer multiplies its weight by, of shape (groups, positions, columns)."""
-    values = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
-    if site.node.op_type != "Conv":
-        return _spread(values.flatten(0, -2)[None])
-    weight = constant(site.node.inputs[site.weight])
-    assert weight is not None
-    kernel = weight.shape[2:]
-    axes = len(kernel)
-    sizes = {name: integers(site.node, name, [1] * axes) for name in ("dilations", "strides")}
-    pads = integers(site.node, "pads", [0] * (2 * axes))
-    if axes == 1:
-        values, kernel, pads = values[:, :, None], (1, *kernel), [0, pads[0], 0, pads[1]]
-        sizes = {name: [1, *size] for name, size in sizes.items()}
-    values = functional.pad(values, (pads[1], pads[3], pads[0], pads[2]))
-    patches = functional.unfold(values, kernel, dilation=tuple(sizes["dilations"]), stride=tuple(sizes["strides"]))
-    groups = int(number(site.node, "group", 1))
-    batch, width, positions = patches.shape
-    rows = patches.reshape(batch, groups, width // groups, positions).permute(1, 0, 3, 2)
-    chosen = _spread(torch.arange(batch * positions)[None])[0]  # before they are copied into rows
-    return rows[:, chosen // positions, chosen % positions]
-
-
-def _spread(rows: torch.Tensor) -> torch.Tensor:
-    """At most PATCHES of the rows of each group."""
-    return rows[:, :: max(1, math.ceil(rows.shape[1] / PATCHES))]
-
-
 def _fit(site: WeightSite, moments: ReadMoments, grid: Grid) -> FittedWeight:
     """The integers of one layer, and what its bias becomes."""
     weight = constant(site.node.inputs[site.weight])
@@ -218,14 +199,14 @@ def _fit(site: WeightSite, moments: ReadMoments, grid: Grid) -> FittedWeight:
     before, has_bias = bias_of(site.node), _has_bias(site)
     matrices = _matrices(site, weight, len(moments.hessian))
     by_row = _by_row(site, weight, scales, grid, len(matrices))
-    hessian, between = moments.centred() if has_bias else (moments.hessian, moments.between)
+    hessian, lacking = _ordered(site, moments, matrices)
     at_once = max(1, _AT_ONCE // hessian[0].numel())
     parts = [slice(start, start + at_once) for start in range(0, len(matrices), at_once)]
     name = str(site.node.name)
-    made = np.concatenate([_made(matrices[p], hessian[p], between[p], by_row[p], grid, name) for p in parts])
+    made = np.concatenate([_made(matrices[p], hessian[p], lacking[p], by_row[p], grid, name) for p in parts])
     bias = None
     if before is not None and has_bias:
-        bias = (before + _mean_shift(matrices, made, moments).reshape(-1)).astype(np.float32)
+        bias = (before + _mean_shift(site, matrices, made, moments).reshape(-1)).astype(np.float32)
     return FittedWeight(of=weight_digest(weight), values=_weight(site, made, weight.shape), scales=scales, bias=bias)
 
 
@@ -235,10 +216,23 @@ def _has_bias(site: WeightSite) -> bool:
     return bias is not None and bias.ndim == 1
 
 
+def _ordered(site: WeightSite, moments: ReadMoments, matrices: _Floats) -> tuple[torch.Tensor, torch.Tensor]:
+    """H, and what the outputs lack by what is read, with the columns of the weight.
+
+    Returns:
+        Of shape (groups, columns, columns), and (groups, outputs, columns): W (y - y')^T y'.
+    """
+    order = columns_of_weight(site)
+    hessian, between = moments.centred() if _has_bias(site) else (moments.hessian, moments.between)
+    between = between[..., order]
+    lacking = torch.from_numpy(matrices) @ between[:, order] if moments.through is None else between
+    return hessian[:, order][..., order], lacking
+
+
 def _made(
     matrices: _Floats,
     hessian: torch.Tensor,
-    between: torch.Tensor,
+    lacking: torch.Tensor,
     by_row: Sequence[_Floats],
     grid: Grid,
     name: str,
@@ -247,7 +241,7 @@ def _made(
     wanted = torch.from_numpy(matrices)
     damped = damp(hessian)
     factor = inverse_factor(damped)
-    wanted = wanted + moved_by(wanted, hessian, between, factor)
+    wanted = wanted + moved_by(lacking, hessian, factor)
     each = zip(wanted.numpy(), damped, factor, by_row, strict=True)
     return np.stack([_rounded(*group, grid, name) for group in each])
 
@@ -261,9 +255,10 @@ def _rounded(
     return codes * _wide(steps, wanted.shape[1], grid)
 
 
-def _mean_shift(matrices: _Floats, values: _Floats, moments: ReadMoments) -> npt.NDArray[np.float64]:
+def _mean_shift(site: WeightSite, matrices: _Floats, values: _Floats, moments: ReadMoments) -> npt.NDArray[np.float64]:
     """What the outputs lack in the mean, of shape (groups, outputs)."""
-    meant, found = (mean.numpy() for mean in moments.means())
+    order = columns_of_weight(site)
+    meant, found = (mean[..., order].numpy() for mean in moments.means())
     lacks: npt.NDArray[np.float64] = matrices.astype(np.float64) @ meant[..., None] - values @ found[..., None]
     return lacks[..., 0]
 

@@ -65,7 +65,7 @@ def worthwhile(
         samples: to judge on; the graphs run on the reference place.
     """
     assert target.scheme is not None
-    scheme = _as_tried(target.scheme)
+    scheme = as_tried(target.scheme)
     tried = replace(target, scheme=scheme)
 
     def write(lifts: tuple[str, ...]) -> tuple[Graph, dict[str, str]]:
@@ -137,7 +137,7 @@ def doubts(
     return found
 
 
-def _as_tried(scheme: Scheme) -> Scheme:
+def as_tried(scheme: Scheme) -> Scheme:
     """The scheme with unsigned activations for signed ones, where this processor's kernels are several times as fast.
 
     The integers are the same but for 128 in each and in their zero point, and so is what they stand for.

@@ -31,7 +31,7 @@ class Climb:
         found: what was seen of it; None where nothing was asked.
         sensitivity: which layers hurt, where something was asked.
         ladder: what was tried, None where int8 as it was is enough.
-        graphs: of the rungs, by the names of their latencies; not of what ships.
+        others: versions of the rungs that do not ship, by the names of their latencies.
     """
 
     mixed: MixedPrecision
@@ -40,7 +40,16 @@ class Climb:
     held: bool = True
     sensitivity: Sensitivity | None = None
     ladder: Ladder | None = None
-    graphs: Mapping[str, Graph] = field(default_factory=dict)
+    others: Mapping[str, IntegerVersion] = field(default_factory=dict)
+
+    def rungs(self, directory: Path) -> dict[str, Graph]:
+        """Graphs of the others, for their latencies, each written into a directory of its own in this one."""
+        graphs: dict[str, Graph] = {}
+        for number, (arm, version) in enumerate(self.others.items()):
+            path = directory / str(number) / "model.onnx"
+            path.parent.mkdir(parents=True)
+            graphs[arm], _ = self.mixed.write(version, path)
+        return graphs
 
     @property
     def short(self) -> dict[str, str]:
@@ -54,7 +63,6 @@ class Climber:
     """Goes up.
 
     Attributes:
-        directory: of the graphs of rungs.
         short: as of `Climb`, of a climb whose ranges were not fitted to the samples: the rungs that it found short are
             passed over, since ranges that were prove nothing more.
     """
@@ -62,7 +70,6 @@ class Climber:
     mixed: MixedPrecision
     source: Source
     memo: Memo
-    directory: Path
     advance: Advance
     short: Mapping[str, str] = field(default_factory=dict)
     _steps: list[LadderStep] = field(default_factory=list)
@@ -192,7 +199,7 @@ class Climber:
             held=required.holds(found),
             sensitivity=self._sensitivity(required),
             ladder=ladder if tried else None,
-            graphs=self._graphs(shipped) if tried else {},
+            others={step.arm: self._made[step.name][0] for step in self._steps if step.arm and step.name != shipped},
         )
 
     def _shipped(self) -> str:
@@ -210,16 +217,6 @@ class Climber:
             return found
         ground = self._made[GROUND]
         return relax(self.mixed.noise(ground[0]), required, lambda left: ground[1], most=1)
-
-    def _graphs(self, shipped: str) -> dict[str, Graph]:
-        """Those that were made and are not shipped, for their latencies."""
-        graphs: dict[str, Graph] = {}
-        for step in self._steps:
-            if step.arm and step.name != shipped:
-                path = self.directory / step.name / "model.onnx"
-                path.parent.mkdir(parents=True)
-                graphs[step.arm], _ = self.mixed.write(self._made[step.name][0], path)
-        return graphs
 
 
 def _said_short(step: LadderStep) -> str:

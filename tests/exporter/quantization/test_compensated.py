@@ -163,8 +163,53 @@ def test_groups_at_once_are_each_by_itself() -> None:
         torch.testing.assert_close(inverse_factor(damp(hessians))[group], factor, rtol=1e-3, atol=1e-4)
     assert torch.equal(damp(hessians)[3], torch.eye(9)) and not shift_of(hessians, betweens)[3].any()
     weight, factors = torch.randn(5, 4, 9), inverse_factor(damp(hessians))
-    moved = moved_by(weight, hessians, betweens, factors)
+    moved = moved_by(weight @ betweens, hessians, factors)
     torch.testing.assert_close(moved, weight @ shift_of(hessians, betweens), rtol=1e-3, atol=1e-4)
+
+
+def test_patches_times_the_weight_are_what_a_convolution_gives() -> None:
+    """Of every window that one has, in the columns of the weight; and all of them where they are few."""
+    import onnx_ir as ir
+
+    from edgepress.exporter.quantization.analysis.placement import place
+    from edgepress.exporter.quantization.patches import columns_of_weight, rows_read
+
+    torch.manual_seed(0)
+    given = "kernel_shape = [3, 2], strides = [2, 1], dilations = [1, 3], pads = [1, 0, 2, 1], group = 2"
+    plane = f"(float[2,4,9,8] x) => (float[2,6,5,6] y) {{ y = Conv <{given}> (x, w) }}", (6, 2, 3, 2), (2, 4, 9, 8)
+    strided = "y = Conv <strides = [2], pads = [1, 1]> (x, w)"
+    line = f"(float[3,4,9] x) => (float[3,5,5] y) {{ {strided} }}", (5, 4, 3), (3, 4, 9)
+    product = "(float[2,3,4] x) => (float[2,3,5] y) { y = MatMul (x, w) }", (4, 5), (2, 3, 4)
+    for text, shape, read in (plane, line, product):
+        weight, x = torch.randn(shape), torch.randn(read)
+        model = ir.from_onnx_text(
+            f'<ir_version: 10, opset_import: ["": 20]> g {text}', initializers=[ir.Tensor(weight.numpy(), name="w")]
+        )
+        (wanted,) = onnx.reference.ReferenceEvaluator(ir.to_proto(model)).run(None, {"x": x.numpy()})
+        scheme = hard(bits=8).scheme
+        assert scheme is not None
+        (site,) = place(model.graph, scheme).weights
+        rows = rows_read(site, x.numpy())
+        matrices = weight.reshape(len(rows), shape[0] // len(rows), -1) if len(shape) > 2 else weight.T[None]
+        outputs = torch.from_numpy(wanted).movedim(1, -1) if len(shape) > 2 else torch.from_numpy(wanted)
+        found = (rows[..., columns_of_weight(site)] @ matrices.mT).movedim(0, 1).reshape(outputs.shape)
+        torch.testing.assert_close(found, outputs, rtol=1e-5, atol=1e-5)
+
+
+def test_what_few_outputs_lack_is_what_all_moments_say() -> None:
+    """Taken through the weight at once, and about a mean; H mirrors itself."""
+    torch.manual_seed(0)
+    meant = torch.randn(2, 300, 260) + 1
+    found, weight = meant + 0.1 * torch.randn(2, 300, 260), torch.randn(2, 3, 260)
+    whole, short = (ReadMoments(260, 2, about_mean=True, through=through) for through in (None, weight))
+    for moments in (whole, short):
+        for part in (slice(0, 100), slice(100, 300)):
+            moments.add(meant[:, part], found[:, part])
+    hessian, between = whole.centred()
+    torch.testing.assert_close(short.centred()[1], weight @ between, rtol=1e-3, atol=1e-2)
+    rows = found - whole.origin[:, None]
+    torch.testing.assert_close(whole.hessian, rows.mT @ rows, rtol=1e-4, atol=1e-3)
+    assert torch.equal(hessian, short.centred()[0]) and torch.equal(whole.hessian, whole.hessian.mT)
 
 
 def test_a_stage_runs_the_graph_no_further_than_its_layers_read(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Lifts and ranges are judged on data that they were not fitted to, and what is doubtful of them is said."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import torch
 
 import edgepress
 from edgepress.exporter.bundle.reportables import load_report
-from edgepress.exporter.quantization import compensated
+from edgepress.exporter.quantization import compensated, gains
 from edgepress.exporter.quantization.gains import doubts
+from edgepress.profiles.device.target import load_target
 from edgepress.profiles.findings.parity import Parity
 from edgepress.profiles.findings.spread import Few
 
@@ -206,3 +208,28 @@ def test_rounding_that_was_not_enough_with_ranges_of_other_data_is_not_done_agai
     assert ground.assured_db < 42 and rounding.sqnr_db is None
     assert "with ranges of other data it had 40." in rounding.said, rounding.said
     assert shipped.name == "float" and shipped.holds and "first/Gemm" in report.left_float
+
+
+def test_targets_whose_integers_are_the_same_climb_once(tmp_path, monkeypatch):
+    """Signed ones of one target and unsigned ones of another; what each ships is what it would without the other."""
+    climbed, plain = [], compensated.fit_weights
+    monkeypatch.setattr(compensated, "fit_weights", lambda *given: climbed.append(1) or plain(*given))
+    vnni = replace(gains.this_machine(), isa=("avx2", "avx512_vnni"))
+    monkeypatch.setattr(gains, "this_machine", lambda: vnni)
+    signed = load_target("mobile")
+    unsigned = replace(signed.scheme, activation=replace(signed.scheme.activation, signed=False))
+    both = [replace(signed, name="unsigned", aliases=(), scheme=unsigned), signed]
+    torch.manual_seed(0)
+    network, shipped = Gated().eval(), {}
+    for name, targets in (("both", both), ("alone", both[1:])):
+        climbed.clear()
+        found = edgepress.export_all(
+            network, {"x": torch.rand(2, 16)}, targets=targets, name="gated", dynamic={"x": {0: "n"}}, precision="int8",
+            calibration=batches([1] * 20), minimum_sqnr_db=47, measure=False, output=tmp_path / name,
+        )  # fmt: skip
+        assert len(climbed) == 1, name
+        for target, bundle in zip(targets, found, strict=True):
+            report = load_report(bundle.path)
+            assert report.ladder is not None and report.left_float
+            shipped[name, target.name] = (bundle.path / "model.onnx").read_bytes()
+    assert shipped["both", signed.name] == shipped["alone", signed.name] != shipped["both", "unsigned"]

@@ -52,7 +52,7 @@ def test_lifts_are_tried_in_a_form_that_gives_the_same_numbers(
     forms = {}
     for isa in (plain, (*plain, "avx512_vnni")):
         monkeypatch.setattr(gains, "this_machine", lambda isa=isa: replace(machine, isa=isa))
-        tried = gains._as_tried(arm)
+        tried = gains.as_tried(arm)
         forms[tried.activation.dtype] = tried
     assert forms["int8"] == arm
     image = np.random.default_rng(0).normal(size=(4, 3, 16, 16)).astype(np.float32)

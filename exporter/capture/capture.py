@@ -37,6 +37,7 @@ from .mean_to_pool import mean_to_pool
 from .norm_to_linear import norm_to_linear
 from .onnx_to_opset import LOWEST_OPSET, converted
 from .original import Original
+from .output_axes import refuse_other_axes
 from .own_rounding import LEAST_COSINE, LEAST_SQNR_DB, amplified, explains, own_rounding
 from .pad_apart import pad_apart
 from .plain_gemm import plain_gemm, products_to_gemm
@@ -170,6 +171,7 @@ def prove_capture(source: Source, graph: Graph, seed: int) -> dict[str, Parity]:
     feeds = proof_feeds(source, graph, seed)
     original = torch_predict(source) if given is None else _behind(source, given.values)
     references = [_reference(original, feed, graph, source) for feed in feeds]
+    refuse_other_axes(graph, feeds, references)
     if given is not None:
         given.prove(feeds[0] if source.before is None else before_file(source.before, feeds[0]), references[0])
     rows = selected_rows(graph)

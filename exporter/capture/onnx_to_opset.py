@@ -46,6 +46,7 @@ def converted(path: Path, opset: int) -> ir.Model:
     given = model.opset_imports.get("", 0)
     wanted = min(max(given, LOWEST_OPSET if _reads_axes(model) else _AXES_OPSET), opset)
     _free_what_is_unknown(model)
+    _free_false_outputs(model)
     if wanted != given:
         _convert(model, path, given, wanted)
     model = optimized(model)
@@ -143,6 +144,30 @@ def _free_what_is_unknown(model: ir.Model) -> None:
         if value.shape is not None:
             sizes = [size if isinstance(size, int) else size.value for size in value.shape]
             value.shape = ir.Shape([None if says_nothing(size) else size for size in sizes])
+
+
+def _free_false_outputs(model: ir.Model) -> None:
+    """Give up what is said of an output that a Reshape makes with another number of axes.
+
+    The optimizer would believe it, and write sizes of that number.
+    """
+    import onnx_ir as ir
+    from onnx_ir.passes import common
+
+    made = [value for value in model.graph.outputs if value.shape is not None and _operator(value) == "Reshape"]
+    if made:
+        common.ShapeInferencePass()(model)
+    for value in made:
+        maker = value.producer()
+        assert maker is not None and maker.inputs[1] is not None and value.shape is not None
+        sizes = maker.inputs[1].shape
+        if sizes is not None and isinstance(sizes[0], int) and sizes[0] != value.shape.rank():
+            value.shape = ir.Shape([None] * sizes[0])
+
+
+def _operator(value: ir.Value) -> str:
+    maker = value.producer()
+    return "" if maker is None or not is_onnx(maker.domain) else maker.op_type
 
 
 def _keep_old_resize(model: ir.Model) -> None:

@@ -18,6 +18,7 @@ from ..sources import Predict, Source, torch_predict
 from ..sources.traceback import user_traceback
 from .fast_path import is_padding
 from .original import Original
+from .output_axes import refuse_other_axes
 from .own_rounding import LEAST_COSINE, LEAST_SQNR_DB, amplified, explains, own_rounding
 from .preprocessing import before_file
 
@@ -100,6 +101,7 @@ def prove_capture(source: Source, graph: Graph, seed: int, origin: Origin | None
     origin = origin or Origin.of(source, graph.path.parent)
     feeds, given = proof_feeds(source, graph, seed), origin.given
     references = [_reference(origin.predict, feed, graph, source) for feed in feeds]
+    refuse_other_axes(graph, feeds, references)
     if given is not None:
         given.prove(feeds[0] if source.before is None else before_file(source.before, feeds[0]), references[0])
     rows = selected_rows(graph)

@@ -39,6 +39,7 @@ from .rewrites.keep_reduced import keep_reduced
 from .rewrites.patches_to_gemm import patches_to_gemm
 from .rewrites.row_biases import row_biases
 from .rewrites.rows_to_gemm import rows_to_gemm
+from .rewrites.scales_in_place import scales_in_place
 from .rewrites.share_tables import share_tables
 
 if TYPE_CHECKING:
@@ -231,6 +232,11 @@ def _biases_as_rows(quantizer: Quantizer) -> None:
         row_biases(quantizer.model.graph)
 
 
+def _scales_in_place(quantizer: Quantizer) -> None:
+    if quantizer.scheme.scales_move:
+        scales_in_place(quantizer.model.graph)
+
+
 def _constants_apart(quantizer: Quantizer) -> None:
     constants_apart(quantizer.model.graph, quantizer.scheme.apart)
 
@@ -258,6 +264,7 @@ TO_INTEGERS: tuple[Pass, ...] = (
     _extremes_apart,
     _reductions_kept,
     _biases_as_rows,
+    _scales_in_place,
     _constants_apart,
     _patches_as_products,
     _dynamic_in_integers,

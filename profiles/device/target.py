@@ -78,6 +78,8 @@ class Scheme:
         extremes_apart: reductions to the largest or smallest value, kept apart from a quantization of their result.
         apart: operators whose constants a channel are kept apart from a quantization of their result: `Mul` and `Div`
             by some that are not positive, `Conv` where it is first in a graph that makes things of computed sizes.
+        scales_move: scales a channel are moved through a Reshape that makes other samples of a free batch, to wrong
+            channels, and are kept before it.
         dynamic: operators with an integer kernel of their own, which rounds activations by itself, in place of Q/DQ.
         exact_with: instruction sets of which a processor needs one for exact sums. Without, two products are added in
             16 bits: of unsigned integers of 8 bits with weights of more than 7 they saturate. Empty where none is.
@@ -113,6 +115,7 @@ class Scheme:
     keep_reduced: tuple[str, ...] = ()
     extremes_apart: tuple[Literal["ReduceMax", "ReduceMin", "GlobalMaxPool"], ...] = ()
     apart: tuple[Literal["Mul", "Div", "Conv"], ...] = ()
+    scales_move: bool = False
     dynamic: tuple[Literal["LSTM"], ...] = ()
     exact_with: tuple[Name, ...] = ()
     left: tuple[Left, ...] = ()

@@ -1,0 +1,35 @@
+"""Outputs whose number of axes depends on the sizes of the inputs: no engine and no proof can be said to have them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ...backends.base import Array, Feed, Graph
+from ...errors import InputError
+
+
+def refuse_other_axes(graph: Graph, feeds: Sequence[Feed], answers: Sequence[Mapping[str, Array]]) -> None:
+    """Hold the number of axes that is declared of each output against what the model gives.
+
+    Args:
+        answers: of the model itself, one for each feed.
+
+    Raises:
+        InputError: they are not the same; with the inputs, and the axes whose sizes can be fixed.
+    """
+    for output in graph.outputs:
+        for feed, answer in zip(feeds, answers, strict=True):
+            given = answer[output.name].shape
+            if len(given) != len(output.shape):
+                shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
+                raise InputError(
+                    f"Output {output.name!r} is declared with {len(output.shape)} axes, and is {given} on inputs of "
+                    f"the shapes {shapes}: an operator, as a Squeeze without axes, gives fewer where a size is 1.",
+                    hint=_hint(graph),
+                )
+
+
+def _hint(graph: Graph) -> str:
+    named = " or ".join(f"--axis {name}=1:1:1" for name, reach in graph.axes.items() if reach.smallest == 1)
+    fixed = f"Fix the size that it depends on ({named}), or export" if named else "Export"
+    return f"{fixed} the file with that operator's axes named."

@@ -1,0 +1,90 @@
+"""Scales a channel that OpenVINO moves through a Reshape of a free batch, to an axis that is none of theirs."""
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from ._int8 import array, decibel, floats, model_of, normal, run, to_int8, weight
+
+
+def answers(path, batch):
+    openvino = pytest.importorskip("openvino")
+    engine = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return engine({"x": batch})[0]
+
+
+def channels(count):
+    """Weights whose output channels differ in size, so that one's scale is none of another's."""
+    return np.exp(np.random.default_rng(3).normal(size=count)).astype(np.float32)
+
+
+def tensordot(sequence, outputs, computed):
+    """A dense layer as Keras writes it: over rows, whose sizes come of the input's."""
+    nodes = [
+        helper.make_node("Reshape", ["x", "rows"], ["r"], name="to_rows"),
+        helper.make_node("MatMul", ["r", "w"], ["m"], name="dense"),
+        helper.make_node("Shape", ["x"], ["s"], name="shape"),
+        helper.make_node("Gather", ["s", "free"], ["g"], name="free_axes"),
+        helper.make_node("Concat", ["g", "last"], ["sizes"], name="sizes", axis=0),
+        helper.make_node("Reshape", ["m", "sizes" if computed else "known"], ["b"], name="back"),
+        helper.make_node("Add", ["b", "bias"], ["y"], name="shift"),
+    ]
+    wide = array("w", np.random.default_rng(0).normal(size=(24, outputs)).astype(np.float32) * channels(outputs))
+    sizes = {"rows": [-1, 24], "free": [0, 1], "last": [outputs], "known": [-1, sequence, outputs]}
+    constants = [array(name, np.array(value, np.int64)) for name, value in sizes.items()]
+    x, y = floats("x", "n", sequence, 24), floats("y", "n", sequence, outputs)
+    return model_of(nodes, [x], [y], [wide, weight("bias", outputs), *constants], opset=20)
+
+
+def windows(how, sizes):
+    """Channels of a picture, read as other samples; or what a float operator and a scale a channel made of them."""
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"], name="conv")]
+    if how != "conv":
+        nodes.append(helper.make_node("Sin", ["c"], ["s"], name="float"))
+        nodes.append(helper.make_node("Mul", ["s", "scales"], ["p"], name="scaled"))
+    if how == "shifted":
+        nodes.append(helper.make_node("Add", ["p", "shifts"], ["q"], name="moved"))
+    nodes.append(helper.make_node("Reshape", [nodes[-1].output[0], "sizes"], ["y"], name="windows"))
+    wide = np.random.default_rng(0).normal(size=(4, 6, 1, 1)).astype(np.float32) * channels(4).reshape(-1, 1, 1, 1)
+    scales, shifts = array("scales", channels(4).reshape(4, 1, 1)), weight("shifts", 4, 1, 1)
+    constants = [array("w", wide), scales, shifts, array("sizes", np.array(sizes, np.int64))]
+    return model_of(nodes, [floats("x", "n", 6, 8, 8)], [floats("y", "m", *sizes[1:])], constants, opset=20)
+
+
+def clips(int8):
+    return [node.op_type for node in int8.graph.node].count("Clip")
+
+
+@pytest.mark.parametrize("computed", [True, False])
+@pytest.mark.parametrize(("sequence", "outputs"), [(16, 16), (32, 16), (40, 16)])
+def test_rows_become_sequences_with_the_scales_of_their_channels(sequence, outputs, computed, tmp_path):
+    model = tensordot(sequence, outputs, computed)
+    int8, placement, source, path = to_int8(model, "cpu", normal((3, sequence, 24)), tmp_path, isa=())
+    assert not placement.left and clips(int8) == 1
+    batch = normal((3, sequence, 24), seed=7, count=1)[0]
+    assert decibel(run(path, batch), answers(path, batch)) > 100
+    assert decibel(run(source, batch), answers(path, batch)) > 30
+
+
+@pytest.mark.parametrize("how", ["scaled", "shifted"])
+@pytest.mark.parametrize("sizes", [[-1, 4, 16], [-1, 8, 8]])
+def test_other_samples_of_channels_have_these_channels_scales(how, sizes, tmp_path):
+    int8, _, source, path = to_int8(windows(how, sizes), "cpu", normal((3, 6, 8, 8)), tmp_path, isa=())
+    assert clips(int8) == 1
+    batch = normal((3, 6, 8, 8), seed=7, count=1)[0]
+    assert decibel(run(path, batch), answers(path, batch)) > 100
+    assert decibel(run(source, batch), answers(path, batch)) > 20
+
+
+@pytest.mark.parametrize("sizes", [[-1, 4, 64], [-1, 64, 4], [-1, 2, 8, 16]])
+def test_what_stays_a_sample_stays_as_it_is(sizes, tmp_path):
+    int8, _, _, path = to_int8(windows("scaled", sizes), "cpu", normal((3, 6, 8, 8)), tmp_path, isa=())
+    assert clips(int8) == 0
+    batch = normal((3, 6, 8, 8), seed=7, count=1)[0]
+    assert decibel(run(path, batch), answers(path, batch)) > 40
+
+
+@pytest.mark.parametrize("name", ["server-cpu", "mobile", "rtx"])
+def test_other_runtimes_have_no_clip(name, tmp_path):
+    int8, *_ = to_int8(tensordot(16, 16, False), name, normal((3, 16, 24)), tmp_path)
+    assert clips(int8) == 0

@@ -113,8 +113,12 @@ def _free(graph: Graph) -> list[str]:
 
 def _unsaid(graph: Graph, said: set[str]) -> list[str]:
     """Free axes whose size nobody said, but for the batch."""
-    batches = {axes[0] for axes in free_axes(graph.inputs).values() if 0 in axes}
-    return [name for name in _free(graph) if name not in said | batches]
+    return [name for name in _free(graph) if name not in said | _batches(graph)]
+
+
+def _batches(graph: Graph) -> set[str]:
+    """Free axes that come first in an input."""
+    return {axes[0] for axes in free_axes(graph.inputs).values() if 0 in axes}
 
 
 def _tried(
@@ -150,6 +154,9 @@ def _tried(
             return True
 
         tries = [dict(sizes), *({**sizes, **dict.fromkeys(unsaid, size)} for size in (TRIED if unsaid else ()))]
+        # A batch that is declared free and is one sample inside, as a state or a Reshape fixes it.
+        alone = dict.fromkeys(_batches(graph) - given, 1)
+        tries += [*({**one, **alone} for one in tries), {**sizes, **dict.fromkeys(unsaid, 1), **alone}]
         holding = ({}, still) if still else ({},)
         found = next(((one, held) for held in holding for one in tries if runs(one, held)), None)
         if found is None:

@@ -202,3 +202,26 @@ def test_values_whose_squares_are_no_numbers(tmp_path: Path) -> None:
     source, _ = shaped(path, calibration=str(tmp_path / "data.npz"))
     assert np.isfinite(source.inputs["x"]).all()
     assert -1e200 <= source.inputs["x"].min() < source.inputs["x"].max() <= 2e200
+
+
+def of_one_sample(path: Path, state: int | str) -> Path:
+    """A batch that is declared free, and that a state of one sample fixes, or of a free axis of another name."""
+    weights = {"w": (1, 12, 4), "r": (1, 12, 4)}
+    constants = {name: RNG.standard_normal(shape).astype(np.float32) for name, shape in weights.items()}
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        helper.make_node("GRU", ["t", "w", "r", "", "", "h"], ["s", "last"], hidden_size=4),
+        helper.make_node("Relu", ["s"], ["y"]),
+    ]
+    inputs = {"x": (TensorProto.FLOAT, ["batch", "frames", 4]), "h": (TensorProto.FLOAT, [1, state, 4])}
+    return write(path, nodes, inputs, constants, 4)
+
+
+@pytest.mark.parametrize(("state", "largest"), [(1, 1), ("states", 8)])
+def test_a_batch_that_is_one_sample_inside_is_found_to_be(tmp_path: Path, state: int | str, largest: int) -> None:
+    source, ranges = shaped(of_one_sample(tmp_path / "one.onnx", state))
+    assert source.inputs["x"].shape[0] == 1
+    assert (ranges["batch"].smallest, ranges["batch"].largest) == (1, largest)
+    assert ranges["frames"].largest > 1
+    graph = capture(source, 17, tmp_path / "captured.onnx", ranges)
+    assert prove_capture(source, graph, 0)["y"].sqnr_db > 80

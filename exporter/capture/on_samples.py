@@ -42,7 +42,7 @@ _OURS = (
     "What edgepress makes of the file computes something else there: report this as a fault of edgepress. A way out is "
     "the file at another opset (17 to 20 are used most), or the same written with other operators."
 )
-Answers = Sequence[Mapping[str, Array]]
+Replies = Sequence[Mapping[str, Array]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class OnSamples:
     """
 
     feeds: Sequence[Feed]
-    answers: Answers
+    answers: Replies
     parity: Mapping[str, Parity]
     missing: tuple[Gap, ...]
 
@@ -77,13 +77,13 @@ class _Piece:
     batches: tuple[int, ...]
     row: int | None = None
 
-    def cut(self, answers: Answers) -> list[dict[str, Array]]:
+    def cut(self, answers: Replies) -> list[dict[str, Array]]:
         """Its part of what was answered."""
         rows = slice(None) if self.row is None else slice(self.row, self.row + 1)
         some = [answers[index] for index in self.batches]
         return [{n: one[n] if self.row is None else one[n][rows] for n in self.names} for one in some]
 
-    def parity(self, right: Answers, found: Answers, sets: Sequence[Rows]) -> dict[str, Parity]:
+    def parity(self, right: Replies, found: Replies, sets: Sequence[Rows]) -> dict[str, Parity]:
         """Of two answers in this part."""
         return parity(self.cut(right), self.cut(found), rows=sets if self.row is None else ())
 
@@ -123,9 +123,9 @@ class _Proof:
     origin: Origin
     graph: Graph
     feeds: Sequence[Feed]
-    given: Answers
-    references: Answers
-    found: Answers
+    given: Replies
+    references: Replies
+    found: Replies
     sets: tuple[Rows, ...]
 
     def judged(self) -> tuple[dict[str, Parity], dict[str, str]]:
@@ -187,7 +187,7 @@ class _Proof:
         everywhere = ROUNDING / TOLERANCE * allowed_difference(name, self.references)
         return is_close(seen, allowed) or seen.max_abs <= everywhere
 
-    def _others(self) -> list[Answers]:
+    def _others(self) -> list[Replies]:
         """What the model answers by other orders of the same sums; empty where that is not known."""
         written = self.origin.as_written()
         if written is None:
@@ -197,7 +197,7 @@ class _Proof:
         both = (_answered(written, self.feeds), _answered(self.origin.predict, nudged))
         return [answers for answers in both if answers]
 
-    def _own(self, piece: _Piece, name: str, others: Sequence[Answers]) -> Parity | None:
+    def _own(self, piece: _Piece, name: str, others: Sequence[Replies]) -> Parity | None:
         """The model against itself, by the order that is furthest from the usual one."""
         found: list[Parity] = []
         for answers in others:
@@ -271,7 +271,7 @@ def _answer(run: Predict, feed: Feed) -> dict[str, Array]:
         ) from error
 
 
-def _answered(run: Predict, feeds: Sequence[Feed]) -> Answers:
+def _answered(run: Predict, feeds: Sequence[Feed]) -> Replies:
     """Nothing where it does not run."""
     try:
         return [run(feed) for feed in feeds]
@@ -279,7 +279,7 @@ def _answered(run: Predict, feeds: Sequence[Feed]) -> Answers:
         return []
 
 
-def _without_nan(references: Answers, answers: Answers) -> tuple[Answers, Answers, dict[str, int]]:
+def _without_nan(references: Replies, answers: Replies) -> tuple[Replies, Replies, dict[str, int]]:
     """Both with zeros where the reference is NaN, and how many values that are, by output."""
     right, found, count = [dict(one) for one in references], [dict(one) for one in answers], dict[str, int]()
     for one, other in zip(right, found, strict=True):

@@ -116,7 +116,7 @@ def test_a_plan_that_cannot_run_here_is_built_again_and_says_so(
     assert cli("build", bundle, "--json").code == 0
     report = read(bundle)
     assert ["not run" in gap["why"] for gap in report["missing"] if gap["about"] == "run"] == [True]
-    assert [e["kind"] for e in report["evidence"]] == ["emulated", "built"]
+    assert [e["kind"] for e in report["evidence"]] == ["emulated", "emulated", "built"]
     cli("verify", bundle).failed(5, "files are intact")
 
 

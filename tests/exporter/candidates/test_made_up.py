@@ -84,6 +84,9 @@ def test_it_ships_with_a_word_and_a_device_is_held_to_its_own_graph(tmp_path: Pa
     check_golden(golden, dark, bounds["minimum_sqnr_db"])
     with pytest.raises(VerificationError, match=r"does not compute what model\.onnx does"):
         check_graph_golden(golden, dark, bounds["minimum_graph_db"])
+    (bundle / "manifest.json").write_text(json.dumps(bounds | {"minimum_sqnr_db": -200.0}))
+    with pytest.raises(VerificationError, match="nothing in int8 is exported below"):
+        verify_bundle(bundle)
 
 
 def test_what_is_far_off_there_ships_with_a_word_where_the_samples_are_of_one_kind_with_it(tmp_path: Path) -> None:

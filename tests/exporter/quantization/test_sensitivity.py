@@ -280,7 +280,7 @@ def test_three_of_36_products_of_minilm_hold_most_of_its_noise(examples: Path, t
     statistics = gather(
         source, graph, Quantizer.of(graph, chosen), recipe, lambda samples: None, Memo(directory=tmp_path)
     )
-    judging = list(islice(calibration_feeds(source, None, graph)(), 4))
+    judging = list(islice(calibration_feeds(source, recipe, graph)(), 4))
 
     def outputs(of: Graph, feeds: list[Any]) -> list[dict[str, Any]]:
         with Reference().open(Reference().runs(of, target, "fp32", None)) as session:

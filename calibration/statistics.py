@@ -115,6 +115,11 @@ class TensorStatistics:
     histogram: Counts
     channels: ChannelStatistics | None = None
 
+    @property
+    def largest(self) -> float:
+        """The largest magnitude."""
+        return max(-self.minimum, self.maximum, 0.0)
+
     @classmethod
     def of(cls, array: Array, keep: Channels | None = None) -> TensorStatistics:
         """The state of one non-empty array.

@@ -25,7 +25,7 @@ def growing(first: Mapping[str, float], samples: int, seen: Statistics) -> dict[
         seen: of these and the samples behind them.
     """
     doublings = math.log2(seen.samples / samples) if samples and seen.samples else 0.0
-    known = [_largest(seen, name) / most for name, most in first.items() if name in seen.tensors and most > 0]
+    known = [seen.tensors[name].largest / most for name, most in first.items() if name in seen.tensors and most > 0]
     if doublings < _DOUBLINGS or not known:
         return {}
     typical = statistics.median(known)
@@ -37,8 +37,3 @@ def growing(first: Mapping[str, float], samples: int, seen: Statistics) -> dict[
         "of these are clipped, and may have far less than the figures here: give more calibration data, with the "
         "largest that the model will meet, or ship float."
     }
-
-
-def _largest(seen: Statistics, name: str) -> float:
-    state = seen.tensors[name]
-    return max(-state.minimum, state.maximum, 0.0)

@@ -22,7 +22,6 @@ from .digest import Digesting
 from .grids import why_none
 from .metric import metric
 from .proof import proven_text, said_by_weights, same_as_library, same_as_reference, same_as_weights, same_with_cache
-from .read_alike import Readings
 from .room import need_room
 from .rounding import Rounding, roundings
 from .speed import memory_of, need_memory
@@ -164,8 +163,7 @@ def _text(task: TextTask, made: Made, window: Tokens) -> WrittenText:
     context, most = task.source.decoder.context, FEW_WRITTEN if task.brief else WRITTEN
     text = None
     if made.graph is None:
-        readings = None if task.source.tokenizer is None else Readings.of(task.source.tokenizer)
-        text = by_library(made.runs, window, context, task.threads, most=most, readings=readings)
+        text = by_library(made.runs, window, context, task.threads, most=most, readings=task.readings)
     if text is not None and text.tokens:
         return text
     with made.place.decode(made.runs, task.threads) as decoding:

@@ -18,6 +18,7 @@ from ..recipe import Recipe
 from ..sources import DecoderSource
 from ..workshop import Memo
 from .judging import Judge
+from .read_alike import Readings
 from .texts import Texts
 
 # What a decoder's perplexity may rise where nobody says more than "auto".
@@ -123,6 +124,14 @@ class TextTask:
         """What it is calibrated on and judged by, the same for all targets."""
         key = (self.source.digest, self.brief)
         return self.memo.once("texts", key, lambda: Texts.of(self.source, self.recipe, brief=self.brief))
+
+    @property
+    def readings(self) -> Readings | None:
+        """What the runtime's tokenizer is held to, read once in a run; None where there is no tokenizer."""
+        tokenizer = self.source.tokenizer
+        if tokenizer is None:
+            return None
+        return self.memo.once("readings", self.source.digest, lambda: Readings.of(tokenizer))
 
     @property
     def judges(self) -> tuple[Judge, Judge]:

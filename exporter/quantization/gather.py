@@ -95,7 +95,7 @@ def known_of_first(source: Source, graph: Graph, recipe: Recipe, memo: Memo) -> 
     first = None if gathering is None else gathering.first()
     if first is None:
         return {}
-    return {name: max(-state.minimum, state.maximum, 0.0) for name, state in first.tensors.items()}
+    return {name: state.largest for name, state in first.tensors.items()}
 
 
 def _gathering(source: Source, graph: Graph, asked: Observed, recipe: Recipe, memo: Memo) -> Gathering:

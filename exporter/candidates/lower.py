@@ -189,7 +189,7 @@ class Lowering:
         others = beyond(self.source, reference, quantizer, recipe, self.memo)
         judged = statistics if others is None else others
         given = reference, self.target, recipe, judged, self.samples, self.memo.directory, model
-        gains = self.memo.once("gains", self._key, lambda: worthwhile(*given))
+        gains = self.memo.once("gains", self._key, lambda: worthwhile(*given, None if others is None else statistics))
         candidate, other_db = self._relaxed(model, statistics, judged, gains)
         # Where there were no others, the gains themselves were found on what they were fitted to.
         fitted_db = None if others is None else worst(candidate.on_samples).weakest_db
@@ -292,6 +292,7 @@ class Lowering:
             recipe=self.recipe,
             statistics=statistics,
             judged=judged,
+            feature_maps=gains.feature_maps,
             lifts=gains.lifts,
             samples=self.samples,
             scratch=self.memo.directory,

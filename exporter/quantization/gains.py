@@ -1,11 +1,11 @@
-"""What each accuracy lift is worth on this model, by trying it."""
+"""What each range method and each accuracy lift is worth on this model, by trying it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ...backends.base import Array, Feed, Graph
 from ...backends.places import Reference
@@ -17,13 +17,17 @@ from ..graphs.files import BESIDE
 from ..recipe import Recipe
 from .judging import JudgingSamples
 from .lifts import LIFTS
-from .quantizer import Quantizer
+from .quantizer import AUTO, FEATURE_MAPS, Quantizer
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 # A lift that costs more than this, in dB of SQNR, is left out; less is noise of the few samples it is tried on.
 HARM_DB = 0.1
+# Another range method than the first has to be so much better, in dB.
+BETTER_DB = 0.5
+# SQNR in dB on samples, and what is sure of others of the kind.
+Score: TypeAlias = tuple[float, float]
 # Of integers that have kernels of either sign.
 WIDTH = 8
 # Fewer samples than these, or a larger difference in dB between fitted and other samples, is said.
@@ -36,12 +40,14 @@ _LOW_DB = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gains:
-    """The lifts to apply, the SQNR with them in dB on the samples named, and a sentence each for the report.
+    """What to apply, the SQNR with it in dB on the samples named, and a sentence each for the report.
 
     Attributes:
+        feature_maps: the range method of feature maps, as `Quantizer` has it.
         assured_db: what the SQNR is on others of the kind as well.
     """
 
+    feature_maps: str
     lifts: tuple[str, ...]
     sqnr_db: float
     assured_db: float
@@ -57,31 +63,37 @@ def worthwhile(
     samples: JudgingSamples,
     scratch: Path,
     model: ir.Model | None = None,
+    shipped: Statistics | None = None,
 ) -> Gains:
-    """Try the lifts one after the other on top of those kept.
+    """Try range methods, then the lifts one after the other on top of those kept.
 
     Args:
         model: the reference, where it has been read.
         samples: to judge on; the graphs run on the reference place.
+        shipped: what the ranges that ship come of, where `statistics` are of data beyond the samples. Range methods are
+            tried there alone: what was fitted to a sample hardly clips it.
     """
     assert target.scheme is not None
     scheme = as_tried(target.scheme)
     tried = replace(target, scheme=scheme)
 
-    def write(lifts: tuple[str, ...]) -> tuple[Graph, dict[str, str]]:
+    def write(method: str, lifts: tuple[str, ...], seen: Statistics = statistics) -> tuple[Graph, dict[str, str]]:
         path = scratch / f"lifts-{len(lifts)}.onnx"
-        quantizer = Quantizer.of(reference, scheme, recipe.exclude, recipe.ranges, lifts, model=model)
-        return replace(reference, path=path), quantizer.write(statistics, path, BESIDE)
+        quantizer = Quantizer.of(
+            reference, scheme, recipe.exclude, recipe.ranges, lifts, model=model, feature_maps=method
+        )
+        return replace(reference, path=path), quantizer.write(seen, path, BESIDE)
 
-    def score(graph: Graph) -> tuple[float, float]:
+    def score(graph: Graph) -> Score:
         found = samples.compare(_run(graph, tried, samples.feeds), graph)
         return worst(found).weakest_db, assured_db(found)
 
+    ways = (statistics,) if shipped is None or recipe.ranges != AUTO else (statistics, shipped)
+    method, (before, assured), ranged = _ranged(lambda method, seen: score(write(method, (), seen)[0]), *ways)
     kept: tuple[str, ...] = ()
-    before, assured = score(write(kept)[0])
-    sentences = [f"int8 without lifts: {before:.1f} dB of SQNR on {samples}."]
+    sentences = [f"int8 without lifts: {before:.1f} dB of SQNR on {samples}{ranged}."]
     for name in LIFTS.names() if recipe.lifts is None else recipe.lifts:
-        graph, notes = write((*kept, name))
+        graph, notes = write(method, (*kept, name))
         if name not in notes:
             continue
         after, then_assured = score(graph)
@@ -90,7 +102,32 @@ def worthwhile(
         sentences.append(f"Lift {name} ({notes[name]}): {before:.1f} to {after:.1f} dB{verdict}.")
         if wanted:
             kept, before, assured = (*kept, name), after, then_assured
-    return Gains(lifts=kept, sqnr_db=before, assured_db=assured, samples=str(samples), sentences=tuple(sentences))
+    return Gains(
+        feature_maps=method,
+        lifts=kept,
+        sqnr_db=before,
+        assured_db=assured,
+        samples=str(samples),
+        sentences=tuple(sentences),
+    )
+
+
+def _ranged(
+    score: Callable[[str, Statistics], Score], statistics: Statistics, shipped: Statistics | None = None
+) -> tuple[str, Score, str]:
+    """The range method of feature maps, its score, and a clause for the report where there was a choice.
+
+    The second method has to be better with ranges of either statistics: how well a value that occurs often is rounded
+    hangs on the last digits of a scale, and may be all that tells two methods apart.
+    """
+    first, second = FEATURE_MAPS
+    one = score(first, statistics)
+    if shipped is None:
+        return first, one, ""
+    two = score(second, statistics)
+    better = two[0] >= one[0] + BETTER_DB and score(second, shipped)[0] >= score(first, shipped)[0] + BETTER_DB
+    chosen, found, other, left = (second, two, first, one) if better else (first, one, second, two)
+    return chosen, found, f" with {chosen} for feature maps, {left[0]:.1f} dB with {other}"
 
 
 def doubts(

@@ -57,6 +57,7 @@ class MixedPrecision:
         model: the reference, read.
         statistics: what the ranges of the graph that ships come of.
         judged: what those come of whose SQNR decides: of data beyond the feeds, the same where there are none.
+        feature_maps: range method of feature maps, as `Quantizer` has it.
         lifts: those that are applied.
         samples: on which SQNR is judged, on the reference place.
         threads: intra-op threads there.
@@ -71,6 +72,7 @@ class MixedPrecision:
     recipe: Recipe
     statistics: Statistics
     judged: Statistics
+    feature_maps: str
     lifts: tuple[str, ...]
     samples: JudgingSamples
     scratch: Path
@@ -133,8 +135,9 @@ class MixedPrecision:
         assert scheme is not None
         exclude = (*recipe.exclude, *literal(version.left))
         return Quantizer.of(
-            self.reference, scheme, exclude, recipe.ranges, self.lifts, model=self.model, fitted=version.fitted
-        )
+            self.reference, scheme, exclude, recipe.ranges, self.lifts,
+            model=self.model, fitted=version.fitted, feature_maps=self.feature_maps,
+        )  # fmt: skip
 
     def evaluate(self, version: IntegerVersion) -> Evaluation:
         """On the reference place, but for the metric, which is that of what would ship."""

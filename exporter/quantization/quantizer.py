@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 AUTO = "auto"
+# What `auto` takes of feature maps: the first, unless the second is better on samples.
+FEATURE_MAPS = ("mse", "min-max")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,8 +56,9 @@ class Quantizer:
 
     Attributes:
         exclude: node names, operator types or shell patterns of either that stay float.
-        method: a range method, or `auto`: least mean squared error, but min-max for the inputs of matrix products,
-            whose rare large channels carry the signal, and for gates, whose largest values meet the largest factors.
+        method: a range method, or `auto`: `feature_maps`, but min-max for the inputs of matrix products, whose rare
+            large channels carry the signal, and for gates, whose largest values meet the largest factors.
+        feature_maps: the range method of what is neither, where `method` is `auto`.
         lifts: which of LIFTS to apply, in this order.
         placement: what is quantized.
         tensors: what was observed of each quantized value, by name, which lifts keep true.
@@ -71,6 +74,7 @@ class Quantizer:
     scheme: Scheme
     exclude: tuple[str, ...] = ()
     method: str = AUTO
+    feature_maps: str = FEATURE_MAPS[0]
     lifts: tuple[str, ...] = field(default_factory=LIFTS.names)
     placement: Placement = field(default_factory=Placement)
     tensors: dict[str, TensorStatistics] = field(default_factory=dict)
@@ -92,6 +96,7 @@ class Quantizer:
         *,
         model: ir.Model | None = None,
         fitted: Mapping[str, FittedWeight] | None = None,
+        feature_maps: str = FEATURE_MAPS[0],
     ) -> Quantizer:
         """Decide what of the graph is quantized.
 
@@ -110,7 +115,10 @@ class Quantizer:
                 f"the graph has {opset}."
             )
         lifts = LIFTS.names() if lifts is None else lifts
-        quantizer = cls(model=model, scheme=scheme, exclude=exclude, method=method, lifts=lifts, fitted=fitted or {})
+        quantizer = cls(
+            model=model, scheme=scheme, exclude=exclude, method=method, feature_maps=feature_maps, lifts=lifts,
+            fitted=fitted or {},
+        )  # fmt: skip
         quantizer._run(BEFORE_DATA)
         return quantizer
 
@@ -162,7 +170,7 @@ class Quantizer:
             return self.method
         if self.placement.gates.intersection(values):
             return "min-max"
-        return "mse" if self.tokens.isdisjoint(str(value.name) for value in values) else "min-max"
+        return self.feature_maps if self.tokens.isdisjoint(str(value.name) for value in values) else "min-max"
 
     def _run(self, passes: tuple[Pass, ...]) -> None:
         for step in passes:

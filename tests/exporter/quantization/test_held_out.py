@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
@@ -101,7 +102,7 @@ def test_layers_are_left_in_float_where_ranges_of_other_data_ask_for_it(tmp_path
     """The first samples are a tenth wider than all others: with ranges of their own, full int8 would have 41 dB."""
     report = exported(batches([1.1] * 4 + [1] * 16), tmp_path, bias=False, minimum_sqnr_db=39)
     full, *_ = report.sensitivity.trials
-    assert full.sqnr_db < 30 and not full.holds
+    assert full.sqnr_db < 35 and not full.holds
     assert len(report.sensitivity.left) == 1
     assert report.sensitivity.reached_db > 39
 
@@ -117,7 +118,7 @@ def test_a_choice_that_others_do_not_quite_bear_is_said_with_both_figures(tmp_pa
     report = exported(batches([1] * 20), tmp_path, bias=False, minimum_sqnr_db=43)
     assert len(report.sensitivity.left) == 1
     (gap,) = said(report, "layers in float")
-    assert re.search(r"chosen on 32 calibration samples: 44\.\d dB", gap), gap
+    assert re.search(r"chosen on 32 calibration samples: 4[4-6]\.\d dB", gap), gap
     assert re.search(r"4[23]\.\d dB on 32 further calibration samples, 43 dB asked", gap), gap
 
 
@@ -233,3 +234,59 @@ def test_targets_whose_integers_are_the_same_climb_once(tmp_path, monkeypatch):
             assert report.ladder is not None and report.left_float
             shipped[name, target.name] = (bundle.path / "model.onnx").read_bytes()
     assert shipped["both", signed.name] == shipped["alone", signed.name] != shipped["both", "unsigned"]
+
+
+class LargestOverTime(torch.nn.Module):
+    """What comes out are the largest values of feature maps, which least squares clips."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = torch.nn.Sequential(
+            torch.nn.Conv1d(4, 16, 3), torch.nn.ReLU(), torch.nn.Conv1d(16, 16, 3), torch.nn.ReLU()
+        )
+        self.head = torch.nn.Linear(16, 4)
+
+    def forward(self, x):
+        return self.head(self.features(x).amax(-1))
+
+
+def of_feature_maps(model, data, directory, ranges="auto", calibrated=48):
+    """What the report says of the ranges, and the SQNR of the graph on other data of the kind."""
+    bundle = edgepress.export(
+        model, {"x": torch.rand(2, 4, 32)}, target="mobile", name="maps", dynamic={"x": {0: "n"}},
+        calibration=data[:calibrated], precision="int8", lifts=(), ranges=ranges, measure=False, output=directory,
+    )  # fmt: skip
+    said = next(note for note in load_report(bundle.path).notes if note.startswith("int8 without lifts"))
+    session = onnxruntime.InferenceSession(str(bundle.path / "model.onnx"), providers=["CPUExecutionProvider"])
+    right, got = [], []
+    for feed in data[48:]:
+        right.append(model(torch.from_numpy(feed["x"])).detach().numpy())
+        got.append(session.run(None, feed)[0])
+    error = sum(float(((a - b) ** 2).sum()) for a, b in zip(right, got, strict=True))
+    return said, 10 * np.log10(sum(float((a**2).sum()) for a in right) / error)
+
+
+def mostly(often, batches=64):
+    """Rows that hold one value, but for a tenth of the places."""
+    rng = np.random.default_rng(1)
+    fresh = [(rng.random((8, 1, 32)) < 0.1, 2 * rng.laplace(size=(8, 4, 32))) for _ in range(batches)]
+    return [{"x": np.where(other, seen, often).astype(np.float32)} for other, seen in fresh]
+
+
+def test_feature_maps_take_the_range_method_that_samples_bear(tmp_path):
+    """Where most of a map is one value, how near a multiple of the scale that lies decides more than clipping."""
+    torch.manual_seed(1)
+    model, data = LargestOverTime().eval(), mostly(1.3)
+    said, tried_db = of_feature_maps(model, data, tmp_path / "auto")
+    _, squares_db = of_feature_maps(model, data, tmp_path / "mse", ranges="mse")
+    assert re.search(r"with min-max for feature maps, [\d.]+ dB with mse\.$", said)
+    assert tried_db > squares_db + 3  # 38.4 and 32.6
+
+
+def test_least_squares_stay_where_samples_do_not_tell_better(tmp_path):
+    torch.manual_seed(1)
+    model, data = LargestOverTime().eval(), mostly(0.37)
+    said, _ = of_feature_maps(model, data, tmp_path / "all")
+    assert re.search(r"with mse for feature maps, [\d.]+ dB with min-max\.$", said)  # 37.6 and 37.3
+    few, _ = of_feature_maps(model, data, tmp_path / "few", calibrated=5)
+    assert "feature maps" not in few  # they would be judged on what they were fitted to

@@ -24,7 +24,7 @@ SentFile: TypeAlias = tuple[Path, str]  # a file here, and its name there
 
 
 class Keeper(Protocol):
-    """What keeps files on a device: it can be asked for what `ssh.helper.Device` does with them."""
+    """What keeps files on a device: it can be asked for what `ssh.helper.store.Device` does with them."""
 
     @property
     def address(self) -> object:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ....errors import UnservedError
 from ....profiles.findings.report import megabytes
 from .link import Link
-
-if TYPE_CHECKING:
-    pass
 
 # Seconds until a question is answered: a slow disk hashes a gigabyte in less.
 _PATIENCE = 120.0
@@ -40,7 +37,7 @@ class Helper:
         """Ask for one thing and wait for the answer.
 
         Args:
-            what: a method of `helper.Device`.
+            what: a method of `helper.store.Device`.
             data: bytes that go with the question.
 
         Raises:

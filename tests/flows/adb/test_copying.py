@@ -16,8 +16,8 @@ from edgepress.backends.places.files import CHUNK
 from edgepress.errors import UnservedError
 
 from .._flow import EDGEPRESS
+from .._said import one_message
 from ._adbd import Phone
-from ._said import one_message
 
 
 def test_a_copy_that_was_cut_goes_on_where_it_ended(lasting: Phone, place: Adb, tmp_path: Path) -> None:

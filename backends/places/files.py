@@ -48,6 +48,19 @@ class Keeper(Protocol):
         """
 
 
+def full_disk(address: object, what: str, free: int) -> UnservedError:
+    """What a keeper says of a full disk.
+
+    Args:
+        what: happened, a clause.
+        free: bytes.
+    """
+    return UnservedError(
+        f"The disk of {address} is full: {what}, {megabytes(free)} are free.",
+        hint="Make room there, or choose another ?directory=PATH behind the address. Nothing here was changed.",
+    )
+
+
 class Files:
     """The files of one run on a device, which has the device to itself.
 

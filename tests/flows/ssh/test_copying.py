@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-import threading
 import time
 from pathlib import Path
 
@@ -16,8 +15,7 @@ from edgepress.backends.places.ssh.place import Ssh
 from edgepress.errors import UnservedError
 from edgepress.profiles.device.target import Target
 
-from .._flow import EDGEPRESS
-from .._said import one_message
+from .._said import one_message, waits
 from .._sshd import Sshd
 
 pytest.importorskip("fabric", reason="needs fabric: pip install 'edgepress[ssh]'")
@@ -87,22 +85,8 @@ def test_a_second_job_waits_for_the_first_and_says_so(
     server: Sshd, place: Ssh, bundle: Path, environment: dict[str, str]
 ) -> None:
     assert place.host.files.directory
-    words = [str(EDGEPRESS), "verify", str(bundle), "--on", server.address]
-    told: list[str] = []
-    with subprocess.Popen(
-        words, env={**environment, **server.environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as second:
-        assert second.stderr is not None
-        reader = threading.Thread(target=lambda: told.extend(second.stderr))  # type: ignore[arg-type]
-        reader.start()
-        end = time.monotonic() + 120
-        while not told and time.monotonic() < end:
-            time.sleep(0.1)
-        assert "ssh://board works for somebody else; waiting." in "".join(told)
-        assert second.poll() is None
-        place.close()
-        assert second.wait(120) == 0
-        reader.join()
+    words = ("verify", str(bundle), "--on", server.address)
+    waits(words, {**environment, **server.environment}, "ssh://board works for somebody else; waiting.", place.close)
 
 
 @pytest.mark.slow

@@ -88,13 +88,13 @@ def test_a_process_that_is_killed_or_hangs_is_said_and_leaves_nothing(place: Ssh
     assert engine is not None
     place.need(target)
     with place.open(engine, 1) as session:
-        os.kill(session._remote.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+        os.kill(session._opened.remote.pid, signal.SIGKILL)  # type: ignore[attr-defined]
         with pytest.raises(EngineFailedError) as killed:
             session(feed)
     one_message(killed.value, "was ended by SIGKILL", "ssh://board")
     with place.open(engine, 1) as session:
-        session._remote._timeout = 1.0  # type: ignore[attr-defined]
-        pid = session._remote.pid  # type: ignore[attr-defined]
+        session._opened.remote._timeout = 1.0  # type: ignore[attr-defined]
+        pid = session._opened.remote.pid  # type: ignore[attr-defined]
         os.kill(pid, signal.SIGSTOP)
         with pytest.raises(EngineFailedError) as silent:
             session(feed)

@@ -9,6 +9,7 @@ import torch
 
 import edgepress
 from edgepress.exporter.bundle.reportables import load_report
+from edgepress.exporter.candidates import climbing
 from edgepress.exporter.quantization import compensated, gains
 from edgepress.exporter.quantization.gains import doubts
 from edgepress.profiles.device.target import load_target
@@ -63,6 +64,16 @@ def test_a_gap_between_fitted_and_other_samples_is_said_with_both_figures(tmp_pa
     report = exported(batches([10] * 4 + [1] * 16), tmp_path)
     (gap,) = said(report, "held out")
     assert "dB of SQNR on samples that its ranges were fitted to" in gap and not said(report, "samples")
+
+
+@pytest.mark.parametrize(("asked", "graphs"), [({}, 0), ({"minimum_sqnr_db": 5.0}, 1)])
+def test_a_graph_to_know_targets_of_the_same_integers_by_is_written_where_a_ladder_is_climbed_alone(
+    asked, graphs, tmp_path, monkeypatch
+):
+    written = []
+    monkeypatch.setattr(climbing, "_begun", lambda mixed: written.append(mixed) or "begun")
+    exported(batches([1] * 40), tmp_path, **asked)
+    assert len(written) == graphs
 
 
 def test_samples_of_one_kind_leave_no_doubt(tmp_path):

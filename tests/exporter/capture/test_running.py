@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from edgepress import export
-from edgepress.errors import InputError
+from edgepress.errors import InputError, VerificationError
 
 
 class Behind(nn.Module):
@@ -53,3 +53,12 @@ def test_the_logarithm_of_a_sigmoid_is_finite_far_below_zero(tmp_path: Path) -> 
     compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     (found,) = compiled({"x": x.numpy()}).values()
     torch.testing.assert_close(torch.from_numpy(found), right, rtol=1e-5, atol=1e-5)
+
+
+def test_what_onnxruntime_alone_makes_infinite_is_told_with_its_node(tmp_path: Path) -> None:
+    """The quotient by a sigmoid that is 0 for onnxruntime: the hint had been of masks that data select."""
+    net = Behind(lambda value: 1 / torch.sigmoid(40 * value))
+    with pytest.raises(VerificationError) as caught:
+        shipped(net, torch.randn(16, 8, generator=torch.Generator().manual_seed(0)), tmp_path, {0: "n"})
+    said = str(caught.value)
+    assert "The first node that makes NaN or Inf of finite values is" in said and "A quotient by 0 is none" in said

@@ -27,6 +27,7 @@ from .eye_by_places import eye_by_places
 from .fit_pools import fit_pools
 from .fixed_size import fixed_size
 from .hard_swish import hard_swish
+from .log_sigmoid import log_sigmoid
 from .mean_to_pool import mean_to_pool
 from .norm_to_linear import norm_to_linear
 from .onnx_to_opset import LOWEST_OPSET, converted
@@ -106,6 +107,8 @@ def _write(source: Source, opset: int, path: Path, *, tracing: bool, moves_bytes
     _name_axes(model, source)
     if source.module is not None:
         _name_output_axes(model.graph, source)
+    if source.onnx is None:  # of a file onnxruntime's own answer is what is right
+        log_sigmoid(model)
     for rewrite in REWRITES:
         rewrite(model)
     clean_metadata(model, rename=source.onnx is None)

@@ -11,7 +11,8 @@ import numpy as np
 from ...backends.base import Array, Feed, Graph
 from ...backends.places import GraphValues, Reference
 from ...errors import InputError, VerificationError
-from ...profiles.findings.parity import Parity, parity
+from ...profiles.findings.parity import NotFiniteError, Parity, parity
+from ..graphs.not_finite import not_finite
 from ..graphs.selection import selected_rows
 from ..graphs.synthesis import synthesize
 from ..sources import Predict, Source, torch_predict
@@ -106,7 +107,10 @@ def prove_capture(source: Source, graph: Graph, seed: int, origin: Origin | None
         given.prove(feeds[0] if source.before is None else before_file(source.before, feeds[0]), references[0])
     rows = selected_rows(graph)
     answers = [run(feed) for feed in feeds]
-    found = parity(references, answers, rows=rows)
+    try:
+        found = parity(references, answers, rows=rows)
+    except NotFiniteError as error:
+        raise _not_finite(graph, feeds[error.feed], error) from error
     doubted = [name for name, agreement in found.items() if not _agrees(name, agreement, references)]
     own = own_rounding(source, feeds, references, rows) if doubted else {}
     for name in doubted:
@@ -142,6 +146,15 @@ def allowed_difference(name: str, references: Sequence[Mapping[str, Array]]) -> 
     """The largest difference that an output may have in float32, by its largest value."""
     wide = [np.abs(reference[name].astype(np.float64)) for reference in references]
     return TOLERANCE * max(1.0, *(float(r[np.isfinite(r)].max(initial=0.0)) for r in wide))
+
+
+def _not_finite(graph: Graph, feed: Feed, error: NotFiniteError) -> VerificationError:
+    """With the node that makes it, where the graph has one that shows it."""
+    seen = not_finite(graph.path, feed)
+    return VerificationError(
+        f"The captured graph does not compute what the model does: {error.message}{'' if seen is None else f' {seen}'}",
+        hint=error.hint if seen is None or not seen.remedy else seen.remedy,
+    )
 
 
 def _differs(name: str, agreement: Parity, references: Sequence[Mapping[str, Array]]) -> str:

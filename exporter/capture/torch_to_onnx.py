@@ -22,7 +22,7 @@ from ..sources.quiet import quiet
 from ..sources.torch_module import by_keyword, output_tensors
 from ..sources.traceback import is_user_file, user_traceback
 from ..sources.undisturbed import undisturbed
-from . import adaptive_pool, divided_pool, row_major, suppression
+from . import adaptive_pool, cum_product, divided_pool, row_major, scatter_mean, suppression
 from .exact_constants import exact_constants
 from .fixed_integers import with_fixed_integers
 from .fixed_size import fixed_by_torch
@@ -134,6 +134,8 @@ def _dynamo(source: Source, opset: int) -> ir.Model:
                 **suppression.translations(),
                 **row_major.translations(),
                 **divided_pool.translations(),
+                **scatter_mean.translations(),
+                **cum_product.translations(),
                 **adaptive_pool.translations(source.dynamic),
             },
         )

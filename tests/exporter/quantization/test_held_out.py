@@ -108,6 +108,36 @@ def test_a_gap_of_more_than_three_decibels_counts(fitted, other, count):
     assert len(doubts(500, fitted, other)) == count
 
 
+class Heavy(Layers):
+    def forward(self, x):
+        return self.last(torch.exp(2 * self.first(x)))
+
+
+@pytest.mark.parametrize("heavy", [True, False])
+def test_of_few_samples_a_gap_is_said_where_little_is_left(tmp_path, heavy):
+    """A heavy tail: 24 dB on its samples, and 6 to 24 on others, of which only `64 samples` was said."""
+    torch.manual_seed(0)
+    rng = np.random.default_rng(1)
+    bundle = edgepress.export(
+        (Heavy if heavy else Layers)().eval(),
+        {"x": torch.randn(2, 16)},
+        target="mobile",
+        dynamic={"x": {0: "n"}},
+        calibration=[{"x": rng.normal(size=(8, 16)).astype(np.float32)} for _ in range(8)],
+        precision="int8",
+        measure=False,
+        output=tmp_path,
+    )
+    report = load_report(bundle.path)
+    assert said(report, "samples")
+    assert ["with ranges of the other 32 alone" in why for why in said(report, "held out")] == [True] * heavy
+
+
+@pytest.mark.parametrize(("other", "few", "count"), [(25, 32, 0), (15, 32, 1), (25, 0, 1)])
+def test_of_few_others_a_gap_counts_where_little_is_left(other, few, count):
+    assert len(doubts(500, 40, other, few=few)) == count
+
+
 def test_layers_are_left_in_float_where_ranges_of_other_data_ask_for_it(tmp_path):
     """The first samples are a tenth wider than all others: with ranges of their own, full int8 would have 41 dB."""
     report = exported(batches([1.1] * 4 + [1] * 16), tmp_path, bias=False, minimum_sqnr_db=39)

@@ -18,6 +18,7 @@ from ..sources import Source, torch_predict
 from .affine_to_conv import affine_to_conv
 from .cast_bytes_first import cast_bytes_first
 from .clean_metadata import clean_metadata
+from .computed_splits import splits_by_slices
 from .count_pads import count_pads
 from .dft_on_axis_one import dft_on_axis_one
 from .drop_expand import drop_expand
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 _MORE_RUNS = 4
 # What is written otherwise in every graph, since a runtime reads it wrongly or has no integer kernel for it, in order.
 REWRITES = (
+    splits_by_slices,
     mean_to_pool,
     count_pads,
     wrap_by_slices,

@@ -209,12 +209,29 @@ def _reference(original: Predict, feed: Feed, graph: Graph, source: Source) -> d
         raise InputError(
             f"The model fails on inputs of the shapes {shapes}, which its free axes allow "
             f"({ranges or 'none'}).\n{user_traceback(error)}",
-            hint="Narrow the range of the axis with --axis NAME=MIN:USUAL:MAX, or do not declare it free."
+            hint=_indices(feed, graph, source)
+            + "Narrow the range of the axis with --axis NAME=MIN:USUAL:MAX, or do not declare it free."
             if ranges
             else _MADE_UP_FILE
             if source.onnx is not None
             else "Shapes are those of the example, values are made up within its range; forward must run with them.",
         ) from error
+
+
+def _indices(feed: Feed, graph: Graph, source: Source) -> str:
+    """What to do where whole numbers may be places along a free axis that is shorter here; else nothing."""
+    whole = {n: int(array.max()) for n, array in source.inputs.items() if array.dtype.kind in "iu" and array.size}
+    free = [(n, axis, name) for n, axes in source.dynamic.items() for axis, name in axes.items() if name in graph.axes]
+    for name, highest in whole.items():
+        for other, axis, of in free:
+            reach = graph.axes[of]
+            if other != name and feed[other].shape[axis] <= highest < reach.largest:
+                range_ = f"{highest + 1}:{max(reach.usual, highest + 1)}:{reach.largest}"
+                return (
+                    f"{name!r} is made up of whole numbers up to {highest}; where these are places along {of!r}, which "
+                    f"is {feed[other].shape[axis]} here, try --axis {of}={range_}. "
+                )
+    return ""
 
 
 def _onnx_predict(values: GraphValues) -> Predict:

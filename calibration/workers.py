@@ -16,22 +16,10 @@ from ..profiles.machine.fresh import safe_workers
 from .collect import Collected, Collector, Observed
 from .feeds import Feeds, samples_in
 from .runner import Exposed, Runner, exposed
-from .statistics import Statistics
 
 # Batches a task: enough that sending its result costs little, few enough that memory stays small.
 BATCHES = 8
 _state: tuple[Runner, Observed] | None = None  # of a worker process: its open session
-
-
-def collect_in_processes(
-    graph: Graph, observed: Observed, feeds: Feeds, workers: int, seen: Callable[[int], None] = lambda samples: None
-) -> Statistics:
-    """As `collect`, over all the data, in `workers` processes; who got which batch does not change the result.
-
-    Raises:
-        InputError: as `collect`, or a worker died.
-    """
-    return gathered_in_processes(graph, observed, observed, feeds, workers, seen).statistics(graph, observed)
 
 
 def gathered_in_processes(

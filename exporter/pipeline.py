@@ -126,15 +126,7 @@ def export_bundles(
         TargetsError: some of several targets failed; the bundles of the others are there. So they are where a target
             met a bug, whose own error is raised at the end.
     """
-    if processes.count() > 1 and len(targets) > 1:
-        raise InputError(f"{processes.count()} processes train for one target at a time; {len(targets)} were given.")
-    _refuse(source, recipe)
-    errors: dict[str, Exception] = {}
-    for target in targets:
-        with _kept(target, errors):
-            check_destination(destination(target), force=force)
-            load_backend(target.backend).require(target)
-            prune.refuse_dense(target, recipe)
+    errors = _unable(source, targets, recipe, destination, force=force)
     bundles: dict[str, Bundle] = {}
     able = [target for target in targets if target.name not in errors]
     with temporary() as directory:
@@ -148,6 +140,31 @@ def export_bundles(
     if errors:
         raise _together(targets, errors, bundles)
     return list(bundles.values())
+
+
+def _unable(
+    source: Source | DecoderSource,
+    targets: Sequence[Target],
+    recipe: Recipe,
+    destination: Callable[[Target], Path],
+    *,
+    force: bool,
+) -> dict[str, Exception]:
+    """Why some targets cannot be exported to, known before any work is done; by name.
+
+    Raises:
+        InputError: what concerns all of them.
+    """
+    if processes.count() > 1 and len(targets) > 1:
+        raise InputError(f"{processes.count()} processes train for one target at a time; {len(targets)} were given.")
+    _refuse(source, recipe)
+    errors: dict[str, Exception] = {}
+    for target in targets:
+        with _kept(target, errors):
+            check_destination(destination(target), force=force)
+            load_backend(target.backend).require(target)
+            prune.refuse_dense(target, recipe)
+    return errors
 
 
 def _refuse(source: Source | DecoderSource, recipe: Recipe) -> None:
@@ -250,23 +267,9 @@ def export_bundle(
         watch: shown the draft after each stage; what it raises ends the export, and nothing is left of it.
         watch_candidate: shown a candidate after each step of making it, likewise.
     """
-    destination = destination.absolute()
-    with (
-        new_directory(destination, force=force) as directory,
-        temporary() as scratch,
-        OpenSessions() as sessions,
-    ):
-        place = place_for(target, on)
-        workshop = Workshop(
-            directory=directory,
-            scratch=scratch,
-            memo=memo,
-            sessions=sessions,
-            threads=recipe.threads or place.threads(),
-            place=place,
-        )
+    destination, seconds = destination.absolute(), dict[str, float]()
+    with _workshop(target, recipe, destination, memo, force=force, on=on) as workshop:
         draft = Draft(source=source, target=target, recipe=recipe, axes=axes, workshop=workshop)
-        seconds: dict[str, float] = {}
         for stage in plan:
             more = {"watch": watch_candidate} if stage.watched else {}
             with progress.step(stage.title, seconds, prefix=f"{target.name}: ") as advance:
@@ -276,5 +279,37 @@ def export_bundle(
         with naming(destination):
             pack.run(**draft.given(pack.NEEDS), name=name, seconds=seconds, command=command)
             if sign is not None:
-                write_signature(directory, name, sign, directory / SIGNATURE)
+                write_signature(workshop.directory, name, sign, workshop.directory / SIGNATURE)
     return load_bundle(destination)
+
+
+@contextmanager
+def _workshop(
+    target: Target, recipe: Recipe, destination: Path, memo: Memo, *, force: bool, on: str | None
+) -> Iterator[Workshop]:
+    """Where a bundle is made, which lies at its destination when the block ends well."""
+    with (
+        _making(destination, force=force) as directory,
+        temporary() as scratch,
+        OpenSessions() as sessions,
+    ):
+        place = place_for(target, on)
+        yield Workshop(
+            directory=directory,
+            scratch=scratch,
+            memo=memo,
+            sessions=sessions,
+            threads=recipe.threads or place.threads(),
+            place=place,
+        )
+
+
+@contextmanager
+def _making(destination: Path, *, force: bool) -> Iterator[Path]:
+    """The directory. Of several processes that train together the first writes it; the others leave before that."""
+    if processes.rank() == 0:
+        with new_directory(destination, force=force) as directory:
+            yield directory
+    else:
+        with temporary() as directory:
+            yield directory

@@ -71,7 +71,7 @@ def recipe_from(data: Mapping[str, Any], origin: str) -> Recipe:
         # As JSON, strictly: "yes" is no boolean and 2.5 no integer, yet a list is a tuple.
         parsed = validator(_model()).validate_json(json.dumps(data, default=str))
     except ValidationError as error:
-        raise _fault(error, data, origin) from error
+        raise _fault(error, origin) from error
     except InputError as error:
         raise InputError(f"{origin}: {error.message}", hint=error.hint) from error
     given = {name: getattr(parsed, name) for name in parsed.model_fields_set}
@@ -254,7 +254,7 @@ def _descriptions() -> dict[str, str]:
     return {name: " ".join(text.split()) for name, text in found}
 
 
-def _fault(error: ValidationError, data: Mapping[str, Any], origin: str) -> InputError:
+def _fault(error: ValidationError, origin: str) -> InputError:
     """One message for the first fault; a misspelt key comes before what it leaves behind."""
     unknown = ("extra_forbidden", "unexpected_keyword_argument")
     first = min(error.errors(), key=lambda e: e["type"] not in unknown)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from pathlib import Path
+
+from ..one_file import one_file
 
 # In the order of their imports.
 MODULES = (
@@ -26,7 +27,6 @@ MODULES = (
     "serving",
     "program",
 )
-_OWN = re.compile(r"^from \.\w+ import [^(\n]+\n", re.MULTILINE)
 _HEAD = '''\
 #!/usr/bin/env python3
 """Builds the engine of this bundle with the TensorRT of this device, proves it on the golden inputs, and records how.
@@ -41,9 +41,4 @@ _FOOT = '\n\nif __name__ == "__main__":\n    sys.exit(main())\n'
 @cache
 def joined() -> str:
     """The text of `build.py`; the same edgepress gives the same."""
-    parts = [f"\n# --- {name}\n{_OWN.sub('', _read(name))}" for name in MODULES]
-    return _HEAD + "".join(parts) + _FOOT
-
-
-def _read(name: str) -> str:
-    return Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
+    return _HEAD + one_file(Path(__file__).parent, MODULES) + _FOOT

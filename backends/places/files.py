@@ -24,7 +24,7 @@ SentFile: TypeAlias = tuple[Path, str]  # a file here, and its name there
 
 
 class Keeper(Protocol):
-    """What keeps files on a device: it can be asked for what `ssh.helper.Device` does with them."""
+    """What keeps files on a device: it can be asked for what `ssh.helper.store.Device` does with them."""
 
     @property
     def address(self) -> object:
@@ -46,6 +46,19 @@ class Keeper(Protocol):
         Args:
             what: happened, a clause.
         """
+
+
+def full_disk(address: object, what: str, free: int) -> UnservedError:
+    """What a keeper says of a full disk.
+
+    Args:
+        what: happened, a clause.
+        free: bytes.
+    """
+    return UnservedError(
+        f"The disk of {address} is full: {what}, {megabytes(free)} are free.",
+        hint="Make room there, or choose another ?directory=PATH behind the address. Nothing here was changed.",
+    )
 
 
 class Files:

@@ -114,8 +114,13 @@ def time_text(
             unfinished = error.told
             found.readings[1:] = [watch.conditions()]
         machine = measured_bandwidth(threads, cores, scratch, timeout, host)
+    return _timing(found, threads, machine, unfinished)
+
+
+def _timing(found: _Found, threads: int, machine: float, unfinished: str) -> TextTiming:
+    """What was found, with what speaks against believing it."""
     before, after = found.readings
-    speed = found.runs.speed(threads)
+    speed, prompts = found.runs.speed(threads), found.runs.prompts
     if (why := "; ".join(disturbances(before, after))) and not speed.unsteady:
         speed = replace(speed, unsteady=why)
     return TextTiming(

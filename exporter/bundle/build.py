@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ...backends.base import Engine, Graph
 from ...backends.places import Place, place_for
@@ -77,25 +78,8 @@ def build_bundle(
         build = _Build.of(bundle, golden, place_for(bundle.manifest.target, on), scratch)
         with naming(path):
             engine = build.laid_out(work)
-        fields = {
-            "model": replace(bundle.manifest.model, graph_digest=build.winner.graph.digest),
-            "target": bundle.manifest.target,
-            "recipe": bundle.manifest.recipe,
-            "minimum_sqnr_db": build.winner.least_db,
-            "minimum_graph_db": None if build.replaced else bundle.manifest.minimum_graph_db,
-            "golden": bundle.manifest.golden,
-            "fallback": None if build.contest.settled else bundle.manifest.fallback,
-            "engine": replace(
-                bundle.manifest.engine,
-                precision=build.shipped,
-                path=engine.path.relative_to(work).as_posix(),
-                why="",
-            ),
-            "lineage": build.lineage(work),
-            "tools": build.place.tools(),
-        }
-        with naming(path):
-            seal(work, path.name, fields, build.report(load_report(path), engine), build.latency())
+            report = build.report(load_report(path), engine)
+            seal(work, path.name, build.fields(work, engine), report, build.latency())
             if sign is not None:
                 write_signature(work, path.name, sign, work / SIGNATURE)
     return load_bundle(path)
@@ -176,6 +160,23 @@ class _Build:
         engine = self.winner.engine
         assert engine is not None
         return engine_laid_in(work, engine)
+
+    def fields(self, work: Path, engine: Engine) -> dict[str, Any]:
+        """What the new manifest says of the bundle, whose engine was laid out."""
+        before = self.bundle.manifest
+        path = engine.path.relative_to(work).as_posix()
+        return {
+            "model": replace(before.model, graph_digest=self.winner.graph.digest),
+            "target": before.target,
+            "recipe": before.recipe,
+            "minimum_sqnr_db": self.winner.least_db,
+            "minimum_graph_db": None if self.replaced else before.minimum_graph_db,
+            "golden": before.golden,
+            "fallback": None if self.contest.settled else before.fallback,
+            "engine": replace(before.engine, precision=self.shipped, path=path, why=""),
+            "lineage": self.lineage(work),
+            "tools": self.place.tools(),
+        }
 
     def lineage(self, work: Path) -> tuple[LineageStep, ...]:
         """The export's, to the engine that was laid out; of a bundle without one there is none to go on with."""

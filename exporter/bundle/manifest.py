@@ -17,7 +17,7 @@ from pydantic_core import to_jsonable_python
 from ...backends.base import AxisRange, Engine, Graph, TensorSpec
 from ...errors import InputError, VerificationError
 from ...profiles.device.precision import PrecisionName
-from ...profiles.device.target import Target
+from ...profiles.device.target import Target, check_target
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.lineage import LineageStep
 from ...profiles.reading.hashed import sha256 as sha256
@@ -222,9 +222,11 @@ def load_bundle(path: Path) -> Bundle:
         found = data.get("schema") if isinstance(data, dict) else None
         raise InputError(f"{file} has schema {found!r}; this edgepress reads {SCHEMA}.")
     try:
-        return Bundle(path=path, manifest=value_of(Manifest, data))
+        manifest = value_of(Manifest, data)
     except ValidationError as error:
         raise InputError(f"{file}: {first_fault(error)}.") from error
+    check_target(manifest.target, f"of {file}")
+    return Bundle(path=path, manifest=manifest)
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:

@@ -127,7 +127,7 @@ class _Choosing:
             return entry
         maker = self.maker
         try:
-            entry = maker.held(entry)
+            entry = maker.prover.held(entry)
         except VerificationError as error:
             return Refused(precision=entry.precision, error=error)
         asked = maker.recipe.budget.drop is not None and maker.source.evaluate is not None
@@ -202,7 +202,7 @@ class _Choosing:
         for precision in dict.fromkeys((*maker.target.halves[:1], "fp32")):
             maker.advance(None, f"fallback, {precision}")
             try:
-                return maker.on_reference(maker.lowered(precision)), refusal
+                return maker.prover.on_reference(maker.lowered(precision)), refusal
             except VerificationError as error:
                 refusal = (Gap(about="fallback", why=f"No {precision} goes along: {error.message}"),)
         return None, refusal

@@ -61,8 +61,10 @@ class Climbing:
     def _climbed(self, mixed: MixedPrecision, assured: float, before: Climb | None = None) -> Climb:
         """Climbed at most once for a graph of integers, unless a metric is asked of a target's own engine."""
         short = {} if before is None else before.short
-        if mixed.score is not None:
-            return self._climber(mixed, short).climb(assured)
+        climber = self._climber(mixed, short)
+        # Where nothing is asked there is nothing to share, and no graph is written to tell who could.
+        if mixed.score is not None or not climber.is_asked(assured):
+            return climber.climb(assured)
         assert mixed.target.scheme is not None
         tried = replace(mixed, target=replace(mixed.target, scheme=as_tried(mixed.target.scheme)))
         key = (*self.given, mixed.lifts, assured, tuple(short.items()), _begun(tried))

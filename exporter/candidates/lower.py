@@ -23,10 +23,10 @@ from ..graphs.selection import around_selection
 from ..progress import Advance, counted
 from ..quantization.analysis.fp16_exceptions import PRODUCTS, fp16_exceptions, holds_no_product
 from ..quantization.gains import Gains, doubts, worthwhile
-from ..quantization.gather import beyond, gather, known_of_first
+from ..quantization.gather import FEWEST_BEYOND, FEWEST_COMPARED, beyond, gather, known_of_first
 from ..quantization.judging import JudgingSamples
 from ..quantization.ladder import Climb
-from ..quantization.mixed_int8 import MixedPrecision, NothingToQuantizeError
+from ..quantization.mixed_int8 import IntegerVersion, MixedPrecision, NothingToQuantizeError
 from ..quantization.quantizer import Quantizer
 from ..quantization.rewrites.to_float16 import to_float16
 from ..recipe import Recipe
@@ -191,12 +191,11 @@ class Lowering:
         given = reference, self.target, recipe, judged, self.samples, self.memo.directory, model
         gains = self.memo.once("gains", self._key, lambda: worthwhile(*given, None if others is None else statistics))
         candidate, other_db = self._relaxed(model, statistics, judged, gains)
-        # Where there were no others, the gains themselves were found on what they were fitted to.
-        fitted_db = None if others is None else worst(candidate.on_samples).weakest_db
+        fitted_db = None if other_db is None else worst(candidate.on_samples).weakest_db
         return self._doubted(candidate, statistics, fitted_db, other_db)
 
     def _doubted(
-        self, candidate: Candidate, statistics: Statistics, fitted_db: float | None, other_db: float
+        self, candidate: Candidate, statistics: Statistics, fitted_db: float | None, other_db: float | None
     ) -> Candidate:
         """The candidate with what speaks against trusting it.
 
@@ -208,7 +207,9 @@ class Lowering:
         answers = samples.expected[0]
         amounts = {name: seen for name, seen in candidate.on_samples.items() if not is_codes(answers[name])}
         scored = self.source.evaluate is not None
-        found = doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored)
+        behind = statistics.samples - samples.count
+        few = behind if behind < FEWEST_BEYOND else 0
+        found = doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored, few=few)
         found |= alike(samples.feeds, samples.expected) or repeated(samples.feeds)
         found |= growing(known_of_first(self.source, reference, recipe, self.memo), samples.count, statistics)
         asked_db, seed = recipe.least_sqnr_db(self.precision), recipe.seed
@@ -220,7 +221,7 @@ class Lowering:
 
     def _relaxed(
         self, model: ir.Model, statistics: Statistics, judged: Statistics, gains: Gains
-    ) -> tuple[Candidate, float]:
+    ) -> tuple[Candidate, float | None]:
         """Leave layers in float where that is needed, and write.
 
         Args:
@@ -229,7 +230,7 @@ class Lowering:
             judged: what those come of that are judged on the samples.
 
         Returns:
-            The candidate, and the SQNR in dB on the samples with ranges of `judged`.
+            The candidate, and the SQNR in dB on the samples with ranges of others; None where there are too few.
 
         Raises:
             VerificationError: int8 does not reach the least agreement, with either ranges.
@@ -244,7 +245,7 @@ class Lowering:
             climb = climbing.again(first, statistics)
             graph, kept, on_samples = self._written(climb)
         mixed, version, by_layer = climb.mixed, climb.version, climb.mixed.by_layer(climb.version)
-        other_db = gains.sqnr_db
+        other_db: float | None = self._with_few_others(mixed, version) if fitted else gains.sqnr_db
         if first.found is not None and not fitted:
             other_db = first.found.sqnr_db
             if climb is not first or not climb.held:
@@ -267,6 +268,14 @@ class Lowering:
             notes=(_origin(ranged, self._scheme), *self._pictures(), *gains.sentences),
         )
         return (self._on_others(candidate, mixed, by_layer) if version.left else candidate), other_db
+
+    def _with_few_others(self, mixed: MixedPrecision, version: IntegerVersion) -> float | None:
+        """The SQNR in dB on the samples with ranges of the few behind them, which are too few to decide anything."""
+        if version.fitted:
+            return None
+        quantizer = mixed.quantizer(version)
+        few = beyond(self.source, self.captured.graph, quantizer, self.recipe, self.memo, FEWEST_COMPARED)
+        return None if few is None else worst(replace(mixed, judged=few).held_out(version)).weakest_db
 
     def _may_go_on(self, climb: Climb, fitted: bool) -> bool:
         """Whether more can be done for what does not do with the ranges that ship: it was not chosen by those yet."""

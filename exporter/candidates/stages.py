@@ -63,19 +63,27 @@ def make(
             f"`qat` trains integers, and {leading} is what {target.name} would get.",
             hint="Leave out --qat, or choose another --precision or --target.",
         )
-    refused: list[Refused] = []
-    for precision in (leading, *_following(leading, target, recipe)):
-        entry = maker.made(precision)
-        if isinstance(entry, Candidate):
-            break
-        refused.append(entry)
-    else:
-        raise refused[-1].error
+    entry, refused = _first(maker, (leading, *_following(leading, target, recipe)))
     if processes.rank() > 0:
         raise SystemExit(0)  # of several processes that trained together the first goes on
     rivals = _rivals(replace(maker, watch=unwatched), entry, refused)
     entries = (entry, *rivals, *refused)
     return {"candidates": entries, "missing": (Gap(about="precision", why=remark),) if remark else ()}
+
+
+def _first(maker: Maker, precisions: Sequence[PrecisionName]) -> tuple[Candidate, list[Refused]]:
+    """The first that does, and what was refused before it.
+
+    Raises:
+        InputError, VerificationError: none does; what was wrong with the last.
+    """
+    refused: list[Refused] = []
+    for precision in precisions:
+        entry = maker.made(precision)
+        if isinstance(entry, Candidate):
+            return entry, refused
+        refused.append(entry)
+    raise refused[-1].error
 
 
 def measure(

@@ -18,6 +18,7 @@ from ..sources import Source, torch_predict
 from .affine_to_conv import affine_to_conv
 from .cast_bytes_first import cast_bytes_first
 from .clean_metadata import clean_metadata
+from .computed_splits import splits_by_slices
 from .count_pads import count_pads
 from .dft_on_axis_one import dft_on_axis_one
 from .drop_expand import drop_expand
@@ -27,6 +28,7 @@ from .eye_by_places import eye_by_places
 from .fit_pools import fit_pools
 from .fixed_size import fixed_size
 from .hard_swish import hard_swish
+from .log_sigmoid import log_sigmoid
 from .mean_to_pool import mean_to_pool
 from .norm_to_linear import norm_to_linear
 from .onnx_to_opset import LOWEST_OPSET, converted
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 _MORE_RUNS = 4
 # What is written otherwise in every graph, since a runtime reads it wrongly or has no integer kernel for it, in order.
 REWRITES = (
+    splits_by_slices,
     mean_to_pool,
     count_pads,
     wrap_by_slices,
@@ -106,6 +109,8 @@ def _write(source: Source, opset: int, path: Path, *, tracing: bool, moves_bytes
     _name_axes(model, source)
     if source.module is not None:
         _name_output_axes(model.graph, source)
+    if source.onnx is None:  # of a file onnxruntime's own answer is what is right
+        log_sigmoid(model)
     for rewrite in REWRITES:
         rewrite(model)
     clean_metadata(model, rename=source.onnx is None)

@@ -10,6 +10,7 @@ from ..graphs.files import read_model, says_nothing
 from ..graphs.names import first_ir_version, free_name
 from ..graphs.opsets import is_onnx, means_the_same, parted
 from ..sources.quiet import quiet
+from .computed_splits import computed_splits_stay
 from .exact_constants import exact_constants
 from .hard_swish import SINCE, spelled_out
 from .original import in_float32
@@ -79,7 +80,7 @@ def optimized(model: ir.Model) -> ir.Model:
 
     lift = common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)
     fuse = [fuse_batchnorm_into_conv_rule, fuse_batchnorm_into_conv_transpose_rule, fuse_batchnorm_into_gemm_rule]
-    with quiet(), exact_constants():
+    with quiet(), exact_constants(), computed_splits_stay():
         lift(model)
         model = rewriter.rewrite(model, pattern_rewrite_rules=fuse)
         model = optimizer.optimize(model)

@@ -11,7 +11,8 @@ import numpy as np
 from ...backends.base import Array, Feed, Graph
 from ...backends.places import GraphValues, Reference
 from ...errors import InputError, VerificationError
-from ...profiles.findings.parity import Parity, parity
+from ...profiles.findings.parity import NotFiniteError, Parity, parity
+from ..graphs.not_finite import not_finite
 from ..graphs.selection import selected_rows
 from ..graphs.synthesis import synthesize
 from ..sources import Predict, Source, torch_predict
@@ -106,7 +107,10 @@ def prove_capture(source: Source, graph: Graph, seed: int, origin: Origin | None
         given.prove(feeds[0] if source.before is None else before_file(source.before, feeds[0]), references[0])
     rows = selected_rows(graph)
     answers = [run(feed) for feed in feeds]
-    found = parity(references, answers, rows=rows)
+    try:
+        found = parity(references, answers, rows=rows)
+    except NotFiniteError as error:
+        raise _not_finite(graph, feeds[error.feed], error) from error
     doubted = [name for name, agreement in found.items() if not _agrees(name, agreement, references)]
     own = own_rounding(source, feeds, references, rows) if doubted else {}
     for name in doubted:
@@ -142,6 +146,15 @@ def allowed_difference(name: str, references: Sequence[Mapping[str, Array]]) -> 
     """The largest difference that an output may have in float32, by its largest value."""
     wide = [np.abs(reference[name].astype(np.float64)) for reference in references]
     return TOLERANCE * max(1.0, *(float(r[np.isfinite(r)].max(initial=0.0)) for r in wide))
+
+
+def _not_finite(graph: Graph, feed: Feed, error: NotFiniteError) -> VerificationError:
+    """With the node that makes it, where the graph has one that shows it."""
+    seen = not_finite(graph.path, feed)
+    return VerificationError(
+        f"The captured graph does not compute what the model does: {error.message}{'' if seen is None else f' {seen}'}",
+        hint=error.hint if seen is None or not seen.remedy else seen.remedy,
+    )
 
 
 def _differs(name: str, agreement: Parity, references: Sequence[Mapping[str, Array]]) -> str:
@@ -196,12 +209,29 @@ def _reference(original: Predict, feed: Feed, graph: Graph, source: Source) -> d
         raise InputError(
             f"The model fails on inputs of the shapes {shapes}, which its free axes allow "
             f"({ranges or 'none'}).\n{user_traceback(error)}",
-            hint="Narrow the range of the axis with --axis NAME=MIN:USUAL:MAX, or do not declare it free."
+            hint=_indices(feed, graph, source)
+            + "Narrow the range of the axis with --axis NAME=MIN:USUAL:MAX, or do not declare it free."
             if ranges
             else _MADE_UP_FILE
             if source.onnx is not None
             else "Shapes are those of the example, values are made up within its range; forward must run with them.",
         ) from error
+
+
+def _indices(feed: Feed, graph: Graph, source: Source) -> str:
+    """What to do where whole numbers may be places along a free axis that is shorter here; else nothing."""
+    whole = {n: int(array.max()) for n, array in source.inputs.items() if array.dtype.kind in "iu" and array.size}
+    free = [(n, axis, name) for n, axes in source.dynamic.items() for axis, name in axes.items() if name in graph.axes]
+    for name, highest in whole.items():
+        for other, axis, of in free:
+            reach = graph.axes[of]
+            if other != name and feed[other].shape[axis] <= highest < reach.largest:
+                range_ = f"{highest + 1}:{max(reach.usual, highest + 1)}:{reach.largest}"
+                return (
+                    f"{name!r} is made up of whole numbers up to {highest}; where these are places along {of!r}, which "
+                    f"is {feed[other].shape[axis]} here, try --axis {of}={range_}. "
+                )
+    return ""
 
 
 def _onnx_predict(values: GraphValues) -> Predict:

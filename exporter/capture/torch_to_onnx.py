@@ -22,7 +22,8 @@ from ..sources.quiet import quiet
 from ..sources.torch_module import by_keyword, output_tensors
 from ..sources.traceback import is_user_file, user_traceback
 from ..sources.undisturbed import undisturbed
-from . import adaptive_pool, divided_pool, row_major, suppression
+from . import adaptive_pool, cum_product, divided_pool, row_major, scatter_mean, suppression
+from .computed_splits import computed_splits_stay
 from .exact_constants import exact_constants
 from .fixed_integers import with_fixed_integers
 from .fixed_size import fixed_by_torch
@@ -123,7 +124,7 @@ def _dynamo(source: Source, opset: int) -> ir.Model:
 
     target: Any = source.program or source.module
     arguments = {} if source.program else {**_arguments(source), "dynamic_shapes": _dynamic_shapes(source)}
-    with _explained(source), quiet(), domains_at_hand(), exact_constants():
+    with _explained(source), quiet(), domains_at_hand(), exact_constants(), computed_splits_stay():
         program = torch.onnx.export(
             target,
             **arguments,
@@ -134,6 +135,8 @@ def _dynamo(source: Source, opset: int) -> ir.Model:
                 **suppression.translations(),
                 **row_major.translations(),
                 **divided_pool.translations(),
+                **scatter_mean.translations(),
+                **cum_product.translations(),
                 **adaptive_pool.translations(source.dynamic),
             },
         )

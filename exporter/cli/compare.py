@@ -11,7 +11,9 @@ import click
 from .options import json_option, measuring_options, on_option, quiet_option
 
 if TYPE_CHECKING:
+    from ...profiles.findings.comparison import Comparison
     from ...profiles.findings.profile import Profile
+    from ..measuring.compare import Rules
     from ..measuring.subject import Subject
 
 
@@ -57,26 +59,13 @@ def command(
     import json
 
     from ...backends.places.remote import EngineFailedError
-    from ...profiles.findings.profile import Profile
-    from ..measuring.compare import Rules, compare, compare_stored
+    from ..measuring.compare import Rules
     from ..measuring.show import comparison_data, comparison_lines
-    from ..measuring.subject import this_setup
-    from ..progress import progress
-    from .profile import check_writable, shown_step
-    from .summary import command_line
+    from .profile import check_writable
 
     rules = Rules(seconds=seconds, force=force, timeout=timeout)
     check_writable(output)
-    with ExitStack() as stack:
-        first, second = (_given(path, target, on, stack) for path in (a, b))
-        places = [one.place for one in (first, second) if not isinstance(one, Profile)]
-        setup = this_setup(threads, *places[:1])
-        shown = stack.enter_context(progress(quiet=quiet or as_json))
-        if isinstance(first, Profile) or isinstance(second, Profile):
-            found = compare_stored(first, second, setup, rules, command_line(), lambda title: shown_step(shown, title))
-        else:
-            tick = stack.enter_context(shown_step(shown, "compare"))
-            found = compare(first, second, setup, rules, command_line(), tick)
+    found = _compared(a, b, target, on, threads, rules, quiet=quiet or as_json)
     if output is not None:
         _save(output, found)
     if as_json:
@@ -85,6 +74,27 @@ def command(
         click.echo("\n".join(comparison_lines(found)))
     if found.outcome.unfinished:
         raise EngineFailedError(f"The comparison is unfinished: {found.outcome.unfinished}")
+
+
+def _compared(
+    a: Path, b: Path, target: str | None, on: str | None, threads: int | None, rules: Rules, *, quiet: bool
+) -> Comparison:
+    from ...profiles.findings.profile import Profile
+    from ..measuring.compare import compare, compare_stored
+    from ..measuring.subject import this_setup
+    from ..progress import progress
+    from .profile import shown_step
+    from .summary import command_line
+
+    with ExitStack() as stack:
+        first, second = (_given(path, target, on, stack) for path in (a, b))
+        places = [one.place for one in (first, second) if not isinstance(one, Profile)]
+        setup = this_setup(threads, *places[:1])
+        shown = stack.enter_context(progress(quiet=quiet))
+        if isinstance(first, Profile) or isinstance(second, Profile):
+            return compare_stored(first, second, setup, rules, command_line(), lambda title: shown_step(shown, title))
+        tick = stack.enter_context(shown_step(shown, "compare"))
+        return compare(first, second, setup, rules, command_line(), tick)
 
 
 def _given(path: Path, target: str | None, on: str | None, stack: ExitStack) -> Subject | Profile:

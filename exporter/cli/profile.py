@@ -14,6 +14,7 @@ from .option_types import SizeList
 from .options import json_option, measuring_options, on_option, quiet_option
 
 if TYPE_CHECKING:
+    from ...profiles.findings.profile import Profile
     from ..measuring.scenarios import Tick
     from ..progress import Progress
 
@@ -68,14 +69,11 @@ def command(
     It runs in processes of its own, bound to as many cores as threads. A crash or a hang of the engine ends the
     measurement with code 4; what was measured before is kept and marked.
     """
-    import json
-
     from ...backends.places.remote import EngineFailedError
     from ...profiles.findings.profile import save_profile
     from ..gate.outlets import Outlets
     from ..gate.recording import append, of_measurement
     from ..measuring.profile import ProfilePlan, chosen, profile
-    from ..measuring.show import profile_data, profile_lines
     from ..measuring.subject import open_subject, this_setup
     from ..progress import progress
     from .summary import command_line
@@ -90,13 +88,21 @@ def command(
         save_profile(found, output)
     if history is not None:
         append(history, [of_measurement(found, opened.report.model if opened.report is not None else None)])
+    _print(found, output, quiet=quiet, as_json=as_json)
+    if found.unfinished:
+        raise EngineFailedError(f"The measurement is unfinished: {found.unfinished}")
+
+
+def _print(found: Profile, output: Path | None, *, quiet: bool, as_json: bool) -> None:
+    import json
+
+    from ..measuring.show import profile_data, profile_lines
+
     if as_json:
         click.echo(json.dumps(profile_data(found), indent=2))
     elif not quiet:
         kept = [] if output is None else [f"{'figures' if found.language else 'raw samples'}: {output}"]
         click.echo("\n".join([*profile_lines(found), *kept]))
-    if found.unfinished:
-        raise EngineFailedError(f"The measurement is unfinished: {found.unfinished}")
 
 
 @contextmanager

@@ -71,7 +71,7 @@ def command(
     from ...profiles.device.target import load_target
     from ..progress import progress
     from .host import load_any, require_host
-    from .summary import command_line, print_summary
+    from .summary import command_line
 
     if len(targets) != 1:
         raise InputError(f"One target is tuned for at a time; {', '.join(targets)} were given.")
@@ -97,7 +97,14 @@ def command(
         found = tune(plan, shown, Console(quiet=quiet, stderr=as_json), command_line())
     if as_json:
         _print_json(found)
-    elif found.bundle is not None and not quiet:
+    elif not quiet:
+        _print_lines(found)
+
+
+def _print_lines(found: Tuned) -> None:
+    from .summary import print_summary
+
+    if found.bundle is not None:
         print_summary([found.bundle])
         plots = ", ".join(str(as_typed(plot)) for plot in found.plots)
         click.echo(f"recipe: {_said(found.recipe)}; plot: {plots}; with the bundle: {_said(found.page)}")

@@ -59,13 +59,10 @@ def make_demo(
         check_sizes(given, subject.taking, subject.bundle.path)
     with new_directory(output, force=force, kind=DIRECTORY) as work, ExitStack() as stack:
         sessions = [stack.enter_context(one.place.open(one.engine, one.place.threads())) for one in subjects]
-        shown, sources, sizes = [], {}, {}
+        drawn = _Drawn()
         for number, one in enumerate(given, 1):
             found, image = _one(subjects, sessions, one, f"{number:0{_DIGITS}}{_slug(one.name)}.png", asked)
-            image.save(work / found.file, optimize=True)
-            sources[found.file] = embedded(image, (work / found.file).read_bytes())
-            sizes[found.file] = (image.height, image.width)
-            shown.append(found)
+            drawn.add(found, image, work)
             step(found, labels)
         demo = Demo(
             date=now(),
@@ -73,12 +70,29 @@ def make_demo(
             drawn=subjects[0].roles.kind,
             score=_score(subjects, asked),
             engines=tuple(subject.ran() for subject in subjects),
-            pictures=tuple(shown),
+            pictures=tuple(drawn.shown),
             left_out=left_out,
         )
-        (work / "index.html").write_text(html(page_of(demo, sources, sizes)), encoding="utf-8")
+        (work / "index.html").write_text(html(page_of(demo, drawn.sources, drawn.sizes)), encoding="utf-8")
         (work / FILE).write_text(json_text(demo), encoding="utf-8")
     return demo
+
+
+class _Drawn:
+    """Pictures that are drawn: what was found in each, and by file its source in a page, and its height and width."""
+
+    def __init__(self) -> None:
+        self.shown: list[Shown] = []
+        self.sources: dict[str, str] = {}
+        self.sizes: dict[str, tuple[int, int]] = {}
+
+    def add(self, found: Shown, image: Image.Image, directory: Path) -> None:
+        """Write one."""
+        path = directory / found.file
+        image.save(path, optimize=True)
+        self.sources[found.file] = embedded(image, path.read_bytes())
+        self.sizes[found.file] = (image.height, image.width)
+        self.shown.append(found)
 
 
 def _one(

@@ -65,7 +65,7 @@ def moments(decoder: Decoder, weights: DecoderWeights, texts: Iterable[Tokens], 
     generator = torch.Generator().manual_seed(seed)
     for text in texts:
         with torch.enable_grad():
-            logits = write(decoder, _Observing(weights, text[None], found, decoder))
+            logits = write(decoder, _Observing(weights, text[None], found))
         with torch.no_grad():
             slope = _of_own_words(logits[0], generator)
         logits.backward(slope[None])  # type: ignore[no-untyped-call]
@@ -121,7 +121,7 @@ def _of_own_words(logits: torch.Tensor, generator: torch.Generator) -> torch.Ten
 class _Observing(Eager):
     """Computes, and notes what linear layers take and what comes back to them."""
 
-    def __init__(self, weights: DecoderWeights, tokens: Tokens, found: Moments, decoder: Decoder) -> None:
+    def __init__(self, weights: DecoderWeights, tokens: Tokens, found: Moments) -> None:
         super().__init__(weights, tokens)
         self.found = found
 

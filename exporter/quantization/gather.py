@@ -31,6 +31,8 @@ JUDGED_ON = 32
 # Ranges that are judged on other data than they were fitted to come of so many samples: with fewer there is nothing to
 # compare, and more would not change them enough to be worth the time.
 FEWEST_BEYOND, MOST_BEYOND = 64, 256
+# So many show already by how much int8 depends on which samples its ranges come of.
+FEWEST_COMPARED = 16
 
 
 def calibrate(
@@ -68,8 +70,13 @@ def gather(
     return _gathering(source, graph, asked, recipe, memo).statistics(asked, seen, settled)
 
 
-def beyond(source: Source, graph: Graph, quantizer: Quantizer, recipe: Recipe, memo: Memo) -> Statistics | None:
+def beyond(
+    source: Source, graph: Graph, quantizer: Quantizer, recipe: Recipe, memo: Memo, fewest: int = FEWEST_BEYOND
+) -> Statistics | None:
     """Statistics of the calibration data behind the first batches, which are judged on; of the same pass over them.
+
+    Args:
+        fewest: how many samples they have to be of.
 
     Returns:
         None where there are only statistics, or where too few samples are left.
@@ -81,7 +88,7 @@ def beyond(source: Source, graph: Graph, quantizer: Quantizer, recipe: Recipe, m
         return None
     asked = quantizer.placement.observed()
     statistics = _gathering(source, graph, asked, recipe, memo).beyond(asked)
-    return statistics if statistics is not None and statistics.samples >= FEWEST_BEYOND else None
+    return statistics if statistics is not None and statistics.samples >= fewest else None
 
 
 def known_of_first(source: Source, graph: Graph, recipe: Recipe, memo: Memo) -> dict[str, float]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...backends.base import Graph
 from ...errors import InputError, VerificationError
+from ...profiles.budget.limits import Drop
 from ...profiles.findings.ladder import GROUND, Ladder, LadderStep
 from ...profiles.findings.parity import worst
 from ...profiles.findings.sensitivity import Sensitivity
@@ -76,17 +77,26 @@ class Climber:
     _made: dict[str, tuple[IntegerVersion, Evaluation]] = field(default_factory=dict)
     _climbed: dict[str, Climbed] = field(default_factory=dict)
 
+    def is_asked(self, assured_db: float) -> bool:
+        """Whether more is asked of int8 than is known of it as it is.
+
+        Args:
+            assured_db: what it has on other samples of the kind as well.
+        """
+        recipe = self.mixed.recipe
+        named = self._drop is not None or recipe.minimum_sqnr_db is not None or recipe.qat
+        return named or assured_db < recipe.least_sqnr_db(self.mixed.precision)
+
     def climb(self, assured_db: float) -> Climb:
         """Try rungs until one holds.
 
         Args:
-            assured_db: what int8 as it is has on other samples of the kind as well.
+            assured_db: as `is_asked` has it.
         """
-        recipe, mixed = self.mixed.recipe, self.mixed
+        if not self.is_asked(assured_db):
+            return Climb(mixed=self.mixed)
+        recipe, mixed, drop = self.mixed.recipe, self.mixed, self._drop
         least = recipe.least_sqnr_db(mixed.precision)
-        drop = recipe.budget.drop if mixed.score is not None else None
-        if drop is None and recipe.minimum_sqnr_db is None and assured_db >= least and not recipe.qat:
-            return Climb(mixed=mixed)
         before = {} if drop is None else {"before": mixed.before()}
         required = Requirement(least_db=least, drop=drop, **before)
         started = time.perf_counter()
@@ -96,6 +106,11 @@ class Climber:
         if not required.holds(found) or recipe.qat:
             self._go_up(required)
         return self._result(required)
+
+    @property
+    def _drop(self) -> Drop | None:
+        """What the metric may lose, where there is one."""
+        return self.mixed.recipe.budget.drop if self.mixed.score is not None else None
 
     def _go_up(self, required: Requirement) -> None:
         for name, rung in self._rungs():

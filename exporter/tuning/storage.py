@@ -36,8 +36,50 @@ def open_storage(
     Raises:
         InputError: it cannot be opened, or is no study's.
     """
-    import optuna
+    url = storage if "://" in storage else f"sqlite:///{Path(storage).absolute()}"
+    if "://" not in storage:
+        _prepare(Path(storage))
+    made = _created(storage, url, lost)
+    if _is_local(url):
+        _isolate(made.engine)
+    return made
+
+
+def _is_local(url: str) -> bool:
+    return url.startswith("sqlite")
+
+
+def _prepare(path: Path) -> None:
+    """Make the directory of a file, and see that a file which is there can be opened."""
+    path.absolute().parent.mkdir(parents=True, exist_ok=True)
+    if os.path.lexists(path):
+        with opened(path, hint=_GIVE):  # SQLite waits for a pipe
+            pass
+
+
+def _created(
+    storage: str,
+    url: str,
+    lost: Callable[[optuna.Study, optuna.trial.FrozenTrial], None],
+    attempts: int = CREATIONS,
+) -> optuna.storages.RDBStorage:
+    """The database with the tables of Optuna, whichever process made them."""
     import sqlalchemy as sa
+
+    try:
+        return _storage(url, lost)
+    except (sa.exc.OperationalError, sa.exc.IntegrityError) as error:
+        # Two processes that create the tables of one new database at the same time: the loser looks again.
+        raced = isinstance(error, sa.exc.IntegrityError) or "already exists" in str(error)
+        if attempts == 1 or not raced:
+            raise _unreadable(storage, error) from error
+    except (sa.exc.SQLAlchemyError, ImportError, RuntimeError) as error:
+        raise _unreadable(storage, error) from error
+    return _created(storage, url, lost, attempts - 1)
+
+
+def _storage(url: str, lost: Callable[[optuna.Study, optuna.trial.FrozenTrial], None]) -> optuna.storages.RDBStorage:
+    import optuna
 
     class Storage(optuna.storages.RDBStorage):
         def record_heartbeat(self, trial_id: int) -> None:
@@ -45,35 +87,15 @@ def open_storage(
             with suppress(optuna.exceptions.StorageInternalError):
                 super().record_heartbeat(trial_id)
 
-    url = storage if "://" in storage else f"sqlite:///{Path(storage).absolute()}"
-    local = url.startswith("sqlite")
-    if "://" not in storage:
-        Path(storage).absolute().parent.mkdir(parents=True, exist_ok=True)
-        if os.path.lexists(storage):
-            with opened(Path(storage), hint=_GIVE):  # SQLite waits for a pipe
-                pass
-    for attempt in range(CREATIONS):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                made = Storage(
-                    url,
-                    engine_kwargs={"connect_args": {"timeout": 60}} if local else {},
-                    heartbeat_interval=HEARTBEAT,
-                    grace_period=GRACE,
-                    heartbeat_stale_trial_callback=lost,
-                )
-            break
-        except (sa.exc.OperationalError, sa.exc.IntegrityError) as error:
-            # Two processes that create the tables of one new database at the same time: the loser looks again.
-            raced = isinstance(error, sa.exc.IntegrityError) or "already exists" in str(error)
-            if attempt == CREATIONS - 1 or not raced:
-                raise _unreadable(storage, error) from error
-        except (sa.exc.SQLAlchemyError, ImportError, RuntimeError) as error:
-            raise _unreadable(storage, error) from error
-    if local:
-        _isolate(made.engine)
-    return made
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return Storage(
+            url,
+            engine_kwargs={"connect_args": {"timeout": 60}} if _is_local(url) else {},
+            heartbeat_interval=HEARTBEAT,
+            grace_period=GRACE,
+            heartbeat_stale_trial_callback=lost,
+        )
 
 
 @contextmanager

@@ -315,9 +315,29 @@ def load_target(name: str) -> Target:
     return target if toolchain is None else replace(target, toolchain=_toolchain(toolchain))
 
 
-def target_from_data(data: dict[str, Any]) -> Target:
-    """The target that a bundle's manifest carries, whole, with scheme and toolchain inside."""
-    return _checked(validate(Target, data, "the manifest's target"), "the manifest's target")
+def check_target(target: Target, origin: str) -> None:
+    """Refuse a target whose fields do not go together.
+
+    Args:
+        origin: its name, or where it is from.
+
+    Raises:
+        InputError: naming the fields.
+    """
+    if not target.precisions:
+        raise InputError(f"Target {origin}: `precisions` is empty; give at least fp32.")
+    if target.fastest is not None and target.fastest.value not in target.precisions:
+        raise InputError(f"Target {origin}: `fastest` is {target.fastest.value!r}, which is none of its `precisions`.")
+    if target.channel_multiple < 1:
+        raise InputError(f"{origin}: `channel_multiple` is {target.channel_multiple}; expected 1 or more.")
+    if bool(target.integers) != (target.scheme is not None):
+        raise InputError(f"Target {origin}: int8 and `scheme` go together; give both or neither.")
+    if target.scheme is not None and target.scheme.opset > target.opset:
+        grids = f"{target.scheme.activation}, {target.scheme.weight}"
+        raise InputError(
+            f"Target {origin}: its scheme ({grids}) needs ONNX opset {target.scheme.opset}; "
+            f"its toolchain reads {target.opset}."
+        )
 
 
 def _split(name: str) -> tuple[str, str | None]:
@@ -338,24 +358,8 @@ def _target(data: dict[str, Any], origin: str, beside: Path | None = None) -> Ta
             path = beside / name if beside is not None and name.endswith(".toml") else None
             told = _named(kind, f"{key}s", key, name) if path is None else validate(kind, read_toml(path), name)
             data[key] = told
-    return _checked(validate(Target, data, origin), origin)
-
-
-def _checked(target: Target, origin: str) -> Target:
-    if not target.precisions:
-        raise InputError(f"Target {origin}: `precisions` is empty; give at least fp32.")
-    if target.fastest is not None and target.fastest.value not in target.precisions:
-        raise InputError(f"Target {origin}: `fastest` is {target.fastest.value!r}, which is none of its `precisions`.")
-    if target.channel_multiple < 1:
-        raise InputError(f"{origin}: `channel_multiple` is {target.channel_multiple}; expected 1 or more.")
-    if bool(target.integers) != (target.scheme is not None):
-        raise InputError(f"Target {origin}: int8 and `scheme` go together; give both or neither.")
-    if target.scheme is not None and target.scheme.opset > target.opset:
-        grids = f"{target.scheme.activation}, {target.scheme.weight}"
-        raise InputError(
-            f"Target {origin}: its scheme ({grids}) needs ONNX opset {target.scheme.opset}; "
-            f"its toolchain reads {target.opset}."
-        )
+    target = validate(Target, data, origin)
+    check_target(target, origin)
     return target
 
 

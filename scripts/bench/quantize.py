@@ -35,7 +35,7 @@ def edgepress(job: dict[str, Any], batches: Batches) -> None:
     from edgepress.calibration.collect import collect
     from edgepress.calibration.feeds import checked
     from edgepress.calibration.settled import Settled
-    from edgepress.calibration.workers import collect_in_processes
+    from edgepress.calibration.workers import gathered_in_processes
     from edgepress.exporter.graphs.files import read_graph
     from edgepress.exporter.quantization.quantizer import Quantizer
 
@@ -49,7 +49,8 @@ def edgepress(job: dict[str, Any], batches: Batches) -> None:
         case "all":
             statistics = collect(graph, observed, feeds)
         case workers:
-            statistics = collect_in_processes(graph, observed, feeds, int(workers))
+            found = gathered_in_processes(graph, observed, observed, feeds, int(workers))
+            statistics = found.statistics(graph, observed)
     quantizer.write(statistics, Path(job["out"]))
     job["samples_read"] = statistics.samples
 

@@ -74,8 +74,8 @@ def rows(outputs: Mapping[str, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def ordered(table: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """By class, then from the left: scores that are alike may come in either order."""
-    return table[np.lexsort((table[:, 0], table[:, 5]))]
+    """By class, then by place in whole pixels: scores that are alike may come in either order."""
+    return table[np.lexsort((table[:, 1].round(), table[:, 0].round(), table[:, 5]))]
 
 
 def of_torch(path: Path, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -1,7 +1,7 @@
 """A device with JetPack 4 or 5, whose Python is too old for edgepress: `build.py` does its work over SSH.
 
 The SSH server, the connection, the copies and the program are real. The Python there is this one, said to be 3.6;
-TensorRT and its GPU are stand-ins, since neither is here (`tests/backends/_standin.py`, `standin_cuda.c`).
+TensorRT and its GPU are stand-ins, since neither is here (`tests/backends/_standin/`, `standin_cuda.c`).
 """
 
 from __future__ import annotations

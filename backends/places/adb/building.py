@@ -16,7 +16,7 @@ from ....profiles.machine.held import held, temporary
 from ....profiles.machine.user_cache import user_cache
 from .about import OLDEST_API
 from .address import PhoneAddress
-from .elf import abi_of
+from .elf import need_abi
 from .runtime import Runtime
 
 VARIABLE = "EDGEPRESS_ANDROID_RUNNER"
@@ -50,11 +50,7 @@ def _given(path: Path, abi: str) -> Path:
     hint = f"Build it for {abi}, or let edgepress do so with the NDK: leave ?runner= and {VARIABLE} out."
     if not path.is_file():
         raise InputError(f"{path} is no file.", hint=hint)
-    with path.open("rb") as file:
-        there = abi_of(file.read(64))
-    if there != abi:
-        what = f"is for {there}" if there else "is no program of Linux"
-        raise InputError(f"The runner {path.name} {what}, the device is {abi}.", hint=hint)
+    need_abi(path, abi, f"The runner {path.name}", "program", hint)
     return path
 
 

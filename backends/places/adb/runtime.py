@@ -14,7 +14,7 @@ from ....errors import InputError, UnservedError
 from ....profiles.machine.user_cache import user_cache
 from ....profiles.reading.hashed import sha256
 from .address import PhoneAddress
-from .elf import abi_of
+from .elf import need_abi
 
 VARIABLE = "EDGEPRESS_ANDROID_ONNXRUNTIME"
 LIBRARY = "libonnxruntime.so"
@@ -46,11 +46,7 @@ class Runtime:
             InputError: it has none for this one.
         """
         found = self._taken(f"jni/{abi}/{LIBRARY}", directory, abi) if self.archive else self.path
-        with found.open("rb") as file:
-            there = abi_of(file.read(64))
-        if there != abi:
-            what = f"is for {there}" if there else "is no library of Linux"
-            raise InputError(f"{self.path.name}: {LIBRARY} {what}, the device is {abi}.", hint=_FROM)
+        need_abi(found, abi, f"{self.path.name}: {LIBRARY}", "library", _FROM)
         return found
 
     def headers(self, directory: Path) -> Path | None:

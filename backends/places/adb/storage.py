@@ -13,8 +13,8 @@ from contextlib import ExitStack
 from typing import Any
 
 from ....errors import UnservedError
-from ....profiles.findings.report import megabytes
 from ....profiles.machine.held import temporary
+from ..files import full_disk
 from .client import Client, ThereError, file_error
 
 KEPT_DAYS = 30
@@ -220,11 +220,8 @@ class Storage:
         return f"{self._root}/files/{digest}"
 
     def full(self, what: str) -> UnservedError:
-        """The error for a full disk."""
-        return UnservedError(
-            f"The disk of {self.address} is full: {what}, {megabytes(self.do_free(b''))} are free.",
-            hint="Make room there, or choose another ?directory=PATH behind the address. Nothing here was changed.",
-        )
+        """As `full_disk`, after `what` happened."""
+        return full_disk(self.address, what, self.do_free(b""))
 
     def close(self) -> None:
         """Give the phone back."""

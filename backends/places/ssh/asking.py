@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ....errors import UnservedError
-from ....profiles.findings.report import megabytes
+from ..files import full_disk
 from .link import Link
-
-if TYPE_CHECKING:
-    pass
 
 # Seconds until a question is answered: a slow disk hashes a gigabyte in less.
 _PATIENCE = 120.0
@@ -40,7 +37,7 @@ class Helper:
         """Ask for one thing and wait for the answer.
 
         Args:
-            what: a method of `helper.Device`.
+            what: a method of `helper.store.Device`.
             data: bytes that go with the question.
 
         Raises:
@@ -100,12 +97,5 @@ class Helper:
         return UnservedError(f"{self._link.address}: {file}: {said['error']}.", hint=hint)
 
     def full(self, what: str) -> UnservedError:
-        """The error for a full disk.
-
-        Args:
-            what: happened, a clause.
-        """
-        return UnservedError(
-            f"The disk of {self._link.address} is full: {what}, {megabytes(self.ask('free'))} are free.",
-            hint="Make room there, or choose another ?directory=PATH behind the address. Nothing here was changed.",
-        )
+        """As `full_disk`, after `what` happened."""
+        return full_disk(self._link.address, what, self.ask("free"))

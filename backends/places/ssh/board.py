@@ -59,7 +59,7 @@ class DeviceHost(Distant):
 
     @cached_property
     def about(self) -> Mapping[str, Any]:
-        """The machine, as `helper.Device.about` says it."""
+        """The machine, as `helper.store.Device.about` says it."""
         found: dict[str, Any] = self._helper.ask("about")
         return found
 

@@ -22,7 +22,7 @@ class SshChannel(Channel):
         """Start it.
 
         Args:
-            given: what `helper.run` reads.
+            given: what `helper.processes.run` reads.
 
         Raises:
             UnservedError: it does not start.

@@ -10,12 +10,12 @@ import json
 import logging
 import shlex
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....errors import InputError, UnservedError
 from .address import Address
+from .helper.source import joined
 
 if TYPE_CHECKING:
     from fabric import Connection
@@ -58,15 +58,14 @@ class Link:
 
         Args:
             mode: `serve` or `run`.
-            given: what it is told; `helper.py` says what each mode reads of it.
+            given: what it is told; `helper.serving` says what each mode reads of it.
 
         Raises:
             UnservedError: the connection is lost.
         """
         from paramiko import SSHException
 
-        source = resources.files(__package__).joinpath("helper.py").read_text(encoding="utf-8")
-        line = json.dumps({"mode": mode, "source": source, **given}).encode() + b"\n"
+        line = json.dumps({"mode": mode, "source": joined(), **given}).encode() + b"\n"
         try:
             transport = self._connection.transport
             if transport is None:

@@ -20,7 +20,6 @@ LLAMA_NORMS: Mapping[NormPlace, str] = {
 
 def attention(
     module: Any,
-    index: int,
     path: str,
     *,
     linears: Linears,
@@ -30,7 +29,7 @@ def attention(
     query_norm: Norm | None = None,
     key_norm: Norm | None = None,
 ) -> Attention:
-    """The attention of layer `index`, whose scale and size of heads its module at the path says.
+    """The attention of a layer, whose scale and size of heads its module at the path says.
 
     Raises:
         InputError: keys and values, or queries and outputs, are not of one size.
@@ -186,7 +185,6 @@ def llama_attention(
     )
     return attention(
         module,
-        index,
         path,
         linears=separate(module, index, path, ("q_proj", "k_proj", "v_proj", "o_proj")),
         turned=turned,

@@ -37,7 +37,7 @@ def _layer(module: Any, index: int) -> DecoderLayer:
         module,
         index,
         path,
-        attention=attention(module, index, f"{path}.attn", linears=(query, key, value, output), turned=None),
+        attention=attention(module, f"{path}.attn", linears=(query, key, value, output), turned=None),
         feed_forward=plain(module, index, f"{path}.mlp", up="c_fc", down="c_proj", act="act"),
         norms={"before_attention": "ln_1", "before_feed_forward": "ln_2"},
     )

@@ -38,7 +38,7 @@ def _layer(module: Any, index: int, turned: Rotary) -> DecoderLayer:
         module,
         index,
         path,
-        attention=attention(module, index, f"{path}.attention", linears=(query, key, value, output), turned=turned),
+        attention=attention(module, f"{path}.attention", linears=(query, key, value, output), turned=turned),
         feed_forward=plain(module, index, f"{path}.mlp", up="dense_h_to_4h", down="dense_4h_to_h", act="act"),
         norms=LLAMA_NORMS,
         parallel=bool(module.config.use_parallel_residual),

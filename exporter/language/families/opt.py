@@ -35,7 +35,6 @@ def _layer(module: Any, index: int) -> DecoderLayer:
         path,
         attention=attention(
             module,
-            index,
             f"{path}.self_attn",
             linears=separate(module, index, f"{path}.self_attn", ("q_proj", "k_proj", "v_proj", "out_proj")),
             turned=None,

@@ -31,7 +31,6 @@ def _layer(module: Any, index: int, turned: Rotary) -> DecoderLayer:
         path,
         attention=attention(
             module,
-            index,
             f"{path}.self_attn",
             linears=separate(module, index, f"{path}.self_attn", ("q_proj", "k_proj", "v_proj", "dense")),
             turned=turned,

@@ -35,7 +35,6 @@ def _layer(module: Any, index: int, turned: Rotary) -> DecoderLayer:
         path,
         attention=attention(
             module,
-            index,
             f"{path}.self_attn",
             linears=(query, key, value, output),
             turned=turned,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,10 @@ MASKING = frozenset(
 SOFTMAX = frozenset({"Softmax", "LogSoftmax"})
 # Next to another operand a tiny constant of these is nothing; a tiny factor is not.
 SUMS = frozenset({"Add", "Sub", "Max", "Min", "Clip", "Where", "Sum", "Pad", "Concat"})
+# What float16 makes larger of a constant that is not 0: its least number takes its place.
+LEAST = 2.0**-24
+# These tell a tiny number from another, as a quotient does of what it divides by.
+GUARDED = frozenset({"Log", "Sqrt", "Reciprocal", "Pow"})
 # A bound beyond all values of float16 bounds none of them, whatever becomes of it.
 BOUNDS = frozenset({"Clip", "Max", "Min"})
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN", "Attention", "Einsum"})
@@ -102,7 +106,36 @@ def fp16_exceptions(
     for node in model.graph:
         if node.name and node.op_type not in WITHOUT_ARITHMETIC and (why := _why(node, extremes)):
             found[node.name] = why
-    return found
+    return {**found, **{name: why for name, why in _guarding(model.graph) if name not in found}}
+
+
+def _guarding(graph: ir.Graph) -> Iterator[tuple[str, str]]:
+    """Sums with a constant that float16 has not, which keeps a logarithm, root or quotient from 0; and those."""
+    for node in graph:
+        if node.op_type not in SUMS:
+            continue
+        for value in node.inputs:
+            array = None if value is None else constant(value)
+            if value is None or array is None or not _is_plain(array) or not 0 < (least := _least(array)) < LEAST:
+                continue
+            why = f"{value.name} is {least:.3g}, of which float16 makes {LEAST:.0e}"
+            yield from ((str(one.name), why) for one in _guarded(node) if one.name)
+            break
+
+
+def _guarded(node: ir.Node) -> list[ir.Node]:
+    """The node and what it keeps from 0, behind a root too; nothing where that is none."""
+    found: list[ir.Node] = []
+    for use in node.outputs[0].uses():
+        if use.node.op_type in GUARDED or (use.node.op_type == "Div" and use.idx == 1):
+            found += [use.node, *(_guarded(use.node) if use.node.op_type == "Sqrt" else ())]
+    return [node, *found] if found else []
+
+
+def _least(array: npt.NDArray[np.generic]) -> float:
+    """The least magnitude in it that is not 0; 0 where there is none."""
+    magnitudes = np.abs(array[array != 0])
+    return float(magnitudes.min(initial=np.inf)) if magnitudes.size else 0.0
 
 
 def _certain(seen: Extremes | None, bound: float | None) -> bool:

@@ -17,7 +17,7 @@ from ....backends.base import Graph
 from ....backends.places import Place
 from ....profiles.device.precision import PrecisionName, load_precision
 from ....profiles.device.target import Target
-from ...graphs.files import read_graph, read_whole, write_model
+from ...graphs.files import BESIDE, read_graph, read_whole, write_model
 from ...graphs.names import free_name, value_names
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def rounded_float16(graph: Graph, path: Path) -> Graph:
         for node in list(inner):
             _round(inner, node, taken)
         _widen(inner)
-    write_model(model, path)
+    write_model(model, path, BESIDE)
     return read_graph(path, graph.axes)
 
 

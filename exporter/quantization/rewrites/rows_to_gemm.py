@@ -101,7 +101,7 @@ def _rewrite(graph: ir.Graph, nodes: list[ir.Node], sizes_at_hand: bool) -> int:
     if exits:
         if not sizes_at_hand and _unknown(entries[0]) > 1:
             return 0
-        sizes = _leading_sizes(graph, entries[0])
+        sizes = _leading_sizes(entries[0])
         for value in exits:
             _restore(graph, value, inside, _shape(graph, value, sizes))
     for value in entries:
@@ -165,7 +165,7 @@ def _unknown(value: ir.Value) -> int:
     return sum(not isinstance(size, int) for size in list(value.shape)[:-1])
 
 
-def _leading_sizes(graph: ir.Graph, value: ir.Value) -> list[int] | ir.Value:
+def _leading_sizes(value: ir.Value) -> list[int] | ir.Value:
     """All sizes of a value but the last: a list with at most one -1, or a tensor that is computed."""
     import onnx_ir as ir
 

@@ -1,4 +1,4 @@
-"""Keep scales a channel where they are, before a Reshape that makes other samples of a free batch.
+"""Keep scales a channel where they are: before a Reshape that makes other samples of a free batch, before one place.
 
 Where a file holds integers, OpenVINO 2026.4.1 moves a scale a channel through a Reshape as if axis 1 behind it were
 made of axis 1 before it. Of (rows, n) to (batch, sequence, n) it is not: sequence has the scales of n then, or the file
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 _SHAPING = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 # What a scale that arithmetic gives is moved through as well.
 _ARITHMETIC = frozenset({"Add", "Div", "Mul", "Relu", "Sub"})
+# What a layer's scales are moved through on their way to one place.
+_CONSTANTS = frozenset({"Add", "Div", "Identity", "Mul", "Sub"})
 _LIMITS = np.finfo(np.float32)
 _ROWS = 2
 
 
 def scales_in_place(graph: ir.Graph) -> int:
-    """Rewrite in place; returns how many Reshapes have a Clip before them.
+    """Rewrite in place; returns how many Reshapes and Gathers have a Clip before them.
 
     Args:
         graph: with Q/DQ inserted.
@@ -49,11 +51,33 @@ def scales_in_place(graph: ir.Graph) -> int:
 
 
 def moved_scales(graph: ir.Graph) -> list[ir.Node]:
-    """The Reshapes that a scale a channel would be moved through, to another axis."""
+    """The Reshapes, and Gathers of one place, that a scale a channel would be moved through, to another axis."""
     if not any(node.op_type == "DequantizeLinear" for node in graph):
         return []
-    nodes = [node for node in graph if node.domain == "" and node.op_type == "Reshape"]
-    return [node for node in nodes if any(_strays(value, node.outputs[0]) for value in _shaped(node))]
+    nodes = [node for node in graph if node.domain == ""]
+    reshapes = (node for node in nodes if node.op_type == "Reshape")
+    strays = [node for node in reshapes if any(_strays(value, node.outputs[0]) for value in _shaped(node))]
+    return strays + [node for node in nodes if _is_one_place(node) and _is_of_layer(node.inputs[0])]
+
+
+def _is_one_place(node: ir.Node) -> bool:
+    """A Gather by a number and no list of them, which leaves out the axis."""
+    place = node.inputs[1] if node.op_type == "Gather" else None
+    return place is not None and place.shape is not None and place.shape.rank() == 0
+
+
+def _is_of_layer(value: ir.Value | None, *, through_bias: bool = False) -> bool:
+    """Whether it is a layer's result, or arithmetic with constants behind one; a bias alone keeps scales in place."""
+    maker = None if value is None else value.producer()
+    if maker is None or _is_layer(maker, _ROWS):
+        return maker is not None
+    computed = [operand for operand in maker.inputs if operand is not None and constant(operand) is None]
+    if maker.op_type not in _CONSTANTS or len(computed) != 1:
+        return False
+    first, bias = computed[0].producer(), maker.op_type in ("Add", "Sub")
+    if bias and not through_bias and first is not None and _is_layer(first, _ROWS):
+        return False
+    return _is_of_layer(computed[0], through_bias=True)
 
 
 def _named_limits() -> tuple[tuple[str, np.float32], ...]:

@@ -112,7 +112,7 @@ def _read_by_row(graph: ir.Graph, node: ir.Node, by_row: ir.Value) -> None:
         product.attributes["transB"] = ir.AttrInt64("transB", 1 - int(number(product, "transB", 0)))
     node.replace_input_with(0, by_row)
     node.attributes["axis"] = ir.AttrInt64("axis", 0)
-    floats.shape = by_row.shape
+    floats.shape, floats.type = by_row.shape, ir.TensorType(ir.DataType.FLOAT)
     if others:
         turned = _inserted(graph, others[0].node, "columns", "Transpose", [floats], {"perm": [1, 0]})
         for use in others:

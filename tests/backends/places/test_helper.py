@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from edgepress.backends.places.ssh.helper import Device, answered, need_own, older_packages
+from edgepress.backends.places.ssh.helper.owned import need_own
+from edgepress.backends.places.ssh.helper.packages import older_packages
+from edgepress.backends.places.ssh.helper.serving import answered
+from edgepress.backends.places.ssh.helper.store import Device
 
 ROOMS = ("files", "packages", "jobs")
 

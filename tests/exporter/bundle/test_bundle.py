@@ -380,3 +380,12 @@ def test_a_bound_is_a_number_that_can_be_missed(bundle: Bundle, key: str, bound:
     path.write_text(json.dumps(data).replace('"BOUND"', bound))
     with pytest.raises(InputError, match=f"`{key}`"):
         load_bundle(bundle.path)
+
+
+def test_its_target_is_held_to_the_rules_of_a_target_s_file(bundle: Bundle) -> None:
+    path = bundle.path / MANIFEST
+    data = json.loads(path.read_text())
+    data["target"]["scheme"] = None
+    path.write_text(json.dumps(data))
+    with pytest.raises(InputError, match=r"Target of .*manifest\.json: int8 and `scheme` go together"):
+        load_bundle(bundle.path)

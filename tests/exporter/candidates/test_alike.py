@@ -18,7 +18,7 @@ def missing(spread, directory):
     return said([(one + spread * RNG.normal(size=(8, 16))) for _ in range(16)], directory)
 
 
-def said(batches, directory, bias=True):
+def said(batches, directory, bias=True, workers=1):
     torch.manual_seed(0)
     data = [{"input": np.asarray(batch, np.float32)} for batch in batches]
     bundle = edgepress.export(
@@ -29,6 +29,7 @@ def said(batches, directory, bias=True):
         calibration=data,
         precision="int8",
         measure=False,
+        workers=workers,
         output=directory,
     )
     return {gap["subject"]: gap["why"] for gap in json.loads((bundle.path / "report.json").read_text())["missing"]}

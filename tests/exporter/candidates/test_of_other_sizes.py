@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 import edgepress
 from edgepress.backends.base import AxisRange
+from edgepress.exporter.candidates.of_other_sizes import of_other_sizes
+from edgepress.exporter.graphs.files import read_graph
+from edgepress.exporter.sources import load_source
 
 
 class Squared(nn.Module):
@@ -43,3 +50,31 @@ def test_what_is_lost_at_sizes_that_the_data_lack_is_said(mean: bool, tmp_path: 
             r"At height 64, width 64, .* has (\S+) dB .* and (\S+) dB at height 32, width 32", found["sizes"]
         )
         assert figures is not None and float(figures[1]) < float(figures[2]) - 3
+
+
+def root_of_sum(path: Path, factor: float) -> Path:
+    """No number where the sum over time is negative, as it may be of a single step."""
+    nodes = [
+        helper.make_node("ReduceSum", ["x", "time"], ["sum"], keepdims=0),
+        helper.make_node("Sqrt", ["sum"], ["root"]),
+        helper.make_node("Mul", ["root", "factor"], ["y"]),
+    ]
+    constants = {"time": np.array([1], np.int64), "factor": np.float32(factor)}
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", "t"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def test_int8_is_not_blamed_for_what_fp32_makes_no_numbers_of(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(1, 1, (16, 40)).astype(np.float32)
+    source = replace(load_source(str(root_of_sum(tmp_path / "right.onnx", 1))), inputs={"x": x})
+    sizes = {"n": (1, 16, 16), "t": (1, 40, 80)}
+    axes = {name: AxisRange(smallest=a, usual=b, largest=c) for name, (a, b, c) in sizes.items()}
+    right, rounded = (read_graph(root_of_sum(tmp_path / f"{factor}.onnx", factor), axes) for factor in (1, 1.001))
+    assert of_other_sizes(source, right, rounded, 0, {"y"}, 10) == {}

@@ -10,6 +10,8 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
+import edgepress
+from edgepress.backends.base import AxisRange
 from edgepress.backends.places import Reference
 from edgepress.errors import EdgepressError, InputError
 from edgepress.exporter.capture.capture import capture
@@ -79,3 +81,29 @@ def test_an_lstm_with_a_projection_is_named(tmp_path: Path, opset: int) -> None:
     with pytest.raises(InputError, match="0 is an LSTM with proj_size=3") as caught:
         capture(source, opset, tmp_path / "model.onnx", {})
     assert "without proj_size" in caught.value.hint
+
+
+class Edges(nn.Module):
+    """A network of a graph: edges are two rows of numbers of nodes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.head = nn.Linear(6, 16), nn.Linear(16, 3)
+
+    def forward(self, x: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
+        seen = torch.relu(self.first(x))
+        return self.head(seen + torch.zeros_like(seen).index_add(0, edges[1], seen[edges[0]]))
+
+
+def test_numbers_of_nodes_beyond_a_smaller_graph_are_told_with_the_axis_that_goes(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, edges = torch.randn(12, 6, generator=generator), torch.randint(0, 12, (2, 30), generator=generator)
+    free = {"x": {0: "nodes"}, "edges": {1: "count"}}
+    options = {"target": "server-cpu", "precision": "fp32", "measure": False, "output": tmp_path, "dynamic": free}
+    with pytest.raises(InputError) as refused:
+        edgepress.export(Edges().eval(), {"x": x, "edges": edges}, **options)
+    told = str(refused.value.hint)
+    assert "'edges' is made up of whole numbers up to 11" in told and "--axis nodes=12:12:96" in told
+    axes = {"nodes": AxisRange(smallest=12, usual=12, largest=96)}
+    edgepress.export(Edges().eval(), {"x": x, "edges": edges}, axes=axes, **options)

@@ -10,6 +10,7 @@ import torch
 
 import edgepress
 from edgepress.exporter.bundle.reportables import load_report
+from edgepress.exporter.candidates import climbing
 from edgepress.exporter.quantization import compensated, gains
 from edgepress.exporter.quantization.gains import doubts
 from edgepress.profiles.device.target import load_target
@@ -66,6 +67,16 @@ def test_a_gap_between_fitted_and_other_samples_is_said_with_both_figures(tmp_pa
     assert "dB of SQNR on samples that its ranges were fitted to" in gap and not said(report, "samples")
 
 
+@pytest.mark.parametrize(("asked", "graphs"), [({}, 0), ({"minimum_sqnr_db": 5.0}, 1)])
+def test_a_graph_to_know_targets_of_the_same_integers_by_is_written_where_a_ladder_is_climbed_alone(
+    asked, graphs, tmp_path, monkeypatch
+):
+    written = []
+    monkeypatch.setattr(climbing, "_begun", lambda mixed: written.append(mixed) or "begun")
+    exported(batches([1] * 40), tmp_path, **asked)
+    assert len(written) == graphs
+
+
 def test_samples_of_one_kind_leave_no_doubt(tmp_path):
     report = exported(batches([1] * 40), tmp_path)
     assert not said(report, "samples") and not said(report, "held out")
@@ -96,6 +107,36 @@ def test_samples_alike_are_not_called_uneven(tmp_path):
 @pytest.mark.parametrize(("fitted", "other", "count"), [(None, 20, 0), (22, 20.5, 0), (25, 20, 1)])
 def test_a_gap_of_more_than_three_decibels_counts(fitted, other, count):
     assert len(doubts(500, fitted, other)) == count
+
+
+class Heavy(Layers):
+    def forward(self, x):
+        return self.last(torch.exp(2 * self.first(x)))
+
+
+@pytest.mark.parametrize("heavy", [True, False])
+def test_of_few_samples_a_gap_is_said_where_little_is_left(tmp_path, heavy):
+    """A heavy tail: 24 dB on its samples, and 6 to 24 on others, of which only `64 samples` was said."""
+    torch.manual_seed(0)
+    rng = np.random.default_rng(1)
+    bundle = edgepress.export(
+        (Heavy if heavy else Layers)().eval(),
+        {"x": torch.randn(2, 16)},
+        target="mobile",
+        dynamic={"x": {0: "n"}},
+        calibration=[{"x": rng.normal(size=(8, 16)).astype(np.float32)} for _ in range(8)],
+        precision="int8",
+        measure=False,
+        output=tmp_path,
+    )
+    report = load_report(bundle.path)
+    assert said(report, "samples")
+    assert ["with ranges of the other 32 alone" in why for why in said(report, "held out")] == [True] * heavy
+
+
+@pytest.mark.parametrize(("other", "few", "count"), [(25, 32, 0), (15, 32, 1), (25, 0, 1)])
+def test_of_few_others_a_gap_counts_where_little_is_left(other, few, count):
+    assert len(doubts(500, 40, other, few=few)) == count
 
 
 def test_layers_are_left_in_float_where_ranges_of_other_data_ask_for_it(tmp_path):

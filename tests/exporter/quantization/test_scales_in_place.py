@@ -88,3 +88,44 @@ def test_what_stays_a_sample_stays_as_it_is(sizes, tmp_path):
 def test_other_runtimes_have_no_clip(name, tmp_path):
     int8, *_ = to_int8(tensordot(16, 16, False), name, normal((3, 16, 24)), tmp_path)
     assert clips(int8) == 0
+
+
+BEHIND = {
+    "nothing": [],
+    "half": [helper.make_node("Mul", ["m", "half"], ["z"])],
+    "scales": [helper.make_node("Mul", ["m", "scales"], ["z"])],
+    "bias": [helper.make_node("Add", ["m", "bias"], ["z"])],
+    "bias and half": [helper.make_node("Add", ["m", "bias"], ["b"]), helper.make_node("Mul", ["b", "half"], ["z"])],
+    "half and bias": [helper.make_node("Mul", ["m", "half"], ["b"]), helper.make_node("Add", ["b", "bias"], ["z"])],
+    "relu": [helper.make_node("Relu", ["m"], ["z"])],
+    "channels first": [helper.make_node("Transpose", ["m"], ["z"], perm=[1, 0, 2])],
+}
+
+
+def one_token(behind):
+    """The first token of a layer's result, read by another layer, as the head of a transformer reads it."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"], name="dense"),
+        *BEHIND[behind],
+        helper.make_node(
+            "Gather", ["z" if BEHIND[behind] else "m", "first"], ["t"], name="token", axis=int(behind[-5:] != "first")
+        ),
+        helper.make_node("MatMul", ["t", "h"], ["y"], name="head"),
+    ]
+    wide = np.random.default_rng(0).normal(size=(12, 12)).astype(np.float32) * channels(12)
+    half, first = array("half", np.float32(0.5)), array("first", np.int64(0))
+    constants = [array("w", wide), weight("h", 12, 5), array("scales", channels(12)), weight("bias", 12), half, first]
+    read = {name for node in nodes for name in node.input}
+    return model_of(
+        nodes, [floats("x", "n", 12, 12)], [floats("y", "n", 5)], [each for each in constants if each.name in read]
+    )
+
+
+@pytest.mark.parametrize("behind", BEHIND)
+def test_one_token_of_a_layer_has_an_axis_less(behind, tmp_path):
+    int8, _, source, path = to_int8(one_token(behind), "cpu", normal((3, 12, 12)), tmp_path, isa=())
+    batch = normal((3, 12, 12), seed=7, count=1)[0]
+    assert answers(path, batch).shape == run(path, batch).shape
+    assert decibel(run(path, batch), answers(path, batch)) > 100
+    assert decibel(run(source, batch), answers(path, batch)) > 20
+    assert clips(int8) == (behind not in ("bias", "relu", "channels first"))

@@ -125,6 +125,30 @@ def test_a_mask_before_a_softmax_and_a_tiny_epsilon_are_no_reason(tmp_path):
     assert fp16_exceptions(written(tmp_path / "float.onnx", nodes, constants), feeds()) == {}
 
 
+@pytest.mark.parametrize("behind", ["Log", "Sqrt", "Div"])
+@pytest.mark.parametrize("guard", ["Add", "Max", "Clip"])
+def test_what_keeps_a_logarithm_root_or_quotient_from_zero_stays_float32(tmp_path, guard, behind):
+    """float16 made 6e-8 of 1e-10, so that the logarithm of silence was -16.6 and not -23.0."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"], name="relu"),
+        helper.make_node(guard, ["a", "least"], ["b"], name="guard"),
+        helper.make_node(behind, ["a", "b"] if behind == "Div" else ["b"], ["y"], name="behind"),
+    ]
+    graph = written(tmp_path / "float.onnx", nodes, {"least": np.float32(1e-10)}, out=("n", 16))
+    kept = fp16_exceptions(graph, feeds())
+    assert set(kept) == {"guard", "behind"} and "1e-10" in kept["guard"]
+    to_float16(graph.path, tmp_path / "mixed.onnx", kept)
+    silence = {"x": np.zeros((3, 16), np.float32)}
+    expected, found = (computed_in_float16(tmp_path / f"{stem}.onnx", silence) for stem in ("float", "mixed"))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_a_tiny_constant_that_nothing_divides_by_is_no_reason(tmp_path):
+    nodes = [helper.make_node("Add", ["x", "least"], ["a"], name="add"), layer("last", "a", "y")]
+    graph = written(tmp_path / "float.onnx", nodes, {"least": np.float32(1e-10), **weights(last=(16, 4))})
+    assert fp16_exceptions(graph, feeds()) == {}
+
+
 def test_a_model_whose_every_product_is_beyond_the_range_holds_none(tmp_path):
     graph = written(tmp_path / "float.onnx", [layer("only", "x", "y")], weights(only=(16, 4)))
     kept = fp16_exceptions(graph, [{"x": feed["x"] * np.float32(1e6)} for feed in feeds()])

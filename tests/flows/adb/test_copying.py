@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +13,8 @@ from edgepress.backends.places.adb.place import Adb
 from edgepress.backends.places.files import CHUNK
 from edgepress.errors import UnservedError
 
-from .._flow import EDGEPRESS
+from .._said import one_message, waits
 from ._adbd import Phone
-from ._said import one_message
 
 
 def test_a_copy_that_was_cut_goes_on_where_it_ended(lasting: Phone, place: Adb, tmp_path: Path) -> None:
@@ -75,22 +72,8 @@ def test_a_second_job_waits_for_the_first_and_says_so(
     lasting: Phone, place: Adb, bundle: Path, environment: dict[str, str], user: dict[str, str]
 ) -> None:
     assert place.host.files.directory
-    words = [str(EDGEPRESS), "verify", str(bundle), "--on", lasting.address]
-    told: list[str] = []
-    pipe = subprocess.PIPE
-    with subprocess.Popen(words, env={**environment, **user}, stdout=pipe, stderr=pipe, text=True) as second:
-        assert second.stderr is not None
-        reader = threading.Thread(target=lambda: told.extend(second.stderr))  # type: ignore[arg-type]
-        reader.start()
-        message, end = f"adb://{lasting.serial} works for somebody else; waiting.", time.monotonic() + 120
-        while message not in "".join(told) and time.monotonic() < end and second.poll() is None:
-            time.sleep(0.1)
-        waited = second.poll() is None
-        place.close()
-        assert second.wait(300) == 0
-        reader.join()
-    assert message in "".join(told)
-    assert waited
+    words = ("verify", str(bundle), "--on", lasting.address)
+    waits(words, {**environment, **user}, f"adb://{lasting.serial} works for somebody else; waiting.", place.close)
 
 
 @pytest.mark.slow

@@ -19,9 +19,9 @@ from edgepress.backends.places.adb.place import Adb
 from edgepress.errors import EdgepressError, InputError, UnservedError
 from edgepress.profiles.device.target import Target, load_target
 
+from .._said import one_message
 from . import _adbd
 from ._adbd import Phone
-from ._said import one_message
 
 
 @pytest.mark.parametrize(

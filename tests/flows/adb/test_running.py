@@ -31,9 +31,9 @@ from edgepress.exporter.graphs.files import read_graph
 from edgepress.profiles.device.target import load_target
 
 from .._flow import SMALL, Ran, read
+from .._said import one_message
 from ..test_loaders import HEADERS
 from ._adbd import PROPERTIES, Phone
-from ._said import one_message
 
 EVERY = ["bool", "float16", "float32", "float64"]
 EVERY += [f"{kind}{size}" for kind in ("int", "uint") for size in (8, 16, 32, 64)]

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from edgepress.errors import InputError
+from edgepress.profiles.device.files import validate
 from edgepress.profiles.device.grid import Grid
-from edgepress.profiles.device.target import load_target, target_from_data
+from edgepress.profiles.device.target import Target, load_target
 
 KEPT = Path(__file__).parent / "kept"
 WEIGHT = Grid(bits=8, signed=True, symmetric=True, granularity="channel")
@@ -79,7 +80,7 @@ def test_the_same_target_says_it_in_grids(tmp_path):
 def test_the_target_in_a_manifest_of_before_grids_is_read_and_written_with_them():
     data = json.loads((KEPT / "target-of-a-manifest.json").read_text())
     assert data["scheme"]["activation"] == "int8"
-    target = target_from_data(data)
+    target = validate(Target, data, "a manifest")
     assert target.scheme.activation == Grid(bits=8, signed=True, symmetric=True)
     assert target.scheme.weight == WEIGHT
     today = load_target("jetson")
@@ -90,7 +91,7 @@ def test_the_target_in_a_manifest_of_before_grids_is_read_and_written_with_them(
     assert target == dataclasses.replace(today, toolchain=toolchain, scheme=scheme)
     written = dataclasses.asdict(target)
     assert "symmetric" not in written["scheme"]
-    assert target_from_data(json.loads(json.dumps(written))) == target
+    assert validate(Target, json.loads(json.dumps(written)), "a manifest") == target
 
 
 @pytest.mark.parametrize(

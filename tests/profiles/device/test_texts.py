@@ -10,7 +10,8 @@ import pytest
 from pydantic_core import to_jsonable_python
 
 from edgepress.errors import InputError
-from edgepress.profiles.device.target import load_target, target_from_data
+from edgepress.profiles.device.files import validate
+from edgepress.profiles.device.target import Target, load_target
 
 EVIL = "x\ntouch ran"
 
@@ -32,14 +33,14 @@ def changed(data: Mapping[str, Any], path: tuple[Any, ...], value: object) -> di
 def test_a_text_is_one_line(path: tuple[str, ...], text: str) -> None:
     data = to_jsonable_python(load_target("jetson"))
     with pytest.raises(InputError, match=r"visible letters|letters, digits"):
-        target_from_data(changed(data, path, text))
+        validate(Target, changed(data, path, text), "a manifest")
 
 
 @pytest.mark.parametrize("flag", ["--plugins=/tmp/evil.so", "touch ran", "--fp16 --x", "--a=$(x)", "-rf", EVIL])
 def test_a_flag_loads_no_library(flag: str) -> None:
     data = to_jsonable_python(load_target("jetson"))
     with pytest.raises(InputError, match="is not a flag"):
-        target_from_data(changed(data, ("toolchain", "build_flags"), {"int8": [flag]}))
+        validate(Target, changed(data, ("toolchain", "build_flags"), {"int8": [flag]}), "a manifest")
 
 
 def test_a_users_file_is_held_to_it(tmp_path: Path) -> None:

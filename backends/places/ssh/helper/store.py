@@ -1,20 +1,12 @@
-"""What runs on a device: it answers about the machine, keeps files, and starts processes.
-
-It travels as text to the device's own Python, so it has nothing but the standard library and the syntax of 3.6: one
-that is too old must be able to say so.
-"""
+"""Files that are kept on a device by their hash, and the directory of the one caller that has it to itself."""
 
 import errno
 import fcntl
 import hashlib
-import json
 import os
 import platform
 import re
 import shutil
-import signal
-import stat
-import subprocess
 import sys
 import tempfile
 import threading
@@ -22,69 +14,16 @@ import time
 import zipfile
 from typing import Any, Dict, List, Optional, Tuple
 
+from .machine import jetpack, memory, power_mode
+from .owned import SharedError, need_own
+from .packages import markers, packages
+
 BLOCK = 1 << 20
 KEPT_DAYS = 30
+ROOMS = ("files", "packages", "jobs")
 # The names that this gives. Whatever else lies there is somebody else's, and stays.
 KEPT, JOB = re.compile(r"[0-9a-f]{64}(\.part)?"), "edgepress-"
 Given = Dict[str, Any]
-
-
-def main(given: Given) -> None:
-    """Do what was sent: `serve` or `run`."""
-    {"serve": serve, "run": run}[given["mode"]](given)
-
-
-def serve(given: Given) -> None:
-    """Read one JSON value a line, each with the bytes that it counts behind it, and answer in the same form."""
-    device = Device(os.path.expanduser(given["directory"]))
-    source, sink = sys.stdin.buffer, sys.stdout.buffer
-    try:
-        while True:
-            line = source.readline()
-            if not line:
-                return
-            request = json.loads(line.decode())
-            data = source.read(request.pop("bytes", 0))
-            answer, back = answered(device, request, data)
-            answer["bytes"] = len(back)
-            sink.write(json.dumps(answer).encode() + b"\n" + back)
-            sink.flush()
-    finally:
-        device.close()
-
-
-def answered(device: "Device", request: Given, data: bytes) -> Tuple[Given, bytes]:
-    """What a method of `Device` returns: a value, or one and bytes."""
-    try:
-        done = getattr(device, request.pop("do"))(data=data, **request)
-    except OSError as error:
-        told = {"error": error.strerror or str(error), "number": error.errno, "file": error.filename}
-        return dict(told, hint=getattr(error, "hint", "")), b""
-    return ({"answer": done[0]}, done[1]) if isinstance(done, tuple) else ({"answer": done}, b"")
-
-
-class SharedError(OSError):
-    """A directory whose files others could change, and what is kept in it is run."""
-
-    def __init__(self, path: str, why: str, hint: str) -> None:
-        super().__init__(errno.EPERM, why, path)
-        self.hint = hint
-
-
-def need_own(path: str) -> None:
-    """Refuse a directory that another user may write to or replace: it, and all that it lies in."""
-    path = os.path.realpath(path)
-    if os.path.isdir(path):
-        found = os.stat(path)
-        if found.st_uid not in (os.getuid(), 0):
-            owner = "it belongs to another user, {}".format(found.st_uid)
-            raise SharedError(path, owner, "Give a directory of your own: ?directory=PATH behind the address.")
-        if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
-            hint = "Give a directory of your own, ?directory=PATH behind the address, or run there: chmod o-w " + path
-            raise SharedError(path, "all users there may write to it", hint)
-    parent = os.path.dirname(path)
-    if parent != path:
-        need_own(parent)
 
 
 class Device:
@@ -148,13 +87,18 @@ class Device:
 
     def _begin(self) -> None:
         """Remove what dead callers left and nobody used for long, and make a directory for this one."""
-        for name in ("files", "packages", "jobs"):
+        for name in ROOMS:
             room = os.path.join(self.root, name)
             os.makedirs(room, mode=0o700, exist_ok=True)
             if os.path.islink(room) or os.stat(room).st_uid != os.getuid():  # where all may write, with a sticky bit
                 hint = "Give a directory of your own: ?directory=PATH behind the address."
                 raise SharedError(room, "it was there already, and is another user's", hint)
             need_own(room)
+        self._sweep()
+        self.job = tempfile.mkdtemp(prefix=JOB, dir=os.path.join(self.root, "jobs"))
+
+    def _sweep(self) -> None:
+        """Remove what dead callers left, and what nobody used for long."""
         jobs = os.path.join(self.root, "jobs")
         for name in os.listdir(jobs):
             if name.startswith(JOB):
@@ -165,7 +109,6 @@ class Device:
                 path = os.path.join(self.root, kind, name)
                 if KEPT.fullmatch(name) and os.stat(path).st_mtime < old:
                     shutil.rmtree(path, ignore_errors=True) if os.path.isdir(path) else os.unlink(path)
-        self.job = tempfile.mkdtemp(prefix=JOB, dir=jobs)
 
     def directory(self, data: bytes) -> str:
         """Of this caller."""
@@ -308,132 +251,3 @@ def library_path(name: str) -> str:
         return name
     kind, _, inside = rest.partition("/")
     return inside if kind in ("purelib", "platlib") else ""
-
-
-def memory() -> Optional[int]:
-    """Bytes that can be had without swapping; None where the system does not tell."""
-    for line in text_of("/proc/meminfo").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return None
-
-
-def jetpack() -> str:
-    """The release of Linux for Tegra, as NVIDIA writes it; empty on other machines."""
-    first = text_of("/etc/nv_tegra_release").splitlines()[:1]
-    return first[0].strip("# ") if first else ""
-
-
-def power_mode() -> str:
-    """Of a Jetson; empty where there is none."""
-    try:
-        done = subprocess.run(
-            ["nvpmodel", "-q"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return " ".join(done.stdout.decode(errors="replace").split())
-
-
-def packages() -> Dict[str, Tuple[str, List[str]]]:
-    """[version, requirements] of each package of this Python, by its name as it is written."""
-    try:
-        from importlib import metadata
-    except ImportError:
-        return older_packages()
-    found = {}
-    for one in metadata.distributions():
-        name = one.metadata["Name"]
-        if name and name not in found:
-            found[name] = (one.version, list(one.requires or ()))
-    return found
-
-
-def older_packages() -> Dict[str, Tuple[str, List[str]]]:
-    """The same without what Python 3.8 brought, as far as versions go."""
-    found = {}  # type: Dict[str, Tuple[str, List[str]]]
-    for directory in sys.path:
-        try:
-            names = sorted(os.listdir(directory or "."))
-        except OSError:
-            continue
-        for name in names:
-            whole = os.path.join(directory, name)
-            files = [os.path.join(whole, "METADATA"), os.path.join(whole, "PKG-INFO"), whole]
-            if name.endswith((".dist-info", ".egg-info")):
-                text = next(filter(None, map(text_of, files)), "")
-                head = text.partition("\n\n")[0]  # behind it stands a description, which may look like anything
-                said = dict(re.findall(r"^(Name|Version): *(.+?) *$", head, re.MULTILINE))
-                if len(said) == 2:
-                    found.setdefault(said["Name"], (said["Version"], []))
-    return found
-
-
-def markers() -> Dict[str, str]:
-    """The environment that a requirement may depend on, by PEP 508."""
-    return {
-        "implementation_name": sys.implementation.name,
-        "implementation_version": platform.python_version(),
-        "os_name": os.name,
-        "platform_machine": platform.machine(),
-        "platform_python_implementation": platform.python_implementation(),
-        "platform_release": platform.release(),
-        "platform_system": platform.system(),
-        "platform_version": platform.version(),
-        "python_full_version": platform.python_version(),
-        "python_version": ".".join(platform.python_version_tuple()[:2]),
-        "sys_platform": sys.platform,
-    }
-
-
-def text_of(path: str) -> str:
-    """What a file of the system says; empty where there is none."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
-
-
-def run(given: Given) -> None:
-    """Start a process; its number and the time go ahead of what it writes."""
-
-    def begun() -> None:
-        said = {"pid": os.getpid(), "spawned": int(time.monotonic() * 1e9)}
-        os.write(1, json.dumps(said).encode() + b"\n")
-
-    environment = dict(os.environ)
-    environment.update(given["environment"])
-    own = environment.get("PYTHONPATH")
-    environment["PYTHONPATH"] = os.pathsep.join(given["path"] + ([own] if own else []))
-    with tempfile.TemporaryFile() as errors:
-        child = subprocess.Popen(
-            given["command"],
-            stdin=subprocess.PIPE,
-            stderr=errors,
-            env=environment,
-            preexec_fn=begun,
-            start_new_session=True,
-        )
-        feeding = threading.Thread(target=feed, args=(child,))
-        feeding.daemon = True
-        feeding.start()
-        code = child.wait()
-        errors.seek(max(0, os.fstat(errors.fileno()).st_size - 4096))
-        os.write(2, errors.read())
-    os._exit(code if code >= 0 else 128 - code)
-
-
-def feed(child: "subprocess.Popen[bytes]") -> None:
-    """Hand on what the caller writes; where there is no caller any more, the process ends whatever it is at."""
-    assert child.stdin is not None
-    try:
-        for block in iter(lambda: os.read(0, BLOCK), b""):
-            child.stdin.write(block)
-            child.stdin.flush()
-    except (OSError, ValueError):
-        pass  # it ended by itself
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except OSError:
-        pass

@@ -19,8 +19,8 @@ from edgepress.backends.onboard.timing_cache import cache_path
 from edgepress.backends.tensorrt import TensorRtRtx, order_of
 from edgepress.profiles.device.precision import PrecisionName
 
-from ._standin import RELEASES, TABLES, World, module
-from ._tensorrt import WEAK, jetson, residual
+from .._standin import RELEASES, TABLES, World, module
+from .._tensorrt import WEAK, jetson, residual
 
 RTX = TensorRtRtx().available()
 needs_rtx = pytest.mark.skipif(not RTX.compile, reason=RTX.reason)

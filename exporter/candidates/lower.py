@@ -38,6 +38,7 @@ from .amplifying import amplified
 from .candidate import Calibrated, Candidate
 from .climbing import Climbing
 from .growing import growing
+from .nothing import why_nothing
 from .of_other_sizes import of_other_sizes
 from .one_size import of_one_size
 
@@ -180,7 +181,7 @@ class Lowering:
         quantizer = Quantizer.of(reference, self._scheme, recipe.exclude, recipe.ranges, model=model)
         if not quantizer.placement.layers:
             raise NothingToQuantizeError(
-                f"Nothing in {self.source.name!r} can be int8: {_why_nothing(quantizer, self._scheme)}.",
+                f"Nothing in {self.source.name!r} can be int8: {why_nothing(quantizer, self._scheme)}.",
                 hint="Export with --precision fp32, or look at --exclude.",
             )
         statistics = gather(self.source, reference, quantizer, recipe, counted(self.advance), self.memo)
@@ -383,21 +384,3 @@ def _origin(statistics: Statistics, scheme: Scheme) -> str:
         return calibrated
     why = f": without {' or '.join(scheme.exact_with)} the sums of more overflow" if scheme.exact_with else ""
     return f"{calibrated} Weights use {grid.used} of {grid.bits} bits{why}."
-
-
-# What a user knows as a layer with a weight.
-_MULTIPLY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"})
-
-
-def _why_nothing(quantizer: Quantizer, scheme: Scheme) -> str:
-    if reasons := sorted(set(quantizer.placement.left.values())):
-        return "; ".join(reasons)
-    graph = quantizer.model.graph
-    here, all_of = ({node.op_type for node in nodes if node.domain == ""} for nodes in (graph, graph.all_nodes()))
-    found = {
-        f"this target has no integer kernel for {name}" for name in _MULTIPLY & here if name not in scheme.weighted
-    }
-    found |= {
-        f"{name} is inside an If, a Loop or a Scan, whose bodies stay float" for name in _MULTIPLY & all_of - here
-    }
-    return "; ".join(sorted(found)) or "it has no convolution, matrix product, GEMM or recurrent layer"

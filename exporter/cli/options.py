@@ -295,7 +295,7 @@ def calibration_options(command: Command) -> Command:
             type=RANGES,
             default="auto",
             show_default=True,
-            help="auto: least squared error, or min-max where samples bear it better; min-max for the inputs of matrix products.",
+            help="auto: least squared error or min-max, as samples bear it; min-max of what a matrix product reads.",
         ),
         click.option(
             "--exclude",

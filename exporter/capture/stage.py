@@ -56,6 +56,7 @@ CONTRIBUTED = (
     "QuantizeWithOrder",
 )
 _REPLACE = "Replace the operator in the model, or choose a target that has it."
+_REPLACE_FOR_ALL = "Replace the operator in the model: without it no target's graph can be proven."
 _HALF = (
     "The model itself computes in bfloat16 there, by torch.autocast or a cast in forward. Take that out, and give the "
     "weights in float32: the target decides in what precision a model runs."
@@ -146,7 +147,7 @@ def _proven(
         found = prove_capture(source, graph, recipe.seed, origin)
     except InputError:
         # Where it is because of nodes that onnxruntime does not have, say which.
-        refuse(Local().check(graph, reference.stand_in(target)), target.name, by=", not even onnxruntime has them")
+        _refuse_unrunnable(Local().check(graph, reference.stand_in(target)))
         raise
     return graph, found, _on_samples(origin, graph, target, recipe, workshop)
 
@@ -173,7 +174,7 @@ def _try_apart(graph: Graph, target: Target) -> None:
         rejections = Worker().check(graph, target)
     except EngineFailedError as error:
         raise InputError(f"{error.message} That was while it was loaded.", hint=error.hint) from error
-    refuse(rejections, target.name, by=", not even onnxruntime has them")
+    _refuse_unrunnable(rejections)
 
 
 def _golden(
@@ -220,10 +221,23 @@ def refuse(rejections: Sequence[Rejection], target: str, by: str = "") -> None:
     Raises:
         RefusedError: naming each node and the reason.
     """
+    _refuse(rejections, f"Target {target}", by, _REPLACE)
+
+
+def _refuse_unrunnable(rejections: Sequence[Rejection]) -> None:
+    """Raise when onnxruntime does not run nodes, which is the model's fault and no target's: it proves every capture.
+
+    Raises:
+        RefusedError: naming each node and the reason.
+    """
+    _refuse(rejections, "onnxruntime, which every graph is proven with,", "", _REPLACE_FOR_ALL)
+
+
+def _refuse(rejections: Sequence[Rejection], who: str, by: str, hint: str) -> None:
     if rejections:
         listed = "\n".join(f"  {rejection}" for rejection in rejections[:10])
         more = f"\n  and {len(rejections) - 10} more" if len(rejections) > 10 else ""
         raise RefusedError(
-            f"Target {target} refuses {len(rejections)} node(s) of the graph{by}:\n{listed}{more}",
-            hint=_HALF if any("bfloat16" in str(rejection) for rejection in rejections) else _REPLACE,
+            f"{who} refuses {len(rejections)} node(s) of the graph{by}:\n{listed}{more}",
+            hint=_HALF if any("bfloat16" in str(rejection) for rejection in rejections) else hint,
         )

@@ -11,7 +11,7 @@ import numpy as np
 from ...backends.base import AxisRange, Feed, Graph, Rejection
 from ...backends.places import Local, Reference, Worker
 from ...backends.places.remote import EngineFailedError
-from ...calibration.feeds import first_batches
+from ...calibration.feeds import first_batches, samples_of
 from ...errors import EdgepressError, InputError, RefusedError, VerificationError
 from ...profiles.device.target import Target
 from ...profiles.findings.gap import joined
@@ -157,7 +157,7 @@ def _on_samples(origin: Origin, graph: Graph, target: Target, recipe: Recipe, wo
     feeds = None if recipe.statistics is not None else real_feeds(origin.source, recipe, graph.inputs)
     if feeds is None:
         return None
-    place, taken = Reference(), first_batches(feeds(), PROVEN_ON)
+    place, taken = Reference(), first_batches(feeds(), PROVEN_ON, lambda feed: samples_of(graph, feed))
     # The session that candidates are judged by, so that they need not ask for these answers again.
     session = workshop.open(place.runs(graph, target, "fp32", None), place)
     return proven_on_samples(origin, graph, taken, session)

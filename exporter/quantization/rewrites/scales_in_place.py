@@ -24,7 +24,7 @@ _SHAPING = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 # What a scale that arithmetic gives is moved through as well.
 _ARITHMETIC = frozenset({"Add", "Div", "Mul", "Relu", "Sub"})
 # What a layer's scales are moved through on their way to one place.
-_CONSTANTS = frozenset({"Add", "Div", "Identity", "Mul", "Sub"})
+_CONSTANTS = frozenset({"Add", "Div", "Identity", "Mul", "Neg", "Sub"})
 _LIMITS = np.finfo(np.float32)
 _ROWS = 2
 

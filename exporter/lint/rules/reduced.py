@@ -11,7 +11,7 @@ from ..finding import Finding
 
 
 def find(examined: Examined) -> Iterator[Finding]:
-    """Those that drop axes before arithmetic and a QuantizeLinear, and extremes that are quantized."""
+    """Those that drop axes before a QuantizeLinear, with constants a channel on the way, and quantized extremes."""
     scheme = examined.target.scheme
     if scheme is None:
         return
@@ -19,7 +19,7 @@ def find(examined: Examined) -> Iterator[Finding]:
         yield found_at(
             node,
             "error",
-            f"it drops axes before arithmetic and a quantization, where {scheme.name} computes the wrong channels",
+            f"it drops axes before a quantization, and {scheme.name} takes the wrong channels' constants for it",
             remedy="Keep the axes (keepdims=1) and drop them with a Squeeze behind; `edgepress export` does.",
             source=scheme.source,
         )

@@ -1,7 +1,8 @@
 """Let a reduction keep its axes, and drop them behind it, where arithmetic and a quantization follow.
 
 OpenVINO 2026.4.1 fuses such a stretch into the reduction. Where the result has fewer axes than the operand, it takes
-the constants of the wrong channels (docs/decisions/0022-openvino-reduce.md).
+the constants of the wrong channels (docs/decisions/0022-openvino-reduce.md). Scales a channel of the layer before it
+are such constants too, which it moves behind the reduction (0091-scales-moved-by-a-reduction.md).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...graphs.values import add_constant, number
+from .scales_in_place import is_of_layer
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -38,11 +40,23 @@ def keep_reduced(graph: ir.Graph, operators: Collection[str]) -> int:
 def misfused(graph: ir.Graph, operators: Collection[str]) -> list[ir.Node]:
     """Those of these operators that would be fused with what follows, and drop axes."""
     found = [node for node in graph if node.domain == "" and node.op_type in operators and _drops_axes(node)]
-    return [node for node in found if _quantized_later(node.outputs[0])]
+    return [node for node in found if _quantized_later(node.outputs[0]) or _moves_scales(node)]
 
 
 def _drops_axes(node: ir.Node) -> bool:
     return not number(node, "keepdims", 1) and (len(node.inputs) > 1 or "axes" in node.attributes)
+
+
+def _moves_scales(node: ir.Node) -> bool:
+    """Whether its result is quantized as it is, and its operand has the scales of a layer."""
+    value = node.inputs[0]
+    while value is not None and (maker := value.producer()) is not None and maker.op_type == "Transpose":
+        value = maker.inputs[0]
+    return _is_quantized(node.outputs[0]) and is_of_layer(value)
+
+
+def _is_quantized(value: ir.Value) -> bool:
+    return any(use.node.op_type == "QuantizeLinear" for use in value.uses())
 
 
 def _quantized_later(value: ir.Value) -> bool:
@@ -53,10 +67,9 @@ def _quantized_later(value: ir.Value) -> bool:
         if node in visited or node.op_type not in FUSED:
             continue
         visited.add(node)
-        readers = [use.node for use in node.outputs[0].uses()]
-        if any(reader.op_type == "QuantizeLinear" for reader in readers):
+        if _is_quantized(node.outputs[0]):
             return True
-        stack.extend(readers)
+        stack.extend(use.node for use in node.outputs[0].uses())
     return False
 
 

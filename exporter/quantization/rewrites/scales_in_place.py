@@ -57,7 +57,7 @@ def moved_scales(graph: ir.Graph) -> list[ir.Node]:
     nodes = [node for node in graph if node.domain == ""]
     reshapes = (node for node in nodes if node.op_type == "Reshape")
     strays = [node for node in reshapes if any(_strays(value, node.outputs[0]) for value in _shaped(node))]
-    return strays + [node for node in nodes if _is_one_place(node) and _is_of_layer(node.inputs[0])]
+    return strays + [node for node in nodes if _is_one_place(node) and is_of_layer(node.inputs[0])]
 
 
 def _is_one_place(node: ir.Node) -> bool:
@@ -66,7 +66,7 @@ def _is_one_place(node: ir.Node) -> bool:
     return place is not None and place.shape is not None and place.shape.rank() == 0
 
 
-def _is_of_layer(value: ir.Value | None, *, through_bias: bool = False) -> bool:
+def is_of_layer(value: ir.Value | None, *, through_bias: bool = False) -> bool:
     """Whether it is a layer's result, or arithmetic with constants behind one; a bias alone keeps scales in place."""
     maker = None if value is None else value.producer()
     if maker is None or _is_layer(maker, _ROWS):
@@ -77,7 +77,7 @@ def _is_of_layer(value: ir.Value | None, *, through_bias: bool = False) -> bool:
     first, bias = computed[0].producer(), maker.op_type in ("Add", "Sub")
     if bias and not through_bias and first is not None and _is_layer(first, _ROWS):
         return False
-    return _is_of_layer(computed[0], through_bias=True)
+    return is_of_layer(computed[0], through_bias=True)
 
 
 def _named_limits() -> tuple[tuple[str, np.float32], ...]:

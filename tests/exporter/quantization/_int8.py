@@ -44,7 +44,7 @@ def normal(shape, seed=1, count=8):
     return [rng.normal(size=shape).astype(np.float32) for _ in range(count)]
 
 
-def to_int8(model, name, batches, directory, isa=None):
+def to_int8(model, name, batches, directory, isa=None, lifts=None):
     """The int8 graph of a model with one input, its placement, and the path of the float one.
 
     `isa`: made for kernels of a processor with these instruction sets, of the scheme as it is written by default.
@@ -53,7 +53,7 @@ def to_int8(model, name, batches, directory, isa=None):
     onnx.save(model, source)
     graph = read_graph(source)
     scheme = SCHEMES[name]
-    quantizer = Quantizer.of(graph, scheme if isa is None else scheme.on(isa))
+    quantizer = Quantizer.of(graph, scheme if isa is None else scheme.on(isa), lifts=lifts)
     feeds = checked(lambda: iter([{graph.inputs[0].name: batch} for batch in batches]), graph.inputs, "test")
     quantizer.write(collect(graph, quantizer.placement.observed(), feeds), path)
     onnx.checker.check_model(str(path), full_check=True)

@@ -131,3 +131,33 @@ def test_one_token_of_a_layer_has_an_axis_less(behind, tmp_path):
     assert decibel(run(path, batch), answers(path, batch)) > 100
     assert decibel(run(source, batch), answers(path, batch)) > 20
     assert clips(int8) == (behind not in ("bias", "relu", "channels first"))
+
+
+def mean_of_tokens(behind, operator):
+    """A mean or sum over tokens of a layer's result, read by another layer."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"], name="dense"),
+        *BEHIND[behind],
+        helper.make_node(operator, ["z" if BEHIND[behind] else "m", "axis"], ["t"], name="tokens", keepdims=0),
+        helper.make_node("MatMul", ["t", "h"], ["y"], name="head"),
+    ]
+    wide = np.random.default_rng(0).normal(size=(12, 12)).astype(np.float32) * channels(12)
+    axis = array("axis", np.array([int(behind[-5:] != "first")]))
+    constants = [array("w", wide), weight("h", 12, 5), array("scales", channels(12)), weight("bias", 12), axis]
+    constants.append(array("half", np.float32(0.5)))
+    read = {name for node in nodes for name in node.input}
+    used = [each for each in constants if each.name in read]
+    return model_of(nodes, [floats("x", "n", 12, 12)], [floats("y", "n", 5)], used, opset=20)
+
+
+@pytest.mark.parametrize("behind", BEHIND)
+@pytest.mark.parametrize("operator", ["ReduceMean", pytest.param("ReduceSum", marks=pytest.mark.slow)])
+def test_a_mean_over_tokens_of_a_layer_has_the_scales_of_its_channels(operator, behind, tmp_path):
+    """-17 dB: without a lift that scales it, the result is quantized as it is."""
+    model = mean_of_tokens(behind, operator)
+    int8, _, source, path = to_int8(model, "cpu", normal((3, 12, 12)), tmp_path, isa=(), lifts=())
+    batch = normal((3, 12, 12), seed=7, count=1)[0]
+    assert decibel(run(path, batch), answers(path, batch)) > 100
+    assert decibel(run(source, batch), answers(path, batch)) > 20
+    kept = sum(node.op_type == "Squeeze" for node in int8.graph.node)
+    assert kept == (behind not in ("bias", "relu"))

@@ -38,6 +38,8 @@ SUMS = frozenset({"Add", "Sub", "Max", "Min", "Clip", "Where", "Sum", "Pad", "Co
 LEAST = 2.0**-24
 # These tell a tiny number from another, as a quotient does of what it divides by.
 GUARDED = frozenset({"Log", "Sqrt", "Reciprocal", "Pow"})
+# These only move what they read, on its way to one of those.
+MOVING = frozenset({"Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
 # A bound beyond all values of float16 bounds none of them, whatever becomes of it.
 BOUNDS = frozenset({"Clip", "Max", "Min"})
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN", "Attention", "Einsum"})
@@ -124,10 +126,12 @@ def _guarding(graph: ir.Graph) -> Iterator[tuple[str, str]]:
 
 
 def _guarded(node: ir.Node) -> list[ir.Node]:
-    """The node and what it keeps from 0, behind a root too; nothing where that is none."""
+    """The node and what it keeps from 0, moved or behind a root too; nothing where that is none."""
     found: list[ir.Node] = []
     for use in node.outputs[0].uses():
-        if use.node.op_type in GUARDED or (use.node.op_type == "Div" and use.idx == 1):
+        if use.node.op_type in MOVING and use.idx == 0:
+            found += _guarded(use.node)
+        elif use.node.op_type in GUARDED or (use.node.op_type == "Div" and use.idx == 1):
             found += [use.node, *(_guarded(use.node) if use.node.op_type == "Sqrt" else ())]
     return [node, *found] if found else []
 

@@ -143,6 +143,29 @@ def test_what_keeps_a_logarithm_root_or_quotient_from_zero_stays_float32(tmp_pat
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("moving", ["Transpose", "Unsqueeze"])
+def test_what_keeps_a_logarithm_from_zero_may_be_moved_before_it(tmp_path, moving):
+    """The logarithm of silence was -16.6, as nothing was seen behind a Transpose."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"], name="relu"),
+        helper.make_node("Add", ["a", "least"], ["b"], name="guard"),
+        helper.make_node("Unsqueeze", ["b", "first"], ["c"], name="moved")
+        if moving == "Unsqueeze"
+        else helper.make_node("Transpose", ["b"], ["c"], name="moved", perm=[1, 0]),
+        helper.make_node("Log", ["c"], ["y"], name="behind"),
+    ]
+    constants = {"least": np.float32(1e-10)}
+    constants |= {"first": np.zeros(1, np.int64)} if moving == "Unsqueeze" else {}
+    out = (1, "n", 16) if moving == "Unsqueeze" else (16, "n")
+    graph = written(tmp_path / "float.onnx", nodes, constants, out=out)
+    kept = fp16_exceptions(graph, feeds())
+    assert set(kept) == {"guard", "moved", "behind"}
+    to_float16(graph.path, tmp_path / "mixed.onnx", kept)
+    silence = {"x": np.zeros((3, 16), np.float32)}
+    expected, found = (computed_in_float16(tmp_path / f"{stem}.onnx", silence) for stem in ("float", "mixed"))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def test_a_tiny_constant_that_nothing_divides_by_is_no_reason(tmp_path):
     nodes = [helper.make_node("Add", ["x", "least"], ["a"], name="add"), layer("last", "a", "y")]
     graph = written(tmp_path / "float.onnx", nodes, {"least": np.float32(1e-10), **weights(last=(16, 4))})

@@ -88,12 +88,30 @@ def samples_in(feed: Feed) -> int:
     return int(first.shape[0]) if first.ndim else 1
 
 
-def first_batches(feeds: Iterator[Feed], samples: int) -> list[Feed]:
-    """Whole batches until there are this many samples."""
+def samples_of(graph: Graph, feed: Feed) -> int:
+    """Samples in a batch, which is one sample where its rows plainly are parts of it, as the nodes of a graph are.
+
+    They are where another input is free and does not go along with the rows, as edges do not, and where no output can
+    begin with them. Steps of time are not told from samples where an output has them first too.
+    """
+    rows, (first, *others) = samples_in(feed), graph.inputs
+    if not first.shape:
+        return rows
+    axis = first.shape[0]
+    together = all(
+        axis in spec.shape or all(isinstance(size, int) for size in spec.shape) or len(feed[spec.name]) == rows
+        for spec in others
+    )
+    kept = any(spec.shape and (spec.shape[0] == axis or isinstance(spec.shape[0], str)) for spec in graph.outputs)
+    return rows if together and kept else 1
+
+
+def first_batches(feeds: Iterator[Feed], samples: int, count: Callable[[Feed], int] = samples_in) -> list[Feed]:
+    """Whole batches until there are this many samples, as `count` has them."""
     taken: list[Feed] = []
     for feed in feeds:
         taken.append(feed)
-        if sum(samples_in(batch) for batch in taken) >= samples:
+        if sum(count(batch) for batch in taken) >= samples:
             break
     return taken
 

@@ -190,7 +190,8 @@ class Lowering:
         others = beyond(self.source, reference, quantizer, recipe, self.memo)
         judged = statistics if others is None else others
         given = reference, self.target, recipe, judged, self.samples, self.memo.directory, model
-        gains = self.memo.once("gains", self._key, lambda: worthwhile(*given, None if others is None else statistics))
+        shipped = statistics if others is not None and quantizer.chooses else None
+        gains = self.memo.once("gains", self._key, lambda: worthwhile(*given, shipped))
         candidate, other_db = self._relaxed(model, statistics, judged, gains)
         fitted_db = None if other_db is None else worst(candidate.on_samples).weakest_db
         return self._doubted(candidate, statistics, fitted_db, other_db)

@@ -55,7 +55,7 @@ def _drawn(
         feeds = first_batches(chain(known, islice(data, len(known), None)), JUDGED_ON)
         place = Reference()
         session = workshop.open(place.runs(captured.graph, target, "fp32", None), place)
-        found = chain(answers, (session(feed) for feed in feeds[len(known) :]))
+        found = chain(answers[: len(feeds)], (session(feed) for feed in feeds[len(known) :]))
         expected = [with_amounts(answer, captured.amounts) for answer in found]
         return JudgingSamples.of(captured.graph, feeds, kind, expected) if feeds else None
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...backends.base import Array, Feed, Graph
-from ...calibration.feeds import outputs_by_row, samples_in
+from ...calibration.feeds import outputs_by_row, samples_of
 from ...errors import EdgepressError, InputError, VerificationError
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.gap import Gap
@@ -52,12 +52,14 @@ class OnSamples:
     Attributes:
         feeds: whole batches.
         answers: the graph's.
+        samples: how many those are.
         parity: of the sample that is furthest off, by output.
         missing: what is to be said of outputs where both differ for reasons of the model's own.
     """
 
     feeds: Sequence[Feed]
     answers: Replies
+    samples: int
     parity: Mapping[str, Parity]
     missing: tuple[Gap, ...]
 
@@ -107,7 +109,8 @@ def proven_on_samples(origin: Origin, graph: Graph, feeds: Sequence[Feed], run: 
     proof = _Proof(origin=origin, graph=graph, feeds=feeds, given=given, references=references, found=found, sets=sets)
     worst, doubts = proof.judged()
     told = [Gap(about="other", subject=f"float32 {name}", why=why) for name, why in doubts.items()]
-    return OnSamples(feeds=feeds, answers=answers, parity=worst, missing=(*gaps, *told))
+    samples = sum(samples_of(graph, feed) for feed in feeds)
+    return OnSamples(feeds=feeds, answers=answers, samples=samples, parity=worst, missing=(*gaps, *told))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,11 +159,14 @@ class _Proof:
         whole = tuple(name for name in names if name not in rows and name not in codes)
         first = 0
         for index, answer in enumerate(self.references):
+            batch = f"batch {index} of the calibration data"
             count = len(answer[single[0]]) if single else 0
+            parts = count > 1 and samples_of(self.graph, self.feeds[index]) == 1
             for row in range(count):
-                yield _Piece(of=f"calibration sample {first + row}", names=single, batches=(index,), row=row)
+                of = f"row {row} of {batch}" if parts else f"calibration sample {first + row}"
+                yield _Piece(of=of, names=single, batches=(index,), row=row)
             if whole:
-                yield _Piece(of=f"batch {index} of the calibration data", names=whole, batches=(index,))
+                yield _Piece(of=batch, names=whole, batches=(index,))
             first += count
         if codes:
             yield _Piece(of="the first calibration samples", names=codes, batches=tuple(range(len(self.feeds))))
@@ -319,12 +325,11 @@ def on_samples_evidence(proof: OnSamples, machine: str) -> Evidence:
     Args:
         machine: in words.
     """
-    samples = sum(samples_in(feed) for feed in proof.feeds)
     least = min(found.weakest_db for found in proof.parity.values())
     of = "equal to the bit" if least == np.inf else f"{least:.1f} dB of SQNR at the worst output of the worst sample"
     return Evidence(
         about="graph",
-        claim=f"The graph was held against the model on the first {samples} calibration samples: {of}",
+        claim=f"The graph was held against the model on the first {proof.samples} calibration samples: {of}",
         kind="emulated",
         tool=f"onnxruntime {installed('onnxruntime')}",
         machine=machine,

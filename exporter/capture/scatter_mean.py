@@ -1,6 +1,7 @@
 """A scatter that takes the mean, as the sum over how many there are: ONNX's ScatterElements has no mean.
 
-torchlib writes the last of them instead (onnxscript 0.7), without a word.
+torchlib writes the last of them instead (onnxscript 0.7), without a word. It gives all values as well where torch takes
+as many as there are places.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ def translations() -> dict[Any, Callable[..., Any]]:
 
 
 def _scatter_reduce(self: Any, dim: int, index: Any, src: Any, reduce: str, include_self: bool = True) -> Any:
+    from onnxscript import opset18 as op
     from onnxscript.function_libs.torch_lib.ops import core
 
+    dtype = src.dtype
+    if list(index.shape) != list(src.shape) and len(index.shape):
+        src = op.Slice(src, op.Constant(value_ints=[0] * len(index.shape)), op.Shape(index))
     # Of integers torch rounds the mean down, and a scalar has no axis: the proof tells of those.
-    if reduce != "mean" or not src.dtype.is_floating_point() or not len(self.shape):
+    if reduce != "mean" or not dtype.is_floating_point() or not len(self.shape):
         return core.aten_scatter_reduce(self, dim, index, src, reduce, include_self)
     return _mean(self, dim, index, src, include_self)
 

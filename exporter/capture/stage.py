@@ -11,7 +11,7 @@ import numpy as np
 from ...backends.base import AxisRange, Feed, Graph, Rejection
 from ...backends.places import Local, Reference, Worker
 from ...backends.places.remote import EngineFailedError
-from ...calibration.feeds import first_batches
+from ...calibration.feeds import first_batches, samples_of
 from ...errors import EdgepressError, InputError, RefusedError, VerificationError
 from ...profiles.device.target import Target
 from ...profiles.findings.gap import joined
@@ -56,6 +56,7 @@ CONTRIBUTED = (
     "QuantizeWithOrder",
 )
 _REPLACE = "Replace the operator in the model, or choose a target that has it."
+_REPLACE_FOR_ALL = "Replace the operator in the model: without it no target's graph can be proven."
 _HALF = (
     "The model itself computes in bfloat16 there, by torch.autocast or a cast in forward. Take that out, and give the "
     "weights in float32: the target decides in what precision a model runs."
@@ -146,7 +147,7 @@ def _proven(
         found = prove_capture(source, graph, recipe.seed, origin)
     except InputError:
         # Where it is because of nodes that onnxruntime does not have, say which.
-        refuse(Local().check(graph, reference.stand_in(target)), target.name, by=", not even onnxruntime has them")
+        _refuse_unrunnable(Local().check(graph, reference.stand_in(target)))
         raise
     return graph, found, _on_samples(origin, graph, target, recipe, workshop)
 
@@ -156,7 +157,7 @@ def _on_samples(origin: Origin, graph: Graph, target: Target, recipe: Recipe, wo
     feeds = None if recipe.statistics is not None else real_feeds(origin.source, recipe, graph.inputs)
     if feeds is None:
         return None
-    place, taken = Reference(), first_batches(feeds(), PROVEN_ON)
+    place, taken = Reference(), first_batches(feeds(), PROVEN_ON, lambda feed: samples_of(graph, feed))
     # The session that candidates are judged by, so that they need not ask for these answers again.
     session = workshop.open(place.runs(graph, target, "fp32", None), place)
     return proven_on_samples(origin, graph, taken, session)
@@ -173,7 +174,7 @@ def _try_apart(graph: Graph, target: Target) -> None:
         rejections = Worker().check(graph, target)
     except EngineFailedError as error:
         raise InputError(f"{error.message} That was while it was loaded.", hint=error.hint) from error
-    refuse(rejections, target.name, by=", not even onnxruntime has them")
+    _refuse_unrunnable(rejections)
 
 
 def _golden(
@@ -220,10 +221,23 @@ def refuse(rejections: Sequence[Rejection], target: str, by: str = "") -> None:
     Raises:
         RefusedError: naming each node and the reason.
     """
+    _refuse(rejections, f"Target {target}", by, _REPLACE)
+
+
+def _refuse_unrunnable(rejections: Sequence[Rejection]) -> None:
+    """Raise when onnxruntime does not run nodes, which is the model's fault and no target's: it proves every capture.
+
+    Raises:
+        RefusedError: naming each node and the reason.
+    """
+    _refuse(rejections, "onnxruntime, which every graph is proven with,", "", _REPLACE_FOR_ALL)
+
+
+def _refuse(rejections: Sequence[Rejection], who: str, by: str, hint: str) -> None:
     if rejections:
         listed = "\n".join(f"  {rejection}" for rejection in rejections[:10])
         more = f"\n  and {len(rejections) - 10} more" if len(rejections) > 10 else ""
         raise RefusedError(
-            f"Target {target} refuses {len(rejections)} node(s) of the graph{by}:\n{listed}{more}",
-            hint=_HALF if any("bfloat16" in str(rejection) for rejection in rejections) else _REPLACE,
+            f"{who} refuses {len(rejections)} node(s) of the graph{by}:\n{listed}{more}",
+            hint=_HALF if any("bfloat16" in str(rejection) for rejection in rejections) else hint,
         )

@@ -288,6 +288,8 @@ def _refusal(source: Source, error: BaseException) -> InputError:
     chain = list(_chain(error))
     root, text = chain[-1], "\n".join(str(link) for link in chain)
     where = _line(chain, text)
+    if isinstance(root, EdgepressError):  # of a translation of ours
+        return InputError(f"{source.name} cannot be exported: {root.message}{where}", hint=root.hint)
     if "Could not guard on data-dependent" in text or "Could not extract specialized integer" in text:
         return NoGraphError(
             f"{source.name} cannot be exported: its forward branches on a value of a tensor, or makes a size of one."

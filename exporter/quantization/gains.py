@@ -17,7 +17,7 @@ from ..graphs.files import BESIDE
 from ..recipe import Recipe
 from .judging import JudgingSamples
 from .lifts import LIFTS
-from .quantizer import AUTO, FEATURE_MAPS, Quantizer
+from .quantizer import FEATURE_MAPS, Quantizer
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -70,8 +70,8 @@ def worthwhile(
     Args:
         model: the reference, where it has been read.
         samples: to judge on; the graphs run on the reference place.
-        shipped: what the ranges that ship come of, where `statistics` are of data beyond the samples. Range methods are
-            tried there alone: what was fitted to a sample hardly clips it.
+        shipped: what the ranges that ship come of, where `statistics` are of data beyond the samples and range methods
+            are to be tried; elsewhere they are not: what was fitted to a sample hardly clips it.
     """
     assert target.scheme is not None
     scheme = as_tried(target.scheme)
@@ -88,8 +88,10 @@ def worthwhile(
         found = samples.compare(_run(graph, tried, samples.feeds), graph)
         return worst(found).weakest_db, assured_db(found)
 
-    ways = (statistics,) if shipped is None or recipe.ranges != AUTO else (statistics, shipped)
-    method, (before, assured), ranged = _ranged(lambda method, seen: score(write(method, (), seen)[0]), *ways)
+    def ranged_by(method: str, seen: Statistics) -> Score:
+        return score(write(method, (), seen)[0])
+
+    method, (before, assured), ranged = _ranged(ranged_by, statistics, shipped)
     kept: tuple[str, ...] = ()
     sentences = [f"int8 without lifts: {before:.1f} dB of SQNR on {samples}{ranged}."]
     for name in LIFTS.names() if recipe.lifts is None else recipe.lifts:
@@ -113,7 +115,7 @@ def worthwhile(
 
 
 def _ranged(
-    score: Callable[[str, Statistics], Score], statistics: Statistics, shipped: Statistics | None = None
+    score: Callable[[str, Statistics], Score], statistics: Statistics, shipped: Statistics | None
 ) -> tuple[str, Score, str]:
     """The range method of feature maps, its score, and a clause for the report where there was a choice.
 
@@ -125,9 +127,12 @@ def _ranged(
     if shipped is None:
         return first, one, ""
     two = score(second, statistics)
-    better = two[0] >= one[0] + BETTER_DB and score(second, shipped)[0] >= score(first, shipped)[0] + BETTER_DB
-    chosen, found, other, left = (second, two, first, one) if better else (first, one, second, two)
-    return chosen, found, f" with {chosen} for feature maps, {left[0]:.1f} dB with {other}"
+    stays = f" with {first} for feature maps, {two[0]:.1f} dB with {second}"
+    if two[0] < one[0] + BETTER_DB:
+        return first, one, stays
+    if score(second, shipped)[0] < score(first, shipped)[0] + BETTER_DB:
+        return first, one, f"{stays}, which is not better with the ranges that ship"
+    return second, two, f" with {second} for feature maps, {one[0]:.1f} dB with {first}"
 
 
 def doubts(

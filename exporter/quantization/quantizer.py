@@ -165,12 +165,19 @@ class Quantizer:
             affines.update(dict.fromkeys(names, affine(low, high, self.scheme.activation)))
         return affines
 
+    @property
+    def chooses(self) -> bool:
+        """Whether a range hangs on the method of feature maps."""
+        return self.method == AUTO and any(self._are_maps(values) for values in self.placement.groups().values())
+
     def _method(self, values: list[ir.Value]) -> str:
         if self.method != AUTO:
             return self.method
-        if self.placement.gates.intersection(values):
-            return "min-max"
-        return self.feature_maps if self.tokens.isdisjoint(str(value.name) for value in values) else "min-max"
+        return self.feature_maps if self._are_maps(values) else "min-max"
+
+    def _are_maps(self, values: list[ir.Value]) -> bool:
+        gates, tokens = self.placement.gates, self.tokens
+        return gates.isdisjoint(values) and tokens.isdisjoint(str(value.name) for value in values)
 
     def _run(self, passes: tuple[Pass, ...]) -> None:
         for step in passes:

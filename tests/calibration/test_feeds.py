@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgepress.backends.base import Graph, TensorSpec
-from edgepress.calibration.feeds import checked, feeds_from_object, feeds_from_path, outputs_by_row
+from edgepress.calibration.feeds import checked, feeds_from_object, feeds_from_path, outputs_by_row, samples_of
 from edgepress.errors import InputError
 
 IMAGE = (TensorSpec(name="image", dtype="float32", shape=("batch", 2)),)
@@ -164,3 +164,23 @@ def test_rows_are_samples_where_the_first_axis_is_theirs(inputs, output, lengths
     feed = {name: np.zeros([given, 4][: len(shape)], np.float32) for name, shape in inputs.items()}
     answers = {"y": np.zeros(() if found is None else (found, 2), np.float32)}
     assert outputs_by_row(graph(inputs, output), [feed] * 2, [answers] * 2) == ({"y"} if rows else set())
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output", "shapes", "samples"),
+    [
+        ({"x": ("n", 4)}, ("n", 2), [(9, 4)], 9),
+        ({"x": ("n", 4)}, ("boxes", 6), [(9, 4)], 9),  # of how many samples the boxes are is not told
+        ({"x": ("n", "t", 4), "state": (2, "n", 8)}, ("n", 2), [(9, 5, 4), (2, 9, 8)], 9),
+        ({"x": ("n", 4), "z": ("m", 4)}, ("n", 2), [(9, 4), (9, 4)], 9),  # two names of one axis
+        ({"x": ("n", 4), "table": (3, 4)}, ("n", 2), [(9, 4), (3, 4)], 9),
+        ({"nodes": ("n", 4), "edges": (2, "e")}, ("n", 2), [(9, 4), (2, 30)], 1),
+        ({"nodes": ("n", 4), "edges": ("e", 2)}, ("n", 2), [(9, 4), (30, 2)], 1),
+        ({"x": ("t", 4)}, (10,), [(9, 4)], 1),  # one answer to all rows
+        ({"x": (9, 4)}, (9, 2), [(9, 4)], 9),
+        ({"x": ()}, (2,), [()], 1),
+    ],
+)
+def test_rows_that_are_parts_of_one_sample_are_not_counted_as_samples(inputs, output, shapes, samples):
+    feed = {name: np.zeros(shape, np.float32) for name, shape in zip(inputs, shapes, strict=True)}
+    assert samples_of(graph(inputs, output), feed) == samples

@@ -210,3 +210,37 @@ def test_statistics_are_no_samples(tmp_path: Path) -> None:
     options = {"target": "cpu", "precision": "fp32", "measure": False, "output": tmp_path / "made"}
     bundle = edgepress.export(Loudness(), inputs={"x": EXAMPLE}, statistics=str(tmp_path / "ranges"), **options)
     assert not [one for one in report(bundle).evidence if HELD in one.claim]
+
+
+class Neighbours(nn.Module):
+    """Takes the sum over edges, and of a graph whose values are large their sines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(8, 4)
+
+    def forward(self, nodes: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
+        y = self.layer(torch.zeros_like(nodes).index_add(0, edges[1], nodes[edges[0]]))
+        large = torch.tensor(True) if torch.compiler.is_compiling() else nodes.mean() < 5
+        return y if large else torch.sin(y)
+
+
+def test_of_a_graph_the_nodes_are_no_samples_and_the_next_graphs_are_looked_at(tmp_path: Path) -> None:
+    """A fault that shows in the second graph shipped: the first one has more nodes than samples are looked at."""
+    rng = np.random.default_rng(0)
+    data = [
+        {
+            "nodes": (level + rng.standard_normal((20, 8))).astype(np.float32),
+            "edges": rng.integers(0, 10, (2, 50)),
+        }
+        for level in (0, 10, 0)
+    ]
+    example = {name: torch.from_numpy(array) for name, array in data[0].items()}
+    axes = {"nodes": edgepress.AxisRange(smallest=10, usual=20, largest=40)}
+    options = {"target": "cpu", "precision": "fp32", "measure": False, "output": tmp_path / "made", "axes": axes}
+    free = {"nodes": {0: "nodes"}, "edges": {1: "links"}}
+    with pytest.raises(VerificationError, match="of batch 1 of the calibration data"):
+        edgepress.export(Neighbours(), inputs=example, dynamic=free, calibration=data, **options)
+    bundle = edgepress.export(Neighbours(), inputs=example, dynamic=free, calibration=data[::2], **options)
+    assert "on the first 2 calibration samples" in next(c.claim for c in report(bundle).evidence if HELD in c.claim)

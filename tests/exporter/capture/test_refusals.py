@@ -107,3 +107,16 @@ def test_numbers_of_nodes_beyond_a_smaller_graph_are_told_with_the_axis_that_goe
     assert "'edges' is made up of whole numbers up to 11" in told and "--axis nodes=12:12:96" in told
     axes = {"nodes": AxisRange(smallest=12, usual=12, largest=96)}
     edgepress.export(Edges().eval(), {"x": x, "edges": edges}, axes=axes, **options)
+
+
+def test_what_onnxruntime_does_not_run_is_the_models_fault_and_no_targets(tmp_path: Path) -> None:
+    """Every target was said to refuse it, and another one to be a way out."""
+    node = helper.make_node("Celsius", ["x"], ["y"], "warm", domain="own")
+    graph = helper.make_graph([node], "refused", ENDS[:1], ENDS[1:])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    (tmp_path / "m.onnx").write_bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
+    with pytest.raises(edgepress.TargetsError) as raised:
+        edgepress.export_all(tmp_path / "m.onnx", targets=("cpu", "server-cpu"), measure=False, output=tmp_path)
+    said = str(raised.value)
+    assert "cpu, server-cpu: onnxruntime" in said and said.count("warm: onnxruntime has no operator own:Celsius") == 1
+    assert "Target cpu" not in said and "choose a target" not in said

@@ -13,6 +13,7 @@ from edgepress.exporter.bundle.reportables import load_report
 from edgepress.exporter.candidates import climbing
 from edgepress.exporter.quantization import compensated, gains
 from edgepress.exporter.quantization.gains import doubts
+from edgepress.exporter.quantization.quantizer import FEATURE_MAPS
 from edgepress.profiles.device.target import load_target
 from edgepress.profiles.findings.parity import Parity
 from edgepress.profiles.findings.spread import Few
@@ -331,3 +332,31 @@ def test_least_squares_stay_where_samples_do_not_tell_better(tmp_path):
     assert re.search(r"with mse for feature maps, [\d.]+ dB with min-max\.$", said)  # 37.6 and 37.3
     few, _ = of_feature_maps(model, data, tmp_path / "few", calibrated=5)
     assert "feature maps" not in few  # they would be judged on what they were fitted to
+
+
+@pytest.mark.parametrize(
+    ("others_db", "shipped_db", "taken", "said"),
+    [
+        ((30, 32), (33, 34), "min-max", "with min-max for feature maps, 30.0 dB with mse"),
+        ((30, 30.4), (33, 34), "mse", "with mse for feature maps, 30.4 dB with min-max"),
+        ((30, 32), (33, 33.4), "mse", "32.0 dB with min-max, which is not better with the ranges that ship"),
+    ],
+)
+def test_why_the_worse_figure_is_taken_is_said(others_db, shipped_db, taken, said):
+    figures = {"others": dict(zip(FEATURE_MAPS, others_db, strict=True))}
+    figures["shipped"] = dict(zip(FEATURE_MAPS, shipped_db, strict=True))
+    method, (found_db, _), clause = gains._ranged(lambda by, of: (figures[of][by], 0), "others", "shipped")
+    assert (method, found_db) == (taken, figures["others"][taken]) and clause.endswith(said)
+
+
+def test_of_a_network_without_feature_maps_nothing_is_tried(tmp_path):
+    """The same graph ran twice, and was called another."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(16, 16, False), torch.nn.GELU(), torch.nn.Linear(16, 4, False)).eval()
+    data = [{"input": torch.randn(16, 5, 16).numpy()} for _ in range(8)]
+    bundle = edgepress.export(
+        model, {"input": torch.rand(2, 5, 16)}, target="mobile", name="tokens", dynamic={"input": {0: "n"}},
+        calibration=data, precision="int8", measure=False, output=tmp_path,
+    )  # fmt: skip
+    said = next(note for note in load_report(bundle.path).notes if note.startswith("int8 without lifts"))
+    assert said.endswith(" dB of SQNR on 32 calibration samples.")

@@ -27,7 +27,7 @@ HARM_DB = 0.1
 # Another range method than the first has to be so much better, in dB.
 BETTER_DB = 0.5
 # SQNR in dB on samples, and what is sure of others of the kind.
-Score: TypeAlias = tuple[float, float]
+Decibels: TypeAlias = tuple[float, float]
 # Of integers that have kernels of either sign.
 WIDTH = 8
 # Fewer samples than these, or a larger difference in dB between fitted and other samples, is said.
@@ -84,11 +84,11 @@ def worthwhile(
         )
         return replace(reference, path=path), quantizer.write(seen, path, BESIDE)
 
-    def score(graph: Graph) -> Score:
+    def score(graph: Graph) -> Decibels:
         found = samples.compare(_run(graph, tried, samples.feeds), graph)
         return worst(found).weakest_db, assured_db(found)
 
-    def ranged_by(method: str, seen: Statistics) -> Score:
+    def ranged_by(method: str, seen: Statistics) -> Decibels:
         return score(write(method, (), seen)[0])
 
     method, (before, assured), ranged = _ranged(ranged_by, statistics, shipped)
@@ -115,8 +115,8 @@ def worthwhile(
 
 
 def _ranged(
-    score: Callable[[str, Statistics], Score], statistics: Statistics, shipped: Statistics | None
-) -> tuple[str, Score, str]:
+    score: Callable[[str, Statistics], Decibels], statistics: Statistics, shipped: Statistics | None
+) -> tuple[str, Decibels, str]:
     """The range method of feature maps, its score, and a clause for the report where there was a choice.
 
     The second method has to be better with ranges of either statistics: how well a value that occurs often is rounded

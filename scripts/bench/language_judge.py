@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from language_text import evaluation_windows
-from language_tools import graph
+from language_tools import COUNTED, graph
 from numpy.typing import NDArray
 
 Logits = Callable[[NDArray[np.int64]], NDArray[np.float32]]
@@ -87,8 +87,26 @@ def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _opened(directory: Path, how: str, stack: ExitStack) -> Logits:
+    if (directory / COUNTED).exists():
+        return _in_torch(directory)
     path = graph(directory)
     return _on_openvino(path, how) if path.suffix == ".xml" else _on_onnxruntime(path, how, stack)
+
+
+def _in_torch(directory: Path) -> Logits:
+    """What integers stand for that no runtime opens: floats in a plain directory."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    torch.set_num_threads(THREADS)
+    network = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
+
+    @torch.inference_mode()
+    def run(row: NDArray[np.int64]) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = network(torch.from_numpy(row), use_cache=False).logits.numpy()
+        return found
+
+    return run
 
 
 def _on_openvino(path: Path, how: str) -> Logits:

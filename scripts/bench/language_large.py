@@ -15,9 +15,10 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
-import torch
 from language_tools import MB, engine, sizes, waited
 
 _EDGEPRESS = "import sys; from edgepress.exporter.cli import main; sys.exit(main())"
@@ -31,7 +32,9 @@ def main() -> None:
     parser.add_argument("--target", default="server-cpu")
     given = parser.parse_args()
     model = given.home.resolve() / "large"
-    floats = made(model) * 4 / MB
+    # Linux counts the parent's resident memory as its child's: who makes the weights may not start what is measured.
+    with ProcessPoolExecutor(1, get_context("spawn")) as other:
+        floats = other.submit(made, model).result() * 4 / MB
     out = given.home.resolve() / f"out-{given.target}-{given.precision}"
     asked = [str(model), "--target", given.target, "--precision", given.precision, "--rounding", "nearest"]
     run("export", [*asked, "--no-measure", "--output", str(out)], floats)
@@ -42,6 +45,7 @@ def main() -> None:
 
 def made(model: Path) -> int:
     """Write the directory unless it is there; how many weights it has."""
+    import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(

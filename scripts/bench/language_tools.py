@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 MB = 1e6
+COUNTED = "counted.json"  # of language_floats.py
 TIME_LIMIT = 5400  # seconds, of a busy machine
 # MB of an engine, tokenizer included, within which grids are chosen: those of SmolLM2's peers, and what is asked for;
 # then those of the story's: the builder's in blocks of 64 and 32, optimum-intel's likewise, and with zero points.
@@ -24,9 +25,11 @@ class Tool:
     """One tool with one setting.
 
     Attributes:
-        family: `edgepress`, `genai` (the model builder of onnxruntime-genai) or `optimum` (optimum-intel).
-        runtime: what opens its directory.
-        options: command line options; of `optimum`, the fields of its OVWeightQuantizationConfig.
+        family: `edgepress`, `genai` (the model builder of onnxruntime-genai), `optimum` (optimum-intel), `olive` or
+            `inc` (neural-compressor).
+        runtime: what opens its directory; `torch` where no runtime opens what the tool writes.
+        options: command line options.
+        fields: of `optimum` those of its OVWeightQuantizationConfig; of `olive` and `inc` what their scripts take.
         data: it reads the calibration text.
     """
 
@@ -85,6 +88,49 @@ def _optimum_tools() -> list[Tool]:
     return tools
 
 
+def _olive_tools() -> list[Tool]:
+    """Its passes of torch; those of ONNX on what the builder writes in float32. 128 does not divide SmolLM2's 576."""
+    tools = []
+    for block in (32, 64, 128):
+        for suffix, symmetric in (("sym", True), ("asym", False)):
+            grid = {"bits": 4, "group_size": block, "sym": symmetric}
+            head = {**grid, "lm_head": True}
+            recipes: dict[str, list[list[Any]]] = {
+                "rtn": [["Rtn", head]],
+                "kquant": [["KQuant", head]],
+                "gptq": [["Gptq", grid], ["KQuant", head]],
+                "clip-gptq": [["AutoClip", grid], ["Gptq", grid], ["KQuant", head]],
+            }
+            for name, passes in recipes.items():
+                fields = {"passes": passes}
+                tools.append(_tool("olive", f"{name}-{suffix}-{block}", fields, data="gptq" in name))
+            onnx = {"block_size": block, "is_symmetric": symmetric, "accuracy_level": 4}
+            tools.append(_onnx(f"onnx-rtn-{suffix}-{block}", "OnnxBlockWiseRtnQuantization", onnx))
+        tools.append(_onnx(f"onnx-hqq-asym-{block}", "OnnxHqqQuantization", {"block_size": block, "accuracy_level": 4}))
+    return tools
+
+
+def _onnx(name: str, kind: str, fields: dict[str, Any]) -> Tool:
+    return _tool("olive", name, {"passes": [[kind, fields]], "from": "genai-fp32"}, runtime="onnxruntime")
+
+
+def _inc_tools() -> list[Tool]:
+    tools = []
+    for block in (32, 64, 128):
+        for suffix, symmetric in (("sym", True), ("asym", False)):
+            grid = {"bits": 4, "group_size": block, "use_sym": symmetric, "quant_lm_head": True}
+            for method in ("rtn", "gptq", "awq", "teq"):
+                fields = {"method": method, "fields": grid}
+                tools.append(_tool("inc", f"{method}-{suffix}-{block}", fields, data=method != "rtn"))
+        hqq = {"bits": 4, "group_size": block, "quant_lm_head": True, "quant_scale": False, "quant_zero": False}
+        tools.append(_tool("inc", f"hqq-asym-{block}", {"method": "hqq", "fields": hqq}))
+    return tools
+
+
+def _tool(family: str, name: str, fields: dict[str, Any], runtime: str = "torch", data: bool = False) -> Tool:
+    return Tool(name=f"{family}-{name}", family=family, runtime=runtime, fields=fields, data=data)
+
+
 def _our_tools() -> list[Tool]:
     tools = []
     for target in ("server-cpu", "cpu"):
@@ -100,7 +146,8 @@ def _our_tools() -> list[Tool]:
     return tools
 
 
-TOOLS = {tool.name: tool for tool in (*_genai_tools(), *_optimum_tools(), *_our_tools())}
+_OF = (_genai_tools, _optimum_tools, _olive_tools, _inc_tools, _our_tools)
+TOOLS = {tool.name: tool for tools in _OF for tool in tools()}
 
 
 def make(tool: Tool, model: Path, texts: Path, peers: str, out: Path, shared: Path | None = None) -> dict[str, Any]:
@@ -138,10 +185,11 @@ def make(tool: Tool, model: Path, texts: Path, peers: str, out: Path, shared: Pa
 
 def engine(out: Path) -> Path:
     """The directory that the runtime's own library opens: of a bundle, the one within it."""
-    for name in ("genai_config.json", "openvino_model.xml"):
+    names = ("genai_config.json", "openvino_model.xml", COUNTED)
+    for name in names:
         if found := sorted(out.rglob(name)):
             return found[0].parent
-    raise FileNotFoundError(f"no genai_config.json or openvino_model.xml under {out}")
+    raise FileNotFoundError(f"none of {', '.join(names)} under {out}")
 
 
 def graph(directory: Path) -> Path:
@@ -153,7 +201,9 @@ def graph(directory: Path) -> Path:
 
 
 def sizes(directory: Path, runtime: str) -> dict[str, float]:
-    """MB (1e6 bytes) of the network with its weights, and of everything that lies beside it."""
+    """MB (1e6 bytes) of the network with its weights, counted where no file is, and of all that lies beside it."""
+    if runtime == "torch":
+        return {"mb": json.loads((directory / COUNTED).read_text())["mb"]}
     files = [file for file in directory.iterdir() if file.is_file()]
     names = ("openvino_model.",) if runtime == "openvino" else (graph(directory).name,)
     network = sum(file.stat().st_size for file in files if file.name.startswith(names))
@@ -172,6 +222,11 @@ def _command(tool: Tool, model: Path, texts: Path, peers: str, out: Path, shared
             job = {"model": str(model), "out": str(out), "fields": tool.fields, "texts": str(texts)}
             job |= {"shared": str(shared)} if shared else {}
             return [peers, script, json.dumps(job)]
+        case "olive" | "inc":
+            fields = dict(tool.fields or {})
+            given = out.with_name(fields.pop("from")) if "from" in fields else model
+            job = {"model": str(given), "out": str(out), "texts": str(texts), **fields}
+            return [peers, str(Path(__file__).with_name(f"language_{tool.family}.py")), json.dumps(job)]
         case _:
             target, *options = tool.options
             text = ["--calibration", str(texts.with_suffix(".txt"))] if tool.data else []

@@ -1,0 +1,48 @@
+"""neural-compressor's weight-only methods on a local directory and a local text, in the peers' environment.
+
+    python language_inc.py '{"model": DIR, "out": DIR, "method": "gptq", "fields": {"bits": 4, ...}, "texts": FILE}'
+
+It writes packed integers that its own modules open, on no runtime here; see language_floats.py.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def main() -> None:
+    """Read the text where the method takes one, round, and write what the integers stand for."""
+    from language_floats import save
+    from neural_compressor.torch import quantization
+    from transformers import AutoModelForCausalLM
+
+    job = json.loads(sys.argv[1])
+    method, fields = job["method"], dict(job["fields"])
+    network = AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32).eval()
+    rows = _rows(job)
+    config = getattr(quantization, _CONFIGS[method])(**fields)
+    example = {"example_inputs": rows[0]} if method in ("awq", "teq") else {}
+    prepared = quantization.prepare(network, config, **example)
+    for row in rows if method not in ("rtn", "hqq") else ():
+        prepared(row)
+    rounded = quantization.convert(prepared)
+    save(rounded, job["model"], job["out"], fields["bits"], fields["group_size"], fields.get("use_sym", False))
+
+
+_CONFIGS = {"rtn": "RTNConfig", "hqq": "HQQConfig", "gptq": "GPTQConfig", "awq": "AWQConfig", "teq": "TEQConfig"}
+
+
+def _rows(job: dict[str, Any]) -> list[torch.Tensor]:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(job["model"])
+    return [tokenizer(text, return_tensors="pt")["input_ids"] for text in json.loads(Path(job["texts"]).read_text())]
+
+
+if __name__ == "__main__":
+    main()

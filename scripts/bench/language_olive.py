@@ -1,0 +1,76 @@
+"""Olive's own passes on a local directory and a local text, in the peers' environment.
+
+    python language_olive.py '{"model": DIR, "out": DIR, "passes": [["Gptq", {"bits": 4, ...}], ...], "texts": FILE}'
+
+The passes run in their order. Passes of ONNX get a directory of onnxruntime-genai's builder, and what they write its
+configuration; passes of torch give a directory that transformers alone opens, see language_floats.py.
+Without a data_config a pass takes its text from a hub; those that read one get the list of texts.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from olive.data.registry import Registry
+
+_READ_TEXT = ("AutoClip", "Gptq")
+
+
+def main() -> None:
+    """Run the workflow as `olive run` does, and write what the bench judges."""
+    from olive.workflows import run
+
+    job = json.loads(sys.argv[1])
+    model, out = Path(job["model"]), Path(job["out"])
+    onnx = (model / "genai_config.json").exists()
+    source = {"type": "ONNXModel" if onnx else "HfModel", "model_path": str(model / "model.onnx" if onnx else model)}
+    passes = {f"{place}_{kind}": _pass(kind, fields) for place, (kind, fields) in enumerate(job["passes"])}
+    text = {"type": "bench_texts", "params": {"texts": job["texts"], "model": str(model)}}
+    with tempfile.TemporaryDirectory(dir=out.parent) as directory:
+        config = {
+            "input_model": source,
+            "data_configs": [{"name": "texts", "user_script": __file__, "load_dataset_config": text}],
+            "passes": passes,
+            "cache_dir": f"{directory}/cache",
+            "output_dir": f"{directory}/out",
+        }
+        run(config)
+        (written,) = {path.parent for path in Path(f"{directory}/out").rglob("model.onnx" if onnx else "config.json")}
+        if onnx:
+            shutil.copytree(model, out, ignore=shutil.ignore_patterns("model.onnx*"))
+            shutil.copytree(written, out, dirs_exist_ok=True)
+            return
+        _plain(written, job)
+
+
+def _plain(written: Path, job: dict[str, Any]) -> None:
+    from language_floats import save
+    from olive.common.quant import hf_utils  # noqa: F401 - transformers learns of Olive's format by it
+    from transformers import AutoModelForCausalLM
+
+    fields = job["passes"][-1][1]
+    rounded = AutoModelForCausalLM.from_pretrained(written, dtype="float32").eval()
+    save(rounded, job["model"], job["out"], fields["bits"], fields["group_size"], fields["sym"])
+
+
+def _pass(kind: str, fields: dict[str, Any]) -> dict[str, Any]:
+    return {"type": kind, **fields, **({"data_config": "texts"} if kind in _READ_TEXT else {})}
+
+
+@Registry.register_dataset("bench_texts")
+def texts(texts: str, model: str) -> list[tuple[dict[str, Any], int]]:
+    """Each text in the words of the tokenizer, with a label that nothing reads."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    rows = (tokenizer(text, return_tensors="pt") for text in json.loads(Path(texts).read_text()))
+    return [({name: value[0] for name, value in row.items() if name != "token_type_ids"}, 0) for row in rows]
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,8 @@
 
     python language_inc.py '{"model": DIR, "out": DIR, "method": "gptq", "fields": {"bits": 4, ...}, "texts": FILE}'
 
+With "samples" it reads so many of the texts.
+
 It writes packed integers that its own modules open, on no runtime here; see language_floats.py.
 """
 
@@ -41,7 +43,8 @@ def _rows(job: dict[str, Any]) -> list[torch.Tensor]:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(job["model"])
-    return [tokenizer(text, return_tensors="pt")["input_ids"] for text in json.loads(Path(job["texts"]).read_text())]
+    texts = json.loads(Path(job["texts"]).read_text())[: job.get("samples")]
+    return [tokenizer(text, return_tensors="pt")["input_ids"] for text in texts]
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python language_olive.py '{"model": DIR, "out": DIR, "passes": [["Gptq", {"bits": 4, ...}], ...], "texts": FILE}'
 
 The passes run in their order. Passes of ONNX get a directory of onnxruntime-genai's builder, and what they write its
-configuration; passes of torch give a directory that transformers alone opens, see language_floats.py.
+configuration; passes of torch give a directory that Olive's loader opens, see language_floats.py.
 Without a data_config a pass takes its text from a hub; those that read one get the list of texts.
 """
 
@@ -40,7 +40,10 @@ def main() -> None:
             "output_dir": f"{directory}/out",
         }
         run(config)
-        (written,) = {path.parent for path in Path(f"{directory}/out").rglob("model.onnx" if onnx else "config.json")}
+        found = {path.parent for path in Path(f"{directory}/out").rglob("model.onnx" if onnx else "config.json")}
+        if len(found) != 1:
+            raise SystemExit("Olive wrote no model; its own error stands above")
+        (written,) = found
         if onnx:
             shutil.copytree(model, out, ignore=shutil.ignore_patterns("model.onnx*"))
             shutil.copytree(written, out, dirs_exist_ok=True)
@@ -50,11 +53,11 @@ def main() -> None:
 
 def _plain(written: Path, job: dict[str, Any]) -> None:
     from language_floats import save
-    from olive.common.quant import hf_utils  # noqa: F401 - transformers learns of Olive's format by it
-    from transformers import AutoModelForCausalLM
+    from olive.model import HfModelHandler
 
     fields = job["passes"][-1][1]
-    rounded = AutoModelForCausalLM.from_pretrained(written, dtype="float32").eval()
+    # By its own loader: it tells transformers of its format, which otherwise leaves its layers with weights by chance.
+    rounded = HfModelHandler(model_path=str(written)).load_model().float().eval()
     save(rounded, job["model"], job["out"], fields["bits"], fields["group_size"], fields["sym"])
 
 

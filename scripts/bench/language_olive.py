@@ -30,7 +30,8 @@ def main() -> None:
     onnx = (model / "genai_config.json").exists()
     source = {"type": "ONNXModel" if onnx else "HfModel", "model_path": str(model / "model.onnx" if onnx else model)}
     passes = {f"{place}_{kind}": _pass(kind, fields) for place, (kind, fields) in enumerate(job["passes"])}
-    text = {"type": "bench_texts", "params": {"texts": job["texts"], "model": str(model)}}
+    even = any(kind == "AutoClip" for kind, _ in job["passes"])
+    text = {"type": "bench_texts", "params": {"texts": job["texts"], "model": str(model), "even": even}}
     with tempfile.TemporaryDirectory(dir=out.parent) as directory:
         config = {
             "input_model": source,
@@ -66,13 +67,15 @@ def _pass(kind: str, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 @Registry.register_dataset("bench_texts")
-def texts(texts: str, model: str) -> list[tuple[dict[str, Any], int]]:
-    """Each text in the words of the tokenizer, with a label that nothing reads."""
+def texts(texts: str, model: str, even: bool) -> list[tuple[dict[str, Any], int]]:
+    """Each text in the words of the tokenizer, with a label that nothing reads; `even` cuts all into rows of 512."""
+    import torch
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model)
-    rows = (tokenizer(text, return_tensors="pt") for text in json.loads(Path(texts).read_text()))
-    return [({name: value[0] for name, value in row.items() if name != "token_type_ids"}, 0) for row in rows]
+    rows = [tokenizer(text, return_tensors="pt")["input_ids"][0] for text in json.loads(Path(texts).read_text())]
+    rows = list(torch.cat(rows).split(512)[:-1]) if even else rows
+    return [({"input_ids": row, "attention_mask": torch.ones_like(row)}, 0) for row in rows]
 
 
 if __name__ == "__main__":

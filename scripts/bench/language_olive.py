@@ -58,7 +58,7 @@ def _plain(written: Path, job: dict[str, Any]) -> None:
 
     fields = job["passes"][-1][1]
     # By its own loader: it tells transformers of its format, which otherwise leaves its layers with weights by chance.
-    rounded = HfModelHandler(model_path=str(written)).load_model().float().eval()
+    rounded = HfModelHandler(model_path=str(written)).load_model().eval()
     save(rounded, job["model"], job["out"], fields["bits"], fields["group_size"], fields["sym"])
 
 

@@ -120,10 +120,16 @@ def _inc_tools() -> list[Tool]:
     for block in (32, 64, 128):
         for suffix, symmetric in (("sym", True), ("asym", False)):
             grid = {"bits": 4, "group_size": block, "use_sym": symmetric, "quant_lm_head": True}
-            for method in ("rtn", "gptq", "awq", "teq"):
-                # AWQ tries 20 scales and 10 ranges a layer on all it reads.
-                fields = {"method": method, "fields": grid, **({"samples": 8} if method == "awq" else {})}
-                tools.append(_tool("inc", f"{method}-{suffix}-{block}", fields, data=method != "rtn"))
+            recipes: dict[str, dict[str, Any]] = {
+                "rtn": {"method": "rtn", "fields": grid},
+                # Its own rounding of the head comes out as noise.
+                "gptq": {"method": "gptq", "fields": {**grid, "quant_lm_head": False}, "head": "rtn"},
+                # It tries 20 scales and 10 ranges a layer on all that it reads.
+                "awq": {"method": "awq", "fields": grid, "samples": 8},
+                "teq": {"method": "teq", "fields": grid},
+            }
+            for name, fields in recipes.items():
+                tools.append(_tool("inc", f"{name}-{suffix}-{block}", fields, data=name != "rtn"))
         hqq = {"bits": 4, "group_size": block, "quant_lm_head": True, "quant_scale": False, "quant_zero": False}
         tools.append(_tool("inc", f"hqq-asym-{block}", {"method": "hqq", "fields": hqq}))
     return tools

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -119,9 +120,16 @@ def _inc_tools() -> list[Tool]:
     for block in (32, 64, 128):
         for suffix, symmetric in (("sym", True), ("asym", False)):
             grid = {"bits": 4, "group_size": block, "use_sym": symmetric, "quant_lm_head": True}
-            for method in ("rtn", "gptq", "awq", "teq"):
-                fields = {"method": method, "fields": grid}
-                tools.append(_tool("inc", f"{method}-{suffix}-{block}", fields, data=method != "rtn"))
+            recipes: dict[str, dict[str, Any]] = {
+                "rtn": {"method": "rtn", "fields": grid},
+                # Its own rounding of the head comes out as noise.
+                "gptq": {"method": "gptq", "fields": {**grid, "quant_lm_head": False}, "head": "rtn"},
+                # It tries 20 scales and 10 ranges a layer on all that it reads.
+                "awq": {"method": "awq", "fields": grid, "samples": 8},
+                "teq": {"method": "teq", "fields": grid},
+            }
+            for name, fields in recipes.items():
+                tools.append(_tool("inc", f"{name}-{suffix}-{block}", fields, data=name != "rtn"))
         hqq = {"bits": 4, "group_size": block, "quant_lm_head": True, "quant_scale": False, "quant_zero": False}
         tools.append(_tool("inc", f"hqq-asym-{block}", {"method": "hqq", "fields": hqq}))
     return tools
@@ -171,7 +179,8 @@ def make(tool: Tool, model: Path, texts: Path, peers: str, out: Path, shared: Pa
     seconds = time.perf_counter() - began
     if status:
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        return {"error": (lines[-1] if lines else f"exit status {status}")[:300]}
+        said = [line for line in lines if re.match(r"\w+(Error|Exception): ", line)] or lines
+        return {"error": (said[-1] if said else f"exit status {status}")[:300]}
     size = sizes(engine(out), tool.runtime)
     if shared and tool.family == "optimum":
         return size

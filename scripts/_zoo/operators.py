@@ -30,7 +30,8 @@ def declare() -> object:
     """Make torchvision importable; what is returned has to live."""
     import torch
 
-    library = torch.library.Library("torchvision", "DEF")
+    library = torch.library.Library("torchvision", "FRAGMENT")
     for schema in _DECLARED:
-        library.define(schema)
+        if not hasattr(torch.ops.torchvision, schema.partition("(")[0]):  # somebody may have declared some of them
+            library.define(schema)
     return library

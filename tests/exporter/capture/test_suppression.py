@@ -69,17 +69,19 @@ def _places(dets, scores, iou_threshold):
 @pytest.fixture(scope="session")
 def torchvision():
     """The operator as torchvision declares it, whose wheel is not linked with torch for CPUs."""
-    if not hasattr(torch.ops.torchvision, "nms"):
-        library = torch.library.Library("torchvision", "FRAGMENT")
+    declared = hasattr(torch.ops.torchvision, "nms")  # the zoo does so, without a kernel
+    if declared and torch._C._dispatch_has_kernel_for_dispatch_key("torchvision::nms", "CPU"):
+        return None
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    if not declared:
         library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.impl("nms", _places, "CPU")
+    library.impl("nms", _places, "CPU")
 
-        def shape(dets, scores, iou_threshold):
-            return scores.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.int64)
+    def shape(dets, scores, iou_threshold):
+        return scores.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.int64)
 
-        torch.library.register_fake("torchvision::nms", shape, lib=library)
-        return library
-    return None
+    torch.library.register_fake("torchvision::nms", shape, lib=library)
+    return library
 
 
 def captured(module, path: Path, opset: int, batch: int = 4, free: bool = True):

@@ -91,27 +91,43 @@ def worthwhile(
     def ranged_by(method: str, seen: Statistics) -> Decibels:
         return score(write(method, (), seen)[0])
 
-    method, (before, assured), ranged = _ranged(ranged_by, statistics, shipped)
-    kept: tuple[str, ...] = ()
-    sentences = [f"int8 without lifts: {before:.1f} dB of SQNR on {samples}{ranged}."]
-    for name in LIFTS.names() if recipe.lifts is None else recipe.lifts:
-        graph, notes = write(method, (*kept, name))
-        if name not in notes:
-            continue
-        after, then_assured = score(graph)
-        wanted = recipe.lifts is not None or after >= before - HARM_DB
-        verdict = "" if wanted else ", so it was left out"
-        sentences.append(f"Lift {name} ({notes[name]}): {before:.1f} to {after:.1f} dB{verdict}.")
-        if wanted:
-            kept, before, assured = (*kept, name), after, then_assured
+    method, first, ranged = _ranged(ranged_by, statistics, shipped)
+    kept, (after, assured), lifted = _lifted(recipe, first, lambda lifts: write(method, lifts), score)
     return Gains(
         feature_maps=method,
         lifts=kept,
-        sqnr_db=before,
+        sqnr_db=after,
         assured_db=assured,
         samples=str(samples),
-        sentences=tuple(sentences),
+        sentences=(f"int8 without lifts: {first[0]:.1f} dB of SQNR on {samples}{ranged}.", *lifted),
     )
+
+
+def _lifted(
+    recipe: Recipe,
+    seen: Decibels,
+    write: Callable[[tuple[str, ...]], tuple[Graph, dict[str, str]]],
+    score: Callable[[Graph], Decibels],
+) -> tuple[tuple[str, ...], Decibels, list[str]]:
+    """The lifts to keep, each tried on top of those before it, the score with them, and a sentence for each.
+
+    Args:
+        seen: the score without any.
+        write: the graph with these lifts, and what each did.
+    """
+    kept: tuple[str, ...] = ()
+    sentences = []
+    for name in LIFTS.names() if recipe.lifts is None else recipe.lifts:
+        graph, notes = write((*kept, name))
+        if name not in notes:
+            continue
+        after = score(graph)
+        wanted = recipe.lifts is not None or after[0] >= seen[0] - HARM_DB
+        verdict = "" if wanted else ", so it was left out"
+        sentences.append(f"Lift {name} ({notes[name]}): {seen[0]:.1f} to {after[0]:.1f} dB{verdict}.")
+        if wanted:
+            kept, seen = (*kept, name), after
+    return kept, seen, sentences
 
 
 def _ranged(

@@ -1,4 +1,4 @@
-"""`scripts/zoo run` and `scripts/zoo render`."""
+"""`scripts/zoo run`, `scripts/zoo render` and `scripts/zoo peer`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ def main() -> None:
     running.add_argument("--limit", type=float, default=300, help="seconds of processor time a target, default 300")
     running.add_argument("--workers", type=int, default=1)
     commands.add_parser("render", help="write docs/zoo.jsonl and docs/zoo.md")
+    peer = commands.add_parser("peer", help="quantize_static on the same weights and samples")
+    peer.add_argument("patterns", nargs="+", help="of names")
     asked = parser.parse_args()
+    if asked.command == "peer":
+        from .peer import compare
+
+        return compare(tuple(asked.patterns))
     if asked.command == "render":
         from .render import write
 

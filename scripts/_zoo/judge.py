@@ -61,9 +61,9 @@ def judge(bundle: Path, precision: str, feeds: list[Feed], wanted: list[Values])
     manifest = json.loads((bundle / "manifest.json").read_text())
     names = [spec["name"] for spec in manifest["model"]["outputs"]]
     path = _runnable(bundle)
-    got, graph = ([run(feed) for feed in feeds] for run in (_opened(path, names), _plain(bundle / "model.onnx", names)))
+    got, graph = ([run(feed) for feed in feeds] for run in (_opened(path, names), plain(bundle / "model.onnx", names)))
     found = {
-        name: (_against(wanted, got, name, i, precision), _against(wanted, graph, name, i, precision))
+        name: (against(wanted, got, name, i, precision), against(wanted, graph, name, i, precision))
         for i, name in enumerate(names)
     }
     worst = min(found, key=lambda name: found[name][0][0])
@@ -98,7 +98,8 @@ def _opened(path: Path, names: list[str]) -> Run:
     return run
 
 
-def _plain(path: Path, names: list[str]) -> Run:
+def plain(path: Path, names: list[str]) -> Run:
+    """A graph as onnxruntime runs it without optimization."""
     return _onnxruntime(path, names, optimized=False)
 
 
@@ -113,7 +114,7 @@ def _onnxruntime(path: Path, names: list[str], *, optimized: bool) -> Run:
     return lambda feed: dict(zip(names, session.run(names, feed), strict=True))
 
 
-def _against(wanted: list[Values], got: list[Values], name: str, index: int, precision: str) -> tuple[float, float]:
+def against(wanted: list[Values], got: list[Values], name: str, index: int, precision: str) -> tuple[float, float]:
     """SQNR of one output in dB, and that of its change from sample to sample."""
     right = [values[name] if name in values else list(values.values())[index] for values in wanted]
     found = [values[name] for values in got]

@@ -139,7 +139,7 @@ def _guarded(node: ir.Node) -> list[ir.Node]:
 def _least(array: npt.NDArray[np.generic]) -> float:
     """The least magnitude in it that is not 0; 0 where there is none."""
     magnitudes = np.abs(array[array != 0])
-    return float(magnitudes.min(initial=np.inf)) if magnitudes.size else 0.0
+    return float(magnitudes.min()) if magnitudes.size else 0.0
 
 
 def _certain(seen: Extremes | None, bound: float | None) -> bool:

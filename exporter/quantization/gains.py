@@ -135,7 +135,7 @@ def _ranged(
 ) -> tuple[str, Decibels, str]:
     """The range method of feature maps, its score, and a clause for the report where there was a choice.
 
-    The second method has to be better with ranges of either statistics: how well a value that occurs often is rounded
+    The second method has to be better with ranges of both statistics: how well a value that occurs often is rounded
     hangs on the last digits of a scale, and may be all that tells two methods apart.
     """
     first, second = FEATURE_MAPS

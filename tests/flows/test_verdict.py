@@ -97,7 +97,7 @@ def contenders(bundle: edgepress.Bundle) -> Mapping[str, Mapping[str, Any]]:
 def test_int8_that_is_slower_ends_in_an_fp32_bundle_that_says_so(
     export: Exporter, slow_int8: edgepress.Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(timing, "SECONDS", 4.0)  # a third less has to be told from none beside other tests
+    monkeypatch.setattr(timing, "SECONDS", 8.0)  # a third less has to be told from none beside other tests
     bundle = export(slow_int8)
     assert bundle.manifest.engine.precision == "fp32"
     assert "int8" in contenders(bundle)

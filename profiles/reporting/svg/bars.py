@@ -6,6 +6,8 @@ from ..content import Bars
 from .canvas import CHARACTER, WIDTH, Drawing, Scale, cut, legend
 
 ROW, BAR = 31.0, 9.0
+# Names and figures share a line: digits and names of layers are wider than words, above all in DejaVu Sans.
+WIDE = 7.2
 
 
 def bars(plot: Bars) -> Drawing:
@@ -18,8 +20,8 @@ def bars(plot: Bars) -> Drawing:
     across = Scale(0, most or 1.0, 0, WIDTH - 4)
     for index, bar in enumerate(plot.bars):
         top = head + ROW * index
-        room = WIDTH - CHARACTER * len(bar.text) - 14
-        drawing.text(0, top + 13, cut(bar.name, room), "name")
+        room = WIDTH - WIDE * len(bar.text) - 14
+        drawing.text(0, top + 13, cut(bar.name, room, WIDE), "name")
         drawing.text(WIDTH - 4, top + 13, bar.text, "value", "end")
         drawing.add("rect", x=0, y=top + 18, width=WIDTH - 4, height=BAR, css="rail")
         drawing.add(

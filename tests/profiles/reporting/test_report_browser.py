@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
+from edgepress.profiles.reporting.content import Bar, Bars
 from edgepress.profiles.reporting.render import rendered
+from edgepress.profiles.reporting.svg import draw
 
 from ._subjects import comparison, measured, profile, unmeasured
 
@@ -138,6 +140,20 @@ def test_text_in_plots_is_readable_and_inside_them(opened: Open, width: int) -> 
             "t.bottom > s.bottom + 2 }).map(one => one.textContent)"
         )
         assert beyond == []
+
+
+def test_a_long_name_ends_before_its_figure(opened: Open, tmp_path: Path) -> None:
+    names = ("/backbone/stages.3/blocks.5/conv_dw/BatchNorm_output_0", "embeddings_normalized_with_momentum")
+    bars = tuple(Bar(name=name, value=4.0, text="12.345 ms, 61.2 %") for name in names)
+    path = tmp_path / "bars.html"
+    path.write_text(f"<style>{STYLE.read_text()}</style>{draw(Bars(title='t', says='s', bars=bars), 'p')}")
+    with opened(path) as seen:
+        room = seen.page.evaluate(
+            "[...document.querySelectorAll('svg .name')].map(one => one.nextElementSibling.getBoundingClientRect().left"
+            " - one.getBoundingClientRect().right)"
+        )
+        assert len(room) == len(names)
+        assert min(room) > 0, dict(zip(names, room, strict=True))
 
 
 def test_it_prints(opened: Open) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,14 +27,35 @@ def sample(directory: Path, parts: Sequence[str]) -> None:
                 kills.struck(what, range(3), results, sound, ("export --force", "history"))
 
 
+def arguments() -> argparse.ArgumentParser:
+    """A command for each of RUNS, and two more."""
+    parser = argparse.ArgumentParser(prog="scripts/attack", description="Attack every command, a JSON line a seed.")
+    commands = parser.add_subparsers(dest="what", required=True)
+    for what in RUNS:
+        run = commands.add_parser(what)
+        run.add_argument("seeds", type=seeds, metavar="SEEDS", help="as 0:300, without the last")
+        run.add_argument("file", type=Path, metavar="FILE", help="seeds in it already are not run again")
+        run.add_argument("parts", nargs="*", help="names of the parts or scenarios alone that are attacked")
+    few = commands.add_parser("sample", help="a few seeds of each, in files there")
+    few.add_argument("directory", type=Path)
+    few.add_argument("parts", nargs="*", default=list(RUNS))
+    commands.add_parser("render", help="the tables of docs/reliability.md").add_argument("files", nargs="+", type=Path)
+    return parser
+
+
+def seeds(text: str) -> range:
+    """From `0:300`."""
+    first, last = map(int, text.split(":"))
+    return range(first, last)
+
+
 if __name__ == "__main__":
     os.environ.pop("PYTHONSAFEPATH", None)  # it kept this directory out of sys.path; users do not set it
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell ignores for what it puts in the background
-    what, *rest = sys.argv[1:]
-    if what == "render":
-        print(figures.render([Path(file) for file in rest]))
-    elif what == "sample":
-        sample(Path(rest[0]), rest[1:] or list(RUNS))
+    given = arguments().parse_args()
+    if given.what == "render":
+        print(figures.render(given.files))
+    elif given.what == "sample":
+        sample(given.directory, given.parts)
     else:
-        first, last = map(int, rest[0].split(":"))
-        RUNS[what](range(first, last), Path(rest[1]), rest[2:])
+        RUNS[given.what](given.seeds, given.file, given.parts)

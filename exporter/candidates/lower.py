@@ -212,7 +212,7 @@ class Lowering:
         behind = statistics.samples - samples.count
         few = behind if behind < FEWEST_BEYOND else 0
         found = doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored, few=few)
-        found |= alike(samples.feeds, samples.expected) or repeated(samples.feeds)
+        found |= alike(samples.feeds, samples.expected, samples.along) or repeated(samples.feeds, samples.along)
         found |= growing(known_of_first(self.source, reference, recipe, self.memo), samples.count, statistics)
         asked_db, seed = recipe.least_sqnr_db(self.precision), recipe.seed
         found |= of_one_size(self.source, reference, candidate.graph, seed, asked_db)

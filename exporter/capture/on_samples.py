@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...backends.base import Array, Feed, Graph
-from ...calibration.feeds import outputs_by_row, samples_of
+from ...calibration.feeds import outputs_by_sample
 from ...errors import EdgepressError, InputError, VerificationError
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.gap import Gap
@@ -66,24 +66,24 @@ class OnSamples:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Piece:
-    """Outputs that are compared together: of one sample where that can be told, else of a batch; codes of all.
+    """Outputs that are compared together: of one sample or row where that can be told, else of a batch; codes of all.
 
     Attributes:
         of: which samples, in words.
-        names: the outputs.
+        axes: the outputs, and along which axis of each its row lies.
         batches: indices of the batches, and the row of one of them; None is all rows.
     """
 
     of: str
-    names: tuple[str, ...]
+    axes: Mapping[str, int]
     batches: tuple[int, ...]
     row: int | None = None
 
     def cut(self, answers: Replies) -> list[dict[str, Array]]:
         """Its part of what was answered."""
-        rows = slice(None) if self.row is None else slice(self.row, self.row + 1)
-        some = [answers[index] for index in self.batches]
-        return [{n: one[n] if self.row is None else one[n][rows] for n in self.names} for one in some]
+        some = slice(None) if self.row is None else slice(self.row, self.row + 1)
+        at = {n: ... if self.row is None else (slice(None),) * axis + (some,) for n, axis in self.axes.items()}
+        return [{name: answers[index][name][where] for name, where in at.items()} for index in self.batches]
 
     def parity(self, right: Replies, found: Replies, sets: Sequence[Rows]) -> dict[str, Parity]:
         """Of two answers in this part."""
@@ -109,7 +109,7 @@ def proven_on_samples(origin: Origin, graph: Graph, feeds: Sequence[Feed], run: 
     proof = _Proof(origin=origin, graph=graph, feeds=feeds, given=given, references=references, found=found, sets=sets)
     worst, doubts = proof.judged()
     told = [Gap(about="other", subject=f"float32 {name}", why=why) for name, why in doubts.items()]
-    samples = sum(samples_of(graph, feed) for feed in feeds)
+    samples = sum(map(graph.samples.count, feeds))
     return OnSamples(feeds=feeds, answers=answers, samples=samples, parity=worst, missing=(*gaps, *told))
 
 
@@ -152,24 +152,38 @@ class _Proof:
 
     def _pieces(self) -> Iterator[_Piece]:
         among = {name for one in self.sets for name in one.outputs}
-        names = tuple(self.references[0])
-        codes = tuple(n for n in names if n not in among and is_codes(self.references[0][n]))
-        rows = outputs_by_row(self.graph, self.feeds, self.references) - among - set(codes)
-        single = tuple(name for name in names if name in rows)
-        whole = tuple(name for name in names if name not in rows and name not in codes)
+        names = self.references[0].keys() - among
+        codes = {name for name in names if is_codes(self.references[0][name])}
+        samples = outputs_by_sample(self.graph, self.feeds, self.references)
+        single = {name: axis for name, axis in samples.items() if name in names - codes}
+        parted = self._by_row() & names - codes - single.keys()
+        whole = dict.fromkeys(self.references[0].keys() - codes - single.keys() - parted, 0)
         first = 0
         for index, answer in enumerate(self.references):
-            batch = f"batch {index} of the calibration data"
-            count = len(answer[single[0]]) if single else 0
-            parts = count > 1 and samples_of(self.graph, self.feeds[index]) == 1
-            for row in range(count):
-                of = f"row {row} of {batch}" if parts else f"calibration sample {first + row}"
-                yield _Piece(of=of, names=single, batches=(index,), row=row)
+            batch, count = f"batch {index} of the calibration data", self.graph.samples.count(self.feeds[index])
+            for row in range(count if single else 0):
+                yield _Piece(of=f"calibration sample {first + row}", axes=single, batches=(index,), row=row)
+            for name in parted:
+                for row in range(len(answer[name])):
+                    yield _Piece(of=f"row {row} of {batch}", axes={name: 0}, batches=(index,), row=row)
             if whole:
-                yield _Piece(of=batch, names=whole, batches=(index,))
+                yield _Piece(of=batch, axes=whole, batches=(index,))
             first += count
         if codes:
-            yield _Piece(of="the first calibration samples", names=codes, batches=tuple(range(len(self.feeds))))
+            every = tuple(range(len(self.feeds)))
+            yield _Piece(of="the first calibration samples", axes=dict.fromkeys(codes, 0), batches=every)
+
+    def _by_row(self) -> set[str]:
+        """Outputs whose rows are those of an input, as nodes of a graph or steps of time: a loud one hides others."""
+        given = {s.shape[0]: s.name for s in self.graph.inputs if s.shape and isinstance(s.shape[0], str)}
+        pairs = list(zip(self.feeds, self.references, strict=True))
+        return {
+            spec.name
+            for spec in self.graph.outputs
+            if spec.shape
+            and (name := given.get(str(spec.shape[0]))) is not None
+            and all(len(found[spec.name]) == len(feed[name]) for feed, found in pairs)
+        }
 
     def _parity(self, piece: _Piece) -> dict[str, Parity]:
         try:

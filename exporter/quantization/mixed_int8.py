@@ -120,7 +120,7 @@ class MixedPrecision:
 
     def against(self, expected: Sequence[Mapping[str, Array]], graph: Graph) -> dict[str, Parity]:
         """Parity of a graph with other answers to the feeds."""
-        return parity(expected, self._answers(graph), by_row=self.samples.by_row)
+        return parity(expected, self._answers(graph), by_sample=self.samples.by_sample)
 
     def by_layer(self, version: IntegerVersion) -> ParityByLayer:
         """Parity of each layer of the int8 graph."""

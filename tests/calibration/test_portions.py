@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgepress.backends.base import TensorSpec
+from edgepress.backends.base import SampleAxes, TensorSpec
 from edgepress.calibration import portions
 from edgepress.calibration.collect import collect
 from edgepress.calibration.feeds import feeds_from_object
@@ -13,6 +13,7 @@ from edgepress.exporter.quantization.quantizer import Quantizer
 from edgepress.profiles.device.target import load_target
 
 IMAGE = TensorSpec(name="x", dtype="float32", shape=("batch", 3, 4))
+ROWS = SampleAxes(inputs={"x": 0})
 
 
 def lengths(cut, feed):
@@ -20,26 +21,39 @@ def lengths(cut, feed):
 
 
 def test_a_batch_is_cut_into_equal_portions_below_the_limit():
-    cut = Portions([IMAGE], [("batch", 100)], limit=4 * 100 * 6)
+    cut = Portions([IMAGE], ROWS, [("batch", 100)], limit=4 * 100 * 6)
     assert lengths(cut, {"x": np.zeros((6, 3, 4), np.float32)}) == [6]
     assert lengths(cut, {"x": np.zeros((16, 3, 4), np.float32)}) == [6, 6, 4]
     assert lengths(cut, {"x": np.zeros((1, 3, 4), np.float32)}) == [1]
 
 
 def test_a_sample_above_the_limit_still_goes_through():
-    assert lengths(Portions([IMAGE], [("batch", 10**9)]), {"x": np.zeros((3, 3, 4), np.float32)}) == [1, 1, 1]
+    assert lengths(Portions([IMAGE], ROWS, [("batch", 10**9)]), {"x": np.zeros((3, 3, 4), np.float32)}) == [1, 1, 1]
 
 
 def test_free_axes_other_than_the_batch_count():
     tokens = TensorSpec(name="x", dtype="int64", shape=("batch", "length"))
-    cut = Portions([tokens], [("batch", "length", "length")], limit=4 * 8 * 8)
+    cut = Portions([tokens], ROWS, [("batch", "length", "length")], limit=4 * 8 * 8)
     assert lengths(cut, {"x": np.zeros((4, 8), np.int64)}) == [1, 1, 1, 1]
     assert lengths(cut, {"x": np.zeros((4, 4), np.int64)}) == [4]
 
 
 def test_a_fixed_batch_is_never_cut():
     fixed = TensorSpec(name="x", dtype="float32", shape=(8, 3, 4))
-    assert lengths(Portions([fixed], [(8, 10**6)], limit=4), {"x": np.zeros((8, 3, 4), np.float32)}) == [8]
+    assert lengths(Portions([fixed], ROWS, [(8, 10**6)], limit=4), {"x": np.zeros((8, 3, 4), np.float32)}) == [8]
+
+
+def test_what_is_one_sample_is_never_cut():
+    """Steps of time, whose first axis is free as that of a batch is: what was behind a cut saw nothing before it."""
+    whole = {"x": np.zeros((16, 3, 4), np.float32)}
+    assert lengths(Portions([IMAGE], SampleAxes(), [("batch", 100)], limit=4 * 100 * 6), whole) == [16]
+    time_first = Portions(
+        [TensorSpec(name="x", dtype="float32", shape=("t", "n", 4))],
+        SampleAxes(inputs={"x": 1}),
+        [("t", "n")],
+        limit=4 * 16,
+    )
+    assert [part["x"].shape for part in time_first.of({"x": np.zeros((16, 3, 4), np.float32)})] == [(16, 1, 4)] * 3
 
 
 @pytest.mark.parametrize("batch", [1, 5, 24])

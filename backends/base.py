@@ -100,7 +100,7 @@ class SampleAxes:
 
     def count(self, feed: Feed) -> int:
         """Samples in a batch."""
-        sizes = {feed[name].shape[axis] for name, axis in self.inputs.items()}
+        sizes = {feed[name].shape[axis] for name, axis in self.inputs.items() if name in feed}
         return int(sizes.pop()) if len(sizes) == 1 else 1
 
     def divide(self, inputs: Sequence[TensorSpec]) -> bool:

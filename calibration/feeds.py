@@ -74,6 +74,7 @@ def checked(feeds: Feeds, specs: Sequence[TensorSpec], origin: str) -> Feeds:
             arrays = _arrays(batch, specs, where)
             for spec in specs:
                 _check(arrays[spec.name], spec, where, rows[spec.name])
+            _check_sizes(arrays, specs, where)
             yield arrays
             rows = {name: rows[name] + (len(array) if array.ndim else 1) for name, array in arrays.items()}
         if not any(rows.values()):
@@ -123,7 +124,18 @@ def _arrays(batch: Any, specs: Sequence[TensorSpec], where: str) -> dict[str, Ar
     wanted = [spec.name for spec in specs]
     if set(batch) != set(wanted):
         raise InputError(f"{where} has {_quoted(batch)}; the model's inputs are {_quoted(wanted)}.")
-    return {name: np.asarray(batch[name]) for name in wanted}
+    return {name: _own(batch[name], name, where) for name in wanted}
+
+
+def _own(array: Any, name: str, where: str) -> Array:
+    """A copy: who fills one buffer again and again would change batches that are looked at later."""
+    try:
+        return np.array(array)
+    except (RuntimeError, TypeError, ValueError) as error:  # a tensor with gradients or on a device, a ragged list
+        raise InputError(
+            f"{where}: input {name!r} is a {type(array).__name__} that makes no array: {error}",
+            hint="Give numpy arrays; of a torch tensor tensor.detach().cpu().numpy().",
+        ) from error
 
 
 def _check(array: Array, spec: TensorSpec, where: str, rows: int) -> None:
@@ -136,6 +148,20 @@ def _check(array: Array, spec: TensorSpec, where: str, rows: int) -> None:
             f"{where}: input {spec.name!r} holds NaN or Inf{first}.",
             hint="Mend the sample or leave it out. A mask of -inf has no range; -1e4 hides as much behind a softmax.",
         )
+
+
+def _check_sizes(arrays: Mapping[str, Array], specs: Sequence[TensorSpec], where: str) -> None:
+    """Axes of one name are of one size, as ONNX has it and runtimes rely on."""
+    known: dict[str, tuple[str, int]] = {}
+    for spec in specs:
+        for label, size in zip(spec.shape, arrays[spec.name].shape, strict=True):
+            if isinstance(label, int) or known.setdefault(label, (spec.name, size))[1] == size:
+                continue
+            other, before = known[label]
+            raise InputError(
+                f"{where}: axis {label!r} has size {before} in input {other!r} and {size} in {spec.name!r}.",
+                hint="Give as many along both, or give axes that differ names of their own.",
+            )
 
 
 def _remedy(array: Array, spec: TensorSpec) -> str | None:

@@ -23,7 +23,14 @@ from ..graphs.selection import around_selection
 from ..progress import Advance, counted
 from ..quantization.analysis.fp16_exceptions import PRODUCTS, fp16_exceptions, holds_no_product
 from ..quantization.gains import Gains, doubts, worthwhile
-from ..quantization.gather import FEWEST_BEYOND, FEWEST_COMPARED, beyond, gather, known_of_first
+from ..quantization.gather import (
+    FEWEST_BEYOND,
+    FEWEST_COMPARED,
+    beyond,
+    calibration_feeds,
+    gather,
+    known_of_first,
+)
 from ..quantization.judging import JudgingSamples
 from ..quantization.ladder import Climb
 from ..quantization.mixed_int8 import IntegerVersion, MixedPrecision, NothingToQuantizeError
@@ -33,11 +40,12 @@ from ..recipe import Recipe
 from ..sources import Source
 from ..sources.data import pictures_given
 from ..workshop import Memo
-from .alike import alike, repeated
+from .alike import alike, repeated, shared
 from .amplifying import amplified
 from .candidate import Calibrated, Candidate
 from .climbing import Climbing
 from .growing import growing
+from .in_turns import in_turns
 from .nothing import why_nothing
 from .of_other_sizes import of_other_sizes
 from .one_size import of_one_size
@@ -210,9 +218,11 @@ class Lowering:
         amounts = {name: seen for name, seen in candidate.on_samples.items() if not is_codes(answers[name])}
         scored = self.source.evaluate is not None
         behind = statistics.samples - samples.count
-        few = behind if behind < FEWEST_BEYOND else 0
+        few = behind < FEWEST_BEYOND
         found = doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored, few=few)
-        found |= alike(samples.feeds, samples.expected, samples.along) or repeated(samples.feeds, samples.along)
+        given = samples.feeds, samples.along
+        found |= alike(samples.feeds, samples.expected, samples.along) or repeated(*given)
+        found |= shared(*given, statistics.samples)
         found |= growing(known_of_first(self.source, reference, recipe, self.memo), samples.count, statistics)
         asked_db, seed = recipe.least_sqnr_db(self.precision), recipe.seed
         found |= of_one_size(self.source, reference, candidate.graph, seed, asked_db)
@@ -247,7 +257,7 @@ class Lowering:
             climb = climbing.again(first, statistics)
             graph, kept, on_samples = self._written(climb)
         mixed, version, by_layer = climb.mixed, climb.version, climb.mixed.by_layer(climb.version)
-        other_db: float | None = self._with_few_others(mixed, version) if fitted else gains.sqnr_db
+        other_db: float | None = self._with_others(mixed, version) if fitted else gains.sqnr_db
         if first.found is not None and not fitted:
             other_db = first.found.sqnr_db
             if climb is not first or not climb.held:
@@ -271,13 +281,20 @@ class Lowering:
         )
         return (self._on_others(candidate, mixed, by_layer) if version.left else candidate), other_db
 
-    def _with_few_others(self, mixed: MixedPrecision, version: IntegerVersion) -> float | None:
-        """The SQNR in dB on the samples with ranges of the few behind them, which are too few to decide anything."""
-        if version.fitted:
+    def _with_others(self, mixed: MixedPrecision, version: IntegerVersion) -> float | None:
+        """The SQNR in dB with ranges of other samples than those judged on; in turns on all data, where these are few.
+
+        It decides nothing: ranges of fewer are poorer than those that ship.
+        """
+        recipe, samples = self.recipe, mixed.statistics.samples
+        if version.fitted or recipe.statistics is not None or samples < FEWEST_COMPARED:
             return None
-        quantizer = mixed.quantizer(version)
-        few = beyond(self.source, self.captured.graph, quantizer, self.recipe, self.memo, FEWEST_COMPARED)
-        return None if few is None else worst(replace(mixed, judged=few).held_out(version)).weakest_db
+        graph = self.captured.graph
+        if samples - self.samples.count < FEWEST_BEYOND:
+            data = list(calibration_feeds(self.source, recipe, graph)())
+            return in_turns(self.captured, mixed, version, data)
+        behind = beyond(self.source, graph, mixed.quantizer(version), recipe, self.memo)
+        return None if behind is None else worst(replace(mixed, judged=behind).held_out(version)).weakest_db
 
     def _may_go_on(self, climb: Climb, fitted: bool) -> bool:
         """Whether more can be done for what does not do with the ranges that ship: it was not chosen by those yet."""

@@ -33,7 +33,7 @@ JUDGED_ON = 32
 # Ranges that are judged on other data than they were fitted to come of so many samples: with fewer there is nothing to
 # compare, and more would not change them enough to be worth the time.
 FEWEST_BEYOND, MOST_BEYOND = 64, 256
-# So many show already by how much int8 depends on which samples its ranges come of.
+# Of so many, parts show already by how much int8 depends on which samples its ranges come of.
 FEWEST_COMPARED = 16
 
 

@@ -195,3 +195,34 @@ def test_what_comes_out_is_parted_along_the_axis_that_its_sizes_name(inputs, out
 def test_samples_are_counted_by_what_the_shapes_say(inputs, output, shapes, samples):
     feed = {name: np.zeros(shape, np.float32) for name, shape in zip(inputs, shapes, strict=True)}
     assert graph(inputs, output).samples.count(feed) == samples
+
+
+def test_a_buffer_that_is_filled_again_and_again_gives_batches_of_its_own():
+    """They were all the last: what int8 is judged on, and now and then what was counted."""
+
+    def data():
+        buffer = np.empty((1, 2), np.float32)
+        for value in range(3):
+            buffer[:] = value
+            yield {"image": buffer}
+
+    assert [batch["image"][0, 0] for batch in read(feeds_from_object(data))] == [0, 1, 2]
+
+
+def test_an_array_that_cannot_be_made_is_named():
+    class OnDevice:
+        def __array__(self, *_, **__):
+            raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+    with pytest.raises(
+        InputError, match=r"data, batch 0: input 'image' is a OnDevice that makes no array: .*cuda:0"
+    ) as caught:
+        read(feeds_from_object([{"image": OnDevice()}]))
+    assert "tensor.detach().cpu().numpy()" in caught.value.hint
+
+
+def test_inputs_of_unequal_length_along_one_axis_are_named():
+    """onnxruntime failed to reuse a buffer, or a model broadcast one row to all."""
+    batch = {"ids": np.ones((4, 5), np.int64), "mask": np.ones((1, 5), np.int64)}
+    with pytest.raises(InputError, match="batch 0: axis 'batch' has size 4 in input 'ids' and 1 in 'mask'"):
+        read(feeds_from_object([batch]), PAIR)

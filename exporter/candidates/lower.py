@@ -218,8 +218,8 @@ class Lowering:
         amounts = {name: seen for name, seen in candidate.on_samples.items() if not is_codes(answers[name])}
         scored = self.source.evaluate is not None
         behind = statistics.samples - samples.count
-        few = behind < FEWEST_BEYOND
-        found = doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored, few=few)
+        few, whole = behind < FEWEST_BEYOND, samples.are_whole
+        found = doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored, few=few, whole=whole)
         given = samples.feeds, samples.along
         found |= alike(samples.feeds, samples.expected, samples.along) or repeated(*given)
         found |= shared(*given, statistics.samples)

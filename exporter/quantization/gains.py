@@ -159,6 +159,7 @@ def doubts(
     *,
     scored: bool = True,
     few: bool = False,
+    whole: bool = False,
 ) -> dict[str, str]:
     """What speaks against trusting the ranges, by what it is about.
 
@@ -170,10 +171,12 @@ def doubts(
         scored: the model's own metric says what int8 costs.
         few: they are so few that each quarter of them was judged with ranges of the others, which are poorer than those
             that ship: it is said only where little is left.
+        whole: a batch of many rows is one sample.
     """
     found: dict[str, str] = {}
     if samples < FEW:
-        found["samples"] = f"The ranges of int8 come of {samples} samples; {FEW} or more make them reliable."
+        each = ", each a batch, whose rows belong together" if whole else ""
+        found["samples"] = f"The ranges of int8 come of {samples} samples{each}; {FEW} or more make them reliable."
     gap = fitted_db is not None and other_db is not None and fitted_db - other_db > GAP_DB
     if gap and not few:
         found["held out"] = (

@@ -63,5 +63,11 @@ class JudgingSamples:
         """How many there are."""
         return sum(map(self.along.count, self.feeds))
 
+    @property
+    def are_whole(self) -> bool:
+        """Whether batches of many rows are one sample each."""
+        rows = (len(array) for feed in self.feeds for array in feed.values() if array.ndim)
+        return not self.along.inputs and max(rows, default=1) > 1
+
     def __str__(self) -> str:
         return f"{self.count} {self.kind}"

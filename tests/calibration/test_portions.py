@@ -2,18 +2,27 @@
 
 import numpy as np
 import pytest
+import torch
 
 from edgepress.backends.base import SampleAxes, TensorSpec
-from edgepress.calibration import portions
+from edgepress.backends.places import Reference
+from edgepress.calibration import runner
 from edgepress.calibration.collect import collect
 from edgepress.calibration.feeds import feeds_from_object
 from edgepress.calibration.portions import Portions
+from edgepress.exporter.capture.capture import capture
+from edgepress.exporter.capture.samples_apart import with_samples
 from edgepress.exporter.graphs.files import read_graph
 from edgepress.exporter.quantization.quantizer import Quantizer
+from edgepress.exporter.sources import source_from_object
 from edgepress.profiles.device.target import load_target
 
 IMAGE = TensorSpec(name="x", dtype="float32", shape=("batch", 3, 4))
 ROWS = SampleAxes(inputs={"x": 0})
+
+
+def cut_at_each_sample(monkeypatch):
+    monkeypatch.setattr(runner, "Portions", lambda inputs, samples, shapes, _: Portions(inputs, samples, shapes, 1))
 
 
 def lengths(cut, feed):
@@ -60,7 +69,7 @@ def test_what_is_one_sample_is_never_cut():
 def test_sums_and_digest_do_not_depend_on_the_batch_size(digits, batch, monkeypatch):
     graph, images = digits
     observed = Quantizer.of(graph, load_target("server-cpu").scheme).placement.observed()
-    monkeypatch.setattr(portions.Portions.__init__, "__defaults__", (1 << 16,))  # a portion of one sample
+    cut_at_each_sample(monkeypatch)
     together = collect(graph, observed, feeds_from_object([{"image": images}]))
     apart = collect(
         graph,
@@ -86,3 +95,28 @@ def digits(examples, tmp_path_factory):
     capture(source, 17, path, {})
     images = np.random.default_rng(0).normal(size=(24, *source.inputs["image"].shape[1:])).astype(np.float32)
     return read_graph(path, {}), images
+
+
+def test_a_long_recording_is_counted_whole(tmp_path, monkeypatch):
+    """Steps of time first, whose axis is free: a filter saw zeros where the recording was cut."""
+
+    class Filter(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = torch.nn.Conv1d(8, 16, 9, padding=4), torch.nn.Conv1d(16, 4, 9, padding=4)
+
+        def forward(self, x):
+            return self.last(torch.relu(self.first(x.T[None])))[0].T
+
+    torch.manual_seed(0)
+    source = source_from_object(Filter().eval(), {"x": torch.rand(32, 8)}, dynamic={"x": {0: "steps"}})
+    graph = capture(source, 20, tmp_path / "model.onnx", source.ranges)
+    with Reference().values(graph.path) as run:
+        graph = with_samples(graph, source, 0, run)
+    observed = Quantizer.of(graph, load_target("server-cpu").scheme).placement.observed()
+    feeds = feeds_from_object([{"x": 1 + torch.rand(64, 8).numpy()} for _ in range(4)])
+    whole = collect(graph, observed, feeds)
+    cut_at_each_sample(monkeypatch)
+    cut = collect(graph, observed, feeds)
+    assert whole.samples == cut.samples == 4
+    assert all(np.array_equal(cut.tensors[name].histogram, state.histogram) for name, state in whole.tensors.items())

@@ -202,13 +202,44 @@ def test_what_the_model_itself_makes_nan_of_is_said(tmp_path: Path) -> None:
     assert "(16 values)" in gap.why
 
 
-def test_statistics_are_no_samples(tmp_path: Path) -> None:
+def test_statistics_that_do_not_know_the_input_hold_nothing(tmp_path: Path) -> None:
+    """What is rounded first is a logarithm of it."""
     source = source_from_object(Loudness(), {"x": EXAMPLE}, calibration=lambda: quiet(0.1))
     found = calibrate(source, load_target("cpu"), Recipe(), {}, lambda samples: None)
     save_statistics(found, tmp_path / "ranges")
     options = {"target": "cpu", "precision": "fp32", "measure": False, "output": tmp_path / "made"}
     bundle = edgepress.export(Loudness(), inputs={"x": EXAMPLE}, statistics=str(tmp_path / "ranges"), **options)
     assert not [one for one in report(bundle).evidence if HELD in one.claim]
+
+
+class Branch(nn.Module):
+    """Takes another way where its inputs are large, which a graph does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(16, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.layer(x)
+        small = torch.tensor(True) if torch.compiler.is_compiling() else x.mean() < 5
+        return y if small else torch.relu(y)
+
+
+@pytest.mark.parametrize("mean", [0, 50])
+def test_values_of_statistics_stand_for_data_that_are_elsewhere(tmp_path: Path, mean: float) -> None:
+    """The example's values take the way of the graph, those of the data may not: of data there is no more here."""
+    data = [{"x": one["x"] + np.float32(mean)} for one in quiet(0.1)]
+    source = source_from_object(Branch(), {"x": EXAMPLE}, calibration=lambda: data)
+    save_statistics(calibrate(source, load_target("cpu"), Recipe(), {}, lambda samples: None), tmp_path / "ranges")
+    options = {"target": "cpu", "precision": "int8", "measure": False, "output": tmp_path / "made"}
+    given = {"inputs": {"x": EXAMPLE}, "statistics": str(tmp_path / "ranges"), **options}
+    if mean:
+        with pytest.raises(VerificationError, match=r"on made-up sample \d: .* On inputs like the example both agree"):
+            edgepress.export(Branch(), **given)
+        return
+    (told,) = (one.claim for one in report(edgepress.export(Branch(), **given)).evidence if HELD in one.claim)
+    assert "on 8 samples made up with values of the statistics" in told
 
 
 class Neighbours(nn.Module):

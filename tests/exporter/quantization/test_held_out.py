@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import edgepress
-from edgepress.backends.base import Graph, SampleAxes
+from edgepress.backends.base import AxisRange, Graph, SampleAxes
 from edgepress.exporter.bundle.reportables import load_report
 from edgepress.exporter.candidates import climbing, lower
 from edgepress.exporter.candidates.in_turns import parted
@@ -398,3 +398,33 @@ def test_batches_that_are_one_sample_each_are_judged_in_turns_whole():
     parts = [[int(feed["x"][0, 0]) for feed in part] for part in parted(feeds, graph)]
     assert parts == [[0], [1, 2], [3], [4, 5]]
     assert len(parted(feeds[:1], graph)) == 1
+
+
+class OfGraphs(torch.nn.Module):
+    """One pass of messages over edges."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = torch.nn.Linear(16, 32), torch.nn.Linear(32, 4)
+
+    def forward(self, x, edges):
+        y = torch.relu(self.first(x))
+        return self.last(y + torch.zeros_like(y).index_add(0, edges[1], y[edges[0]]))
+
+
+def test_nodes_of_a_graph_are_not_counted_as_samples(tmp_path):
+    """Twelve graphs of 35 nodes were 420 samples: enough for reliable ranges, and for ranges of others."""
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    edges = [rng.integers(0, 35, (2, 80)) for _ in range(12)]
+    data = [{"x": rng.normal(size=(35, 16)).astype(np.float32), "edges": one} for one in edges]
+    bundle = edgepress.export(
+        OfGraphs().eval(), {"x": torch.randn(35, 16), "edges": torch.from_numpy(edges[0])}, target="mobile",
+        name="graphs", dynamic={"x": {0: "nodes"}, "edges": {1: "edges"}},
+        axes={"nodes": AxisRange(smallest=35, usual=35, largest=70)},
+        calibration=data, precision="int8", measure=False, output=tmp_path,
+    )  # fmt: skip
+    report = load_report(bundle.path)
+    (few,) = said(report, "samples")
+    assert "come of 12 samples, each a batch, whose rows belong together; 100 or more" in few
+    assert any(note.startswith("int8 without lifts") and "on 12 calibration samples" in note for note in report.notes)

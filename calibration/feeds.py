@@ -143,9 +143,9 @@ def _check(array: Array, spec: TensorSpec, where: str, rows: int) -> None:
         raise InputError(f"{where}: input {spec.name!r} {fault}.", hint=_remedy(array, spec))
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
-        first = f", first at index {bad}, row {rows + bad[0]} of all batches together" if bad else ""
+        row = f"row {rows + bad[0]}" if bad else f"number {rows}"
         raise InputError(
-            f"{where}: input {spec.name!r} holds NaN or Inf{first}.",
+            f"{where}: input {spec.name!r} holds NaN or Inf, first at index {bad}, {row} of all batches together.",
             hint="Mend the sample or leave it out. A mask of -inf has no range; -1e4 hides as much behind a softmax.",
         )
 

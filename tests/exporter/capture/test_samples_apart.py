@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -168,3 +170,22 @@ def test_where_the_samples_of_a_network_lie(model, inputs, dynamic, given, gives
     graph = capture(source, 20, tmp_path / "model.onnx", source.ranges)
     with Reference().values(graph.path) as run:
         assert with_samples(graph, source, 0, run).samples == SampleAxes(inputs=given, outputs=gives)
+
+
+@pytest.mark.parametrize(("called", "samples"), [("batch", {"input": 0}), ("n", {})])
+def test_what_does_not_run_is_believed_where_it_is_called_a_batch(called, samples, tmp_path: Path) -> None:
+    def fails(feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        raise RuntimeError("Reshape: only batches of 3")
+
+    source = source_from_object(plain().eval(), {"input": images(3, 8)}, dynamic={"input": {0: called}})
+    graph = capture(source, 20, tmp_path / "model.onnx", source.ranges)
+    assert with_samples(graph, source, 0, fails).samples.inputs == samples
+
+
+@pytest.mark.parametrize("called", ["batch", "n"])
+def test_rows_of_an_example_of_zeros_are_what_its_shapes_say(called: str, tmp_path: Path) -> None:
+    """All rows are the same, and none changes another."""
+    source = source_from_object(plain().eval(), {"input": torch.zeros(3, 8)}, dynamic={"input": {0: called}})
+    graph = capture(source, 20, tmp_path / "model.onnx", source.ranges)
+    with Reference().values(graph.path) as run:
+        assert with_samples(graph, source, 0, run).samples.inputs == {"input": 0}

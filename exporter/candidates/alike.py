@@ -1,14 +1,12 @@
-"""Calibration samples that are all but the same, or the same few, or so in one input: they show little of ranges."""
+"""Calibration samples that are all but the same, or the same few: they show neither ranges nor what int8 costs."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ...backends.base import Array, SampleAxes
-from ..quantization.gains import FEW
 
 # Samples that differ by less than this share of the outputs themselves, in amplitude, show one point of the model.
 _ALIKE = 0.01
@@ -46,7 +44,7 @@ def repeated(feeds: Sequence[Mapping[str, Array]], along: SampleAxes) -> dict[st
         feeds: the samples by name, a mapping a batch.
         along: where the samples of a batch lie.
     """
-    samples = [_bytes(feed, along, index) for feed in feeds for index in range(along.count(feed))]
+    samples = [sample_bytes(feed, along, index) for feed in feeds for index in range(along.count(feed))]
     different = len(set(samples))
     if different > len(samples) / 2 or not samples:
         return {}
@@ -57,37 +55,7 @@ def repeated(feeds: Sequence[Mapping[str, Array]], along: SampleAxes) -> dict[st
     }
 
 
-def shared(feeds: Sequence[Mapping[str, Array]], along: SampleAxes, samples: int) -> dict[str, str]:
-    """What to say of an input that varies from batch to batch and hardly inside of one, under `shared`; else empty.
-
-    A temperature, a camera or a style that a batch shares has been drawn as often as there are batches. Not where most
-    of its values came again, as of a few modes: then there are no others (Good and Turing's estimate of what is unseen
-    is the share of what was seen once).
-
-    Args:
-        feeds: the first samples by name, a mapping a batch.
-        along: where the samples of a batch lie.
-        samples: how many ranges come of.
-    """
-    count = sum(map(along.count, feeds))
-    for name in (name for name, array in feeds[0].items() if array.dtype.kind == "f"):
-        values = Counter(value for feed in feeds for value in _values({name: feed[name]}, along))
-        drawn, once = sum(values.values()), sum(times == 1 for times in values.values())
-        if len(values) > 1 and 2 * once > drawn and 2 * drawn <= count and drawn * samples < FEW * count:
-            return {
-                "shared": f"Input {name!r} has {len(values)} values in the first {count} calibration samples, as those "
-                "of a batch share one: what others than these make larger is clipped. Give samples of more values, "
-                f"{FEW} or more, as in smaller batches."
-            }
-    return {}
-
-
-def _values(feed: Mapping[str, Array], along: SampleAxes) -> set[bytes]:
-    """The different samples of a batch."""
-    return {_bytes(feed, along, index) for index in range(along.count(feed))}
-
-
-def _bytes(feed: Mapping[str, Array], along: SampleAxes, index: int) -> bytes:
+def sample_bytes(feed: Mapping[str, Array], along: SampleAxes, index: int) -> bytes:
     """Of one sample, and of what belongs to all of them."""
     one = feed if along.count(feed) == 1 else along.part(feed, slice(index, index + 1))
     return b"".join(array.tobytes() for array in one.values())

@@ -18,7 +18,7 @@ from ...profiles.findings.ladder import Ladder
 from ...profiles.findings.parity import Parity, figure, is_codes, worst
 from ...profiles.findings.sensitivity import ParityByLayer
 from ..capture.captured import Captured
-from ..graphs.files import read_graph, read_whole
+from ..graphs.files import read_graph, read_model, read_whole
 from ..graphs.selection import around_selection
 from ..progress import Advance, counted
 from ..quantization.analysis.fp16_exceptions import PRODUCTS, fp16_exceptions, holds_no_product
@@ -40,7 +40,7 @@ from ..recipe import Recipe
 from ..sources import Source
 from ..sources.data import pictures_given
 from ..workshop import Memo
-from .alike import alike, repeated, shared
+from .alike import alike, repeated
 from .amplifying import amplified
 from .candidate import Calibrated, Candidate
 from .climbing import Climbing
@@ -49,6 +49,7 @@ from .in_turns import in_turns
 from .nothing import why_nothing
 from .of_other_sizes import of_other_sizes
 from .one_size import of_one_size
+from .shared import rounded_inputs, shared
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -222,7 +223,7 @@ class Lowering:
         found = doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored, few=few, whole=whole)
         given = samples.feeds, samples.along
         found |= alike(samples.feeds, samples.expected, samples.along) or repeated(*given)
-        found |= shared(*given, statistics.samples)
+        found |= shared(*given, statistics.samples, rounded_inputs(read_model(reference.path), statistics.tensors))
         found |= growing(known_of_first(self.source, reference, recipe, self.memo), samples.count, statistics)
         asked_db, seed = recipe.least_sqnr_db(self.precision), recipe.seed
         found |= of_one_size(self.source, reference, candidate.graph, seed, asked_db)

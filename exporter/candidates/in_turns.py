@@ -14,6 +14,7 @@ from ...calibration.statistics import Statistics
 from ...profiles.findings.parity import worst
 from ..capture.amounts import with_amounts
 from ..capture.captured import Captured
+from ..quantization.gather import FEWEST_COMPARED
 from ..quantization.judging import JudgingSamples
 from ..quantization.mixed_int8 import IntegerVersion, MixedPrecision
 
@@ -28,11 +29,11 @@ def in_turns(captured: Captured, mixed: MixedPrecision, version: IntegerVersion,
         data: all that ranges come of, batch by batch.
 
     Returns:
-        None where the data cannot be parted.
+        None where they are too few, or cannot be parted.
     """
     graph, kind = captured.graph, mixed.samples.kind
     parts = parted(data, graph)
-    if len(parts) < 2:
+    if len(parts) < 2 or sum(map(graph.samples.count, data)) < FEWEST_COMPARED:
         return None
     asked = mixed.quantizer(version).placement.observed()
     seen = [collect(graph, asked, partial(iter, part)) for part in parts]

@@ -23,14 +23,7 @@ from ..graphs.selection import around_selection
 from ..progress import Advance, counted
 from ..quantization.analysis.fp16_exceptions import PRODUCTS, fp16_exceptions, holds_no_product
 from ..quantization.gains import Gains, doubts, worthwhile
-from ..quantization.gather import (
-    FEWEST_BEYOND,
-    FEWEST_COMPARED,
-    beyond,
-    calibration_feeds,
-    gather,
-    known_of_first,
-)
+from ..quantization.gather import FEWEST_BEYOND, beyond, calibration_feeds, gather, known_of_first
 from ..quantization.judging import JudgingSamples
 from ..quantization.ladder import Climb
 from ..quantization.mixed_int8 import IntegerVersion, MixedPrecision, NothingToQuantizeError
@@ -287,11 +280,10 @@ class Lowering:
 
         It decides nothing: ranges of fewer are poorer than those that ship.
         """
-        recipe, samples = self.recipe, mixed.statistics.samples
-        if version.fitted or recipe.statistics is not None or samples < FEWEST_COMPARED:
+        recipe, graph = self.recipe, self.captured.graph
+        if version.fitted or recipe.statistics is not None:
             return None
-        graph = self.captured.graph
-        if samples - self.samples.count < FEWEST_BEYOND:
+        if mixed.statistics.samples - self.samples.count < FEWEST_BEYOND:
             data = list(calibration_feeds(self.source, recipe, graph)())
             return in_turns(self.captured, mixed, version, data)
         behind = beyond(self.source, graph, mixed.quantizer(version), recipe, self.memo)

@@ -186,8 +186,8 @@ def doubts(
     elif gap and other_db is not None and other_db < _LOW_DB:
         found["held out"] = (
             f"int8 reaches {fitted_db:.1f} dB of SQNR on samples that its ranges were fitted to and {other_db:.1f} dB "
-            f"on each quarter of them with ranges of the others. On new samples it may have as little: give {FEW} or "
-            "more."
+            "on each quarter of them with ranges of the others. On new samples it may have as little: give more "
+            "calibration data, or more varied ones."
         )
     uneven = {name: seen for name, seen in (on_samples or {}).items() if seen.few and seen.weakest_db < _AMPLE_DB}
     if uneven:

@@ -7,7 +7,7 @@ validate; an implementation overrides the ones with a leading underscore. Vendor
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -88,6 +88,39 @@ class AxisRange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SampleAxes:
+    """Where the samples of a batch lie: along which axis of each input and output.
+
+    What is not named has none: it belongs to all samples alike, as the matrix of a camera does. Where no input has one,
+    a batch is one sample, as the nodes and edges of a graph are, or the steps of a recording.
+    """
+
+    inputs: Mapping[str, int] = field(default_factory=dict)
+    outputs: Mapping[str, int] = field(default_factory=dict)
+
+    def count(self, feed: Feed) -> int:
+        """Samples in a batch."""
+        sizes = {feed[name].shape[axis] for name, axis in self.inputs.items() if name in feed}
+        return int(sizes.pop()) if len(sizes) == 1 else 1
+
+    def divide(self, inputs: Sequence[TensorSpec]) -> bool:
+        """Whether a batch of these inputs can be cut: all of them have samples, and any number of those."""
+        return bool(inputs) and all(
+            spec.name in self.inputs and isinstance(spec.shape[self.inputs[spec.name]], str) for spec in inputs
+        )
+
+    def part(self, feed: Feed, some: slice) -> dict[str, Array]:
+        """Some samples of a batch."""
+        at = {name: (slice(None),) * axis + (some,) for name, axis in self.inputs.items()}
+        return {name: array[at.get(name, ...)] for name, array in feed.items()}
+
+    def first(self, name: str, array: Array) -> Array:
+        """The array of an input or output with samples along its first axis, where that is one sample or more."""
+        axis = self.inputs.get(name, self.outputs.get(name))
+        return array[None] if axis is None else np.moveaxis(array, axis, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
     """An ONNX file on disk.
 
@@ -95,6 +128,7 @@ class Graph:
         path: the `.onnx` file; external data lie beside it.
         digest: sha256 of the file and its external data.
         axes: range of each free axis by name.
+        samples: where the samples of a batch lie; of a captured graph as seen, else as its shapes say.
     """
 
     path: Path
@@ -103,6 +137,7 @@ class Graph:
     opset: int
     digest: str
     axes: Mapping[str, AxisRange] = field(default_factory=dict)
+    samples: SampleAxes = field(default_factory=SampleAxes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..backends.base import Array, Feed, Graph
+from ..backends.base import Array, Feed, Graph, SampleAxes
 from ..errors import InputError
-from .feeds import Feeds, samples_in
+from .feeds import Feeds
 from .runner import Runner, exposed
 from .statistics import NO_DATA, Channels, Statistics, Tally, TensorStatistics, add_digests, digest, narrowed
 
@@ -78,11 +78,13 @@ class Collector:
     """Statistics in the making.
 
     Attributes:
+        along: where the samples of a batch lie.
         first: index of the first sample, for messages of a shard that starts in the middle.
         unusable: tensors that became NaN or Inf, which are not counted any more.
     """
 
     observed: Observed
+    along: SampleAxes
     first: int = 0
     samples: int = 0
     data: str = NO_DATA
@@ -102,19 +104,22 @@ class Collector:
             if name in self.unusable or not array.size:
                 continue
             if not self._tallies.setdefault(name, Tally(keep)).add(array):
-                self.unusable[name] = self._unusable(name, array)
+                self.unusable[name] = self._unusable(name, array, self.along.count(feed))
                 del self._tallies[name]
-        self.samples += samples_in(feed)
+        self.samples += self.along.count(feed)
         self.data = add_digests(self.data, digest(feed))
 
     def collected(self) -> Collected:
         """What was seen so far; what is added later does not change it."""
         return Collected(samples=self.samples, data=self.data, tensors=self.tensors, unusable=dict(self.unusable))
 
-    def _unusable(self, name: str, array: Array) -> InputError:
-        bad = int(np.argwhere(~np.isfinite(array))[0][0]) if array.ndim else 0
+    def _unusable(self, name: str, array: Array, samples: int) -> InputError:
+        first = self.first + self.samples
+        of = f"sample {first}" if samples == 1 else f"samples {first} to {first + samples - 1}"
+        if samples > 1 and array.shape[:1] == (samples,):
+            of = f"sample {first + int(np.argwhere(~np.isfinite(array))[0][0])}"
         return InputError(
-            f"The model's tensor {name!r} became NaN or Inf at calibration sample {self.first + self.samples + bad}.",
+            f"The model's tensor {name!r} became NaN or Inf at calibration {of}.",
             hint="Look at that sample, or exclude the layer from int8 with --exclude.",
         )
 
@@ -162,7 +167,7 @@ class Gathering:
         """
         self._graph, self._observed, self._feeds = graph, observed, feeds
         self._apart, self._most = apart, most
-        self._first = self._rest = Collector(observed)
+        self._first = self._rest = Collector(observed, graph.samples)
         self._portions = 0
         self._ends: set[int] = set()
         self._marks: list[Collected] = []
@@ -238,7 +243,7 @@ class Gathering:
         """The feeds; at how many samples each of them ends is kept, as portions do not tell."""
         samples = 0
         for feed in feeds:
-            samples += samples_in(feed)
+            samples += self._graph.samples.count(feed)
             self._ends.add(samples)
             yield feed
 
@@ -251,7 +256,7 @@ class Gathering:
         if samples not in self._ends:
             return
         if not self._parted and 0 < self._apart <= samples:
-            self._rest = Collector(self._observed, first=samples)
+            self._rest = Collector(self._observed, self._graph.samples, first=samples)
         elif self._beyond is None and self._parted and self._rest.samples >= self._most:
             self._beyond = self._rest.collected()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.base import Array, Feed, Graph, TensorSpec
+from ..backends.base import Array, Feed, Graph, SampleAxes, TensorSpec
 from ..errors import InputError
 from .arrays import read_arrays
 
@@ -64,77 +64,48 @@ def checked(feeds: Feeds, specs: Sequence[TensorSpec], origin: str) -> Feeds:
         origin: where the data come from, for messages (`calibration()` or a path).
 
     Raises:
-        InputError: while iterating, naming the sample and the input at fault.
+        InputError: while iterating, naming the batch and the input at fault.
     """
 
     def stream() -> Iterator[Feed]:
-        seen = 0
+        rows = dict.fromkeys((spec.name for spec in specs), 0)
         for index, batch in enumerate(_user_batches(feeds, origin)):
             where = f"{origin}, batch {index}"
             arrays = _arrays(batch, specs, where)
             for spec in specs:
-                _check(arrays[spec.name], spec, where, first_sample=seen)
+                _check(arrays[spec.name], spec, where, rows[spec.name])
+            _check_sizes(arrays, specs, where)
             yield arrays
-            seen += samples_in(arrays)
-        if seen == 0:
+            rows = {name: rows[name] + (len(array) if array.ndim else 1) for name, array in arrays.items()}
+        if not any(rows.values()):
             raise InputError(f"{origin} is empty: int8 needs at least one sample.")
 
     return stream
 
 
-def samples_in(feed: Feed) -> int:
-    """Samples in a batch: the length of the first input's first axis, 1 for a scalar."""
-    first = next(iter(feed.values()))
-    return int(first.shape[0]) if first.ndim else 1
-
-
-def samples_of(graph: Graph, feed: Feed) -> int:
-    """Samples in a batch, which is one sample where its rows plainly are parts of it, as the nodes of a graph are.
-
-    They are where another input is free and does not go along with the rows, as edges do not, and where no output can
-    begin with them. Steps of time are not told from samples where an output has them first too.
-    """
-    rows, (first, *others) = samples_in(feed), graph.inputs
-    if not first.shape:
-        return rows
-    axis = first.shape[0]
-    together = all(
-        axis in spec.shape or all(isinstance(size, int) for size in spec.shape) or len(feed[spec.name]) == rows
-        for spec in others
-    )
-    kept = any(spec.shape and (spec.shape[0] == axis or isinstance(spec.shape[0], str)) for spec in graph.outputs)
-    return rows if together and kept else 1
-
-
-def first_batches(feeds: Iterator[Feed], samples: int, count: Callable[[Feed], int] = samples_in) -> list[Feed]:
-    """Whole batches until there are this many samples, as `count` has them."""
+def first_batches(feeds: Iterator[Feed], samples: int, along: SampleAxes) -> list[Feed]:
+    """Whole batches until there are this many samples."""
     taken: list[Feed] = []
     for feed in feeds:
         taken.append(feed)
-        if sum(count(batch) for batch in taken) >= samples:
+        if sum(map(along.count, taken)) >= samples:
             break
     return taken
 
 
-def outputs_by_row(graph: Graph, feeds: Sequence[Feed], outputs: Sequence[Mapping[str, Array]]) -> frozenset[str]:
-    """Outputs each row of which is a sample: as many of them as samples in every feed, along an axis that is free.
-
-    An input's first axis is taken for that of samples where it is free, also where it is one of time. Where none is, as
-    in time first of a fixed length, or where those of several inputs have different names, no output is by row. Nor is
-    one whose first axis is another free axis of an input, however long; one with a name of its own goes by its length.
+def outputs_by_sample(graph: Graph, feeds: Sequence[Feed], outputs: Sequence[Mapping[str, Array]]) -> dict[str, int]:
+    """Outputs that can be parted into samples, and the axis: as long there as the feed has samples, in every feed.
 
     Args:
         graph: what the feeds are given to.
         outputs: what came of them.
     """
-    firsts = {spec.shape[0]: spec.name for spec in graph.inputs if spec.shape and isinstance(spec.shape[0], str)}
-    if len(firsts) != 1:
-        return frozenset()
-    ((samples, given),) = firsts.items()
-    others = {axis for spec in graph.inputs for axis in spec.shape} - {samples}
-    free = {s.name for s in graph.outputs if s.shape and isinstance(s.shape[0], str) and s.shape[0] not in others}
-    pairs = list(zip(feeds, outputs, strict=True))
-    return frozenset(name for name in free if all(len(found[name]) == len(feed[given]) for feed, found in pairs))
+    pairs = [(graph.samples.count(feed), found) for feed, found in zip(feeds, outputs, strict=True)]
+    return {
+        name: axis
+        for name, axis in graph.samples.outputs.items()
+        if all(found[name].shape[axis : axis + 1] == (count,) for count, found in pairs)
+    }
 
 
 def _user_batches(feeds: Feeds, origin: str) -> Iterator[Any]:
@@ -153,18 +124,44 @@ def _arrays(batch: Any, specs: Sequence[TensorSpec], where: str) -> dict[str, Ar
     wanted = [spec.name for spec in specs]
     if set(batch) != set(wanted):
         raise InputError(f"{where} has {_quoted(batch)}; the model's inputs are {_quoted(wanted)}.")
-    return {name: np.asarray(batch[name]) for name in wanted}
+    return {name: _own(batch[name], name, where) for name in wanted}
 
 
-def _check(array: Array, spec: TensorSpec, where: str, first_sample: int) -> None:
+def _own(array: Any, name: str, where: str) -> Array:
+    """A copy: who fills one buffer again and again would change batches that are looked at later."""
+    try:
+        return np.array(array)
+    except (RuntimeError, TypeError, ValueError) as error:  # a tensor with gradients or on a device, a ragged list
+        raise InputError(
+            f"{where}: input {name!r} is a {type(array).__name__} that makes no array: {error}",
+            hint="Give numpy arrays; of a torch tensor tensor.detach().cpu().numpy().",
+        ) from error
+
+
+def _check(array: Array, spec: TensorSpec, where: str, rows: int) -> None:
     if fault := spec.mismatch(array):
         raise InputError(f"{where}: input {spec.name!r} {fault}.", hint=_remedy(array, spec))
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = int(np.argwhere(~np.isfinite(array))[0][0]) if array.ndim else 0
+        bad = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
+        row = f"row {rows + bad[0]}" if bad else f"number {rows}"
         raise InputError(
-            f"{where}: sample {first_sample + bad}: input {spec.name!r} holds NaN or Inf.",
+            f"{where}: input {spec.name!r} holds NaN or Inf, first at index {bad}, {row} of all batches together.",
             hint="Mend the sample or leave it out. A mask of -inf has no range; -1e4 hides as much behind a softmax.",
         )
+
+
+def _check_sizes(arrays: Mapping[str, Array], specs: Sequence[TensorSpec], where: str) -> None:
+    """Axes of one name are of one size, as ONNX has it and runtimes rely on."""
+    known: dict[str, tuple[str, int]] = {}
+    for spec in specs:
+        for label, size in zip(spec.shape, arrays[spec.name].shape, strict=True):
+            if isinstance(label, int) or known.setdefault(label, (spec.name, size))[1] == size:
+                continue
+            other, before = known[label]
+            raise InputError(
+                f"{where}: axis {label!r} has size {before} in input {other!r} and {size} in {spec.name!r}.",
+                hint="Give as many along both, or give axes that differ names of their own.",
+            )
 
 
 def _remedy(array: Array, spec: TensorSpec) -> str | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from ..backends.base import Feed, TensorSpec
-from .feeds import samples_in
+from ..backends.base import Feed, SampleAxes, TensorSpec
 
 # Bytes of observed tensors a run; several runs are in memory at once. Less saves little, as the sessions stay, and
 # costs the fixed time of one more run a batch.
@@ -17,31 +16,33 @@ Shape = Sequence[int | str | None]
 
 
 class Portions:
-    """Cuts feeds along the batch axis; where depends on shapes alone, so that every shard cuts alike."""
+    """Cuts feeds between samples; where depends on shapes alone, so that every shard cuts alike."""
 
-    def __init__(self, inputs: Sequence[TensorSpec], observed: Sequence[Shape], limit: int = LIMIT) -> None:
+    def __init__(
+        self, inputs: Sequence[TensorSpec], samples: SampleAxes, observed: Sequence[Shape], limit: int = LIMIT
+    ) -> None:
         """Prepare.
 
         Args:
-            inputs: of the graph; it can be cut where the first axis of all of them is the same free one.
+            inputs: of the graph.
+            samples: where they lie.
             observed: shapes of the observed tensors, free axes by name, None where a size is not known.
             limit: bytes of observed tensors that a portion may have, taken as float32.
         """
-        first = {spec.shape[0] if spec.shape else None for spec in inputs}
-        self._cuttable = len(first) == 1 and isinstance(next(iter(first)), str)
-        self._inputs, self._observed, self._limit = inputs, observed, limit
+        self._divides = samples.divide(inputs)
+        self._inputs, self._samples, self._observed, self._limit = inputs, samples, observed, limit
 
     def of(self, feed: Feed) -> Iterator[Feed]:
         """The feed in portions of whole samples, at least one each; whole where it cannot be cut."""
-        samples = samples_in(feed)
+        samples = self._samples.count(feed)
         observed = sum(bytes_of(self._inputs, self._observed, feed))
-        runs = math.ceil(observed / self._limit) if self._cuttable else 1
-        if runs < 2:
+        runs = math.ceil(observed / self._limit) if self._divides else 1
+        if runs < 2 or samples < 2:
             yield feed
             return
         step = math.ceil(samples / runs)  # all of a size: a small rest would cost as much as a full run
         for start in range(0, samples, step):
-            yield {name: array[start : start + step] for name, array in feed.items()}
+            yield self._samples.part(feed, slice(start, start + step))
 
 
 def bytes_of(inputs: Sequence[TensorSpec], shapes: Sequence[Shape], feed: Feed) -> list[int]:

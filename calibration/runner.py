@@ -47,7 +47,7 @@ def exposed(graph: Graph, observed: Collection[str]) -> Iterator[Exposed]:
         shapes = _write_exposed(graph, names, path)
         # In proportion to the model, whose copies are what most of the memory goes to.
         limit = max(LIMIT, sum(file.stat().st_size for file in path.parent.iterdir()) // 4)
-        yield Exposed(path=path, names=names, portions=Portions(graph.inputs, shapes, limit))
+        yield Exposed(path=path, names=names, portions=Portions(graph.inputs, graph.samples, shapes, limit))
 
 
 class Runner:

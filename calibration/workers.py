@@ -9,17 +9,17 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 
-from ..backends.base import Feed, Graph
+from ..backends.base import Feed, Graph, SampleAxes
 from ..errors import InputError
 from ..profiles.machine.environment import usable_cores
 from ..profiles.machine.fresh import safe_workers
 from .collect import Collected, Collector, Observed
-from .feeds import Feeds, samples_in
+from .feeds import Feeds
 from .runner import Exposed, Runner, exposed
 
 # Batches a task: enough that sending its result costs little, few enough that memory stays small.
 BATCHES = 8
-_state: tuple[Runner, Observed] | None = None  # of a worker process: its open session
+_state: tuple[Runner, Observed, SampleAxes] | None = None  # of a worker process: its open session
 
 
 def gathered_in_processes(
@@ -40,20 +40,22 @@ def gathered_in_processes(
     Raises:
         InputError: one of those is not, or a worker died.
     """
-    total = Collector(observed).collected()
+    total = Collector(observed, graph.samples).collected()
     waiting: deque[Future[Collected]] = deque()
     threads = max(1, usable_cores() // workers)
     context = multiprocessing.get_context("spawn")
     with (
         exposed(graph, observed) as outputs,
         safe_workers(),
-        ProcessPoolExecutor(workers, context, initializer=_open, initargs=(outputs, dict(observed), threads)) as pool,
+        ProcessPoolExecutor(
+            workers, context, initializer=_open, initargs=(outputs, dict(observed), graph.samples, threads)
+        ) as pool,
     ):
         try:
             batches, first = feeds(), 0
             while chunk := list(islice(batches, BATCHES)):
                 waiting.append(pool.submit(_collect, first, chunk))
-                first += sum(samples_in(feed) for feed in chunk)
+                first += sum(map(graph.samples.count, chunk))
                 if len(waiting) > 2 * workers:
                     total = total.merge(waiting.popleft().result())
                     seen(total.only(asked).samples)
@@ -67,17 +69,17 @@ def gathered_in_processes(
     return total
 
 
-def _open(outputs: Exposed, observed: Observed, threads: int) -> None:
+def _open(outputs: Exposed, observed: Observed, along: SampleAxes, threads: int) -> None:
     """In a worker, once: open the session, which lives as long as the process."""
     global _state
-    _state = (Runner(outputs, threads).__enter__(), observed)
+    _state = (Runner(outputs, threads).__enter__(), observed, along)
 
 
 def _collect(first: int, chunk: list[Feed]) -> Collected:
     """In a worker: what is seen in a few batches, the first sample of which has this index."""
     assert _state is not None
-    run, observed = _state
-    collector = Collector(observed, first=first)
+    run, observed, along = _state
+    collector = Collector(observed, along, first=first)
     for feed, values in run.all(iter(chunk)):
         collector.add(feed, values)
     return collector.collected()

@@ -6,23 +6,28 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ...backends.base import Array
+from ...backends.base import Array, SampleAxes
 
 # Samples that differ by less than this share of the outputs themselves, in amplitude, show one point of the model.
 _ALIKE = 0.01
 
 
-def alike(feeds: Sequence[Mapping[str, Array]], expected: Sequence[Mapping[str, Array]]) -> dict[str, str]:
+def alike(
+    feeds: Sequence[Mapping[str, Array]], expected: Sequence[Mapping[str, Array]], along: SampleAxes
+) -> dict[str, str]:
     """What to say of samples that hardly vary, and whose outputs do not either, under `alike`; else empty.
 
     Args:
         feeds, expected: the samples and what the model gives for them, by name, a mapping a batch.
+        along: where the samples of a batch lie.
     """
     floats = {name for name, array in expected[0].items() if array.dtype.kind == "f"}
-    known = [share for name in floats if (share := _varies([each[name] for each in expected])) is not None]
+    known = [
+        share for name in floats if (share := _varies([along.first(name, one[name]) for one in expected])) is not None
+    ]
     if not known or max(known) >= _ALIKE:
         return {}
-    given = [_varies([each[name] for each in feeds]) for name in feeds[0]]
+    given = [_varies([along.first(name, one[name]) for one in feeds]) for name in feeds[0]]
     if any(share is None or share >= _ALIKE for share in given):
         return {}  # what varies leaves no trace in the outputs
     return {
@@ -32,19 +37,16 @@ def alike(feeds: Sequence[Mapping[str, Array]], expected: Sequence[Mapping[str, 
     }
 
 
-def repeated(feeds: Sequence[Mapping[str, Array]]) -> dict[str, str]:
+def repeated(feeds: Sequence[Mapping[str, Array]], along: SampleAxes) -> dict[str, str]:
     """What to say of samples of which most are there twice or more, under `repeated`; else empty.
 
     Args:
         feeds: the samples by name, a mapping a batch.
+        along: where the samples of a batch lie.
     """
-    if any(array.ndim == 0 or len(array) != _count(feed) for feed in feeds for array in feed.values()):
-        return {}  # what one sample is cannot be told
-    samples = [
-        b"".join(array[index].tobytes() for array in feed.values()) for feed in feeds for index in range(_count(feed))
-    ]
+    samples = [sample_bytes(feed, along, index) for feed in feeds for index in range(along.count(feed))]
     different = len(set(samples))
-    if different > len(samples) / 2:
+    if different > len(samples) / 2 or not samples:
         return {}
     return {
         "repeated": f"Of the first {len(samples)} calibration samples {different} "
@@ -53,8 +55,10 @@ def repeated(feeds: Sequence[Mapping[str, Array]]) -> dict[str, str]:
     }
 
 
-def _count(feed: Mapping[str, Array]) -> int:
-    return max(len(array) if array.ndim else 0 for array in feed.values())
+def sample_bytes(feed: Mapping[str, Array], along: SampleAxes, index: int) -> bytes:
+    """Of one sample, and of what belongs to all of them."""
+    one = feed if along.count(feed) == 1 else along.part(feed, slice(index, index + 1))
+    return b"".join(array.tobytes() for array in one.values())
 
 
 def _varies(arrays: Sequence[Array]) -> float | None:

@@ -18,12 +18,12 @@ from ...profiles.findings.ladder import Ladder
 from ...profiles.findings.parity import Parity, figure, is_codes, worst
 from ...profiles.findings.sensitivity import ParityByLayer
 from ..capture.captured import Captured
-from ..graphs.files import read_graph, read_whole
+from ..graphs.files import read_graph, read_model, read_whole
 from ..graphs.selection import around_selection
 from ..progress import Advance, counted
 from ..quantization.analysis.fp16_exceptions import PRODUCTS, fp16_exceptions, holds_no_product
 from ..quantization.gains import Gains, doubts, worthwhile
-from ..quantization.gather import FEWEST_BEYOND, FEWEST_COMPARED, beyond, gather, known_of_first
+from ..quantization.gather import FEWEST_BEYOND, beyond, calibration_feeds, gather, known_of_first
 from ..quantization.judging import JudgingSamples
 from ..quantization.ladder import Climb
 from ..quantization.mixed_int8 import IntegerVersion, MixedPrecision, NothingToQuantizeError
@@ -38,9 +38,11 @@ from .amplifying import amplified
 from .candidate import Calibrated, Candidate
 from .climbing import Climbing
 from .growing import growing
+from .in_turns import in_turns
 from .nothing import why_nothing
 from .of_other_sizes import of_other_sizes
 from .one_size import of_one_size
+from .shared import rounded_inputs, shared
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -210,9 +212,11 @@ class Lowering:
         amounts = {name: seen for name, seen in candidate.on_samples.items() if not is_codes(answers[name])}
         scored = self.source.evaluate is not None
         behind = statistics.samples - samples.count
-        few = behind if behind < FEWEST_BEYOND else 0
-        found = doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored, few=few)
-        found |= alike(samples.feeds, samples.expected) or repeated(samples.feeds)
+        few, whole = behind < FEWEST_BEYOND, samples.are_whole
+        found = doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored, few=few, whole=whole)
+        given = samples.feeds, samples.along
+        found |= alike(samples.feeds, samples.expected, samples.along) or repeated(*given)
+        found |= shared(*given, statistics.samples, rounded_inputs(read_model(reference.path), statistics.tensors))
         found |= growing(known_of_first(self.source, reference, recipe, self.memo), samples.count, statistics)
         asked_db, seed = recipe.least_sqnr_db(self.precision), recipe.seed
         found |= of_one_size(self.source, reference, candidate.graph, seed, asked_db)
@@ -247,7 +251,7 @@ class Lowering:
             climb = climbing.again(first, statistics)
             graph, kept, on_samples = self._written(climb)
         mixed, version, by_layer = climb.mixed, climb.version, climb.mixed.by_layer(climb.version)
-        other_db: float | None = self._with_few_others(mixed, version) if fitted else gains.sqnr_db
+        other_db: float | None = self._with_others(mixed, version) if fitted else gains.sqnr_db
         if first.found is not None and not fitted:
             other_db = first.found.sqnr_db
             if climb is not first or not climb.held:
@@ -271,13 +275,19 @@ class Lowering:
         )
         return (self._on_others(candidate, mixed, by_layer) if version.left else candidate), other_db
 
-    def _with_few_others(self, mixed: MixedPrecision, version: IntegerVersion) -> float | None:
-        """The SQNR in dB on the samples with ranges of the few behind them, which are too few to decide anything."""
-        if version.fitted:
+    def _with_others(self, mixed: MixedPrecision, version: IntegerVersion) -> float | None:
+        """The SQNR in dB with ranges of other samples than those judged on; in turns on all data, where these are few.
+
+        It decides nothing: ranges of fewer are poorer than those that ship.
+        """
+        recipe, graph = self.recipe, self.captured.graph
+        if version.fitted or recipe.statistics is not None:
             return None
-        quantizer = mixed.quantizer(version)
-        few = beyond(self.source, self.captured.graph, quantizer, self.recipe, self.memo, FEWEST_COMPARED)
-        return None if few is None else worst(replace(mixed, judged=few).held_out(version)).weakest_db
+        if mixed.statistics.samples - self.samples.count < FEWEST_BEYOND:
+            data = list(calibration_feeds(self.source, recipe, graph)())
+            return in_turns(self.captured, mixed, version, data)
+        behind = beyond(self.source, graph, mixed.quantizer(version), recipe, self.memo)
+        return None if behind is None else worst(replace(mixed, judged=behind).held_out(version)).weakest_db
 
     def _may_go_on(self, climb: Climb, fitted: bool) -> bool:
         """Whether more can be done for what does not do with the ranges that ship: it was not chosen by those yet."""

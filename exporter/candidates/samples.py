@@ -51,8 +51,8 @@ def _drawn(
         data = calibration_feeds(source, recipe, captured.graph)()
         known, answers = ((), ()) if behind or proven is None else (proven.feeds, proven.answers)
         if behind:
-            first_batches(data, behind)
-        feeds = first_batches(chain(known, islice(data, len(known), None)), JUDGED_ON)
+            first_batches(data, behind, captured.graph.samples)
+        feeds = first_batches(chain(known, islice(data, len(known), None)), JUDGED_ON, captured.graph.samples)
         place = Reference()
         session = workshop.open(place.runs(captured.graph, target, "fp32", None), place)
         found = chain(answers[: len(feeds)], (session(feed) for feed in feeds[len(known) :]))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...backends.base import Array, Feed, Graph
-from ...calibration.feeds import outputs_by_row, samples_of
+from ...calibration.feeds import outputs_by_sample
 from ...errors import EdgepressError, InputError, VerificationError
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.gap import Gap
@@ -31,6 +31,7 @@ from .proof import PADDING, ROUNDING, TOLERANCE, Origin, allowed_difference, is_
 # Whole batches until there are so many: what a graph gets wrong of real values it does so in most of them, and each is
 # run by the model once more.
 PROVEN_ON = 8
+CALIBRATION, MADE_UP = "calibration", "made-up"
 # float32 tells numbers apart by this share of them.
 _LAST_BIT = 2.0**-23
 _BRANCHES = (
@@ -53,6 +54,7 @@ class OnSamples:
         feeds: whole batches.
         answers: the graph's.
         samples: how many those are.
+        kind: `calibration`; or `made-up`, with the values of statistics.
         parity: of the sample that is furthest off, by output.
         missing: what is to be said of outputs where both differ for reasons of the model's own.
     """
@@ -60,42 +62,46 @@ class OnSamples:
     feeds: Sequence[Feed]
     answers: Replies
     samples: int
+    kind: str
     parity: Mapping[str, Parity]
     missing: tuple[Gap, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Piece:
-    """Outputs that are compared together: of one sample where that can be told, else of a batch; codes of all.
+    """Outputs that are compared together: of one sample or row where that can be told, else of a batch; codes of all.
 
     Attributes:
         of: which samples, in words.
-        names: the outputs.
+        axes: the outputs, and along which axis of each its row lies.
         batches: indices of the batches, and the row of one of them; None is all rows.
     """
 
     of: str
-    names: tuple[str, ...]
+    axes: Mapping[str, int]
     batches: tuple[int, ...]
     row: int | None = None
 
     def cut(self, answers: Replies) -> list[dict[str, Array]]:
         """Its part of what was answered."""
-        rows = slice(None) if self.row is None else slice(self.row, self.row + 1)
-        some = [answers[index] for index in self.batches]
-        return [{n: one[n] if self.row is None else one[n][rows] for n in self.names} for one in some]
+        some = slice(None) if self.row is None else slice(self.row, self.row + 1)
+        at = {n: ... if self.row is None else (slice(None),) * axis + (some,) for n, axis in self.axes.items()}
+        return [{name: answers[index][name][where] for name, where in at.items()} for index in self.batches]
 
     def parity(self, right: Replies, found: Replies, sets: Sequence[Rows]) -> dict[str, Parity]:
         """Of two answers in this part."""
         return parity(self.cut(right), self.cut(found), rows=sets if self.row is None else ())
 
 
-def proven_on_samples(origin: Origin, graph: Graph, feeds: Sequence[Feed], run: Predict) -> OnSamples:
+def proven_on_samples(
+    origin: Origin, graph: Graph, feeds: Sequence[Feed], run: Predict, kind: str = CALIBRATION
+) -> OnSamples:
     """Hold what the graph answers against its model.
 
     Args:
         feeds: calibration data.
         run: the graph, open.
+        kind: what they are, as `OnSamples` has it.
 
     Raises:
         VerificationError: they disagree, by more than the model's own rounding explains.
@@ -105,12 +111,14 @@ def proven_on_samples(origin: Origin, graph: Graph, feeds: Sequence[Feed], run: 
     answers = [_answer(run, feed) for feed in feeds]
     references, found, blanks = _without_nan(given, answers)
     sets = selected_rows(graph)
-    gaps = [Gap(about="other", subject=f"NaN {name}", why=_blank(name, count)) for name, count in blanks.items()]
-    proof = _Proof(origin=origin, graph=graph, feeds=feeds, given=given, references=references, found=found, sets=sets)
+    gaps = [Gap(about="other", subject=f"NaN {name}", why=_blank(name, count, kind)) for name, count in blanks.items()]
+    proof = _Proof(
+        origin=origin, graph=graph, feeds=feeds, kind=kind, given=given, references=references, found=found, sets=sets
+    )
     worst, doubts = proof.judged()
     told = [Gap(about="other", subject=f"float32 {name}", why=why) for name, why in doubts.items()]
-    samples = sum(samples_of(graph, feed) for feed in feeds)
-    return OnSamples(feeds=feeds, answers=answers, samples=samples, parity=worst, missing=(*gaps, *told))
+    samples = sum(map(graph.samples.count, feeds))
+    return OnSamples(feeds=feeds, answers=answers, samples=samples, kind=kind, parity=worst, missing=(*gaps, *told))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +126,7 @@ class _Proof:
     """The comparison.
 
     Attributes:
+        kind: what the feeds are, as `OnSamples` has it.
         given: what the model answered.
         references, found: what the model and the graph answered, with zeros where the model's is NaN.
         sets: outputs that are sets of rows.
@@ -126,6 +135,7 @@ class _Proof:
     origin: Origin
     graph: Graph
     feeds: Sequence[Feed]
+    kind: str
     given: Replies
     references: Replies
     found: Replies
@@ -152,24 +162,38 @@ class _Proof:
 
     def _pieces(self) -> Iterator[_Piece]:
         among = {name for one in self.sets for name in one.outputs}
-        names = tuple(self.references[0])
-        codes = tuple(n for n in names if n not in among and is_codes(self.references[0][n]))
-        rows = outputs_by_row(self.graph, self.feeds, self.references) - among - set(codes)
-        single = tuple(name for name in names if name in rows)
-        whole = tuple(name for name in names if name not in rows and name not in codes)
+        names = self.references[0].keys() - among
+        codes = {name for name in names if is_codes(self.references[0][name])}
+        samples = outputs_by_sample(self.graph, self.feeds, self.references)
+        single = {name: axis for name, axis in samples.items() if name in names - codes}
+        parted = self._by_row() & names - codes - single.keys()
+        whole = dict.fromkeys(self.references[0].keys() - codes - single.keys() - parted, 0)
         first = 0
         for index, answer in enumerate(self.references):
-            batch = f"batch {index} of the calibration data"
-            count = len(answer[single[0]]) if single else 0
-            parts = count > 1 and samples_of(self.graph, self.feeds[index]) == 1
-            for row in range(count):
-                of = f"row {row} of {batch}" if parts else f"calibration sample {first + row}"
-                yield _Piece(of=of, names=single, batches=(index,), row=row)
+            batch, count = f"batch {index} of the {self.kind} data", self.graph.samples.count(self.feeds[index])
+            for row in range(count if single else 0):
+                yield _Piece(of=f"{self.kind} sample {first + row}", axes=single, batches=(index,), row=row)
+            for name in parted:
+                for row in range(len(answer[name])):
+                    yield _Piece(of=f"row {row} of {batch}", axes={name: 0}, batches=(index,), row=row)
             if whole:
-                yield _Piece(of=batch, names=whole, batches=(index,))
+                yield _Piece(of=batch, axes=whole, batches=(index,))
             first += count
         if codes:
-            yield _Piece(of="the first calibration samples", names=codes, batches=tuple(range(len(self.feeds))))
+            every = tuple(range(len(self.feeds)))
+            yield _Piece(of=f"the first {self.kind} samples", axes=dict.fromkeys(codes, 0), batches=every)
+
+    def _by_row(self) -> set[str]:
+        """Outputs whose rows are those of an input, as nodes of a graph or steps of time: a loud one hides others."""
+        given = {s.shape[0]: s.name for s in self.graph.inputs if s.shape and isinstance(s.shape[0], str)}
+        pairs = list(zip(self.feeds, self.references, strict=True))
+        return {
+            spec.name
+            for spec in self.graph.outputs
+            if spec.shape
+            and (name := given.get(str(spec.shape[0]))) is not None
+            and all(len(found[spec.name]) == len(feed[name]) for feed, found in pairs)
+        }
 
     def _parity(self, piece: _Piece) -> dict[str, Parity]:
         try:
@@ -226,10 +250,11 @@ class _Proof:
 
     def _differs(self, piece: _Piece, name: str, seen: Parity, own: Parity | None) -> VerificationError:
         needed = f"SQNR of {LEAST_SQNR_DB:g} dB and a cosine of {LEAST_COSINE} are needed"
+        elsewhere = "made-up inputs" if self.kind == CALIBRATION else "inputs like the example"
         padding = self.origin.given is None and is_padding(self.origin.source, self.feeds, self.found, name)
         return VerificationError(
             f"Output {name!r} of the captured graph differs from the model's on {piece.of}: {seen} ({needed}"
-            f"{'' if own is None else f'; {self._apart(own)}'}). On made-up inputs both agree.",
+            f"{'' if own is None else f'; {self._apart(own)}'}). On {elsewhere} both agree.",
             hint=PADDING if padding else self._hint,
         )
 
@@ -299,9 +324,9 @@ def _without_nan(references: Replies, answers: Replies) -> tuple[Replies, Replie
     return right, found, count
 
 
-def _blank(name: str, count: int) -> str:
+def _blank(name: str, count: int, kind: str) -> str:
     return (
-        f"Output {name!r} of the model itself holds NaN on calibration samples ({count} values), which were compared "
+        f"Output {name!r} of the model itself holds NaN on {kind} samples ({count} values), which were compared "
         "with nothing. Look at the data, and at what the model divides by."
     )
 
@@ -329,8 +354,14 @@ def on_samples_evidence(proof: OnSamples, machine: str) -> Evidence:
     of = "equal to the bit" if least == np.inf else f"{least:.1f} dB of SQNR at the worst output of the worst sample"
     return Evidence(
         about="graph",
-        claim=f"The graph was held against the model on the first {proof.samples} calibration samples: {of}",
+        claim=f"The graph was held against the model on {_named(proof)}: {of}",
         kind="emulated",
         tool=f"onnxruntime {installed('onnxruntime')}",
         machine=machine,
     )
+
+
+def _named(proof: OnSamples) -> str:
+    if proof.kind == CALIBRATION:
+        return f"the first {proof.samples} calibration samples"
+    return f"{proof.samples} samples made up with values of the statistics"

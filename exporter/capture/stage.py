@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...backends.base import AxisRange, Feed, Graph, Rejection
+from ...backends.base import AxisRange, Feed, Graph, Rejection, Session
 from ...backends.places import Local, Reference, Worker
 from ...backends.places.remote import EngineFailedError
-from ...calibration.feeds import first_batches, samples_of
+from ...calibration.feeds import first_batches
+from ...calibration.storage import load_statistics
 from ...errors import EdgepressError, InputError, RefusedError, VerificationError
 from ...profiles.device.target import Target
 from ...profiles.findings.gap import joined
@@ -30,9 +32,11 @@ from .captured import Captured
 from .float32_margin import float32_margin
 from .golden import Golden
 from .oddities import oddities
-from .on_samples import PROVEN_ON, OnSamples, on_samples_evidence, proven_on_samples
+from .of_statistics import of_statistics
+from .on_samples import MADE_UP, PROVEN_ON, OnSamples, on_samples_evidence, proven_on_samples
 from .proof import Origin, prove_capture
 from .resized_as import resize_evidence
+from .samples_apart import with_samples
 from .state import NoGraphError
 from .torch_to_onnx import may_trace
 
@@ -96,7 +100,8 @@ def _captured(
         graph, parity, on_samples = _proven(directory, *given)
     except (InputError, VerificationError) as error:
         # The newer exporter of torch may fail at a model, or fix a free axis of it, where the tracing one does not.
-        if isinstance(error, NoGraphError) or not may_trace(source, target.opset):
+        # Statistics are of the graph that the first gives, and no use with another.
+        if isinstance(error, NoGraphError) or recipe.statistics or not may_trace(source, target.opset):
             raise
         # In a directory of its own: a session of the other graph may be open.
         (directory / "traced").mkdir()
@@ -149,18 +154,24 @@ def _proven(
         # Where it is because of nodes that onnxruntime does not have, say which.
         _refuse_unrunnable(Local().check(graph, reference.stand_in(target)))
         raise
-    return graph, found, _on_samples(origin, graph, target, recipe, workshop)
+    # The session that candidates are judged by, so that they need not ask for answers again.
+    session = workshop.open(reference.runs(graph, target, "fp32", None), reference)
+    graph = with_samples(graph, source, recipe.seed, session)
+    return graph, found, _on_samples(origin, graph, recipe, session)
 
 
-def _on_samples(origin: Origin, graph: Graph, target: Target, recipe: Recipe, workshop: Workshop) -> OnSamples | None:
-    """The proof on the first calibration samples; None where there are only statistics, or nothing."""
-    feeds = None if recipe.statistics is not None else real_feeds(origin.source, recipe, graph.inputs)
+def _on_samples(origin: Origin, graph: Graph, recipe: Recipe, session: Session) -> OnSamples | None:
+    """The proof on the first calibration samples, or with values of statistics; None where there is neither."""
+    if recipe.statistics is not None:
+        statistics = load_statistics(Path(recipe.statistics))
+        made = of_statistics(origin.source, graph, statistics, recipe.seed, PROVEN_ON)
+        with contextlib.suppress(InputError):  # the model fails at what is made up
+            return proven_on_samples(origin, graph, made, session, MADE_UP) if made else None
+        return None
+    feeds = real_feeds(origin.source, recipe, graph.inputs)
     if feeds is None:
         return None
-    place, taken = Reference(), first_batches(feeds(), PROVEN_ON, lambda feed: samples_of(graph, feed))
-    # The session that candidates are judged by, so that they need not ask for these answers again.
-    session = workshop.open(place.runs(graph, target, "fp32", None), place)
-    return proven_on_samples(origin, graph, taken, session)
+    return proven_on_samples(origin, graph, first_batches(feeds(), PROVEN_ON, graph.samples), session)
 
 
 def _try_apart(graph: Graph, target: Target) -> None:

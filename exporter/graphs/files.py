@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...backends.base import AxisRange, Graph, TensorSpec
+from ...calibration.sample_axes import declared
 from ...errors import InputError
 from ...profiles.machine.held import temporary
 from ...profiles.reading.names import need_text
@@ -53,7 +54,15 @@ def read_graph(path: Path, axes: Mapping[str, AxisRange] | None = None) -> Graph
         inputs, outputs = _specs(proto, path)
         opset = _opset(proto, path)
     digest = _digest(path, *external)
-    return Graph(path=path, inputs=inputs, outputs=outputs, opset=opset, digest=digest, axes=dict(axes or {}))
+    return Graph(
+        path=path,
+        inputs=inputs,
+        outputs=outputs,
+        opset=opset,
+        digest=digest,
+        axes=dict(axes or {}),
+        samples=declared(inputs, outputs),
+    )
 
 
 def read_model(path: Path) -> ir.Model:

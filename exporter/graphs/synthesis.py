@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...backends.base import Array, TensorSpec
+from ...calibration.sample_axes import called_batch
 from ...errors import InputError
 from .channels import ChannelSizes
 from .texture import UNKNOWN, Texture
@@ -210,7 +211,7 @@ def default_sizes(specs: Sequence[TensorSpec]) -> dict[str, int]:
     The batch is what is called so, else the free first axis of any input.
     """
     free = [(axis, size) for spec in specs for axis, size in enumerate(spec.shape) if isinstance(size, str)]
-    called = {name for _, name in free if "batch" in name.lower()}
+    called = {name for _, name in free if called_batch(name)}
     first = called or {name for axis, name in free if axis == 0}
     return {name: _USUAL_BATCH if name in first else _USUAL_SIZE for _, name in free}
 

@@ -158,7 +158,8 @@ def doubts(
     on_samples: Mapping[str, Parity] | None = None,
     *,
     scored: bool = True,
-    few: int = 0,
+    few: bool = False,
+    whole: bool = False,
 ) -> dict[str, str]:
     """What speaks against trusting the ranges, by what it is about.
 
@@ -168,12 +169,14 @@ def doubts(
         other_db: SQNR on the same samples with ranges that come of others alone.
         on_samples: agreement on those of each output that is no class or place.
         scored: the model's own metric says what int8 costs.
-        few: how many others those are, where they are too few to decide anything; 0 where they are not. Even of
-            ordinary models ranges of so few lose 10 dB, so that it is said only where little is left.
+        few: they are so few that each quarter of them was judged with ranges of the others, which are poorer than those
+            that ship: it is said only where little is left.
+        whole: a batch of many rows is one sample.
     """
     found: dict[str, str] = {}
     if samples < FEW:
-        found["samples"] = f"The ranges of int8 come of {samples} samples; {FEW} or more make them reliable."
+        each = ", each a batch, whose rows belong together" if whole else ""
+        found["samples"] = f"The ranges of int8 come of {samples} samples{each}; {FEW} or more make them reliable."
     gap = fitted_db is not None and other_db is not None and fitted_db - other_db > GAP_DB
     if gap and not few:
         found["held out"] = (
@@ -183,7 +186,8 @@ def doubts(
     elif gap and other_db is not None and other_db < _LOW_DB:
         found["held out"] = (
             f"int8 reaches {fitted_db:.1f} dB of SQNR on samples that its ranges were fitted to and {other_db:.1f} dB "
-            f"with ranges of the other {few} alone. What it has on new samples may be as little: give {FEW} or more."
+            "on each quarter of them with ranges of the others. On new samples it may have as little: give more "
+            "calibration data, or more varied ones."
         )
     uneven = {name: seen for name, seen in (on_samples or {}).items() if seen.few and seen.weakest_db < _AMPLE_DB}
     if uneven:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 
 from ...backends.base import AxisRange, Feed, Graph
+from ...backends.places import Reference
 from ...calibration.collect import Collected, Gathering, Observed
-from ...calibration.feeds import Feeds, samples_in
+from ...calibration.feeds import Feeds
 from ...calibration.settled import Settled
 from ...calibration.statistics import Channels, Statistics
 from ...calibration.storage import load_statistics
@@ -16,6 +17,7 @@ from ...errors import InputError
 from ...profiles.device.target import Target, schemes
 from ...profiles.machine.held import temporary
 from ..capture.capture import capture
+from ..capture.samples_apart import with_samples
 from ..capture.stage import moves_bytes
 from ..graphs.files import read_whole
 from ..recipe import Recipe
@@ -31,7 +33,7 @@ JUDGED_ON = 32
 # Ranges that are judged on other data than they were fitted to come of so many samples: with fewer there is nothing to
 # compare, and more would not change them enough to be worth the time.
 FEWEST_BEYOND, MOST_BEYOND = 64, 256
-# So many show already by how much int8 depends on which samples its ranges come of.
+# Of so many, parts show already by how much int8 depends on which samples its ranges come of.
 FEWEST_COMPARED = 16
 
 
@@ -48,6 +50,8 @@ def calibrate(
     with temporary() as scratch:
         moves = moves_bytes(source, target)
         graph = capture(source, target.opset, scratch / "model.onnx", axes, moves_bytes=moves)
+        with Reference().values(graph.path) as run:
+            graph = with_samples(graph, source, recipe.seed, run)
         check_patterns(recipe.exclude, graph, target.scheme)
         quantizer = Quantizer.of(graph, target.scheme, recipe.exclude, recipe.ranges)
         return gather(source, graph, quantizer, recipe, seen, Memo(directory=scratch))
@@ -170,8 +174,8 @@ def data_behind(source: Source, graph: Graph, recipe: Recipe) -> tuple[list[Feed
     for feed in calibration_feeds(source, recipe, graph)():
         if seen >= JUDGED_ON:
             taken.append(feed)
-            samples += samples_in(feed)
-        seen += samples_in(feed)
+            samples += graph.samples.count(feed)
+        seen += graph.samples.count(feed)
         if samples >= MOST_BEYOND:
             break
     return taken, samples

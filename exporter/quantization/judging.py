@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from ...backends.base import Array, Feed, Graph
-from ...calibration.feeds import outputs_by_row, samples_in
+from ...backends.base import Array, Feed, Graph, SampleAxes
+from ...calibration.feeds import outputs_by_sample
 from ...profiles.findings.parity import Parity, parity
 from ...profiles.findings.rows import Rows
 from ..graphs.not_finite import told_where
@@ -20,14 +20,16 @@ class JudgingSamples:
     Attributes:
         kind: what they are, for messages: `calibration samples`.
         expected: what the FP32 graph answers, by output.
-        by_row: outputs each row of which is a sample; of the others a feed is one.
+        along: where the samples of a batch lie.
+        by_sample: outputs that can be parted into samples, and the axis; of the others a feed is one.
         rows: outputs that are sets of rows, in no order.
     """
 
     feeds: Sequence[Feed]
     kind: str
     expected: Sequence[Mapping[str, Array]]
-    by_row: Container[str] = ()
+    along: SampleAxes = field(default_factory=SampleAxes)
+    by_sample: Mapping[str, int] = field(default_factory=dict)
     rows: tuple[Rows, ...] = ()
 
     @classmethod
@@ -39,7 +41,8 @@ class JudgingSamples:
             feeds=feeds,
             kind=kind,
             expected=expected,
-            by_row=outputs_by_row(graph, feeds, expected),
+            along=graph.samples,
+            by_sample=outputs_by_sample(graph, feeds, expected),
             rows=selected_rows(graph),
         )
 
@@ -53,12 +56,18 @@ class JudgingSamples:
             VerificationError: an output is missing, has another shape, or is not finite; then the node is named.
         """
         with told_where(graph.path, self.feeds):
-            return parity(self.expected, answers, by_row=self.by_row, rows=self.rows)
+            return parity(self.expected, answers, by_sample=self.by_sample, rows=self.rows)
 
     @property
     def count(self) -> int:
         """How many there are."""
-        return sum(samples_in(feed) for feed in self.feeds)
+        return sum(map(self.along.count, self.feeds))
+
+    @property
+    def are_whole(self) -> bool:
+        """Whether batches of many rows are one sample each."""
+        rows = (len(array) for feed in self.feeds for array in feed.values() if array.ndim)
+        return not self.along.inputs and max(rows, default=1) > 1
 
     def __str__(self) -> str:
         return f"{self.count} {self.kind}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...backends.base import Feed, Graph
-from ...calibration.feeds import samples_in
 from ...calibration.portions import HELD, bytes_of, grouped
 from ...calibration.statistics import Statistics
 from ...profiles.findings.sensitivity import LayerParity, ParityByLayer
@@ -31,4 +30,4 @@ def layer_parity(
             for name, result in zip(together, fetch, strict=True):
                 sqnr_db = decibel(noise_ratio(exact[result], rounded[result]))
                 found.append(LayerParity(layer=name, operator=board.layers[name], sqnr_db=sqnr_db))
-    return ParityByLayer(layers=tuple(found), samples=samples_in(feed))
+    return ParityByLayer(layers=tuple(found), samples=graph.samples.count(feed))

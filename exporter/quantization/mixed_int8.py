@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,10 +110,20 @@ class MixedPrecision:
 
     def held_out(self, version: IntegerVersion) -> dict[str, Parity]:
         """Parity with FP32 on the feeds, with ranges that were not fitted to them where there are such."""
+        with self._held_out(version) as graph:
+            return self.parity(graph)
+
+    def answers(self, version: IntegerVersion) -> list[dict[str, Array]]:
+        """What a version gives for the feeds, with these ranges."""
+        with self._held_out(version) as graph:
+            return self._answers(graph)
+
+    @contextmanager
+    def _held_out(self, version: IntegerVersion) -> Iterator[Graph]:
         with tempfile.TemporaryDirectory(dir=self.scratch) as directory:
             path = Path(directory) / "model.onnx"
             self.quantizer(version).write(self.judged, path)
-            return self.parity(read_graph(path, self.reference.axes))
+            yield read_graph(path, self.reference.axes)
 
     def parity(self, graph: Graph) -> dict[str, Parity]:
         """Parity of a graph with FP32 on the feeds."""
@@ -120,7 +131,7 @@ class MixedPrecision:
 
     def against(self, expected: Sequence[Mapping[str, Array]], graph: Graph) -> dict[str, Parity]:
         """Parity of a graph with other answers to the feeds."""
-        return parity(expected, self._answers(graph), by_row=self.samples.by_row)
+        return parity(expected, self._answers(graph), by_sample=self.samples.by_sample)
 
     def by_layer(self, version: IntegerVersion) -> ParityByLayer:
         """Parity of each layer of the int8 graph."""

@@ -19,7 +19,6 @@ import numpy.typing as npt
 
 from ...backends.base import Array, Feed, Graph
 from ...backends.places import Reference
-from ...calibration.feeds import samples_in
 from ...calibration.runner import shape_of
 from ...calibration.statistics import Statistics
 from ...profiles.device.target import Scheme
@@ -147,7 +146,7 @@ def measure_noise(
             layers=board.layers,
             places={switch: board.alone(switch, feed, values) for switch in board.switches},
             why={},
-            samples=samples_in(feed),
+            samples=graph.samples.count(feed),
         )
         return replace(noise, why=dict(_reasons(noise, board, values)))
 
@@ -230,10 +229,7 @@ def expose(graph: ir.Graph, names: Collection[str]) -> None:
 
 def fewer(feed: Feed, graph: Graph, samples: int) -> Feed:
     """The first samples of a batch, where the model takes a batch of any size."""
-    first = {spec.shape[0] if spec.shape else 0 for spec in graph.inputs}
-    if len(first) != 1 or not isinstance(first.pop(), str):
-        return feed
-    return {name: array[:samples] for name, array in feed.items()}
+    return graph.samples.part(feed, slice(samples)) if graph.samples.divide(graph.inputs) else feed
 
 
 def noise_ratio(reference: Array, found: Array) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,7 +108,7 @@ def parity(
     references: Sequence[Mapping[str, Array]],
     outputs: Sequence[Mapping[str, Array]],
     *,
-    by_row: Container[str] = (),
+    by_sample: Mapping[str, int] | None = None,
     rows: Iterable[Rows] = (),
 ) -> dict[str, Parity]:
     """Compare runs of the same feeds, output by output.
@@ -116,7 +116,7 @@ def parity(
     Args:
         references: one mapping of output name to array for each feed, of the model that is right.
         outputs: the same, of the model in question.
-        by_row: outputs each row of which is a sample; of the others a feed is one.
+        by_sample: outputs that can be parted into samples, and along which axis; of the others a feed is one.
         rows: outputs that are sets of rows, which are compared with their likes, wherever these lie.
 
     Raises:
@@ -128,7 +128,7 @@ def parity(
         both = [aligned(right, found, sets) for right, found in zip(references, outputs, strict=True)]
         references, outputs = [right for right, _ in both], [found for _, found in both]
     return {
-        name: _one(name, [r[name] for r in references], [_get(o, name) for o in outputs], by_row=name in by_row)
+        name: _one(name, [r[name] for r in references], [_get(o, name) for o in outputs], (by_sample or {}).get(name))
         for name in names
     }
 
@@ -164,7 +164,7 @@ def _get(outputs: Mapping[str, Array], name: str) -> Array:
     return outputs[name]
 
 
-def _one(name: str, references: list[Array], outputs: list[Array], *, by_row: bool) -> Parity:
+def _one(name: str, references: list[Array], outputs: list[Array], axis: int | None) -> Parity:
     signal = noise = largest = peak = 0.0
     energies: list[SampleSums] = []
     rows: list[_Rows] = []
@@ -188,7 +188,7 @@ def _one(name: str, references: list[Array], outputs: list[Array], *, by_row: bo
             signal, noise = signal + float(r.size), noise + float((difference != 0).sum())
         else:
             signal, noise = signal + float((r * r).sum()), noise + float((difference * difference).sum())
-            energies.append(SampleSums.of(r, difference, by_row=by_row))
+            energies.append(SampleSums.of(r, difference, axis))
             peak = max(peak, float(np.abs(r[np.isfinite(r)]).max(initial=0.0)))
             if np.isfinite(difference).all():
                 channels.add(r, x)

@@ -37,14 +37,15 @@ class SampleSums:
     peak: Values
 
     @classmethod
-    def of(cls, reference: Values, difference: Values, *, by_row: bool) -> SampleSums:
+    def of(cls, reference: Values, difference: Values, axis: int | None) -> SampleSums:
         """Those of one feed, of arrays that are not empty.
 
         Args:
-            by_row: each index of the first axis is a sample, else all of it is one.
+            axis: each index of this axis is a sample; None: all of it is one.
         """
-        samples = len(reference) if by_row and reference.ndim else 1
-        right, wrong = reference.reshape(samples, -1), difference.reshape(samples, -1)
+        samples = 1 if axis is None else reference.shape[axis]
+        both = (reference, difference) if axis is None else (np.moveaxis(x, axis, 0) for x in (reference, difference))
+        right, wrong = (array.reshape(samples, -1) for array in both)
         return cls(
             signal=np.square(right).sum(1),
             noise=np.square(wrong).sum(1),

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from edgepress.backends.base import Graph, TensorSpec
-from edgepress.calibration.feeds import checked, feeds_from_object, feeds_from_path, outputs_by_row, samples_of
+from edgepress.calibration.feeds import checked, feeds_from_object, feeds_from_path, outputs_by_sample
+from edgepress.calibration.sample_axes import declared
 from edgepress.errors import InputError
 
 IMAGE = (TensorSpec(name="image", dtype="float32", shape=("batch", 2)),)
@@ -94,7 +95,9 @@ def test_a_wrong_batch_is_named(batch, message):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_the_sample_that_is_not_finite_is_named(bad):
-    with pytest.raises(InputError, match="sample 4: input 'image' holds NaN or Inf") as caught:
+    with pytest.raises(
+        InputError, match=r"batch 1: input 'image' holds NaN or Inf, first at index \(1, 1\), row 4 of all"
+    ) as caught:
         read(feeds_from_object([image([1, 2], [3, 4], [5, 6]), image([7, 8], [9, bad])]))
     assert "-1e4" in caught.value.hint
 
@@ -141,29 +144,31 @@ def test_an_empty_directory_is_an_error(tmp_path):
 
 def graph(inputs, output):
     tensors = [TensorSpec(name=name, dtype="float32", shape=shape) for name, shape in {**inputs, "y": output}.items()]
-    return Graph(path=Path("model.onnx"), inputs=tuple(tensors[:-1]), outputs=(tensors[-1],), opset=20, digest="")
+    given, gives = tuple(tensors[:-1]), (tensors[-1],)
+    path = Path("model.onnx")
+    return Graph(path=path, inputs=given, outputs=gives, opset=20, digest="", samples=declared(given, gives))
 
 
 @pytest.mark.parametrize(
-    ("inputs", "output", "lengths", "rows"),
+    ("inputs", "output", "lengths", "axis"),
     [
-        ({"x": ("n", 4)}, ("n", 2), (3, 3), True),
-        ({"x": ("n", 4)}, ("y_axis0", 2), (3, 3), True),  # what a capture calls an axis that it does not follow
-        ({"x": ("n", 4)}, ("y_axis0", 2), (3, 9), False),  # rows of rows
-        ({"x": ("n", 4)}, (3, 2), (3, 3), False),  # as long by chance
-        ({"x": ("n", "t", 4)}, ("t", "n", 2), (3, 3), False),  # time first, also where it is as long
-        ({"x": (3, "n", 4)}, (3, "n", 2), (3, 3), False),
-        ({"x": (100,)}, (100,), (100, 100), False),  # a vector
-        ({"x": ("n", 4), "scale": ()}, ("n", 2), (3, 3), True),
-        ({"x": ("n", 4), "z": ("m", 4)}, ("n", 2), (3, 3), False),  # each with each
-        ({"x": ("n", 4)}, (), (3, None), False),
+        ({"x": ("n", 4)}, ("n", 2), (3, 3), 0),
+        ({"x": ("n", 4)}, ("y_axis0", 2), (3, 3), 0),  # what a capture calls an axis that it does not follow
+        ({"x": ("n", 4)}, ("y_axis0", 2), (3, 9), None),  # rows of rows
+        ({"x": ("n", 4)}, (3, 2), (3, 3), None),  # as long by chance
+        ({"x": ("n", "t", 4)}, ("t", "n", 2), (3, 3), 1),  # time first in what comes out
+        ({"x": (3, "n", 4)}, (3, "n", 2), (3, 3), 1),
+        ({"x": (100,)}, (100,), (100, 100), None),  # a vector
+        ({"x": ("n", 4), "scale": ()}, ("n", 2), (3, 3), 0),
+        ({"x": ("n", 4)}, (), (3, None), None),
     ],
 )
-def test_rows_are_samples_where_the_first_axis_is_theirs(inputs, output, lengths, rows):
+def test_what_comes_out_is_parted_along_the_axis_that_its_sizes_name(inputs, output, lengths, axis):
     given, found = lengths
-    feed = {name: np.zeros([given, 4][: len(shape)], np.float32) for name, shape in inputs.items()}
-    answers = {"y": np.zeros(() if found is None else (found, 2), np.float32)}
-    assert outputs_by_row(graph(inputs, output), [feed] * 2, [answers] * 2) == ({"y"} if rows else set())
+    feed = {name: np.zeros([given, given, 4][: len(shape)], np.float32) for name, shape in inputs.items()}
+    answers = {"y": np.zeros(() if found is None else [found, found, 2][: len(output)], np.float32)}
+    known = outputs_by_sample(graph(inputs, output), [feed] * 2, [answers] * 2)
+    assert known == ({} if axis is None else {"y": axis})
 
 
 @pytest.mark.parametrize(
@@ -172,15 +177,52 @@ def test_rows_are_samples_where_the_first_axis_is_theirs(inputs, output, lengths
         ({"x": ("n", 4)}, ("n", 2), [(9, 4)], 9),
         ({"x": ("n", 4)}, ("boxes", 6), [(9, 4)], 9),  # of how many samples the boxes are is not told
         ({"x": ("n", "t", 4), "state": (2, "n", 8)}, ("n", 2), [(9, 5, 4), (2, 9, 8)], 9),
+        ({"x": ("t", "n", 4), "state": (2, "n", 8)}, ("t", "n", 2), [(9, 5, 4), (2, 5, 8)], 5),
+        ({"x": ("steps", "batch", 4)}, ("steps", "batch", 2), [(9, 5, 4)], 5),
         ({"x": ("n", 4), "z": ("m", 4)}, ("n", 2), [(9, 4), (9, 4)], 9),  # two names of one axis
+        ({"x": ("n", 4), "z": ("m", 4)}, ("n", 2), [(9, 4), (100, 4)], 1),  # each with each
         ({"x": ("n", 4), "table": (3, 4)}, ("n", 2), [(9, 4), (3, 4)], 9),
+        ({"table": (3, 4), "x": ("n", 4)}, ("n", 2), [(3, 4), (9, 4)], 9),
         ({"nodes": ("n", 4), "edges": (2, "e")}, ("n", 2), [(9, 4), (2, 30)], 1),
         ({"nodes": ("n", 4), "edges": ("e", 2)}, ("n", 2), [(9, 4), (30, 2)], 1),
+        ({"picture": (1, 3, 32, 32), "boxes": ("k", 4)}, ("k", 2), [(1, 3, 32, 32), (9, 4)], 1),
         ({"x": ("t", 4)}, (10,), [(9, 4)], 1),  # one answer to all rows
         ({"x": (9, 4)}, (9, 2), [(9, 4)], 9),
+        ({"x": (9, 4), "scale": ()}, (9, 2), [(9, 4), ()], 9),
         ({"x": ()}, (2,), [()], 1),
     ],
 )
-def test_rows_that_are_parts_of_one_sample_are_not_counted_as_samples(inputs, output, shapes, samples):
+def test_samples_are_counted_by_what_the_shapes_say(inputs, output, shapes, samples):
     feed = {name: np.zeros(shape, np.float32) for name, shape in zip(inputs, shapes, strict=True)}
-    assert samples_of(graph(inputs, output), feed) == samples
+    assert graph(inputs, output).samples.count(feed) == samples
+
+
+def test_a_buffer_that_is_filled_again_and_again_gives_batches_of_its_own():
+    """They were all the last: what int8 is judged on, and now and then what was counted."""
+
+    def data():
+        buffer = np.empty((1, 2), np.float32)
+        for value in range(3):
+            buffer[:] = value
+            yield {"image": buffer}
+
+    assert [batch["image"][0, 0] for batch in read(feeds_from_object(data))] == [0, 1, 2]
+
+
+def test_an_array_that_cannot_be_made_is_named():
+    class OnDevice:
+        def __array__(self, *_, **__):
+            raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+    with pytest.raises(
+        InputError, match=r"data, batch 0: input 'image' is a OnDevice that makes no array: .*cuda:0"
+    ) as caught:
+        read(feeds_from_object([{"image": OnDevice()}]))
+    assert "tensor.detach().cpu().numpy()" in caught.value.hint
+
+
+def test_inputs_of_unequal_length_along_one_axis_are_named():
+    """onnxruntime failed to reuse a buffer, or a model broadcast one row to all."""
+    batch = {"ids": np.ones((4, 5), np.int64), "mask": np.ones((1, 5), np.int64)}
+    with pytest.raises(InputError, match="batch 0: axis 'batch' has size 4 in input 'ids' and 1 in 'mask'"):
+        read(feeds_from_object([batch]), PAIR)

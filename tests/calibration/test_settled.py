@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from edgepress.backends.base import SampleAxes
 from edgepress.calibration.affine import affine
 from edgepress.calibration.collect import FIRST, Collector
 from edgepress.calibration.ranges.distribution import find_range
@@ -17,7 +18,7 @@ def samples_read(batches):
     def ranges(tensors):
         return {name: affine(*find_range([state], "mse", GRID), GRID) for name, state in tensors.items()}
 
-    collector, settled, asked_next = Collector({"x": None}), Settled(ranges, GRID), FIRST
+    collector, settled, asked_next = Collector({"x": None}, SampleAxes(inputs={"x": 0})), Settled(ranges, GRID), FIRST
     for batch in batches:
         collector.add({"x": batch}, {})
         if collector.samples >= asked_next:

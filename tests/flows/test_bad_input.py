@@ -152,11 +152,15 @@ def test_external_data_missing_or_elsewhere(fails: Fails, tmp_path: Path, locati
         ('yield {"input"', 'yield {"image"', ("calibration(), batch 0", "'image'", "'input'")),
         ('"input": batch(index)', '"input": batch(index)[:, :, :7]', ("batch 0", "'input'", "(4, 1, 7, 8)")),
         ('"input": batch(index)', '"input": batch(index).astype("float64")', ("'input'", "float64", "float32")),
-        ('"input": batch(index)', '"input": batch(index) + [0, np.nan][index == 2]', ("sample 8", "'input'", "NaN")),
+        (
+            '"input": batch(index)',
+            '"input": batch(index) + [0, np.nan][index == 2]',
+            ("row 8 of all batches", "'input'", "NaN"),
+        ),
         pytest.param(
             '"input": batch(index)',
             '"input": batch(index) * np.float32([1, np.inf][index])',
-            ("sample 4", "'input'", "Inf"),
+            ("row 4 of all batches", "'input'", "Inf"),
             marks=pytest.mark.slow,  # as NaN is, and in a file below
         ),
         ("yield {", "raise OSError('disk')\n        yield {", ("calibration()", "OSError: disk")),
@@ -175,7 +179,7 @@ def test_calibration_data_at_fault(fails: Fails, tmp_path: Path, old: str, new: 
         # What is checked behind the reading is so for any data, and above for a function's.
         pytest.param({"image": np.zeros((4, 1, 8, 8), np.float32)}, ("'image'", "'input'"), marks=pytest.mark.slow),
         pytest.param({"input": np.zeros((4, 8, 8), np.float32)}, ("'input'", "(2, 8, 8)"), marks=pytest.mark.slow),
-        ({"input": np.full((4, 1, 8, 8), np.inf, np.float32)}, ("sample 0", "NaN or Inf")),
+        ({"input": np.full((4, 1, 8, 8), np.inf, np.float32)}, ("row 0 of all batches", "NaN or Inf")),
     ],
     ids=["missing", "empty", "name", "shape", "inf"],
 )

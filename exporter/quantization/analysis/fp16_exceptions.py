@@ -198,7 +198,8 @@ def _seen(graph: Graph, values: Mapping[str, ir.Value], feeds: Sequence[Feed]) -
     if not values or not feeds:
         return extremes
     shapes = [shape_of(value) for value in values.values()]
-    portions = [portion for feed in feeds for portion in Portions(graph.inputs, shapes, HELD).of(feed)]
+    cut = Portions(graph.inputs, graph.samples, shapes, HELD)
+    portions = [portion for feed in feeds for portion in cut.of(feed)]
     outputs = {spec.name for spec in graph.outputs}
     for inner in grouped(_sizes(graph, values, portions), HELD):
         with Reference().values(graph.path, [name for name in inner if name not in outputs]) as run:

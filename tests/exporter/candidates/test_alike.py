@@ -7,10 +7,12 @@ import pytest
 import torch
 
 import edgepress
+from edgepress.backends.base import SampleAxes
 from edgepress.errors import VerificationError
 from edgepress.exporter.candidates.alike import alike, repeated
 
 RNG = np.random.default_rng(0)
+ROWS = SampleAxes(inputs={"x": 0}, outputs={"y": 0, "z": 0})
 
 
 def missing(spread, directory):
@@ -43,16 +45,16 @@ def test_samples_that_hardly_differ_are_said_to(tmp_path):
 def test_what_cannot_be_told_is_not_said():
     same = np.ones((4, 3), np.float32)
     fed = [{"x": same}, {"x": same}]
-    assert alike(fed, [{"y": same}, {"y": same}])
-    assert not alike(fed, [{"y": same, "z": np.eye(4, dtype=np.float32)}])  # one output that varies is enough
-    assert not alike(fed, [{"y": np.zeros((4, 3), np.float32)}])
-    assert not alike(fed, [{"y": np.ones((4, 3), np.int64)}])
-    assert not alike(fed, [{"y": np.ones((1, 3), np.float32)}])
+    assert alike(fed, [{"y": same}, {"y": same}], ROWS)
+    assert not alike(fed, [{"y": same, "z": np.eye(4, dtype=np.float32)}], ROWS)  # one output that varies is enough
+    assert not alike(fed, [{"y": np.zeros((4, 3), np.float32)}], ROWS)
+    assert not alike(fed, [{"y": np.ones((4, 3), np.int64)}], ROWS)
+    assert not alike(fed, [{"y": np.ones((1, 3), np.float32)}], ROWS)
 
 
 def test_varied_samples_whose_outputs_lie_about_a_large_number_are_not_alike():
     varied = [{"x": RNG.normal(size=(4, 3)).astype(np.float32)} for _ in range(2)]
-    assert not alike(varied, [{"y": (300 + each["x"]).astype(np.float32)} for each in varied])
+    assert not alike(varied, [{"y": (300 + each["x"]).astype(np.float32)} for each in varied], ROWS)
 
 
 def test_the_same_few_samples_again_and_again_are_said_to_be(tmp_path):
@@ -63,7 +65,7 @@ def test_the_same_few_samples_again_and_again_are_said_to_be(tmp_path):
     # What is looked at first is all there is to see.
     mostly = [*[zeros] * 15, np.concatenate([zeros[:7], two[:1]])]
     assert "1 is different, and the others repeat it" in said(mostly, tmp_path / "zeros")["repeated"]
-    assert not repeated([{"x": np.arange(8), "scale": np.float32(1)}])
+    assert not repeated([{"x": np.arange(8), "scale": np.float32(1)}], ROWS)
 
 
 def test_samples_unlike_the_example_are_said_to_be_with_both_figures(tmp_path):

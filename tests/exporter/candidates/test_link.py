@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgepress.backends.base import Array, Feed, Graph, Session
+from edgepress.backends.base import Array, Feed, Graph, SampleAxes, Session
 from edgepress.backends.places import Reference
 from edgepress.errors import VerificationError
 from edgepress.exporter.candidates.candidate import Candidate
@@ -38,7 +38,10 @@ def test_rounding_explains_some_and_what_was_asked_stays(
 def test_an_engine_near_its_graph_that_misses_what_was_asked_is_not_said_to_be_wrong() -> None:
     expected = {"y": np.arange(1, 9, dtype=np.float32).reshape(2, 4)}
     samples = JudgingSamples(
-        feeds=[{"x": np.zeros((2, 1), np.float32)}], kind="calibration samples", expected=[expected]
+        feeds=[{"x": np.zeros((2, 1), np.float32)}],
+        kind="calibration samples",
+        expected=[expected],
+        along=SampleAxes(inputs={"x": 0}),
     )
     file = Graph(path=Path("model.onnx"), inputs=(), outputs=(), opset=20, digest="")
     graph = parity([expected], [{"y": 1.15 * expected["y"]}])
@@ -51,7 +54,10 @@ def test_an_engine_near_its_graph_that_misses_what_was_asked_is_not_said_to_be_w
 def test_an_engine_that_rounds_by_itself_is_not_said_to_be_wrong(precision: str, wrongly: bool) -> None:
     expected = {"y": np.arange(1, 9, dtype=np.float32).reshape(2, 4)}
     samples = JudgingSamples(
-        feeds=[{"x": np.zeros((2, 1), np.float32)}], kind="calibration samples", expected=[expected]
+        feeds=[{"x": np.zeros((2, 1), np.float32)}],
+        kind="calibration samples",
+        expected=[expected],
+        along=SampleAxes(inputs={"x": 0}),
     )
     file = Graph(path=Path("model.onnx"), inputs=(), outputs=(), opset=20, digest="")
     exact = parity([expected], [expected])
@@ -79,7 +85,11 @@ class OffBySmall(Session):
 
 
 SAMPLES = JudgingSamples(
-    feeds=[{"x": np.zeros((32, 1), np.float32)}], kind="calibration samples", expected=[few_large()], by_row={"y"}
+    feeds=[{"x": np.zeros((32, 1), np.float32)}],
+    kind="calibration samples",
+    expected=[few_large()],
+    along=SampleAxes(inputs={"x": 0}),
+    by_sample={"y": 0},
 )
 FILE = Graph(path=Path("model.onnx"), inputs=(), outputs=(), opset=20, digest="")
 

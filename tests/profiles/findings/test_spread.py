@@ -14,12 +14,12 @@ def compared(samples, spread, seed, rows=1):
     right = (scale * rng.normal(size=(samples, 64))).astype(np.float32)
     found = right + rng.normal(0, 0.05, right.shape).astype(np.float32)
     cut = range(0, samples, rows)
-    return parity(*([{"y": array[at : at + rows]} for at in cut] for array in (right, found)), by_row={"y"})
+    return parity(*([{"y": array[at : at + rows]} for at in cut] for array in (right, found)), by_sample={"y": 0})
 
 
 def of_rows(right, found):
     """One feed, each row of which is a sample."""
-    return parity([{"y": right}], [{"y": found}], by_row={"y"})["y"]
+    return parity([{"y": right}], [{"y": found}], by_sample={"y": 0})["y"]
 
 
 @pytest.mark.parametrize("spread", [0.1, 0.5])
@@ -57,7 +57,7 @@ def test_few_samples_and_classes_say_nothing_of_others():
     few = {"y": np.ones((FEWEST - 1, 3), np.float32)}, {"y": np.full((FEWEST - 1, 3), 1.1, np.float32)}
     classes = {"y": np.arange(64)}, {"y": np.arange(64) // 2}
     for right, found in (few, classes):
-        (one,) = parity([right], [found], by_row={"y"}).values()
+        (one,) = parity([right], [found], by_sample={"y": 0}).values()
         assert one.lower_db is None and one.assured_db == one.weakest_db
 
 

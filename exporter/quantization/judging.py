@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...backends.base import Array, Feed, Graph
 from ...calibration.feeds import outputs_by_row, samples_in
@@ -54,6 +54,10 @@ class JudgingSamples:
         """
         with told_where(graph.path, self.feeds):
             return parity(self.expected, answers, by_row=self.by_row, rows=self.rows)
+
+    def first(self, batches: int) -> JudgingSamples:
+        """Those of the first batches alone."""
+        return replace(self, feeds=self.feeds[:batches], expected=self.expected[:batches])
 
     @property
     def count(self) -> int:

@@ -90,6 +90,7 @@ def worthwhile(
         plain, ranged = _ranged(trial, statistics, shipped)
         kept, lifted = _lifted(recipe, plain, lambda lifts: trial(plain.method, statistics, lifts))
         found = kept.parity()
+        kept.drop()
         without = ranged or f"{_db(plain.parity(plain.seen))} dB of SQNR on {samples.first(plain.seen)}"
     chosen = [f"int8 as it was chosen: {_db(found)} dB on {samples}."] if ranged or lifted else []
     return Gains(
@@ -142,7 +143,7 @@ def _ranged(
     other = trial(second, statistics)
     found = race(kept, other, BETTER_DB)
     kept_db, other_db, why = found.before_db, found.after_db, ""
-    if found.passed and race(trial(first, shipped), trial(second, shipped), BETTER_DB).passed:
+    if found.passed and _is_better(trial(first, shipped), trial(second, shipped)):
         kept, other, kept_db, other_db = other, kept, other_db, kept_db
     elif found.passed:
         why = ", which is not better with the ranges that ship"
@@ -151,6 +152,13 @@ def _ranged(
         f"{kept_db:.1f} dB of SQNR on {found.samples} with {kept.method} for feature maps, "
         f"{other_db:.1f} dB with {other.method}{why}"
     )
+
+
+def _is_better(first: Trial, second: Trial) -> bool:
+    found = race(first, second, BETTER_DB)
+    for trial in (first, second):
+        trial.drop()
+    return found.passed
 
 
 def doubts(

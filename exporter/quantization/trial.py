@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...backends.base import Array, Graph
+from ...backends.base import Array, Graph, Session
 from ...backends.places import Reference
 from ...profiles.device.target import Target
 from ...profiles.findings.parity import Parity, parity, worst
@@ -24,6 +24,8 @@ CLEAR = 2.5
 class Trial:
     """A graph in a directory of its own, which answers to each batch at most once, when it is asked for.
 
+    It stays open until it is dropped, as small networks take longer to open than to run.
+
     Attributes:
         target: as which it runs, on the reference place.
         method: range method of feature maps.
@@ -38,6 +40,7 @@ class Trial:
     lifts: tuple[str, ...]
     notes: Mapping[str, str]
     _answers: list[dict[str, Array]] = field(default_factory=list)
+    _session: Session | None = None
 
     @property
     def seen(self) -> int:
@@ -49,8 +52,9 @@ class Trial:
         first = self.samples.first(len(self.samples.feeds) if batches is None else batches)
         if lacking := first.feeds[self.seen :]:
             place = Reference()
-            with place.open(place.runs(self.graph, self.target, "fp32", None)) as session:
-                self._answers += [session(feed) for feed in lacking]
+            session = self._session or place.open(place.runs(self.graph, self.target, "fp32", None))
+            self._session = session
+            self._answers += [session(feed) for feed in lacking]
         return first.compare(self._answers[: len(first.feeds)], self.graph)
 
     def sums(self, batches: int) -> dict[str, list[SampleSums]]:
@@ -62,7 +66,10 @@ class Trial:
         }
 
     def drop(self) -> None:
-        """Delete the graph, which nobody asks again."""
+        """Close and delete the graph, of which nobody asks more answers."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
         shutil.rmtree(self.graph.path.parent)
 
 

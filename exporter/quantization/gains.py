@@ -14,12 +14,11 @@ from ...calibration.statistics import Statistics
 from ...profiles.device.target import Scheme, Target
 from ...profiles.findings.parity import Parity, assured_db, worst
 from ...profiles.machine.environment import VNNI, this_machine
-from ..graphs.files import BESIDE
 from ..recipe import Recipe
 from .judging import JudgingSamples
 from .lifts import LIFTS
-from .quantizer import FEATURE_MAPS, Quantizer
-from .trial import Trial, race
+from .quantizer import FEATURE_MAPS
+from .trial import Trial, Trials, race
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -74,24 +73,16 @@ def worthwhile(
             are to be tried; elsewhere they are not: what was fitted to a sample hardly clips it.
     """
     assert target.scheme is not None
-    scheme = as_tried(target.scheme)
-    tried = replace(target, scheme=scheme)
+    tried = replace(target, scheme=as_tried(target.scheme))
     with tempfile.TemporaryDirectory(dir=scratch) as directory:
-
-        def trial(method: str, seen: Statistics, lifts: tuple[str, ...] = ()) -> Trial:
-            path = Path(tempfile.mkdtemp(dir=directory)) / "model.onnx"
-            quantizer = Quantizer.of(
-                reference, scheme, recipe.exclude, recipe.ranges, lifts, model=model, feature_maps=method
-            )
-            notes = quantizer.write(seen, path, BESIDE)
-            graph = replace(reference, path=path)
-            return Trial(graph=graph, target=tried, samples=samples, method=method, lifts=lifts, notes=notes)
-
-        plain, ranged = _ranged(trial, statistics, shipped)
-        kept, lifted = _lifted(recipe, plain, lambda lifts: trial(plain.method, statistics, lifts))
+        trials = Trials(
+            reference=reference, target=tried, recipe=recipe, samples=samples, model=model, directory=Path(directory)
+        )
+        plain, ranged = _ranged(trials.of, statistics, shipped)
+        kept, lifted = _lifted(recipe, plain, lambda lifts: trials.of(plain.method, statistics, lifts))
         found = kept.parity()
         kept.drop()
-        without = ranged or f"{_db(plain.parity(plain.seen))} dB of SQNR on {samples.first(plain.seen)}"
+    without = ranged or f"{_db(plain.parity(plain.seen))} dB of SQNR on {samples.first(plain.seen)}"
     chosen = [f"int8 as it was chosen: {_db(found)} dB on {samples}."] if ranged or lifted else []
     return Gains(
         feature_maps=kept.method,

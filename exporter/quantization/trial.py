@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...backends.base import Array, Graph, Session
 from ...backends.places import Reference
+from ...calibration.statistics import Statistics
 from ...profiles.device.target import Target
 from ...profiles.findings.parity import Parity, parity, worst
 from ...profiles.findings.spread import FEWEST, SampleSums, gained
+from ..graphs.files import BESIDE
+from ..recipe import Recipe
 from .judging import JudgingSamples
+from .quantizer import Quantizer
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 # Standard errors between a difference and what it has to reach: with eight samples, of which the error itself is known
-# by seven degrees of freedom, Student's t has 2.1 % beyond it. docs/decisions/0097 has what less and more would give.
+# by seven degrees of freedom, Student's t has 2 % beyond it. docs/decisions/0097 has what less and more would give.
 CLEAR = 2.5
 
 
@@ -71,6 +81,38 @@ class Trial:
             self._session.close()
             self._session = None
         shutil.rmtree(self.graph.path.parent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trials:
+    """Puts graphs on trial.
+
+    Attributes:
+        target: as which they run, of the scheme that they are in.
+        model: the reference, where it has been read.
+        directory: each is written into a directory of its own in it.
+    """
+
+    reference: Graph
+    target: Target
+    recipe: Recipe
+    samples: JudgingSamples
+    model: ir.Model | None
+    directory: Path
+
+    def of(self, method: str, statistics: Statistics, lifts: tuple[str, ...] = ()) -> Trial:
+        """The graph with a range method of feature maps and lifts, its ranges of these statistics."""
+        recipe, scheme, path = (
+            self.recipe,
+            self.target.scheme,
+            Path(tempfile.mkdtemp(dir=self.directory)) / "model.onnx",
+        )
+        assert scheme is not None
+        quantizer = Quantizer.of(
+            self.reference, scheme, recipe.exclude, recipe.ranges, lifts, model=self.model, feature_maps=method
+        )
+        notes, graph = quantizer.write(statistics, path, BESIDE), replace(self.reference, path=path)
+        return Trial(graph=graph, target=self.target, samples=self.samples, method=method, lifts=lifts, notes=notes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

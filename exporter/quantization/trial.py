@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 # Standard errors between a difference and what it has to reach: with eight samples, of which the error itself is known
-# by seven degrees of freedom, Student's t has 2 % beyond it. docs/decisions/0097 has what less and more would give.
-CLEAR = 2.5
+# by seven degrees of freedom, Student's t has 1 % beyond it.
+CLEAR = 3.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -164,7 +164,7 @@ def _looks(samples: JudgingSamples) -> Iterator[int]:
     batches, every = 1, len(samples.feeds)
     while batches < every and samples.first(batches).count < FEWEST:
         batches += 1
-    if _tell_of_others(samples):
+    if batches < every and _tell_of_others(samples):
         while batches < every:
             yield batches
             batches *= 2

@@ -15,6 +15,8 @@ from .channels import ROUNDING, heard, sqnr
 FEWEST = 8
 # Of the samples, that must hold the signal.
 _SHARE = 0.25
+# Of the samples, that must hold the noise where a difference is to be read off them.
+_EVEN = 0.5
 # One set of others in twenty lies below: the quantile of the normal distribution.
 _ONE_SIDED_95 = 1.645
 
@@ -129,8 +131,9 @@ def gained(before: Mapping[str, Sequence[SampleSums]], after: Mapping[str, Seque
         before, after: by output, of each feed.
 
     Returns:
-        None where there are fewer than `FEWEST` samples, or not the same of all outputs, and where the difference
-        without one of them is no finite number.
+        None where there are fewer than `FEWEST` samples, or not the same of all outputs, where the difference without
+        one of them is no finite number, and where less than half of them hold the noise: of those to come, one may
+        hold more than all of these.
     """
     old, new = ([SampleSums.joined(feeds) for feeds in of.values()] for of in (before, after))
     counts = {len(sums.signal) for sums in (*old, *new)}
@@ -139,7 +142,8 @@ def gained(before: Mapping[str, Sequence[SampleSums]], after: Mapping[str, Seque
     with np.errstate(divide="ignore", invalid="ignore"):
         without = _worst_db(new, _without_each) - _worst_db(old, _without_each)
         found = (_worst_db(new, _total) - _worst_db(old, _total)).item()
-    if not np.isfinite([*without, found]).all():
+    finite = bool(np.isfinite([*without, found]).all())
+    if not finite or any(_worth(sums.noise) < _EVEN * count for sums in (*old, *new) if sums.noise.any()):
         return None
     deviation = math.sqrt((count - 1) * float(np.square(without - without.mean()).mean()))
     return Gain(db=found, error_db=deviation)
@@ -163,9 +167,14 @@ def _few(signal: Values) -> Few | None:
     """
     if len(signal) < FEWEST or not 0 < signal.sum() < math.inf:
         return None
-    squares = float(np.square(signal / signal.max()).sum())
-    worth = float((signal / signal.max()).sum()) ** 2 / squares
+    worth = _worth(signal)
     return Few(worth=worth, of=len(signal)) if worth < _SHARE * len(signal) else None
+
+
+def _worth(energies: Values) -> float:
+    """Kish's effective size: how many samples of one size would say as much."""
+    shares = energies / energies.max()
+    return float(shares.sum()) ** 2 / float(np.square(shares).sum())
 
 
 def _lower_db(samples: SampleSums, held: Few | None) -> float | None:

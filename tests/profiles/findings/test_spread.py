@@ -167,8 +167,7 @@ def test_what_is_gained_is_that_of_the_worst_output_without_what_both_have_in_co
 
 def test_noise_that_two_have_in_common_leaves_no_doubt_of_their_difference():
     rng = np.random.default_rng(0)
-    right = rng.normal(size=(8, 5)) * np.exp(rng.normal(0, 1, (8, 1)))
-    noise = rng.normal(size=(8, 5)) * np.exp(rng.normal(0, 1, (8, 1)))
+    right, noise = (rng.normal(size=(8, 50)) * np.exp(rng.normal(0, 0.2, (8, 1))) for _ in range(2))
     found = gained({"y": sums(right, right + noise)}, {"y": sums(right, right + 0.5 * noise)})
     assert found.db == pytest.approx(20 * np.log10(2)) and found.error_db < 1e-9
     assert gained({"y": sums(right, right + noise)}, {"y": sums(right, right)}) is None  # endlessly better
@@ -179,3 +178,20 @@ def test_seven_samples_or_others_of_another_output_say_nothing_of_a_difference()
     few, enough = sums(right[:7], right[:7] + 0.1), sums(right, right + 0.1)
     assert gained({"y": few}, {"y": few}) is None and gained({"y": enough}, {"y": enough}) is not None
     assert gained({"y": enough, "z": few}, {"y": enough, "z": few}) is None
+
+
+def test_where_one_sample_holds_the_noise_a_difference_says_nothing_of_others():
+    """Of a real network, repvgg_a0, with either range method: 4 dB better on 16 samples, and 4 dB worse on 32."""
+    right = np.random.default_rng(0).normal(size=(8, 50))
+    before, after = right + 0.1, right + 0.09
+    assert gained({"y": sums(right, before)}, {"y": sums(right, after)}).error_db < 1e-9
+    after[3] += 0.3
+    assert gained({"y": sums(right, before)}, {"y": sums(right, after)}) is None
+    assert gained({"y": sums(right, after)}, {"y": sums(right, before)}) is None
+
+
+def test_an_output_that_is_the_same_leaves_the_difference_to_the_others():
+    right = np.random.default_rng(0).normal(size=(8, 50))
+    exact = sums(right, right)
+    before, after = ({"same": exact, "y": sums(right, right + noise)} for noise in (0.1, 0.05))
+    assert gained(before, after).db == pytest.approx(20 * np.log10(2))

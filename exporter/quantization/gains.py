@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from ...backends.base import Array, Feed, Graph
-from ...backends.places import Reference
+from ...backends.base import Graph
 from ...calibration.statistics import Statistics
 from ...profiles.device.target import Scheme, Target
 from ...profiles.findings.parity import Parity, assured_db, worst
 from ...profiles.machine.environment import VNNI, this_machine
-from ..graphs.files import BESIDE
 from ..recipe import Recipe
 from .judging import JudgingSamples
 from .lifts import LIFTS
-from .quantizer import FEATURE_MAPS, Quantizer
+from .quantizer import FEATURE_MAPS
+from .trial import Trial, Trials, race
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 HARM_DB = 0.1
 # Another range method than the first has to be so much better, in dB.
 BETTER_DB = 0.5
-# SQNR in dB on samples, and what is sure of others of the kind.
-Decibels: TypeAlias = tuple[float, float]
 # Of integers that have kernels of either sign.
 WIDTH = 8
 # Fewer samples than these, or a larger difference in dB between fitted and other samples, is said.
@@ -40,7 +39,7 @@ _LOW_DB = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gains:
-    """What to apply, the SQNR with it in dB on the samples named, and a sentence each for the report.
+    """What to apply, the SQNR with it in dB on all of the samples named, and a sentence each for the report.
 
     Attributes:
         feature_maps: the range method of feature maps, as `Quantizer` has it.
@@ -69,86 +68,88 @@ def worthwhile(
 
     Args:
         model: the reference, where it has been read.
-        samples: to judge on; the graphs run on the reference place.
+        samples: to judge on; the graphs run on the reference place, each trial on as many as make it clear.
         shipped: what the ranges that ship come of, where `statistics` are of data beyond the samples and range methods
             are to be tried; elsewhere they are not: what was fitted to a sample hardly clips it.
     """
     assert target.scheme is not None
-    scheme = as_tried(target.scheme)
-    tried = replace(target, scheme=scheme)
-
-    def write(method: str, lifts: tuple[str, ...], seen: Statistics = statistics) -> tuple[Graph, dict[str, str]]:
-        path = scratch / f"lifts-{len(lifts)}.onnx"
-        quantizer = Quantizer.of(
-            reference, scheme, recipe.exclude, recipe.ranges, lifts, model=model, feature_maps=method
+    tried = replace(target, scheme=as_tried(target.scheme))
+    with tempfile.TemporaryDirectory(dir=scratch) as directory:
+        trials = Trials(
+            reference=reference, target=tried, recipe=recipe, samples=samples, model=model, directory=Path(directory)
         )
-        return replace(reference, path=path), quantizer.write(seen, path, BESIDE)
-
-    def score(graph: Graph) -> Decibels:
-        found = samples.compare(_run(graph, tried, samples.feeds), graph)
-        return worst(found).weakest_db, assured_db(found)
-
-    def ranged_by(method: str, seen: Statistics) -> Decibels:
-        return score(write(method, (), seen)[0])
-
-    method, first, ranged = _ranged(ranged_by, statistics, shipped)
-    kept, (after, assured), lifted = _lifted(recipe, first, lambda lifts: write(method, lifts), score)
+        plain, ranged = _ranged(trials.of, statistics, shipped)
+        kept, lifted = _lifted(recipe, plain, lambda lifts: trials.of(plain.method, statistics, lifts))
+        found = kept.parity()
+        kept.drop()
+    without = ranged or f"{_db(plain.parity(plain.seen))} dB of SQNR on {samples.first(plain.seen)}"
+    chosen = [f"int8 as it was chosen: {_db(found)} dB on {samples}."] if ranged or lifted else []
     return Gains(
-        feature_maps=method,
-        lifts=kept,
-        sqnr_db=after,
-        assured_db=assured,
+        feature_maps=kept.method,
+        lifts=kept.lifts,
+        sqnr_db=worst(found).weakest_db,
+        assured_db=assured_db(found),
         samples=str(samples),
-        sentences=(f"int8 without lifts: {first[0]:.1f} dB of SQNR on {samples}{ranged}.", *lifted),
+        sentences=(f"int8 without lifts: {without}.", *lifted, *chosen),
     )
 
 
-def _lifted(
-    recipe: Recipe,
-    seen: Decibels,
-    write: Callable[[tuple[str, ...]], tuple[Graph, dict[str, str]]],
-    score: Callable[[Graph], Decibels],
-) -> tuple[tuple[str, ...], Decibels, list[str]]:
-    """The lifts to keep, each tried on top of those before it, the score with them, and a sentence for each.
+def _db(found: Mapping[str, Parity]) -> str:
+    return f"{worst(found).weakest_db:.1f}"
+
+
+def _lifted(recipe: Recipe, standing: Trial, trial: Callable[[tuple[str, ...]], Trial]) -> tuple[Trial, list[str]]:
+    """The graph with the lifts to keep, each tried on top of those before it, and a sentence for each.
 
     Args:
-        seen: the score without any.
-        write: the graph with these lifts, and what each did.
+        standing: the graph without any.
+        trial: one with these lifts.
     """
-    kept: tuple[str, ...] = ()
     sentences = []
+    least_db = -HARM_DB if recipe.lifts is None else -math.inf
     for name in LIFTS.names() if recipe.lifts is None else recipe.lifts:
-        graph, notes = write((*kept, name))
-        if name not in notes:
-            continue
-        after = score(graph)
-        wanted = recipe.lifts is not None or after[0] >= seen[0] - HARM_DB
-        verdict = "" if wanted else ", so it was left out"
-        sentences.append(f"Lift {name} ({notes[name]}): {seen[0]:.1f} to {after[0]:.1f} dB{verdict}.")
-        if wanted:
-            kept, seen = (*kept, name), after
-    return kept, seen, sentences
+        tried = trial((*standing.lifts, name))
+        if name in tried.notes:
+            found = race(standing, tried, least_db)
+            verdict = "" if found.passed else ", so it was left out"
+            sentences.append(f"Lift {name} ({tried.notes[name]}): {found}{verdict}.")
+            if found.passed:
+                standing, tried = tried, standing
+        tried.drop()
+    return standing, sentences
 
 
 def _ranged(
-    score: Callable[[str, Statistics], Decibels], statistics: Statistics, shipped: Statistics | None
-) -> tuple[str, Decibels, str]:
-    """The range method of feature maps, its score, and a clause for the report where there was a choice.
+    trial: Callable[[str, Statistics], Trial], statistics: Statistics, shipped: Statistics | None
+) -> tuple[Trial, str]:
+    """The graph with the range method of feature maps that is taken, and its figures where there was a choice.
 
     The second method has to be better with ranges of both statistics: how well a value that occurs often is rounded
     hangs on the last digits of a scale, and may be all that tells two methods apart.
     """
     first, second = FEATURE_MAPS
-    one = score(first, statistics)
+    kept = trial(first, statistics)
     if shipped is None:
-        return first, one, ""
-    two = score(second, statistics)
-    stays = f" with {first} for feature maps, {two[0]:.1f} dB with {second}"
-    if two[0] < one[0] + BETTER_DB:
-        return first, one, stays
-    if score(second, shipped)[0] < score(first, shipped)[0] + BETTER_DB:
-        return first, one, f"{stays}, which is not better with the ranges that ship"
-    return second, two, f" with {second} for feature maps, {one[0]:.1f} dB with {first}"
+        return kept, ""
+    other = trial(second, statistics)
+    found = race(kept, other, BETTER_DB)
+    kept_db, other_db, why = found.before_db, found.after_db, ""
+    if found.passed and _is_better(trial(first, shipped), trial(second, shipped)):
+        kept, other, kept_db, other_db = other, kept, other_db, kept_db
+    elif found.passed:
+        why = ", which is not better with the ranges that ship"
+    other.drop()
+    return kept, (
+        f"{kept_db:.1f} dB of SQNR on {found.samples} with {kept.method} for feature maps, "
+        f"{other_db:.1f} dB with {other.method}{why}"
+    )
+
+
+def _is_better(first: Trial, second: Trial) -> bool:
+    found = race(first, second, BETTER_DB)
+    for trial in (first, second):
+        trial.drop()
+    return found.passed
 
 
 def doubts(
@@ -217,9 +218,3 @@ def as_tried(scheme: Scheme) -> Scheme:
     if grid.bits != WIDTH or not grid.signed or grid.symmetric or not VNNI.intersection(this_machine().isa):
         return scheme
     return replace(scheme, activation=replace(grid, signed=False))
-
-
-def _run(graph: Graph, target: Target, feeds: Sequence[Feed]) -> list[dict[str, Array]]:
-    place = Reference()
-    with place.open(place.runs(graph, target, "fp32", None)) as session:
-        return [session(feed) for feed in feeds]

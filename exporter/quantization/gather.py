@@ -27,8 +27,8 @@ from ..workshop import Memo
 from .excluding import check_patterns
 from .quantizer import Quantizer
 
-# The first batches that hold so many samples are what candidates are judged on: enough to tell which lift helps, and
-# each is run once for every lift. Not a number of batches, so that the batch size decides nothing.
+# The first batches that hold so many samples are what candidates are judged on: enough to tell which lift helps, where
+# that is close. Not a number of batches, so that the batch size decides nothing.
 JUDGED_ON = 32
 # Ranges that are judged on other data than they were fitted to come of so many samples: with fewer there is nothing to
 # compare, and more would not change them enough to be worth the time.

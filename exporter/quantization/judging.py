@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ...backends.base import Array, Feed, Graph, SampleAxes
 from ...calibration.feeds import outputs_by_sample
@@ -57,6 +57,10 @@ class JudgingSamples:
         """
         with told_where(graph.path, self.feeds):
             return parity(self.expected, answers, by_sample=self.by_sample, rows=self.rows)
+
+    def first(self, batches: int) -> JudgingSamples:
+        """Those of the first batches alone."""
+        return replace(self, feeds=self.feeds[:batches], expected=self.expected[:batches])
 
     @property
     def count(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ from .channels import ROUNDING, heard, sqnr
 FEWEST = 8
 # Of the samples, that must hold the signal.
 _SHARE = 0.25
+# Of the samples, that must hold the noise where a difference is to be read off them.
+_EVEN = 0.5
 # One set of others in twenty lies below: the quantile of the normal distribution.
 _ONE_SIDED_95 = 1.645
 
@@ -98,6 +100,19 @@ class Few:
         return f"{self.worth:.0f} of {self.of} samples"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """What one of two sets of answers to the same samples has beyond the other.
+
+    Attributes:
+        db: of SQNR.
+        error_db: its standard error, as an estimate for others of the kind.
+    """
+
+    db: float
+    error_db: float
+
+
 def spread(feeds: Sequence[SampleSums]) -> tuple[float | None, Few | None]:
     """What the SQNR of others like these samples is at least, in dB, and the samples that decide it, where few do.
 
@@ -108,6 +123,44 @@ def spread(feeds: Sequence[SampleSums]) -> tuple[float | None, Few | None]:
     return _lower_db(samples, held), held
 
 
+def gained(before: Mapping[str, Sequence[SampleSums]], after: Mapping[str, Sequence[SampleSums]]) -> Gain | None:
+    """By how much the output that is furthest off is closer to the same reference, by sums of the same samples.
+
+    The jackknife over samples is that of `_lower_db`, of the difference: what the two have in common is none of it.
+
+    Args:
+        before, after: by output, of each feed.
+
+    Returns:
+        None where there are fewer than `FEWEST` samples, or not the same of all outputs, where the difference without
+        one of them is no finite number, and where less than half of them hold the noise: of those to come, one may
+        hold more than all of these.
+    """
+    old, new = ([SampleSums.joined(feeds) for feeds in of.values()] for of in (before, after))
+    counts = {len(sums.signal) for sums in (*old, *new)}
+    if len(counts) != 1 or (count := counts.pop()) < FEWEST:
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        without = _worst_db(new, _without_each) - _worst_db(old, _without_each)
+        found = (_worst_db(new, _total) - _worst_db(old, _total)).item()
+    finite = bool(np.isfinite([*without, found]).all())
+    if not finite or any(_worth(sums.noise) < _EVEN * count for sums in (*old, *new) if sums.noise.any()):
+        return None
+    deviation = math.sqrt((count - 1) * float(np.square(without - without.mean()).mean()))
+    return Gain(db=found, error_db=deviation)
+
+
+def _worst_db(outputs: Sequence[SampleSums], summed: Callable[[Values], Values]) -> Values:
+    each: Values = 10 * np.log10([summed(sums.signal) / summed(sums.noise) for sums in outputs])
+    worst: Values = each.min(axis=0)
+    return worst
+
+
+def _total(energies: Values) -> Values:
+    total: Values = energies.sum(keepdims=True)
+    return total
+
+
 def _few(signal: Values) -> Few | None:
     """The samples that hold the signal, where that is less than a quarter of all.
 
@@ -115,9 +168,14 @@ def _few(signal: Values) -> Few | None:
     """
     if len(signal) < FEWEST or not 0 < signal.sum() < math.inf:
         return None
-    squares = float(np.square(signal / signal.max()).sum())
-    worth = float((signal / signal.max()).sum()) ** 2 / squares
+    worth = _worth(signal)
     return Few(worth=worth, of=len(signal)) if worth < _SHARE * len(signal) else None
+
+
+def _worth(energies: Values) -> float:
+    """Kish's effective size: how many samples of one size would say as much."""
+    shares = energies / energies.max()
+    return float(shares.sum()) ** 2 / float(np.square(shares).sum())
 
 
 def _lower_db(samples: SampleSums, held: Few | None) -> float | None:

@@ -16,10 +16,14 @@ from edgepress.exporter.candidates import climbing, lower
 from edgepress.exporter.candidates.in_turns import parted
 from edgepress.exporter.quantization import compensated, gains
 from edgepress.exporter.quantization.gains import doubts
+from edgepress.exporter.quantization.judging import JudgingSamples
 from edgepress.exporter.quantization.quantizer import FEATURE_MAPS
+from edgepress.exporter.quantization.trial import Trial
 from edgepress.profiles.device.target import load_target
 from edgepress.profiles.findings.parity import Parity
 from edgepress.profiles.findings.spread import Few
+
+ROWS = SampleAxes(inputs={"x": 0}, outputs={"y": 0})
 
 
 class Layers(torch.nn.Module):
@@ -345,11 +349,26 @@ def test_least_squares_stay_where_samples_do_not_tell_better(tmp_path):
         ((30, 32), (33, 33.4), "mse", "32.0 dB with min-max, which is not better with the ranges that ship"),
     ],
 )
-def test_why_the_worse_figure_is_taken_is_said(others_db, shipped_db, taken, said):
+def test_why_the_worse_figure_is_taken_is_said(others_db, shipped_db, taken, said, tmp_path):
+    """Each trial is one batch that was answered, with noise of so many dB."""
+    right = np.random.default_rng(0).choice([-1.0, 1.0], (8, 4)).astype(np.float32)
+    samples = JudgingSamples(
+        feeds=[{"x": right}], kind="samples", expected=[{"y": right}], along=ROWS, by_sample=ROWS.outputs
+    )
     figures = {"others": dict(zip(FEATURE_MAPS, others_db, strict=True))}
     figures["shipped"] = dict(zip(FEATURE_MAPS, shipped_db, strict=True))
-    method, (found_db, _), clause = gains._ranged(lambda by, of: (figures[of][by], 0), "others", "shipped")
-    assert (method, found_db) == (taken, figures["others"][taken]) and clause.endswith(said)
+
+    def trial(method, statistics):
+        directory = tmp_path / f"{method} {statistics}"
+        directory.mkdir()
+        graph = Graph(path=directory / "model.onnx", inputs=(), outputs=(), opset=17, digest="")
+        answers = [{"y": right * np.float32(1 - 10 ** (-figures[statistics][method] / 20))}]
+        made = {"samples": samples, "method": method, "lifts": (), "notes": {}, "_answers": answers}
+        return Trial(graph=graph, target=load_target("mobile"), **made)
+
+    kept, told = gains._ranged(trial, "others", "shipped")
+    assert kept.method == taken and told.endswith(said)
+    assert told.startswith(f"{figures['others'][taken]:.1f} dB of SQNR on 8 samples with {taken}")
 
 
 def test_of_a_network_without_feature_maps_nothing_is_tried(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgepress.profiles.findings.parity import assured_db, parity, worst
-from edgepress.profiles.findings.spread import FEWEST
+from edgepress.profiles.findings.spread import FEWEST, SampleSums, gained
 
 
 def compared(samples, spread, seed, rows=1):
@@ -132,3 +132,66 @@ def test_samples_without_noise_beside_silence_with_it_leave_a_number():
 def test_answers_that_are_all_nothing_or_no_number_say_nothing_of_others():
     for right in (np.zeros((32, 4)), np.full((32, 4), np.nan)):
         assert of_rows(right, np.ones((32, 4))).lower_db is None
+
+
+def sums(right, found, rows=8):
+    """In feeds of so many rows."""
+    return [
+        SampleSums.of(right[at : at + rows], (right - found)[at : at + rows], axis=0)
+        for at in range(0, len(right), rows)
+    ]
+
+
+def decibel(right, *found):
+    return np.array([10 * np.log10((right**2).sum() / ((right - one) ** 2).sum()) for one in found])
+
+
+def test_what_is_gained_is_that_of_the_worst_output_without_what_both_have_in_common():
+    """By another way: the figures of all samples, and of all but one each."""
+    rng = np.random.default_rng(0)
+    right = {"a": rng.normal(size=(16, 5)), "b": 30 * rng.normal(size=(16, 3))}
+    before = {name: values + 0.1 * rng.normal(size=values.shape) for name, values in right.items()}
+    after = {name: values + 0.8 * (before[name] - values) for name, values in right.items()}
+    after["b"] += 2 * rng.normal(size=right["b"].shape)  # which is the worst one now
+    found = gained(*({n: sums(right[n], of[n]) for n in right} for of in (before, after)))
+
+    def difference(left):
+        worst_db = np.min([decibel(right[n][left], before[n][left], after[n][left]) for n in right], axis=0)
+        return worst_db[1] - worst_db[0]
+
+    every = np.arange(16)
+    without = np.array([difference(every != one) for one in every])
+    assert found.db == pytest.approx(difference(every >= 0))
+    assert found.error_db == pytest.approx(np.sqrt(15 * without.var()))
+
+
+def test_noise_that_two_have_in_common_leaves_no_doubt_of_their_difference():
+    rng = np.random.default_rng(0)
+    right, noise = (rng.normal(size=(8, 50)) * np.exp(rng.normal(0, 0.2, (8, 1))) for _ in range(2))
+    found = gained({"y": sums(right, right + noise)}, {"y": sums(right, right + 0.5 * noise)})
+    assert found.db == pytest.approx(20 * np.log10(2)) and found.error_db < 1e-9
+    assert gained({"y": sums(right, right + noise)}, {"y": sums(right, right)}) is None  # endlessly better
+
+
+def test_seven_samples_or_others_of_another_output_say_nothing_of_a_difference():
+    right = np.ones((8, 5))
+    few, enough = sums(right[:7], right[:7] + 0.1), sums(right, right + 0.1)
+    assert gained({"y": few}, {"y": few}) is None and gained({"y": enough}, {"y": enough}) is not None
+    assert gained({"y": enough, "z": few}, {"y": enough, "z": few}) is None
+
+
+def test_where_one_sample_holds_the_noise_a_difference_says_nothing_of_others():
+    """Of a real network, repvgg_a0, with either range method: 4 dB better on 16 samples, and 4 dB worse on 32."""
+    right = np.random.default_rng(0).normal(size=(8, 50))
+    before, after = right + 0.1, right + 0.09
+    assert gained({"y": sums(right, before)}, {"y": sums(right, after)}).error_db < 1e-9
+    after[3] += 0.3
+    assert gained({"y": sums(right, before)}, {"y": sums(right, after)}) is None
+    assert gained({"y": sums(right, after)}, {"y": sums(right, before)}) is None
+
+
+def test_an_output_that_is_the_same_leaves_the_difference_to_the_others():
+    right = np.random.default_rng(0).normal(size=(8, 50))
+    exact = sums(right, right)
+    before, after = ({"same": exact, "y": sums(right, right + noise)} for noise in (0.1, 0.05))
+    assert gained(before, after).db == pytest.approx(20 * np.log10(2))

@@ -21,6 +21,7 @@ from ..profiles.device.precision import PrecisionName, load_precision
 from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
 from ._onnxfile import Node, read_nodes
+from ._openvino_branches import apart_from_branches
 from ._openvino_decoding import OpenVinoDecoding, OpenVinoGeneration
 from ._openvino_layers import input_ports, observed
 from ._openvino_recurrent import misread_recurrences
@@ -92,6 +93,7 @@ class OpenVino(Backend):
             raise refusal(self.name, graph, _rejections(graph.path, str(error))) from error
         if left := lower_resizes(model):
             raise refusal(self.name, graph, tuple(Rejection(node=name, reason=_ALIASED) for name in left))
+        apart_from_branches(model)
         model = _without_doubles(model)
         _name_by_position(model)
         path = directory / "model.xml"

@@ -59,6 +59,12 @@ def is_defined(operator: str, opset: int) -> bool:
     return _definition(operator, opset) is not None
 
 
+def attributes_of(operator: str, opset: int) -> frozenset[str]:
+    """Names of the attributes that the operator has there; none where the opset does not have it."""
+    found = _definition(operator, opset)
+    return frozenset() if found is None else frozenset(found.attributes)
+
+
 def first_opset(operator: str) -> int:
     """The opset that brought the operator; 0 where none has it."""
     from onnx import defs

@@ -26,14 +26,13 @@ def main() -> None:
     peer = commands.add_parser("peer", help="quantize_static on the same weights and samples")
     peer.add_argument("patterns", nargs="+", help="of names")
     graphs = commands.add_parser("graphs", help="export random ONNX graphs, and judge them")
-    graphs.add_argument("--seeds", default="0:300", metavar="FIRST:END")
+    graphs.add_argument("--seeds", default="0:300", help="FIRST:END, or numbers with commas")
     graphs.add_argument("--results", type=Path, default=HOME / "graphs.jsonl")
     asked = parser.parse_args()
     if asked.command == "graphs":
         from .random_graphs.command import export_graphs
 
-        first, end = map(int, asked.seeds.split(":"))
-        return export_graphs(range(first, end), asked.results)
+        return export_graphs(asked.seeds, asked.results)
     if asked.command == "peer":
         from .peer import compare
 

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from edgepress.backends.base import Feed
 from edgepress.backends.openvino import OpenVino
@@ -339,3 +340,31 @@ def test_bags_of_embeddings_are_told_what_to_write_instead(tmp_path: Path) -> No
     source = source_from_object(bags, {"input": torch.randint(0, 50, (4, 12))}, name="bags")
     refused = OpenVino().check(capture(source, 20, tmp_path / "bags.onnx", {}), target())
     assert "an Embedding and a mean" in refused[0].reason, refused
+
+
+@pytest.mark.parametrize("axes", [3, 4])
+def test_what_reads_a_branch_in_another_order_of_axes_is_right_at_once(tmp_path: Path, axes: int) -> None:
+    """OpenVINO 2026.4.1 hands on memory that nobody wrote, in the first inference of each size."""
+    wide = [4] * (axes - 2)
+    shape, node = ["n", 4, *wide], helper.make_node
+    arms = [
+        helper.make_graph(
+            [node(kind, ["image"], [kind])], kind, [], [helper.make_tensor_value_info(kind, TensorProto.FLOAT, shape)]
+        )
+        for kind in ("Relu", "Tanh")
+    ]
+    nodes = [
+        node("ReduceMean", ["image"], ["mean"], keepdims=0),
+        node("Greater", ["mean", "zero"], ["is"]),
+        node("If", ["is"], ["chosen"], "if", then_branch=arms[0], else_branch=arms[1]),
+        node("Conv", ["chosen", "w"], ["logits"], "conv", pads=[1] * (2 * len(wide))),
+    ]
+    weights = np.random.default_rng(0).normal(size=(16, 4, *[3 for _ in wide])).astype(np.float32)
+    held = [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(np.float32(0), "zero")]
+    graph = save(tmp_path / "net.onnx", nodes, held, tuple(shape), ("n", 16, *wide))
+    engine = OpenVino().compile(graph, target(), fresh(tmp_path / "engine"), "fp32")
+    opened = openvino.Core().compile_model(engine.path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    reference = ReferenceEvaluator(str(graph.path))
+    for samples in (3, 5, 3):
+        feed = {"image": np.random.default_rng(samples).normal(size=(samples, 4, *wide)).astype(np.float32)}
+        np.testing.assert_allclose(opened(feed)["logits"], reference.run(None, feed)[0], atol=1e-4)

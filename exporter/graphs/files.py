@@ -80,7 +80,7 @@ def _loaded(path: Path) -> ir.Model:
 
     proto = onnx.load(path, load_external_data=False)
     make_dense(proto, path.parent)
-    model = ir.from_proto(proto)
+    model = ir.serde.deserialize_model(proto)
     ir.external_data.set_base_dir(model.graph, path.parent)
     return model
 

@@ -22,6 +22,7 @@ from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
 from ._onnxfile import Node, read_nodes
 from ._openvino_branches import apart_from_branches
+from ._openvino_converts import straight
 from ._openvino_decoding import OpenVinoDecoding, OpenVinoGeneration
 from ._openvino_layers import input_ports, observed
 from ._openvino_recurrent import misread_recurrences
@@ -95,6 +96,7 @@ class OpenVino(Backend):
             raise refusal(self.name, graph, tuple(Rejection(node=name, reason=_ALIASED) for name in left))
         apart_from_branches(model)
         model = _without_doubles(model)
+        straight(model)
         _name_by_position(model)
         path = directory / "model.xml"
         # Not `save_model`: that one stores float weights as fp16 unless told otherwise.

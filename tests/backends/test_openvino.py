@@ -368,3 +368,23 @@ def test_what_reads_a_branch_in_another_order_of_axes_is_right_at_once(tmp_path:
     for samples in (3, 5, 3):
         feed = {"image": np.random.default_rng(samples).normal(size=(samples, 4, *wide)).astype(np.float32)}
         np.testing.assert_allclose(opened(feed)["logits"], reference.run(None, feed)[0], atol=1e-4)
+
+
+def test_an_input_in_double_precision_that_is_an_output_is_not_written_over(tmp_path: Path) -> None:
+    """The process died of a broken heap where OpenVINO converted it there and back in the caller's memory."""
+    ends = [helper.make_tensor_value_info("x", TensorProto.DOUBLE, ["n", 7, 6])], [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 7, 6]) for name in ("y", "z")
+    ]
+    nodes = [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT), helper.make_node("Relu", ["y"], ["z"])]
+    model = helper.make_model(helper.make_graph(nodes, "net", *ends), opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.save(model, tmp_path / "net.onnx")
+    engine = OpenVino().compile(read_graph(tmp_path / "net.onnx"), target(), fresh(tmp_path / "engine"), "fp32")
+    read = openvino.Core().read_model(engine.path)
+    assert not [op for op in read.get_ops() if op.get_type_name() == "Convert"]
+    with OpenVino().open(engine) as session:
+        for samples in (1, 8, 3, 5) * 10:
+            x = np.random.default_rng(samples).normal(size=(samples, 7, 6))
+            found = session({"x": x})
+            np.testing.assert_array_equal(found["y"], x.astype(np.float32))
+            np.testing.assert_array_equal(found["z"], np.maximum(found["y"], 0))

@@ -372,9 +372,10 @@ def test_what_reads_a_branch_in_another_order_of_axes_is_right_at_once(tmp_path:
 
 def test_an_input_in_double_precision_that_is_an_output_is_not_written_over(tmp_path: Path) -> None:
     """The process died of a broken heap where OpenVINO converted it there and back in the caller's memory."""
-    ends = [helper.make_tensor_value_info("x", TensorProto.DOUBLE, ["n", 7, 6])], [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 7, 6]) for name in ("y", "z")
-    ]
+    ends = (
+        [helper.make_tensor_value_info("x", TensorProto.DOUBLE, ["n", 7, 6])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 7, 6]) for name in ("y", "z")],
+    )
     nodes = [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT), helper.make_node("Relu", ["y"], ["z"])]
     model = helper.make_model(helper.make_graph(nodes, "net", *ends), opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 8

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ...errors import InputError
 from ..graphs.files import read_model, says_nothing
 from ..graphs.names import first_ir_version, free_name
-from ..graphs.opsets import attributes_of, is_onnx, means_the_same, parted
+from ..graphs.opsets import attributes_of, is_onnx, means_the_same, parted, rounds_up
 from ..graphs.values import everywhere
 from ..sources.quiet import quiet
 from .computed_splits import computed_splits_stay
@@ -136,8 +136,9 @@ def _convert(model: ir.Model, path: Path, given: int, wanted: int) -> None:
 
 
 def _means_the_same(model: ir.Model, given: int, wanted: int) -> bool:
-    operators = {node.op_type for node in model.graph.all_nodes() if is_onnx(node.domain)}
-    return not model.functions and all(means_the_same(operator, given, wanted) for operator in operators)
+    operators = {(node.op_type, rounds_up(node)) for node in model.graph.all_nodes() if is_onnx(node.domain)}
+    alike = all(means_the_same(operator, given, wanted, rounds_up=up) for operator, up in operators)
+    return alike and not model.functions
 
 
 def _free_what_is_unknown(model: ir.Model) -> None:

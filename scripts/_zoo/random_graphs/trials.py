@@ -89,8 +89,9 @@ def _work(made: Made, targets: tuple[str, ...], precision: str, bare: bool) -> i
 
 def written(made: Made, directory: Path, precision: str) -> list[str]:
     """The model and its data as files there, and the options that name them."""
-    external = made.seed % 9 == 0
-    onnx.save(made.model, directory / "model.onnx", save_as_external_data=external, location="model.data",
+    external, model = made.seed % 9 == 0, onnx.ModelProto()
+    model.CopyFrom(made.model)  # which `save` would take the weights out of
+    onnx.save(model, directory / "model.onnx", save_as_external_data=external, location="model.data",
               size_threshold=100)  # fmt: skip
     words = ["--precision", precision]
     if precision == "fp32" and made.seed % 2:

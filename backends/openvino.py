@@ -21,9 +21,12 @@ from ..profiles.device.precision import PrecisionName, load_precision
 from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
 from ._onnxfile import Node, read_nodes
+from ._openvino_branches import apart_from_branches
+from ._openvino_converts import straight
 from ._openvino_decoding import OpenVinoDecoding, OpenVinoGeneration
 from ._openvino_layers import input_ports, observed
 from ._openvino_recurrent import misread_recurrences
+from ._openvino_reductions import over_four_axes
 from ._openvino_resize import lower_resizes
 from ._vendor import availability, fit, import_or_explain, refusal, unwritten
 from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, Session
@@ -92,7 +95,11 @@ class OpenVino(Backend):
             raise refusal(self.name, graph, _rejections(graph.path, str(error))) from error
         if left := lower_resizes(model):
             raise refusal(self.name, graph, tuple(Rejection(node=name, reason=_ALIASED) for name in left))
+        apart_from_branches(model)
+        if load_precision(precision).integer:
+            over_four_axes(model)
         model = _without_doubles(model)
+        straight(model)
         _name_by_position(model)
         path = directory / "model.xml"
         # Not `save_model`: that one stores float weights as fp16 unless told otherwise.

@@ -17,6 +17,7 @@ from ..capture.stage import refuse
 from ..graphs.files import weight_bytes
 from ..graphs.sparsity import found_sparsity
 from ..progress import Advance
+from ..quantization.analysis.decided import decided_in_float
 from ..quantization.gather import known_of_first
 from ..quantization.mixed_int8 import NothingToQuantizeError
 from ..recipe import Recipe
@@ -36,6 +37,9 @@ from .selecting import with_selection
 from .stand_in import left_to_the_device
 from .where import graph_run
 
+# Nodes that a note names.
+NAMED = 3
+DECIDED = "What is float is computed in float32, though the runtime would take a shorter one here: floats decide in"
 Watch = Callable[[Candidate], None]
 
 
@@ -87,12 +91,14 @@ class Maker:
 
     def made(self, precision: PrecisionName) -> Candidate | Refused:
         """A precision with all that can be known of it; Refused where another one may still get through."""
+        exact = self._exactly(precision)
+        if exact and (decided := decided_in_float(self.captured.graph.path)):
+            return _noted(exact.made(precision), f"{DECIDED} {', '.join(decided[:NAMED])}.")
         try:
             return self._through(precision)
         except StrayingError as error:
-            if exact := self._exactly(precision):
-                found = exact.made(precision)
-                return noted(found, f"{IN_FLOAT32} {error.message}") if isinstance(found, Candidate) else found
+            if exact:
+                return _noted(exact.made(precision), f"{IN_FLOAT32} {error.message}")
             again = Remedies(recipe=self.recipe, made=partial(self._by, precision), parting=self._parting)
             return again.of(error)
         except FAILURES as error:
@@ -246,3 +252,7 @@ class Maker:
         """The target, with the scheme that its kernels are exact with on the machine where its engine runs."""
         place, target = self.workshop.place, self.target.making(precision)
         return target.on(place.machine.isa) if place.evidence(target) == "measured" else target
+
+
+def _noted(found: Candidate | Refused, note: str) -> Candidate | Refused:
+    return noted(found, note) if isinstance(found, Candidate) else found

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from ...errors import InputError
 from ..graphs.files import read_model, says_nothing
 from ..graphs.names import first_ir_version, free_name
-from ..graphs.opsets import is_onnx, means_the_same, parted
+from ..graphs.opsets import attributes_of, is_onnx, means_the_same, parted, rounds_up
+from ..graphs.values import everywhere
 from ..sources.quiet import quiet
 from .computed_splits import computed_splits_stay
 from .exact_constants import exact_constants
@@ -24,7 +25,9 @@ LOWEST_OPSET = 13
 _LOWEST_IR = 7
 # Resize has its modes since 11; before, it was what 11 calls asymmetric and floor.
 _MODES_OPSET = 11
-_ALLOWZERO_OPSET = 14
+# Attributes that the optimizer or the converter leaves in opsets that do not have them, where they say nothing: of
+# tensors without elements, of parts that are of one size, and of a pad that is no constant.
+_LEFT = {"Reshape": "allowzero", "Split": "num_outputs", "Pad": "value"}
 # From here on the axes of these are an input; OpenVINO 2026.4 overlooks the attribute, and reduces all axes.
 _AXES_OPSET = 18
 _OVERLOOKED = frozenset({"ReduceL1", "ReduceLogSum", "ReduceLogSumExp"})
@@ -51,6 +54,7 @@ def converted(path: Path, opset: int) -> ir.Model:
     if wanted != given:
         _convert(model, path, given, wanted)
     model = optimized(model)
+    _free_what_is_unknown(model)
     if wanted < SINCE <= opset and spelled_out(model):
         model, wanted = _at_hard_swish(model, path, wanted)
     newest = first_ir_version([helper.make_opsetid("", wanted)])
@@ -86,8 +90,7 @@ def optimized(model: ir.Model) -> ir.Model:
         model = optimizer.optimize(model)
         _register_lost(model)
         lift(model)
-    if model.opset_imports.get("", 0) < _ALLOWZERO_OPSET:
-        _without_allowzero(model)
+    _without_unknown_attributes(model)
     return model
 
 
@@ -133,18 +136,21 @@ def _convert(model: ir.Model, path: Path, given: int, wanted: int) -> None:
 
 
 def _means_the_same(model: ir.Model, given: int, wanted: int) -> bool:
-    operators = {node.op_type for node in model.graph.all_nodes() if is_onnx(node.domain)}
-    return not model.functions and all(means_the_same(operator, given, wanted) for operator in operators)
+    operators = {(node.op_type, rounds_up(node)) for node in model.graph.all_nodes() if is_onnx(node.domain)}
+    alike = all(means_the_same(operator, given, wanted, rounds_up=up) for operator, up in operators)
+    return alike and not model.functions
 
 
 def _free_what_is_unknown(model: ir.Model) -> None:
     """Give up sizes and names that say nothing: what is below 1, and `?` for every axis there is."""
     import onnx_ir as ir
 
-    for value in (*model.graph.inputs, *model.graph.outputs):
+    made = (value for node in model.graph for value in node.outputs)
+    for value in (*model.graph.inputs, *model.graph.outputs, *made):
         if value.shape is not None:
             sizes = [size if isinstance(size, int) else size.value for size in value.shape]
-            value.shape = ir.Shape([None if says_nothing(size) else size for size in sizes])
+            if any(size is not None and says_nothing(size) for size in sizes):
+                value.shape = ir.Shape([None if says_nothing(size) else size for size in sizes])
 
 
 def _free_false_outputs(model: ir.Model) -> None:
@@ -198,8 +204,9 @@ def _keep_old_hardmax(model: ir.Model) -> None:
         )
 
 
-def _without_allowzero(model: ir.Model) -> None:
-    """The optimizer writes it into opsets that do not have it yet; it is about tensors without elements only."""
-    for node in model.graph.all_nodes():
-        if node.op_type == "Reshape" and node.domain in ("", "ai.onnx"):
-            node.attributes.pop("allowzero", None)
+def _without_unknown_attributes(model: ir.Model) -> None:
+    """Take out what is left of another opset."""
+    opset = model.opset_imports.get("", 0)
+    for node in everywhere(model, *_LEFT):
+        if _LEFT[node.op_type] not in attributes_of(node.op_type, opset):
+            node.attributes.pop(_LEFT[node.op_type], None)

@@ -27,7 +27,14 @@ LEAST_DB = 25.0
 
 
 def in_float32(model: ir.Model) -> bool:
-    """Let a model compute in float32, with weights of floats, in place; says whether it did not before."""
+    """Let a model compute in float32, with weights of floats, in place; says whether it did not before.
+
+    Functions of the file's own are put where they are called: they may hold both.
+    """
+    from onnx_ir.passes import common
+
+    if model.functions:
+        common.InlinePass()(model)
     unpacked = unpack_weights(model)
     return in_single_precision(model) or unpacked > 0
 

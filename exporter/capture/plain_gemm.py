@@ -1,7 +1,8 @@
 """A linear layer over a matrix as one Gemm without factors, for which runtimes have integer kernels.
 
 `torch.addmm(..., beta=, alpha=)` makes a Gemm with factors, and converters of other frameworks write MatMul and Add.
-Of those onnxruntime 1.31 makes a Gemm itself before it looks for integers, and with a bias in floats it stays float.
+Of those onnxruntime 1.31 makes a Gemm itself before it looks for integers, and with a bias in floats it stays float. A
+bias may be one number for all columns, or a row of two axes: integers want one for each column.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ if TYPE_CHECKING:
 
 
 def plain_gemm(model: ir.Model) -> int:
-    """Multiply in place weights by alpha and biases by beta, where they are constants; returns how many there were."""
+    """Multiply in place weights by alpha and biases by beta, where they are constants; returns how many there were.
+
+    A bias that is the same for all rows becomes one number for each column.
+    """
     found = 0
     for node in (node for node in model.graph if node.domain == "" and node.op_type == "Gemm"):
         for name, index in (("alpha", 1), ("beta", 2)):
             found += _into(model.graph, node, name, index)
+        found += _as_row(model.graph, node)
     return found
 
 
@@ -69,5 +74,19 @@ def _into(graph: ir.Graph, node: ir.Node, name: str, index: int) -> bool:
         return False
     node.replace_input_with(index, add_constant(graph, f"{value.name}_{name}", array * np.float32(factor)))
     del node.attributes[name]
+    drop_unused(graph, value)
+    return True
+
+
+def _as_row(graph: ir.Graph, node: ir.Node) -> bool:
+    value, weight = node.inputs[2] if len(node.inputs) > 2 else None, constant(node.inputs[1])
+    bias = constant(value)
+    if value is None or bias is None or weight is None:
+        return False
+    columns = weight.shape[0 if number(node, "transB", 0) else 1]
+    if bias.shape == (columns,) or bias.size not in (1, columns) or bias.shape[:-1] not in ((), (1,)):
+        return False
+    row = np.array(np.broadcast_to(bias.reshape(-1), columns))
+    node.replace_input_with(2, add_constant(graph, f"{value.name}_row", row))
     drop_unused(graph, value)
     return True

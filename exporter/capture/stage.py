@@ -65,6 +65,10 @@ _HALF = (
     "The model itself computes in bfloat16 there, by torch.autocast or a cast in forward. Take that out, and give the "
     "weights in float32: the target decides in what precision a model runs."
 )
+_DOUBLES = (
+    "The program takes double precision and computes in it. Call .float() on the module, and give float32 inputs, "
+    "before torch.export.export."
+)
 # Feeds of the usual size beside the single inference: enough for a stable SQNR, small enough to ship.
 USUAL_FEEDS = 3
 Axes = Mapping[str, AxisRange]
@@ -152,7 +156,8 @@ def _proven(
         found = prove_capture(source, graph, recipe.seed, origin)
     except InputError:
         # Where it is because of nodes that onnxruntime does not have, say which.
-        _refuse_unrunnable(Local().check(graph, reference.stand_in(target)))
+        doubles = any(array.dtype == np.float64 for array in source.inputs.values())
+        _refuse_unrunnable(Local().check(graph, reference.stand_in(target)), _DOUBLES if doubles else _REPLACE_FOR_ALL)
         raise
     # The session that candidates are judged by, so that they need not ask for answers again.
     session = workshop.open(reference.runs(graph, target, "fp32", None), reference)
@@ -235,13 +240,13 @@ def refuse(rejections: Sequence[Rejection], target: str, by: str = "") -> None:
     _refuse(rejections, f"Target {target}", by, _REPLACE)
 
 
-def _refuse_unrunnable(rejections: Sequence[Rejection]) -> None:
+def _refuse_unrunnable(rejections: Sequence[Rejection], hint: str = _REPLACE_FOR_ALL) -> None:
     """Raise when onnxruntime does not run nodes, which is the model's fault and no target's: it proves every capture.
 
     Raises:
         RefusedError: naming each node and the reason.
     """
-    _refuse(rejections, "onnxruntime, which every graph is proven with,", "", _REPLACE_FOR_ALL)
+    _refuse(rejections, "onnxruntime, which every graph is proven with,", "", hint)
 
 
 def _refuse(rejections: Sequence[Rejection], who: str, by: str, hint: str) -> None:

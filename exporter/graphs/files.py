@@ -18,6 +18,7 @@ from ...profiles.machine.held import temporary
 from ...profiles.reading.names import need_text
 from ...profiles.reading.opened import LINE, opened
 from .damage import damage_explained, no_text
+from .dense import make_dense
 from .names import tell_values_apart
 from .order import in_order, unmade
 from .quiet import quiet
@@ -75,10 +76,22 @@ def read_model(path: Path) -> ir.Model:
 
     # What it logs of values that nothing makes is one message of `read_graph`.
     with damage_explained(path), quiet(ir.serde.__name__):
-        model = ir.load(path)
+        model = _loaded(path)
         if not in_order(model.graph):
             model.graph.sort()
         return model
+
+
+def _loaded(path: Path) -> ir.Model:
+    """As `onnx_ir.load`, which passes over sparse weights."""
+    import onnx
+    import onnx_ir as ir
+
+    proto = onnx.load(path, load_external_data=False)
+    make_dense(proto, path.parent)
+    model = ir.serde.deserialize_model(proto)
+    ir.external_data.set_base_dir(model.graph, path.parent)
+    return model
 
 
 def read_whole(path: Path) -> ir.Model:

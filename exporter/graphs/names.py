@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
+# From this version on an initializer that is listed among the inputs is a default; before, all of them had to be.
+_DEFAULTS_IR = 4
+
+
 def free_name(name: str, taken: Container[str]) -> str:
     """The name, or the first of name_1, name_2 ... that is not taken."""
     candidate, index = name, 0
@@ -48,13 +52,14 @@ def tell_values_apart(model: ir.Model) -> None:
 def with_names_of_its_own(path: Path, directory: Path) -> Path:
     """The file, or a copy in the directory where onnxruntime refuses it for what means nothing.
 
-    That is one name for two nodes, a size below 1, and an IR version later than the file's opset asks for.
+    That is one name for two nodes, a size below 1, and an IR version later than the file's opset asks for; but none
+    below 4, where every initializer would have to be an input.
     """
     import onnx
 
     model = onnx.load(path, load_external_data=False)
     seen: set[str] = set()
-    least = first_ir_version(model.opset_import)
+    least = max(first_ir_version(model.opset_import), _DEFAULTS_IR)
     changed = model.ir_version > least
     model.ir_version = min(model.ir_version, least)
     for node in proto_nodes(model.graph):

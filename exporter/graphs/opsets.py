@@ -17,6 +17,8 @@ _ONNX = ("", "ai.onnx")
 _TOLD = 5
 # Below it nothing is lowered: every runtime in use reads it.
 _LOWEST = 13
+# From opset 12 on their words differ in what `ceil_mode` does, and no more; 19 brought dilations to one of them.
+_POOLS, _POOLS_ALIKE = frozenset({"AveragePool", "MaxPool"}), 12
 
 
 def is_onnx(domain: str) -> bool:
@@ -24,15 +26,24 @@ def is_onnx(domain: str) -> bool:
     return domain in _ONNX
 
 
-def means_the_same(operator: str, given: int, wanted: int) -> bool:
+def means_the_same(operator: str, given: int, wanted: int, *, rounds_up: bool = True) -> bool:
     """Whether both opsets define the operator in the same words, with the same attributes, inputs and outputs.
 
     The types that it takes may differ: a model that has others is not valid at the opset without them.
+
+    Args:
+        rounds_up: a pool has `ceil_mode`, of which alone its words changed.
     """
     one, two = _definition(operator, given), _definition(operator, wanted)
     if one is None or two is None:
         return False
-    return one.since_version == two.since_version or _words(one) == _words(two)
+    words = slice(1, None) if operator in _POOLS and not rounds_up and wanted >= _POOLS_ALIKE else slice(None)
+    return one.since_version == two.since_version or _words(one)[words] == _words(two)[words]
+
+
+def rounds_up(node: ir.Node) -> bool:
+    """Whether a pool may have a window at the end that is not whole."""
+    return bool(node.attributes.get_int("ceil_mode", 0))
 
 
 def read_alike(node: ir.Node, given: int, wanted: int) -> bool:
@@ -59,6 +70,12 @@ def is_defined(operator: str, opset: int) -> bool:
     return _definition(operator, opset) is not None
 
 
+def attributes_of(operator: str, opset: int) -> frozenset[str]:
+    """Names of the attributes that the operator has there; none where the opset does not have it."""
+    found = _definition(operator, opset)
+    return frozenset() if found is None else frozenset(found.attributes)
+
+
 def first_opset(operator: str) -> int:
     """The opset that brought the operator; 0 where none has it."""
     from onnx import defs
@@ -76,7 +93,11 @@ def parted(model: ir.Model, given: int, wanted: int) -> str:
             f"{node.name or node.op_type} ({node.op_type}, new in opset {first_opset(node.op_type)})" for node in new
         )
         return f"and it has {', '.join(islice(told, _TOLD))}"
-    other = (f"{n.name or n.op_type} ({n.op_type})" for n in nodes if not means_the_same(n.op_type, given, wanted))
+    other = (
+        f"{n.name or n.op_type} ({n.op_type})"
+        for n in nodes
+        if not means_the_same(n.op_type, given, wanted, rounds_up=rounds_up(n))
+    )
     return f"where {', '.join(islice(other, _TOLD)) or 'a function of its own'} means another thing"
 
 
@@ -90,8 +111,16 @@ def at_an_older_opset(path: Path, directory: Path) -> Path | None:
 
     model = onnx.load(path, load_external_data=False)
     given = next((entry.version for entry in model.opset_import if is_onnx(entry.domain)), 0)
-    operators = {node.op_type for node in proto_nodes(model.graph) if is_onnx(node.domain)}
-    lower = (opset for opset in range(_LOWEST, given) if all(means_the_same(o, given, opset) for o in operators))
+    operators = {
+        (node.op_type, any(attribute.name == "ceil_mode" and attribute.i for attribute in node.attribute))
+        for node in proto_nodes(model.graph)
+        if is_onnx(node.domain)
+    }
+    lower = (
+        opset
+        for opset in range(_LOWEST, given)
+        if all(means_the_same(name, given, opset, rounds_up=up) for name, up in operators)
+    )
     lowest = None if model.functions else next(lower, None)
     if lowest is None:
         return None

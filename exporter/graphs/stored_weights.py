@@ -12,12 +12,18 @@ from .values import add_constant, constant, drop_unused, number
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+_UNPACKING = "DequantizeLinear"
+# onnxruntime has it as an operator of its own too, for types that ONNX's did not have.
+_CONTRIB = "com.microsoft"
+
 
 def unpack_weights(model: ir.Model) -> int:
     """Replace each DequantizeLinear of constants by its result, in place; returns how many.
 
     That is no quantized model: its products are those of floats.
     """
+    if any(node.op_type == _UNPACKING for node in model.graph.all_nodes()):
+        _lift_constants(model)
     found = [node for graph in model.graphs() for node in graph if _unpacks(node)]
     for node in found:
         _replace(node)
@@ -26,7 +32,15 @@ def unpack_weights(model: ir.Model) -> int:
 
 def _unpacks(node: ir.Node) -> bool:
     fixed = all(value is None or constant(value) is not None for value in node.inputs)
-    return node.op_type == "DequantizeLinear" and node.domain == "" and fixed and not node.outputs[0].is_graph_output()
+    ours = node.op_type == _UNPACKING and node.domain in ("", _CONTRIB)
+    return ours and fixed and not node.outputs[0].is_graph_output()
+
+
+def _lift_constants(model: ir.Model) -> None:
+    """Integers may be Constant nodes as well."""
+    from onnx_ir.passes import common
+
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
 
 
 def _replace(node: ir.Node) -> None:

@@ -39,6 +39,12 @@ def load(spec: str, trust: bool) -> Source:
             f"{path} gives back its input {', '.join(sorted(passed))} as an output, as it is.",
             hint="Remove it from the outputs of the graph: who runs the model has it already.",
         )
+    names = [spec.name for spec in graph.outputs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(
+            f"{path} lists its output {', '.join(twice)} twice; results are told apart by their names.",
+            hint="List it once.",
+        )
     return Source(
         name=safe_name(path.stem),
         kind="onnx",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+from .lines import HOME
 from .run import run
 from .zoo import TARGETS
 
@@ -23,7 +25,14 @@ def main() -> None:
     commands.add_parser("render", help="write docs/zoo.jsonl and docs/zoo.md")
     peer = commands.add_parser("peer", help="quantize_static on the same weights and samples")
     peer.add_argument("patterns", nargs="+", help="of names")
+    graphs = commands.add_parser("graphs", help="export random ONNX graphs, and judge them")
+    graphs.add_argument("--seeds", default="0:300", help="FIRST:END, or numbers with commas")
+    graphs.add_argument("--results", type=Path, default=HOME / "graphs.jsonl")
     asked = parser.parse_args()
+    if asked.command == "graphs":
+        from .random_graphs.command import export_graphs
+
+        return export_graphs(asked.seeds, asked.results)
     if asked.command == "peer":
         from .peer import compare
 

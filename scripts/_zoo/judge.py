@@ -75,6 +75,11 @@ def judge(bundle: Path, precision: str, feeds: list[Feed], wanted: list[Values])
     )  # fmt: skip
 
 
+def opened(bundle: Path, names: list[str]) -> Run:
+    """A bundle's engine, opened as its runtime's manual says."""
+    return _opened(_runnable(bundle), names)
+
+
 def _runnable(bundle: Path) -> Path:
     """The engine where this machine can run it, else its graph."""
     for name in ("model.xml", "model.onnx", "model.ort"):

@@ -110,6 +110,31 @@ def test_weights_alone_are_no_model(fails: Fails, tmp_path: Path) -> None:
     fails("model.pkl", says=("pickle, which may run any code",))
 
 
+def test_a_torchscript_archive_is_not_called_weights(fails: Fails, tmp_path: Path) -> None:
+    import torch
+
+    torch.jit.trace(torch.nn.Linear(3, 2), torch.ones(1, 3)).save(str(tmp_path / "net.pt"))
+    fails("net.pt", says=("is a TorchScript program", "torch.jit.load('net.pt').state_dict()"))
+
+
+def test_a_program_in_double_precision_says_what_to_do(fails: Fails, tmp_path: Path) -> None:
+    import torch
+
+    module, example = torch.nn.Conv1d(2, 2, 1).double(), (torch.ones(1, 2, 4, dtype=torch.float64),)
+    torch.export.save(torch.export.export(module, example), tmp_path / "net.pt2")
+    fails(
+        "net.pt2", "-t", "server-cpu", "--trust-source", says=("no CPU kernel of Conv", "Call .float() on the module")
+    )
+
+
+def test_an_output_that_is_listed_twice(fails: Fails, tmp_path: Path) -> None:
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3]) for name in "xyy"]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "net", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "net.onnx")
+    fails("net.onnx", "-t", "server-cpu", says=("lists its output y twice", "List it once"))
+
+
 def test_a_program_that_can_run_code_needs_trust(fails: Fails, tmp_path: Path) -> None:
     (tmp_path / "program.pt2").write_bytes(b"PK")
     fails("program.pt2", says=("can run code", "--trust-source"))

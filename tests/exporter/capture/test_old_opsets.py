@@ -88,6 +88,43 @@ def test_the_scales_of_an_attribute(tmp_path: Path) -> None:
     proven(write(tmp_path / "old.onnx", nodes, 8, [2, 3, 6, 5], {"w": WEIGHT}))
 
 
+@pytest.mark.parametrize("mode", ["reflect", "edge", "constant"])
+def test_a_pad_with_a_value_that_its_mode_does_not_read(mode: str, tmp_path: Path) -> None:
+    pads = [0, 0, 1, 1, 0, 0, 1, 2]
+    nodes = [CONVOLUTION, helper.make_node("Pad", ["c"], ["y"], mode=mode, pads=pads, value=0.5)]
+    proven(write(tmp_path / "old.onnx", nodes, 7, [2, 3, 6, 5], {"w": WEIGHT}))
+
+
+@pytest.mark.parametrize("opset", [11, 12, 17])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_sequence_of_parts_that_is_joined_again(opset: int, size: int, tmp_path: Path) -> None:
+    """The optimizer makes a Split of it, with an attribute that began with opset 18."""
+    nodes = [
+        CONVOLUTION,
+        helper.make_node("SplitToSequence", ["c", "size"], ["parts"], axis=1),
+        helper.make_node("ConcatFromSequence", ["parts"], ["y"], axis=2),
+    ]
+    if 8 % size:
+        nodes[2] = helper.make_node("ConcatFromSequence", ["parts"], ["y"], axis=1)
+    proven(write(tmp_path / "old.onnx", nodes, opset, [2, 3, 6, 5], {"w": WEIGHT, "size": np.array(size)}))
+
+
+def test_a_constant_that_nothing_reads(tmp_path: Path) -> None:
+    """Of a copy at IR version 3 onnxruntime asks for it among the inputs."""
+    path = write(tmp_path / "old.onnx", RECTIFIED, 8, [2, 3, 6, 5], {"w": WEIGHT, "nobody": np.zeros(2, np.float32)})
+    model = onnx.load(path)
+    model.ir_version = 10
+    onnx.save(model, path)
+    proven(path)
+
+
+def test_a_size_of_minus_one_is_free_inside_too(tmp_path: Path) -> None:
+    """The converter writes the input's -1 into what follows."""
+    nodes = [helper.make_node("PRelu", ["x", "slope"], ["r"]), helper.make_node("Softsign", ["r"], ["y"])]
+    path = write(tmp_path / "old.onnx", nodes, 7, [6, -1, 5], {"slope": np.float32([0.3])}, rank=3)
+    proven(path)
+
+
 @pytest.mark.parametrize("opset", [11, 12, 13])
 def test_a_reshape_to_sizes_read_off_a_tensor(opset: int, tmp_path: Path) -> None:
     axes = {"axes": [0]} if opset < 13 else {}

@@ -17,7 +17,7 @@ from edgepress.exporter.capture.affine_to_conv import affine_to_conv
 from edgepress.exporter.capture.hard_swish import hard_swish
 from edgepress.exporter.capture.mean_to_pool import mean_to_pool
 from edgepress.exporter.capture.onnx_to_opset import converted
-from edgepress.exporter.capture.plain_gemm import products_to_gemm
+from edgepress.exporter.capture.plain_gemm import plain_gemm, products_to_gemm
 
 SHAPE = (2, 4, 9, 7)
 NUMBERS = {"three": 3.0, "six": 6.0, "zero": 0.0, "sixth": 1 / 6, "two": 2.0, "k": 1.7, "c": -0.4}
@@ -269,6 +269,23 @@ def test_a_product_and_its_bias_over_a_matrix_become_a_gemm() -> None:
     assert products_to_gemm(after) == 1 and operators(after) == {"Gemm": 1}
     assert_same(before, after, (3, 5))
     assert products_to_gemm(model(nodes, more=more, shape=(2, 3, 5))) == 0
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (1, 6), (6,)])
+@pytest.mark.parametrize("across", [0, 1])
+def test_a_bias_of_a_gemm_becomes_a_number_a_column(shape: tuple[int, ...], across: int) -> None:
+    nodes = [node("Gemm", ["x", "m", "bias"], ["y"], transB=across)]
+    more = weights(m=(6, 5) if across else (5, 6), bias=shape)
+    before, after = (model(nodes, more=more, shape=(3, 5)) for _ in range(2))
+    assert plain_gemm(after) == (shape != (6,))
+    held = after.graph.node(0).inputs[2]
+    assert held is not None and held.const_value is not None and held.const_value.shape == (6,)
+    assert_same(before, after, (3, 5))
+
+
+def test_a_bias_a_row_stays() -> None:
+    more = weights(m=(5, 1), bias=(3, 1))
+    assert plain_gemm(model([node("Gemm", ["x", "m", "bias"], ["y"])], more=more, shape=(3, 5))) == 0
 
 
 def test_the_means_of_a_norm_stay_and_become_one_operator_of_onnxruntime(tmp_path: Any) -> None:

@@ -45,6 +45,16 @@ def test_a_newer_opset_that_only_takes_more_types_is_captured(opset: int, tmp_pa
     assert prove_capture(source, graph, seed=0)["y"].sqnr_db > 100
 
 
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
+def test_a_pool_of_whole_windows_is_captured_from_a_newer_opset(operator: str, tmp_path: Path) -> None:
+    """What its words say of `ceil_mode` is all that changed."""
+    how = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    source = load_source(str(write(tmp_path / "new.onnx", {operator: how, "GlobalMaxPool": {}}, 23)))
+    graph = capture(source, 20, tmp_path / "model.onnx", {})
+    assert graph.opset == 20
+    assert prove_capture(source, graph, seed=0)["y"].sqnr_db > 100
+
+
 def test_the_oldest_opset_of_the_same_meaning(tmp_path: Path) -> None:
     older = at_an_older_opset(write(tmp_path / "new.onnx", {"DepthToSpace": {"blocksize": 2}}, NEWEST), tmp_path)
     assert older is not None
@@ -58,6 +68,9 @@ def test_operators_that_mean_another_thing_are_not_called_the_same() -> None:
     assert means_the_same("Conv", 22, 20)
     assert not means_the_same("GroupNormalization", 21, 20)
     assert not means_the_same("MaxPool", 22, 20)
+    assert means_the_same("MaxPool", 22, 20, rounds_up=False)
+    assert means_the_same("AveragePool", 23, 20, rounds_up=False)
+    assert not means_the_same("AveragePool", 23, 18, rounds_up=False)
     assert not means_the_same("Attention", 23, 20)
     assert not means_the_same("Nonsense", 23, 20)
 

@@ -76,3 +76,36 @@ def test_weights_stored_in_integers_are_their_floats(kind: str, tmp_path: Path) 
         for path in (tmp_path / "net.onnx", graph.path)
     )
     assert np.abs(expected).max() > 0.1 and np.allclose(expected, found, rtol=1e-5, atol=1e-5)
+
+
+def test_by_the_runtimes_own_operator_and_from_a_constant_node(tmp_path: Path) -> None:
+    path = write(tmp_path / "net.onnx", "one scale")
+    model = onnx.load(path)
+    integers = next(each for each in model.graph.initializer if each.name == "q")
+    model.graph.initializer.remove(integers)
+    model.graph.initializer.append(tensor("z", np.array(0, np.int8)))
+    model.graph.node[0].domain = "com.microsoft"
+    model.graph.node[0].input.append("z")
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["q"], value=integers))
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    onnx.save(model, path)
+    assert_floats(path)
+
+
+def test_in_a_function_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "net.onnx", "one scale")
+    model = onnx.load(path)
+    inner = helper.make_node("DequantizeLinear", ["a", "b"], ["c"])
+    opset = list(model.opset_import)
+    model.functions.append(helper.make_function("own", "Unpack", ["a", "b"], ["c"], [inner], opset))
+    model.graph.node[0].CopyFrom(helper.make_node("Unpack", ["q", "s"], ["w"], domain="own"))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    onnx.save(model, path)
+    assert_floats(path)
+
+
+def assert_floats(path: Path) -> None:
+    source = load_source(str(path))
+    graph = capture(source, 20, path.with_name("model.onnx"), {})
+    prove_capture(source, graph, seed=0)
+    assert [node.op_type for node in onnx.load(graph.path).graph.node] == ["MatMul", "Relu"]

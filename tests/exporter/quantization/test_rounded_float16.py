@@ -78,3 +78,27 @@ def test_onnxruntime_rounds_what_the_graph_says(tmp_path: Path, nodes: list[onnx
     assert 10 * np.log10(signal / lost) < 20  # of which the float graph knows nothing
     assert np.square(right - found).sum() < 1e-4 * signal
     assert [value.name for value in rounded.outputs] == ["y"]
+
+
+@pytest.mark.parametrize("last", ["Relu", "Transpose", "Tanh"])
+def test_inputs_and_outputs_in_float16_stay_so(tmp_path: Path, last: str) -> None:
+    half = TensorProto.FLOAT16
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"]),
+        helper.make_node("Transpose", ["m"], ["t"], perm=[0, 1]),
+        helper.make_node(last, ["t"], ["y"])
+        if last != "Transpose"
+        else helper.make_node(last, ["t"], ["y"], perm=[0, 1]),
+    ]
+    ends = [helper.make_tensor_value_info(name, half, ("n", 16)) for name in "xy"]
+    weight = numpy_helper.from_array(np.random.default_rng(0).normal(size=(16, 16)).astype(np.float16), "w")
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [weight])
+    path = tmp_path / "half.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    rounded = rounded_float16(read_graph(path), tmp_path / "rounded.onnx")
+    onnx.checker.check_model(str(rounded.path), full_check=True)
+    assert [(v.name, v.dtype) for v in (*rounded.inputs, *rounded.outputs)] == [("x", "float16"), ("y", "float16")]
+    x = X.astype(np.float16)
+    found = onnxruntime.InferenceSession(rounded.path, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+    right = ReferenceEvaluator(str(path)).run(None, {"x": x})[0]
+    np.testing.assert_allclose(found, right, rtol=4e-3, atol=4e-3)

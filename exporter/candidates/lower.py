@@ -109,14 +109,22 @@ def _kept_float32(kept: Mapping[str, str], reference: Graph) -> tuple[str, ...]:
     """
     if not kept:
         return ()
-    first = "; ".join(f"{name} ({why})" for name, why in list(kept.items())[:NAMED])
-    more = f"; and {len(kept) - NAMED} more" if len(kept) > NAMED else ""
+    told = _by_reason(kept)
     if holds_no_product(reference, kept):
         raise VerificationError(
-            f"float16 cannot hold the values of this model: {first}{more}.",
+            f"float16 cannot hold the values of this model: {told}.",
             hint="Export with --precision fp32 or bf16, or scale the model's values into its range.",
         )
-    return (f"{len(kept)} operators stay float32, since float16 cannot hold their values: {first}{more}.",)
+    return (f"{len(kept)} operators stay float32, which float16 has not the range or the digits for: {told}.",)
+
+
+def _by_reason(kept: Mapping[str, str]) -> str:
+    """The first names, those of one reason together."""
+    reasons: dict[str, list[str]] = {}
+    for name, why in list(kept.items())[:NAMED]:
+        reasons.setdefault(why, []).append(name)
+    more = f"; and {len(kept) - NAMED} more" if len(kept) > NAMED else ""
+    return "; ".join(f"{', '.join(names)} ({why})" for why, names in reasons.items()) + more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,9 @@ from ....backends.base import Array, Feed, Graph
 from ....backends.places import Reference
 from ....calibration.portions import HELD, Portions, bytes_of, grouped
 from ....calibration.runner import shape_of
+from ...graphs.order import bodies
 from ...graphs.values import constant
+from .fp16_forms import SUMS, arithmetic_before, computes_floats, grown, masks, needs_float32
 from .magnitudes import magnitudes
 
 if TYPE_CHECKING:
@@ -24,24 +26,15 @@ LARGEST, SMALLEST_NORMAL = 65504.0, 2.0**-14
 ROOM = 2.0
 # Values exposed in one run where nothing is known of their sizes: all would hold every activation of the model.
 AT_ONCE = 64
-# Between a mask of large negative numbers and the softmax that makes nothing of them; saturated they do the same.
-MASKING = frozenset(
-    {
-        *("Add", "Mul", "Sub", "Where", "Cast", "Identity", "Expand", "Reshape", "Squeeze", "Unsqueeze"),
-        *("Transpose", "Slice", "Concat", "Gather", "Tile"),
-    }
-)
-SOFTMAX = frozenset({"Softmax", "LogSoftmax"})
-# Next to another operand a tiny constant of these is nothing; a tiny factor is not.
-SUMS = frozenset({"Add", "Sub", "Max", "Min", "Clip", "Where", "Sum", "Pad", "Concat"})
-# What float16 makes larger of a constant that is not 0: its least number takes its place.
-LEAST = 2.0**-24
-# These tell a tiny number from another, as a quotient does of what it divides by.
-GUARDED = frozenset({"Log", "Sqrt", "Reciprocal", "Pow"})
-# These only move what they read, on its way to one of those.
-MOVING = frozenset({"Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
 # A bound beyond all values of float16 bounds none of them, whatever becomes of it.
 BOUNDS = frozenset({"Clip", "Max", "Min"})
+# Of an angle beyond this, half of float16's step is 0.03 and more: 30 dB of a sine.
+TURNS = 64.0
+ANGLES = frozenset({"Sin", "Cos", "Tan"})
+# Of a difference so many times smaller than what it is one of, float16 leaves 41 dB.
+CANCELS = 64.0
+# They add up what they read, and divide the sum.
+MEANS = frozenset({"ReduceMean", "GlobalAveragePool"})
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN", "Attention", "Einsum"})
 # They give integers, or move what they read.
 WITHOUT_ARITHMETIC = frozenset({"Shape", "Size", "Cast", "Constant", "ConstantOfShape"})
@@ -53,20 +46,29 @@ class Extremes:
 
     Attributes:
         positive, negative: of its positive and its negative elements; 0 without any.
+        size: the most elements of one array.
     """
 
     positive: float = 0.0
     negative: float = 0.0
+    size: int = 0
+
+    @property
+    def largest(self) -> float:
+        """Of both signs."""
+        return max(self.positive, self.negative)
 
     def see(self, array: npt.NDArray[np.generic]) -> None:
         """Take in an array of floats."""
         if array.size:
             self.positive = max(self.positive, float(array.max()))
             self.negative = max(self.negative, -float(array.min()))
+            self.size = max(self.size, array.size)
 
     def join(self, other: Extremes) -> None:
         """Take in what was seen elsewhere."""
         self.positive, self.negative = max(self.positive, other.positive), max(self.negative, other.negative)
+        self.size = max(self.size, other.size)
 
     def fault(self, *, mask: bool) -> str:
         """What float16 makes of the value; empty where it holds it.
@@ -74,12 +76,11 @@ class Extremes:
         Args:
             mask: large negative elements may become the most negative number.
         """
-        largest = self.positive if mask else max(self.positive, self.negative)
+        largest = self.positive if mask else self.largest
         if not largest <= LARGEST / ROOM:
             return f"reaches {largest:.3g}, float16 ends at {LARGEST:.0f}"
-        either = max(self.positive, self.negative)
-        if 0 < either < SMALLEST_NORMAL:
-            return f"stays below {either:.3g}, where float16 has no more digits"
+        if 0 < self.largest < SMALLEST_NORMAL:
+            return f"stays below {self.largest:.3g}, where float16 has no more digits"
         return ""
 
 
@@ -104,49 +105,78 @@ def fp16_exceptions(
     doubtful = {name: value for name, value in values.items() if not _certain(extremes.get(name), bounds.get(name))}
     for name, seen in _seen(graph, doubtful, more).items():
         extremes.setdefault(name, Extremes()).join(seen)
-    found: dict[str, str] = {}
+    found = dict(_kept(model.graph, extremes))
     for node in model.graph:
         if node.name and node.op_type not in WITHOUT_ARITHMETIC and (why := _why(node, extremes)):
             found[node.name] = why
-    return {**found, **{name: why for name, why in _guarding(model.graph) if name not in found}}
+    return {**needs_float32(model.graph), **found}
 
 
-def _guarding(graph: ir.Graph) -> Iterator[tuple[str, str]]:
-    """Sums with a constant that float16 has not, which keeps a logarithm, root or quotient from 0; and those."""
+def _kept(graph: ir.Graph, extremes: Mapping[str, Extremes]) -> Iterator[tuple[str, str]]:
+    """Nodes that stay float32 together, by what was seen of one of them."""
     for node in graph:
-        if node.op_type not in SUMS:
-            continue
-        for value in node.inputs:
-            array = None if value is None else constant(value)
-            if value is None or array is None or not _is_plain(array) or not 0 < (least := _least(array)) < LEAST:
-                continue
-            why = f"{value.name} is {least:.3g}, of which float16 makes {LEAST:.0e}"
-            yield from ((str(one.name), why) for one in _guarded(node) if one.name)
-            break
+        for rule in (_turning, _cancelling, _growing, _in_body):
+            nodes, why = rule(node, extremes)
+            yield from ((one.name, why) for one in nodes if one.name)
 
 
-def _guarded(node: ir.Node) -> list[ir.Node]:
-    """The node and what it keeps from 0, moved or behind a root too; nothing where that is none."""
-    found: list[ir.Node] = []
-    for use in node.outputs[0].uses():
-        if use.node.op_type in MOVING and use.idx == 0:
-            found += _guarded(use.node)
-        elif use.node.op_type in GUARDED or (use.node.op_type == "Div" and use.idx == 1):
-            found += [use.node, *(_guarded(use.node) if use.node.op_type == "Sqrt" else ())]
-    return [node, *found] if found else []
+def _turning(node: ir.Node, extremes: Mapping[str, Extremes]) -> tuple[Collection[ir.Node], str]:
+    """The sine of an angle of many turns, and what computes the angle, one product of matrices among it."""
+    name = str(node.inputs[0].name) if node.op_type in ANGLES and node.inputs[0] is not None else ""
+    largest = extremes[name].largest if name in extremes else 0.0
+    if largest < TURNS:
+        return (), ""
+    step = float(np.spacing(np.float16(min(largest, LARGEST / ROOM))))
+    return (
+        node,
+        *arithmetic_before(node, PRODUCTS),
+    ), f"{name} is an angle of up to {largest:.3g}, in steps of {step:g}"
 
 
-def _least(array: npt.NDArray[np.generic]) -> float:
-    """The least magnitude in it that is not 0; 0 where there is none."""
-    magnitudes = np.abs(array[array != 0])
-    return float(magnitudes.min()) if magnitudes.size else 0.0
+def _cancelling(node: ir.Node, extremes: Mapping[str, Extremes]) -> tuple[Collection[ir.Node], str]:
+    """A small difference of large values, and what computes these, as distances of squares and products."""
+    if node.op_type not in ("Add", "Sub"):
+        return (), ""
+    read = [_of(array) if (array := _plain(value)) is not None else extremes.get(_name(value)) for value in node.inputs]
+    largest = max((seen.largest for seen in read if seen is not None), default=0.0)
+    left = extremes.get(_name(node.outputs[0]), Extremes()).largest
+    if not 0 < left < largest / CANCELS:
+        return (), ""
+    why = f"{_name(node.outputs[0])} is {left:.3g} at most, a difference of values of {largest:.3g}"
+    return (node, *arithmetic_before(node, PRODUCTS)), why
+
+
+def _growing(node: ir.Node, extremes: Mapping[str, Extremes]) -> tuple[Collection[ir.Node], str]:
+    """A power or an exponential that is beyond float16 of a little more than was seen, and what reads it."""
+    seen = extremes.get(_name(node.inputs[0])) if node.inputs else None
+    largest = 0.0 if seen is None else seen.positive if node.op_type == "Exp" else seen.largest
+    if not grown(node, largest, ROOM) > LARGEST:
+        return (), ""
+    readers = [use.node for use in node.outputs[0].uses() if use.node.op_type not in WITHOUT_ARITHMETIC]
+    return (node, *readers), f"{node.name} ({node.op_type}) of {ROOM:g} times the {largest:.3g} seen is beyond float16"
+
+
+def _in_body(node: ir.Node, extremes: Mapping[str, Extremes]) -> tuple[Collection[ir.Node], str]:
+    """If, Loop and Scan: what is seen of values ends where a body begins."""
+    inside = any(computes_floats(inner) for body in bodies(node) for inner in body)
+    return (node,) if inside else (), f"a body of {node.op_type} is computed in float32"
+
+
+def _name(value: ir.Value | None) -> str:
+    return "" if value is None else str(value.name)
+
+
+def _plain(value: ir.Value | None) -> npt.NDArray[np.generic] | None:
+    """A constant in float32."""
+    array = constant(value)
+    return array if array is not None and _is_plain(array) else None
 
 
 def _certain(seen: Extremes | None, bound: float | None) -> bool:
     """Whether float16 holds a value whatever is seen of it further: neither limit can be met, one way or the other."""
     if seen is None or bound is None or not bound <= LARGEST / ROOM:
         return False
-    return SMALLEST_NORMAL <= max(seen.positive, seen.negative) <= LARGEST / ROOM
+    return SMALLEST_NORMAL <= seen.largest <= LARGEST / ROOM
 
 
 def _largest(feeds: Sequence[Feed]) -> dict[str, float]:
@@ -154,7 +184,7 @@ def _largest(feeds: Sequence[Feed]) -> dict[str, float]:
     extremes: dict[str, Extremes] = {}
     for feed in feeds:
         _see(extremes, feed)
-    return {name: max(seen.positive, seen.negative) for name, seen in extremes.items()}
+    return {name: seen.largest for name, seen in extremes.items()}
 
 
 def holds_no_product(graph: Graph, kept: Collection[str]) -> bool:
@@ -171,14 +201,23 @@ def _why(node: ir.Node, extremes: Mapping[str, Extremes]) -> str:
         if value is None:
             continue
         array = constant(value)
-        if array is not None and not _is_plain(array):
+        if array is not None and (not _is_plain(array) or node.op_type in BOUNDS):
             continue
         seen = extremes.get(str(value.name)) if array is None else _of(array)
-        fault = "" if seen is None else seen.fault(mask=_masks(value))
+        fault = "" if seen is None else seen.fault(mask=masks(value))
         small = array is not None and fault.startswith("stays") and node.op_type in SUMS
         if fault and not small:
             return f"{value.name} {fault}"
-    return ""
+    return _adding_up(node, extremes)
+
+
+def _adding_up(node: ir.Node, extremes: Mapping[str, Extremes]) -> str:
+    """What float16 makes of the sum of which a node gives the mean; empty where it holds it, or nothing was seen."""
+    if node.op_type not in MEANS or node.inputs[0] is None:
+        return ""
+    read, given = (extremes.get(str(value.name), Extremes()) for value in (node.inputs[0], node.outputs[0]))
+    largest = given.largest * (read.size // max(given.size, 1))
+    return "" if largest <= LARGEST / ROOM else f"adds up to {largest:.3g}, float16 ends at {LARGEST:.0f}"
 
 
 def constant_beyond(value: ir.Value, array: npt.NDArray[np.generic]) -> float:
@@ -186,7 +225,7 @@ def constant_beyond(value: ir.Value, array: npt.NDArray[np.generic]) -> float:
     if not _is_plain(array) or {use.node.op_type for use in value.uses()} <= BOUNDS:
         return 0.0
     seen = _of(array)
-    largest = seen.positive if _masks(value) else max(seen.positive, seen.negative)
+    largest = seen.positive if masks(value) else seen.largest
     return largest if largest > LARGEST else 0.0
 
 
@@ -240,20 +279,3 @@ def _is_float(value: ir.Value) -> bool:
     import onnx_ir as ir
 
     return bool(value.name) and (value.type is None or value.dtype == ir.DataType.FLOAT)
-
-
-def _masks(value: ir.Value) -> bool:
-    """Whether all that reads the value leads to a softmax, through sums and selections alone."""
-    stack, visited = [value], set()
-    while stack:
-        current = stack.pop()
-        if current.is_graph_output():
-            return False
-        for use in current.uses():
-            if use.node in visited or use.node.op_type in SOFTMAX:
-                continue
-            if use.node.op_type not in MASKING:
-                return False
-            visited.add(use.node)
-            stack.extend(use.node.outputs)
-    return True

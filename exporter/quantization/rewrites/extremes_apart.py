@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ...graphs.values import add_constant, constant, number, take_over
-from .keep_reduced import FUSED
+from .scales_in_place import FUSED
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 # A quantization is moved in front of these.
 _MOVING = frozenset({"Concat", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
-# Of a matrix the kernel needs one turn, and keeps nothing.
+# Of a matrix whose axis is dropped the kernel needs one turn, and keeps nothing.
 _RIGHT = 2
 # Over these axes it reduces whatever an attribute says.
 _SPATIAL = 2
@@ -42,7 +42,7 @@ def extremes_apart(graph: ir.Graph, operators: Collection[str]) -> int:
 
 
 def quantized_extremes(graph: ir.Graph, operators: Collection[str]) -> list[ir.Node]:
-    """Those of these operators whose result is quantized, and that read floats of three axes or more."""
+    """Those of these whose result is quantized, and that read floats; a matrix only where they keep its axes."""
     nodes = [node for node in graph if node.domain == "" and node.op_type in operators]
     return [node for node in nodes if _of_floats(node) and _axis(node) is not None and _quantized(node.outputs[0])]
 
@@ -53,7 +53,8 @@ def _of_floats(node: ir.Node) -> bool:
     assert value is not None
     maker = value.producer()
     known = None if value.shape is None else value.shape.rank()
-    return (known is None or known > _RIGHT) and (maker is None or maker.op_type != "DequantizeLinear")
+    one_turn = known is not None and (known < _RIGHT or (known == _RIGHT and not number(node, "keepdims", 1)))
+    return not one_turn and (maker is None or maker.op_type != "DequantizeLinear")
 
 
 def _axis(node: ir.Node) -> int | None:

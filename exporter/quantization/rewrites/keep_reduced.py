@@ -13,18 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...graphs.values import add_constant, number
-from .scales_in_place import is_of_layer
+from .scales_in_place import FUSED, is_of_layer
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# What is fused into the operator before it: arithmetic with a constant a channel, and functions of one tensor.
-FUSED = frozenset(
-    {
-        *("Add", "Sub", "Mul", "Div", "Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "Tanh", "Elu", "Gelu", "Erf"),
-        *("HardSwish", "HardSigmoid", "Mish", "Softplus", "Abs", "Neg", "Sqrt", "Exp", "Identity", "Pow"),
-    }
-)
+
+# A scale a channel may be behind these as well as before.
+LINEAR = frozenset({"ReduceMean", "ReduceSum"})
 
 
 def keep_reduced(graph: ir.Graph, operators: Collection[str]) -> int:
@@ -48,11 +44,17 @@ def _drops_axes(node: ir.Node) -> bool:
 
 
 def _moves_scales(node: ir.Node) -> bool:
-    """Whether its result is quantized as it is, and its operand has the scales of a layer."""
+    """Whether its result is quantized as it is, and its operand has the scales of a layer, which are moved behind it.
+
+    They are behind what is linear; a Neg before it keeps them where they are.
+    """
+    if node.op_type not in LINEAR:
+        return False
     value = node.inputs[0]
     while value is not None and (maker := value.producer()) is not None and maker.op_type == "Transpose":
         value = maker.inputs[0]
-    return _is_quantized(node.outputs[0]) and is_of_layer(value)
+    negated = value is not None and (maker := value.producer()) is not None and maker.op_type == "Neg"
+    return not negated and _is_quantized(node.outputs[0]) and is_of_layer(value)
 
 
 def _is_quantized(value: ir.Value) -> bool:

@@ -19,6 +19,33 @@ from ...graphs.values import add_constant, constant
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+# What is fused into the operator before it: arithmetic with a constant a channel, and functions of one tensor.
+FUSED = frozenset(
+    {
+        *("Add", "Sub", "Mul", "Div", "Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "Tanh", "Elu", "Gelu", "Erf"),
+        *("HardSwish", "HardSigmoid", "Mish", "Softplus", "Abs", "Neg", "Sqrt", "Exp", "Identity", "Pow"),
+    }
+)
+# Behind a convolution without a bias, a scale a channel is moved through these wrongly, or out of step with its shape.
+_ASTRAY = frozenset(
+    {
+        *(
+            "ArgMax",
+            "ArgMin",
+            "Einsum",
+            "Expand",
+            "Flatten",
+            "Gather",
+            "GatherND",
+            "Reshape",
+            "Slice",
+            "Split",
+            "Squeeze",
+        ),
+        *("Tile", "TopK", "Transpose", "Unsqueeze", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd"),
+        *("ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp"),
+    }
+)
 # What changes a shape alone: several in a row are read as one.
 _SHAPING = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 # What a scale that arithmetic gives is moved through as well.
@@ -30,7 +57,7 @@ _ROWS = 2
 
 
 def scales_in_place(graph: ir.Graph) -> int:
-    """Rewrite in place; returns how many Reshapes and Gathers have a Clip before them.
+    """Rewrite in place; returns how many nodes have a Clip before them.
 
     Args:
         graph: with Q/DQ inserted.
@@ -51,13 +78,30 @@ def scales_in_place(graph: ir.Graph) -> int:
 
 
 def moved_scales(graph: ir.Graph) -> list[ir.Node]:
-    """The Reshapes, and Gathers of one place, that a scale a channel would be moved through, to another axis."""
+    """The Reshapes, Gathers and others that a scale a channel would be moved through, to another axis."""
     if not any(node.op_type == "DequantizeLinear" for node in graph):
         return []
     nodes = [node for node in graph if node.domain == ""]
     reshapes = (node for node in nodes if node.op_type == "Reshape")
     strays = [node for node in reshapes if any(_strays(value, node.outputs[0]) for value in _shaped(node))]
-    return strays + [node for node in nodes if _is_one_place(node) and is_of_layer(node.inputs[0])]
+    others = [node for node in nodes if node not in strays and node.inputs]
+    return strays + [node for node in others if _misses_place(node) or _is_of_convolution(node)]
+
+
+def _misses_place(node: ir.Node) -> bool:
+    """A Gather of one place, or an Einsum, of what has the scales of a layer."""
+    return (_is_one_place(node) or node.op_type == "Einsum") and is_of_layer(node.inputs[0])
+
+
+def _is_of_convolution(node: ir.Node) -> bool:
+    """Whether it reads a convolution without a bias, or what is fused behind one, in another shape."""
+    value = node.inputs[0] if node.op_type in _ASTRAY else None
+    while value is not None and (maker := value.producer()) is not None:
+        if maker.op_type in ("Conv", "ConvTranspose"):
+            return _is_layer(maker, _ROWS)
+        computed = [operand for operand in maker.inputs if operand is not None and constant(operand) is None]
+        value = computed[0] if maker.op_type in FUSED and len(computed) == 1 else None
+    return False
 
 
 def _is_one_place(node: ir.Node) -> bool:

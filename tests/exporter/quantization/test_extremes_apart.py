@@ -61,6 +61,23 @@ def test_what_is_largest_or_smallest_is_found_before_it_is_rounded(operator, how
     assert decibel(run(source, batch), answers(path, batch)) > 20
 
 
+@pytest.mark.parametrize("operator", ["ReduceMax", "ReduceMin"])
+def test_of_a_matrix_too_where_its_axes_are_kept(operator, tmp_path):
+    """0 dB of the least, 10 of the largest, where what is dropped is right."""
+    nodes = [
+        helper.make_node("Gemm", ["x", "w0"], ["g"], name="first"),
+        helper.make_node(operator, ["g", "axes"], ["m"], name="extreme", keepdims=1),
+        helper.make_node("MatMul", ["m", "w1"], ["y"], name="head"),
+    ]
+    constants = [weight("w0", 8, 12), weight("w1", 1, 5), array("axes", np.array([1]))]
+    model = model_of(nodes, [floats("x", "n", 8)], [floats("y", "n", 5)], constants, opset=20)
+    int8, _, source, path = to_int8(model, "cpu", normal((4, 8)), tmp_path, isa=(), lifts=())
+    assert [node.op_type for node in int8.graph.node].count("CumSum") == 1
+    batch = normal((4, 8), seed=7, count=1)[0]
+    assert decibel(run(path, batch), answers(path, batch)) > 40
+    assert decibel(run(source, batch), answers(path, batch)) > 20
+
+
 def test_a_mean_and_what_nobody_rounds_stay_as_they_are(tmp_path):
     model = pooled("ReduceMean", "k0")
     int8, *_ = to_int8(model, "cpu", normal(SHAPE), tmp_path, isa=())

@@ -1,16 +1,27 @@
 """Scales a channel that OpenVINO moves through a Reshape of a free batch, to an axis that is none of theirs."""
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 from onnx import helper
 
-from ._int8 import array, decibel, floats, model_of, normal, run, to_int8, weight
+from ._int8 import SCHEMES, array, decibel, floats, model_of, normal, run, to_int8, weight
 
 
 def answers(path, batch):
     openvino = pytest.importorskip("openvino")
     engine = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return engine({"x": batch})[0]
+
+
+def node(operator, inputs, **attributes):
+    return helper.make_node(operator, inputs.split(), ["t"], name="shaped", **attributes)
+
+
+def makers(model, result):
+    """What makes what the node of that result reads."""
+    read = {name for one in model.graph.node if result in one.output for name in one.input}
+    return {one.op_type for one in model.graph.node if read & set(one.output)}
 
 
 def channels(count):
@@ -160,4 +171,74 @@ def test_a_mean_over_tokens_of_a_layer_has_the_scales_of_its_channels(operator, 
     assert decibel(run(path, batch), answers(path, batch)) > 100
     assert decibel(run(source, batch), answers(path, batch)) > 20
     kept = sum(node.op_type == "Squeeze" for node in int8.graph.node)
-    assert kept == (behind not in ("bias", "relu"))
+    assert kept == (behind not in ("bias", "relu") and "minus" not in behind)
+
+
+# What reads a convolution without a bias in another shape, its constants, and the shape that it gives of (n, 12, 5).
+ASTRAY = {
+    "one place": (node("Gather", "z one", axis=2), {"one": np.int64(1)}, ("n", 12)),
+    "some channels": (node("Gather", "z some", axis=1), {"some": np.array([2, 0])}, ("n", 2, 5)),
+    "a mean": (node("ReduceMean", "z last", keepdims=0), {"last": np.array([-1])}, ("n", 12)),
+    "a sum, axes kept": (node("ReduceSum", "z last", keepdims=1), {"last": np.array([-1])}, ("n", 12, 1)),
+    "the most": (node("ReduceMax", "z last", keepdims=0), {"last": np.array([-1])}, ("n", 12)),
+    "over channels": (node("ReduceLogSumExp", "z second", keepdims=1), {"second": np.array([1])}, ("n", 1, 5)),
+    "an axis more": (node("Unsqueeze", "z third"), {"third": np.array([2])}, ("n", 12, 1, 5)),
+    "one row": (node("Flatten", "z"), {}, ("n", 60)),
+    "channels last": (node("Transpose", "z", perm=[0, 2, 1]), {}, ("n", 5, 12)),
+}
+
+
+def of_convolution(how, act):
+    """What reads the result of a convolution, or of a function behind it, in another shape; and a layer behind."""
+    operator, constants, shape = ASTRAY[how]
+    nodes = [helper.make_node("Conv", ["x", "w"], ["m" if act else "z"], name="conv")]
+    nodes += [helper.make_node(act, ["m"], ["z"], name="act")] if act else []
+    nodes += [operator, helper.make_node("MatMul", ["t", "h"], ["y"], name="head")]
+    wide = np.random.default_rng(0).normal(size=(12, 8, 2)).astype(np.float32) * channels(12).reshape(12, 1, 1)
+    arrays = [array("w", wide), weight("h", shape[-1], 5), *(array(name, value) for name, value in constants.items())]
+    return model_of(nodes, [floats("x", "n", 8, 6)], [floats("y", *shape[:-1], 5)], arrays, opset=18)
+
+
+@pytest.mark.parametrize("act", ["", "Relu", "Neg"])
+@pytest.mark.parametrize("how", ASTRAY)
+def test_what_reads_a_convolution_in_another_shape_has_the_scales_of_its_channels(how, act, tmp_path):
+    """-6 to 2 dB of many of these, and an engine of a wrong shape where one place is read behind a Relu."""
+    shape = (3, 8, 6)
+    int8, _, source, path = to_int8(of_convolution(how, act), "cpu", normal(shape), tmp_path, isa=(), lifts=())
+    assert clips(int8) == 1 or "DequantizeLinear" in makers(int8, "t")
+    batch = normal(shape, seed=7, count=1)[0]
+    assert answers(path, batch).shape == run(path, batch).shape
+    assert decibel(run(path, batch), answers(path, batch)) > 100
+    assert decibel(run(source, batch), answers(path, batch)) > 15
+
+
+def test_an_einsum_that_adds_up_tokens_has_the_scales_of_its_channels(tmp_path):
+    """-15 dB."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"], name="dense"),
+        helper.make_node("Einsum", ["m"], ["t"], name="tokens", equation="nab->nb"),
+        helper.make_node("MatMul", ["t", "h"], ["y"], name="head"),
+    ]
+    wide = np.random.default_rng(0).normal(size=(12, 12)).astype(np.float32) * channels(12)
+    constants = [array("w", wide), weight("h", 12, 5)]
+    model = model_of(nodes, [floats("x", "n", 12, 12)], [floats("y", "n", 5)], constants)
+    int8, _, source, path = to_int8(model, "cpu", normal((3, 12, 12)), tmp_path, isa=(), lifts=())
+    assert clips(int8) == 1
+    batch = normal((3, 12, 12), seed=7, count=1)[0]
+    assert decibel(run(path, batch), answers(path, batch)) > 100
+    assert decibel(run(source, batch), answers(path, batch)) > 20
+
+
+@pytest.mark.parametrize(
+    ("behind", "operator"), [("nothing", "ReduceL2"), ("minus", "ReduceMean"), ("minus", "ReduceSum")]
+)
+def test_a_reduction_behind_which_no_scale_can_be_is_no_finding(behind, operator, tmp_path):
+    """`edgepress lint` called these wrong."""
+    from edgepress.exporter.quantization.rewrites.keep_reduced import misfused
+
+    model = mean_of_tokens(behind, operator)
+    int8, *_, path = to_int8(model, "cpu", normal((3, 12, 12)), tmp_path, isa=(), lifts=())
+    assert "Squeeze" not in {node.op_type for node in int8.graph.node}
+    assert misfused(ir.load(path).graph, SCHEMES["cpu"].keep_reduced) == []
+    batch = normal((3, 12, 12), seed=7, count=1)[0]
+    assert decibel(run(path, batch), answers(path, batch)) > 100

@@ -41,7 +41,7 @@ class Walk:
         made = [value for each in piece for value in each.outputs]
         kept = [value for value in made if value is node.outputs[0] or self._is_read(value)]
         read = dict.fromkeys(value for each in piece for value in each.inputs if value is not None)
-        self._run([value for value in read if value not in made and not value.is_initializer()], kept)
+        self._run(piece, [value for value in read if value not in made], kept)
         for known in self._known:
             for value in [*read, *made]:
                 if value is not node.outputs[0] and not self._is_read(value):
@@ -52,14 +52,16 @@ class Walk:
         """Whether a node to come reads it."""
         return any(self._place[use.node] >= self._next for use in value.uses())
 
-    def _run(self, given: Sequence[ir.Value], wanted: Sequence[ir.Value]) -> None:
+    def _run(self, piece: Sequence[ir.Node], read: Sequence[ir.Value], wanted: Sequence[ir.Value]) -> None:
         import onnx_ir as ir
 
-        piece = ir.convenience.extract(self._model.graph, given, wanted)
-        for value in piece.inputs:
+        constants, given = ([v for v in read if v.is_initializer() is kind] for kind in (True, False))
+        opsets = self._model.graph.opset_imports
+        graph = ir.GraphView(given, wanted, nodes=piece, initializers=constants, opset_imports=opsets).clone()
+        for value in graph.inputs:
             array = self._known[0][str(value.name)]
             value.type, value.shape = ir.TensorType(ir.DataType.from_numpy(array.dtype)), ir.Shape([None] * array.ndim)
-        write_model(ir.Model(piece, ir_version=self._model.ir_version), self._path)
+        write_model(ir.Model(graph, ir_version=self._model.ir_version), self._path)
         names = [str(value.name) for value in wanted]
         # A piece runs once a feed, so that optimizing it would take longer than it saves.
         with Reference().values(self._path, kernels="as written") as run:

@@ -16,7 +16,7 @@ from ...profiles.machine.environment import VNNI, this_machine
 from ..graphs.files import BESIDE
 from ..recipe import Recipe
 from .judging import JudgingSamples
-from .lifts import LIFTS
+from .lifts import LIFTS, NEEDED_DB
 from .quantizer import FEATURE_MAPS, Quantizer
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _lifted(
         if name not in notes:
             continue
         after = score(graph)
-        wanted = recipe.lifts is not None or after[0] >= seen[0] - HARM_DB
+        wanted = recipe.lifts is not None or after[0] >= seen[0] + NEEDED_DB.get(name, -HARM_DB)
         verdict = "" if wanted else ", so it was left out"
         sentences.append(f"Lift {name} ({notes[name]}): {seen[0]:.1f} to {after[0]:.1f} dB{verdict}.")
         if wanted:

@@ -188,7 +188,7 @@ class Lowering:
         self.advance(None, "lifts")
         # Lifts and ranges are judged on data that they were not fitted to, where there are enough; all of them ship.
         others = beyond(self.source, reference, quantizer, recipe, self.memo)
-        if others is not None:
+        if others is not None and recipe.lifts != ():
             statistics, others = with_examples(statistics, others, self.source, reference, recipe)
         judged = statistics if others is None else others
         given = reference, self.target, recipe, judged, self.samples, self.memo.directory, model

@@ -219,7 +219,8 @@ def _lifted(quantizer: Quantizer) -> None:
         lift, tensors = cast(Lift, LIFTS.load(name)), quantizer.tensors
         lifted = lift(quantizer.model.graph, quantizer.placement, tensors, quantizer.scheme)
         if lifted.finish is not None:
-            if not quantizer.examples:
+            # What data have decided of weights goes with biases of its own.
+            if not quantizer.examples or quantizer.fitted:
                 continue
             quantizer.finishing.append(lifted.finish)
         tensors.update({value: _divided(tensors[value], factors) for value, factors in lifted.factors.items()})

@@ -9,12 +9,17 @@ import pytest
 import torch
 from torch import nn
 
+from edgepress.calibration.affine import dequantized_weight, weight_scales
 from edgepress.calibration.collect import collect
 from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.graphs.files import read_model
 from edgepress.exporter.graphs.values import constant, expose
 from edgepress.exporter.graphs.walk import Walk
+from edgepress.exporter.quantization import gains
+from edgepress.exporter.quantization.fitted import FittedWeight, weight_digest
+from edgepress.exporter.quantization.judging import JudgingSamples
 from edgepress.exporter.quantization.quantizer import Quantizer
+from edgepress.exporter.recipe import Recipe
 from edgepress.exporter.sources import source_from_object
 from edgepress.profiles.device.target import load_target
 
@@ -82,6 +87,19 @@ def test_what_makes_up_for_weights_is_not_made_good_twice(net, scheme, tmp_path)
     np.testing.assert_allclose(both.mean(0), alone.mean(0), atol=1e-3 * np.abs(alone).max() + 1e-4)
 
 
+@pytest.mark.parametrize(("needed", "kept"), [(0.5, ("correct-means",)), (100.0, ())])
+def test_it_is_kept_for_what_it_brings(net, needed, kept, tmp_path, monkeypatch):
+    graph, statistics, held = net
+    target = load_target("server-cpu")
+    monkeypatch.setattr(gains, "NEEDED_DB", {"correct-means": needed})
+    expected = [{graph.outputs[0].name: run(graph.path, held)}]
+    samples = JudgingSamples.of(graph, [held], "samples", expected)
+    found = gains.worthwhile(graph, target, Recipe(), statistics(target.scheme), samples, tmp_path)
+    assert tuple(lift for lift in found.lifts if lift == "correct-means") == kept
+    (sentence,) = (sentence for sentence in found.sentences if "correct-means" in sentence)
+    assert sentence.endswith("so it was left out.") is (not kept)
+
+
 def test_without_samples_the_lift_does_nothing(net, tmp_path):
     graph, statistics, _ = net
     scheme = SCHEMES["server-cpu"]
@@ -89,6 +107,23 @@ def test_without_samples_the_lift_does_nothing(net, tmp_path):
     Quantizer.of(graph, scheme, lifts=()).write(statistics(scheme), bare)
     notes = Quantizer.of(graph, scheme, lifts=("correct-means",)).write(statistics(scheme, examples=False), path)
     assert notes == {} and path.read_bytes() == bare.read_bytes()
+
+
+def test_biases_that_were_trained_with_their_weights_stay(net, tmp_path):
+    graph, statistics, held = net
+    scheme = SCHEMES["server-cpu"]
+    quantizer = Quantizer.of(graph, scheme, lifts=())
+    node = next(site.node for site in quantizer.placement.weights if site.node.op_type == "Gemm")
+    weight = constant(node.inputs[1])
+    (axis,) = (site.scale_axis(scheme.weight) for site in quantizer.placement.weights if site.node is node)
+    scales = weight_scales(weight, axis, scheme.weight)
+    values, bias = dequantized_weight(weight, scales, axis, scheme.weight), np.full(4, 5, np.float32)
+    trained = {str(node.name): FittedWeight(of=weight_digest(weight), values=values, scales=scales, bias=bias)}
+    paths = [tmp_path / "bare.onnx", tmp_path / "lifted.onnx"]
+    for lifts, path in zip([(), ("correct-means",)], paths, strict=True):
+        assert Quantizer.of(graph, scheme, lifts=lifts, fitted=trained).write(statistics(scheme), path) == {}
+    np.testing.assert_array_equal(run(paths[0], held), run(paths[1], held))
+    assert run(paths[0], held).mean() > 4
 
 
 def test_samples_neither_merge_nor_are_stored(net):

@@ -31,7 +31,7 @@ class Lifted:
         ranges: range (low, high) of each value that the lift made or changed, by name.
         factors: by what the lift divided each channel of a value, by name, shape (C,).
         biases: the bias before, None where there was none, of each node whose new one makes up for a rounded weight.
-        finish: what is left to do once the graph is rounded. Without samples, and beside weights that data have decided,
+        finish: what is left to do once the graph is rounded. Without samples, and beside weights that data decided,
             nothing of the lift is done.
     """
 

@@ -109,6 +109,15 @@ def test_without_samples_the_lift_does_nothing(net, tmp_path):
     assert notes == {} and path.read_bytes() == bare.read_bytes()
 
 
+def test_the_same_samples_give_the_same_bytes(net, tmp_path):
+    graph, statistics, _ = net
+    paths = [tmp_path / "one.onnx", tmp_path / "two.onnx"]
+    for path in paths:
+        scheme = SCHEMES["server-cpu"]
+        Quantizer.of(graph, scheme, lifts=("correct-means",)).write(statistics(scheme), path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
 def test_biases_that_were_trained_with_their_weights_stay(net, tmp_path):
     graph, statistics, held = net
     scheme = SCHEMES["server-cpu"]

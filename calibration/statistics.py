@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ..backends.base import Array
+from ..backends.base import Array, Feed
 from ..errors import InputError
 from . import exact
 from .kernels import Counts, Seen, observe
@@ -243,6 +243,8 @@ class Statistics:
         samples: how many samples went in.
         data: digest of the data, the same in any order and batching; says whether two sites used the same.
         converged: the ranges had settled before the data ended, and the rest was not read.
+        examples: a few of the data that int8 is not judged on, for who runs the graph. They stay in this process: they
+            are neither stored nor merged.
     """
 
     graph: str
@@ -250,6 +252,7 @@ class Statistics:
     data: str
     tensors: Mapping[str, TensorStatistics]
     converged: bool = False
+    examples: tuple[Feed, ...] = ()
 
     def merge(self, other: Statistics) -> Statistics:
         """The statistics of both data sets: `a.merge(b)` equals `b.merge(a)`, bit for bit.

@@ -23,7 +23,7 @@ from ..graphs.selection import around_selection
 from ..progress import Advance, counted
 from ..quantization.analysis.fp16_exceptions import PRODUCTS, fp16_exceptions, holds_no_product
 from ..quantization.gains import Gains, doubts, worthwhile
-from ..quantization.gather import FEWEST_BEYOND, beyond, calibration_feeds, gather, known_of_first
+from ..quantization.gather import FEWEST_BEYOND, beyond, calibration_feeds, gather, known_of_first, with_examples
 from ..quantization.judging import JudgingSamples
 from ..quantization.ladder import Climb
 from ..quantization.mixed_int8 import IntegerVersion, MixedPrecision, NothingToQuantizeError
@@ -198,6 +198,8 @@ class Lowering:
         self.advance(None, "lifts")
         # Lifts and ranges are judged on data that they were not fitted to, where there are enough; all of them ship.
         others = beyond(self.source, reference, quantizer, recipe, self.memo)
+        if others is not None and recipe.lifts != ():
+            statistics, others = with_examples(statistics, others, self.source, reference, recipe)
         judged = statistics if others is None else others
         given = reference, self.target, recipe, judged, self.samples, self.memo.directory, model
         shipped = statistics if others is not None and quantizer.chooses else None

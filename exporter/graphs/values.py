@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,6 +92,13 @@ def remove_unread(graph: ir.Graph, value: ir.Value | None) -> None:
         if each is not None:
             drop_unused(graph, each)
             remove_unread(graph, each)
+
+
+def expose(graph: ir.Graph, names: Collection[str]) -> None:
+    """Make values of a graph outputs of it, behind those that it has."""
+    present = {value.name for value in (*graph.outputs, *graph.inputs)}
+    values = {value.name: value for node in graph for value in node.outputs}
+    graph.outputs.extend(values[name] for name in dict.fromkeys(names) if name not in present)
 
 
 def as_float32(value: float) -> npt.NDArray[np.float32]:

@@ -27,14 +27,12 @@ from ...calibration.affine import weight_scales
 from ...calibration.statistics import Statistics
 from ...profiles.device.grid import Grid
 from ..graphs.files import BESIDE, write_model
-from ..graphs.values import add_constant, constant
+from ..graphs.values import constant, expose
 from ..language.compensation import ReadMoments, compensate_by, damp, inverse_factor, moved_by
 from ..language.rounding import middle
 from .analysis.weight_site import WeightSite
-from .emitter import BIAS_INPUT
 from .fitted import FittedWeight, weight_digest
-from .lifts.correct_bias import bias_of
-from .noise import expose
+from .lifts.correct_bias import bias_of, undo
 from .patches import columns_of_weight, rows_read
 from .quantizer import Quantizer
 
@@ -70,7 +68,9 @@ def fit_weights(
         The weights by layer, and why the others were left as the nearest integers.
     """
     lifted = fresh({})
-    _as_meant(lifted, statistics)
+    lifted.lift(statistics)
+    # Without what lifts add to biases for the rounding of weights.
+    undo(lifted.model.graph, lifted.biases)
     grid = lifted.scheme.weight
     sites = {str(site.node.name): site for site in lifted.placement.weights}
     why = {name: reason for name, site in sites.items() if (reason := _why_not(site, grid))}
@@ -137,18 +137,6 @@ def _through(site: WeightSite, groups: int) -> torch.Tensor | None:
     if 2 * matrices.shape[1] >= matrices.shape[2]:
         return None
     return matrices[..., columns_of_weight(site).argsort()]
-
-
-def _as_meant(quantizer: Quantizer, statistics: Statistics) -> None:
-    """Lift the graph, without what lifts add to biases for the rounding of weights."""
-    quantizer.lift(statistics)
-    graph = quantizer.model.graph
-    for site in quantizer.placement.weights:
-        name = str(site.node.name)
-        if name in quantizer.biases and (present := bias_of(site.node)) is not None:
-            before = quantizer.biases[name]
-            array = np.zeros_like(present) if before is None else before
-            site.node.replace_input_with(BIAS_INPUT, add_constant(graph, f"{name}_bias_before", array))
 
 
 def _read(quantizer: Quantizer, layers: Collection[str]) -> dict[str, str]:

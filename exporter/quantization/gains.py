@@ -16,7 +16,7 @@ from ...profiles.findings.parity import Parity, assured_db, worst
 from ...profiles.machine.environment import VNNI, this_machine
 from ..recipe import Recipe
 from .judging import JudgingSamples
-from .lifts import LIFTS
+from .lifts import LIFTS, NEEDED_DB
 from .quantizer import FEATURE_MAPS
 from .trial import Trial, Trials, race
 
@@ -106,10 +106,10 @@ def _lifted(recipe: Recipe, standing: Trial, trial: Callable[[tuple[str, ...]], 
         trial: one with these lifts.
     """
     sentences = []
-    least_db = -HARM_DB if recipe.lifts is None else -math.inf
     for name in LIFTS.names() if recipe.lifts is None else recipe.lifts:
         tried = trial((*standing.lifts, name))
         if name in tried.notes:
+            least_db = NEEDED_DB.get(name, -HARM_DB) if recipe.lifts is None else -math.inf
             found = race(standing, tried, least_db)
             verdict = "" if found.passed else ", so it was left out"
             sentences.append(f"Lift {name} ({tried.notes[name]}): {found}{verdict}.")

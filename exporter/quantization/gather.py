@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from ...backends.base import AxisRange, Feed, Graph
 from ...backends.places import Reference
@@ -25,6 +28,7 @@ from ..sources import Source
 from ..sources.data import real_feeds
 from ..workshop import Memo
 from .excluding import check_patterns
+from .noise import fewer
 from .quantizer import Quantizer
 
 # The first batches that hold so many samples are what candidates are judged on: enough to tell which lift helps, where
@@ -35,6 +39,9 @@ JUDGED_ON = 32
 FEWEST_BEYOND, MOST_BEYOND = 64, 256
 # Of so many, parts show already by how much int8 depends on which samples its ranges come of.
 FEWEST_COMPARED = 16
+# Lifts that run the graph get so many: 96 gave what 32 do (docs/decisions/0100-means-made-good.md). Fewer where
+# the largest feature map of all together has more values: a few such maps are many places.
+MOST_EXAMPLES, FEWEST_EXAMPLES, _EXAMPLE_VALUES = 32, 4, 1 << 24
 
 
 def calibrate(
@@ -163,8 +170,27 @@ def _key(source: Source, graph: Graph, recipe: Recipe, observed: Observed) -> tu
     return source.digest, graph.digest, recipe.calibration, recipe.fit, frozenset(observed.items())
 
 
-def data_behind(source: Source, graph: Graph, recipe: Recipe) -> tuple[list[Feed], int]:
-    """Whole batches behind the first JUDGED_ON samples, of MOST_BEYOND samples or a little more; and how many they are.
+def with_examples(
+    statistics: Statistics, others: Statistics, source: Source, graph: Graph, recipe: Recipe
+) -> tuple[Statistics, Statistics]:
+    """Both with a few samples of the data that the others come of: no more than leave the memory as it is.
+
+    Raises:
+        InputError: faults of the data.
+    """
+    largest = max((state.count for state in others.tensors.values()), default=0) // max(1, others.samples)
+    left = most = int(np.clip(_EXAMPLE_VALUES // max(1, largest), FEWEST_EXAMPLES, MOST_EXAMPLES))
+    examples: list[Feed] = []
+    for feed in data_behind(source, graph, recipe, most)[0]:
+        examples.append(fewer(feed, graph, left))
+        left -= graph.samples.count(examples[-1])
+        if left <= 0:
+            break
+    return replace(statistics, examples=tuple(examples)), replace(others, examples=tuple(examples))
+
+
+def data_behind(source: Source, graph: Graph, recipe: Recipe, most: int = MOST_BEYOND) -> tuple[list[Feed], int]:
+    """Whole batches behind the first JUDGED_ON samples, of `most` samples or a little more; and how many they are.
 
     Raises:
         InputError: faults of the data.
@@ -176,7 +202,7 @@ def data_behind(source: Source, graph: Graph, recipe: Recipe) -> tuple[list[Feed
             taken.append(feed)
             samples += graph.samples.count(feed)
         seen += graph.samples.count(feed)
-        if samples >= MOST_BEYOND:
+        if samples >= most:
             break
     return taken, samples
 

@@ -23,6 +23,7 @@ from ...calibration.runner import shape_of
 from ...calibration.statistics import Statistics
 from ...profiles.device.target import Scheme
 from ..graphs.files import BESIDE, write_model
+from ..graphs.values import expose
 from .analysis.placement import place
 from .analysis.reasons import Weight, reason
 from .analysis.weight_site import CONVOLUTIONS
@@ -218,13 +219,6 @@ class Board:
 def _first_result(node: ir.Node) -> ir.Value:
     """The first result that is read; an LSTM may give its last state only."""
     return next(value for value in node.outputs if value.uses() or value.is_graph_output())
-
-
-def expose(graph: ir.Graph, names: Collection[str]) -> None:
-    """Make values of a graph outputs of it, behind those that it has."""
-    present = {value.name for value in (*graph.outputs, *graph.inputs)}
-    values = {value.name: value for node in graph for value in node.outputs}
-    graph.outputs.extend(values[name] for name in dict.fromkeys(names) if name not in present)
 
 
 def fewer(feed: Feed, graph: Graph, samples: int) -> Feed:

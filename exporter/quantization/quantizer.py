@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import numpy.typing as npt
 
-from ...backends.base import Graph
+from ...backends.base import Feed, Graph
 from ...calibration.affine import Affine, affine
 from ...calibration.ranges.distribution import find_range
 from ...calibration.statistics import Statistics, TensorStatistics
@@ -29,7 +29,8 @@ from .analysis.told_apart import told_apart
 from .emitter import QdqEmitter
 from .fitted import FittedWeight
 from .lifts import LIFTS
-from .lifts.lifted import Lift
+from .lifts.correct_bias import undo
+from .lifts.lifted import Finish, Lift
 from .rewrites.carry_integers import carry_integers
 from .rewrites.constants_apart import constants_apart
 from .rewrites.dynamic_lstm import to_integer_lstms
@@ -67,6 +68,8 @@ class Quantizer:
         biases: as `Lifted.biases`.
         tokens: names of the values that a MatMul of the graph as given reads, whatever reads them later.
         fitted: weights that data have decided, by the name of the layer, for these lifts and statistics.
+        examples: samples for lifts that finish a rounded graph.
+        finishing: what those have left to do.
         notes: what each lift did, of those that did anything.
     """
 
@@ -83,6 +86,8 @@ class Quantizer:
     biases: dict[str, npt.NDArray[np.float32] | None] = field(default_factory=dict)
     tokens: frozenset[str] = frozenset()
     fitted: Mapping[str, FittedWeight] = field(default_factory=dict)
+    examples: tuple[Feed, ...] = ()
+    finishing: list[Finish] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -128,7 +133,7 @@ class Quantizer:
         Args:
             limit: as of `write_model`.
         """
-        self.tensors = dict(statistics.tensors)
+        self.tensors, self.examples = dict(statistics.tensors), statistics.examples
         self._run((*ON_FLOATS, *TO_INTEGERS))
         write_model(self.model, path, limit)
         return self.notes
@@ -213,6 +218,11 @@ def _lifted(quantizer: Quantizer) -> None:
     for name in quantizer.lifts:
         lift, tensors = cast(Lift, LIFTS.load(name)), quantizer.tensors
         lifted = lift(quantizer.model.graph, quantizer.placement, tensors, quantizer.scheme)
+        if lifted.finish is not None:
+            # What data have decided of weights goes with biases of its own.
+            if not quantizer.examples or quantizer.fitted:
+                continue
+            quantizer.finishing.append(lifted.finish)
         tensors.update({value: _divided(tensors[value], factors) for value, factors in lifted.factors.items()})
         quantizer.fixed.update(lifted.ranges)
         quantizer.biases.update(lifted.biases)
@@ -226,7 +236,18 @@ def _ranged(quantizer: Quantizer) -> None:
 
 def _rounded(quantizer: Quantizer) -> None:
     graph, scheme, affines = quantizer.model.graph, quantizer.scheme, quantizer.affines
+    meant = _meant(quantizer) if quantizer.finishing else None
     QdqEmitter(graph, scheme, affines, fitted=quantizer.fitted).run(quantizer.placement)
+    for finish in quantizer.finishing:
+        assert meant is not None
+        finish(quantizer.model, meant, quantizer.examples)
+
+
+def _meant(quantizer: Quantizer) -> ir.Model:
+    """The float graph that is to be rounded, without what lifts add to biases for that."""
+    model = quantizer.model.clone()
+    undo(model.graph, quantizer.biases)
+    return model
 
 
 def _integers_carried(quantizer: Quantizer) -> None:

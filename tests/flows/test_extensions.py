@@ -109,7 +109,7 @@ def test_the_command_line_offers_them_and_a_broken_one_says_so_when_asked_for(
 ) -> None:
     offered = cli("export", "--help", env=package).out
     assert "[auto|min-max|percentile|entropy|mse|three-rms]" in offered
-    assert "[equalize|smooth|broken|clip|correct-bias]" in offered
+    assert "[equalize|smooth|broken|clip|correct-bias|correct-means]" in offered
     assert "[auto|magnitude|taylor|batchnorm|largest]" in offered
     words = ("export", small, "-t", "server-cpu", "--precision", "int8", "--no-measure")
     cli(*words, "--lift", "broken", env=package).failed(5, "Lift 'broken' (another_gone:lift) does not import")

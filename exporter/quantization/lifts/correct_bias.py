@@ -44,6 +44,19 @@ def lift(graph: ir.Graph, placement: Placement, statistics: Mapping[str, TensorS
     return Lifted(note=f"{len(before)} layers", biases=before) if before else Lifted()
 
 
+def undo(graph: ir.Graph, before: Mapping[str, npt.NDArray[np.float32] | None]) -> None:
+    """Give layers the biases back that they had, or zeros.
+
+    Args:
+        before: as `Lifted.biases`.
+    """
+    for node in graph:
+        name = str(node.name)
+        if name in before and (present := bias_of(node)) is not None:
+            array = np.zeros_like(present) if (bias := before[name]) is None else bias
+            node.replace_input_with(BIAS_INPUT, add_constant(graph, f"{name}_bias_before", array))
+
+
 def _correct(
     graph: ir.Graph,
     taken: set[str],

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from ....backends.base import Feed
 from ....calibration.statistics import TensorStatistics
 from ....profiles.device.target import Scheme
 from ..analysis.placed import Placement
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+# Changes a rounded graph in place, given the float one with nothing in its biases that makes up for rounding, and
+# samples that it is not judged on.
+Finish: TypeAlias = "Callable[[ir.Model, ir.Model, Sequence[Feed]], None]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +31,15 @@ class Lifted:
         ranges: range (low, high) of each value that the lift made or changed, by name.
         factors: by what the lift divided each channel of a value, by name, shape (C,).
         biases: the bias before, None where there was none, of each node whose new one makes up for a rounded weight.
+        finish: what is left to do once the graph is rounded. Without samples, and beside weights that data decided,
+            nothing of the lift is done.
     """
 
     note: str = ""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     factors: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     biases: Mapping[str, npt.NDArray[np.float32] | None] = field(default_factory=dict)
+    finish: Finish | None = None
 
 
 class Lift(Protocol):

@@ -200,4 +200,4 @@ def test_dividing_channels_divides_means_and_extremes():
 
 def test_the_command_line_offers_every_lift():
     offered = next(option for option in export.command.params if option.name == "lifts")
-    assert offered.type.choices == ("equalize", "smooth", "correct-bias") == LIFTS.names()
+    assert offered.type.choices == ("equalize", "smooth", "correct-bias", "correct-means") == LIFTS.names()

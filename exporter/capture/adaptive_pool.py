@@ -14,16 +14,20 @@ import numpy.typing as npt
 
 # An input's axes from here on may become a height or a width: a row of samples has no channels yet.
 _BEHIND_BATCH = 1
-_IMAGES = 4  # axes that a pool of ONNX reads
+_NO_PLACES = 2  # axes of what a pool of ONNX reads: samples and channels
 
 
 def translations(dynamic: Mapping[str, Mapping[int, str]]) -> dict[Any, Callable[..., Any]]:
-    """For the newer exporter, by torch's operator; none where no axis but the batch is free."""
+    """For the newer exporter, by torch's operator; of pictures none where no axis but the batch is free.
+
+    Of volumes it has no form at all.
+    """
     import torch
 
+    volumes = {torch.ops.aten._adaptive_avg_pool3d.default: _adaptive_avg_pool3d}
     if not any(axis >= _BEHIND_BATCH for free in dynamic.values() for axis in free):
-        return {}
-    return {torch.ops.aten._adaptive_avg_pool2d.default: _adaptive_avg_pool2d}
+        return volumes
+    return {**volumes, torch.ops.aten._adaptive_avg_pool2d.default: _adaptive_avg_pool2d}
 
 
 def _adaptive_avg_pool2d(self: Any, output_size: Sequence[Any]) -> Any:
@@ -32,15 +36,32 @@ def _adaptive_avg_pool2d(self: Any, output_size: Sequence[Any]) -> Any:
     height, width = output_size
     if (kernel := _even(self.shape, output_size)) is not None:
         return op.AveragePool(self, kernel_shape=kernel, strides=kernel)
-    # (height, H) @ (..., H, W) @ (W, width)
-    rows = op.MatMul(_shares(self, -2, height), self)
-    return op.MatMul(rows, op.Transpose(_shares(self, -1, width), perm=[1, 0]))
+    return _in_both(self, height, width)
+
+
+def _in_both(x: Any, height: Any, width: Any) -> Any:
+    """(height, H) @ (..., H, W) @ (W, width)."""
+    from onnxscript import opset18 as op
+
+    return op.MatMul(op.MatMul(_shares(x, -2, height), x), op.Transpose(_shares(x, -1, width), perm=[1, 0]))
+
+
+def _adaptive_avg_pool3d(self: Any, output_size: Sequence[Any]) -> Any:
+    from onnxscript import opset18 as op
+
+    depth, height, width = output_size
+    if (kernel := _even(self.shape, output_size)) is not None:
+        return op.AveragePool(self, kernel_shape=kernel, strides=kernel)
+    # The depth takes the place of the height and goes back.
+    turned = [*range(len(self.shape) - 3), *(len(self.shape) + axis for axis in (-2, -3, -1))]
+    slices = op.Transpose(_in_both(self, height, width), perm=turned)
+    return op.Transpose(op.MatMul(_shares(self, -3, depth), slices), perm=turned)
 
 
 def _even(shape: Any, counts: Sequence[Any]) -> list[int] | None:
-    """The one window of images whose sizes are known and divided by the counts."""
-    sizes = list(shape)[-2:]
-    if len(shape) != _IMAGES or not all(isinstance(number, int) for number in (*sizes, *counts)):
+    """The one window of samples whose sizes are known and divided by the counts."""
+    sizes = list(shape)[-len(counts) :]
+    if len(shape) != len(counts) + _NO_PLACES or not all(isinstance(number, int) for number in (*sizes, *counts)):
         return None
     windows = [size // count for size, count in zip(sizes, counts, strict=True)]
     return windows if all(size % count == 0 for size, count in zip(sizes, counts, strict=True)) else None

@@ -33,6 +33,7 @@ from .mean_to_pool import mean_to_pool
 from .norm_to_linear import norm_to_linear
 from .onnx_to_opset import LOWEST_OPSET, converted
 from .pad_apart import pad_apart
+from .plain_elu import plain_elu
 from .plain_gemm import plain_gemm, products_to_gemm
 from .preprocessing import prepend
 from .scale_to_norm import scale_to_norm
@@ -57,6 +58,7 @@ REWRITES = (
     whole_dft,
     dft_on_axis_one,
     eye_by_places,
+    plain_elu,
     plain_gemm,
     norm_to_linear,
     drop_reshapes,

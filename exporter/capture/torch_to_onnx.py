@@ -22,7 +22,7 @@ from ..sources.quiet import quiet
 from ..sources.torch_module import by_keyword, output_tensors
 from ..sources.traceback import is_user_file, user_traceback
 from ..sources.undisturbed import undisturbed
-from . import adaptive_pool, cum_product, divided_pool, row_major, scatter_mean, suppression
+from . import adaptive_pool, cum_product, distances, divided_pool, row_major, scatter_mean, suppression
 from .computed_splits import computed_splits_stay
 from .exact_constants import exact_constants
 from .fixed_integers import with_fixed_integers
@@ -137,6 +137,7 @@ def _dynamo(source: Source, opset: int) -> ir.Model:
                 **divided_pool.translations(),
                 **scatter_mean.translations(),
                 **cum_product.translations(),
+                **distances.translations(),
                 **adaptive_pool.translations(source.dynamic),
             },
         )

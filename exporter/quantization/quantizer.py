@@ -36,6 +36,7 @@ from .rewrites.constants_apart import constants_apart
 from .rewrites.dynamic_lstm import to_integer_lstms
 from .rewrites.extremes_apart import extremes_apart
 from .rewrites.fold_weights import fold_weights
+from .rewrites.joined_rows import joined_rows
 from .rewrites.keep_reduced import keep_reduced
 from .rewrites.patches_to_gemm import patches_to_gemm
 from .rewrites.row_biases import row_biases
@@ -271,6 +272,7 @@ def _biases_as_rows(quantizer: Quantizer) -> None:
 def _scales_in_place(quantizer: Quantizer) -> None:
     if quantizer.scheme.scales_move:
         scales_in_place(quantizer.model.graph)
+        joined_rows(quantizer.model.graph)
 
 
 def _constants_apart(quantizer: Quantizer) -> None:

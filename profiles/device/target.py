@@ -79,7 +79,7 @@ class Scheme:
         apart: operators whose constants a channel are kept apart from a quantization of their result: `Mul` and `Div`
             by some that are not positive, `Conv` where it is first in a graph that makes things of computed sizes.
         scales_move: scales a channel are moved through a Reshape that makes other samples of a free batch, to wrong
-            channels, and are kept before it.
+            channels, and are kept before it; zero points are moved into a Concat of rows, and are kept behind it.
         dynamic: operators with an integer kernel of their own, which rounds activations by itself, in place of Q/DQ.
         exact_with: instruction sets of which a processor needs one for exact sums. Without, two products are added in
             16 bits: of unsigned integers of 8 bits with weights of more than 7 they saturate. Empty where none is.

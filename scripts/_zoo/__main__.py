@@ -1,4 +1,4 @@
-"""`scripts/zoo run`, `scripts/zoo render` and `scripts/zoo peer`."""
+"""`scripts/zoo run`, `scripts/zoo render`, `scripts/zoo peer` and `scripts/zoo random`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .lines import HOME
 from .run import run
-from .zoo import TARGETS
+from .zoo import FLOAT, TARGETS
 
 
 def main() -> None:
@@ -28,6 +28,14 @@ def main() -> None:
     graphs = commands.add_parser("graphs", help="export random ONNX graphs, and judge them")
     graphs.add_argument("--seeds", default="0:300", help="FIRST:END, or numbers with commas")
     graphs.add_argument("--results", type=Path, default=HOME / "graphs.jsonl")
+    chance = commands.add_parser("random", help="networks of seeds, exported and judged")
+    chance.add_argument("--seeds", default="0:200", metavar="FROM:TO", help="default 0:200")
+    chance.add_argument("--targets", default=",".join(TARGETS))
+    chance.add_argument("--kinds", default="int8,float")
+    chance.add_argument("--again", action="store_true", help="also what did not work")
+    chance.add_argument("--limit", type=float, default=120, help="seconds of processor time a target, default 120")
+    chance.add_argument("--workers", type=int, default=1)
+    chance.add_argument("--shrink", metavar="NAME", help="leave out blocks of random-SEED while the verdict stays")
     asked = parser.parse_args()
     if asked.command == "graphs":
         from .random_graphs.command import export_graphs
@@ -41,9 +49,24 @@ def main() -> None:
         from .render import write
 
         return write()
+    if asked.command == "random":
+        return _random(asked)
     targets, kinds = tuple(asked.targets.split(",")), tuple(asked.kinds.split(","))
     run(tuple(asked.patterns), targets, kinds, asked.again, asked.before, asked.limit, asked.workers)
     return None
+
+
+def _random(asked: argparse.Namespace) -> None:
+    targets, kinds = tuple(asked.targets.split(",")), tuple(asked.kinds.split(","))
+    if asked.shrink:
+        from .chance.shrink import shrink
+
+        precision = "int8" if kinds[0] == "int8" else FLOAT[targets[0]]
+        return print(shrink(asked.shrink, targets[0], precision))
+    from .chance.run import run as run_random
+
+    first, last = map(int, asked.seeds.split(":"))
+    return run_random(range(first, last), targets, kinds, asked.again, asked.limit, asked.workers)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ The runtimes are opened as their manuals say, or by the loader that lies beside 
 from __future__ import annotations
 
 import json
+import re
 import runpy
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -23,6 +24,12 @@ Run: TypeAlias = Callable[[Feed], Values]
 LEAST_DB = {"fp32": 30.0, "fp16": 30.0, "int8": 10.0}
 # An engine this much below its own graph is wrong, unless it is still good.
 STRAYS_DB, STILL_GOOD_DB = 10.0, 30.0
+# A report that says so much more than is there overstates, unless what is there is still enough for its precision.
+OVERSTATED_DB, ENOUGH_DB = 10.0, {"fp32": 60.0, "fp16": 40.0, "int8": 30.0}
+_CLAIMS = (
+    re.compile(r"worst output (\S+) dB of SQNR against FP32 on \d+ calibration samples"),
+    re.compile(r"calibration samples: (\S+) dB of SQNR at the worst output"),
+)
 LEAST_AGREEMENT = {"fp32": 0.99, "fp16": 0.97, "int8": 0.7}
 
 
@@ -51,6 +58,10 @@ class Judgement:
         strays = self.graph_db - self.sqnr_db > STRAYS_DB and self.sqnr_db < STILL_GOOD_DB
         return "wrong" if self.sqnr_db < LEAST_DB[precision] or strays else "works"
 
+    def overstated(self, claimed: float | None, precision: str) -> bool:
+        """The report has a figure, dB, that held-out data are far from."""
+        return claimed is not None and self.sqnr_db < min(claimed - OVERSTATED_DB, ENOUGH_DB[precision])
+
     def line(self) -> dict[str, Any]:
         """For a line of results."""
         return {key: round(value, 2) if isinstance(value, float) else value for key, value in asdict(self).items()}
@@ -78,6 +89,13 @@ def judge(bundle: Path, precision: str, feeds: list[Feed], wanted: list[Values])
 def opened(bundle: Path, names: list[str]) -> Run:
     """A bundle's engine, opened as its runtime's manual says."""
     return _opened(_runnable(bundle), names)
+
+
+def claimed_db(report: Mapping[str, Any]) -> float | None:
+    """The least that a report says of graph and engine on calibration samples, dB, at most 150; None for nothing."""
+    claims = ((claim, said["claim"]) for claim in _CLAIMS for said in report["evidence"])
+    found = [float(match[1]) for claim, said in claims if (match := claim.search(said))]
+    return min(150.0, *found) if found else None
 
 
 def _runnable(bundle: Path) -> Path:

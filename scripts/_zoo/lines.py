@@ -67,9 +67,9 @@ def told_traceback(message: str) -> str:
     return before + (f"At {last.rpartition('site-packages/')[2]}" if last else "")
 
 
-def add(line: Line, stamp: Mapping[str, str]) -> None:
+def add(line: Line, stamp: Mapping[str, str], path: Path = RESULTS) -> None:
     """Append what a run gave, with when, where and of which code."""
-    with _WRITING, RESULTS.open("a") as file:
+    with _WRITING, path.open("a") as file:
         file.write(json.dumps({**line, **stamp}) + "\n")
 
 

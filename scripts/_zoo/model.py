@@ -22,6 +22,8 @@ class ZooModel:
         inputs: a feed of some samples, other ones for another generator.
         free: names of the free axes, by input and axis; by default the first of every input.
         trained: its weights came with the package.
+        sizes: `MIN:USUAL:MAX` of a free axis by its name, where that is not left to the export.
+        seen: what ranges come from, where that is other than `inputs`, as of several sizes; `unseen`: what judges.
     """
 
     name: str
@@ -30,6 +32,14 @@ class ZooModel:
     inputs: Inputs
     free: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     trained: bool = False
+    sizes: Mapping[str, str] = field(default_factory=dict)
+    seen: Inputs | None = None
+    unseen: Inputs | None = None
+
+    @property
+    def by_chance(self) -> bool:
+        """Nobody wrote it: it is of a seed, and left out where it is no test."""
+        return self.library == "chance"
 
 
 def images(size: int = 64, name: str = "pixel_values", channels: int = 3) -> Inputs:

@@ -8,10 +8,11 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from queue import Empty, Queue
 from typing import TypeAlias
 
-from .lines import HOME, Line, add, known, stamp
+from .lines import HOME, RESULTS, Line, add, known, stamp
 from .work import serve
 from .zoo import FLOAT, TARGETS, chosen
 
@@ -32,10 +33,15 @@ def run(patterns: tuple[str, ...], targets: tuple[str, ...], kinds: tuple[str, .
         limit: seconds of processor time for one target.
     """
     HOME.mkdir(parents=True, exist_ok=True)
+    do(_jobs(patterns, targets, kinds, again, before), RESULTS, limit, workers)
+
+
+def do(jobs: Iterable[Job], into: Path, limit: float, workers: int) -> None:
+    """Hand jobs to so many processes; each result is a line of the file."""
     queue: Queue[Job] = Queue()
-    for job in _jobs(patterns, targets, kinds, again, before):
+    for job in jobs:
         queue.put(job)
-    threads = [threading.Thread(target=_drain, args=(queue, limit, index)) for index in range(workers)]
+    threads = [threading.Thread(target=_drain, args=(queue, into, limit, index)) for index in range(workers)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -46,7 +52,7 @@ def _jobs(patterns: tuple[str, ...], targets: tuple[str, ...], kinds: tuple[str,
           before: str) -> Iterator[Job]:  # fmt: skip
     have = known()
     for model in chosen(patterns):
-        for precision, of in _precisions(targets, kinds):
+        for precision, of in precisions(targets, kinds):
             if left := tuple(t for t in of if _owed(have.get((model.name, t, precision)), again, before)):
                 yield model.name, precision, left
 
@@ -55,7 +61,8 @@ def _owed(line: Line | None, again: bool, before: str) -> bool:
     return line is None or (again and line["verdict"] != "works") or line.get("date", "") < before
 
 
-def _precisions(targets: Iterable[str], kinds: Iterable[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def precisions(targets: Iterable[str], kinds: Iterable[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each precision with its targets."""
     asked = tuple(target for target in TARGETS if target in targets)
     if "int8" in kinds:
         yield "int8", asked
@@ -81,19 +88,19 @@ class _Worker:
         self.process.join()
 
 
-def _drain(queue: Queue[Job], limit: float, index: int) -> None:
+def _drain(queue: Queue[Job], into: Path, limit: float, index: int) -> None:
     worker, jobs = _Worker(index), 0
     while True:
         try:
             job = queue.get_nowait()
         except Empty:
             return worker.end()
-        if not _done(worker, job, limit) or (jobs := jobs + 1) % _JOBS == 0:
+        if not _done(worker, job, into, limit) or (jobs := jobs + 1) % _JOBS == 0:
             worker.end()
             worker = _Worker(index)
 
 
-def _done(worker: _Worker, job: Job, limit: float) -> bool:
+def _done(worker: _Worker, job: Job, into: Path, limit: float) -> bool:
     """The job's lines are kept; False where the process hung or died, and what it still owed is said to have."""
     model, precision, targets = job
     left, verdict = list(targets), "hang"
@@ -108,9 +115,10 @@ def _done(worker: _Worker, job: Job, limit: float) -> bool:
         if line is None:
             return True
         left.remove(line["target"])
-        _keep(line)
+        _keep(line, into)
     for target in left:
-        _keep({"model": model, "precision": precision, "target": target, "verdict": verdict, "message": verdict})
+        line = {"model": model, "precision": precision, "target": target, "verdict": verdict, "message": verdict}
+        _keep(line, into)
     return False
 
 
@@ -154,7 +162,7 @@ class _Watch:
         return total
 
 
-def _keep(line: Line) -> None:
-    add(line, stamp())
+def _keep(line: Line, into: Path) -> None:
+    add(line, stamp(), into)
     figure = f"{line['sqnr_db']} dB" if "sqnr_db" in line else str(line.get("message", ""))[:110].replace("\n", " ")
     print(f"{line['model']:<36} {line['target']:<11} {line['precision']:<5} {line['verdict']:<9} {figure}", flush=True)

@@ -57,7 +57,7 @@ def as_tensors(feed: Feed) -> dict[str, Any]:
     """A feed for torch."""
     import torch
 
-    return {name: torch.from_numpy(array) for name, array in feed.items()}
+    return {name: torch.from_numpy(np.asarray(array)) for name, array in feed.items()}
 
 
 def steadiness(module: Any, feeds: list[Feed], answers: list[Values]) -> Steadiness:
@@ -77,7 +77,7 @@ def in_8_bits(feeds: list[Feed]) -> list[Feed]:
         low, high = (float(of([of(feed[name]) for feed in feeds])) for of in (np.min, np.max))
         step = (high - low) / 255 or 1.0
         for feed in made:
-            feed[name] = (np.round((feed[name] - low) / step) * step + low).astype(np.float32)
+            feed[name] = np.asarray(np.round((feed[name] - low) / step) * step + low, np.float32)
     return made
 
 

@@ -44,6 +44,15 @@ class Weighted:
     random: tuple[Steadiness, Training] | None = None
     tried: Steadiness | None = None
 
+    def no_test(self) -> str:
+        """Why these weights say nothing of an export; empty where they do."""
+        if not self.steady.holds:
+            return "torch alone amplifies what is rounded"
+        for name, array in self.answers[0].items():
+            if array.dtype.kind == "f" and _alike(np.concatenate([values[name].ravel() for values in self.answers])):
+                return f"{name} is the same everywhere, or no number"
+        return ""
+
     def line(self) -> dict[str, Any]:
         """For a line of results."""
         told: dict[str, Any] = {"torch": self.steady.line()}
@@ -55,11 +64,16 @@ class Weighted:
         return told
 
 
+def _alike(values: np.ndarray[Any, Any]) -> bool:
+    """All of one value, but for a ten thousandth of it."""
+    return not bool(np.ptp(values) > 1e-4 * np.abs(values).max())
+
+
 def weighted(model: ZooModel) -> Weighted:
     """The model as it is exported: trained where its random weights are no test, and training helps."""
     declare()
     made = _random(model)
-    pictured = None if model.trained or made.steady.holds else size_of(model)
+    pictured = None if model.trained or model.by_chance or made.steady.holds else size_of(model)
     if pictured is None:
         return made
     after = _trained(model, made.steady, *pictured)
@@ -69,11 +83,11 @@ def weighted(model: ZooModel) -> Weighted:
 def _random(model: ZooModel) -> Weighted:
     """With the statistics of a few batches, unless its weights came with the package."""
     module = _built(model)
-    calibration = _feeds(model.inputs, _CALIBRATION, _BATCHES, _BATCH)
+    calibration = _feeds(model.seen or model.inputs, _CALIBRATION, _BATCHES, _BATCH)
     if not model.trained:
         enliven(module)
         settle(module, calibration[:4])
-    return _with(module, calibration, model.inputs, model.inputs)
+    return _with(module, calibration, model.inputs, model.unseen or model.inputs)
 
 
 def _trained(model: ZooModel, before: Steadiness, name: str, size: int) -> Weighted:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from .findings import findings
-from .judge import Judgement, judge
+from .judge import Judgement, claimed_db, judge
 from .model import ZooModel, axes
 from .weights import Weighted, weighted
-from .zoo import models
+from .zoo import named
 
 # What an export says of its own figures where other samples may have much less.
 _DOUBTS = ("uneven", "growing", "golden", "held out", "low", "float32")
@@ -37,7 +37,7 @@ def serve(pipe: Connection, log: str, parent: int) -> None:
             name, precision, targets = pipe.recv()
         except EOFError:
             return
-        for line in lines(models()[name], precision, targets):
+        for line in lines(named(name), precision, targets):
             pipe.send({"model": name, "precision": precision, **line})
         pipe.send(None)
 
@@ -51,13 +51,19 @@ def _end_with(parent: int) -> None:
 
 def lines(model: ZooModel, precision: str, targets: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     """What came out for each target: one that fails does not end the others."""
+    from edgepress.backends.base import AxisRange
     from edgepress.exporter import api
 
+    sizes = {axis: AxisRange.parse(of) for axis, of in model.sizes.items()} or None
     try:
         made = weighted(model)
     except Exception as error:  # whatever a foreign model raises, edgepress was not asked yet
         for target in targets:
             yield {"target": target, "verdict": "no model", "message": _last(error), "seconds": 0.0}
+        return
+    if model.by_chance and (why := made.no_test()):
+        for target in targets:
+            yield {"target": target, "verdict": "no test", "message": why, "seconds": 0.0, **made.line()}
         return
     left = list(targets)
     while left:
@@ -66,7 +72,7 @@ def lines(model: ZooModel, precision: str, targets: tuple[str, ...]) -> Iterator
             failures: dict[str | None, dict[str, Any]] = {}
             try:
                 api.export_all(
-                    made.module, made.example, targets=left, name="zoo", dynamic=axes(model), output=output,
+                    made.module, made.example, targets=left, name="zoo", dynamic=axes(model), axes=sizes, output=output,
                     precision=precision, calibration=None if precision == "fp32" else made.calibration, measure=False,
                 )  # fmt: skip
             except Exception as error:  # what it is, is the question
@@ -76,7 +82,7 @@ def lines(model: ZooModel, precision: str, targets: tuple[str, ...]) -> Iterator
                 bundle = Path(output) / f"zoo-{_full(target)}"
                 if (bundle / "manifest.json").exists():
                     left.remove(target)
-                    yield {"target": target, **each, **_judged(bundle, precision, made)}
+                    yield {"target": target, **each, **_judged(bundle, precision, made, model.by_chance)}
                 elif failure := failures.get(_full(target), failures.get(None)):
                     left.remove(target)
                     yield {"target": target, **each, **failure}
@@ -108,7 +114,7 @@ def _last(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:600]
 
 
-def _judged(bundle: Path, precision: str, made: Weighted) -> dict[str, Any]:
+def _judged(bundle: Path, precision: str, made: Weighted, strictly: bool) -> dict[str, Any]:
     import json
 
     try:
@@ -119,9 +125,10 @@ def _judged(bundle: Path, precision: str, made: Weighted) -> dict[str, Any]:
     weights = report["sizes"]["weights"], report["sizes"]["weights_fp32"]
     coverage = report.get("coverage") or {}
     warnings = [gap["why"] for gap in report["missing"] if gap["subject"].startswith(_DOUBTS)]
-    verdict = found.verdict(precision)
+    claimed = claimed_db(report)
+    verdict = "wrong" if strictly and found.overstated(claimed, precision) else found.verdict(precision)
     return {
         "verdict": "warned" if verdict == "wrong" and warnings else verdict, "warnings": warnings,
-        **found.line(), "weights": weights[0], "weights_fp32": weights[1],
+        **found.line(), "claimed_db": claimed, "weights": weights[0], "weights_fp32": weights[1],
         "integer": coverage.get("integer"), "layers": coverage.get("total"), "lint": findings(bundle),
     }  # fmt: skip

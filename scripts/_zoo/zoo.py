@@ -26,3 +26,12 @@ def chosen(patterns: tuple[str, ...]) -> Iterator[ZooModel]:
     for model in models().values():
         if not patterns or any(fnmatch(model.name, p) or model.library == p for p in patterns):
             yield model
+
+
+def named(name: str) -> ZooModel:
+    """A model by its name: one of a library, or one of a seed."""
+    if name in models():
+        return models()[name]
+    from .chance import network
+
+    return network.named(name)

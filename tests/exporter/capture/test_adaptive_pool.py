@@ -131,3 +131,21 @@ def test_free_sizes_below_opset_18_are_refused_in_the_users_terms(tmp_path: Path
     with pytest.raises(InputError, match="adaptive_avg_pool2d over a size that is free") as caught:
         capture(source, 13, tmp_path / "model.onnx", {})
     assert "Fix the size" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("free", [{}, {2: "depth", 3: "height", 4: "width"}])
+@pytest.mark.parametrize("size", [2, 3, (1, 2, 5)])
+def test_volumes_are_pooled_as_torch_pools_them(
+    tmp_path: Path, size: int | tuple[int, int, int], free: dict[int, str]
+) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv3d(2, 4, 3, padding=1), nn.AdaptiveAvgPool3d(size), nn.Conv3d(4, 3, 1)).eval()
+    bundle = export(
+        net, {"x": torch.randn(2, 2, 8, 6, 10)}, target="server-cpu", precision="fp32", output=tmp_path, name="pooled",
+        dynamic={"x": {0: "batch", **free}}, measure=False,
+    )  # fmt: skip
+    graph = onnxruntime.InferenceSession(bundle.graph.path, providers=["CPUExecutionProvider"])
+    for shape in ((3, 2, 8, 6, 10), *([(3, 2, 5, 9, 7)] if free else [])):
+        x = torch.randn(*shape, generator=torch.Generator().manual_seed(1)) + 1
+        with torch.no_grad():
+            torch.testing.assert_close(torch.from_numpy(graph.run(None, {"x": x.numpy()})[0]), net(x))

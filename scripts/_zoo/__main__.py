@@ -1,4 +1,4 @@
-"""`scripts/zoo run`, `scripts/zoo render`, `scripts/zoo peer` and `scripts/zoo random`."""
+"""The commands of `scripts/zoo`."""
 
 from __future__ import annotations
 

@@ -212,7 +212,7 @@ def _core() -> Any:
 @cache
 def _native_float(device: str) -> PrecisionName:
     """What a model is run in that says nothing of it: asked of a compiled one, since only that has been decided."""
-    ops, ov = import_or_explain("openvino.opset13"), import_or_explain("openvino")
+    ov, ops = import_or_explain("openvino"), import_or_explain("openvino.opset13")
     data = ops.parameter([1], np.float32)
     compiled = _core().compile_model(ov.Model([ops.relu(data)], [data]), device)
     chosen = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()

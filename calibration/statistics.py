@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -234,6 +235,14 @@ def _merged(one: ChannelStatistics | None, other: ChannelStatistics | None) -> C
     return one.merge(other)
 
 
+Examples: TypeAlias = Callable[[], tuple[Feed, ...]]
+
+
+def no_examples() -> tuple[Feed, ...]:
+    """Where data are not at hand."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Statistics:
     """State of every observed tensor of one graph.
@@ -243,8 +252,8 @@ class Statistics:
         samples: how many samples went in.
         data: digest of the data, the same in any order and batching; says whether two sites used the same.
         converged: the ranges had settled before the data ended, and the rest was not read.
-        examples: a few of the data that int8 is not judged on, for who runs the graph. They stay in this process: they
-            are neither stored nor merged.
+        examples: gives a few of the data that int8 is not judged on, for who runs the graph. They stay in this process:
+            they are neither stored nor merged.
     """
 
     graph: str
@@ -252,7 +261,7 @@ class Statistics:
     data: str
     tensors: Mapping[str, TensorStatistics]
     converged: bool = False
-    examples: tuple[Feed, ...] = ()
+    examples: Examples = no_examples
 
     def merge(self, other: Statistics) -> Statistics:
         """The statistics of both data sets: `a.merge(b)` equals `b.merge(a)`, bit for bit.

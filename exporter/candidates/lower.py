@@ -199,7 +199,7 @@ class Lowering:
         # Lifts and ranges are judged on data that they were not fitted to, where there are enough; all of them ship.
         others = beyond(self.source, reference, quantizer, recipe, self.memo)
         if others is not None and recipe.lifts != ():
-            statistics, others = with_examples(statistics, others, self.source, reference, recipe)
+            statistics, others = with_examples(statistics, others, self.source, reference, recipe, self.memo)
         judged = statistics if others is None else others
         given = reference, self.target, recipe, judged, self.samples, self.memo.directory, model
         shipped = statistics if others is not None and quantizer.chooses else None

@@ -18,7 +18,7 @@ from ..recipe import Recipe
 from .judging import JudgingSamples
 from .lifts import LIFTS, NEEDED_DB
 from .quantizer import FEATURE_MAPS
-from .trial import Trial, Trials, race
+from .trial import GraphTrial, GraphTrials, race
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -75,7 +75,7 @@ def worthwhile(
     assert target.scheme is not None
     tried = replace(target, scheme=as_tried(target.scheme))
     with tempfile.TemporaryDirectory(dir=scratch) as directory:
-        trials = Trials(
+        trials = GraphTrials(
             reference=reference, target=tried, recipe=recipe, samples=samples, model=model, directory=Path(directory)
         )
         plain, ranged = _ranged(trials.of, statistics, shipped)
@@ -98,7 +98,9 @@ def _db(found: Mapping[str, Parity]) -> str:
     return f"{worst(found).weakest_db:.1f}"
 
 
-def _lifted(recipe: Recipe, standing: Trial, trial: Callable[[tuple[str, ...]], Trial]) -> tuple[Trial, list[str]]:
+def _lifted(
+    recipe: Recipe, standing: GraphTrial, trial: Callable[[tuple[str, ...]], GraphTrial]
+) -> tuple[GraphTrial, list[str]]:
     """The graph with the lifts to keep, each tried on top of those before it, and a sentence for each.
 
     Args:
@@ -107,9 +109,11 @@ def _lifted(recipe: Recipe, standing: Trial, trial: Callable[[tuple[str, ...]], 
     """
     sentences = []
     for name in LIFTS.names() if recipe.lifts is None else recipe.lifts:
+        least_db = NEEDED_DB.get(name, -HARM_DB) if recipe.lifts is None else -math.inf
+        if least_db > 0 and standing.promises_db() < least_db:
+            continue  # it takes time, and so much is not there to gain
         tried = trial((*standing.lifts, name))
         if name in tried.notes:
-            least_db = NEEDED_DB.get(name, -HARM_DB) if recipe.lifts is None else -math.inf
             found = race(standing, tried, least_db)
             verdict = "" if found.passed else ", so it was left out"
             sentences.append(f"Lift {name} ({tried.notes[name]}): {found}{verdict}.")
@@ -120,8 +124,8 @@ def _lifted(recipe: Recipe, standing: Trial, trial: Callable[[tuple[str, ...]], 
 
 
 def _ranged(
-    trial: Callable[[str, Statistics], Trial], statistics: Statistics, shipped: Statistics | None
-) -> tuple[Trial, str]:
+    trial: Callable[[str, Statistics], GraphTrial], statistics: Statistics, shipped: Statistics | None
+) -> tuple[GraphTrial, str]:
     """The graph with the range method of feature maps that is taken, and its figures where there was a choice.
 
     The second method has to be better with ranges of both statistics: how well a value that occurs often is rounded
@@ -145,7 +149,7 @@ def _ranged(
     )
 
 
-def _is_better(first: Trial, second: Trial) -> bool:
+def _is_better(first: GraphTrial, second: GraphTrial) -> bool:
     found = race(first, second, BETTER_DB)
     for trial in (first, second):
         trial.drop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,26 +167,39 @@ def _never(collected: Collected) -> bool:
 
 def _key(source: Source, graph: Graph, recipe: Recipe, observed: Observed) -> tuple[Hashable, ...]:
     """What decides a pass."""
-    return source.digest, graph.digest, recipe.calibration, recipe.fit, frozenset(observed.items())
+    return *_data(source, graph, recipe), frozenset(observed.items())
+
+
+def _data(source: Source, graph: Graph, recipe: Recipe) -> tuple[Hashable, ...]:
+    """What decides what is read."""
+    return source.digest, graph.digest, recipe.calibration, recipe.fit
 
 
 def with_examples(
-    statistics: Statistics, others: Statistics, source: Source, graph: Graph, recipe: Recipe
+    statistics: Statistics, others: Statistics, source: Source, graph: Graph, recipe: Recipe, memo: Memo
 ) -> tuple[Statistics, Statistics]:
     """Both with a few samples of the data that the others come of: no more than leave the memory as it is.
 
-    Raises:
-        InputError: faults of the data.
+    They are read when somebody asks for them, which may raise InputError, and once for all targets.
     """
     largest = max((state.count for state in others.tensors.values()), default=0) // max(1, others.samples)
-    left = most = int(np.clip(_EXAMPLE_VALUES // max(1, largest), FEWEST_EXAMPLES, MOST_EXAMPLES))
-    examples: list[Feed] = []
+    most = int(np.clip(_EXAMPLE_VALUES // max(1, largest), FEWEST_EXAMPLES, MOST_EXAMPLES))
+    key = (*_data(source, graph, recipe), most)
+
+    def examples() -> tuple[Feed, ...]:
+        return memo.once("examples", key, lambda: tuple(_examples(source, graph, recipe, most)))
+
+    return replace(statistics, examples=examples), replace(others, examples=examples)
+
+
+def _examples(source: Source, graph: Graph, recipe: Recipe, most: int) -> Iterator[Feed]:
+    left = most
     for feed in data_behind(source, graph, recipe, most)[0]:
-        examples.append(fewer(feed, graph, left))
-        left -= graph.samples.count(examples[-1])
+        some = fewer(feed, graph, left)
+        left -= graph.samples.count(some)
+        yield some
         if left <= 0:
-            break
-    return replace(statistics, examples=tuple(examples)), replace(others, examples=tuple(examples))
+            return
 
 
 def data_behind(source: Source, graph: Graph, recipe: Recipe, most: int = MOST_BEYOND) -> tuple[list[Feed], int]:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import numpy.typing as npt
 
-from ...backends.base import Feed, Graph
+from ...backends.base import Graph
 from ...calibration.affine import Affine, affine
 from ...calibration.ranges.distribution import find_range
-from ...calibration.statistics import Statistics, TensorStatistics
+from ...calibration.statistics import Examples, Statistics, TensorStatistics, no_examples
 from ...errors import InputError
 from ...profiles.device.target import Scheme
 from ..graphs.files import EMBEDDED_LIMIT, read_model, write_model
@@ -69,7 +69,7 @@ class Quantizer:
         biases: as `Lifted.biases`.
         tokens: names of the values that a MatMul of the graph as given reads, whatever reads them later.
         fitted: weights that data have decided, by the name of the layer, for these lifts and statistics.
-        examples: samples for lifts that finish a rounded graph.
+        examples: gives samples for lifts that finish a rounded graph.
         finishing: what those have left to do.
         notes: what each lift did, of those that did anything.
     """
@@ -87,7 +87,7 @@ class Quantizer:
     biases: dict[str, npt.NDArray[np.float32] | None] = field(default_factory=dict)
     tokens: frozenset[str] = frozenset()
     fitted: Mapping[str, FittedWeight] = field(default_factory=dict)
-    examples: tuple[Feed, ...] = ()
+    examples: Examples = no_examples
     finishing: list[Finish] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
 
@@ -221,7 +221,7 @@ def _lifted(quantizer: Quantizer) -> None:
         lifted = lift(quantizer.model.graph, quantizer.placement, tensors, quantizer.scheme)
         if lifted.finish is not None:
             # What data have decided of weights goes with biases of its own.
-            if not quantizer.examples or quantizer.fitted:
+            if quantizer.fitted or not quantizer.examples():
                 continue
             quantizer.finishing.append(lifted.finish)
         tensors.update({value: _divided(tensors[value], factors) for value, factors in lifted.factors.items()})
@@ -241,7 +241,7 @@ def _rounded(quantizer: Quantizer) -> None:
     QdqEmitter(graph, scheme, affines, fitted=quantizer.fitted).run(quantizer.placement)
     for finish in quantizer.finishing:
         assert meant is not None
-        finish(quantizer.model, meant, quantizer.examples)
+        finish(quantizer.model, meant, quantizer.examples())
 
 
 def _meant(quantizer: Quantizer) -> ir.Model:

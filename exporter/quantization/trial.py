@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -31,7 +32,7 @@ CLEAR = 3.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Trial:
+class GraphTrial:
     """A graph in a directory of its own, which answers to each batch at most once, when it is asked for.
 
     It stays open until it is dropped, as small networks take longer to open than to run.
@@ -75,6 +76,33 @@ class Trial:
             for name in self.samples.expected[0]
         }
 
+    def promises_db(self) -> float:
+        """How much SQNR is there to gain where the mean error of each output value is taken away, in dB.
+
+        The energy of means over n samples is taken off by what n errors without a mean would leave, a share of 1/n. Of
+        several outputs the largest. Infinite where samples cannot be told apart, or are too few.
+        """
+        self.parity()
+        axes = self.samples.by_sample
+        floats = [name for name, array in self.samples.expected[0].items() if array.dtype.kind == "f"]
+        if not floats or any(name not in axes for name in floats) or self.samples.count < FEWEST:
+            return math.inf
+        return max(self._in_means_db(name, axes[name]) for name in floats)
+
+    def _in_means_db(self, name: str, axis: int) -> float:
+        pairs = zip(self.samples.expected, self._answers, strict=True)
+        errors = [
+            np.moveaxis(answer[name].astype(np.float64) - right[name].astype(np.float64), axis, 0)
+            for right, answer in pairs
+        ]
+        if len({one.shape[1:] for one in errors}) > 1:
+            return math.inf
+        count = sum(map(len, errors))
+        total = sum(float(np.square(one).sum()) for one in errors)
+        means = float(np.square(sum(one.sum(0) for one in errors)).sum()) / count
+        share = max(0.0, means / total - 1 / count) / (1 - 1 / count) if total > 0 else 0.0
+        return math.inf if share >= 1 else -10 * math.log10(1 - share)
+
     def drop(self) -> None:
         """Close and delete the graph, of which nobody asks more answers."""
         if self._session is not None:
@@ -84,7 +112,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trials:
+class GraphTrials:
     """Puts graphs on trial.
 
     Attributes:
@@ -100,7 +128,7 @@ class Trials:
     model: ir.Model | None
     directory: Path
 
-    def of(self, method: str, statistics: Statistics, lifts: tuple[str, ...] = ()) -> Trial:
+    def of(self, method: str, statistics: Statistics, lifts: tuple[str, ...] = ()) -> GraphTrial:
         """The graph with a range method of feature maps and lifts, its ranges of these statistics."""
         recipe, scheme, path = (
             self.recipe,
@@ -112,11 +140,13 @@ class Trials:
             self.reference, scheme, recipe.exclude, recipe.ranges, lifts, model=self.model, feature_maps=method
         )
         notes, graph = quantizer.write(statistics, path, BESIDE), replace(self.reference, path=path)
-        return Trial(graph=graph, target=self.target, samples=self.samples, method=method, lifts=lifts, notes=notes)
+        return GraphTrial(
+            graph=graph, target=self.target, samples=self.samples, method=method, lifts=lifts, notes=notes
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class RaceOutcome:
     """Which of two graphs stands.
 
     Attributes:
@@ -134,7 +164,7 @@ class Outcome:
         return f"{self.before_db:.1f} to {self.after_db:.1f} dB on {self.samples.count} samples"
 
 
-def race(before: Trial, after: Trial, least_db: float) -> Outcome:
+def race(before: GraphTrial, after: GraphTrial, least_db: float) -> RaceOutcome:
     """Whether the second graph has so many dB of SQNR more than the first, by as many samples as make that clear.
 
     Both answer to the first batches, and to twice as many each time that these leave it open. On all samples the
@@ -148,10 +178,10 @@ def race(before: Trial, after: Trial, least_db: float) -> Outcome:
             break
     else:
         passed = figures[1] >= figures[0] + least_db
-    return Outcome(passed=passed, before_db=figures[0], after_db=figures[1], samples=samples.first(batches))
+    return RaceOutcome(passed=passed, before_db=figures[0], after_db=figures[1], samples=samples.first(batches))
 
 
-def _clearly(before: Trial, after: Trial, batches: int, least_db: float) -> bool | None:
+def _clearly(before: GraphTrial, after: GraphTrial, batches: int, least_db: float) -> bool | None:
     """Whether it is, where so many batches tell."""
     gain = gained(before.sums(batches), after.sums(batches))
     if gain is None or abs(gain.db - least_db) <= CLEAR * gain.error_db:

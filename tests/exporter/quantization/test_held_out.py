@@ -18,7 +18,7 @@ from edgepress.exporter.quantization import compensated, gains
 from edgepress.exporter.quantization.gains import doubts
 from edgepress.exporter.quantization.judging import JudgingSamples
 from edgepress.exporter.quantization.quantizer import FEATURE_MAPS
-from edgepress.exporter.quantization.trial import Trial
+from edgepress.exporter.quantization.trial import GraphTrial
 from edgepress.profiles.device.target import load_target
 from edgepress.profiles.findings.parity import Parity
 from edgepress.profiles.findings.spread import Few
@@ -364,7 +364,7 @@ def test_why_the_worse_figure_is_taken_is_said(others_db, shipped_db, taken, sai
         graph = Graph(path=directory / "model.onnx", inputs=(), outputs=(), opset=17, digest="")
         answers = [{"y": right * np.float32(1 - 10 ** (-figures[statistics][method] / 20))}]
         made = {"samples": samples, "method": method, "lifts": (), "notes": {}, "_answers": answers}
-        return Trial(graph=graph, target=load_target("mobile"), **made)
+        return GraphTrial(graph=graph, target=load_target("mobile"), **made)
 
     kept, told = gains._ranged(trial, "others", "shipped")
     assert kept.method == taken and told.endswith(said)

@@ -13,7 +13,7 @@ from edgepress.exporter.graphs.files import read_graph
 from edgepress.exporter.quantization.gains import worthwhile
 from edgepress.exporter.quantization.judging import JudgingSamples
 from edgepress.exporter.quantization.quantizer import Quantizer
-from edgepress.exporter.quantization.trial import Trial, race
+from edgepress.exporter.quantization.trial import GraphTrial, race
 from edgepress.exporter.recipe import Recipe
 from edgepress.profiles.device.target import load_target
 
@@ -48,7 +48,7 @@ def on_trial(directory, name, samples, factor, odd=0.0):
     path = directory / name / "model.onnx"
     path.parent.mkdir()
     onnx.save(model_of(nodes, [floats("x", "n", 16)], [floats("y", "n", 16)], constants), path)
-    return Trial(graph=read_graph(path), target=TARGET, samples=samples, method="mse", lifts=(), notes={})
+    return GraphTrial(graph=read_graph(path), target=TARGET, samples=samples, method="mse", lifts=(), notes={})
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ FEWEST_BEYOND, MOST_BEYOND = 64, 256
 FEWEST_COMPARED = 16
 # Lifts that run the graph get so many: 96 gave what 32 do (docs/decisions/0100-means-made-good.md). Fewer where
 # the largest feature map of all together has more values: a few such maps are many places.
-MOST_EXAMPLES, FEWEST_EXAMPLES, _EXAMPLE_VALUES = 32, 4, 1 << 24
+MOST_EXAMPLES, FEWEST_EXAMPLES, _EXAMPLE_VALUES = 32, 4, 1 << 22
 
 
 def calibrate(

@@ -18,6 +18,7 @@ from ...profiles.findings.layers import Coverage, Layer, coverage, untimed
 from ...profiles.findings.parity import Parity, figure, is_codes, needed, parity, worst
 from ..capture.golden import Answers, Golden
 from .candidate import Candidate, OwnGolden
+from .link import PLACES
 
 # How far below what was seen here a device may be.
 SEEN_OFF_DB = 6.0
@@ -42,10 +43,9 @@ def judged(candidate: Candidate, golden: Golden, answers: Answers, place: Place,
         VerificationError: it does not reach the least agreement.
     """
     try:
-        found = check_golden(golden, answers, candidate.least_db)
+        hint = _COARSE if load_precision(candidate.precision).integer else _FLOAT
+        found = check_golden(golden, answers, candidate.least_db, hint)
     except VerificationError as error:
-        if not load_precision(candidate.precision).integer:
-            raise VerificationError(error.message, hint=_FLOAT) from error
         if why := [gap.why for gap in candidate.missing if gap.subject in _OF_DATA]:
             raise VerificationError(error.message, hint=" ".join(why)) from error
         raise
@@ -87,23 +87,20 @@ def looked_into(candidate: Candidate, golden: Golden, place: Place, target: Targ
     return replace(candidate, layers=shown, coverage=covered)
 
 
-def check_golden(golden: Golden, answers: Answers, least_db: float) -> dict[str, Parity]:
+def check_golden(golden: Golden, answers: Answers, least_db: float, hint: str = _COARSE) -> dict[str, Parity]:
     """Compare what was answered to the golden inputs with the FP32 outputs.
 
     Raises:
         VerificationError: an output does not reach `least_db` of SQNR; its figures are given.
     """
     seen = golden.compare(answers)
-    bad = [
-        f"output {name!r}: {_told(found, least_db, golden.outputs[0][name])}"
-        for name, found in seen.items()
-        if not found.reaches(least_db)
-    ]
+    bad = {name: golden.outputs[0][name] for name, found in seen.items() if not found.reaches(least_db)}
     if bad:
+        told = "; ".join(f"output {name!r}: {_told(seen[name], least_db, array)}" for name, array in bad.items())
         raise VerificationError(
             f"The engine does not reach the {least_db:g} dB of agreement with the FP32 model that the golden inputs "
-            f"ask for: {'; '.join(bad)}.",
-            hint=_COARSE,
+            f"ask for: {told}.",
+            hint=f"{PLACES} {hint}" if any(map(is_codes, bad.values())) else hint,
         )
     return seen
 

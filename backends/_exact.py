@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
+from ..errors import InputError
 from ..profiles.machine.environment import VNNI, this_machine
+from ._onnxfile import holds_float16
 
 # Optimizers that make a graph fail to load: on x86 without AVX-512 this one of onnxruntime 1.31 fuses a convolution
 # with the sum behind it, although its result is an output of the graph as well.
@@ -13,7 +16,27 @@ WITHOUT = ("ConvAddActivationFusion",)
 EXACTLY = "session.x64quantprecision"
 # Only what ends the process is logged.
 _SILENT = 4
+# onnxruntime 1.31's layouts of convolutions for x86.
+LAYOUTS = "NchwcTransformer"
 T = TypeVar("T")
+
+
+def crashing(graph: Path) -> tuple[str, ...]:
+    """Optimizers that end the process when they see this graph, to be left out.
+
+    Onnxruntime 1.31.1 on x86 ends with a signal when it opens a float16 graph in which a Transpose of leading axes
+    stands before a MatMul, or a GRU behind an LSTM. Without its layouts for convolutions it does neither. Of float16
+    nothing is lost with them: x86 has no such kernels, and other processors not these layouts.
+
+    Args:
+        graph: an ONNX file; of any other, and of what is none, nothing is left out.
+    """
+    if graph.suffix == ".ort":
+        return ()
+    try:
+        return (LAYOUTS,) if holds_float16(graph) else ()
+    except InputError:  # the runtime says what is wrong with the file
+        return ()
 
 
 def unfused(options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Node names and external files of an ONNX file, read without the onnx package, which a device does not have.
+"""Node names, external files and float16 of an ONNX file, read without the onnx package, which a device does not have.
 
 Only the fields needed are decoded, tensors are skipped unread, so a file of gigabytes costs no more than its nodes.
 Field numbers are those of `onnx/onnx.proto`; the encoding is Protocol Buffers' wire format.
@@ -10,6 +10,7 @@ import mmap
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from ..errors import InputError
@@ -18,11 +19,15 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 # message.field: number
 _MODEL_GRAPH, _MODEL_FUNCTION = 7, 25
-_GRAPH_NODE, _GRAPH_INITIALIZER, _FUNCTION_NODE = 1, 5, 7
+_GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT, _FUNCTION_NODE = 1, 5, 11, 7
 _NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_TYPE, _NODE_ATTRIBUTE, _NODE_DOMAIN = 1, 2, 3, 4, 5, 7
 _ATTRIBUTE_NAME, _ATTRIBUTE_NUMBER, _ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH = 1, 3, 5, 6
 _ATTRIBUTE_TEXTS, _ATTRIBUTE_GRAPHS = 9, 11
-_TENSOR_EXTERNAL, _ENTRY_KEY, _ENTRY_VALUE = 13, 1, 2
+_TENSOR_TYPE, _TENSOR_EXTERNAL, _ENTRY_KEY, _ENTRY_VALUE = 2, 13, 1, 2
+_VALUE_TYPE, _TYPE_TENSOR, _TENSOR_ELEMENT = 2, 1, 1
+_FLOAT16 = 10  # TensorProto.DataType
+# Attributes that are a type.
+_TYPED = frozenset({"to", "dtype", "output_dtype"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +81,21 @@ def external_files(path: Path) -> tuple[str, ...]:
         raise _not_onnx(path) from error
 
 
+def holds_float16(path: Path) -> bool:
+    """Whether an input, a weight or a constant of the file is float16, or something is cast to it.
+
+    Raises:
+        InputError: the file is not an ONNX model.
+    """
+    model = _mapped(path)
+    try:
+        graphs, functions = _all(model, _MODEL_GRAPH), _all(model, _MODEL_FUNCTION)
+        attributes = chain.from_iterable(_attributes(each, _FUNCTION_NODE) for each in functions)
+        return any(_of_float16(graph) for graph in graphs) or any(map(_names_float16, attributes))
+    except (IndexError, ValueError) as error:
+        raise _not_onnx(path) from error
+
+
 def copy_graph(source: Path, path: Path) -> None:
     """Copy a graph and the external data that it names, under the names it knows them by.
 
@@ -111,7 +131,11 @@ def _nodes(graph: memoryview, field: int) -> Iterator[Node]:
             domain=_text(message, _NODE_DOMAIN),
             inputs=_texts(message, _NODE_INPUT),
             outputs=_texts(message, _NODE_OUTPUT),
-            numbers={_text(each, _ATTRIBUTE_NAME): number for each in attributes for number in _numbers(each)},
+            numbers={
+                _text(each, _ATTRIBUTE_NAME): number
+                for each in attributes
+                for number in _numbers(each, _ATTRIBUTE_NUMBER)
+            },
             texts={_text(each, _ATTRIBUTE_NAME): _texts(each, _ATTRIBUTE_TEXTS) for each in attributes},
         )
         for nested in _nested(message):
@@ -131,6 +155,37 @@ def _locations(graph: memoryview) -> Iterator[str]:
                 yield _text(entry, _ENTRY_VALUE)
 
 
+def _element_types(graph: memoryview) -> Iterator[int]:
+    """Of the inputs and initializers of a graph; nested ones have inputs of types that the outer one gives them."""
+    for tensor in _all(graph, _GRAPH_INITIALIZER):
+        yield from _numbers(tensor, _TENSOR_TYPE)
+    for value in _all(graph, _GRAPH_INPUT):
+        for kind in _all(value, _VALUE_TYPE):
+            for tensor in _all(kind, _TYPE_TENSOR):
+                yield from _numbers(tensor, _TENSOR_ELEMENT)
+
+
+def _of_float16(graph: memoryview) -> bool:
+    return _FLOAT16 in _element_types(graph) or any(map(_names_float16, _attributes(graph, _GRAPH_NODE)))
+
+
+def _attributes(body: memoryview, field: int) -> Iterator[memoryview]:
+    """Of all nodes, those of nested graphs included."""
+    for node in _all(body, field):
+        yield from _all(node, _NODE_ATTRIBUTE)
+        for nested in _nested(node):
+            yield from _attributes(nested, _GRAPH_NODE)
+
+
+def _names_float16(attribute: memoryview) -> bool:
+    """Whether it is a constant of it, a graph with such weights, or the type that its node gives."""
+    return (
+        any(_FLOAT16 in _numbers(tensor, _TENSOR_TYPE) for tensor in _all(attribute, _ATTRIBUTE_TENSOR))
+        or any(_FLOAT16 in _element_types(graph) for graph in _all(attribute, _ATTRIBUTE_GRAPH))
+        or (_text(attribute, _ATTRIBUTE_NAME) in _TYPED and _FLOAT16 in _numbers(attribute, _ATTRIBUTE_NUMBER))
+    )
+
+
 def _tensors(graph: memoryview) -> Iterator[memoryview]:
     yield from _all(graph, _GRAPH_INITIALIZER)
     for node in _all(graph, _GRAPH_NODE):
@@ -148,9 +203,9 @@ def _texts(message: memoryview, field: int) -> tuple[str, ...]:
     return tuple(str(each, "utf-8") for each in _all(message, field))
 
 
-def _numbers(attribute: memoryview) -> Iterator[int]:
-    """What an attribute that is an integer gives; nothing of any other."""
-    return (value for field, value in _fields(attribute) if field == _ATTRIBUTE_NUMBER and isinstance(value, int))
+def _numbers(message: memoryview, field: int) -> Iterator[int]:
+    """The values of a field that is an integer; nothing of any other."""
+    return (value for number, value in _fields(message) if number == field and isinstance(value, int))
 
 
 def _all(message: memoryview, field: int) -> Iterator[memoryview]:

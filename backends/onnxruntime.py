@@ -24,7 +24,7 @@ from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
 from ..profiles.machine.environment import is_emulated, this_machine
 from ..profiles.machine.held import temporary
-from ._exact import EXACTLY, WITHOUT, exactly, unfused
+from ._exact import EXACTLY, LAYOUTS, WITHOUT, crashing, exactly, unfused
 from ._onnxfile import copy_graph, read_nodes
 from ._onnxruntime_decoding import OnnxRuntimeDecoding, OnnxRuntimeGeneration
 from ._onnxruntime_loaders import CONFIG, onnxruntime_loaders
@@ -106,7 +106,7 @@ class OnnxRuntime(Backend):
 
     def _check(self, graph: Graph, target: Target) -> tuple[Rejection, ...]:
         try:
-            _session(graph.path, _options(None), WITHOUT)
+            _session(graph.path, _options(None), (*crashing(graph.path), *WITHOUT))
         except _errors() as error:
             return _rejections(graph.path, said(error))
         return ()
@@ -121,7 +121,7 @@ class OnnxRuntime(Backend):
                 notes = _convert(graph.path, path, platform)
             else:
                 # onnxruntime's own word that it takes the graph
-                _session(graph.path, _options(None), _crashing(precision))
+                _session(graph.path, _options(None), crashing(graph.path))
         except _errors() as error:
             if _UNWRITTEN in str(error):
                 raise unwritten(path.name, error) from error
@@ -131,7 +131,7 @@ class OnnxRuntime(Backend):
         return Engine.of(graph, path, self.name, target, precision, notes)
 
     def _open(self, engine: Engine, threads: int | None) -> Session:
-        options, disabled = _options(threads), _crashing(engine.precision)
+        options, disabled = _options(threads), crashing(engine.path)
         if _integers(engine.target) == "none":
             opened = _opened(engine, unfused(options), (*disabled, *WITHOUT))
         elif _exact(engine, this_machine().arch):
@@ -168,7 +168,7 @@ class OnnxRuntime(Backend):
             options = _options(None)
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(scratch, "profile"))
-            session = _opened(engine, options, _crashing(engine.precision))
+            session = _opened(engine, options, crashing(engine.path))
             # Of an engine for another architecture the times say nothing, and may be long.
             timed = _at_home(engine, this_machine().arch) and not is_emulated()
             runs = 1 + (_RUNS if timed else 0)
@@ -235,7 +235,9 @@ def session_attempts(engine: Engine, arch: str) -> list[dict[str, str]]:
     Returns:
         Configurations of a session, by onnxruntime's keys: the first that opens is the one.
     """
-    disabled, attempts = _crashing(engine.precision), [_ENTRIES]
+    # As `crashing`, by the precision: the file lies on the device.
+    disabled = (LAYOUTS,) if load_precision(engine.precision).storage == "float16" else ()
+    attempts = [_ENTRIES]
     if _exact(engine, arch):
         disabled = (*disabled, *WITHOUT)
         attempts = [{**_ENTRIES, EXACTLY: "1"}, {**_ENTRIES, EXACTLY: "0"}]
@@ -271,14 +273,6 @@ def _options(threads: int | None) -> Any:
 def _session(path: Path, options: Any, disabled: Sequence[str] = ()) -> Any:
     session = import_or_explain("onnxruntime").InferenceSession
     return session(path, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(disabled))
-
-
-def _crashing(precision: PrecisionName) -> Sequence[str]:
-    """Optimizers that crash the process: onnxruntime 1.31's layouts for x86, on a float16 GRU behind an LSTM.
-
-    Of float16 nothing is lost with them: x86 has no such kernels, and other processors not these layouts.
-    """
-    return ("NchwcTransformer",) if load_precision(precision).storage == "float16" else ()
 
 
 def _opened(engine: Engine, options: Any, disabled: Sequence[str]) -> Any:
@@ -324,7 +318,7 @@ def _convert(source: Path, path: Path, platform: str) -> tuple[str, ...]:
     options.add_session_config_entry("session.save_model_format", "ORT")
     options.add_session_config_entry("session.qdqisint8allowed", "1" if platform == "arm" else "0")
     # NCHWc blocks are laid out for x86.
-    _session(source, options, disabled=() if platform == "amd64" else ("NchwcTransformer",))
+    _session(source, options, disabled=crashing(source) if platform == "amd64" else (LAYOUTS,))
     _write_config(path)
     content = stable(path.read_bytes())
     if content is None:

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Target
 from ...profiles.machine.environment import this_machine
-from .._exact import WITHOUT, exactly, unfused
+from .._exact import WITHOUT, crashing, exactly, unfused
 from .._fed_back import FedBack
 from .._vendor import import_or_explain, said
 from ..base import Array, Engine, Feed, Graph, Session
@@ -135,7 +135,7 @@ class GraphValues:
                 "session.model_external_initializers_file_folder_path", str(path.parent.resolve())
             )
         try:
-            opened = partial(_opened, ort, model)
+            opened = partial(_opened, ort, model, (*crashing(path), *WITHOUT))
             self._session: Any = opened(options) if kernels in _PLAIN else exactly(opened, options)
         except Exception as error:  # onnxruntime's exceptions have no base of their own
             raise unloaded(path, said(error)) from error
@@ -157,8 +157,8 @@ class GraphValues:
         self.close()
 
 
-def _opened(ort: Any, model: Any, options: Any) -> Any:
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(WITHOUT))
+def _opened(ort: Any, model: Any, disabled: Sequence[str], options: Any) -> Any:
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(disabled))
 
 
 def with_inner_outputs(path: Path, names: Sequence[str]) -> bytes:

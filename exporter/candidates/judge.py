@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ...backends.base import Engine
+from ...backends.base import Array, Engine
 from ...backends.places import Place
 from ...backends.registry import load_backend
 from ...errors import VerificationError
@@ -15,9 +15,10 @@ from ...profiles.device.precision import load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.layers import Coverage, Layer, coverage, untimed
-from ...profiles.findings.parity import Parity, parity, worst
+from ...profiles.findings.parity import Parity, figure, is_codes, needed, parity, worst
 from ..capture.golden import Answers, Golden
 from .candidate import Candidate, OwnGolden
+from .link import PLACES
 
 # How far below what was seen here a device may be.
 SEEN_OFF_DB = 6.0
@@ -27,6 +28,9 @@ GOLDEN = "golden"
 _OF_DATA = frozenset({"alike", "repeated", "samples"})
 # Less than this on golden inputs, and as much less than on samples, is said: of float noise of a third of the signal.
 _LOW_DB = 10.0
+_COARSE = "Leave the layers that hurt in float with --exclude, give more calibration data, or lower --min-sqnr."
+# Of a float precision: no layer is to be left in float, and no ranges are taken from data.
+_FLOAT = "Ship another precision with --precision, choose another target, or lower --min-sqnr."
 
 
 def judged(candidate: Candidate, golden: Golden, answers: Answers, place: Place, target: Target) -> Candidate:
@@ -39,7 +43,8 @@ def judged(candidate: Candidate, golden: Golden, answers: Answers, place: Place,
         VerificationError: it does not reach the least agreement.
     """
     try:
-        found = check_golden(golden, answers, candidate.least_db)
+        hint = _COARSE if load_precision(candidate.precision).integer else _FLOAT
+        found = check_golden(golden, answers, candidate.least_db, hint)
     except VerificationError as error:
         if why := [gap.why for gap in candidate.missing if gap.subject in _OF_DATA]:
             raise VerificationError(error.message, hint=" ".join(why)) from error
@@ -82,21 +87,29 @@ def looked_into(candidate: Candidate, golden: Golden, place: Place, target: Targ
     return replace(candidate, layers=shown, coverage=covered)
 
 
-def check_golden(golden: Golden, answers: Answers, least_db: float) -> dict[str, Parity]:
+def check_golden(golden: Golden, answers: Answers, least_db: float, hint: str = _COARSE) -> dict[str, Parity]:
     """Compare what was answered to the golden inputs with the FP32 outputs.
 
     Raises:
         VerificationError: an output does not reach `least_db` of SQNR; its figures are given.
     """
     seen = golden.compare(answers)
-    bad = [f"output {name!r}: {found}" for name, found in seen.items() if not found.reaches(least_db)]
+    bad = {name: golden.outputs[0][name] for name, found in seen.items() if not found.reaches(least_db)}
     if bad:
+        told = "; ".join(f"output {name!r}: {_told(seen[name], least_db, array)}" for name, array in bad.items())
         raise VerificationError(
             f"The engine does not reach the {least_db:g} dB of agreement with the FP32 model that the golden inputs "
-            f"ask for: {'; '.join(bad)}.",
-            hint="Leave the layers that hurt in float with --exclude, give more calibration data, or lower --min-sqnr.",
+            f"ask for: {told}.",
+            hint=f"{PLACES} {hint}" if any(map(is_codes, bad.values())) else hint,
         )
     return seen
+
+
+def _told(found: Parity, least_db: float, array: Array) -> str:
+    """What an output like the array has; of classes and places how many agree, and how many have to."""
+    if not is_codes(array):
+        return str(found)
+    return f"{figure(found.sqnr_db, array)} of its classes or places ({needed(least_db, array)} needed)"
 
 
 def lenient(least_db: float, seen: Mapping[str, Parity]) -> float:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ...backends.base import Session
+from ...backends.base import Array, Session
 from ...backends.places import Place
 from ...errors import VerificationError
 from ...profiles.device.precision import load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
-from ...profiles.findings.parity import Parity, worst
+from ...profiles.findings.parity import Parity, figure, is_codes, needed, worst
 from ..quantization.judging import JudgingSamples
 from .candidate import Candidate
 
@@ -26,6 +26,11 @@ EXPLAINED_DB, ENOUGH_DB = 6.0, 40.0
 
 HINT = "Ship another precision with --precision, or leave layers near that output in float with --exclude."
 HINT_FLOAT = "Ship another precision with --precision."
+# Of classes and places, which are compared with each other and not as amounts.
+PLACES = (
+    "Where values lie closer than the precision tells apart, as in ties, their places change. Return the values "
+    "as well and choose outside of the model, or take --min-sqnr 20 for 99% agreement."
+)
 STRAYS = "The {} engine does not compute what its own graph does"
 FALLS_SHORT = "The {} engine does not reach what was asked"
 # What is known of the cause, by whether the runtime is asked for arithmetic that its graph does not say.
@@ -102,13 +107,14 @@ def graph_held(
     found = samples.compare([session(feed) for feed in samples.feeds], candidate.graph)
     short = {name: one.weakest_db for name, one in found.items() if not one.reaches(asked_db)}
     if short:
+        arrays = {name: samples.expected[0][name] for name in short}
         told = "; ".join(
-            f"output {name!r} has {found_db:.1f} dB of SQNR against FP32" for name, found_db in short.items()
+            f"output {name!r} has {figure(short[name], array)} against FP32 ({needed(asked_db, array)} needed)"
+            for name, array in arrays.items()
         )
         raise VerificationError(
-            f"{candidate.precision} does not reach what was asked, on {samples}: {told} ({asked_db:g} dB needed)."
-            f"{where()}",
-            hint=HINT_FLOAT,
+            f"{candidate.precision} does not reach what was asked, on {samples}: {told}.{where()}",
+            hint=f"{PLACES} {HINT_FLOAT}" if any(map(is_codes, arrays.values())) else HINT_FLOAT,
         )
     return replace(candidate, on_samples=found)
 
@@ -121,21 +127,29 @@ def _refuse_straying(
     asked_db: float,
 ) -> None:
     strays = [
-        (part, seen_db, graph_db, least)
-        for part, seen_db, graph_db in _parts(engine, own, of_others=load_precision(candidate.precision).integer)
+        (name, part, seen_db, graph_db, least)
+        for name, part, seen_db, graph_db in _parts(engine, own, of_others=load_precision(candidate.precision).integer)
         if seen_db < (least := least_db(candidate, graph_db, asked_db))
     ]
     if strays:
         told = "; ".join(
-            f"{part} has {seen_db:.1f} dB of SQNR against FP32, its graph {graph_db:.1f} dB ({least:.1f} dB needed)"
-            for part, seen_db, graph_db, least in strays
+            _told(part, seen_db, graph_db, least, samples.expected[0][name])
+            for name, part, seen_db, graph_db, least in strays
         )
-        what, cause = _cause(candidate, strays)
+        what, cause = _cause(candidate, [one[1:] for one in strays])
         raise StrayingError(
             candidate,
             f"{what.format(candidate.precision)}, on {samples}: {told}. {cause}",
             hint=HINT if load_precision(candidate.precision).integer else HINT_FLOAT,
         )
+
+
+def _told(part: str, seen_db: float, graph_db: float, least: float, array: Array) -> str:
+    """What engine and graph have of an output like the array, and what is needed."""
+    if is_codes(array):
+        seen, own, least_share = (figure(db, array) for db in (seen_db, graph_db, least))
+        return f"{part} has {seen} against FP32, its graph {own} ({least_share} needed)"
+    return f"{part} has {seen_db:.1f} dB of SQNR against FP32, its graph {graph_db:.1f} dB ({least:.1f} dB needed)"
 
 
 def _cause(candidate: Candidate, strays: Sequence[tuple[str, float, float, float]]) -> tuple[str, str]:
@@ -150,18 +164,18 @@ def _cause(candidate: Candidate, strays: Sequence[tuple[str, float, float, float
 
 def _parts(
     engine: Mapping[str, Parity], own: Mapping[str, Parity], *, of_others: bool
-) -> Iterator[tuple[str, float, float]]:
-    """Each output and each group of its channels: its name, and what engine and graph reach, in dB.
+) -> Iterator[tuple[str, str, float, float]]:
+    """Each output and each group of its channels: its name, what it is called, and what engine and graph reach, in dB.
 
     Args:
         of_others: what they reach on other samples of the kind as well.
     """
     for name, seen in engine.items():
         bound = ", as far as is sure of others like them," if of_others and seen.lower_db is not None else ""
-        yield f"output {name!r}{bound}", _whole(seen, of_others), _whole(own[name], of_others)
+        yield name, f"output {name!r}{bound}", _whole(seen, of_others), _whole(own[name], of_others)
         # The groups are those of the expected values, and so the same.
         for group, graphs in zip(seen.groups, own[name].groups, strict=True):
-            yield f"output {name!r}, {group},", group.sqnr_db, graphs.sqnr_db
+            yield name, f"output {name!r}, {group},", group.sqnr_db, graphs.sqnr_db
 
 
 def _whole(found: Parity, of_others: bool) -> float:

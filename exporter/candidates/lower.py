@@ -15,7 +15,7 @@ from ...errors import VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Scheme, Target
 from ...profiles.findings.ladder import Ladder
-from ...profiles.findings.parity import Parity, figure, is_codes, worst
+from ...profiles.findings.parity import Parity, figure, is_codes, needed, worst
 from ...profiles.findings.sensitivity import ParityByLayer
 from ..capture.captured import Captured
 from ..graphs.files import read_graph, read_model, read_whole
@@ -375,10 +375,9 @@ class Lowering:
         said = "" if first is None else f" The first layer below that is {first.layer!r} ({first.sqnr_db:.1f} dB)."
         others = _sure(found) if found.reaches(asked_db) else ""
         why = amplified(self.captured, self.target, self.samples, name, self.threads)
-        asked = figure(asked_db, array) if is_codes(array) else f"{asked_db:g} dB"
         error = UnheldError(
             f"{self.precision} collapses: output {name!r} has {figure(found.weakest_db, array)} against FP32 on "
-            f"{samples}{others}, {asked} needed.{said}{why}",
+            f"{samples}{others}, {needed(asked_db, array)} needed.{said}{why}",
             hint=_PLACES if is_codes(array) else f"{_TRAINED} {_MORE}" if why else _MORE,
         )
         error.ladder = ladder

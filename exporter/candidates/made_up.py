@@ -20,6 +20,7 @@ from ..capture.golden import Answers, Golden
 from ..quantization.judging import JudgingSamples
 from .candidate import Candidate, OwnGolden
 from .judge import GOLDEN, SEEN_OFF_DB, least_graph_db, whole
+from .link import EXPLAINED_DB, HINT, STRAYS, StrayingError
 
 # Inputs are of one kind with the samples where their means are no further apart than this share of the samples'
 # deviation, and one deviation is at most so many times the other: what was not normalized is further off.
@@ -37,6 +38,10 @@ def unless_made_up(
         answers: of what runs for it, to the golden inputs.
         samples: that it was judged on, and reaches `asked_db` on.
         asked_db: what is asked of the precision on samples, in dB of SQNR.
+
+    Raises:
+        StrayingError: the engine misses what is asked, and there are reasons to pass over that; but it is further from
+            FP32 than its own graph by more than rounding explains, which made-up inputs are no reason for.
     """
     seen = golden.compare(answers)
     short = {name: found for name, found in seen.items() if not found.reaches(candidate.least_db)}
@@ -47,7 +52,28 @@ def unless_made_up(
         _quiet(name, found, golden, judged, asked_db) or (_other(name, found, candidate) if one_kind else "")
         for name, found in short.items()
     ]
-    return _held_to_its_graph(candidate, answers, why, short) if all(why) else candidate
+    if not all(why):
+        return candidate
+    _refuse_straying(candidate, golden, short)
+    return _held_to_its_graph(candidate, answers, why, short)
+
+
+def _refuse_straying(candidate: Candidate, golden: Golden, short: Mapping[str, Parity]) -> None:
+    """Hold an engine against its own graph, by how far both are from FP32; a bundle is refused by that as well."""
+    if candidate.own_golden is None:
+        return
+    own = golden.compare(candidate.own_golden.outputs)
+    strays = [
+        f"output {name!r} has {found.weakest_db:.1f} dB of SQNR against FP32, its graph {own[name].weakest_db:.1f} dB "
+        f"({own[name].weakest_db - EXPLAINED_DB:.1f} dB needed)"
+        for name, found in short.items()
+        if found.weakest_db < own[name].weakest_db - EXPLAINED_DB
+    ]
+    if strays:
+        where = "on the golden inputs, which are made up"
+        raise StrayingError(
+            candidate, f"{STRAYS.format(candidate.precision)}, {where}: {'; '.join(strays)}.", hint=HINT
+        )
 
 
 def _held_to_its_graph(

@@ -40,6 +40,10 @@ from .where import graph_run
 # Nodes that a note names.
 NAMED = 3
 DECIDED = "What is float is computed in float32, though the runtime would take a shorter one here: floats decide in"
+_UNSEEN = (
+    "What {} has to hold was seen on made-up inputs only: data of another range may go beyond it, or be told apart by "
+    "digits that it lacks. Give calibration data, which are then tried."
+)
 Watch = Callable[[Candidate], None]
 
 
@@ -160,7 +164,10 @@ class Maker:
         made, notes = memo.once(
             "float graph", key, lambda: float_graph(precision, graph, memo.directory, self._real_feeds)
         )
-        return Candidate(precision=precision, graph=made, least_db=recipe.least_golden_db(precision), notes=notes)
+        candidate = Candidate(precision=precision, graph=made, least_db=recipe.least_golden_db(precision), notes=notes)
+        halves = load_precision(precision).storage == "float16"
+        seen = not halves or self.prover.samples().feeds is not self.captured.golden.feeds
+        return candidate if seen else candidate.without("other", _UNSEEN.format(precision), "ranges")
 
     def checked(self, candidate: Candidate) -> Candidate:
         """The candidate, whose graph breaks no rule of the target and is taken by its compiler, as far as it says so.

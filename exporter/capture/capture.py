@@ -16,6 +16,7 @@ from ..graphs.selection import suppressions
 from ..graphs.synthesis import synthesize
 from ..sources import Source, torch_predict
 from .affine_to_conv import affine_to_conv
+from .axes_apart import axes_apart
 from .cast_bytes_first import cast_bytes_first
 from .clean_metadata import clean_metadata
 from .computed_splits import splits_by_slices
@@ -63,6 +64,7 @@ REWRITES = (
     norm_to_linear,
     drop_reshapes,
     drop_expand,
+    axes_apart,
 )
 # The same, of the network alone: which nodes are around it is known once they have their names.
 OF_NETWORK = (products_to_gemm, hard_swish, affine_to_conv)

@@ -34,6 +34,11 @@ def refuse_other_axes(graph: Graph, feeds: Sequence[Feed], answers: Sequence[Map
 
 
 def _hint(graph: Graph) -> str:
-    named = " or ".join(f"--axis {name}=1:1:1" for name, reach in graph.axes.items() if reach.smallest == 1)
-    fixed = f"Fix the size that it depends on ({named}), or export" if named else "Export"
-    return f"{fixed} the file with that operator's axes named."
+    free = [(name, reach) for name, reach in graph.axes.items() if reach.smallest == 1]
+    one = " or ".join(f"--axis {name}=1:1:1" for name, _ in free)
+    more = " or ".join(
+        f"--axis {name}=2:{max(2, reach.usual)}:{reach.largest}" for name, reach in free if reach.largest > 1
+    )
+    ways = [f"Fix the size that it depends on ({one})"] if one else []
+    ways += [f"say that it is never 1 ({more}), which OpenVINO does not take"] if more else []
+    return f"{', '.join([*ways, 'or export' if ways else 'Export'])} the file with that operator's axes named."

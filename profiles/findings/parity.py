@@ -155,7 +155,15 @@ def _may_be_scores(array: Array) -> bool:
 
 def figure(sqnr_db: float, array: Array) -> str:
     """What an output like the array reaches, as people read it: `12.3 dB of SQNR`, `85.2% agreement` of codes."""
-    return f"{1 - 10 ** (-sqnr_db / 10):.1%} agreement" if is_codes(array) else f"{sqnr_db:.1f} dB of SQNR"
+    if not is_codes(array):
+        return f"{sqnr_db:.1f} dB of SQNR"
+    share = 1 - 10 ** (-sqnr_db / 10)
+    return f"{share:.2%} agreement" if 0.99 <= share < 1 else f"{share:.1%} agreement"
+
+
+def needed(least_db: float, array: Array) -> str:
+    """The same of what is asked of it."""
+    return figure(least_db, array) if is_codes(array) else f"{least_db:g} dB"
 
 
 def _get(outputs: Mapping[str, Array], name: str) -> Array:

@@ -38,22 +38,16 @@ SUMS = frozenset({"Add", "Sub", "Max", "Min", "Clip", "Where", "Sum", "Pad", "Co
 # These only move what they read.
 MOVING = frozenset(
     {
-        "Expand",
-        "Flatten",
-        "Gather",
-        "Identity",
-        "Reshape",
-        "Slice",
-        "Split",
-        "Squeeze",
-        "Tile",
-        "Transpose",
+        *("Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Tile", "Transpose"),
         "Unsqueeze",
     }
 )
 MEANS = frozenset({"ReduceSum", "ReduceMean", "AveragePool", "GlobalAveragePool"})
 EXTREMES = frozenset({"ReduceMax", "ReduceMin", "MaxPool", "GlobalMaxPool"})
-# Many operators in one, which make the range large and small again inside. TensorRT's parser writes them out.
+# Many operators in one, which make the range large and small again inside. TensorRT's parser writes them out, each in
+# the type of its input: onnxOpImporters.cpp of onnx-tensorrt 10.1, the version that was read, makes of a ReduceL2 the
+# root of a ReduceSumSquare, of a ReduceLogSumExp an exponential, a sum and a logarithm, of an LpNormalization a square,
+# a sum, a root and a quotient.
 INSIDE = frozenset({"ReduceL2", "ReduceLogSumExp", "ReduceLogSum", "LpNormalization"})
 # What these make of two numbers that are nearly the same may be far apart.
 EXACT = frozenset(
@@ -66,22 +60,7 @@ EXACT = frozenset(
 PLAIN = frozenset(
     {
         *("Abs", "Add", "And", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape", "CumSum", "Div", "Exp", "Max"),
-        *(
-            "Min",
-            "Mul",
-            "Neg",
-            "Not",
-            "Or",
-            "Pad",
-            "Pow",
-            "Range",
-            "Reciprocal",
-            "Shape",
-            "Sign",
-            "Size",
-            "Sqrt",
-            "Sub",
-        ),
+        *("Min", "Mul", "Neg", "Not", "Or", "Pad", "Pow", "Range", "Reciprocal", "Shape", "Sign", "Size", "Sqrt"),
         *("Sub", "Sum", "Where"),
     }
     | MOVING
@@ -96,7 +75,7 @@ PASSED = SUMS | MOVING | MEANS | EXTREMES | {"Neg", "Abs"}
 def needs_float32(graph: ir.Graph) -> dict[str, str]:
     """Why a node stays float32 by the form that it is part of, by node name."""
     found: dict[str, str] = {}
-    for rule in (_guarding, _inside, _between, _exact, _large_constants):
+    for rule in (_guarding, _inside, _between, _distances, _exact, _large_constants):
         for node, why in rule(graph):
             if node.name and computes_floats(node):
                 found.setdefault(node.name, why)
@@ -275,6 +254,67 @@ def _normalizing(root: ir.Node) -> Iterator[ir.Node]:
             yield from (one.node for one in node.outputs[0].uses() if one.node.op_type == "Mul")
         elif (node.op_type == "Div" and use.idx == 1) or (node.op_type == "Mul" and root.op_type == "Pow"):
             yield node
+
+
+def _distances(graph: ir.Graph) -> Iterator[tuple[ir.Node, str]]:
+    """Squared distances as `a² + b² - 2ab`: of points that lie close beside how far they are from 0 nothing is left."""
+    for end in graph:
+        if end.op_type in ("Add", "Sub", "Gemm"):
+            nodes = _added_distances(end)
+        elif end.op_type == "MatMul":  # of [-2a, a², 1] and [b, 1, b²], as torch.cdist has it
+            nodes = [node for value in end.inputs for node in _sums_of_squares(value)]
+            nodes = [*nodes, *_operands(end)] if any(node.op_type == "Concat" for node in nodes) else []
+        else:
+            continue
+        why = f"in {end.name} ({end.op_type}) sums of squares and a product may cancel"
+        yield from ((node, why) for node in ((*nodes, end, *_summed_behind(end)) if nodes else ()))
+
+
+def _added_distances(end: ir.Node) -> list[ir.Node]:
+    """What a sum is of, if that is a sum of squares on one side and a product on the other."""
+    added = end.inputs[2:] if end.op_type == "Gemm" else end.inputs
+    squares = [_sums_of_squares(value) for value in added]
+    if not any(squares):
+        return []
+    products = [[end]] if end.op_type == "Gemm" else [_ways(value, _multiplies) for value in reversed(added)]
+    if not any(ways and product for ways, product in zip(squares, products, strict=True)):
+        return []
+    nodes = [node for ways in (*squares, *products) for node in ways]
+    return [*nodes, *(one for node in nodes if _multiplies(node) for one in _operands(node))]
+
+
+def _sums_of_squares(value: ir.Value | None) -> list[ir.Node]:
+    ways = _ways(value, _squares)
+    return ways if any(node.op_type in MEANS or node.op_type == "ReduceSumSquare" for node in ways) else []
+
+
+def _operands(product: ir.Node) -> Iterator[ir.Node]:
+    """What scales or moves the operands of a product: rounded there, they are no longer what is squared."""
+    todo = list(product.inputs[:2])
+    while todo:
+        value = todo.pop()
+        maker = None if value is None else value.producer()
+        if maker is not None and (maker.op_type in MOVING or maker.op_type == "Concat" or _scales(maker)):
+            yield maker
+            todo.extend(maker.inputs)
+
+
+def _squares(node: ir.Node) -> bool:
+    return node.op_type != "Exp" and _widens(node)
+
+
+def _multiplies(node: ir.Node) -> bool:
+    return node.op_type in ("MatMul", "Gemm", "Einsum")
+
+
+def _summed_behind(node: ir.Node) -> Iterator[ir.Node]:
+    """The sums that a distance goes on in: one of its three parts is added last."""
+    for use in node.outputs[0].uses():
+        if use.node.op_type in ("Add", "Sub"):
+            yield use.node
+        elif use.node.op_type in MOVING:
+            further = list(_summed_behind(use.node))
+            yield from ((use.node, *further) if further else ())
 
 
 def _exact(graph: ir.Graph) -> Iterator[tuple[ir.Node, str]]:

@@ -21,19 +21,18 @@ class Phase(torch.nn.Module):
         return torch.sin(20 * torch.sin(self.turn(x)))
 
 
-def exported(target, scale, directory, precision="fp16"):
+def exported(target, scale, directory, precision="fp16", **options):
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
+    data = [{"x": (scale * rng.uniform(-1, 1, (8, 16))).astype(np.float32)} for _ in range(4)]
+    given = {"calibration": data, "precision": precision, "measure": False, "output": directory}
     return edgepress.export(
         Phase().eval(),
         {"x": torch.rand(2, 16)},
         target=target,
         name="phase",
         dynamic={"x": {0: "n"}},
-        calibration=[{"x": (scale * rng.uniform(-1, 1, (8, 16))).astype(np.float32)} for _ in range(4)],
-        precision=precision,
-        measure=False,
-        output=directory,
+        **given | options,
     )
 
 
@@ -50,6 +49,14 @@ def test_fp16_that_the_data_take_too_far_is_refused(target, tmp_path):
 @pytest.mark.parametrize("target", ["rtx", "ios"])
 def test_fp16_that_the_data_suit_is_shipped(target, tmp_path):
     exported(target, 1, tmp_path)
+
+
+@pytest.mark.parametrize(("precision", "data", "told"), [("fp16", False, 1), ("fp16", True, 0), ("fp32", False, 0)])
+def test_ranges_that_no_data_showed_are_said_to_be_made_up(precision, data, told, tmp_path):
+    options = {} if data else {"calibration": None}
+    bundle = exported("ios", 1, tmp_path, precision, **options)
+    said = [gap.why for gap in load_report(bundle.path).missing if gap.subject == "ranges"]
+    assert len(said) == told and all("made-up inputs only" in why for why in said)
 
 
 def test_it_is_made_once_for_the_targets_that_share_a_capture(tmp_path, monkeypatch):

@@ -13,11 +13,16 @@ import torch
 from torch import nn
 
 import edgepress
-from edgepress.backends.base import Array
+from edgepress.backends.base import Array, Graph
 from edgepress.errors import VerificationError
 from edgepress.exporter.bundle.verify import verify_bundle
+from edgepress.exporter.candidates.candidate import Candidate, OwnGolden
 from edgepress.exporter.candidates.judge import check_golden, check_graph_golden
+from edgepress.exporter.candidates.link import StrayingError
+from edgepress.exporter.candidates.made_up import unless_made_up
 from edgepress.exporter.capture.golden import Golden
+from edgepress.exporter.quantization.judging import JudgingSamples
+from edgepress.profiles.findings.parity import parity
 
 SIZE, EDGE = 48, 16
 
@@ -98,3 +103,26 @@ def test_what_is_far_off_there_ships_with_a_word_where_the_samples_are_of_one_ki
 def test_an_example_of_another_kind_than_the_samples_is_not_passed_over(tmp_path: Path) -> None:
     with pytest.raises(VerificationError, match="golden inputs ask for"):
         exported(120, tmp_path, example=3 * pictures(2, 99) - 1)
+
+
+@pytest.mark.parametrize(("engine", "strays"), [(0.3, False), (0.8, True)])
+def test_an_engine_that_strays_from_its_graph_there_is_told_of_as_such(engine: float, strays: bool) -> None:
+    """It ended as "the bundle that was made would not verify: `minimum_sqnr_db` is -4 dB"."""
+    rng = np.random.default_rng(0)
+    x, right, noise = (rng.normal(size=(64, 8)).astype(np.float32) for _ in range(3))
+    golden = Golden(feeds=({"x": x},), outputs=({"y": right},))
+    samples = JudgingSamples(feeds=[{"x": x[::-1]}], kind="calibration samples", expected=[{"y": right}])
+    candidate = Candidate(
+        precision="int8",
+        graph=Graph(path=Path("model.onnx"), inputs=(), outputs=(), opset=20, digest=""),
+        least_db=12.0,
+        on_samples=parity([{"y": right}], [{"y": right + 0.1 * noise}]),
+        own_golden=OwnGolden(outputs=({"y": right + 0.2 * noise},), engine_db=10.0),
+    )
+    answers = ({"y": right + engine * noise},)
+    if strays:
+        with pytest.raises(StrayingError, match=r"its own graph does, on the golden inputs.* 1\.\d dB .*its graph 13"):
+            unless_made_up(candidate, golden, answers, lambda: samples, 10.0)
+    else:
+        held = unless_made_up(candidate, golden, answers, lambda: samples, 10.0)
+        assert held.least_db == pytest.approx(3.0)

@@ -56,5 +56,7 @@ def test_a_number_of_axes_that_depends_on_sizes_is_refused_with_the_way_out(tmp_
     with pytest.raises(InputError, match=r"'y' is declared with 0 axes, and is \(2,\)") as refused:
         exported(path, "server-cpu", tmp_path / "made")
     assert "--axis batch=1:1:1" in (refused.value.hint or "")
-    one = {"batch": edgepress.AxisRange(smallest=1, usual=1, largest=1)}
-    assert exported(path, "server-cpu", tmp_path / "one", axes=one).path.exists()
+    assert "--axis batch=2:2:16" in (refused.value.hint or "")
+    for name, sizes in (("one", (1, 1, 1)), ("more", (2, 2, 16))):
+        reach = edgepress.AxisRange(**dict(zip(("smallest", "usual", "largest"), sizes, strict=True)))
+        assert exported(path, "server-cpu", tmp_path / name, axes={"batch": reach}).path.exists()

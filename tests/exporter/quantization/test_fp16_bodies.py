@@ -151,6 +151,5 @@ def types(path, operator):
 
 def answer(path, feed):
     options = ort.SessionOptions()
-    # onnxruntime 1.31 ends with a signal where it optimizes a graph of float16 with a Scan.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"]).run(None, feed)[0]

@@ -69,10 +69,22 @@ VARIANCE = [
     node("Pow", "sum minus_half", "root"),
     node("Mul", "centered root", "y"),
 ]
+# Squares and products of distances to points around 30.
+APART = [
+    node("Mul", "x x", "squares"),
+    node("ReduceSum", "squares last", "own", keepdims=1),
+    node("MatMul", "x w", "both"),
+    node("Mul", "both two", "twice"),
+]
+POINTS = np.random.default_rng(3).normal(size=(16, 8)).astype(F) + 30
 CONSTANTS = {
+    "w": POINTS,
+    "others": (POINTS * POINTS).sum(0, keepdims=True),
     "last": LAST,
     "epsilon": F(1e-12),
     "two": F(2),
+    "minus_two": F(-2),
+    "right": np.concatenate([POINTS, np.ones((1, 8), F), (POINTS * POINTS).sum(0, keepdims=True)]),
     "minus_half": F(-0.5),
     "one": F(1),
     "micro": F(1e-7),
@@ -127,6 +139,49 @@ WRONG = {
         drawn(scale=100, offset=3000),
         {"a", "y"},
     ),
+    "distances": (
+        [*APART, node("Add", "own others", "sum"), node("Sub", "sum twice", "y")],
+        drawn(offset=30),
+        {"squares", "own", "both", "twice", "sum", "y"},
+    ),
+    "distances, squares last": (
+        [*APART, node("Sub", "own twice", "sum"), node("Add", "sum others", "y")],
+        drawn(offset=30),
+        {"squares", "own", "both", "twice", "sum", "y"},
+    ),
+    "distances, squares first": (
+        [*APART, node("Sub", "others twice", "sum"), node("Add", "sum own", "y")],
+        drawn(offset=30),
+        {"squares", "own", "both", "twice", "sum", "y"},
+    ),
+    "distances by one operator": (
+        [*APART[:2], node("Add", "own others", "sum"), node("Gemm", "x w sum", "y", alpha=-2.0)],
+        drawn(offset=30),
+        {"squares", "own", "sum", "y"},
+    ),
+    "distances, an operand twice": (
+        [
+            *APART[:2],
+            node("Mul", "x two", "double"),
+            node("MatMul", "double w", "both"),
+            node("Add", "own others", "sum"),
+            node("Sub", "sum both", "y"),
+        ],
+        drawn(offset=30),
+        {"squares", "own", "double", "both", "sum", "y"},
+    ),
+    "distances by one product": (
+        [
+            *APART[:2],
+            node("Mul", "x minus_two", "double"),
+            node("Mul", "own zero", "none"),
+            node("Add", "none one", "ones"),
+            node("Concat", "double own ones", "left", axis=1),
+            node("MatMul", "left right", "y"),
+        ],
+        drawn(offset=30),
+        {"squares", "own", "double", "none", "ones", "left", "y"},
+    ),
     "times": ([node("Sub", "x start", "y")], drawn(offset=16390), {"y"}),
     "remainders": (
         [node("Mul", "x factor", "a"), node("Mod", "a modulus", "y", fmod=1)],
@@ -176,6 +231,13 @@ ALIKE = {
     "sine of a layer": [node("MatMul", "x w", "a"), node("Sin", "a", "y")],
     "places behind a layer": [node("MatMul", "x w", "a"), node("Floor", "a", "y")],
     "mask of -10000": [node("Add", "x mask", "a"), node("Softmax", "a", "y")],
+    "a layer times an energy": [
+        node("MatMul", "x w", "a"),
+        node("Mul", "x x", "b"),
+        node("ReduceMean", "b last", "c", keepdims=1),
+        node("Mul", "a c", "y"),
+    ],
+    "a layer beside a square": [node("MatMul", "x w", "a"), node("Mul", "x x", "b"), node("Add", "a b", "y")],
     "no bound": [node("Clip", "x zero huge", "y")],
 }
 

@@ -23,9 +23,9 @@ _MARGIN_DB = 10.0
 # Classes and places of few samples: less than half are right.
 _CODES_DB = 3.0
 _CAUSE = (
-    "At the sizes of golden inputs and samples it does: the runtime reads what nobody wrote, or beyond an end. Narrow "
-    "the axis with --axis to sizes that your data have, or choose another target."
+    "At the sizes of golden inputs and samples it does: the runtime reads memory that nobody wrote, or beyond an end."
 )
+_NARROW = "Narrow the axis with --axis to sizes that were run."
 Run = Callable[[Feed], Mapping[str, Array]]
 
 
@@ -130,6 +130,6 @@ def _strays(candidate: Candidate, size: NewSize, told: str) -> StrayingError:
         candidate,
         f"The {candidate.precision} engine does not compute what its own graph does, in the first inference of a size "
         f"that it had not run ({size.told}): {told.rstrip('.')}. {_CAUSE}",
-        hint=hint,
+        hint=f"{_NARROW} {hint}",
         feed=size.feed,
     )

@@ -52,7 +52,7 @@ def held_at_new_sizes(
     held = [found for size in sizes if (found := _held(candidate, size, engine, graph, reference))]
     if not held:
         return candidate
-    claim = f"At sizes of which it had run none the engine computes what model.onnx does at once: {'; '.join(held)}"
+    claim = f"The engine agrees with model.onnx at once at sizes that it had not run: {'; '.join(held)}"
     proof = Evidence(
         about="engine",
         claim=claim,

@@ -18,14 +18,14 @@ from ..graphs.synthesis import synthesize
 from ..sources import Source
 
 # What a batch that is larger than other axes may take: values of all inputs, and products, of which one core makes as
-# many in about a fifth of a second.
-_VALUES, _PRODUCTS = 1 << 20, 1 << 32
+# many in less than half a second.
+_VALUES, _PRODUCTS = 1 << 20, 1 << 33
 # Longer ones are a vocabulary, or features that no cheap batch is larger than.
 _LONGEST_AXIS = 256
 # Samples where no such batch is cheap: more than one, which runtimes treat apart, and no power of two.
 _FEW = 3
-# From this rank on the smallest axis behind the batch is that of channels, and what is left are places.
-_WITH_PLACES = 3
+# A picture has a place in so many, seen from the layers that hold most weights, which lie behind strides.
+_STRIDES, _PICTURE = 16, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,15 +122,20 @@ def _one_sample(along: SampleAxes, feed: Feed) -> list[tuple[int, ...]]:
 
 
 def _affordable(along: SampleAxes, feed: Feed, weights: Sequence[tuple[int, ...]]) -> int:
-    """The most samples that cost next to nothing: each weight is taken once for every place of one, at most."""
-    shapes = _one_sample(along, feed)
-    values = [math.prod(shape) for shape in shapes]
-    places = max(
-        size // (min(shape) or 1) if len(shape) + 1 >= _WITH_PLACES else size
-        for size, shape in zip(values, shapes, strict=True)
-    )
+    """The most samples that cost next to nothing: each weight is taken once for every place of one."""
+    values = sum(map(math.prod, _one_sample(along, feed)))
+    lengths = {size for shape in weights for size in shape}
+    places = max(_places(along.first(name, feed[name])[0], lengths) for name in along.inputs)
     products = places * sum(map(math.prod, weights))
-    return min(_VALUES // max(1, sum(values)), _PRODUCTS // max(1, products))
+    return min(_VALUES // max(1, values), _PRODUCTS // max(1, products))
+
+
+def _places(sample: Array, lengths: set[int]) -> int:
+    """Of an input: tokens, steps, or pixels; not the channels, which weights have an axis of."""
+    if sample.dtype.kind != "f":
+        return sample.size
+    channels = min((size for size in sample.shape if size > 1 and size in lengths), default=1)
+    return max(1, sample.size // channels // (_STRIDES if sample.ndim >= _PICTURE else 1))
 
 
 def _repeated(feed: Feed, along: SampleAxes, size: int, seed: int) -> dict[str, Array]:

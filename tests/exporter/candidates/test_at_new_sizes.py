@@ -93,7 +93,7 @@ def exported(file: Path, shape: tuple[int, ...]) -> edgepress.Bundle:
 
 def claims(bundle: edgepress.Bundle) -> str:
     report = json.loads((bundle.path / "report.json").read_text())
-    return " ".join(one["claim"] for one in report["evidence"] if "At sizes of which" in one["claim"])
+    return " ".join(one["claim"] for one in report["evidence"] if "sizes that it had not run" in one["claim"])
 
 
 def is_wrong(bundle: edgepress.Bundle, shape: tuple[int, ...], samples: int) -> bool:
@@ -132,3 +132,124 @@ def test_a_fault_of_first_inferences_alone_is_found(tmp_path: Path, monkeypatch:
     notes = json.loads((bundle.path / "report.json").read_text())["notes"]
     found = any("a size that it had not run (batch 17)" in note for note in notes)
     assert found or not is_wrong(bundle, (4, 8, 8), 5)
+
+
+def source(shape: tuple[int, ...], free: dict[int, str], dtype: str = "float32") -> Source:
+    """What new sizes are made for."""
+    example = np.random.default_rng(2).normal(size=shape).astype(dtype)
+    return Source(
+        name="net", kind="onnx", module=None, onnx=None, inputs={"x": example}, dynamic={"x": free}, digest=""
+    )
+
+
+def graph(path: Path, of: Source, weight: tuple[int, ...], along: SampleAxes, **axes: AxisRange) -> Graph:
+    """A file that holds a weight of this shape, and reads the source's input."""
+    held = numpy_helper.from_array(np.zeros(weight, np.float32), "w")
+    node = helper.make_node("Identity", ["w"], ["y"])
+    value = helper.make_tensor_value_info("y", TensorProto.FLOAT, weight)
+    onnx.save(helper.make_model(helper.make_graph([node], "net", [], [value], [held])), path)
+    free, array = of.dynamic["x"], of.inputs["x"]
+    shape = tuple(free.get(axis, size) for axis, size in enumerate(array.shape))
+    spec = TensorSpec(name="x", dtype=array.dtype.name, shape=shape)
+    return Graph(path=path, inputs=(spec,), outputs=(), opset=17, digest="", axes=axes, samples=along)
+
+
+FIRST = SampleAxes(inputs={"x": 0}, outputs={"y": 0})
+EIGHT = AxisRange(smallest=1, usual=8, largest=64)
+
+
+@pytest.mark.parametrize(
+    ("shape", "weight", "reach", "asked", "told"),
+    [
+        ((8, 3, 12), (16, 3, 3), EIGHT, (), ["batch 17"]),
+        ((8, 3, 12), (64, 3, 3), EIGHT, (), ["batch 65", "batch 3"]),
+        ((8, 3, 12), (64, 3, 3), EIGHT, ("batch",), ["batch 13"]),
+        ((8, 3, 12), (16, 3, 3), AxisRange(smallest=8, usual=8, largest=8), (), []),
+        ((8, 3, 224, 224), (512, 512, 3, 3), EIGHT, (), ["batch 3"]),
+        ((8, 3, 12), (16, 300), EIGHT, (), ["batch 17"]),
+    ],
+)
+def test_a_batch_is_larger_than_other_axes_where_that_is_cheap(
+    tmp_path: Path, shape: tuple[int, ...], weight: tuple[int, ...], reach: AxisRange, asked: tuple[str, ...],
+    told: list[str],
+) -> None:  # fmt: skip
+    of = source(shape, {0: "batch"})
+    one = graph(tmp_path / "net.onnx", of, weight, FIRST, batch=reach)
+    feed = of.inputs
+    found = list(new_sizes(of, one, one, [feed], [feed], 0, asked))
+    assert [size.told for size in found] == told
+    rows = {row.tobytes() for row in feed["x"]}
+    for size in found:
+        assert size.feed["x"].shape == (int(size.told.split()[1]), *shape[1:])
+        assert {row.tobytes() for row in size.feed["x"]} <= rows
+        assert size.allowed == (size.feed["x"].shape[0] <= reach.largest)
+
+
+def test_other_free_axes_have_a_size_that_divides_as_the_proven_ones_do(tmp_path: Path) -> None:
+    of = source((2, 3, 64, 64), {0: "batch", 2: "height", 3: "width"})
+    side = AxisRange(smallest=32, usual=64, largest=256)
+    one = graph(tmp_path / "net.onnx", of, (4, 3, 3, 3), FIRST, batch=EIGHT, height=side, width=side)
+    *_, last = new_sizes(of, one, one, [of.inputs], [of.inputs], 0)
+    assert (last.told, last.feed["x"].shape) == ("height 96, width 96", (2, 3, 96, 96))
+
+
+def test_where_a_batch_is_one_sample_its_rows_are_an_axis_as_any(tmp_path: Path) -> None:
+    of = source((10, 4), {0: "nodes"})
+    nodes = AxisRange(smallest=1, usual=10, largest=80)
+    one = graph(tmp_path / "net.onnx", of, (4, 4), SampleAxes(), nodes=nodes)
+    assert [size.told for size in new_sizes(of, one, one, [of.inputs], [of.inputs], 0)] == ["nodes 11"]
+
+
+def held(engine: object, right: Array, own: object = None, *, allowed: bool = True, precision: str = "int8") -> str:
+    """The claim about one new size, of what engine, FP32 and graph answer or raise."""
+
+    def answers(what: object) -> object:
+        def run(feed: Feed) -> dict[str, Array]:
+            if isinstance(what, Exception):
+                raise what
+            return {"y": np.asarray(what)}
+
+        return run
+
+    file = Graph(path=Path("model.onnx"), inputs=(), outputs=(), opset=17, digest="")
+    candidate = Candidate(precision=precision, graph=file, least_db=10)
+    size = NewSize(feed={"x": np.zeros((5, 1), np.float32)}, told="batch 5", allowed=allowed)
+    given = answers(engine), answers(right if own is None else own), answers(right)
+    found = held_at_new_sizes(candidate, [size], *given, Reference(), load_target("cpu"))  # type: ignore[arg-type]
+    return " ".join(one.claim for one in found.evidence)
+
+
+RIGHT = np.arange(1, 21, dtype=np.float32).reshape(5, 4)
+
+
+def test_an_engine_is_held_to_its_graph_with_a_margin() -> None:
+    assert "batch 5: 20.0 dB of SQNR against FP32, the graph itself 26.0 dB" in held(1.1 * RIGHT, RIGHT, 1.05 * RIGHT)
+    with pytest.raises(StrayingError, match=r"a size that it had not run \(batch 5\): output 'y' has 6\.0 dB") as no:
+        held(1.5 * RIGHT, RIGHT, 1.05 * RIGHT)
+    assert no.value.feed is not None and no.value.feed["x"].shape == (5, 1)
+    with pytest.raises(StrayingError, match=r"\(batch 5\): Output 'y' holds NaN or Inf"):
+        held(RIGHT * np.float32(np.nan), RIGHT)
+
+
+def test_what_a_runtime_does_not_take_is_a_fault_within_the_range_alone() -> None:
+    with pytest.raises(StrayingError, match=r"it fails where its graph does not: no such size\."):
+        held(InputError("no such size."), RIGHT)
+    assert held(InputError("no such size."), RIGHT, allowed=False) == ""
+
+
+@pytest.mark.parametrize("right", [InputError("no such size"), np.full((5, 4), np.nan, np.float32)])
+def test_what_fp32_does_not_answer_says_nothing(right: Array) -> None:
+    assert held(RIGHT, right, RIGHT) == ""
+
+
+def test_of_codes_in_integers_half_must_agree() -> None:
+    codes = np.array([1, 2, 3, 4, 5])
+    assert "batch 5" in held(np.array([1, 2, 3, 4, 6]), codes)
+    with pytest.raises(StrayingError):
+        held(np.array([1, 2, 9, 9, 9]), codes)
+
+
+def test_rows_that_rounding_selects_are_compared_in_float32_alone() -> None:
+    assert held(RIGHT[:3], RIGHT) == ""
+    with pytest.raises(StrayingError, match=r"has shape \(3, 4\)"):
+        held(RIGHT[:3], RIGHT, precision="fp32")

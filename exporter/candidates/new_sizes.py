@@ -22,8 +22,8 @@ from ..sources import Source
 _VALUES, _PRODUCTS = 1 << 20, 1 << 33
 # Longer ones are a vocabulary, or features that no cheap batch is larger than.
 _LONGEST_AXIS = 256
-# Samples where no such batch is cheap: more than one, which runtimes treat apart, and no power of two.
-_FEW = 3
+# Samples that are run where no such batch is cheap: more than before up to that, else fewer.
+_FEW, _FEWER = 16, 3
 # A picture has a place in so many, seen from the layers that hold most weights, which lie behind strides.
 _STRIDES, _PICTURE = 16, 3
 
@@ -98,11 +98,14 @@ def _batch_sizes(captured: Graph, feed: Feed, reach: AxisRange, known: set[int],
     most = most if may_exceed else min(most, reach.largest)
     lengths = {size for shape in [*shapes, *_one_sample(captured.samples, feed)] for size in shape}
     longest = max((size for size in lengths if size < min(most, _LONGEST_AXIS + 1)), default=most)
-    wide = _first(range(max(longest + 1, reach.smallest), most + 1), known)
-    if wide is not None:
+    # More than before, where that can be: what is right in memory that is there may be wrong where it must grow.
+    more = max(known) + 1
+    wide = _first((*range(max(more, longest + 1), most + 1), *range(longest + 1, most + 1)), known)
+    if wide is not None and wide >= reach.smallest:
         yield wide
-    if wide is None or wide > reach.largest:
-        few = _first((*range(max(_FEW, reach.smallest), reach.largest + 1), *range(reach.smallest, _FEW)), known)
+    if wide is None or not reach.smallest <= wide <= reach.largest:
+        within = range(reach.smallest, reach.largest + 1)
+        few = _first((size for size in (*range(more, _FEW + 1), _FEWER, *within) if size in within), known)
         yield from () if few is None else (few,)
 
 

@@ -103,7 +103,7 @@ def test_a_figure_that_held_out_data_are_far_from_is_wrong() -> None:
     assert claimed_db(report) == 35.2 and claimed_db({"precision": "int8", "evidence": []}) is None
     assert claimed_db({"precision": "fp32", "evidence": [{"claim": said.format("inf")}]}) == 150
     # Where no engine runs, what was seen of the captured graph is no claim about int8.
-    graph = "The graph was held against the model on the first 8 calibration samples: 111.9 dB of SQNR at the worst output"
+    graph = "It was held against the model on the first 8 calibration samples: 111.9 dB of SQNR at the worst output"
     claims = [claimed_db({"precision": name, "evidence": [{"claim": graph}]}) for name in ("int8", "fp16")]
     assert claims == [None, 111.9]
     found = Judgement(sqnr_db=20, graph_db=20, swing_db=20, output="y", size=1, judged="engine")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ...backends.base import Array, Session
+from ...backends.base import Array, Feed, Session
 from ...backends.places import Place
 from ...errors import VerificationError
 from ...profiles.device.precision import load_precision
@@ -45,12 +45,15 @@ class StrayingError(VerificationError):
 
     Attributes:
         candidate: whose engine it is.
+        feed: on which it does, where that is not on samples.
     """
 
-    def __init__(self, candidate: Candidate, message: str, *, hint: str | None = None) -> None:
-        """Keep the candidate, for who looks for the cause."""
+    def __init__(
+        self, candidate: Candidate, message: str, *, hint: str | None = None, feed: Feed | None = None
+    ) -> None:
+        """Keep the candidate and the feed, for who looks for the cause."""
         super().__init__(message, hint=hint)
-        self.candidate = candidate
+        self.candidate, self.feed = candidate, feed
 
 
 def linked(
@@ -156,7 +159,7 @@ def _cause(candidate: Candidate, strays: Sequence[tuple[str, float, float, float
     """What is wrong, and what is known of why, from what engine and graph have and what is needed."""
     if all(graph_db < least for _, _, graph_db, least in strays):
         return FALLS_SHORT, TOO_COARSE.format(candidate.precision)
-    if _rounds_by_itself(candidate):
+    if rounds_by_itself(candidate):
         return STRAYS, COARSE.format(candidate.precision)
     narrow = all(seen_db >= _explained_db(graph_db) for _, seen_db, graph_db, _ in strays)
     return (FALLS_SHORT, NARROW) if narrow else (STRAYS, MISREAD)
@@ -189,7 +192,7 @@ def least_db(candidate: Candidate, graph_db: float, asked_db: float) -> float:
     those the graph says nothing. Of what is less exact never less than was asked of the graph itself.
     """
     precision = load_precision(candidate.precision)
-    if _rounds_by_itself(candidate):
+    if rounds_by_itself(candidate):
         return candidate.least_db
     explained = _explained_db(graph_db)
     return explained if precision.exact else max(explained, asked_db)
@@ -200,7 +203,7 @@ def _explained_db(graph_db: float) -> float:
     return min(graph_db - EXPLAINED_DB, ENOUGH_DB)
 
 
-def _rounds_by_itself(candidate: Candidate) -> bool:
+def rounds_by_itself(candidate: Candidate) -> bool:
     """Whether the runtime rounds more than the graph tells it to, as in bf16."""
     precision = load_precision(candidate.precision)
     return not precision.integer and not precision.exact

@@ -117,10 +117,11 @@ class Maker:
         exact = load_backend(self.target.backend).exactly(self.target) if load_precision(precision).integer else None
         return None if exact is None else replace(self, target=exact)
 
-    def _parting(self, candidate: Candidate) -> Parting | None:
-        """Where a straying engine parts from its graph, on the first batch of samples."""
+    def _parting(self, strayed: StrayingError) -> Parting | None:
+        """Where a straying engine parts from its graph, on what showed it, else on the first batch of samples."""
+        candidate, threads = strayed.candidate, self.workshop.threads
         self.advance(None, f"{candidate.precision}, where the engine strays")
-        feed, threads = self.prover.samples().feeds[0], self.workshop.threads
+        feed = self.prover.samples().feeds[0] if strayed.feed is None else strayed.feed
         return parting(candidate, self.workshop.place, self.target, feed, threads)
 
     def _through(self, precision: PrecisionName) -> Candidate:

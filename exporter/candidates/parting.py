@@ -8,7 +8,7 @@ with it, a fusion across that value was the cause.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,7 +18,7 @@ import numpy as np
 from ...backends.base import Array, Feed, Graph, TensorSpec
 from ...backends.places import GraphValues, Place
 from ...backends.places.reference import with_inner_outputs
-from ...errors import EdgepressError
+from ...errors import EdgepressError, VerificationError
 from ...profiles.device.target import Target
 from ...profiles.findings.parity import parity, worst
 from ..graphs.files import read_model
@@ -109,10 +109,9 @@ class _Probe:
             return "agrees"
         finally:
             path.unlink()
-        inner = parity([{name: right.pop(name)}], [{name: found.pop(name)}])
-        if worst(inner).sqnr_db < PARTED_DB:
+        if _parted({name: right.pop(name)}, {name: found.pop(name)}):
             return "strays"
-        return "agrees" if worst(parity([right], [found])).weakest_db < PARTED_DB else "cured"
+        return "agrees" if _parted(right, found) else "cured"
 
     def _engine(self, graph: Graph) -> dict[str, Array]:
         directory = Path(tempfile.mkdtemp(dir=self._scratch))
@@ -122,6 +121,14 @@ class _Probe:
         assert runs is not None
         with self._place.open(runs, self._threads) as session:
             return session(self._feed)
+
+
+def _parted(right: Mapping[str, Array], found: Mapping[str, Array]) -> bool:
+    """Whether both differ by more than rounding, or are not of one shape, or not finite."""
+    try:
+        return worst(parity([right], [found])).weakest_db < PARTED_DB
+    except VerificationError:
+        return True
 
 
 def _shown(graph: ir.Graph) -> Iterator[tuple[ir.Node, str]]:

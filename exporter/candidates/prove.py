@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ...backends.base import Graph, Session
+from ...backends.base import Feed, Graph, Session
 from ...backends.places import Place, Reference
 from ...profiles.device.precision import load_precision
 from ...profiles.device.target import Target
@@ -22,11 +22,13 @@ from ..quantization.judging import JudgingSamples
 from ..recipe import Recipe
 from ..sources import Source
 from ..workshop import Workshop
+from .at_new_sizes import held_at_new_sizes
 from .candidate import Candidate, OwnGolden
 from .falling_short import falling_short
 from .judge import check_golden, judged, looked_into
 from .link import graph_held, linked
 from .made_up import unless_made_up
+from .new_sizes import new_sizes
 from .samples import judging_samples
 from .unsigned import UNSIGNED, unsigned_twin
 from .where import graph_run, judging_place
@@ -98,7 +100,20 @@ class Prover:
         if not candidate.on_samples:
             candidate = replace(candidate, on_samples=self._on_samples(candidate.graph, samples))
         asked = self.recipe.least_sqnr_db(candidate.precision)
-        return linked(candidate, session, samples, place, self.target, asked, how)
+        candidate = linked(candidate, session, samples, place, self.target, asked, how)
+        return self._at_new_sizes(candidate, session, samples.feeds, place)
+
+    def _at_new_sizes(self, candidate: Candidate, session: Session, samples: Sequence[Feed], place: Place) -> Candidate:
+        """The candidate, whose engine was held against its own graph at sizes that were not run yet."""
+        captured, graph = self.captured.graph, candidate.graph
+        known = *self.captured.golden.feeds, *samples
+        sizes = new_sizes(self.source, captured, graph, samples, known, self.recipe.seed, self.recipe.axes)
+        reference, own = self._on_reference(captured), self._on_reference(graph)
+        return held_at_new_sizes(candidate, sizes, session, own, reference, place, self.target)
+
+    def _on_reference(self, graph: Graph) -> Session:
+        place = Reference()
+        return self.workshop.open(place.runs(graph, self.target, "fp32", None), place)
 
     def _opened(self, candidate: Candidate) -> Candidate:
         """The candidate, whose engine was held against its graph where it opens here too, but not as on the device."""
@@ -138,8 +153,7 @@ class Prover:
         Args:
             answers: the engine's to the golden inputs.
         """
-        place = Reference()
-        graph = self.workshop.open(place.runs(candidate.graph, self.target, "fp32", None), place)
+        graph = self._on_reference(candidate.graph)
         outputs = tuple(with_amounts(o, self.captured.amounts) for o in self.captured.golden.answers(graph))
         engine_db = worst(parity(outputs, answers, rows=self.captured.golden.rows)).weakest_db
         return replace(candidate, own_golden=OwnGolden(outputs=outputs, engine_db=engine_db))
@@ -148,8 +162,7 @@ class Prover:
         """Parity of a graph on the reference place; that of the captured one, which answers for FP32, is known."""
         if graph.path == self.captured.graph.path:
             return samples.compare(samples.expected, graph)
-        place = Reference()
-        session = self.workshop.open(place.runs(graph, self.target, "fp32", None), place)
+        session = self._on_reference(graph)
         return samples.compare([session(feed) for feed in samples.feeds], graph)
 
     def on_reference(self, candidate: Candidate) -> Candidate:

@@ -26,12 +26,12 @@ class Remedies:
 
     Attributes:
         made: makes the precision by another recipe; raises as that fails.
-        parting: where an engine parts from its graph, None where that is not found.
+        parting: where an engine that strayed so parts from its graph, None where that is not found.
     """
 
     recipe: Recipe
     made: Callable[[Recipe], Candidate]
-    parting: Callable[[Candidate], Parting | None]
+    parting: Callable[[StrayingError], Parting | None]
 
     def of(self, strayed: StrayingError) -> Candidate | Refused:
         """The first remedy that holds; refused with the place of the fault where none does."""
@@ -41,7 +41,7 @@ class Remedies:
             candidate = self._tried(replace(self.recipe, lifts=()))
             if candidate is not None:
                 return noted(candidate, f"No lifts. With them: {strayed.message}")
-        where = self.parting(strayed.candidate)
+        where = self.parting(strayed)
         for layers in () if where is None else where.regions:
             candidate = self._tried(replace(self.recipe, exclude=(*self.recipe.exclude, *literal(layers))))
             if candidate is not None:
@@ -49,7 +49,8 @@ class Remedies:
                 note = f"{', '.join(layers)} {IN_FLOAT}. {where}. In {precision}: {strayed.message}"
                 return noted(replace(candidate, left=left), note)
         told = strayed.message if where is None else f"{strayed.message} {where}."
-        return Refused(precision=precision, error=StrayingError(strayed.candidate, told, hint=strayed.hint))
+        error = StrayingError(strayed.candidate, told, hint=strayed.hint, feed=strayed.feed)
+        return Refused(precision=precision, error=error)
 
     def _tried(self, recipe: Recipe) -> Candidate | None:
         try:

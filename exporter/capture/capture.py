@@ -37,6 +37,7 @@ from .pad_apart import pad_apart
 from .plain_elu import plain_elu
 from .plain_gemm import plain_gemm, products_to_gemm
 from .preprocessing import prepend
+from .resize_to_sizes import resize_to_sizes
 from .scale_to_norm import scale_to_norm
 from .torch_to_onnx import exported
 from .whole_dft import whole_dft
@@ -56,6 +57,7 @@ REWRITES = (
     pad_apart,
     explicit_pads,
     fit_pools,
+    resize_to_sizes,
     whole_dft,
     dft_on_axis_one,
     eye_by_places,

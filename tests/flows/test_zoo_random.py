@@ -100,9 +100,13 @@ def test_a_figure_that_held_out_data_are_far_from_is_wrong() -> None:
     said = (
         "The engine computes what model.onnx does: worst output {} dB of SQNR against FP32 on 32 calibration samples, x"
     )
-    report = {"evidence": [{"claim": "model.onnx was compiled"}, {"claim": said.format("35.2")}]}
-    assert claimed_db(report) == 35.2 and claimed_db({"evidence": []}) is None
-    assert claimed_db({"evidence": [{"claim": said.format("inf")}]}) == 150
+    report = {"precision": "int8", "evidence": [{"claim": "model.onnx was compiled"}, {"claim": said.format("35.2")}]}
+    assert claimed_db(report) == 35.2 and claimed_db({"precision": "int8", "evidence": []}) is None
+    assert claimed_db({"precision": "fp32", "evidence": [{"claim": said.format("inf")}]}) == 150
+    # Where no engine runs, what was seen of the captured graph is no claim about int8.
+    graph = "It was held against the model on the first 8 calibration samples: 111.9 dB of SQNR at the worst output"
+    claims = [claimed_db({"precision": name, "evidence": [{"claim": graph}]}) for name in ("int8", "fp16")]
+    assert claims == [None, 111.9]
     found = Judgement(sqnr_db=20, graph_db=20, swing_db=20, output="y", size=1, judged="engine")
     assert found.verdict("int8") == "works" and found.overstated(35.2, "int8")
     assert not found.overstated(28.0, "int8") and not found.overstated(None, "int8")

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgepress import export
 from edgepress.backends.base import AxisRange
 from edgepress.errors import InputError, VerificationError
 from edgepress.exporter.capture import capture as capturing
@@ -236,3 +237,17 @@ def test_a_file_whose_meaning_the_converter_changes_is_not_told_of_a_forward(tmp
     with pytest.raises(VerificationError, match="'mask'") as refused:
         proven(path)
     assert "export it at another opset" in str(refused.value.hint) and "forward" not in str(refused.value.hint)
+
+
+@pytest.mark.parametrize("opset", [11, 13])
+def test_a_resize_to_sizes_with_scales_that_are_none_is_exported_in_halves(opset: int, tmp_path: Path) -> None:
+    """torch wrote it so at opset 11; in fp16 a Cast hid from onnxruntime that there are none."""
+    nodes = [CONVOLUTION, helper.make_node("Resize", ["c", "roi", "scales", "sizes"], ["y"], mode="nearest")]
+    none = np.zeros(0, np.float32)
+    held = {"w": WEIGHT, "roi": none, "scales": none, "sizes": np.array([2, 8, 12, 10])}
+    path = write(tmp_path / "old.onnx", nodes, opset, [2, 3, 6, 5], held)
+    proven(path)
+    data = [{"x": RNG.standard_normal((2, 3, 6, 5)).astype(np.float32)} for _ in range(4)]
+    bundle = export(path, target="jetson", precision="fp16", calibration=data, measure=False, output=tmp_path)
+    (resize,) = (node for node in onnx.load(bundle.graph.path).graph.node if node.op_type == "Resize")
+    assert resize.input[2] == "" and resize.input[3]

@@ -26,15 +26,15 @@ _CAUSE = (
     "At the sizes of golden inputs and samples it does: the runtime reads memory that nobody wrote, or beyond an end."
 )
 _NARROW = "Narrow the axis with --axis to sizes that were run."
-Run = Callable[[Feed], Mapping[str, Array]]
+_Run = Callable[[Feed], Mapping[str, Array]]
 
 
 def held_at_new_sizes(
     candidate: Candidate,
     sizes: Iterable[NewSize],
-    engine: Run,
-    graph: Run,
-    reference: Run,
+    engine: _Run,
+    graph: _Run,
+    reference: _Run,
     place: Place,
     target: Target,
 ) -> Candidate:
@@ -63,7 +63,7 @@ def held_at_new_sizes(
     return replace(candidate, evidence=(*candidate.evidence, proof))
 
 
-def _held(candidate: Candidate, size: NewSize, engine: Run, graph: Run, reference: Run) -> str:
+def _held(candidate: Candidate, size: NewSize, engine: _Run, graph: _Run, reference: _Run) -> str:
     """What was seen, in words; empty where nothing can be."""
     right, own = _answers(size.feed, reference, graph)
     names = [name for name, array in right.items() if _comparable(array, own.get(name))]
@@ -84,7 +84,7 @@ def _held(candidate: Candidate, size: NewSize, engine: Run, graph: Run, referenc
     return f"{size.told}: {least_engine:.1f} dB of SQNR against FP32, the graph itself {least_graph:.1f} dB"
 
 
-def _answers(feed: Feed, reference: Run, graph: Run) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
+def _answers(feed: Feed, reference: _Run, graph: _Run) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
     """What FP32 and the graph answer; nothing where they do not take the size."""
     try:
         right = reference(feed)
@@ -102,7 +102,7 @@ def _is_finite(array: Array) -> bool:
     return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 
-def _engine(candidate: Candidate, size: NewSize, engine: Run, right: Mapping[str, Array]) -> Mapping[str, Parity]:
+def _engine(candidate: Candidate, size: NewSize, engine: _Run, right: Mapping[str, Array]) -> Mapping[str, Parity]:
     try:
         found = engine(size.feed)
         exact = load_precision(candidate.precision).exact

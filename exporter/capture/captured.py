@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ...backends.base import Graph
 from ...profiles.findings.evidence import Evidence
+from ...profiles.findings.gap import Gap
 from ...profiles.findings.parity import Parity
 from .golden import Golden
 from .on_samples import OnSamples
@@ -20,6 +21,7 @@ class Captured:
         evidence: what else was seen of the graph.
         amounts: integer outputs that are judged by how far off they are; references hold them as floating point.
         on_samples: the proof on calibration samples; None where there are none.
+        missing: what is to be said of sizes that its free axes allow.
     """
 
     graph: Graph
@@ -28,3 +30,4 @@ class Captured:
     amounts: frozenset[str] = frozenset()
     evidence: tuple[Evidence, ...] = ()
     on_samples: OnSamples | None = None
+    missing: tuple[Gap, ...] = ()

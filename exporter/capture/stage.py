@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ...calibration.feeds import first_batches
 from ...calibration.storage import load_statistics
 from ...errors import EdgepressError, InputError, RefusedError, VerificationError
 from ...profiles.device.target import Target
-from ...profiles.findings.gap import joined
+from ...profiles.findings.gap import Gap, joined
 from ...profiles.findings.parity import Parity
 from ...profiles.machine.environment import this_machine
 from ..graphs.selection import selected_rows
@@ -39,6 +40,7 @@ from .resized_as import resize_evidence
 from .samples_apart import with_samples
 from .state import NoGraphError
 from .torch_to_onnx import may_trace
+from .uneven_sizes import at_uneven_sizes
 
 QUANTIZED = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}
@@ -90,7 +92,7 @@ def run(
     made = workshop.memo.once("captured", key, lambda: _captured(source, target, recipe, axes, workshop, advance))
     narrow = workshop.memo.once("margin", key, lambda: float32_margin(source, made.graph, made.parity, recipe.seed))
     real = () if made.on_samples is None else made.on_samples.missing
-    return {"captured": made, "missing": joined(oddities(source, made.golden), narrow, real)}
+    return {"captured": made, "missing": joined(oddities(source, made.golden), narrow, real, made.missing)}
 
 
 def _captured(
@@ -99,27 +101,67 @@ def _captured(
     apart = "" if moves_bytes(source, target) else "-cast"
     directory = workshop.memo.directory / f"opset{target.opset}-{source.digest[:16]}{apart}"
     directory.mkdir()
-    given = source, target, recipe, axes, workshop, advance
-    try:
-        graph, parity, on_samples = _proven(directory, *given)
-    except (InputError, VerificationError) as error:
-        # The newer exporter of torch may fail at a model, or fix a free axis of it, where the tracing one does not.
-        # Statistics are of the graph that the first gives, and no use with another.
-        if isinstance(error, NoGraphError) or recipe.statistics or not may_trace(source, target.opset):
-            raise
-        # In a directory of its own: a session of the other graph may be open.
-        (directory / "traced").mkdir()
-        try:
-            graph, parity, on_samples = _proven(directory / "traced", *given, tracing=True)
-        except EdgepressError:
-            raise error from None
+    made = _proven_by_either(directory, source, target, recipe, axes, workshop, advance)
+    graph, on_samples = made.graph, made.on_samples
     advance(None, "golden outputs")
     counted = amounts(graph.path)
     golden = _golden(source, graph, axes, recipe.seed, target, workshop, counted)
     seen = resize_evidence(graph, golden.feeds[0], str(this_machine()))
     if on_samples is not None:
         seen = (on_samples_evidence(on_samples, str(this_machine())), *seen)
-    return Captured(graph=graph, parity=parity, golden=golden, amounts=counted, evidence=seen, on_samples=on_samples)
+    return Captured(
+        graph=graph,
+        parity=made.parity,
+        golden=golden,
+        amounts=counted,
+        evidence=seen,
+        on_samples=on_samples,
+        missing=made.uneven,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Proven:
+    """A graph that computes what the model does.
+
+    Attributes:
+        uneven: what is to be said of sizes at which it does not.
+    """
+
+    graph: Graph
+    parity: Mapping[str, Parity]
+    on_samples: OnSamples | None
+    uneven: tuple[Gap, ...]
+
+
+def _proven_by_either(
+    directory: Path, source: Source, target: Target, recipe: Recipe, axes: Axes, workshop: Workshop, advance: Advance
+) -> _Proven:
+    """By the newer exporter of torch, or by the tracing one.
+
+    The newer one may fail at a model, fix a free axis of it, or write down how sizes come about at multiples alone.
+    Statistics are of the graph that it gives, and no use with another.
+    """
+    given = source, target, recipe, axes, workshop, advance
+    other = not recipe.statistics and may_trace(source, target.opset)
+    # In a directory of its own: a session of the other graph may be open.
+    traced = directory / "traced"
+    try:
+        made = _proven(directory, *given)
+    except (InputError, VerificationError) as error:
+        if isinstance(error, NoGraphError) or not other:
+            raise
+        traced.mkdir()
+        try:
+            return _proven(traced, *given, tracing=True)
+        except EdgepressError:
+            raise error from None
+    if made.uneven and other:
+        traced.mkdir()
+        with contextlib.suppress(EdgepressError):
+            even = _proven(traced, *given, tracing=True)
+            return made if even.uneven else even
+    return made
 
 
 def captured_key(source: Source, target: Target) -> tuple[int, str, bool]:
@@ -142,7 +184,7 @@ def _proven(
     advance: Advance,
     *,
     tracing: bool = False,
-) -> tuple[Graph, dict[str, Parity], OnSamples | None]:
+) -> _Proven:
     advance(None, "to ONNX")
     moves = moves_bytes(source, target)
     graph = capture(source, target.opset, directory / "model.onnx", axes, tracing=tracing, moves_bytes=moves)
@@ -162,7 +204,9 @@ def _proven(
     # The session that candidates are judged by, so that they need not ask for answers again.
     session = workshop.open(reference.runs(graph, target, "fp32", None), reference)
     graph = with_samples(graph, source, recipe.seed, session)
-    return graph, found, _on_samples(origin, graph, recipe, session)
+    uneven = at_uneven_sizes(origin, graph, recipe.seed, session)
+    real = _on_samples(origin, graph, recipe, session)
+    return _Proven(graph=graph, parity=found, on_samples=real, uneven=uneven)
 
 
 def _on_samples(origin: Origin, graph: Graph, recipe: Recipe, session: Session) -> OnSamples | None:

@@ -17,6 +17,7 @@ from ..capture.amounts import with_amounts
 from ..capture.captured import Captured
 from ..capture.golden import Answers
 from ..graphs.not_finite import told_where
+from ..graphs.selection import selected_rows
 from ..progress import Advance
 from ..quantization.judging import JudgingSamples
 from ..recipe import Recipe
@@ -109,7 +110,9 @@ class Prover:
         known = *self.captured.golden.feeds, *samples
         sizes = new_sizes(self.source, captured, graph, samples, known, self.recipe.seed, self.recipe.axes)
         reference, own = self._on_reference(captured), self._on_reference(graph)
-        return held_at_new_sizes(candidate, sizes, session, own, reference, place, self.target)
+        # Samples that are there twice have the same scores: which of their rows stands first is anybody's choice.
+        selected = [name for rows in selected_rows(captured) for name in rows.outputs]
+        return held_at_new_sizes(candidate, sizes, session, own, reference, place, self.target, selected)
 
     def _on_reference(self, graph: Graph) -> Session:
         place = Reference()

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from ...backends.base import Feed, Graph
+from ...backends.base import Graph
 from ...calibration.statistics import Statistics
 from ...calibration.storage import content_digest
 from ...errors import VerificationError
-from ...profiles.device.precision import PrecisionName, load_precision
+from ...profiles.device.precision import PrecisionName
 from ...profiles.device.target import Scheme, Target
 from ...profiles.findings.ladder import Ladder
 from ...profiles.findings.parity import Parity, figure, is_codes, needed, worst
 from ...profiles.findings.sensitivity import ParityByLayer
 from ..capture.captured import Captured
-from ..graphs.files import read_graph, read_model, read_whole
-from ..graphs.selection import around_selection
+from ..graphs.files import read_model, read_whole
 from ..progress import Advance, counted
-from ..quantization.analysis.fp16_exceptions import PRODUCTS, fp16_exceptions, holds_no_product
 from ..quantization.gains import Gains, doubts, worthwhile
 from ..quantization.gather import FEWEST_BEYOND, beyond, calibration_feeds, gather, known_of_first, with_examples
 from ..quantization.judging import JudgingSamples
 from ..quantization.ladder import Climb
 from ..quantization.mixed_int8 import IntegerVersion, MixedPrecision, NothingToQuantizeError
 from ..quantization.quantizer import Quantizer
-from ..quantization.rewrites.to_float16 import to_float16
 from ..recipe import Recipe
 from ..sources import Source
 from ..sources.data import pictures_given
@@ -47,16 +44,12 @@ from .shared import rounded_inputs, shared
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# Operators that a sentence names; a model may have hundreds.
-NAMED = 5
 # By how much as few samples as int8 is judged on differ by chance, in dB: 41.3 and 39.3 were seen of one distribution.
 CHANCE_DB = 2.0
 # What is sure of other samples is said to lie far below what these have.
 FAR_DB = 1.0
 # The user's metric of an int8 graph, compiled into the directory where that can be done.
 Score = Callable[[Graph, Path], float]
-# Golden inputs, samples, and the largest magnitudes of some values that are known of the samples.
-RealFeeds: TypeAlias = tuple[Sequence[Feed], Sequence[Feed], Mapping[str, float]]
 
 
 _MORE = "Give more calibration data, leave layers in float with --exclude, or lower --min-sqnr."
@@ -75,56 +68,6 @@ class UnheldError(VerificationError):
     """
 
     ladder: Ladder | None = None
-
-
-def float_graph(
-    precision: PrecisionName, reference: Graph, directory: Path, feeds: Callable[[], RealFeeds]
-) -> tuple[Graph, tuple[str, ...]]:
-    """The captured graph in a float precision, and notes on it.
-
-    bf16 is a choice of the runtime: its graph is the FP32 one. In fp16, inputs and outputs keep their types, and
-    operators beyond its range stay float32.
-
-    Args:
-        directory: a graph of its own is written into a directory in it.
-        feeds: real inputs that show the range of every value, as `fp16_exceptions` takes them; asked for in fp16 only.
-
-    Raises:
-        VerificationError: fp16 cannot compute any of the model's products.
-    """
-    if load_precision(precision).storage != "float16":
-        return reference, ()
-    kept = {**around_selection(reference, PRODUCTS), **fp16_exceptions(reference, *feeds())}
-    notes = _kept_float32(kept, reference)
-    path = Path(tempfile.mkdtemp(prefix=f"{precision}-", dir=directory)) / "model.onnx"
-    to_float16(reference.path, path, kept)
-    return read_graph(path, reference.axes), notes
-
-
-def _kept_float32(kept: Mapping[str, str], reference: Graph) -> tuple[str, ...]:
-    """A sentence for the report.
-
-    Raises:
-        VerificationError: nothing that is worth float16 is left.
-    """
-    if not kept:
-        return ()
-    told = _by_reason(kept)
-    if holds_no_product(reference, kept):
-        raise VerificationError(
-            f"float16 cannot hold the values of this model: {told}.",
-            hint="Export with --precision fp32 or bf16, or scale the model's values into its range.",
-        )
-    return (f"{len(kept)} operators stay float32, which float16 has not the range or the digits for: {told}.",)
-
-
-def _by_reason(kept: Mapping[str, str]) -> str:
-    """The first names, those of one reason together."""
-    reasons: dict[str, list[str]] = {}
-    for name, why in list(kept.items())[:NAMED]:
-        reasons.setdefault(why, []).append(name)
-    more = f"; and {len(kept) - NAMED} more" if len(kept) > NAMED else ""
-    return "; ".join(f"{', '.join(names)} ({why})" for why, names in reasons.items()) + more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,10 +24,11 @@ from ..recipe import Recipe
 from ..sources import Source
 from ..workshop import Workshop
 from .candidate import Candidate, Refused
+from .float_graph import RealFeeds, float_graph
 from .judge import built_evidence, directory_bytes
 from .link import StrayingError
 from .linted import linted
-from .lower import Lowering, RealFeeds, float_graph
+from .lower import Lowering
 from .parting import Parting, parting
 from .prove import Prover
 from .remedies import FAILURES, IN_FLOAT32, Remedies, noted

@@ -15,7 +15,8 @@ from ....calibration.portions import HELD, Portions, bytes_of, grouped
 from ....calibration.runner import shape_of
 from ...graphs.order import bodies
 from ...graphs.values import constant
-from .fp16_forms import SUMS, arithmetic_before, computes_floats, grown, masks, needs_float32
+from .fp16_forms import arithmetic_before, computes_floats, grown, masks, needs_float32
+from .fp16_operators import SUMS
 from .magnitudes import magnitudes
 
 if TYPE_CHECKING:

@@ -60,10 +60,10 @@ def test_ranges_that_no_data_showed_are_said_to_be_made_up(precision, data, told
 
 
 def test_it_is_made_once_for_the_targets_that_share_a_capture(tmp_path, monkeypatch):
-    from edgepress.exporter.candidates import lower
+    from edgepress.exporter.candidates import float_graph
 
-    asked, counted = lower.fp16_exceptions, []
-    monkeypatch.setattr(lower, "fp16_exceptions", lambda *given: counted.append(given) or asked(*given))
+    asked, counted = float_graph.fp16_exceptions, []
+    monkeypatch.setattr(float_graph, "fp16_exceptions", lambda *given: counted.append(given) or asked(*given))
     rng = np.random.default_rng(0)
     bundles = edgepress.export_all(
         torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.ReLU(), torch.nn.Linear(8, 4)).eval(),
@@ -137,10 +137,10 @@ def made(module, target, directory, precision="fp16"):
 
 
 def test_fp16_beside_int8_takes_over_what_a_pass_over_the_data_has_shown(tmp_path, monkeypatch):
-    from edgepress.exporter.candidates import lower
+    from edgepress.exporter.candidates import float_graph
 
-    asked, given = lower.fp16_exceptions, []
-    monkeypatch.setattr(lower, "fp16_exceptions", lambda *feeds: given.append(feeds) or asked(*feeds))
+    asked, given = float_graph.fp16_exceptions, []
+    monkeypatch.setattr(float_graph, "fp16_exceptions", lambda *feeds: given.append(feeds) or asked(*feeds))
     rng = np.random.default_rng(0)
     data = [{"x": rng.uniform(-2, 2, (16, 3, 16, 16)).astype(np.float32)} for _ in range(8)]
     edgepress.export(

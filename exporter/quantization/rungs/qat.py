@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ....calibration.statistics import no_examples
 from ....errors import VerificationError
 from ....profiles.findings.parity import Parity, worst
 from ....profiles.machine import processes
@@ -88,9 +90,11 @@ def _need_alike(attempt: Attempt, version: IntegerVersion, module: nn.Module, wh
     from ..aware.learned import as_source
 
     mixed, predict = attempt.mixed, torch_predict(as_source(attempt.source, module))
+    # Biases are learned: nothing is taken into them on samples.
+    seen = replace(mixed.judged, examples=no_examples)
     with tempfile.TemporaryDirectory(dir=mixed.scratch) as directory:
         path = Path(directory) / "model.onnx"
-        mixed.quantizer(version).write(mixed.judged, path)
+        mixed.quantizer(version).write(seen, path)
         graph = read_graph(path, mixed.reference.axes)
         found = mixed.against([predict(feed) for feed in mixed.samples.feeds], graph)
     if (least := worst(found).weakest_db) < LEAST_DB:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
 
 import numpy as np
 
@@ -12,10 +11,17 @@ from ...backends.places import Place
 from ...errors import EdgepressError, VerificationError
 from ...profiles.device.precision import load_precision
 from ...profiles.device.target import Target
-from ...profiles.findings.evidence import Evidence
 from ...profiles.findings.parity import Parity, is_codes, parity
 from .candidate import Candidate
-from .link import ENOUGH_DB, HINT, HINT_FLOAT, StrayingError, rounds_by_itself
+from .link import (
+    ENOUGH_DB,
+    HINT,
+    HINT_FLOAT,
+    StrayingError,
+    beside_graph,
+    claimed_of_engine,
+    rounds_by_itself,
+)
 from .new_sizes import NewSize
 
 # A few samples, some made up, say less than those that are judged on: noise of three times the amplitude is let pass.
@@ -55,14 +61,7 @@ def held_at_new_sizes(
     if not held:
         return candidate
     claim = f"The engine agrees with model.onnx at once at sizes that it had not run: {'; '.join(held)}"
-    proof = Evidence(
-        about="engine",
-        claim=claim,
-        kind=place.evidence(target),
-        tool=place.tool(target),
-        machine=str(place.machine),
-    )
-    return replace(candidate, evidence=(*candidate.evidence, proof))
+    return claimed_of_engine(candidate, claim, place, target)
 
 
 def _held(
@@ -79,8 +78,8 @@ def _held(
     for name, seen in engines.items():
         least = _least_db(candidate, graphs[name], right[name])
         if seen.weakest_db < least:
-            own_db = f"its graph {graphs[name].weakest_db:.1f} dB ({least:.1f} dB needed)"
-            told = f"output {name!r} has {seen.weakest_db:.1f} dB of SQNR against FP32, {own_db}"
+            graph_db = graphs[name].weakest_db
+            told = beside_graph(f"output {name!r}", seen.weakest_db, graph_db, least, right[name])
             raise _strays(candidate, size, told)
     if not engines:
         return ""

@@ -85,6 +85,11 @@ def linked(
         f"The engine computes what model.onnx does: worst output {seen.weakest_db:.1f} dB of SQNR against FP32 on "
         f"{samples}, the graph itself {ours.weakest_db:.1f} dB{how}"
     )
+    return claimed_of_engine(candidate, claim, place, target)
+
+
+def claimed_of_engine(candidate: Candidate, claim: str, place: Place, target: Target) -> Candidate:
+    """The candidate with what was seen of its engine at the place."""
     proof = Evidence(
         about="engine",
         claim=claim,
@@ -136,7 +141,7 @@ def _refuse_straying(
     ]
     if strays:
         told = "; ".join(
-            _told(part, seen_db, graph_db, least, samples.expected[0][name])
+            beside_graph(part, seen_db, graph_db, least, samples.expected[0][name])
             for name, part, seen_db, graph_db, least in strays
         )
         what, cause = _cause(candidate, [one[1:] for one in strays])
@@ -147,7 +152,7 @@ def _refuse_straying(
         )
 
 
-def _told(part: str, seen_db: float, graph_db: float, least: float, array: Array) -> str:
+def beside_graph(part: str, seen_db: float, graph_db: float, least: float, array: Array) -> str:
     """What engine and graph have of an output like the array, and what is needed."""
     if is_codes(array):
         seen, own, least_share = (figure(db, array) for db in (seen_db, graph_db, least))

@@ -18,7 +18,7 @@ from ...profiles.findings.ladder import Ladder
 from ...profiles.findings.parity import Parity, figure, is_codes, needed, worst
 from ...profiles.findings.sensitivity import ParityByLayer
 from ..capture.captured import Captured
-from ..graphs.files import read_model, read_whole
+from ..graphs.files import read_whole
 from ..progress import Advance, counted
 from ..quantization.gains import Gains, doubts, worthwhile
 from ..quantization.gather import FEWEST_BEYOND, beyond, calibration_feeds, gather, known_of_first, with_examples
@@ -141,7 +141,7 @@ class Lowering:
         self.advance(None, "lifts")
         # Lifts and ranges are judged on data that they were not fitted to, where there are enough; all of them ship.
         others = beyond(self.source, reference, quantizer, recipe, self.memo)
-        if others is not None and recipe.lifts != ():
+        if others is not None:
             statistics, others = with_examples(statistics, others, self.source, reference, recipe, self.memo)
         judged = statistics if others is None else others
         given = reference, self.target, recipe, judged, self.samples, self.memo.directory, model
@@ -149,14 +149,20 @@ class Lowering:
         gains = self.memo.once("gains", self._key, lambda: worthwhile(*given, shipped))
         candidate, other_db = self._relaxed(model, statistics, judged, gains)
         fitted_db = None if other_db is None else worst(candidate.on_samples).weakest_db
-        return self._doubted(candidate, statistics, fitted_db, other_db)
+        return self._doubted(candidate, model, statistics, fitted_db, other_db)
 
     def _doubted(
-        self, candidate: Candidate, statistics: Statistics, fitted_db: float | None, other_db: float | None
+        self,
+        candidate: Candidate,
+        model: ir.Model,
+        statistics: Statistics,
+        fitted_db: float | None,
+        other_db: float | None,
     ) -> Candidate:
         """The candidate with what speaks against trusting it.
 
         Args:
+            model: the captured graph, read.
             statistics: what its ranges come of.
             fitted_db, other_db: as `doubts` has them.
         """
@@ -169,7 +175,7 @@ class Lowering:
         found = doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored, few=few, whole=whole)
         given = samples.feeds, samples.along
         found |= alike(samples.feeds, samples.expected, samples.along) or repeated(*given)
-        found |= shared(*given, statistics.samples, rounded_inputs(read_model(reference.path), statistics.tensors))
+        found |= shared(*given, statistics.samples, rounded_inputs(model, statistics.tensors))
         found |= growing(known_of_first(self.source, reference, recipe, self.memo), samples.count, statistics)
         asked_db, seed = recipe.least_sqnr_db(self.precision), recipe.seed
         found |= of_one_size(self.source, reference, candidate.graph, seed, asked_db)

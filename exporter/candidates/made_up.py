@@ -20,7 +20,7 @@ from ..capture.golden import Answers, Golden
 from ..quantization.judging import JudgingSamples
 from .candidate import Candidate, OwnGolden
 from .judge import GOLDEN, SEEN_OFF_DB, least_graph_db, whole
-from .link import EXPLAINED_DB, HINT, STRAYS, StrayingError
+from .link import EXPLAINED_DB, HINT, STRAYS, StrayingError, beside_graph
 
 # Inputs are of one kind with the samples where their means are no further apart than this share of the samples'
 # deviation, and one deviation is at most so many times the other: what was not normalized is further off.
@@ -64,10 +64,9 @@ def _refuse_straying(candidate: Candidate, golden: Golden, short: Mapping[str, P
         return
     own = golden.compare(candidate.own_golden.outputs)
     strays = [
-        f"output {name!r} has {found.weakest_db:.1f} dB of SQNR against FP32, its graph {own[name].weakest_db:.1f} dB "
-        f"({own[name].weakest_db - EXPLAINED_DB:.1f} dB needed)"
+        beside_graph(f"output {name!r}", found.weakest_db, own[name].weakest_db, least, golden.outputs[0][name])
         for name, found in short.items()
-        if found.weakest_db < own[name].weakest_db - EXPLAINED_DB
+        if found.weakest_db < (least := own[name].weakest_db - EXPLAINED_DB)
     ]
     if strays:
         where = "on the golden inputs, which are made up"

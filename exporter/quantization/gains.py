@@ -182,18 +182,8 @@ def doubts(
     if samples < FEW:
         each = ", each a batch, whose rows belong together" if whole else ""
         found["samples"] = f"The ranges of int8 come of {samples} samples{each}; {FEW} or more make them reliable."
-    gap = fitted_db is not None and other_db is not None and fitted_db - other_db > GAP_DB
-    if gap and not few:
-        found["held out"] = (
-            f"int8 reaches {fitted_db:.1f} dB of SQNR on samples that its ranges were fitted to and {other_db:.1f} dB "
-            "where they were not among those: give more calibration data, or more varied ones."
-        )
-    elif gap and other_db is not None and other_db < _LOW_DB:
-        found["held out"] = (
-            f"int8 reaches {fitted_db:.1f} dB of SQNR on samples that its ranges were fitted to and {other_db:.1f} dB "
-            "on each quarter of them with ranges of the others. On new samples it may have as little: give more "
-            "calibration data, or more varied ones."
-        )
+    if why := _held_out(fitted_db, other_db, few=few):
+        found["held out"] = why
     uneven = {name: seen for name, seen in (on_samples or {}).items() if seen.few and seen.weakest_db < _AMPLE_DB}
     if uneven:
         name, seen = min(uneven.items(), key=lambda item: item[1].weakest_db)
@@ -211,6 +201,21 @@ def doubts(
             "does is for a metric to say: add evaluate() to the model, or ask for more with --min-sqnr."
         )
     return found
+
+
+def _held_out(fitted_db: float | None, other_db: float | None, *, few: bool) -> str:
+    """What to say of ranges that do less for other samples, as `doubts` has it; empty for nothing."""
+    if fitted_db is None or other_db is None or fitted_db - other_db <= GAP_DB:
+        return ""
+    reached = f"int8 reaches {fitted_db:.1f} dB of SQNR on samples that its ranges were fitted to and {other_db:.1f} dB"
+    if not few:
+        return f"{reached} where they were not among those: give more calibration data, or more varied ones."
+    if other_db >= _LOW_DB:
+        return ""
+    return (
+        f"{reached} on each quarter of them with ranges of the others. On new samples it may have as little: give more "
+        "calibration data, or more varied ones."
+    )
 
 
 def as_tried(scheme: Scheme) -> Scheme:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from ..sources.data import real_feeds
 from .original import Original
 from .preprocessing import with_preprocess
 
-Runs = Callable[[Mapping[str, int]], bool]
 # Sizes that networks with a fixed sum of strides want are multiples of a power of two; images of 224 are the exception.
 TRIED = (16, 32, 64, 128, 224, 256, 512)
 # Enough batches to know ranges by; they are read from the start and none is kept.
@@ -136,50 +135,79 @@ def _tried(
         Worker().check(graph, Reference().stand_in(target))
     except EngineFailedError:
         return source  # it crashes the runtime; capture says so
-
-    def feed(of: Mapping[str, int], held: Mapping[str, Array]) -> dict[str, Array]:
-        return {**synthesize_from_specs(graph.inputs, 0, of, looks), **held}
-
     with temporary() as directory:
-        values = Original.of(graph.path, directory).values
-
-        def runs(of: Mapping[str, int], held: Mapping[str, Array]) -> bool:
-            example = feed(of, held)
-            others = (synthesize(example, source.dynamic, of, seed, held) for seed in range(OTHERS if still else 0))
-            try:
-                for one in (example, *others):
-                    values(one)
-            except Exception:  # whatever the runtime raises
-                return False
-            return True
-
-        tries = [dict(sizes), *({**sizes, **dict.fromkeys(unsaid, size)} for size in (TRIED if unsaid else ()))]
-        # A batch that is declared free and is one sample inside, as a state or a Reshape fixes it.
-        alone = dict.fromkeys(_batches(graph) - given, 1)
-        tries += [*({**one, **alone} for one in tries), {**sizes, **dict.fromkeys(unsaid, 1), **alone}]
+        trial = _Trial(
+            values=Original.of(graph.path, directory).values,
+            graph=graph,
+            looks=looks,
+            dynamic=source.dynamic,
+            others=OTHERS if still else 0,
+        )
+        tries = list(_tries(graph, sizes, unsaid, given))
         holding = ({}, still) if still else ({},)
-        found = next(((one, held) for held in holding for one in tries if runs(one, held)), None)
+        found = next(((one, held) for held in holding for one in tries if trial.runs(one, held)), None)
         if found is None:
             return source
         usual, held = found
-        names = [name for name in _free(graph) if name not in given]
-        small = _reached(usual, dict.fromkeys(names, 1), lambda of: runs(of, held))
-        large = _reached(usual, {name: 2 * usual[name] for name in names}, lambda of: runs(of, held))
-    ranges = {
-        name: AxisRange(
-            smallest=small[name], usual=usual[name], largest=usual[name] * (8 if large[name] > usual[name] else 1)
-        )
-        for name in names
-    }
-    return replace(source, inputs=feed(usual, held), ranges=ranges, held=frozenset(held))
+        ranges = trial.ranges(usual, held, [name for name in _free(graph) if name not in given])
+    return replace(source, inputs=trial.feed(usual, held), ranges=ranges, held=frozenset(held))
 
 
-def _reached(usual: Mapping[str, int], wanted: Mapping[str, int], runs: Runs) -> dict[str, int]:
-    """The sizes wanted where the file runs at all of them; else axis after axis, as far as it goes along."""
-    if runs({**usual, **wanted}):
-        return {**usual, **wanted}
-    reached = dict(usual)
-    for name, size in wanted.items():
-        if runs({**reached, name: size}):
-            reached[name] = size
-    return reached
+def _tries(graph: Graph, sizes: Mapping[str, int], unsaid: list[str], given: set[str]) -> Iterator[dict[str, int]]:
+    """Sizes of all free axes, in the order in which they are tried."""
+    tries = [dict(sizes), *({**sizes, **dict.fromkeys(unsaid, size)} for size in (TRIED if unsaid else ()))]
+    yield from tries
+    # A batch that is declared free and is one sample inside, as a state or a Reshape fixes it.
+    alone = dict.fromkeys(_batches(graph) - given, 1)
+    yield from ({**one, **alone} for one in (*tries, {**sizes, **dict.fromkeys(unsaid, 1)}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trial:
+    """A file that is run at sizes.
+
+    Attributes:
+        others: made-up feeds at which it must run besides the first one.
+    """
+
+    values: Callable[[Feed], object]
+    graph: Graph
+    looks: Mapping[str, Look]
+    dynamic: Mapping[str, Mapping[int, str]]
+    others: int
+
+    def feed(self, sizes: Mapping[str, int], held: Feed) -> dict[str, Array]:
+        """Inputs of these sizes, in which some are held."""
+        return {**synthesize_from_specs(self.graph.inputs, 0, sizes, self.looks), **held}
+
+    def runs(self, sizes: Mapping[str, int], held: Feed) -> bool:
+        """Whether the file runs at these sizes."""
+        example = self.feed(sizes, held)
+        others = (synthesize(example, self.dynamic, sizes, seed, held) for seed in range(self.others))
+        try:
+            for one in (example, *others):
+                self.values(one)
+        except Exception:  # whatever the runtime raises
+            return False
+        return True
+
+    def ranges(self, usual: Mapping[str, int], held: Feed, names: list[str]) -> dict[str, AxisRange]:
+        """From one to eight times the usual size of each axis, as far as the file runs at one and at twice that."""
+        small = self._reached(usual, dict.fromkeys(names, 1), held)
+        large = self._reached(usual, {name: 2 * usual[name] for name in names}, held)
+        return {
+            name: AxisRange(
+                smallest=small[name], usual=usual[name], largest=usual[name] * (8 if large[name] > usual[name] else 1)
+            )
+            for name in names
+        }
+
+    def _reached(self, usual: Mapping[str, int], wanted: Mapping[str, int], held: Feed) -> dict[str, int]:
+        """The sizes wanted where the file runs at all of them; else axis after axis, as far as it goes along."""
+        if self.runs({**usual, **wanted}, held):
+            return {**usual, **wanted}
+        reached = dict(usual)
+        for name, size in wanted.items():
+            if self.runs({**reached, name: size}, held):
+                reached[name] = size
+        return reached

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ _KINDS = {"O": "text", "U": "text", "S": "text"}
 _CODES = (4, 8)
 
 Array = npt.NDArray[np.generic]
+_Doubles = npt.NDArray[np.float64]
 
 
 class NotFiniteError(VerificationError):
@@ -172,52 +173,94 @@ def _get(outputs: Mapping[str, Array], name: str) -> Array:
     return outputs[name]
 
 
-def _one(name: str, references: list[Array], outputs: list[Array], axis: int | None) -> Parity:
-    signal = noise = largest = peak = 0.0
-    energies: list[SampleSums] = []
-    rows: list[_Rows] = []
-    agree: list[float] = []
-    channels = ChannelScales()
-    for index, (reference, output) in enumerate(zip(references, outputs, strict=True)):
-        r, x = _comparable(name, reference), _comparable(name, output)
-        if r.shape != x.shape:
-            raise VerificationError(
-                f"Output {name!r} has shape {x.shape}, the reference {r.shape}.",
-                hint=_ROWS if r.ndim == x.ndim else _RANK,
-            )
-        r, x = _without_equal_infinities(r, x)
-        if (np.isfinite(r) & ~np.isfinite(x)).any():
-            said = f"Output {name!r} holds NaN or Inf where the reference is finite."
-            raise NotFiniteError.at(index, said, None if np.isnan(x).any() else _INFINITE)
+@dataclass(slots=True, kw_only=True)
+class _Output:
+    """One output beside its references, batch after batch.
+
+    Attributes:
+        axis: where its samples lie, None where a batch is one sample.
+        signal, noise: squares of the references and of the differences; of codes their number, and how many differ.
+        largest: the largest difference; inf where a reference is NaN.
+        peak: the largest finite value of the references.
+        agree: for each batch, the share of samples with the same best score.
+    """
+
+    name: str
+    axis: int | None
+    signal: float = 0.0
+    noise: float = 0.0
+    largest: float = 0.0
+    peak: float = 0.0
+    energies: list[SampleSums] = field(default_factory=list)
+    rows: list[_Rows] = field(default_factory=list)
+    agree: list[float] = field(default_factory=list)
+    channels: ChannelScales = field(default_factory=ChannelScales)
+
+    def add(self, index: int, reference: Array, output: Array) -> None:
+        """Compare the batch of this index."""
+        r, x = self._finite(index, *self._shaped(_comparable(self.name, reference), _comparable(self.name, output)))
         if r.size == 0:
-            continue
+            return
         difference = r - x
         if is_codes(reference):
-            signal, noise = signal + float(r.size), noise + float((difference != 0).sum())
+            self.signal, self.noise = self.signal + float(r.size), self.noise + float((difference != 0).sum())
         else:
-            signal, noise = signal + float((r * r).sum()), noise + float((difference * difference).sum())
-            energies.append(SampleSums.of(r, difference, axis))
-            peak = max(peak, float(np.abs(r[np.isfinite(r)]).max(initial=0.0)))
-            if np.isfinite(difference).all():
-                channels.add(r, x)
+            self._add_amounts(r, x, difference)
         # NaN in a reference agrees with nothing, NaN included.
-        largest = math.inf if np.isnan(r).any() else max(largest, float(np.abs(difference).max()))
-        rows.append(_Rows.of(r, x))
+        self.largest = math.inf if np.isnan(r).any() else max(self.largest, float(np.abs(difference).max()))
+        self.rows.append(_Rows.of(r, x))
         if _may_be_scores(reference):
-            agree.append(float(np.mean(r.argmax(-1) == x.argmax(-1))))
-    least, held = spread(energies)
-    return Parity(
-        sqnr_db=sqnr(signal, noise),
-        max_abs=largest,
-        cosine=float(np.mean(np.concatenate([row.cosines(peak) for row in rows]))) if rows else 1.0,
-        argmax=float(np.mean(agree)) if agree else None,
-        groups=channels.groups(),
-        lower_db=least,
-        few=held,
-    )
+            self.agree.append(float(np.mean(r.argmax(-1) == x.argmax(-1))))
+
+    def parity(self) -> Parity:
+        """What all batches say."""
+        least, held = spread(self.energies)
+        cosines = [row.cosines(self.peak) for row in self.rows]
+        return Parity(
+            sqnr_db=sqnr(self.signal, self.noise),
+            max_abs=self.largest,
+            cosine=float(np.mean(np.concatenate(cosines))) if cosines else 1.0,
+            argmax=float(np.mean(self.agree)) if self.agree else None,
+            groups=self.channels.groups(),
+            lower_db=least,
+            few=held,
+        )
+
+    def _shaped(self, r: _Doubles, x: _Doubles) -> tuple[_Doubles, _Doubles]:
+        if r.shape != x.shape:
+            raise VerificationError(
+                f"Output {self.name!r} has shape {x.shape}, the reference {r.shape}.",
+                hint=_ROWS if r.ndim == x.ndim else _RANK,
+            )
+        return r, x
+
+    def _finite(self, index: int, r: _Doubles, x: _Doubles) -> tuple[_Doubles, _Doubles]:
+        """Both, where nothing is NaN or Inf that the reference is not; infinities that both hold are zeros."""
+        r, x = _without_equal_infinities(r, x)
+        if (np.isfinite(r) & ~np.isfinite(x)).any():
+            said = f"Output {self.name!r} holds NaN or Inf where the reference is finite."
+            raise NotFiniteError.at(index, said, None if np.isnan(x).any() else _INFINITE)
+        return r, x
+
+    def _add_amounts(self, r: _Doubles, x: _Doubles, difference: _Doubles) -> None:
+        self.signal, self.noise = (
+            self.signal + float((r * r).sum()),
+            self.noise + float((difference * difference).sum()),
+        )
+        self.energies.append(SampleSums.of(r, difference, self.axis))
+        self.peak = max(self.peak, float(np.abs(r[np.isfinite(r)]).max(initial=0.0)))
+        if np.isfinite(difference).all():
+            self.channels.add(r, x)
 
 
-def _comparable(name: str, array: Array) -> npt.NDArray[np.float64]:
+def _one(name: str, references: list[Array], outputs: list[Array], axis: int | None) -> Parity:
+    output = _Output(name=name, axis=axis)
+    for index, pair in enumerate(zip(references, outputs, strict=True)):
+        output.add(index, *pair)
+    return output.parity()
+
+
+def _comparable(name: str, array: Array) -> _Doubles:
     if array.dtype.kind not in "fiub":
         what = _KINDS.get(array.dtype.kind, array.dtype.name)
         raise VerificationError(
@@ -229,9 +272,7 @@ def _comparable(name: str, array: Array) -> npt.NDArray[np.float64]:
     return array.astype(np.float64)
 
 
-def _without_equal_infinities(
-    r: npt.NDArray[np.float64], x: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _without_equal_infinities(r: _Doubles, x: _Doubles) -> tuple[_Doubles, _Doubles]:
     """Both with zeros where they hold the same infinity, as masked scores do: that is agreement."""
     same = np.isinf(r) & (r == x)
     return (np.where(same, 0.0, r), np.where(same, 0.0, x)) if same.any() else (r, x)
@@ -246,12 +287,12 @@ class _Rows:
         apart: the largest difference by row.
     """
 
-    products: npt.NDArray[np.float64]
-    norms: npt.NDArray[np.float64]
-    apart: npt.NDArray[np.float64]
+    products: _Doubles
+    norms: _Doubles
+    apart: _Doubles
 
     @classmethod
-    def of(cls, r: npt.NDArray[np.float64], x: npt.NDArray[np.float64]) -> _Rows:
+    def of(cls, r: _Doubles, x: _Doubles) -> _Rows:
         right, found = (array.reshape(len(array) if array.ndim else 1, -1) for array in (r, x))
         return cls(
             products=(right * found).sum(axis=1),
@@ -259,7 +300,7 @@ class _Rows:
             apart=np.abs(right - found).max(axis=1),
         )
 
-    def cosines(self, peak: float) -> npt.NDArray[np.float64]:
+    def cosines(self, peak: float) -> _Doubles:
         """By row.
 
         Args:

@@ -88,6 +88,17 @@ def test_help_answers_at_once() -> None:
     assert min(seconds() for _ in range(7)) < HELP_SECONDS
 
 
+def test_the_command_line_is_also_a_module() -> None:
+    """With several environments at hand, `python -m` says whose command it is."""
+    given = ("export", "nothing.py", "--target", "cpu")
+    module, command = (
+        subprocess.run([*start, *given], capture_output=True, text=True, cwd=Path(__file__).parent)
+        for start in ((sys.executable, "-m", "edgepress"), (EDGEPRESS,))
+    )
+    assert (module.returncode, module.stderr) == (command.returncode, command.stderr)
+    assert "nothing.py does not exist" in module.stderr
+
+
 def test_every_public_name_is_there() -> None:
     import edgepress
 
@@ -100,7 +111,7 @@ def test_every_public_name_is_there() -> None:
 def test_the_wheel_holds_the_modules_of_the_tree_and_nothing_else(tracked: list[str], wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as file:
         held = {name for name in file.namelist() if ".dist-info/" not in name}
-    root = {f"edgepress/{name}" for name in ("__init__.py", "boxes.py", "errors.py", "py.typed")}
+    root = {f"edgepress/{name}" for name in ("__init__.py", "__main__.py", "boxes.py", "errors.py", "py.typed")}
     below = {f"edgepress/{name}" for name in tracked if name.startswith(tuple(f"{p}/" for p in PACKAGES))}
     compiled = {name for name in held if re.fullmatch(r"edgepress/calibration/_kernels\.[\w-]+\.so", name)}
     assert len(compiled) == (1 if shutil.which("cc") else 0)  # without a compiler the wheel is slower, not missing

@@ -36,18 +36,21 @@ def tokenizer_in(directory: Path) -> Any:
     """Transformers' object for a directory's files. Code beside them is never run, and nobody is asked whether it may.
 
     Raises:
-        InputError: the files are damaged, or of a class that transformers itself does not have.
+        InputError: the files are damaged, or of a class that transformers itself does not have; or a letter cannot be
+            read with them, as some settings are looked at only then.
     """
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        tokenizer("a", verbose=False)
     except Exception as error:
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise InputError(
             f"The tokenizer in {directory} cannot be loaded: {first}",
             hint="Put tokenizer.json and tokenizer_config.json as `save_pretrained` writes them there, or none.",
         ) from error
+    return tokenizer
 
 
 def drawn(vocabulary: int, count: int, seed: int) -> Tokens:

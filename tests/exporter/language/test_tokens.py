@@ -44,6 +44,14 @@ def test_a_token_that_the_model_does_not_have_is_refused(directory: Path):
         tokens_of("a c", directory, 7)
 
 
+def test_settings_that_fail_at_the_first_text_are_refused_when_the_tokenizer_is_loaded(directory: Path):
+    path = directory / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": ""}))
+    with pytest.raises(InputError, match="cannot be loaded: '>' not supported") as caught:
+        tokens_of("a", directory, 8)
+    assert "tokenizer_config.json" in str(caught.value.hint)
+
+
 @pytest.mark.parametrize("read", ["as tokens", "for OpenVINO"])
 def test_code_beside_a_tokenizer_is_not_run_whatever_stands_on_standard_input(directory: Path, monkeypatch, read: str):
     (directory / "evil.py").write_text(CODE.format(ran=str(directory / "ran")))

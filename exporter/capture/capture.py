@@ -27,6 +27,7 @@ from .drop_reshapes import drop_reshapes
 from .explicit_pads import explicit_pads
 from .eye_by_places import eye_by_places
 from .fit_pools import fit_pools
+from .false_sizes import free_false_sizes
 from .fixed_size import fixed_size
 from .hard_swish import hard_swish
 from .log_sigmoid import log_sigmoid
@@ -115,6 +116,8 @@ def _write(source: Source, opset: int, path: Path, *, tracing: bool, moves_bytes
     _name_axes(model, source)
     if source.module is not None:
         _name_output_axes(model.graph, source)
+    elif source.dynamic:
+        free_false_sizes(model)
     if source.onnx is None:  # of a file onnxruntime's own answer is what is right
         log_sigmoid(model)
     for rewrite in REWRITES:

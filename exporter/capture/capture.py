@@ -26,8 +26,8 @@ from .drop_expand import drop_expand
 from .drop_reshapes import drop_reshapes
 from .explicit_pads import explicit_pads
 from .eye_by_places import eye_by_places
-from .fit_pools import fit_pools
 from .false_sizes import free_false_sizes
+from .fit_pools import fit_pools
 from .fixed_size import fixed_size
 from .hard_swish import hard_swish
 from .log_sigmoid import log_sigmoid

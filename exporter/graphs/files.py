@@ -19,6 +19,7 @@ from ...profiles.reading.names import need_text
 from ...profiles.reading.opened import LINE, opened
 from .damage import damage_explained, no_text
 from .dense import make_dense
+from .group_norm import OPERATOR, spell_group_norms
 from .names import tell_values_apart
 from .order import in_order, unmade
 from .quiet import quiet
@@ -272,6 +273,12 @@ def _check(path: Path) -> None:
                 f"{path} is not a valid ONNX model: {lost}.",
                 hint="Connect it, or export the model again.",
             )
+        with temporary() as scratch:
+            write_model(model, scratch / path.name)
+            said = _complaint(scratch / path.name)
+    if f"{OPERATOR} is deprecated" in said:  # in its own opset, where runtimes have it
+        model = read_model(path)
+        spell_group_norms(model)
         with temporary() as scratch:
             write_model(model, scratch / path.name)
             said = _complaint(scratch / path.name)

@@ -21,6 +21,7 @@ from .cast_bytes_first import cast_bytes_first
 from .clean_metadata import clean_metadata
 from .computed_splits import splits_by_slices
 from .count_pads import count_pads
+from .dilated_pool import dilated_pool
 from .dft_on_axis_one import dft_on_axis_one
 from .drop_expand import drop_expand
 from .drop_reshapes import drop_reshapes
@@ -53,6 +54,7 @@ _MORE_RUNS = 4
 REWRITES = (
     splits_by_slices,
     mean_to_pool,
+    dilated_pool,
     count_pads,
     wrap_by_slices,
     pad_apart,

@@ -21,8 +21,8 @@ from .cast_bytes_first import cast_bytes_first
 from .clean_metadata import clean_metadata
 from .computed_splits import splits_by_slices
 from .count_pads import count_pads
-from .dilated_pool import dilated_pool
 from .dft_on_axis_one import dft_on_axis_one
+from .dilated_pool import dilated_pool
 from .drop_expand import drop_expand
 from .drop_reshapes import drop_reshapes
 from .explicit_pads import explicit_pads

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def dilated_pool(model: ir.Model) -> int:
-    """Rewrite in place every AveragePool with dilations, but where pads are not counted; returns how many there were."""
+    """Rewrite in place every AveragePool with dilations, but where pads are not counted; returns how many."""
     found = [node for node in everywhere(model, "AveragePool") if "dilations" in node.attributes]
     for node in found:
         if set(integers(node, "dilations", [])) == {1}:

@@ -166,7 +166,7 @@ def _free_false_outputs(model: ir.Model) -> None:
     from onnx_ir.passes import common
 
     made = [value for value in model.graph.outputs if value.shape is not None and _operator(value) == "Reshape"]
-    if made:
+    if made or any(value.shape is None for value in model.graph.outputs):
         common.ShapeInferencePass()(model)
     for value in made:
         maker = value.producer()

@@ -177,6 +177,10 @@ def _unexplained(said: str, own: Parity | None, found: Parity, otherwise: str) -
     )
 
 
+class ModelFailsError(InputError):
+    """The model itself does not run at sizes or values that it is said to take, whatever exporter captured it."""
+
+
 def proof_feeds(source: Source, graph: Graph, seed: int) -> list[Feed]:
     """What a graph and its model are compared on."""
     usual = {} if _allowed(source, graph) else {name: reach.usual for name, reach in graph.axes.items()}
@@ -207,7 +211,7 @@ def _reference(original: Predict, feed: Feed, graph: Graph, source: Source) -> d
     except Exception as error:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
         ranges = ", ".join(f"{name}={r.smallest}:{r.usual}:{r.largest}" for name, r in graph.axes.items())
-        raise InputError(
+        raise ModelFailsError(
             f"The model fails on inputs of the shapes {shapes}, which its free axes allow "
             f"({ranges or 'none'}).\n{user_traceback(error)}",
             hint=_indices(feed, graph, source)

@@ -37,8 +37,8 @@ def _shaped(model: ir.Model, path: Path) -> None:
     if unshaped := [repr(value.name) for value in model.graph.inputs if value.shape is None]:
         raise InputError(
             f"{path}: input {', '.join(unshaped)} has no shape, not even a number of axes.",
-            hint="Write it into the file, with names for free axes: onnx.tools.update_model_dims does that, and so does "
-            "an export with the input's shape.",
+            hint="Write it into the file, with names for free axes, as onnx.tools.update_model_dims does or an export "
+            "with the input's shape.",
         )
     common.ShapeInferencePass()(model)
 

@@ -39,7 +39,9 @@ def arrays(feed: Mapping[str, Any], origin: str) -> dict[str, Array]:
     for name, value in feed.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor | np.ndarray):
             raise InputError(
-                f"{origin} gives {name!r}: {type(value).__name__}; expected a dict of input name to tensor."
+                f"{origin} gives {name!r}: {type(value).__name__}; expected a dict of input name to tensor.",
+                hint="Give a number as a tensor (torch.tensor(2.0)) where it stays an input; a setting of forward that "
+                "an engine has once and for all, fix in model(): forward then takes it no more.",
             )
         if isinstance(value, torch.Tensor) and value.dtype == torch.bfloat16:
             value = value.float()  # which numpy lacks, and every value of which float32 has

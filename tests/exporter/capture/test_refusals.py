@@ -163,3 +163,25 @@ def test_what_torch_does_not_follow_is_said_in_the_models_words(
     with pytest.raises(InputError, match=what) as refused:
         capture(source, 20, tmp_path / "model.onnx", {})
     assert hint in str(refused.value.hint)
+
+
+class Recorded(nn.Module):
+    """Samples of sound as a microphone gives them."""
+
+    def forward(self, sound: torch.Tensor) -> torch.Tensor:
+        return sound.float() / 32768
+
+
+def test_a_type_that_tensorrt_does_not_take_is_named_with_its_input(tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    sound = {"sound": torch.randint(-9000, 9000, (2, 40)).to(torch.int16)}
+    with pytest.raises(EdgepressError, match="sound: TensorRT takes no int16"):
+        edgepress.export(
+            Recorded(), sound, target="jetson", precision="fp32", name="recorded", measure=False, output=tmp_path
+        )
+
+
+def test_a_number_among_the_inputs_is_told_what_to_become() -> None:
+    with pytest.raises(InputError, match="'scale': float") as refused:
+        source_from_object(Recorded(), {"sound": torch.rand(2, 4), "scale": 2.0})
+    assert "torch.tensor(2.0)" in str(refused.value.hint)

@@ -24,7 +24,9 @@ from ._onnxfile import Node, read_nodes
 from ._openvino_branches import apart_from_branches
 from ._openvino_converts import straight
 from ._openvino_decoding import OpenVinoDecoding, OpenVinoGeneration
+from ._openvino_integers import short_integers
 from ._openvino_layers import input_ports, observed
+from ._openvino_lengths import by_lengths
 from ._openvino_recurrent import misread_recurrences
 from ._openvino_reductions import over_four_axes
 from ._openvino_resize import lower_resizes
@@ -75,6 +77,7 @@ class OpenVino(Backend):
     name = "openvino"
     modules = ("openvino",)
     packages = ("openvino",)
+    integer_bits = 32
 
     def available(self) -> Availability:
         """Compiles and runs wherever it is installed; whether a device is there is seen when it is opened."""
@@ -95,6 +98,7 @@ class OpenVino(Backend):
             raise refusal(self.name, graph, _rejections(graph.path, str(error))) from error
         if left := lower_resizes(model):
             raise refusal(self.name, graph, tuple(Rejection(node=name, reason=_ALIASED) for name in left))
+        by_lengths(model)
         apart_from_branches(model)
         if load_precision(precision).integer:
             over_four_axes(model)
@@ -108,7 +112,8 @@ class OpenVino(Backend):
         except RuntimeError as error:
             raise unwritten(path.name, error) from error
         engine = Engine.of(graph, path, self.name, target, precision)
-        notes = (*((PLAINLY,) if self.loader(engine) else ()), *_finite(model, precision))
+        plainly = (PLAINLY,) if self.loader(engine) else ()
+        notes = (*plainly, *_finite(model, precision), *short_integers(read_nodes(graph.path), graph.inputs))
         return replace(engine, notes=notes)
 
     def loader(self, engine: Engine) -> dict[str, str]:

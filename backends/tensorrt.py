@@ -34,6 +34,9 @@ from .onboard.source import joined
 from .onboard.timing_cache import cache_path
 
 PLAN = "model.plan"
+# What inputs and outputs of an engine may be.
+TAKEN = frozenset({"float32", "float16", "int32", "int64", "int8", "uint8", "bool"})
+_NO_TYPE = "TensorRT takes no {} as input or output; let the model take int32 or float32, and convert before it"
 
 
 class _Shared(Backend):
@@ -76,6 +79,9 @@ class _Shared(Backend):
         return "" if compiled_by == here else f"its plan was built by {compiled_by}, and this machine has {here}"
 
     def _check(self, graph: Graph, target: Target) -> tuple[Rejection, ...]:
+        if unknown := [spec for spec in (*graph.inputs, *graph.outputs) if spec.dtype not in TAKEN]:
+            # Of these the parser says that some type is not converted, and not which.
+            return tuple(Rejection(node=spec.name, reason=_NO_TYPE.format(spec.dtype)) for spec in unknown)
         trt = self._trt()
         found = rejections(parse(trt, _readable(graph), _log(trt)))
         return tuple(Rejection(node=one.node, reason=one.reason, operator=one.operator) for one in found)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Values that are fetched in one run: all at once would hold every activation of the model.
 _AT_ONCE = 32
 _FLOATS = frozenset({"FLOAT", "FLOAT16"})
+# Beyond it a number is a mask, as of what attention leaves out, and no amount that a precision may miss.
+_MASK = 1e30
 
 
 def falling_short(graph: Graph, reference: Graph, feed: Feed, asked_db: float) -> str:
@@ -57,8 +59,9 @@ def _values(path: Path, names: Sequence[str], feed: Feed) -> Mapping[str, Array]
 
 
 def _sqnr_db(right: Array, found: Array) -> float:
-    """Of what is not finite, nothing is left."""
-    wide = found.astype(np.float32)
+    """Of what is not finite, nothing is left; masks are passed over."""
+    amounts = ~(np.isfinite(right) & (np.abs(right) > _MASK))
+    right, wide = right[amounts], found.astype(np.float32)[amounts]
     if not np.array_equal(np.isfinite(wide), np.isfinite(right)):
         return -np.inf
     kept = np.isfinite(right)

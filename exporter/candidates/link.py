@@ -46,14 +46,21 @@ class StrayingError(VerificationError):
     Attributes:
         candidate: whose engine it is.
         feed: on which it does, where that is not on samples.
+        too_coarse: its graph falls short as well, so that no place in the engine is to blame.
     """
 
     def __init__(
-        self, candidate: Candidate, message: str, *, hint: str | None = None, feed: Feed | None = None
+        self,
+        candidate: Candidate,
+        message: str,
+        *,
+        hint: str | None = None,
+        feed: Feed | None = None,
+        too_coarse: bool = False,
     ) -> None:
         """Keep the candidate and the feed, for who looks for the cause."""
         super().__init__(message, hint=hint)
-        self.candidate, self.feed = candidate, feed
+        self.candidate, self.feed, self.too_coarse = candidate, feed, too_coarse
 
 
 def linked(
@@ -149,6 +156,7 @@ def _refuse_straying(
             candidate,
             f"{what.format(candidate.precision)}, on {samples}: {told}. {cause}",
             hint=HINT if load_precision(candidate.precision).integer else HINT_FLOAT,
+            too_coarse=cause == TOO_COARSE.format(candidate.precision),
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ...backends.base import Graph
+from ...backends.base import Feed, Graph
 from ...backends.registry import load_backend
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Target
@@ -37,6 +37,7 @@ from .score import Scorer
 from .selecting import with_selection
 from .stand_in import left_to_the_device
 from .where import graph_run
+from .wide_integers import WAY_OUT, beyond_bits
 
 # Nodes that a note names.
 NAMED = 3
@@ -102,6 +103,9 @@ class Maker:
         try:
             return self._through(precision)
         except StrayingError as error:
+            if why := beyond_bits(error.candidate.graph, self._showing(error), load_backend(self.target.backend)):
+                told = StrayingError(error.candidate, f"{error.message} {why}", hint=WAY_OUT, feed=error.feed)
+                return Refused(precision=precision, error=told)
             if exact:
                 return _noted(exact.made(precision), f"{IN_FLOAT32} {error.message}")
             again = Remedies(recipe=self.recipe, made=partial(self._by, precision), parting=self._parting)
@@ -122,8 +126,11 @@ class Maker:
         """Where a straying engine parts from its graph, on what showed it, else on the first batch of samples."""
         candidate, threads = strayed.candidate, self.workshop.threads
         self.advance(None, f"{candidate.precision}, where the engine strays")
-        feed = self.prover.samples().feeds[0] if strayed.feed is None else strayed.feed
-        return parting(candidate, self.workshop.place, self.target, feed, threads)
+        return parting(candidate, self.workshop.place, self.target, self._showing(strayed), threads)
+
+    def _showing(self, strayed: StrayingError) -> Feed:
+        """What showed that an engine strays, else the first batch of samples."""
+        return self.prover.samples().feeds[0] if strayed.feed is None else strayed.feed
 
     def _through(self, precision: PrecisionName) -> Candidate:
         """Every step, in order."""

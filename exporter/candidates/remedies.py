@@ -41,7 +41,7 @@ class Remedies:
             candidate = self._tried(replace(self.recipe, lifts=()))
             if candidate is not None:
                 return noted(candidate, f"No lifts. With them: {strayed.message}")
-        where = self.parting(strayed)
+        where = None if strayed.too_coarse else self.parting(strayed)
         for layers in () if where is None else where.regions:
             candidate = self._tried(replace(self.recipe, exclude=(*self.recipe.exclude, *literal(layers))))
             if candidate is not None:

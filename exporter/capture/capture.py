@@ -22,10 +22,12 @@ from .clean_metadata import clean_metadata
 from .computed_splits import splits_by_slices
 from .count_pads import count_pads
 from .dft_on_axis_one import dft_on_axis_one
+from .dilated_pool import dilated_pool
 from .drop_expand import drop_expand
 from .drop_reshapes import drop_reshapes
 from .explicit_pads import explicit_pads
 from .eye_by_places import eye_by_places
+from .false_sizes import free_false_sizes
 from .fit_pools import fit_pools
 from .fixed_size import fixed_size
 from .hard_swish import hard_swish
@@ -52,6 +54,7 @@ _MORE_RUNS = 4
 REWRITES = (
     splits_by_slices,
     mean_to_pool,
+    dilated_pool,
     count_pads,
     wrap_by_slices,
     pad_apart,
@@ -115,6 +118,8 @@ def _write(source: Source, opset: int, path: Path, *, tracing: bool, moves_bytes
     _name_axes(model, source)
     if source.module is not None:
         _name_output_axes(model.graph, source)
+    elif source.dynamic:
+        free_false_sizes(model)
     if source.onnx is None:  # of a file onnxruntime's own answer is what is right
         log_sigmoid(model)
     for rewrite in REWRITES:

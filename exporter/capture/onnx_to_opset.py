@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from ...errors import InputError
 from ..graphs.files import read_model, says_nothing
+from ..graphs.group_norm import BY_CHANNEL as GROUPS_BY_CHANNEL
+from ..graphs.group_norm import spell_group_norms
 from ..graphs.names import first_ir_version, free_name
 from ..graphs.opsets import attributes_of, is_onnx, means_the_same, parted, rounds_up
 from ..graphs.values import everywhere
@@ -51,6 +53,8 @@ def converted(path: Path, opset: int) -> ir.Model:
     wanted = min(max(given, LOWEST_OPSET if _reads_axes(model) else _AXES_OPSET), opset)
     _free_what_is_unknown(model)
     _free_false_outputs(model)
+    if given < GROUPS_BY_CHANNEL or wanted < GROUPS_BY_CHANNEL:
+        spell_group_norms(model)
     if wanted != given:
         _convert(model, path, given, wanted)
     model = optimized(model)
@@ -162,7 +166,7 @@ def _free_false_outputs(model: ir.Model) -> None:
     from onnx_ir.passes import common
 
     made = [value for value in model.graph.outputs if value.shape is not None and _operator(value) == "Reshape"]
-    if made:
+    if made or any(value.shape is None for value in model.graph.outputs):
         common.ShapeInferencePass()(model)
     for value in made:
         maker = value.producer()

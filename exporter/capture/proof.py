@@ -36,6 +36,7 @@ _MADE_UP_FILE = (
     "Values are made up. Give calibration data, whose ranges they then have; a parameter that never varies there, as a "
     "shape, keeps its value."
 )
+_MADE_UP_WHOLE = "Whole numbers are made up; where they are places in another input, give calibration data. "
 PADDING = (
     "The model's own zeros at the padding make the difference: nn.TransformerEncoder writes them in eval() alone. Give "
     "it enable_nested_tensor=False, which computes what training saw, or multiply its result by the mask."
@@ -176,6 +177,10 @@ def _unexplained(said: str, own: Parity | None, found: Parity, otherwise: str) -
     )
 
 
+class ModelFailsError(InputError):
+    """The model itself does not run at sizes or values that it is said to take, whatever exporter captured it."""
+
+
 def proof_feeds(source: Source, graph: Graph, seed: int) -> list[Feed]:
     """What a graph and its model are compared on."""
     usual = {} if _allowed(source, graph) else {name: reach.usual for name, reach in graph.axes.items()}
@@ -206,16 +211,22 @@ def _reference(original: Predict, feed: Feed, graph: Graph, source: Source) -> d
     except Exception as error:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
         ranges = ", ".join(f"{name}={r.smallest}:{r.usual}:{r.largest}" for name, r in graph.axes.items())
-        raise InputError(
+        raise ModelFailsError(
             f"The model fails on inputs of the shapes {shapes}, which its free axes allow "
             f"({ranges or 'none'}).\n{user_traceback(error)}",
             hint=_indices(feed, graph, source)
+            + (_MADE_UP_WHOLE if _unseen_whole(source) else "")
             + "Narrow the range of the axis with --axis NAME=MIN:USUAL:MAX, or do not declare it free."
             if ranges
             else _MADE_UP_FILE
             if source.onnx is not None
             else "Shapes are those of the example, values are made up within its range; forward must run with them.",
         ) from error
+
+
+def _unseen_whole(source: Source) -> bool:
+    """Whether a file takes whole numbers, of which no data show what they are."""
+    return source.onnx is not None and any(array.dtype.kind in "iu" for array in source.inputs.values())
 
 
 def _indices(feed: Feed, graph: Graph, source: Source) -> str:

@@ -35,7 +35,7 @@ from .golden import Golden
 from .oddities import oddities
 from .of_statistics import of_statistics
 from .on_samples import MADE_UP, PROVEN_ON, OnSamples, on_samples_evidence, proven_on_samples
-from .proof import Origin, prove_capture
+from .proof import ModelFailsError, Origin, prove_capture
 from .resized_as import resize_evidence
 from .samples_apart import with_samples
 from .state import NoGraphError
@@ -154,6 +154,8 @@ def _proven_by_either(
         traced.mkdir()
         try:
             return _proven(traced, *given, tracing=True)
+        except ModelFailsError:  # which the other one came to know as well, had it got so far
+            raise
         except EdgepressError:
             raise error from None
     if made.uneven and other:

@@ -28,6 +28,7 @@ from .exact_constants import exact_constants
 from .fixed_integers import with_fixed_integers
 from .fixed_size import fixed_by_torch
 from .legacy_symbolics import legacy_corrected
+from .not_followed import not_followed
 from .onnx_to_opset import optimized
 from .scopes import name_weights
 from .state import NoGraphError, refuse_state
@@ -309,6 +310,8 @@ def _refusal(source: Source, error: BaseException) -> InputError:
         )
     if pool := re.search(r"(adaptive_\w+), (input size not accessible|output size that are not factor)", text):
         return _no_pool(source, pool[1], where, free=pool[2].startswith("input"))
+    if (known := not_followed(source, chain, text, where)) is not None:
+        return known
     return InputError(
         f"{source.name} cannot be exported to ONNX: {_brief(root)}{where}",
         hint="Change the line above so that torch.export can follow it, or export the model without that part."

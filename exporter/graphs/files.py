@@ -19,8 +19,9 @@ from ...profiles.reading.names import need_text
 from ...profiles.reading.opened import LINE, opened
 from .damage import damage_explained, no_text
 from .dense import make_dense
+from .mends import MENDS
 from .names import tell_values_apart
-from .order import in_order, unmade
+from .order import in_order
 from .quiet import quiet
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ EMBEDDED_LIMIT = 1_800_000_000
 _KEYS = ("location", "offset", "length", "checksum", "basepath")
 # The limit that puts all weights there, which takes the least time: for a file that is run once and not shipped.
 BESIDE = 0
-_UNSORTED = "must be topologically sorted"
 _NAMELESS = frozenset({"none", "unk", "unknown", "nan"})
 
 
@@ -51,7 +51,9 @@ def read_graph(path: Path, axes: Mapping[str, AxisRange] | None = None) -> Graph
     proto = _parsed(path)
     with damage_explained(path):
         external = _external_files(proto, path)
-        _check(path)
+        mended = _check(path)
+        if mended is not None:
+            _take_outputs(proto, mended)
         inputs, outputs = _specs(proto, path)
         opset = _opset(proto, path)
     digest = _digest(path, *external)
@@ -262,21 +264,19 @@ def _tensor_bytes(tensor: Any) -> int:
     return math.ceil(int(math.prod(tensor.dims)) * ir.DataType(tensor.data_type).bitwidth / 8)
 
 
-def _check(path: Path) -> None:
-    """Refuse what onnx's checker refuses, but for an order of nodes that can be mended, as runtimes do."""
-    said = _complaint(path)
-    if _UNSORTED in said:
-        model = read_model(path)
-        if lost := next(unmade(model.graph), None):
-            raise InputError(
-                f"{path} is not a valid ONNX model: {lost}.",
-                hint="Connect it, or export the model again.",
-            )
-        with temporary() as scratch:
-            write_model(model, scratch / path.name)
-            said = _complaint(scratch / path.name)
+def _check(path: Path) -> ir.Model | None:
+    """Refuse what onnx's checker refuses, but for what runtimes mend as well; returns the mended model."""
+    said, model = _complaint(path), None
+    for words, mend in MENDS.items():
+        if words in said:
+            model = model or read_model(path)
+            mend(model, path)
+            with temporary() as scratch:
+                write_model(model, scratch / path.name)
+                said = _complaint(scratch / path.name)
     if said:
         raise InputError(f"{path} is not a valid ONNX model: {said[:LINE]}", hint="Export it again.")
+    return model
 
 
 def _complaint(path: Path) -> str:
@@ -310,6 +310,15 @@ def _digest(*files: Path) -> str:
             while chunk := stream.read(1 << 20):
                 total.update(chunk)
     return total.hexdigest()
+
+
+def _take_outputs(proto: Any, model: ir.Model) -> None:
+    """What the file does not say of its outputs may have been seen."""
+    import onnx_ir as ir
+
+    outputs = [ir.serde.serialize_value(value) for value in model.graph.outputs]
+    del proto.graph.output[:]
+    proto.graph.output.extend(outputs)
 
 
 def _specs(proto: Any, path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

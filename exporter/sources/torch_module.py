@@ -39,7 +39,9 @@ def arrays(feed: Mapping[str, Any], origin: str) -> dict[str, Array]:
     for name, value in feed.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor | np.ndarray):
             raise InputError(
-                f"{origin} gives {name!r}: {type(value).__name__}; expected a dict of input name to tensor."
+                f"{origin} gives {name!r}: {type(value).__name__}; expected a dict of input name to tensor.",
+                hint="Give a number as a tensor (torch.tensor(2.0)) where it stays an input; a setting of forward that "
+                "an engine has once and for all, fix in model(): forward then takes it no more.",
             )
         if isinstance(value, torch.Tensor) and value.dtype == torch.bfloat16:
             value = value.float()  # which numpy lacks, and every value of which float32 has
@@ -231,11 +233,11 @@ def _check_repeats(module: nn.Module, inputs: Mapping[str, Array], origin: str) 
     Between the two it is given others: a mean over what it has seen is the same where it saw the same.
 
     Raises:
-        InputError: it gives two answers, or writes into its inputs.
+        InputError: it gives two answers, or writes into its inputs or its weights.
     """
     import torch
 
-    given, results = _tensors(module, inputs), []
+    given, results, weights = _tensors(module, inputs), [], _norms(module)
     with torch.random.fork_rng(devices=[]):
         for number in range(2):
             if number:
@@ -250,12 +252,27 @@ def _check_repeats(module: nn.Module, inputs: Mapping[str, Array], origin: str) 
                     f"{origin}: forward changes its input {', '.join(written)} in place, which an engine does not do.",
                     hint="Work on a copy (x = x.clone()); where the changed input is wanted, return it as an output.",
                 )
+    if changed := [name for name, norm in _norms(module).items() if not torch.equal(norm, weights[name])]:
+        raise InputError(
+            f"{origin}: forward changes its weights {', '.join(changed[:3])}, which an engine does not do.",
+            hint="What the first batch sets, as a data-dependent initialization does, set before: call the model on "
+            "real data, save its weights, and let forward skip that from then on.",
+        )
     if differing := [name for name, tensor in results[0].items() if not _equal(tensor, results[1].get(name))]:
         raise InputError(
             f"{origin}: forward answers the same inputs differently the second time (output {', '.join(differing)}): "
             "it keeps state between calls, which an engine does not.",
             hint="Make the state an input and an output of forward, and pass it on from call to call.",
         )
+
+
+def _norms(module: nn.Module) -> dict[str, Tensor]:
+    """One number of each weight, by which a change shows; a copy of all would double them."""
+    import torch
+
+    floats = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+    weights = ((name, weight.detach()) for name, weight in module.named_parameters() if weight.dtype in floats)
+    return {name: torch.linalg.vector_norm(weight) for name, weight in weights if weight.layout == torch.strided}
 
 
 def _turned(tensor: Tensor) -> Tensor:
@@ -277,7 +294,7 @@ def _equal(first: Tensor, second: Tensor | None) -> bool:
 
 def _largest(tensor: Tensor) -> float:
     finite = tensor[tensor.isfinite()]
-    return float(finite.abs().max()) if finite.numel() else 0.0
+    return float(finite.abs().max().detach()) if finite.numel() else 0.0
 
 
 class _Entered:

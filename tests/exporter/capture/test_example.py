@@ -10,7 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgepress import export
 from edgepress.backends.base import AxisRange
+from edgepress.errors import InputError
 from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.capture.example import with_example
 from edgepress.exporter.capture.proof import prove_capture
@@ -225,3 +227,30 @@ def test_a_batch_that_is_one_sample_inside_is_found_to_be(tmp_path: Path, state:
     assert ranges["frames"].largest > 1
     graph = capture(source, 17, tmp_path / "captured.onnx", ranges)
     assert prove_capture(source, graph, 0)["y"].sqnr_db > 80
+
+
+def test_a_file_whose_made_up_places_do_not_exist_asks_for_data(tmp_path: Path) -> None:
+    """Regions of one picture: without data, whole numbers are 0 and 1, and there is no second picture."""
+    value = helper.make_tensor_value_info
+    ends = [
+        value("picture", TensorProto.FLOAT, [1, 3, 8, 8]),
+        value("regions", TensorProto.FLOAT, ["count", 4]),
+        value("of", TensorProto.INT64, ["count"]),
+    ]
+    node = helper.make_node("RoiAlign", ["picture", "regions", "of"], ["y"], output_height=2, output_width=2)
+    graph = helper.make_graph([node], "g", ends, [value("y", TensorProto.FLOAT, ["count", 3, 2, 2])])
+    path = tmp_path / "regions.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 16)], ir_version=8), path)
+    rng = np.random.default_rng(0)
+    data = [
+        {
+            "picture": rng.normal(size=(1, 3, 8, 8)).astype(np.float32),
+            "regions": np.sort(rng.uniform(0, 8, (4, 4)).astype(np.float32)),
+            "of": np.zeros(4, np.int64),
+        }
+        for _ in range(4)
+    ]
+    with pytest.raises(InputError) as refused:
+        export(path, target="server-cpu", precision="fp32", measure=False, output=tmp_path / "without")
+    assert "give calibration data" in str(refused.value.hint)
+    export(path, target="server-cpu", precision="fp32", calibration=data, measure=False, output=tmp_path / "with")

@@ -60,3 +60,34 @@ def test_a_number_of_axes_that_depends_on_sizes_is_refused_with_the_way_out(tmp_
     for name, sizes in (("one", (1, 1, 1)), ("more", (2, 2, 16))):
         reach = edgepress.AxisRange(**dict(zip(("smallest", "usual", "largest"), sizes, strict=True)))
         assert exported(path, "server-cpu", tmp_path / name, axes={"batch": reach}).path.exists()
+
+
+@pytest.mark.parametrize("maker", ["MatMul", "Reshape"])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_batch_of_one_that_is_declared_behind_a_free_batch_is_free(
+    maker: str, precision: str, tmp_path: Path
+) -> None:
+    nodes = [node("MatMul", ["x", "w"], ["h"]), node("Relu", ["h"], ["r"]), node("MatMul", ["r", "v"], ["y"])]
+    path = wide(tmp_path / "net.onnx", nodes, ["batch", 6])
+    if maker == "Reshape":  # whose sizes are computed, so that they do not follow from the inputs'
+        nodes[2:] = [node("Shape", ["r"], ["s"]), node("MatMul", ["r", "v"], ["m"]), node("Reshape", ["m", "s"], ["y"])]
+        path = wide(tmp_path / "net.onnx", nodes, ["batch", 6])
+    rng = np.random.default_rng(1)
+    data = [{"x": rng.normal(size=(4, 6)).astype(np.float32)} for _ in range(8)]
+    bundle = edgepress.export(
+        path, target="server-cpu", precision=precision, calibration=data, measure=False, output=tmp_path / "made"
+    )
+    (output,) = bundle.manifest.model.outputs
+    assert isinstance(output.shape[0], str)
+    assert output.shape[1] == 6 or maker == "Reshape"
+
+
+def wide(path: Path, nodes: list[onnx.NodeProto], shape: list[int | str]) -> Path:
+    """A file whose output y is said to be (1, 6), of an input of the shape."""
+    rng = np.random.default_rng(0)
+    weights = [numpy_helper.from_array(rng.normal(size=(6, 6)).astype(np.float32), name) for name in ("w", "v")]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 6])
+    graph = helper.make_graph(nodes, "g", [x], [y], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path

@@ -251,3 +251,22 @@ def test_a_resize_to_sizes_with_scales_that_are_none_is_exported_in_halves(opset
     bundle = export(path, target="jetson", precision="fp16", calibration=data, measure=False, output=tmp_path)
     (resize,) = (node for node in onnx.load(bundle.graph.path).graph.node if node.op_type == "Resize")
     assert resize.input[2] == "" and resize.input[3]
+
+
+@pytest.mark.parametrize(("opset", "entries"), [(18, 4), (20, 4), (21, 8), (22, 8)])
+def test_a_group_norm_of_either_meaning_is_what_it_was(tmp_path: Path, opset: int, entries: int) -> None:
+    """Before 21 it has a scale for each group and is deprecated in its own opset, which runtimes take all the same."""
+    rng = np.random.default_rng(3)
+    constants = {"w": WEIGHT, "s": rng.uniform(0.5, 2, entries), "b": rng.normal(size=entries)}
+    norm = helper.make_node("GroupNormalization", ["c", "s", "b"], ["y"], "norm", num_groups=4, epsilon=1e-2)
+    path = write(
+        tmp_path / "norm.onnx",
+        [CONVOLUTION, norm],
+        opset,
+        ["batch", 3, 8, "width"],
+        {name: array.astype(np.float32) for name, array in constants.items()},
+    )
+    model = onnx.load(path)
+    model.ir_version = 10
+    onnx.save(model, path)
+    proven(path)

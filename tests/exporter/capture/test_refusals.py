@@ -120,3 +120,68 @@ def test_what_onnxruntime_does_not_run_is_the_models_fault_and_no_targets(tmp_pa
     said = str(raised.value)
     assert "cpu, server-cpu: onnxruntime" in said and said.count("warm: onnxruntime has no operator own:Celsius") == 1
     assert "Target cpu" not in said and "choose a target" not in said
+
+
+class Force(nn.Module):
+    """The gradient of an energy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.energy = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            return -torch.autograd.grad(self.energy(x).sum(), x)[0]
+
+
+class Packed(nn.Module):
+    """The last states of packed sequences, in both directions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.LSTM(4, 8, batch_first=True, bidirectional=True)
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        _, (hidden, cells) = self.cell(packed)
+        return torch.cat([hidden[0], cells[1]], 1)
+
+
+@pytest.mark.parametrize(
+    ("module", "inputs", "what", "hint"),
+    [
+        (Force(), {"x": torch.rand(2, 4)}, "asks for a gradient", "as a formula"),
+        (Packed(), {"x": torch.rand(2, 5, 4), "lengths": torch.tensor([3, 5])}, "packed sequence", "lengths - 1"),
+    ],
+    ids=["gradient", "packed"],
+)
+def test_what_torch_does_not_follow_is_said_in_the_models_words(
+    module: nn.Module, inputs: dict[str, torch.Tensor], what: str, hint: str, tmp_path: Path
+) -> None:
+    source = source_from_object(module.eval(), inputs)
+    with pytest.raises(InputError, match=what) as refused:
+        capture(source, 20, tmp_path / "model.onnx", {})
+    assert hint in str(refused.value.hint)
+
+
+class Recorded(nn.Module):
+    """Samples of sound as a microphone gives them."""
+
+    def forward(self, sound: torch.Tensor) -> torch.Tensor:
+        return sound.float() / 32768
+
+
+def test_a_type_that_tensorrt_does_not_take_is_named_with_its_input(tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    sound = {"sound": torch.randint(-9000, 9000, (2, 40)).to(torch.int16)}
+    with pytest.raises(EdgepressError, match="sound: TensorRT takes no int16"):
+        edgepress.export(
+            Recorded(), sound, target="jetson", precision="fp32", name="recorded", measure=False, output=tmp_path
+        )
+
+
+def test_a_number_among_the_inputs_is_told_what_to_become() -> None:
+    with pytest.raises(InputError, match="'scale': float") as refused:
+        source_from_object(Recorded(), {"sound": torch.rand(2, 4), "scale": 2.0})
+    assert "torch.tensor(2.0)" in str(refused.value.hint)

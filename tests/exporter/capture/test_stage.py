@@ -127,3 +127,26 @@ def test_a_forward_that_chooses_its_own_precision_is_told_so(tmp_path: Path) -> 
     with pytest.raises(EdgepressError) as refused:
         edgepress.export(Automatic().eval(), {"x": IMAGES}, target="server-cpu", measure=False, output=tmp_path)
     assert "torch.autocast" in str(refused.value.hint)
+
+
+class Recognizer(nn.Module):
+    """Two recurrent layers behind a convolution, whose width torch's newer exporter loses; it needs a few columns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.pool = nn.Conv2d(1, 8, (8, 2)), nn.MaxPool2d((1, 2))
+        self.cells = nn.LSTM(8, 6, 2, bidirectional=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.cells(self.pool(self.conv(x)).squeeze(2).permute(2, 0, 1))[0]
+
+
+def test_a_size_at_which_the_model_fails_is_told_and_not_the_other_exporters_failure(tmp_path: Path) -> None:
+    given = {"x": torch.rand(2, 1, 8, 24)}
+    options = {"target": "server-cpu", "precision": "fp32", "measure": False, "name": "reads"}
+    free = {"x": {0: "batch", 3: "width"}}
+    with pytest.raises(InputError, match=r"The model fails on inputs of the shapes x \(1, 1, 8, 1\)") as refused:
+        edgepress.export(Recognizer().eval(), given, dynamic=free, output=tmp_path / "failed", **options)
+    assert "--axis" in str(refused.value.hint)
+    reach = {"width": edgepress.AxisRange(smallest=8, usual=24, largest=64)}
+    edgepress.export(Recognizer().eval(), given, dynamic=free, axes=reach, output=tmp_path / "made", **options)

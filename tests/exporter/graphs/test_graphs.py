@@ -9,6 +9,7 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgepress import export
 from edgepress.backends.base import AxisRange, TensorSpec
 from edgepress.errors import InputError
 from edgepress.exporter.graphs.files import free_axes, read_graph, weight_bytes, write_model
@@ -145,3 +146,31 @@ def relocate(path: Path, location: str) -> None:
         if entry.key == "location":
             entry.value = location
     path.write_bytes(model.SerializeToString())
+
+
+def convolution(path: Path, *, shaped: bool, typed: bool = True) -> Path:
+    """A file that does not say the shape of its output, or not its type either, or of its input."""
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [4, 3, 1, 1], [0.5] * 12)
+    sizes = ["batch", 3, 8, 8] if shaped else None
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, None) if typed else onnx.ValueInfoProto(name="y")
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node("Flatten", ["c"], ["y"])],
+        "unshaped", [helper.make_tensor_value_info("x", TensorProto.FLOAT, sizes)], [output], [weight],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_an_output_without_a_shape_has_the_one_that_follows(tmp_path: Path, typed: bool) -> None:
+    path = convolution(tmp_path / "m.onnx", shaped=True, typed=typed)
+    (output,) = read_graph(path).outputs
+    assert (output.dtype, len(output.shape), output.shape[1]) == ("float32", 2, 256)
+    bundle = export(path, target="server-cpu", precision="fp32", measure=False, output=tmp_path)
+    assert len(bundle.manifest.model.outputs[0].shape) == 2
+
+
+def test_an_input_without_a_shape_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="input 'x' has no shape") as refused:
+        read_graph(convolution(tmp_path / "m.onnx", shaped=False))
+    assert "names for free axes" in str(refused.value.hint)

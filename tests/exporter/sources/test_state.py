@@ -122,6 +122,29 @@ class StillTraining(nn.Module):
         return self.norm.train()(x)
 
 
+class SetByTheFirstBatch(nn.Module):
+    """A data-dependent initialization, as of ActNorm: the same inputs are answered alike ever after."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.shift = nn.Parameter(torch.zeros(4))
+        self.ready = False
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.layer(x)
+        if not self.ready:
+            self.shift.data.copy_(-y.detach().mean(0))
+            self.ready = True
+        return y + self.shift
+
+
+def test_weights_that_the_first_batch_sets_are_refused() -> None:
+    with pytest.raises(InputError, match="changes its weights shift") as refused:
+        source_from_object(SetByTheFirstBatch().eval(), {"x": X})
+    assert "data-dependent initialization" in str(refused.value.hint)
+
+
 @pytest.mark.parametrize("module", [Running(), Attribute(), Listed()], ids=lambda module: type(module).__name__)
 def test_what_keeps_state_is_refused(module: nn.Module) -> None:
     with pytest.raises(InputError, match="keeps state between calls") as refused:

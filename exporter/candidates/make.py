@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ...backends.base import Graph
 from ...backends.registry import load_backend
+from ...errors import VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Target
 from ..capture.captured import Captured
@@ -29,6 +30,7 @@ from .judge import built_evidence, directory_bytes
 from .link import StrayingError
 from .linted import linted
 from .lower import Lowering
+from .narrowed_integers import of_narrowed
 from .parting import Parting, parting
 from .prove import Prover
 from .remedies import FAILURES, IN_FLOAT32, Remedies, noted
@@ -102,6 +104,8 @@ class Maker:
         try:
             return self._through(precision)
         except StrayingError as error:
+            if narrowed := self._of_narrowed(error):
+                return Refused(precision=precision, error=narrowed)
             if exact:
                 return _noted(exact.made(precision), f"{IN_FLOAT32} {error.message}")
             again = Remedies(recipe=self.recipe, made=partial(self._by, precision), parting=self._parting)
@@ -117,6 +121,11 @@ class Maker:
         """Makes a precision of integers beside which the runtime lowers no float; None where it does not do that."""
         exact = load_backend(self.target.backend).exactly(self.target) if load_precision(precision).integer else None
         return None if exact is None else replace(self, target=exact)
+
+    def _of_narrowed(self, strayed: StrayingError) -> VerificationError | None:
+        """What to refuse it with where whole numbers are beyond what the runtime holds."""
+        feeds = self.prover.samples().feeds if strayed.feed is None else (strayed.feed,)
+        return of_narrowed(strayed, feeds, self.target)
 
     def _parting(self, strayed: StrayingError) -> Parting | None:
         """Where a straying engine parts from its graph, on what showed it, else on the first batch of samples."""

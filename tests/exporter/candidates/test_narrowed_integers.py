@@ -18,10 +18,10 @@ class Hashed(torch.nn.Module):
     def __init__(self, factor: int) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.factor, self.table, self.head = factor, torch.nn.Embedding(64, 16), torch.nn.Linear(16, 4)
+        self.factor, self.table, self.head = factor, torch.nn.Embedding(61, 16), torch.nn.Linear(16, 4)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        return self.head(self.table((ids * self.factor) % 64).mean(1))
+        return self.head(self.table((ids * self.factor) % 61).mean(1))
 
 
 def exported(net: Hashed, most: int, directory: Path, target: str) -> edgepress.Bundle:

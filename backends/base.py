@@ -250,7 +250,6 @@ class Backend(abc.ABC):
         finishes_on_device: where this machine cannot compile, `recipe_files` lets the device do it.
         deterministic: compiling the same graph twice gives the same bytes.
         fragile: its parser or compiler has crashed on graphs; places let it judge and compile in a process of its own.
-        integer_bits: what it computes integers in, whatever type a graph gives them.
     """
 
     name: str
@@ -259,7 +258,6 @@ class Backend(abc.ABC):
     deterministic: bool = True
     fragile: bool = False
     finishes_on_device: bool = False
-    integer_bits: int = 64
 
     @abc.abstractmethod
     def available(self) -> Availability:

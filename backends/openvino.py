@@ -29,6 +29,7 @@ from ._openvino_layers import input_ports, observed
 from ._openvino_lengths import by_lengths
 from ._openvino_recurrent import misread_recurrences
 from ._openvino_reductions import over_four_axes
+from ._openvino_remainders import exact_remainders
 from ._openvino_resize import lower_resizes
 from ._vendor import availability, fit, import_or_explain, refusal, unwritten
 from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, Session
@@ -77,7 +78,6 @@ class OpenVino(Backend):
     name = "openvino"
     modules = ("openvino",)
     packages = ("openvino",)
-    integer_bits = 32
 
     def available(self) -> Availability:
         """Compiles and runs wherever it is installed; whether a device is there is seen when it is opened."""
@@ -104,6 +104,7 @@ class OpenVino(Backend):
             over_four_axes(model)
         model = _without_doubles(model)
         straight(model)
+        exact_remainders(model)
         _name_by_position(model)
         path = directory / "model.xml"
         # Not `save_model`: that one stores float weights as fp16 unless told otherwise.

@@ -124,13 +124,20 @@ def _errors(parsed: ParsedNetwork) -> Iterator[Rejected]:
         error = parsed.parser.get_error(index)
         # Before 10 an error knows the number of its node only, and -1 where it concerns the whole file.
         name = error.node_name() if hasattr(error, "node_name") else ""
-        operator = error.node_operator() if hasattr(error, "node_operator") else ""
-        node = name or ("node {}".format(error.node()) if error.node() >= 0 else parsed.file)
+        operator = (error.node_operator() if hasattr(error, "node_operator") else "") or _imported_by(str(error.func()))
+        known = "node {}".format(error.node()) if error.node() >= 0 else operator and "operator " + operator
+        node = name or known or parsed.file
         yield Rejected(node, _reason(error, operator or "of this node"), operator)
     if not parsed.accepted and not parsed.parser.num_errors:
         yield Rejected(parsed.file, parsed.log.errors())
     if parsed.accepted and not parsed.network.num_outputs:
         yield Rejected(parsed.file, "it holds no graph")
+
+
+def _imported_by(function: str) -> str:
+    """The operator that a function of the parser is for, where it is named after one: an error may know no node."""
+    found = re.match(r"import([A-Z]\w*)$", function)
+    return found.group(1) if found else ""
 
 
 def _reason(error: Any, operator: str) -> str:

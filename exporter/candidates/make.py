@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ...backends.base import Feed, Graph
+from ...backends.base import Graph
 from ...backends.registry import load_backend
+from ...errors import VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Target
 from ..capture.captured import Captured
@@ -29,6 +30,7 @@ from .judge import built_evidence, directory_bytes
 from .link import StrayingError
 from .linted import linted
 from .lower import Lowering
+from .narrowed_integers import of_narrowed
 from .parting import Parting, parting
 from .prove import Prover
 from .remedies import FAILURES, IN_FLOAT32, Remedies, noted
@@ -37,7 +39,6 @@ from .score import Scorer
 from .selecting import with_selection
 from .stand_in import left_to_the_device
 from .where import graph_run
-from .wide_integers import WAY_OUT, beyond_bits
 
 # Nodes that a note names.
 NAMED = 3
@@ -103,9 +104,8 @@ class Maker:
         try:
             return self._through(precision)
         except StrayingError as error:
-            if why := beyond_bits(error.candidate.graph, self._showing(error), load_backend(self.target.backend)):
-                told = StrayingError(error.candidate, f"{error.message} {why}", hint=WAY_OUT, feed=error.feed)
-                return Refused(precision=precision, error=told)
+            if narrowed := self._of_narrowed(error):
+                return Refused(precision=precision, error=narrowed)
             if exact:
                 return _noted(exact.made(precision), f"{IN_FLOAT32} {error.message}")
             again = Remedies(recipe=self.recipe, made=partial(self._by, precision), parting=self._parting)
@@ -122,15 +122,17 @@ class Maker:
         exact = load_backend(self.target.backend).exactly(self.target) if load_precision(precision).integer else None
         return None if exact is None else replace(self, target=exact)
 
+    def _of_narrowed(self, strayed: StrayingError) -> VerificationError | None:
+        """What to refuse it with where whole numbers are beyond what the runtime holds."""
+        feeds = self.prover.samples().feeds if strayed.feed is None else (strayed.feed,)
+        return of_narrowed(strayed, feeds, self.target)
+
     def _parting(self, strayed: StrayingError) -> Parting | None:
         """Where a straying engine parts from its graph, on what showed it, else on the first batch of samples."""
         candidate, threads = strayed.candidate, self.workshop.threads
         self.advance(None, f"{candidate.precision}, where the engine strays")
-        return parting(candidate, self.workshop.place, self.target, self._showing(strayed), threads)
-
-    def _showing(self, strayed: StrayingError) -> Feed:
-        """What showed that an engine strays, else the first batch of samples."""
-        return self.prover.samples().feeds[0] if strayed.feed is None else strayed.feed
+        feed = self.prover.samples().feeds[0] if strayed.feed is None else strayed.feed
+        return parting(candidate, self.workshop.place, self.target, feed, threads)
 
     def _through(self, precision: PrecisionName) -> Candidate:
         """Every step, in order."""

@@ -15,8 +15,8 @@ from ..sources import Source
 _FEEDS = 2
 _SAID = (
     "Channels of {} differ much in size, and where those that are small in the data are as large as the others int8 "
-    "has {:.1f} dB of SQNR: its ranges are those of the calibration data. Give data of every kind, with each channel "
-    "at its largest."
+    "has {:.1f} dB of SQNR: its ranges are those of the calibration data. Of quantities in unlike units nothing "
+    "follows. Else give data of every kind, with each channel at its largest."
 )
 
 

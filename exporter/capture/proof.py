@@ -41,6 +41,12 @@ PADDING = (
     "The model's own zeros at the padding make the difference: nn.TransformerEncoder writes them in eval() alone. Give "
     "it enable_nested_tensor=False, which computes what training saw, or multiply its result by the mask."
 )
+_PROVEN_ON = "the proof's inputs"
+_MEANT = (
+    "They have the example's means, deviations, ranges, lengths and filled parts of masks, and nothing else that its "
+    "inputs may mean. Let the model bear that: add a large negative number to masked scores instead of -inf, compute "
+    "masks from lengths, keep logarithms, roots and divisors from zero."
+)
 _AMPLIFIES = (
     "Load trained weights where these are random, which amplify most. Else look in forward for differences of large "
     "numbers, norms of what hardly varies, and sines or exponentials of large numbers."
@@ -129,10 +135,12 @@ def _agrees(name: str, agreement: Parity, references: Sequence[Mapping[str, Arra
         VerificationError: the model gives NaN or Inf.
     """
     # An infinity may be meant, as in masked scores; the graph then has it in the same place.
-    if any(np.isnan(reference[name]).any() for reference in references) or not np.isfinite(agreement.max_abs):
+    nan = next((index for index, reference in enumerate(references) if np.isnan(reference[name]).any()), None)
+    if nan is not None or not np.isfinite(agreement.max_abs):
+        made = "inputs that were made up to look like the example, which itself gives numbers" if nan else ""
         raise VerificationError(
-            f"Output {name!r} of the model itself holds NaN or Inf on the proof's inputs, so nothing can be compared.",
-            hint="Look at the model's weights and at its example inputs.",
+            f"Output {name!r} of the model itself holds NaN or Inf on {made or _PROVEN_ON}; nothing can be compared.",
+            hint=_MEANT if made else "Look at the model's weights and at its example inputs.",
         )
     return is_close(agreement, allowed_difference(name, references))
 

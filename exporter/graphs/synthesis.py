@@ -12,6 +12,7 @@ from ...backends.base import Array, TensorSpec
 from ...calibration.sample_axes import called_batch
 from ...errors import InputError
 from .channels import ChannelSizes
+from .masks import FilledPart
 from .texture import UNKNOWN, Texture
 
 _USUAL_BATCH, _USUAL_SIZE = 2, 16
@@ -35,7 +36,8 @@ def synthesize(
     Floats have the mean, deviation and range of the example, by channel where these are of other sizes, and are smooth
     along the axes of images and signals as the example is, or somewhat where it is all noise. Integers are uniform in
     the example's range; along a single axis, where they may be lengths, the largest is among them. A mask of 0 and 1
-    whose rows never rise stays one, of random lengths of at least 1. Constants stay.
+    whose rows turn once stays one, of random lengths: of at least 1 where ones come first, else with what all rows of
+    the example begin or end with. Constants stay.
 
     Args:
         dynamic: name of each free axis, by input and axis.
@@ -99,7 +101,7 @@ class Look:
         mean, square: of all values seen, of x and of x^2.
         count: how many were seen.
         values: the whole numbers that occur, where they are few; None where they are many or no whole ones.
-        prefix: it was a mask of ones and then zeros in each row, in every batch.
+        filled: how its rows turned, where it was a mask of what is filled in every batch.
         texture: how smooth the first batch was.
         channels: where the first batch had some of other sizes than the others.
     """
@@ -110,7 +112,7 @@ class Look:
     square: float
     count: int
     values: frozenset[int] | None = None
-    prefix: bool = False
+    filled: FilledPart | None = None
     texture: Texture = UNKNOWN
     channels: ChannelSizes | None = None
 
@@ -132,7 +134,7 @@ class Look:
             square=square,
             count=array.size,
             values=frozenset(map(int, whole)) if 0 < len(whole) <= _FEW else None,
-            prefix=_is_prefix_mask(array),
+            filled=FilledPart.of(array),
             texture=texture,
         )
 
@@ -154,7 +156,7 @@ class Look:
             square=(self.square * self.count + new.square * new.count) / count,
             count=count,
             values=values if values is None or len(values) <= _FEW else None,
-            prefix=self.prefix and new.prefix,
+            filled=None if self.filled is None else self.filled.with_more(array),
             texture=self.texture,
             channels=None if self.channels is None else self.channels.with_more(array),
         )
@@ -166,8 +168,8 @@ class Look:
 
     def sample(self, shape: tuple[int, ...], dtype: np.dtype[np.generic], rng: np.random.Generator) -> Array:
         """Made-up data of this look."""
-        if self.prefix:
-            return (np.arange(shape[1]) < rng.integers(1, shape[1] + 1, (shape[0], 1))).astype(dtype)
+        if self.filled is not None:
+            return self.filled.sample(shape, dtype, rng)
         if dtype.kind == "b":
             return np.asarray(rng.integers(int(self.low), int(self.high), shape, endpoint=True)).astype(dtype)
         if self.values is not None:
@@ -263,9 +265,8 @@ def _like(array: Array, shape: tuple[int, ...], rng: np.random.Generator, name: 
     finite = array[np.isfinite(array)] if dtype.kind == "f" else array.reshape(-1)
     if finite.size == 0 or finite.min() == finite.max():
         return np.full(shape, finite.reshape(-1)[0] if finite.size else 0, dtype)
-    if _is_prefix_mask(array):
-        lengths = rng.integers(1, shape[1] + 1, (shape[0], 1))
-        return (np.arange(shape[1]) < lengths).astype(dtype)
+    if (filled := FilledPart.of(array)) is not None:
+        return filled.sample(shape, dtype, rng)
     if dtype.kind == "b":
         return rng.integers(0, 2, shape).astype(dtype)
     if by_channel and (channels := ChannelSizes.of(array)) is not None and channels.fits(shape):
@@ -279,13 +280,6 @@ def _like(array: Array, shape: tuple[int, ...], rng: np.random.Generator, name: 
 
 def _wide(dtype: np.dtype[np.generic]) -> type[np.uint64 | np.int64]:
     return np.uint64 if dtype == np.uint64 else np.int64
-
-
-def _is_prefix_mask(array: Array) -> bool:
-    """Two axes, only 0 and 1, each row ones and then zeros."""
-    if array.ndim != 2 or not np.isin(array, (0, 1)).all():
-        return False
-    return bool((np.diff(array.astype(np.int8), axis=1) <= 0).all())
 
 
 def _noise_like(

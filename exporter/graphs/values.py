@@ -21,6 +21,16 @@ def constant(value: ir.Value | None) -> npt.NDArray[Any] | None:
     return value.const_value.numpy()
 
 
+def outside(array: npt.NDArray[Any], narrow: str) -> int | None:
+    """The first of whole numbers that a narrower type does not hold, but for the least and the largest of 64 bits.
+
+    Those are how exporters write "to the end": clamped they say the same.
+    """
+    limits, wide = np.iinfo(narrow), np.iinfo(np.int64)
+    found = array[((array < limits.min) & (array > wide.min + 1)) | ((array > limits.max) & (array < wide.max))]
+    return int(found.flat[0]) if found.size else None
+
+
 def single_consumer(value: ir.Value) -> ir.Node | None:
     """The one node that reads the value; None where several do, one in a body of If or Loop, or it leaves the graph."""
     uses = list(value.uses())

@@ -31,6 +31,7 @@ from .fitted import FittedWeight
 from .lifts import LIFTS
 from .lifts.correct_bias import undo
 from .lifts.lifted import Finish, Lift
+from .rewrites.bytes_apart import bytes_apart
 from .rewrites.carry_integers import carry_integers
 from .rewrites.constants_apart import constants_apart
 from .rewrites.dynamic_lstm import to_integer_lstms
@@ -275,6 +276,11 @@ def _scales_in_place(quantizer: Quantizer) -> None:
         joined_rows(quantizer.model.graph)
 
 
+def _bytes_apart(quantizer: Quantizer) -> None:
+    if quantizer.scheme.bytes_apart:
+        bytes_apart(quantizer.model.graph)
+
+
 def _constants_apart(quantizer: Quantizer) -> None:
     constants_apart(quantizer.model.graph, quantizer.scheme.apart)
 
@@ -304,6 +310,7 @@ TO_INTEGERS: tuple[Pass, ...] = (
     _biases_as_rows,
     _scales_in_place,
     _constants_apart,
+    _bytes_apart,
     _patches_as_products,
     _dynamic_in_integers,
     _tables_shared,

@@ -80,6 +80,8 @@ class Scheme:
             by some that are not positive, `Conv` where it is first in a graph that makes things of computed sizes.
         scales_move: scales a channel are moved through a Reshape that makes other samples of a free batch, to wrong
             channels, and are kept before it; zero points are moved into a Concat of rows, and are kept behind it.
+        bytes_apart: booleans and bytes that are converted to float, scaled and added to something are taken for
+            quantized ones, and are converted by way of int32.
         dynamic: operators with an integer kernel of their own, which rounds activations by itself, in place of Q/DQ.
         exact_with: instruction sets of which a processor needs one for exact sums. Without, two products are added in
             16 bits: of unsigned integers of 8 bits with weights of more than 7 they saturate. Empty where none is.
@@ -116,6 +118,7 @@ class Scheme:
     extremes_apart: tuple[Literal["ReduceMax", "ReduceMin", "GlobalMaxPool"], ...] = ()
     apart: tuple[Literal["Mul", "Div", "Conv"], ...] = ()
     scales_move: bool = False
+    bytes_apart: bool = False
     dynamic: tuple[Literal["LSTM"], ...] = ()
     exact_with: tuple[Name, ...] = ()
     left: tuple[Left, ...] = ()

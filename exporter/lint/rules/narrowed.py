@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ...graphs.values import constant
+from ...graphs.values import constant, outside
 from ..examined import Examined, found_at
 from ..finding import Finding
 
@@ -58,8 +56,5 @@ def _kind(value: ir.Value | None) -> str:
 
 
 def _beyond(value: ir.Value, narrow: str) -> int | None:
-    array, limits, wide = constant(value), np.iinfo(narrow), np.iinfo(np.int64)
-    if array is None:
-        return None
-    outside = array[((array < limits.min) & (array > wide.min + 1)) | ((array > limits.max) & (array < wide.max))]
-    return int(outside.flat[0]) if outside.size else None
+    array = constant(value)
+    return None if array is None else outside(array, narrow)

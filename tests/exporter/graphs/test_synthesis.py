@@ -7,6 +7,7 @@ import pytest
 
 from edgepress.backends.base import TensorSpec
 from edgepress.errors import InputError
+from edgepress.exporter.graphs.masks import FilledPart
 from edgepress.exporter.graphs.synthesis import Look, synthesize, synthesize_from_specs
 
 RNG = np.random.default_rng(1)
@@ -55,6 +56,45 @@ def test_a_padding_mask_stays_one_and_constants_stay() -> None:
     assert lengths.min() >= 1
     assert len(set(lengths.tolist())) > 4
     assert not made["kind"].any()
+
+
+@pytest.mark.parametrize("places", [1, 2, 9])
+@pytest.mark.parametrize(
+    ("rows", "dtype", "kept"),
+    [
+        ([[0, 0, 0], [0, 0, 1]], bool, 0),  # what to leave out, at the end
+        ([[0, 1, 1], [0, 0, 1]], bool, 0),
+        ([[1, 1, 1], [0, 0, 1]], np.int64, 1),  # what is filled, at the end
+        ([[0, 1, 1], [0, 0, 1]], np.float32, 1),
+        ([[1, 1, 1], [1, 0, 0]], np.int64, 1),
+    ],
+)
+def test_a_mask_leaves_something_of_every_sample(rows, dtype, kept, places) -> None:
+    """A softmax over nothing is no number, so that the model itself would be refused for it."""
+    example, axes = {"mask": np.array(rows).astype(dtype)}, {"mask": {0: "batch", 1: "length"}}
+    made = synthesize(example, axes, {"batch": 40, "length": places}, 0)["mask"]
+    assert made.dtype == dtype and (made == kept).any(axis=1).all()
+    assert (np.diff(made.astype(int), axis=1) != 0).sum(axis=1).max(initial=0) <= 1
+    if places == 9:
+        assert len(set(made.sum(axis=1).tolist())) > 4
+    looked = (
+        Look.of(example["mask"])
+        .with_more(example["mask"])
+        .sample((40, places), np.dtype(dtype), np.random.default_rng(2))
+    )
+    assert (looked == kept).any(axis=1).all()
+
+
+@pytest.mark.parametrize("rows", [[[0, 1, 0], [0, 0, 1]], [[0, 0, 0], [0, 0, 0]]])
+def test_what_only_looks_like_a_mask_is_no_filled_part(rows) -> None:
+    assert FilledPart.of(np.array(rows)) is None
+    assert FilledPart.of(np.array([[0, 1, 1], [0, 0, 1]])).with_more(np.array([[0, 1, 0]])) is None
+
+
+def test_a_full_batch_does_not_hide_where_masks_begin() -> None:
+    full, padded = np.ones((2, 4)), np.array([[0, 0, 1, 1], [1, 1, 1, 1]])
+    found = FilledPart.of(full).with_more(padded)
+    assert found is not None and found.rising and not found.falling and found.last
 
 
 def test_values_that_are_not_finite_or_nothing_at_all_do_not_break_it() -> None:

@@ -12,6 +12,7 @@ from ...backends.base import Array, TensorSpec
 from ...calibration.sample_axes import called_batch
 from ...errors import InputError
 from .channels import ChannelSizes
+from .distinct import are_distinct, distinct_like
 from .texture import UNKNOWN, Texture
 
 _USUAL_BATCH, _USUAL_SIZE = 2, 16
@@ -35,7 +36,8 @@ def synthesize(
     Floats have the mean, deviation and range of the example, by channel where these are of other sizes, and are smooth
     along the axes of images and signals as the example is, or somewhat where it is all noise. Integers are uniform in
     the example's range; along a single axis, where they may be lengths, the largest is among them. A mask of 0 and 1
-    whose rows never rise stays one, of random lengths of at least 1. Constants stay.
+    whose rows never rise stays one, of random lengths of at least 1. Where no place occurs twice, none does. Constants
+    stay.
 
     Args:
         dynamic: name of each free axis, by input and axis.
@@ -61,6 +63,7 @@ def synthesize(
             and array.size
             and array.dtype.kind in "iu"
             and array.min() < array.max()
+            and not are_distinct(array)
         ):
             made[name] = _as_lengths(array, made[name], _measured(name, array, example, made))
     return made
@@ -273,6 +276,8 @@ def _like(array: Array, shape: tuple[int, ...], rng: np.random.Generator, name: 
         return noise.clip(finite.min(), finite.max()).astype(dtype)
     if dtype.kind == "f" or (dtype == np.uint8 and array.ndim > 2):
         return _noise_like(finite, Texture.of(array), shape, rng, dtype)
+    if are_distinct(array) and (places := distinct_like(array, shape, rng)) is not None:
+        return places
     integers = rng.integers(int(finite.min()), int(finite.max()), shape, dtype=_wide(dtype), endpoint=True)
     return np.asarray(integers).astype(dtype)
 

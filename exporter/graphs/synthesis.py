@@ -20,6 +20,9 @@ _USUAL_BATCH, _USUAL_SIZE = 2, 16
 LARGEST = 1 << 28
 # Whole numbers that are a code (a class, a flag) and not an amount.
 _FEW = 16
+# Share of the deviation by which mean and deviation of made-up floats may be off: less than what makes them of another
+# kind than the samples (candidates/made_up.py). And rounds in which they get there.
+_OFF, _ROUNDS = 0.4, 30
 
 
 def synthesize(
@@ -178,7 +181,7 @@ class Look:
         if self.channels is not None and self.channels.fits(shape):
             return self.channels.like(self.texture.noise(shape, rng)).clip(self.low, self.high).astype(dtype)
         if dtype.kind == "f" or (dtype == np.uint8 and len(shape) > 2):
-            noise = (self.mean + self._deviation() * self.texture.noise(shape, rng)).clip(self.low, self.high)
+            noise = _within(self.texture.noise(shape, rng), self.mean, self._deviation(), self.low, self.high)
             return (noise.round() if dtype.kind in "iu" else noise).astype(dtype)
         integers = rng.integers(int(self.low), int(self.high), shape, dtype=_wide(dtype), endpoint=True)
         return np.asarray(integers).astype(dtype)
@@ -293,10 +296,26 @@ def _is_prefix_mask(array: Array) -> bool:
     return bool((np.diff(array.astype(np.int8), axis=1) <= 0).all())
 
 
+def _within(noise: Array, mean: float, deviation: float, low: float, high: float) -> Array:
+    """Noise of that mean and deviation between two limits.
+
+    What is cut off takes from both where data are skewed, as padded ones: it is moved and widened until they are near.
+    """
+    shift, scale = mean, deviation
+    for _ in range(_ROUNDS):
+        made = np.asarray((shift + scale * noise.astype(np.float64)).clip(low, high))
+        if made.size == 0 or (off := made.std()) == 0 or not math.isfinite(deviation):
+            break
+        if abs(made.mean() - mean) <= _OFF * deviation and deviation <= (1 + _OFF) * off:
+            break
+        shift, scale = shift + (mean - made.mean()), scale * min(2.0, deviation / off)
+    return made
+
+
 def _noise_like(
     values: Array, texture: Texture, shape: tuple[int, ...], rng: np.random.Generator, dtype: np.dtype[np.generic]
 ) -> Array:
     wide = values.astype(np.float64)
-    noise = (wide.mean() + wide.std() * texture.noise(shape, rng)).clip(wide.min(), wide.max())
+    noise = _within(texture.noise(shape, rng), wide.mean(), wide.std(), wide.min(), wide.max())
     synthetic: Array = (noise.round() if dtype.kind in "iu" else noise).astype(dtype)
     return synthetic

@@ -144,3 +144,19 @@ def test_labels_that_differ_by_chance_may_be_alike():
     example = {"labels": np.array([3, 9, 4]), "tokens": np.array([[5, 2, 900, 7], [1, 8, 3, 30]])}
     made = [synthesize(example, {"labels": {0: "b"}}, {"b": 6}, seed)["labels"] for seed in range(5)]
     assert any(len(set(one.tolist())) < 6 for one in made)
+
+
+@pytest.mark.parametrize("filled", [0.05, 0.2, 0.9])
+def test_padded_data_keep_their_mean_and_deviation(filled) -> None:
+    """Points of pillars, most of them zeros: noise cut off at the range would have two thirds of their deviation."""
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, 32, (200, 16, 4)) * (rng.random((200, 16, 1)) < filled)
+    example = {"points": points.astype(np.float32)}
+    look = Look.of(example["points"])
+    for made in (
+        synthesize(example, {}, None, seed=0)["points"],
+        look.sample((200, 16, 4), np.dtype(np.float32), np.random.default_rng(1)),
+    ):
+        assert abs(made.mean() - points.mean()) < 0.42 * points.std()
+        assert 0.7 < made.std() / points.std() < 1.42
+        assert made.min() >= 0 and made.max() <= 32

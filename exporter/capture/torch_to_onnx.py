@@ -300,6 +300,8 @@ def _refusal(source: Source, error: BaseException) -> InputError:
         )
     if (fixed := fixed_by_torch(source, text)) is not None:
         return fixed
+    if (number := _free_number(source, text, where)) is not None:
+        return number
     if operator := re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)'|operator '([\w:]+)'", text):
         name = (operator[1] or operator[2]).replace("::", ".")
         where = where or _line_of_operator(source, name)
@@ -318,6 +320,21 @@ def _refusal(source: Source, error: BaseException) -> InputError:
         if where
         else "The exporter of torch failed in its own code, and names no line of the model. Export it to an .onnx file "
         "yourself and give that, or leave out free axes or parts until it works.",
+    )
+
+
+def _free_number(source: Source, text: str, where: str) -> InputError | None:
+    """An attribute of an operator, a number in ONNX, that a free size decides; None where it is something else."""
+    call = re.search(r"Error calling operator '(\w+)' .* and kwargs \{.*?'(\w+)': SymbolicTensor\(", text)
+    if call is None or "Unsupported attribute type" not in text:
+        return None
+    node = re.search(r"Error when translating node %(\w+) ", text)
+    where = where or (_line_of_operator(source, node[1]) if node is not None else "")
+    return InputError(
+        f"{source.name} cannot be exported: the {call[2]} of a {call[1]} is a number in ONNX, and here it depends on a "
+        f"size that is free.{where}",
+        hint="Fix that size, by leaving its axis out of dynamic(), or compute the same without it: a convolution with "
+        "a kernel for each sample is torch.nn.functional.unfold and a matrix product.",
     )
 
 
@@ -366,7 +383,7 @@ def _quoted_line(text: str) -> str:
 
 
 def _line_of_operator(source: Source, operator: str) -> str:
-    """The user's line that led to the operator, found by exporting once more; empty where it cannot be told."""
+    """The user's line that led to the operator, or the node of that name, found by exporting once more; else empty."""
     import torch
 
     assert source.module is not None
@@ -380,5 +397,6 @@ def _line_of_operator(source: Source, operator: str) -> str:
         # Only the message would have been better with it; the operator is named already.
         return ""
     short = operator.rpartition(".")[2]
-    traces = (node.meta.get("stack_trace") or "" for node in nodes if short in str(node.target))
+    meant = (node for node in nodes if node.name == operator or short in str(node.target))
+    traces = (node.meta.get("stack_trace") or "" for node in meant)
     return next((line for trace in traces if (line := _quoted_line(trace))), "")

@@ -1,4 +1,8 @@
-"""Which outputs of a graph are sets of rows that data select: those behind a non-maximum suppression."""
+"""Which outputs of a graph are sets of rows that data select.
+
+They are those behind a non-maximum suppression, and those behind a TopK whose scores are an output too: the best
+peaks of a heat map, or the best queries of a transformer.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ...backends.base import Graph
 from ...profiles.findings.rows import Rows
+from .signs import is_not_negative
 from .values import constant
 
 if TYPE_CHECKING:
@@ -29,9 +34,9 @@ _BEHIND_BATCH = 1
 def selected_rows(graph: Graph) -> tuple[Rows, ...]:
     """The sets of rows among a graph's outputs, each along its axis.
 
-    Outputs of the same suppressions that have their rows along the same axis are one set: boxes, scores and classes.
-    The axis is the first whose length depends on data, else the second, of the same length. An output of one value a
-    sample is in no set.
+    Outputs of the same selections that have their rows along the same axis are one set: boxes, scores and classes. What
+    a TopK ranks is a set where the scores among it cannot be negative. The axis is the first whose length depends on
+    data, else the second, of the same length. An output of one value a sample is in no set.
     """
     behind = _behind(graph.path, graph.digest)
     sets: dict[tuple[int, int | str, frozenset[int]], list[str]] = {}
@@ -43,15 +48,17 @@ def selected_rows(graph: Graph) -> tuple[Rows, ...]:
                 size = "" if free else spec.shape[axis]
                 sets.setdefault((axis, size, behind[spec.name]), []).append(spec.name)
     scores, thresholds = _scores(graph.path, graph.digest), _thresholds(graph.path, graph.digest)
-    return tuple(
+    found = (
         Rows(
             outputs=tuple(names),
             axis=axis,
             scores=next((n for n in names if (n, axis + 1) in scores), ""),
-            threshold=min(thresholds[number] for number in of),
+            threshold=min((thresholds[number] for number in of if number < len(thresholds)), default=0.0),
         )
         for (axis, _, of), names in sets.items()
     )
+    suppressed = [min(of) < len(thresholds) for _, _, of in sets]
+    return tuple(rows for rows, known in zip(found, suppressed, strict=True) if known or rows.scores)
 
 
 def suppressions(model: ir.Model | ir.Graph) -> list[ir.Node]:
@@ -60,6 +67,14 @@ def suppressions(model: ir.Model | ir.Graph) -> list[ir.Node]:
 
     graph = model.graph if isinstance(model, ir.Model) else model
     return [node for node in graph.all_nodes() if node.op_type in SELECTS and not node.domain]
+
+
+def _rankings(model: ir.Model) -> list[ir.Node]:
+    """The TopK nodes that give an output its scores, and lie behind no suppression."""
+    suppressed = reached(suppressions(model))
+    moved = set().union(*(_moved_from(value) for value in model.graph.outputs))
+    ranks = (node for node in model.graph if node.op_type == "TopK" and not node.domain and node.outputs[0] in moved)
+    return [node for node in ranks if node.inputs[0] not in suppressed and is_not_negative(node.inputs[0])]
 
 
 def around_selection(graph: Graph, until: Collection[str]) -> dict[str, str]:
@@ -89,7 +104,7 @@ def _depends(size: str, graph: Graph) -> bool:
 
 @lru_cache
 def _scores(path: Path, digest: str) -> frozenset[tuple[str, int]]:
-    """Names and ranks of the outputs that are scores which a suppression reads, only moved.
+    """Names and ranks of the outputs that are scores which a suppression reads or a ranking gives, only moved.
 
     Args:
         digest: of the file, which may be written anew.
@@ -98,6 +113,7 @@ def _scores(path: Path, digest: str) -> frozenset[tuple[str, int]]:
 
     model = ir.load(path)
     given = {origin for node in suppressions(model) for origin in _moved_from(node.inputs[1])}
+    given.update(node.outputs[0] for node in _rankings(model))
     ranked = [(value, None if value.shape is None else len(value.shape)) for value in model.graph.outputs]
     return frozenset((str(v.name), rank) for v, rank in ranked if rank is not None and given & _moved_from(v))
 
@@ -125,14 +141,16 @@ def _moved_from(value: ir.Value | None) -> set[ir.Value]:
             continue
         seen.add(one)
         node = one.producer()
-        if node is not None and not node.domain and node.op_type in MOVES:
+        if node is not None and not node.domain and node.op_type in MOVES and one is node.outputs[0]:
             todo.extend(node.inputs[index] for index in MOVES[node.op_type] if index < len(node.inputs))
     return seen
 
 
 @lru_cache
 def _behind(path: Path, digest: str) -> dict[str, frozenset[int]]:
-    """Which suppressions an output is computed of, by its name; one that is of none is left out.
+    """Which selections an output is computed of, by its name; one that is of none is left out.
+
+    Suppressions are numbered first, then rankings.
 
     Args:
         digest: of the file, which may be written anew.
@@ -140,7 +158,7 @@ def _behind(path: Path, digest: str) -> dict[str, frozenset[int]]:
     import onnx_ir as ir
 
     model = ir.load(path)
-    each = [reached([node]) for node in suppressions(model)]
+    each = [reached([node]) for node in (*suppressions(model), *_rankings(model))]
     of = {str(v.name): frozenset(i for i, one in enumerate(each) if v in one) for v in model.graph.outputs}
     return {name: numbers for name, numbers in of.items() if numbers}
 

@@ -12,6 +12,7 @@ from ...backends.base import Array, TensorSpec
 from ...calibration.sample_axes import called_batch
 from ...errors import InputError
 from .channels import ChannelSizes
+from .distinct import are_distinct, distinct_like
 from .masks import FilledPart
 from .texture import UNKNOWN, Texture
 
@@ -20,6 +21,9 @@ _USUAL_BATCH, _USUAL_SIZE = 2, 16
 LARGEST = 1 << 28
 # Whole numbers that are a code (a class, a flag) and not an amount.
 _FEW = 16
+# Share of the deviation by which mean and deviation of made-up floats may be off: less than what makes them of another
+# kind than the samples (candidates/made_up.py). And rounds in which they get there.
+_OFF, _ROUNDS = 0.4, 30
 
 
 def synthesize(
@@ -37,7 +41,7 @@ def synthesize(
     along the axes of images and signals as the example is, or somewhat where it is all noise. Integers are uniform in
     the example's range; along a single axis, where they may be lengths, the largest is among them. A mask of 0 and 1
     whose rows turn once stays one, of random lengths: of at least 1 where ones come first, else with what all rows of
-    the example begin or end with. Constants stay.
+    the example begin or end with. Where no place occurs twice, none does. Constants stay.
 
     Args:
         dynamic: name of each free axis, by input and axis.
@@ -63,6 +67,7 @@ def synthesize(
             and array.size
             and array.dtype.kind in "iu"
             and array.min() < array.max()
+            and not are_distinct(array)
         ):
             made[name] = _as_lengths(array, made[name], _measured(name, array, example, made))
     return made
@@ -177,7 +182,7 @@ class Look:
         if self.channels is not None and self.channels.fits(shape):
             return self.channels.like(self.texture.noise(shape, rng)).clip(self.low, self.high).astype(dtype)
         if dtype.kind == "f" or (dtype == np.uint8 and len(shape) > 2):
-            noise = (self.mean + self._deviation() * self.texture.noise(shape, rng)).clip(self.low, self.high)
+            noise = _within(self.texture.noise(shape, rng), self.mean, self._deviation(), self.low, self.high)
             return (noise.round() if dtype.kind in "iu" else noise).astype(dtype)
         integers = rng.integers(int(self.low), int(self.high), shape, dtype=_wide(dtype), endpoint=True)
         return np.asarray(integers).astype(dtype)
@@ -274,6 +279,8 @@ def _like(array: Array, shape: tuple[int, ...], rng: np.random.Generator, name: 
         return noise.clip(finite.min(), finite.max()).astype(dtype)
     if dtype.kind == "f" or (dtype == np.uint8 and array.ndim > 2):
         return _noise_like(finite, Texture.of(array), shape, rng, dtype)
+    if are_distinct(array) and (places := distinct_like(array, shape, rng)) is not None:
+        return places
     integers = rng.integers(int(finite.min()), int(finite.max()), shape, dtype=_wide(dtype), endpoint=True)
     return np.asarray(integers).astype(dtype)
 
@@ -282,10 +289,26 @@ def _wide(dtype: np.dtype[np.generic]) -> type[np.uint64 | np.int64]:
     return np.uint64 if dtype == np.uint64 else np.int64
 
 
+def _within(noise: Array, mean: float, deviation: float, low: float, high: float) -> Array:
+    """Noise of that mean and deviation between two limits.
+
+    What is cut off takes from both where data are skewed, as padded ones: it is moved and widened until they are near.
+    """
+    shift, scale = mean, deviation
+    for _ in range(_ROUNDS):
+        made = np.asarray((shift + scale * noise.astype(np.float64)).clip(low, high))
+        if made.size == 0 or (off := made.std()) == 0 or not math.isfinite(deviation):
+            break
+        if abs(made.mean() - mean) <= _OFF * deviation and deviation <= (1 + _OFF) * off:
+            break
+        shift, scale = shift + (mean - made.mean()), scale * min(2.0, deviation / off)
+    return made
+
+
 def _noise_like(
     values: Array, texture: Texture, shape: tuple[int, ...], rng: np.random.Generator, dtype: np.dtype[np.generic]
 ) -> Array:
     wide = values.astype(np.float64)
-    noise = (wide.mean() + wide.std() * texture.noise(shape, rng)).clip(wide.min(), wide.max())
+    noise = _within(texture.noise(shape, rng), wide.mean(), wide.std(), wide.min(), wide.max())
     synthetic: Array = (noise.round() if dtype.kind in "iu" else noise).astype(dtype)
     return synthetic

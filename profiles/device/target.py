@@ -77,7 +77,7 @@ class Scheme:
         keep_reduced: reductions that keep their axes, which a Squeeze drops, before arithmetic and a quantization.
         extremes_apart: reductions to the largest or smallest value, kept apart from a quantization of their result.
         apart: operators whose constants a channel are kept apart from a quantization of their result: `Mul` and `Div`
-            by some that are not positive, `Conv` where it is first in a graph that makes things of computed sizes.
+            by some that are not positive, `Conv` by its bias, in a graph that asks for the size of anything.
         scales_move: scales a channel are moved through a Reshape that makes other samples of a free batch, to wrong
             channels, and are kept before it; zero points are moved into a Concat of rows, and are kept behind it.
         bytes_apart: booleans and bytes that are converted to float, scaled and added to something are taken for

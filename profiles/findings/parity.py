@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -128,10 +128,12 @@ def parity(
     if sets := tuple(rows):
         both = [aligned(right, found, sets) for right, found in zip(references, outputs, strict=True)]
         references, outputs = [right for right, _ in both], [found for _, found in both]
-    return {
+    found = {
         name: _one(name, [r[name] for r in references], [_get(o, name) for o in outputs], (by_sample or {}).get(name))
         for name in names
     }
+    in_sets = {name for one in sets for name in one.outputs}  # rows are no samples, and weigh what their scores say
+    return {name: replace(one, few=None) if name in in_sets else one for name, one in found.items()}
 
 
 def worst(parities: Mapping[str, Parity]) -> Parity:

@@ -65,7 +65,7 @@ def aligned(
 
 
 def _weighed(arrays: Sequence[Array], one: Rows, alone: Sequence[int]) -> list[Array]:
-    """Amounts times the score of their row.
+    """Amounts times the score of their row; one below 0 says that the row is none, and counts as 0.
 
     Args:
         alone: rows without a like, of whose score only what lies beyond the threshold counts.
@@ -74,6 +74,8 @@ def _weighed(arrays: Sequence[Array], one: Rows, alone: Sequence[int]) -> list[A
         return list(arrays)
     column = one.outputs.index(one.scores)
     scores = arrays[column].astype(np.float64)
+    if (scores > 0).any():  # where all are below 0 they are of another kind, as logarithms
+        scores = scores.clip(0)
     scores[alone] = (scores[alone] - one.threshold).clip(0)
     weighed = [a.astype(np.float64) * scores if _is_amount(a) else a for a in arrays]
     return [scores if index == column else array for index, array in enumerate(weighed)]

@@ -22,7 +22,7 @@ from .channel_domains import find_domains
 from .one_scale import fits_channels
 from .placed import Placement
 from .region import in_region, nodes_in_region
-from .streams import feeds_stream, leaves_unweighted
+from .streams import becomes_peaks, feeds_stream, leaves_unweighted
 from .ties import TIES, read_in_integers
 from .weight_site import CONVOLUTIONS, WeightSite, weight_site
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # ONNX has no integer form of them that Q/DQ around the node could stand for: their products are inside.
 RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
+_UNEVEN = "the channels of its result differ so much in range that one scale would lose the small ones"
+_PEAKS = "peaks are looked for in its result, and in 8 bits neighbours are equal"
 
 
 def place(
@@ -190,7 +192,7 @@ def _heads(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Mapping[
     """Results that no integer kernel reads: float where the kernel can give floats, and where one scale is too coarse.
 
     Where the kernel gives integers only, a result that leaves the model stays quantized unless its channels (boxes
-    beside scores) are of so different ranges that the small ones would vanish.
+    beside scores) are of so different ranges that the small ones would vanish, or peaks are looked for among them.
     """
     for site in list(placement.weights):
         result = _after_activation(site.node.outputs[0], scheme)
@@ -204,15 +206,15 @@ def _heads(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Mapping[
             placement.release(result)
         elif result in placement.leaving:
             placement.heads[result] = site
-            if not kept:
-                _float_result(site, result, scheme, placement)
+            if why := _UNEVEN if not kept else _PEAKS if becomes_peaks(result) else "":
+                _float_result(site, result, scheme, placement, why)
 
 
 def _alone(graph: ir.Graph, scheme: Scheme, placement: Placement, seen: Mapping[str, TensorStatistics]) -> None:
     release_alone(graph, scheme, placement)
 
 
-def _float_result(site: WeightSite, result: ir.Value, scheme: Scheme, placement: Placement) -> None:
+def _float_result(site: WeightSite, result: ir.Value, scheme: Scheme, placement: Placement, why: str) -> None:
     """Leave the result of a head float: as a Gemm over patches where that can be, else the whole operator."""
     placement.release(result)
     if scheme.rows and scheme.weight.block is None and cuts_patches(site.node):
@@ -224,6 +226,4 @@ def _float_result(site: WeightSite, result: ir.Value, scheme: Scheme, placement:
     placement.edges[data].remove((site.node, site.data))
     if not placement.edges[data] and data not in placement.everywhere:
         del placement.edges[data]
-    placement.left[str(site.node.name or site.node.op_type)] = (
-        "the channels of its result differ so much in range that one scale would lose the small ones"
-    )
+    placement.left[str(site.node.name or site.node.op_type)] = why

@@ -3,11 +3,15 @@
 OpenVINO 2026.4.1 takes a scale or a shift a channel into the kernel that quantizes its result, and uses the first
 channel's for all of them, wherever its earlier passes left them (docs/decisions/0043-constants-a-channel.md). With
 one more axis before the channels they are none of a kernel's channels, and stay what they are.
+
+A bias is left there where another node reads the convolution's result before it is added. The frontend for ONNX makes
+one: to bring the bias into form it asks for the rank of that result, by a ShapeOf, from which a later pass then takes
+other sizes of the graph. A bias that is an Add with a constant of the right form has none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,10 +26,6 @@ if TYPE_CHECKING:
 _BETWEEN = frozenset(
     {*("Mul", "Div", "Clip", "Relu"), *("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")}
 )
-# Operators that take sizes which may be computed, and the first input that is one.
-_SIZED = {"Expand": 1, "Tile": 1, "Slice": 1, "Pad": 1, "Range": 0, "ConstantOfShape": 0}
-# What changes no channel's place between an input and the convolution that is first to read it.
-_BEFORE = frozenset({"QuantizeLinear", "DequantizeLinear", "Add", "Sub", "Mul", "Div", "Clip", "Pad", "Cast", "Relu"})
 
 
 def constants_apart(graph: ir.Graph, operators: Collection[str]) -> int:
@@ -33,18 +33,17 @@ def constants_apart(graph: ir.Graph, operators: Collection[str]) -> int:
 
     Args:
         graph: with Q/DQ inserted.
-        operators: of `Mul` and `Div`, those by constants of which some are not positive; `Conv`: the bias of one that
-            nothing but elementwise arithmetic on an input comes before, in a graph that makes something as large as the
-            sizes of its inputs say.
+        operators: of `Mul` and `Div`, those by constants of which some are not positive; `Conv`: the biases of all, in
+            a graph that asks for the size of anything.
     """
-    found = [node for node in graph if node.domain == "" and node.op_type in operators and _quantized(node)]
-    scaled = [node for node in found if node.op_type in ("Mul", "Div") and _signed(node)]
-    sized = any(_sized(node) for node in graph)
-    biased = [node for node in found if node.op_type == "Conv" and sized and _first(node)]
+    found = [node for node in graph if node.domain == "" and node.op_type in operators]
+    scaled = [node for node in found if node.op_type in ("Mul", "Div") and _quantized(node) and _signed(node)]
+    sized = any(node.op_type == "Shape" for node in graph)
+    biased = [node for node in found if node.op_type == "Conv" and sized and _has_bias(node)]
     for node in scaled:
         _add_axis(graph, node)
     for node in biased:
-        _add_axis(graph, _bias_apart(graph, node))
+        _bias_apart(graph, node)
     return len(scaled) + len(biased)
 
 
@@ -79,31 +78,12 @@ def _taken_in(value: ir.Value | None, node: ir.Node) -> bool:
     return maker is not None and maker.op_type == "Conv" and single_consumer(maker.outputs[0]) is node
 
 
-def _sized(node: ir.Node) -> bool:
-    """Whether it makes something of a computed size."""
-    first = _SIZED.get(node.op_type)
-    return first is not None and any(value is not None and constant(value) is None for value in node.inputs[first:])
+def _has_bias(conv: ir.Node) -> bool:
+    return len(conv.inputs) > 2 and constant(conv.inputs[2]) is not None and conv.outputs[0].shape is not None
 
 
-def _first(node: ir.Node) -> bool:
-    """Whether a convolution with a bias reads an input, through elementwise arithmetic only."""
-    if len(node.inputs) < 3 or constant(node.inputs[2]) is None or node.outputs[0].shape is None:
-        return False
-    return any(value.is_graph_input() for value in _back(node.inputs[0]))
-
-
-def _back(value: ir.Value | None) -> Iterator[ir.Value]:
-    """The value, and those that it is computed from along first inputs."""
-    while value is not None:
-        yield value
-        maker = value.producer()
-        if maker is None or maker.op_type not in _BEFORE:
-            return
-        value = next((v for v in maker.inputs if constant(v) is None), None)
-
-
-def _bias_apart(graph: ir.Graph, conv: ir.Node) -> ir.Node:
-    """The Add that does what the bias of the convolution did."""
+def _bias_apart(graph: ir.Graph, conv: ir.Node) -> None:
+    """Let an Add do what the bias of the convolution did: the convolution takes it in again, without a ShapeOf."""
     import onnx_ir as ir
 
     result, bias = conv.outputs[0], conv.inputs[2]
@@ -114,7 +94,6 @@ def _bias_apart(graph: ir.Graph, conv: ir.Node) -> ir.Node:
     take_over(graph, result, f"{result.name}_unbiased", conv, [add])
     conv.resize_inputs(2)
     drop_unused(graph, bias)
-    return add
 
 
 def _add_axis(graph: ir.Graph, node: ir.Node) -> None:

@@ -187,6 +187,11 @@ REFUSED = {
     "branch": ("if x.sum() > 0:\n            x = x * 2\n        return x", "branches on a value", "torch.where"),
     "operator": ("return torch.linalg.eigh(x @ x.T)[0]", "linalg_eigh has no ONNX form", "Replace"),
     "fixed": ("return x + torch.zeros(2, 3)", "to 2.", "do not declare the axis free"),
+    "groups": (  # as a tracker correlates each sample with its own kernel
+        "return torch.nn.functional.conv1d(x[None], x[:, None, :2], groups=x.shape[0])[0]",
+        "the group of a Conv is a number in ONNX, and here it depends on a size that is free",
+        "dynamic",
+    ),
 }
 NET = """import torch
 
@@ -210,7 +215,9 @@ def written(directory: Path, case: str) -> Source:
     return load_source(str(directory / "net.py"))
 
 
-@pytest.mark.parametrize(("case", "opset"), [("branch", 18), ("operator", 18), ("operator", 17), ("fixed", 18)])
+@pytest.mark.parametrize(
+    ("case", "opset"), [("branch", 18), ("operator", 18), ("operator", 17), ("fixed", 18), ("groups", 18)]
+)
 def test_a_model_that_cannot_be_exported_shows_the_users_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], case: str, opset: int
 ) -> None:

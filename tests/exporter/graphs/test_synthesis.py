@@ -162,3 +162,41 @@ def test_columns_of_one_size_and_axes_of_other_lengths_are_as_ever() -> None:
     assert np.abs(synthesize(even, {}, None, 0)["x"]).max() <= np.abs(even["x"]).max()
     rising = {"x": (np.ones((2, 6, 3)) * 10.0 ** np.arange(6)[:, None] + np.arange(3)).astype(np.float32)}
     assert synthesize(rising, {"x": {1: "time"}}, {"time": 9}, 0)["x"].shape == (2, 9, 3)
+
+
+def test_places_of_which_none_occurs_twice_stay_so():
+    """As the cells of a canvas that pillars of points are written to: of two in one cell either may win."""
+    rng = np.random.default_rng(0)
+    cells = rng.permutation(32 * 40)[:200]
+    example = {"coords": np.stack((cells // 40, cells % 40), 1), "cells": cells[:150] + 7, "order": np.arange(64)}
+    for seed in range(3):
+        made = synthesize(example, {"coords": {0: "pillars"}}, {"pillars": 300}, seed)
+        assert len(np.unique(made["coords"], axis=0)) == 300 and made["coords"].dtype == np.int64
+        assert made["coords"].min() >= 0 and (made["coords"].max(axis=0) <= (31, 39)).all()
+        assert len(set(made["cells"].tolist())) == 150 and made["cells"].min() >= 7
+        assert sorted(made["order"].tolist()) == list(range(64))
+        assert not np.array_equal(made["coords"][:200], example["coords"])
+    more = synthesize(example, {"coords": {0: "pillars"}}, {"pillars": 2000}, 0)["coords"]
+    assert more.shape == (2000, 2)  # there are not so many places
+
+
+def test_labels_that_differ_by_chance_may_be_alike():
+    example = {"labels": np.array([3, 9, 4]), "tokens": np.array([[5, 2, 900, 7], [1, 8, 3, 30]])}
+    made = [synthesize(example, {"labels": {0: "b"}}, {"b": 6}, seed)["labels"] for seed in range(5)]
+    assert any(len(set(one.tolist())) < 6 for one in made)
+
+
+@pytest.mark.parametrize("filled", [0.05, 0.2, 0.9])
+def test_padded_data_keep_their_mean_and_deviation(filled) -> None:
+    """Points of pillars, most of them zeros: noise cut off at the range would have two thirds of their deviation."""
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, 32, (200, 16, 4)) * (rng.random((200, 16, 1)) < filled)
+    example = {"points": points.astype(np.float32)}
+    look = Look.of(example["points"])
+    for made in (
+        synthesize(example, {}, None, seed=0)["points"],
+        look.sample((200, 16, 4), np.dtype(np.float32), np.random.default_rng(1)),
+    ):
+        assert abs(made.mean() - points.mean()) < 0.42 * points.std()
+        assert 0.7 < made.std() / points.std() < 1.42
+        assert made.min() >= 0 and made.max() <= 32

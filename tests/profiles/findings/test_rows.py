@@ -91,3 +91,12 @@ def test_outputs_that_are_missing_or_of_other_axes_are_told_as_ever():
         compared(right, {name: right[name] for name in ("boxes", "scores")})
     with pytest.raises(VerificationError, match="has shape"):
         compared(right, {**right, "boxes": right["boxes"][..., :3]})
+
+
+def test_rows_that_hardly_count_do_not_make_a_few_of_the_others():
+    """They are no samples, and weigh little because they should: it is no reason to look for larger ones."""
+    right = detections(pictures=32, rows=20, held=20)
+    right["scores"][:, 1:] = 0.02
+    found = {**right, "boxes": right["boxes"] + np.random.default_rng(1).normal(0, 2, right["boxes"].shape)}
+    seen = parity([right], [found], by_sample={"boxes": 0}, rows=(SET,))["boxes"]
+    assert seen.few is None and seen.sqnr_db < 40

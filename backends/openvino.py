@@ -96,8 +96,7 @@ class OpenVino(Backend):
         if left := lower_resizes(model):
             raise refusal(self.name, graph, tuple(Rejection(node=name, reason=_ALIASED) for name in left))
         apart_from_branches(model)
-        if load_precision(precision).integer:
-            over_four_axes(model)
+        over_four_axes(model)
         model = _without_doubles(model)
         straight(model)
         _name_by_position(model)

@@ -36,10 +36,10 @@ def constants_apart(graph: ir.Graph, operators: Collection[str]) -> int:
 
     Args:
         graph: with Q/DQ inserted.
-        operators: of `Mul` and `Div`, those by constants of which some are not positive, or what turns their sign, their
-            axes or their limits behind them; `Conv`: the bias of one that
-            nothing but elementwise arithmetic on an input comes before, in a graph that makes something as large as the
-            sizes of its inputs say.
+        operators: of `Mul` and `Div`, those by constants of which some are not positive, or behind which something
+            turns their sign, their axes or their limits; `Conv`: the bias of one that nothing but elementwise
+            arithmetic on an input comes before, in a graph that makes something as large as the sizes of its inputs
+            say.
     """
     found = [node for node in graph if node.domain == "" and node.op_type in operators and _quantized(node)]
     scaled = [node for node in found if node.op_type in ("Mul", "Div") and _signed(node)]

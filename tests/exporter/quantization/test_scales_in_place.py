@@ -250,7 +250,8 @@ def at_places(between, places, axis):
     nodes = [make("Mul", ["x", "scales"], ["m"], name="scaled")]
     if between != "nothing":
         nodes.append(make(between, ["m", *["pads"] * (between == "Pad")], ["b"], name="between"))
-    nodes += [make("Gather", [read, "at"], ["g"], name="places", axis=axis), make("MatMul", ["g", "h"], ["y"], name="h")]
+    nodes.append(make("Gather", [read, "at"], ["g"], name="places", axis=axis))
+    nodes.append(make("MatMul", ["g", "h"], ["y"], name="head"))
     shape = np.take(np.empty((3, 6, 8, 8)), places, axis).shape[1:]
     arrays = [array("scales", channels(6).reshape(6, 1, 1)), array("at", np.array(places)), weight("h", shape[-1], 5)]
     arrays += [array("pads", np.array([0, 0, 1, 0, 0, 0, 1, 0]))] if between == "Pad" else []

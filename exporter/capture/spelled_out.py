@@ -60,6 +60,7 @@ def _forms() -> dict[Any, Callable[..., Any]]:
     }
     for name, form in _BY_NAME.items():
         found |= {getattr(at, name): form for at in (torch, Tensor, functional) if hasattr(at, name)}
+    del found[functional.unfold]  # of pictures: another operator, which it has
     return found
 
 
@@ -105,6 +106,16 @@ def _movedim(x: Tensor, source: Any, destination: Any) -> Tensor:
     return x.permute([moved[axis] if axis in moved else next(left) for axis in range(x.dim())])
 
 
+def _unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """By the places of each window, of which torch would have to know the number."""
+    import torch
+
+    axis = dimension % x.dim()
+    first = torch.arange(0, x.shape[axis] - size + 1, step)
+    places = first[:, None] + torch.arange(size)
+    return _movedim(_movedim(x, axis, -1)[..., places], -2, axis)
+
+
 def _trunc(x: Tensor) -> Tensor:
     return x.sign() * x.abs().floor()
 
@@ -148,6 +159,7 @@ _BY_NAME: dict[str, Callable[..., Any]] = {
     "movedim": _movedim,
     "moveaxis": _movedim,
     "adjoint": _turned,
+    "unfold": _unfold,
     "trunc": _trunc,
     "fix": _trunc,
     "frac": lambda x: x - _trunc(x),

@@ -28,6 +28,8 @@ FORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "mT": lambda x: x.mT * 2,
     "mH": lambda x: x.mH * 2,
     "adjoint": lambda x: x.adjoint() * 2,
+    "unfold": lambda x: functional.pad(x, (0, 0, 1, 1)).unfold(2, 3, 2),
+    "windows": lambda x: x.unfold(-1, 2, 2) + functional.unfold(x, 1).mean(),
     "trunc": lambda x: torch.trunc(input=3 * x),
     "fix": lambda x: torch.fix(3 * x),
     "frac": lambda x: (3 * x).frac(),

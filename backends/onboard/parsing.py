@@ -30,6 +30,8 @@ class ParsedNetwork(NamedTuple):
 
 
 _LOGS: Dict[Any, Any] = {}
+# What the parser says as it comes to a node, and how it calls its functions for one operator.
+_PARSED, _IMPORTS = re.compile(r"Parsing node: (.*) \[(\w+)\]$"), "import"
 
 
 def log_of(trt: Any, saying: Callable[[str], None] = lambda _: None) -> Any:
@@ -125,12 +127,22 @@ def _errors(parsed: ParsedNetwork) -> Iterator[Rejected]:
         # Before 10 an error knows the number of its node only, and -1 where it concerns the whole file.
         name = error.node_name() if hasattr(error, "node_name") else ""
         operator = error.node_operator() if hasattr(error, "node_operator") else ""
+        if not name and error.node() < 0:
+            name, operator = _parsed_last(parsed, str(error.func()))
         node = name or ("node {}".format(error.node()) if error.node() >= 0 else parsed.file)
         yield Rejected(node, _reason(error, operator or "of this node"), operator)
     if not parsed.accepted and not parsed.parser.num_errors:
         yield Rejected(parsed.file, parsed.log.errors())
     if parsed.accepted and not parsed.network.num_outputs:
         yield Rejected(parsed.file, "it holds no graph")
+
+
+def _parsed_last(parsed: ParsedNetwork, function: str) -> Tuple[str, str]:
+    """Name and operator of the node that it was at, where an error of a function for one operator names none."""
+    operator = function[len(_IMPORTS) :] if function.startswith(_IMPORTS) else ""
+    at = [_PARSED.match(message) for _, message in parsed.log.lines]
+    names = [found.group(1) for found in at if found is not None and found.group(2) == operator]
+    return (names[-1], operator) if names else ("", "")
 
 
 def _reason(error: Any, operator: str) -> str:
@@ -157,7 +169,7 @@ def _misread(parsed: ParsedNetwork) -> Iterator[Rejected]:
     """
     node = ""
     for severity, message in parsed.log.lines:
-        started = re.match(r"Parsing node: (.*) \[\w+\]$", message)
+        started = _PARSED.match(message)
         if started:
             node = started.group(1)
         elif severity == "WARNING" and "zero_point" in message:

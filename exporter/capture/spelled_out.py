@@ -120,6 +120,14 @@ def _trunc(x: Tensor) -> Tensor:
     return x.sign() * x.abs().floor()
 
 
+def _floor_divide(x: Any, other: Any) -> Tensor:
+    """Down, where the exporter writes floats towards zero; whole numbers are sizes."""
+    import torch
+
+    floats = any(isinstance(one, float) or getattr(one, "is_floating_point", bool)() for one in (x, other))
+    return (x / other).floor() if floats else torch.floor_divide(x, other)
+
+
 def _expm1(x: Tensor) -> Tensor:
     """exp(x) - 1 = tanh(x / 2) (exp(x) + 1), which keeps its digits next to zero."""
     return (x / 2).tanh() * (x.exp() + 1)
@@ -163,6 +171,8 @@ _BY_NAME: dict[str, Callable[..., Any]] = {
     "trunc": _trunc,
     "fix": _trunc,
     "frac": lambda x: x - _trunc(x),
+    "floor_divide": _floor_divide,
+    "__floordiv__": _floor_divide,
     "exp2": lambda x: (x * math.log(2)).exp(),
     "expm1": _expm1,
     "diff": _diff,

@@ -23,7 +23,8 @@ def unet(draw: Draw, state: State) -> nn.Module:
     conv, wide = _CONV[rank - 1], 2 * channels
     down = nn.Sequential(nn.GroupNorm(2, channels), nn.SiLU(), conv(channels, wide, 3, stride=2, padding=1))
     inner = nn.Sequential(nn.GroupNorm(4, wide), nn.SiLU(), conv(wide, wide, 3, padding=1))
-    out, how = conv(wide + channels, channels, 3, padding=1), draw.pick(("nearest", "size", "pooled"))
+    out = conv(wide + channels, channels, 3, padding=1)
+    how = draw.pick(("nearest", "size", "pooled")) if state.fixed else "size"  # others may be odd
 
     def does(x: Tensor, down: nn.Module, inner: nn.Module, out: nn.Module) -> Any:
         y = down(x)

@@ -33,6 +33,8 @@ FORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "trunc": lambda x: torch.trunc(input=3 * x),
     "fix": lambda x: torch.fix(3 * x),
     "frac": lambda x: (3 * x).frac(),
+    "floor_divide": lambda x: torch.floor_divide(3 * x, 2.0),
+    "floordiv": lambda x: (3 * x) // 2 + (x.shape[2] // 2),
     "exp2": lambda x: x.exp2(),
     "expm1": lambda x: torch.expm1(x * 1e-3) * 1e3 + torch.expm1(x),
     "diff": lambda x: x.diff(dim=1),

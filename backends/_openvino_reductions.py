@@ -1,27 +1,44 @@
-"""Means and sums of values of three axes in an engine of integers, over four.
+"""Reductions of values of three axes, over four.
 
-OpenVINO 2026.4.1 moves the scale and the zero point of what a ReduceMean or ReduceSum reads in 8 bits behind it, and
-looks them up beyond their end where there are three axes and more samples than the second axis is long: on 40 samples
-of [40, 16, 6] the mean over time has values of 1e35. With an axis of one behind them it is right at every size.
+OpenVINO 2026.4.1 fuses what follows a reduction into its kernel, and looks up the constants of another channel, or
+beyond their end, where there are three axes and the last one is reduced: a mean over time and then a batch norm is
+wrong in float32 for every sample but the first. In an engine of integers the scale and the zero point of what a
+ReduceMean or a ReduceSum reads are moved behind it, and are such constants, whichever axis is reduced: values of 1e35
+on 40 samples of [40, 16, 6]. With an axis of one behind them both are right at every size.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-_WRONG = {"ReduceMean": "reduce_mean", "ReduceSum": "reduce_sum"}
+# Names in the namespace of operators. What ONNX writes with two of them, as ReduceLogSumExp, has one of these inside.
+_REDUCTIONS = {
+    "ReduceMean": "reduce_mean",
+    "ReduceSum": "reduce_sum",
+    "ReduceMax": "reduce_max",
+    "ReduceMin": "reduce_min",
+    "ReduceProd": "reduce_prod",
+    "ReduceL1": "reduce_l1",
+    "ReduceL2": "reduce_l2",
+}
+# Behind these scales are moved.
+_LINEAR = frozenset({"ReduceMean", "ReduceSum"})
 _AXES = 3
 # Between integers and what reads them: how they become floats again, and what moves them.
 _BETWEEN = frozenset({"Convert", "Subtract", "Multiply", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "MaxPool"})
 
 
 def over_four_axes(model: Any) -> None:
-    """Rewrite each mean and sum over fixed axes of three in place."""
+    """Rewrite in place each reduction over fixed axes of three that would be wrong."""
     from openvino import opset8
 
     for node in model.get_ordered_ops():
-        name = _WRONG.get(node.get_type_name())
-        if name is None or not _is_of_three(node) or not _reads_integers(node) or not (axes := _axes(node)):
+        name = _REDUCTIONS.get(node.get_type_name())
+        if name is None or not _is_of_three(node) or not (axes := _axes(node)):
+            continue
+        if not (axes == [_AXES - 1] and _meets_constants(node)) and not (
+            node.get_type_name() in _LINEAR and _reads_integers(node)
+        ):
             continue
         wide = opset8.unsqueeze(node.input_value(0), [_AXES])
         reduced = getattr(opset8, name)(wide, axes, keep_dims=True)
@@ -37,6 +54,25 @@ def over_four_axes(model: Any) -> None:
 def _is_of_three(node: Any) -> bool:
     rank = node.get_input_partial_shape(0).rank
     return bool(rank.is_static) and rank.get_length() == _AXES
+
+
+def _meets_constants(node: Any) -> bool:
+    """Whether constants, not one for all, meet its result as it is or behind operators that keep its shape."""
+    shape, stack = node.get_output_partial_shape(0), [node]
+    while stack:
+        for reader in (use.get_node() for use in stack.pop().output(0).get_target_inputs()):
+            if reader.get_type_name() == "MatMul" or reader.get_output_partial_shape(0) != shape:
+                continue
+            if any(_is_constant(value) for value in reader.input_values()):
+                return True
+            stack.append(reader)
+    return False
+
+
+def _is_constant(value: Any) -> bool:
+    """A constant of several values."""
+    node = value.get_node()
+    return bool(node.get_type_name() == "Constant" and node.get_data().size > 1)
 
 
 def _reads_integers(node: Any) -> bool:

@@ -100,8 +100,7 @@ class OpenVino(Backend):
             raise refusal(self.name, graph, tuple(Rejection(node=name, reason=_ALIASED) for name in left))
         by_lengths(model)
         apart_from_branches(model)
-        if load_precision(precision).integer:
-            over_four_axes(model)
+        over_four_axes(model)
         model = _without_doubles(model)
         straight(model)
         exact_remainders(model)

@@ -30,6 +30,8 @@ class ParsedNetwork(NamedTuple):
 
 
 _LOGS: Dict[Any, Any] = {}
+# What the parser says as it comes to a node, and how it calls its functions for one operator.
+_PARSED, _IMPORTS = re.compile(r"Parsing node: (.*) \[(\w+)\]$"), re.compile(r"import([A-Z]\w*)$")
 
 
 def log_of(trt: Any, saying: Callable[[str], None] = lambda _: None) -> Any:
@@ -125,6 +127,7 @@ def _errors(parsed: ParsedNetwork) -> Iterator[Rejected]:
         # Before 10 an error knows the number of its node only, and -1 where it concerns the whole file.
         name = error.node_name() if hasattr(error, "node_name") else ""
         operator = (error.node_operator() if hasattr(error, "node_operator") else "") or _imported_by(str(error.func()))
+        name = name or (_parsed_last(parsed, operator) if error.node() < 0 else "")
         known = "node {}".format(error.node()) if error.node() >= 0 else operator and "operator " + operator
         node = name or known or parsed.file
         yield Rejected(node, _reason(error, operator or "of this node"), operator)
@@ -136,8 +139,15 @@ def _errors(parsed: ParsedNetwork) -> Iterator[Rejected]:
 
 def _imported_by(function: str) -> str:
     """The operator that a function of the parser is for, where it is named after one: an error may know no node."""
-    found = re.match(r"import([A-Z]\w*)$", function)
+    found = _IMPORTS.match(function)
     return found.group(1) if found else ""
+
+
+def _parsed_last(parsed: ParsedNetwork, operator: str) -> str:
+    """Name of the node of this operator that the parser came to last; empty where it said of none."""
+    at = [_PARSED.match(message) for _, message in parsed.log.lines]
+    names = [found.group(1) for found in at if found is not None and found.group(2) == operator]
+    return names[-1] if names else ""
 
 
 def _reason(error: Any, operator: str) -> str:
@@ -164,7 +174,7 @@ def _misread(parsed: ParsedNetwork) -> Iterator[Rejected]:
     """
     node = ""
     for severity, message in parsed.log.lines:
-        started = re.match(r"Parsing node: (.*) \[\w+\]$", message)
+        started = _PARSED.match(message)
         if started:
             node = started.group(1)
         elif severity == "WARNING" and "zero_point" in message:

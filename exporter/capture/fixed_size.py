@@ -13,6 +13,11 @@ _FIXED = re.compile(
     r"inferred a static shape of (\d+) for dimension inputs\['(\w+)'\](?:\[(\d+)\])?\.shape\[(\d+)\]", re.MULTILINE
 )
 
+_POOL = (
+    "Where it has no such number: torch 2.13 fixes a length that a MaxPool1d reads, which an nn.MaxPool2d of "
+    "x.unsqueeze(2) leaves free."
+)
+
 
 def fixed_size(name: str, tensor: str, axis: int, size: int) -> InputError:
     """The model has a size in it that should be free."""
@@ -31,7 +36,17 @@ def fixed_by_torch(source: Source, text: str) -> InputError | None:
     if parameter not in source.inputs:
         parameter = list(source.inputs)[int(number) if number else _position(source, parameter)]
     name = source.dynamic.get(parameter, {}).get(int(axis))
-    return None if name is None else fixed_size(name, parameter, int(axis), int(size))
+    if name is None:
+        return None
+    fixed = fixed_size(name, parameter, int(axis), int(size))
+    return InputError(fixed.message, hint=f"{fixed.hint} {_POOL}") if _pools_a_length(source) else fixed
+
+
+def _pools_a_length(source: Source) -> bool:
+    from torch import nn
+
+    assert source.module is not None
+    return any(isinstance(child, nn.MaxPool1d) for child in source.module.modules())
 
 
 def _position(source: Source, parameter: str) -> int:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import adaptive_pool, divided_pool
+from . import adaptive_pool, divided_pool, spelled_out
 from .fast_path import without_fast_path
 from .legacy_attention import attention
 from .suppression import symbolics
@@ -18,7 +18,8 @@ from .suppression import symbolics
 def legacy_corrected(opset: int) -> Iterator[None]:
     """Inside, the legacy exporter keeps free axes through `unflatten` and has attention at opset 13 too.
 
-    Both matter to `torch.nn.MultiheadAttention`. The fused encoder, which has no ONNX form, is switched off as well.
+    Both matter to `torch.nn.MultiheadAttention`. The fused encoder, which has no ONNX form, is switched off, and
+    operators that it lacks are spelled out.
     """
     from torch.onnx import utils
 
@@ -26,7 +27,7 @@ def legacy_corrected(opset: int) -> Iterator[None]:
     for name, symbolic in corrections.items():
         utils.register_custom_op_symbolic(name, symbolic, opset)
     try:
-        with _no_output(), without_fast_path():
+        with _no_output(), without_fast_path(), spelled_out.spelled_out():
             yield
     finally:
         for name in corrections:
@@ -57,6 +58,7 @@ def _corrections() -> dict[str, Callable[..., Any]]:
         **symbolics(),
         **adaptive_pool.symbolics(),
         **divided_pool.symbolics(),
+        **spelled_out.symbolics(),
     }
 
 

@@ -432,3 +432,38 @@ def test_a_mean_of_three_axes_in_integers_is_right_for_any_number_of_samples(
         rounded = (np.clip(np.rint(x / np.float32(0.02)) + 128, 0, 255) - 128) * np.float32(0.02)
         right = reduce(rounded, axis=tuple(axes), keepdims=bool(keep))
         np.testing.assert_allclose(opened({"image": x})["logits"], right, atol=1e-3)
+
+
+@pytest.mark.parametrize("behind", ["Mul", "Relu, Add", "BatchNormalization", "Sigmoid, Div"])
+@pytest.mark.parametrize("keep", [0, 1])
+@pytest.mark.parametrize(
+    "operator", ["ReduceMean", "ReduceSum", "ReduceMax", "ReduceL2", "ReduceSumSquare", "GlobalAveragePool"]
+)
+def test_constants_a_channel_behind_a_reduction_over_time_are_those_of_their_channel(
+    tmp_path: Path, operator: str, keep: int, behind: str
+) -> None:
+    """OpenVINO 2026.4.1 takes those of other channels in float32, for every sample but the first."""
+    if operator == "GlobalAveragePool" and not keep:
+        pytest.skip("it keeps its axes")
+    random = np.random.default_rng(3)
+    shape = (4, 1) if keep else (4,)
+    held = [numpy_helper.from_array(np.array([2]), "axes")]
+    constants = ["c", "offset", "mean", "variance"]
+    held += [numpy_helper.from_array(random.uniform(0.5, 2, shape).astype(np.float32), "k")]
+    held += [numpy_helper.from_array(random.uniform(0.5, 2, 4).astype(np.float32), name) for name in constants]
+    said: dict[str, Any] = {"GlobalAveragePool": {}, "ReduceSum": {"keepdims": keep}}.get(
+        operator, {"keepdims": keep, "axes": [2]}
+    )
+    over = ["axes"] if operator == "ReduceSum" else []
+    nodes = [helper.make_node(operator, ["image", *over], ["v0"], "last", **said)]
+    for index, name in enumerate(behind.split(", ")):
+        with_it = constants if name == "BatchNormalization" else [] if name in ("Relu", "Sigmoid") else ["k"]
+        nodes.append(helper.make_node(name, [f"v{index}", *with_it], [f"v{index + 1}"]))
+    nodes.append(helper.make_node("Identity", [nodes[-1].output[0]], ["logits"]))
+    graph = save(tmp_path / "net.onnx", nodes, held, ("n", 4, 6), ("n", 4, 1) if keep else ("n", 4))
+    engine = OpenVino().compile(graph, target(), fresh(tmp_path / "engine"), "fp32")
+    opened = openvino.Core().compile_model(engine.path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for samples in (1, 2, 9):
+        feed = {"image": random.normal(size=(samples, 4, 6)).astype(np.float32)}
+        right = ReferenceEvaluator(onnx.load(graph.path)).run(None, feed)[0]
+        np.testing.assert_allclose(opened(feed)["logits"], right, rtol=1e-4, atol=1e-5)

@@ -78,6 +78,17 @@ def test_every_unknown_operator_is_named(tmp_path: Path) -> None:
 
 
 @needs_rtx
+def test_a_node_that_an_error_does_not_name_is_named(tmp_path: Path) -> None:
+    net = Net()
+    at = net.constant("at", np.zeros((1, 8, 1, 1), np.int64))
+    net.node("Expand", [at, net.node("Shape", ["x"], "sizes", "sizes")], "places", "places")
+    net.node("ScatterElements", ["x", "places", "x"], "y", "added", axis=1, reduction="add")
+    (rejection,) = TensorRtRtx().check(net.save(tmp_path / "m.onnx"), jetson())
+    assert str(rejection) == "added: Unsupported reduction type"
+    assert rejection.operator == "ScatterElements"
+
+
+@needs_rtx
 @pytest.mark.parametrize("keep", [0.0, 0.5])
 def test_a_truncated_file_is_rejected(tmp_path: Path, keep: float) -> None:
     graph = residual(tmp_path / "m.onnx", True)

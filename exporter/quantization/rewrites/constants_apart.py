@@ -11,21 +11,24 @@ other sizes of the graph. A bias that is an Add with a constant of the right for
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...graphs.values import add_constant, constant, drop_unused, single_consumer, take_over
+from ...graphs.values import add_constant, constant, drop_unused, integers, single_consumer, take_over
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# What may stand between a constant and the quantization that it is folded into: moves, and limits that are those of the
-# integers as well.
+# What may stand between a constant and the quantization that it is folded into: moves, means, and limits.
 _BETWEEN = frozenset(
-    {*("Mul", "Div", "Clip", "Relu"), *("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")}
+    {
+        *("Mul", "Div", "Clip", "Relu", "Neg", "AveragePool", "Resize"),
+        *("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Gather", "Pad"),
+    }
 )
+_ROWS = 2
 
 
 def constants_apart(graph: ir.Graph, operators: Collection[str]) -> int:
@@ -33,8 +36,9 @@ def constants_apart(graph: ir.Graph, operators: Collection[str]) -> int:
 
     Args:
         graph: with Q/DQ inserted.
-        operators: of `Mul` and `Div`, those by constants of which some are not positive; `Conv`: the biases of all, in
-            a graph that asks for the size of anything.
+        operators: of `Mul` and `Div`, those by constants of which some are not positive, or behind which something
+            turns their sign, their axes or their limits; `Conv`: the biases of all, in a graph that asks for the size
+            of anything.
     """
     found = [node for node in graph if node.domain == "" and node.op_type in operators]
     scaled = [node for node in found if node.op_type in ("Mul", "Div") and _quantized(node) and _signed(node)]
@@ -49,14 +53,29 @@ def constants_apart(graph: ir.Graph, operators: Collection[str]) -> int:
 
 def _quantized(node: ir.Node) -> bool:
     """Whether a QuantizeLinear follows, with nothing between that keeps it from being folded."""
+    *_, last = _readers(node)
+    return last is not None and last.op_type == "QuantizeLinear"
+
+
+def _readers(node: ir.Node) -> Iterator[ir.Node | None]:
+    """What is between, and the first that is something else, where each is the only reader."""
     reader = single_consumer(node.outputs[0])
     while reader is not None and reader.op_type in _BETWEEN:
+        yield reader
         reader = single_consumer(reader.outputs[0])
-    return reader is not None and reader.op_type == "QuantizeLinear"
+    yield reader
+
+
+def _turns(node: ir.Node | None) -> bool:
+    """Whether what is positive and a channel's before it may not be so behind it."""
+    if node is None or node.op_type != "Transpose":
+        return node is not None and node.op_type in ("Clip", "Neg")
+    order = integers(node, "perm", ())
+    return len(order) < _ROWS or order[1] != 1
 
 
 def _signed(node: ir.Node) -> bool:
-    """Whether it multiplies by constants a channel that are not all positive, and no convolution takes it in."""
+    """Whether it multiplies by constants a channel that early passes do not fold, and no convolution takes it in."""
     if any(_taken_in(value, node) for value in node.inputs):
         return False
     factors = node.inputs[1:] if node.op_type == "Div" else node.inputs
@@ -64,7 +83,8 @@ def _signed(node: ir.Node) -> bool:
     if array is None or node.outputs[0].shape is None or (rank := node.outputs[0].shape.rank()) < 2:
         return False
     sizes = (1,) * (rank - array.ndim) + array.shape
-    return _computed_rank(node) == rank and sizes[0] == 1 and sizes[1] > 1 and bool((array <= 0).any())
+    kept = bool((array > 0).all()) and not any(map(_turns, _readers(node)))
+    return _computed_rank(node) == rank and sizes[0] == 1 and sizes[1] > 1 and not kept
 
 
 def _computed_rank(node: ir.Node) -> int | None:

@@ -2,7 +2,8 @@
 
 Where a file holds integers, OpenVINO 2026.4.1 moves a scale a channel through a Reshape as if axis 1 behind it were
 made of axis 1 before it. Of (rows, n) to (batch, sequence, n) it is not: sequence has the scales of n then, or the file
-does not open (docs/decisions/0087-scales-moved-by-a-reshape.md). A Clip to what float32 holds is no place to move one
+does not open (docs/decisions/0087-scales-moved-by-a-reshape.md). Through a Gather that changes how many axes there are
+it moves them as they are (0090 and 0107). A Clip to what float32 holds is no place to move one
 through, and costs nothing: a layer takes it in.
 """
 
@@ -52,6 +53,13 @@ _SHAPING = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 _ARITHMETIC = frozenset({"Add", "Div", "Mul", "Relu", "Sub"})
 # What a layer's scales are moved through on their way to one place.
 _CONSTANTS = frozenset({"Add", "Div", "Identity", "Mul", "Neg", "Sub"})
+# What constants a channel are moved through on their way to a Gather by a number or by a matrix of places.
+_MOVED = frozenset(
+    {
+        *(*_CONSTANTS, *_SHAPING, "AveragePool", "Expand", "Gather", "LeakyRelu", "MaxPool", "Pad", "PRelu", "Relu"),
+        *("ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Resize", "Transpose"),
+    }
+)
 _LIMITS = np.finfo(np.float32)
 _ROWS = 2
 
@@ -89,8 +97,24 @@ def moved_scales(graph: ir.Graph) -> list[ir.Node]:
 
 
 def _misses_place(node: ir.Node) -> bool:
-    """A Gather of one place, or an Einsum, of what has the scales of a layer."""
-    return (_is_one_place(node) or node.op_type == "Einsum") and is_of_layer(node.inputs[0])
+    """A Gather of one place, or an Einsum, of what has the scales of a layer; or a Gather of what has constants."""
+    place = node.inputs[1] if node.op_type == "Gather" else None
+    rank = None if place is None or place.shape is None else place.shape.rank()
+    if (rank == 0 or node.op_type == "Einsum") and is_of_layer(node.inputs[0]):
+        return True
+    # A list leaves as many axes as there were.
+    return rank is not None and rank != 1 and _has_constants(node.inputs[0])
+
+
+def _has_constants(value: ir.Value | None) -> bool:
+    """Whether it was multiplied by constants that are not one for all, and what they are moved through."""
+    maker = None if value is None else value.producer()
+    if maker is None or maker.op_type not in _MOVED:
+        return False
+    arrays = [array for operand in maker.inputs if (array := constant(operand)) is not None]
+    if maker.op_type in ("Mul", "Div") and any(array.size > 1 for array in arrays):
+        return True
+    return _has_constants(next((operand for operand in maker.inputs if constant(operand) is None), None))
 
 
 def _is_of_convolution(node: ir.Node) -> bool:
@@ -102,12 +126,6 @@ def _is_of_convolution(node: ir.Node) -> bool:
         computed = [operand for operand in maker.inputs if operand is not None and constant(operand) is None]
         value = computed[0] if maker.op_type in FUSED and len(computed) == 1 else None
     return False
-
-
-def _is_one_place(node: ir.Node) -> bool:
-    """A Gather by a number and no list of them, which leaves out the axis."""
-    place = node.inputs[1] if node.op_type == "Gather" else None
-    return place is not None and place.shape is not None and place.shape.rank() == 0
 
 
 def is_of_layer(value: ir.Value | None, *, through_bias: bool = False) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...graphs.order import bodies
 from ...graphs.values import owner
+from .transposes_apart import transposes_apart
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -46,6 +47,7 @@ def to_float16(source: Path, destination: Path, keep: Collection[str] = ()) -> N
     if keep or with_bodies:
         _uncast(model.graph)
     model.graph.sort()  # the converter appends the casts of the inputs at the end
+    transposes_apart(model.graph)
     write_model(model, destination)
 
 

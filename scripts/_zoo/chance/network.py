@@ -9,29 +9,42 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..model import Feed, ZooModel
-from . import activations, changes, convolutions, joins, tokens, vectors  # noqa: F401  they register their blocks
+from . import activations, changes, convolutions, joins, parts, tokens, vectors  # noqa: F401  they register their blocks
 from .data import Input, drawn_input
 from .heads import HEADS
 from .state import BLOCKS, Do, Draw, State, UnfitError, names
 
-_INPUT, _COUNT, _BLOCK, _HEAD, _EXTRA = range(5)
+_INPUT, _COUNT, _BLOCK, _HEAD, _EXTRA, _FORM = range(6)
 _LEAST, _MOST, _TRIES = 3, 12, 80
-_EXTRAS = ("none",) * 6 + ("scale", "condition", "keep")
+_EXTRAS = ("none",) * 6 + ("scale", "condition", "keep", "kind")
+_KINDS = 5
+# How several answers are returned.
+_FORMS = ("tuple", "tuple", "list", "named", "nested")
+
+
+class Answer(NamedTuple):
+    """The first answer, and the others."""
+
+    first: Tensor
+    others: tuple[Tensor, ...]
+
+
 PREFIX = "random-"
 
 
 class Network(nn.Module):
     """Blocks in turn, and heads: one at the end, others where they were tapped."""
 
-    def __init__(self, stem: nn.Module, blocks: Sequence[nn.Module], heads: dict[int, nn.Module]) -> None:
+    def __init__(self, stem: nn.Module, blocks: Sequence[nn.Module], heads: dict[int, nn.Module], form: str) -> None:
         super().__init__()
+        self.form = form
         self.stem, self.blocks = stem, nn.ModuleList(blocks)
         self.heads = nn.ModuleDict({str(at): head for at, head in heads.items()})
 
@@ -51,16 +64,22 @@ class Network(nn.Module):
                     answers += answer if isinstance(answer, tuple) else [answer]
         if named:
             return named | {f"output_{i}": answer for i, answer in enumerate(answers)}
-        return answers[0] if len(answers) == 1 else tuple(answers)
+        if len(answers) == 1:
+            return answers[0]
+        if self.form == "named":
+            return Answer(answers[0], tuple(answers[1:]))
+        if self.form == "nested":
+            return {"first": answers[0], "others": {f"at{i}": answer for i, answer in enumerate(answers[1:])}}
+        return answers if self.form == "list" else tuple(answers)
 
 
 class WithExtra(Network):
-    """One that takes a second value: a number for all, a vector or a mask of each sample."""
+    """One that takes a second value: a number for all; a vector, a mask or the number of a kind of each sample."""
 
     def __init__(
-        self, stem: nn.Module, blocks: Sequence[nn.Module], heads: dict[int, nn.Module], use: nn.Module
+        self, stem: nn.Module, blocks: Sequence[nn.Module], heads: dict[int, nn.Module], form: str, use: nn.Module
     ) -> None:
-        super().__init__(stem, blocks, heads)
+        super().__init__(stem, blocks, heads, form)
         self.use = use
 
     def forward(self, x: Tensor, extra: Tensor) -> Any:  # type: ignore[override]
@@ -89,6 +108,8 @@ class Drawn:
             feed["extra"] = np.asarray(rng.uniform(0.5, 1.5), np.float32)
         elif self.extra == "condition":
             feed["extra"] = rng.standard_normal((samples, 4)).astype("float32")
+        elif self.extra == "kind":
+            feed["extra"] = rng.integers(0, _KINDS, samples)
         elif self.extra == "keep":
             feed["extra"] = rng.random(samples) < 0.7
         return feed
@@ -107,7 +128,8 @@ def drawn(seed: int, kept: Sequence[int] | None = None) -> Drawn:
     extra, use = _extra(Draw(seed, _EXTRA), state)
     chosen, modules, states = _blocks(seed, state, kept)
     heads = _heads(seed, chosen, states)
-    made = Network(stem, modules, heads) if use is None else WithExtra(stem, modules, heads, use)
+    form = Draw(seed, _FORM).pick(_FORMS)
+    made = Network(stem, modules, heads, form) if use is None else WithExtra(stem, modules, heads, form, use)
     return Drawn(blocks=tuple(chosen), module=made.eval(), input=given, extra=extra)
 
 
@@ -133,6 +155,10 @@ def _extra(draw: Draw, state: State) -> tuple[str, nn.Module | None]:
         return how, Do(lambda both: both[0] * both[1])
     if how == "keep":
         return how, Do(lambda both: torch.where(both[1].view(-1, *[1] * (both[0].dim() - 1)), both[0], -0.5 * both[0]))
+    if how == "kind":
+        table = nn.Embedding(_KINDS, state.channels)
+        where = (slice(None), None) if state.kind == "ntc" else (..., *[None] * state.rank)
+        return how, Do(lambda both, table: both[0] + table(both[1])[where], table=table)
     if how == "condition":
         film = nn.Linear(4, 2 * state.channels)
         at = (slice(None), None) if state.kind == "ntc" else (..., *[None] * state.rank)

@@ -111,6 +111,24 @@ def test_a_size_that_forward_fixes_is_called_as_the_user_calls_it(kind: type[nn.
     assert "right.shape[0]" in str(refused.value.hint)
 
 
+class Pooled(nn.Module):
+    """torch.export fixes the length that its pool reads, and the tracing exporter has no form of a median."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = nn.MaxPool1d(3, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.pool(x).median(1)[0]
+
+
+def test_where_a_pool_may_be_what_fixes_a_size_it_is_named(tmp_path: Path) -> None:
+    inputs, dynamic = {"x": torch.rand(2, 5, 24)}, {"x": {0: "batch", 2: "length"}}
+    with pytest.raises(InputError, match=r"'length' \(axis 2 of 'x'\) cannot stay free.*fixes it to 24") as refused:
+        edgepress.export(Pooled(), inputs, target="cpu", name="m", dynamic=dynamic, measure=False, output=tmp_path)
+    assert "MaxPool2d of x.unsqueeze(2)" in str(refused.value.hint)
+
+
 class Automatic(nn.Module):
     """Computes in bfloat16 by itself."""
 

@@ -63,6 +63,39 @@ def test_each_channel_keeps_its_own_scale_where_some_are_negative(operator, scal
     assert decibel(run(source, batch), answers(path, batch)) > 25
 
 
+BEHIND = {
+    "channels last": (True, helper.make_node("Transpose", ["m"], ["b"], name="behind", perm=[0, 2, 3, 1])),
+    "limits": (True, helper.make_node("Clip", ["m", "low", "high"], ["b"], name="behind")),
+    "Neg": (True, helper.make_node("Neg", ["m"], ["b"], name="behind")),
+    "places": (False, helper.make_node("Gather", ["m", "at"], ["b"], name="behind", axis=2)),
+    "Pad": (False, helper.make_node("Pad", ["m", "pads"], ["b"], name="behind")),
+    "AveragePool": (False, helper.make_node("AveragePool", ["m"], ["b"], name="behind", kernel_shape=[2, 2])),
+}
+
+
+@pytest.mark.parametrize("behind", BEHIND)
+def test_each_channel_keeps_its_own_scale_through_what_is_behind_it(behind, tmp_path):
+    """7 to 11 dB: of what moves some negative scales, and of positive ones where sign, axes or limits change."""
+    positive, last = BEHIND[behind]
+    scales = np.abs(SIGNED) if positive else SIGNED
+    nodes = [
+        helper.make_node("Mul", ["x", "s"], ["m"], name="scale"),
+        last,
+        helper.make_node("Conv", ["b", "w"], ["y"], name="head"),
+    ]
+    arrays = [array("s", scales.reshape(8, 1, 1)), weight("w", 4, 8, 1, 1), array("at", np.array([2, 0, 5]))]
+    arrays += [array("low", np.float32(-1)), array("high", np.float32(1)), array("pads", np.array([0, 0, 1, 1] * 2))]
+    read = {name for node in nodes for name in node.input}
+    arrays = [each for each in arrays if each.name in read]
+    ends = [floats("x", "n", 8, 8, 8)], [floats("y", "n", 4, "h", "w")]
+    int8, placement, source, path = to_int8(model_of(nodes, *ends, arrays, opset=20), "cpu", normal((2, 8, 8, 8)),
+                                            tmp_path, isa=())  # fmt: skip
+    assert not placement.left and operators(int8).count("Squeeze") == 1
+    batch = normal((2, 8, 8, 8), seed=7, count=1)[0]
+    assert decibel(run(path, batch), answers(path, batch)) > 60
+    assert decibel(run(source, batch), answers(path, batch)) > 25
+
+
 @pytest.mark.parametrize("scales", [np.abs(SIGNED).reshape(8, 1, 1), np.float32(-0.5)])
 def test_scales_that_are_positive_or_one_for_all_stay_as_they_are(scales, tmp_path):
     int8, _, _, path = to_openvino(branch_scaled("Mul", scales, ()), tmp_path)

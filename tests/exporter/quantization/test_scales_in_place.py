@@ -242,3 +242,28 @@ def test_a_reduction_behind_which_no_scale_can_be_is_no_finding(behind, operator
     assert misfused(ir.load(path).graph, SCHEMES["cpu"].keep_reduced) == []
     batch = normal((3, 12, 12), seed=7, count=1)[0]
     assert decibel(run(path, batch), answers(path, batch)) > 100
+
+
+def at_places(between, places, axis):
+    """Constants a channel of floats, what they are moved through, and a Gather behind which a layer is."""
+    make, read = helper.make_node, "m" if between == "nothing" else "b"
+    nodes = [make("Mul", ["x", "scales"], ["m"], name="scaled")]
+    if between != "nothing":
+        nodes.append(make(between, ["m", *["pads"] * (between == "Pad")], ["b"], name="between"))
+    nodes.append(make("Gather", [read, "at"], ["g"], name="places", axis=axis))
+    nodes.append(make("MatMul", ["g", "h"], ["y"], name="head"))
+    shape = np.take(np.empty((3, 6, 8, 8)), places, axis).shape[1:]
+    arrays = [array("scales", channels(6).reshape(6, 1, 1)), array("at", np.array(places)), weight("h", shape[-1], 5)]
+    arrays += [array("pads", np.array([0, 0, 1, 0, 0, 0, 1, 0]))] if between == "Pad" else []
+    return model_of(nodes, [floats("x", "n", 6, 8, 8)], [floats("y", "n", *shape[:-1], 5)], arrays, opset=18)
+
+
+@pytest.mark.parametrize("between", ["nothing", "Neg", "Pad"])
+@pytest.mark.parametrize("places", [2, [2, 0, 1], [[0, 1], [1, 2]]])
+def test_constants_a_channel_stay_before_a_gather_that_changes_how_many_axes_there_are(places, between, tmp_path):
+    """OpenVINO did not open the engine, or failed when it ran; behind a Neg a list had 8 dB."""
+    int8, _, source, path = to_int8(at_places(between, places, 2), "cpu", normal((3, 6, 8, 8)), tmp_path, isa=())
+    batch = normal((3, 6, 8, 8), seed=7, count=1)[0]
+    assert clips(int8) == (np.ndim(places) != 1)
+    assert decibel(run(path, batch), answers(path, batch)) > 60
+    assert decibel(run(source, batch), answers(path, batch)) > 20

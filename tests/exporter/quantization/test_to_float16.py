@@ -1,9 +1,13 @@
 """The float16 form of a graph: operators whose values float16 does not hold stay float32."""
 
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from edgepress.exporter.graphs.files import read_graph
 from edgepress.exporter.quantization.analysis.fp16_exceptions import fp16_exceptions, holds_no_product
@@ -39,8 +43,6 @@ def feeds(count=4):
 
 def computed_in_float16(path, feed):
     """Every operator of the graph with its result rounded as its type says: ONNX's reference, not a runtime."""
-    from onnx.reference import ReferenceEvaluator
-
     with np.errstate(all="ignore"):
         return ReferenceEvaluator(str(path)).run(None, feed)[0]
 
@@ -213,3 +215,29 @@ def test_a_value_of_double_precision_that_is_kept_from_float16_is_cast_to_float3
     onnx.checker.check_model(tmp_path / "half.onnx", full_check=True)
     answers = [ort.InferenceSession(path).run(None, feeds(1)[0])[0] for path in (graph.path, tmp_path / "half.onnx")]
     np.testing.assert_allclose(answers[1], answers[0], atol=0.01)
+
+
+OPENED = "import sys, onnxruntime; onnxruntime.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider'])"
+
+
+@pytest.mark.parametrize("perm", [(1, 0, 2), (1, 2, 0), (1, 2, 0, 3)])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_plain_onnxruntime_opens_a_product_behind_a_transpose(tmp_path, perm, first):
+    """1.31.1 on x86 ends with a signal, with all optimizations, which are its default."""
+    shape = (16, 5, 3, 4)[: len(perm)]
+    sizes = [shape[axis] for axis in perm]
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=perm),
+        helper.make_node("MatMul", ["t", "w"] if first else ["w", "t"], ["a"], name="one"),
+        helper.make_node("MatMul", ["t", "w"] if first else ["w", "t"], ["b"], name="two"),
+        helper.make_node("Mul", ["a", "b"], ["y"]),
+    ]
+    weight = np.random.default_rng(0).normal(size=(sizes[-1], 4) if first else (4, sizes[-2])).astype(np.float32)
+    out = (*sizes[:-1], 4) if first else (*sizes[:-2], 4, sizes[-1])
+    written(tmp_path / "model.onnx", nodes, {"w": weight}, shape, out)
+    to_float16(tmp_path / "model.onnx", tmp_path / "half.onnx")
+    done = subprocess.run([sys.executable, "-c", OPENED, tmp_path / "half.onnx"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    feed = {"x": np.random.default_rng(1).normal(size=shape).astype(np.float32)}
+    right = ReferenceEvaluator(str(tmp_path / "model.onnx")).run(None, feed)[0]
+    np.testing.assert_allclose(computed_in_float16(tmp_path / "half.onnx", feed), right, rtol=1e-2, atol=1e-2)

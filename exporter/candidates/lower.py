@@ -34,6 +34,7 @@ from .alike import alike, repeated
 from .amplifying import amplified
 from .candidate import Calibrated, Candidate
 from .climbing import Climbing
+from .deciding import deciding
 from .growing import growing
 from .in_turns import in_turns, is_cheap
 from .nothing import why_nothing
@@ -177,6 +178,7 @@ class Lowering:
         found |= growing(known_of_first(self.source, reference, recipe, self.memo), samples.count, statistics)
         asked_db, seed = recipe.least_sqnr_db(self.precision), recipe.seed
         found |= of_one_size(self.source, reference, candidate.graph, seed, asked_db)
+        found |= deciding(self.captured, model, candidate.graph, samples, amounts, self.memo.directory)
         found |= of_other_sizes(self.source, reference, candidate.graph, seed, amounts, asked_db)
         for about, why in found.items():
             candidate = candidate.without("other", why, about)

@@ -208,6 +208,12 @@ def doubts(
     return found
 
 
+def tells_less(claimed_db: float, found_db: float) -> bool:
+    """Whether what others have, in dB, is to be said beside what the samples have: little is left, or far less."""
+    gap_db = claimed_db - found_db
+    return (gap_db > GAP_DB and found_db < _LOW_DB) or (gap_db > _FAR_DB and found_db < _AMPLE_DB)
+
+
 def _held_out(fitted_db: float | None, other_db: float | None) -> str:
     """What to say of ranges that do less for other samples, as `doubts` has it; empty for nothing."""
     if fitted_db is None or other_db is None or fitted_db - other_db <= GAP_DB:
@@ -218,10 +224,8 @@ def _held_out(fitted_db: float | None, other_db: float | None) -> str:
 def _held_out_in_turns(fitted_db: float | None, turns: Parity) -> str:
     """The same of all data in turns. Where few samples hold the signal, what is sure of others like them counts."""
     found_db = turns.weakest_db if turns.few is None else turns.assured_db
-    gap_db = 0.0 if fitted_db is None else fitted_db - found_db
-    if not (gap_db > GAP_DB and found_db < _LOW_DB) and not (gap_db > _FAR_DB and found_db < _AMPLE_DB):
+    if fitted_db is None or not tells_less(fitted_db, found_db):
         return ""
-    assert fitted_db is not None
     sure = f"; {turns.few} decide that, and of others like them {found_db:.1f} dB is sure" if turns.few else ""
     return (
         f"{_REACHES.format(fitted_db)} and {turns.weakest_db:.1f} dB on each quarter of them with ranges of the "

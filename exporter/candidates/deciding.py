@@ -92,7 +92,7 @@ def deciding(
     return {
         "decided": f"Output {name!r} hangs on what {named} decides by values that int8 rounds. It has "
         f"{min(outputs[name].weakest_db, _EQUAL_DB):.1f} dB of SQNR on {samples}, and about {short[name]:.1f} dB are "
-        f"to be expected of others, by decisions with {_TIMES} times the noise: few are decided otherwise, and far off. "
+        f"to be expected of others, by decisions with {_TIMES} times the noise. "
         "Leave the layers before it in float with --exclude, or decide outside of the model."
     }
 

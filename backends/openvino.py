@@ -25,9 +25,11 @@ from ._openvino_branches import apart_from_branches
 from ._openvino_converts import straight
 from ._openvino_decoding import OpenVinoDecoding, OpenVinoGeneration
 from ._openvino_layers import input_ports, observed
+from ._openvino_pads import keep_before_pads
 from ._openvino_recurrent import misread_recurrences
 from ._openvino_reductions import over_four_axes
 from ._openvino_resize import lower_resizes
+from ._openvino_ties import take_the_first
 from ._vendor import availability, fit, import_or_explain, refusal, unwritten
 from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, Session
 from .decoding import Decoding, Generation
@@ -98,6 +100,8 @@ class OpenVino(Backend):
         apart_from_branches(model)
         if load_precision(precision).integer:
             over_four_axes(model)
+            keep_before_pads(model)
+        take_the_first(model)
         model = _without_doubles(model)
         straight(model)
         _name_by_position(model)

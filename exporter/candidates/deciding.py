@@ -34,7 +34,7 @@ from ..quantization.judging import JudgingSamples
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-Values = npt.NDArray[np.float32]
+_Noise = npt.NDArray[np.float32]
 # So many times the noise decides otherwise as many times as often. Of much more, values lie no more evenly.
 _TIMES = 16
 _NAMED = 3
@@ -145,7 +145,7 @@ def _with_noise(
         return {}
 
 
-def _either_sign(changed: GraphValues, feed: Feed, noise: Mapping[str, Values]) -> list[dict[str, Array]] | None:
+def _either_sign(changed: GraphValues, feed: Feed, noise: Mapping[str, _Noise]) -> list[dict[str, Array]] | None:
     """What comes of the noise and of its opposite, which is as likely; None where the graph does not run with it."""
     opposite = {name: np.asarray(-array) for name, array in noise.items()}
     try:
@@ -159,7 +159,7 @@ def _inner(names: Sequence[str], graph: Graph) -> list[str]:
     return [name for name in dict.fromkeys(names) if name not in given]
 
 
-def _noise(operands: Sequence[_Operand], right: Feed, found: Mapping[str, Array]) -> dict[str, Values] | None:
+def _noise(operands: Sequence[_Operand], right: Feed, found: Mapping[str, Array]) -> dict[str, _Noise] | None:
     """What is added to each operand; None where int8 has another number of values there."""
     pairs = {one.moved: (right[one.exact], found[one.rounded]) for one in operands}
     if any(exact.shape != rounded.shape for exact, rounded in pairs.values()):

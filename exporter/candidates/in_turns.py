@@ -27,7 +27,7 @@ _MOST_SAMPLES, _MOST_VALUES = JUDGED_ON + MOST_BEYOND, 1 << 22
 def is_cheap(statistics: Statistics) -> bool:
     """Whether all data that ranges come of are judged in turns in little time; counted, so that reports do not vary."""
     values = sum(state.count for state in statistics.tensors.values())
-    return not statistics.converged and statistics.samples <= _MOST_SAMPLES and values <= _MOST_VALUES
+    return statistics.samples <= _MOST_SAMPLES and values <= _MOST_VALUES
 
 
 def in_turns(captured: Captured, mixed: MixedPrecision, version: IntegerVersion, data: Sequence[Feed]) -> Parity | None:

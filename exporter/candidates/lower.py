@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...backends.base import Graph
+from ...backends.base import Feed, Graph
 from ...calibration.statistics import Statistics
 from ...calibration.storage import content_digest
 from ...errors import VerificationError
@@ -245,8 +245,15 @@ class Lowering:
         few = statistics.samples - self.samples.count < FEWEST_BEYOND
         if version.fitted or recipe.statistics is not None or not (few or is_cheap(statistics)):
             return None
-        data = list(calibration_feeds(self.source, recipe, self.captured.graph)())
-        return in_turns(self.captured, mixed, version, data)
+        return in_turns(self.captured, mixed, version, list(self._first(statistics.samples)))
+
+    def _first(self, samples: int) -> Iterator[Feed]:
+        """The batches that hold so many samples: all that were read, where ranges had settled before the data end."""
+        for feed in calibration_feeds(self.source, self.recipe, self.captured.graph)():
+            yield feed
+            samples -= self.captured.graph.samples.count(feed)
+            if samples <= 0:
+                return
 
     def _with_others(self, mixed: MixedPrecision, version: IntegerVersion) -> float | None:
         """The SQNR in dB with ranges of samples behind those judged on, where there are enough. It decides nothing."""

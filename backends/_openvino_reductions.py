@@ -4,7 +4,8 @@ OpenVINO 2026.4.1 fuses what follows a reduction into its kernel, and looks up t
 beyond their end, where there are three axes and the last one is reduced: a mean over time and then a batch norm is
 wrong in float32 for every sample but the first. In an engine of integers the scale and the zero point of what a
 ReduceMean or a ReduceSum reads are moved behind it, and are such constants, whichever axis is reduced: values of 1e35
-on 40 samples of [40, 16, 6]. With an axis of one behind them both are right at every size.
+on 40 samples of [40, 16, 6]. A product with a constant is taken for such a scale there, and a BatchNormalization for
+both, where nothing is in 8 bits. With an axis of one behind them all are right at every size.
 """
 
 from __future__ import annotations
@@ -24,21 +25,20 @@ _REDUCTIONS = {
 # Behind these scales are moved.
 _LINEAR = frozenset({"ReduceMean", "ReduceSum"})
 _AXES = 3
-# Between integers and what reads them: how they become floats again, and what moves them.
-_BETWEEN = frozenset({"Convert", "Subtract", "Multiply", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "MaxPool"})
+# What is moved behind, with a constant: the scale and the zero point of integers are such.
+_SCALES = frozenset({"Multiply", "Divide", "Add", "Subtract", "BatchNormInference"})
+_BETWEEN = frozenset({"Convert", "Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "MaxPool"})
 
 
-def over_four_axes(model: Any) -> None:
-    """Rewrite in place each reduction over fixed axes of three that would be wrong."""
+def over_four_axes(model: Any, *, in_integers: bool) -> None:
+    """Rewrite in place each reduction over fixed axes of three that would be wrong, in an engine of integers or not."""
     from openvino import opset8
 
     for node in model.get_ordered_ops():
         name = _REDUCTIONS.get(node.get_type_name())
         if name is None or not _is_of_three(node) or not (axes := _axes(node)):
             continue
-        if not (axes == [_AXES - 1] and _meets_constants(node)) and not (
-            node.get_type_name() in _LINEAR and _reads_integers(node)
-        ):
+        if not (axes == [_AXES - 1] and _meets_constants(node)) and not (in_integers and _is_scaled(node)):
             continue
         wide = opset8.unsqueeze(node.input_value(0), [_AXES])
         reduced = getattr(opset8, name)(wide, axes, keep_dims=True)
@@ -58,13 +58,15 @@ def _is_of_three(node: Any) -> bool:
 
 def _meets_constants(node: Any) -> bool:
     """Whether constants, not one for all, meet its result as it is or behind operators that keep its shape."""
-    shape, stack = node.get_output_partial_shape(0), [node]
+    shape, stack, seen = node.get_output_partial_shape(0), [node], set()
     while stack:
         for reader in (use.get_node() for use in stack.pop().output(0).get_target_inputs()):
-            if reader.get_type_name() == "MatMul" or reader.get_output_partial_shape(0) != shape:
+            other = reader.get_type_name() == "MatMul" or reader.get_output_partial_shape(0) != shape
+            if other or reader.get_name() in seen:
                 continue
             if any(_is_constant(value) for value in reader.input_values()):
                 return True
+            seen.add(reader.get_name())
             stack.append(reader)
     return False
 
@@ -75,11 +77,24 @@ def _is_constant(value: Any) -> bool:
     return bool(node.get_type_name() == "Constant" and node.get_data().size > 1)
 
 
-def _reads_integers(node: Any) -> bool:
+def _is_scaled(node: Any) -> bool:
+    """Whether scales are moved behind it."""
+    return node.get_type_name() in _LINEAR and _reads_scaled(node) and not _is_of_norm(node)
+
+
+def _reads_scaled(node: Any) -> bool:
     before = node.input_value(0).get_node()
     while before.get_type_name() in _BETWEEN:
         before = before.input_value(0).get_node()
-    return bool(before.get_type_name() == "FakeQuantize")
+    constants = (one.get_node().get_type_name() == "Constant" for one in before.input_values())
+    return before.get_type_name() in _SCALES and any(constants)
+
+
+def _is_of_norm(node: Any) -> bool:
+    """Whether it is taken off what it is the mean of: all of that becomes one operator, before scales are moved."""
+    given, readers = node.input_value(0), node.output(0).get_target_inputs()
+    differences = [one.get_node() for one in readers if one.get_node().get_type_name() == "Subtract"]
+    return any(one.input_value(0) == given for one in differences)
 
 
 def _axes(node: Any) -> list[int]:

@@ -27,10 +27,12 @@ from ._openvino_decoding import OpenVinoDecoding, OpenVinoGeneration
 from ._openvino_integers import short_integers
 from ._openvino_layers import input_ports, observed
 from ._openvino_lengths import by_lengths
+from ._openvino_pads import keep_before_pads
 from ._openvino_recurrent import misread_recurrences
 from ._openvino_reductions import over_four_axes
 from ._openvino_remainders import exact_remainders
 from ._openvino_resize import lower_resizes
+from ._openvino_ties import take_the_first
 from ._vendor import availability, fit, import_or_explain, refusal, unwritten
 from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, Session
 from .decoding import Decoding, Generation
@@ -100,7 +102,11 @@ class OpenVino(Backend):
             raise refusal(self.name, graph, tuple(Rejection(node=name, reason=_ALIASED) for name in left))
         by_lengths(model)
         apart_from_branches(model)
-        over_four_axes(model)
+        in_integers = load_precision(precision).integer
+        over_four_axes(model, in_integers=in_integers)
+        if in_integers:
+            keep_before_pads(model)
+        take_the_first(model)
         model = _without_doubles(model)
         straight(model)
         exact_remainders(model)

@@ -1,4 +1,4 @@
-"""What int8 has on samples that its ranges have not seen, where they are few: each part, with ranges of all others."""
+"""What int8 has on samples that its ranges have not seen, where that is cheap: each part, with ranges of all others."""
 
 from __future__ import annotations
 
@@ -11,19 +11,27 @@ from ...backends.base import Feed, Graph
 from ...backends.places import Reference
 from ...calibration.collect import collect
 from ...calibration.statistics import Statistics
-from ...profiles.findings.parity import worst
+from ...profiles.findings.parity import Parity, worst
 from ..capture.amounts import with_amounts
 from ..capture.captured import Captured
-from ..quantization.gather import FEWEST_COMPARED
+from ..quantization.gather import FEWEST_COMPARED, JUDGED_ON, MOST_BEYOND
 from ..quantization.judging import JudgingSamples
 from ..quantization.mixed_int8 import IntegerVersion, MixedPrecision
 
 # Ranges of half of few samples clip more than those that ship, and each part is a graph more.
 _PARTS = 4
+# Of more samples, or of so many values of what is rounded, ranges of others are compared on the first samples alone.
+_MOST_SAMPLES, _MOST_VALUES = JUDGED_ON + MOST_BEYOND, 1 << 22
 
 
-def in_turns(captured: Captured, mixed: MixedPrecision, version: IntegerVersion, data: Sequence[Feed]) -> float | None:
-    """The SQNR in dB of the worst output, each quarter of the data judged with ranges of the others.
+def is_cheap(statistics: Statistics) -> bool:
+    """Whether all data that ranges come of are judged in turns in little time; counted, so that reports do not vary."""
+    values = sum(state.count for state in statistics.tensors.values())
+    return statistics.samples <= _MOST_SAMPLES and values <= _MOST_VALUES
+
+
+def in_turns(captured: Captured, mixed: MixedPrecision, version: IntegerVersion, data: Sequence[Feed]) -> Parity | None:
+    """The parity of the worst output, each quarter of the data judged with ranges of the others.
 
     Args:
         data: all that ranges come of, batch by batch.
@@ -44,7 +52,7 @@ def in_turns(captured: Captured, mixed: MixedPrecision, version: IntegerVersion,
     feeds = [feed for part in parts for feed in part]
     with Reference().values(graph.path) as values:
         expected = [with_amounts(values(feed), captured.amounts) for feed in feeds]
-    return worst(JudgingSamples.of(graph, feeds, kind, expected).compare(answers, graph)).weakest_db
+    return worst(JudgingSamples.of(graph, feeds, kind, expected).compare(answers, graph))
 
 
 def parted(data: Sequence[Feed], graph: Graph) -> list[list[Feed]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...backends.base import Graph
+from ...backends.base import Feed, Graph
 from ...calibration.statistics import Statistics
 from ...calibration.storage import content_digest
 from ...errors import VerificationError
@@ -34,8 +34,9 @@ from .alike import alike, repeated
 from .amplifying import amplified
 from .candidate import Calibrated, Candidate
 from .climbing import Climbing
+from .deciding import deciding
 from .growing import growing
-from .in_turns import in_turns
+from .in_turns import in_turns, is_cheap
 from .nothing import why_nothing
 from .of_other_sizes import of_other_sizes
 from .one_size import of_one_size
@@ -147,38 +148,37 @@ class Lowering:
         given = reference, self.target, recipe, judged, self.samples, self.memo.directory, model
         shipped = statistics if others is not None and quantizer.chooses else None
         gains = self.memo.once("gains", self._key, lambda: worthwhile(*given, shipped))
-        candidate, other_db = self._relaxed(model, statistics, judged, gains)
-        fitted_db = None if other_db is None else worst(candidate.on_samples).weakest_db
-        return self._doubted(candidate, model, statistics, fitted_db, other_db)
+        candidate, other_db, turns = self._relaxed(model, statistics, judged, gains)
+        return self._doubted(candidate, model, statistics, other_db, turns)
 
     def _doubted(
         self,
         candidate: Candidate,
         model: ir.Model,
         statistics: Statistics,
-        fitted_db: float | None,
         other_db: float | None,
+        turns: Parity | None,
     ) -> Candidate:
         """The candidate with what speaks against trusting it.
 
         Args:
             model: the captured graph, read.
             statistics: what its ranges come of.
-            fitted_db, other_db: as `doubts` has them.
+            other_db, turns: as `doubts` has them.
         """
         recipe, reference, samples = self.recipe, self.captured.graph, self.samples
         answers = samples.expected[0]
         amounts = {name: seen for name, seen in candidate.on_samples.items() if not is_codes(answers[name])}
         scored = self.source.evaluate is not None
-        behind = statistics.samples - samples.count
-        few, whole = behind < FEWEST_BEYOND, samples.are_whole
-        found = doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored, few=few, whole=whole)
+        fitted_db, whole = worst(candidate.on_samples).weakest_db, samples.are_whole
+        found = doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored, turns=turns, whole=whole)
         given = samples.feeds, samples.along
         found |= alike(samples.feeds, samples.expected, samples.along) or repeated(*given)
         found |= shared(*given, statistics.samples, rounded_inputs(model, statistics.tensors))
         found |= growing(known_of_first(self.source, reference, recipe, self.memo), samples.count, statistics)
         asked_db, seed = recipe.least_sqnr_db(self.precision), recipe.seed
         found |= of_one_size(self.source, reference, candidate.graph, seed, asked_db)
+        found |= deciding(self.captured, model, candidate.graph, samples, amounts, self.memo.directory)
         found |= of_other_sizes(self.source, reference, candidate.graph, seed, amounts, asked_db)
         for about, why in found.items():
             candidate = candidate.without("other", why, about)
@@ -186,7 +186,7 @@ class Lowering:
 
     def _relaxed(
         self, model: ir.Model, statistics: Statistics, judged: Statistics, gains: Gains
-    ) -> tuple[Candidate, float | None]:
+    ) -> tuple[Candidate, float | None, Parity | None]:
         """Leave layers in float where that is needed, and write.
 
         Args:
@@ -195,7 +195,8 @@ class Lowering:
             judged: what those come of that are judged on the samples.
 
         Returns:
-            The candidate, and the SQNR in dB on the samples with ranges of others; None where there are too few.
+            The candidate, the SQNR in dB on the samples with ranges of others, None where there are too few, and that
+            of all data in turns, where that is cheap.
 
         Raises:
             VerificationError: int8 does not reach the least agreement, with either ranges.
@@ -210,7 +211,8 @@ class Lowering:
             climb = climbing.again(first, statistics)
             graph, kept, on_samples = self._written(climb)
         mixed, version, by_layer = climb.mixed, climb.version, climb.mixed.by_layer(climb.version)
-        other_db: float | None = self._with_others(mixed, version) if fitted else gains.sqnr_db
+        turns = self._in_turns(mixed, version)
+        other_db: float | None = self._with_others(mixed, version) if fitted and turns is None else gains.sqnr_db
         if first.found is not None and not fitted:
             other_db = first.found.sqnr_db
             if climb is not first or not climb.held:
@@ -230,22 +232,34 @@ class Lowering:
             ladder=climb.ladder,
             rungs=climb.rungs(Path(tempfile.mkdtemp(prefix=f"{self.precision}-rungs-", dir=self.memo.directory))),
             by_layer=by_layer,
-            notes=(_origin(ranged, self._scheme), *self._pictures(), *gains.sentences),
+            notes=(_origin(ranged, self._scheme), *self._pictures(), *gains.sentences, *_in_words(turns, statistics)),
         )
-        return (self._on_others(candidate, mixed, by_layer) if version.left else candidate), other_db
+        return (self._on_others(candidate, mixed, by_layer) if version.left else candidate), other_db, turns
 
-    def _with_others(self, mixed: MixedPrecision, version: IntegerVersion) -> float | None:
-        """The SQNR in dB with ranges of other samples than those judged on; in turns on all data, where these are few.
+    def _in_turns(self, mixed: MixedPrecision, version: IntegerVersion) -> Parity | None:
+        """The parity of all data with ranges of others, part by part, where these are few or that is cheap.
 
         It decides nothing: ranges of fewer are poorer than those that ship.
         """
-        recipe, graph = self.recipe, self.captured.graph
-        if version.fitted or recipe.statistics is not None:
+        recipe, statistics = self.recipe, mixed.statistics
+        few = statistics.samples - self.samples.count < FEWEST_BEYOND
+        if version.fitted or recipe.statistics is not None or not (few or is_cheap(statistics)):
             return None
-        if mixed.statistics.samples - self.samples.count < FEWEST_BEYOND:
-            data = list(calibration_feeds(self.source, recipe, graph)())
-            return in_turns(self.captured, mixed, version, data)
-        behind = beyond(self.source, graph, mixed.quantizer(version), recipe, self.memo)
+        return in_turns(self.captured, mixed, version, list(self._first(statistics.samples)))
+
+    def _first(self, samples: int) -> Iterator[Feed]:
+        """The batches that hold so many samples: all that were read, where ranges had settled before the data end."""
+        for feed in calibration_feeds(self.source, self.recipe, self.captured.graph)():
+            yield feed
+            samples -= self.captured.graph.samples.count(feed)
+            if samples <= 0:
+                return
+
+    def _with_others(self, mixed: MixedPrecision, version: IntegerVersion) -> float | None:
+        """The SQNR in dB with ranges of samples behind those judged on, where there are enough. It decides nothing."""
+        if version.fitted:
+            return None
+        behind = beyond(self.source, self.captured.graph, mixed.quantizer(version), self.recipe, self.memo)
         return None if behind is None else worst(replace(mixed, judged=behind).held_out(version)).weakest_db
 
     def _may_go_on(self, climb: Climb, fitted: bool) -> bool:
@@ -343,6 +357,16 @@ def _sure(found: Parity) -> str:
     """What is sure of other samples, as a clause, where that is what falls short."""
     far = found.weakest_db - found.assured_db > FAR_DB
     return f", and {'samples differ so much that ' * far}of others like them only {found.assured_db:.1f} dB is sure"
+
+
+def _in_words(turns: Parity | None, statistics: Statistics) -> Iterator[str]:
+    """What all data have with ranges of others, for the report."""
+    if turns is not None:
+        sure = "" if turns.lower_db is None else f"; {turns.assured_db:.1f} dB is sure of others like them"
+        yield (
+            f"On all {statistics.samples} samples, each quarter with ranges of the others: "
+            f"{turns.weakest_db:.1f} dB of SQNR{sure}."
+        )
 
 
 def _origin(statistics: Statistics, scheme: Scheme) -> str:

@@ -33,8 +33,13 @@ WIDTH = 8
 FEW, GAP_DB = 100, 3.0
 # With so many dB a sample beyond all others may be clipped and leave enough: one that was took 11 (docs/zoo.md).
 _AMPLE_DB = 30.0
+# Of what parts have with ranges of the others, less than `_AMPLE_DB` is said where so many dB are missing.
+_FAR_DB = 10.0
 # Below this a network that nobody scores is called doubtful: noise of a tenth of the signal's amplitude.
 _LOW_DB = 20.0
+
+_REACHES = "int8 reaches {:.1f} dB of SQNR on samples that its ranges were fitted to"
+_MORE_DATA = "give more calibration data, or more varied ones."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +168,7 @@ def doubts(
     on_samples: Mapping[str, Parity] | None = None,
     *,
     scored: bool = True,
-    few: bool = False,
+    turns: Parity | None = None,
     whole: bool = False,
 ) -> dict[str, str]:
     """What speaks against trusting the ranges, by what it is about.
@@ -174,15 +179,15 @@ def doubts(
         other_db: SQNR on the same samples with ranges that come of others alone.
         on_samples: agreement on those of each output that is no class or place.
         scored: the model's own metric says what int8 costs.
-        few: they are so few that each quarter of them was judged with ranges of the others, which are poorer than those
-            that ship: it is said only where little is left.
+        turns: of the worst output on all data, each quarter judged with ranges of the others, which are poorer than
+            those that ship: it is said only where little is left. It tells more than `other_db`, which is of a part.
         whole: a batch of many rows is one sample.
     """
     found: dict[str, str] = {}
     if samples < FEW:
         each = ", each a batch, whose rows belong together" if whole else ""
         found["samples"] = f"The ranges of int8 come of {samples} samples{each}; {FEW} or more make them reliable."
-    if why := _held_out(fitted_db, other_db, few=few):
+    if why := _held_out(fitted_db, other_db) if turns is None else _held_out_in_turns(fitted_db, turns):
         found["held out"] = why
     uneven = {name: seen for name, seen in (on_samples or {}).items() if seen.few and seen.weakest_db < _AMPLE_DB}
     if uneven:
@@ -203,18 +208,28 @@ def doubts(
     return found
 
 
-def _held_out(fitted_db: float | None, other_db: float | None, *, few: bool) -> str:
+def tells_less(claimed_db: float, found_db: float) -> bool:
+    """Whether what others have, in dB, is to be said beside what the samples have: little is left, or far less."""
+    gap_db = claimed_db - found_db
+    return (gap_db > GAP_DB and found_db < _LOW_DB) or (gap_db > _FAR_DB and found_db < _AMPLE_DB)
+
+
+def _held_out(fitted_db: float | None, other_db: float | None) -> str:
     """What to say of ranges that do less for other samples, as `doubts` has it; empty for nothing."""
     if fitted_db is None or other_db is None or fitted_db - other_db <= GAP_DB:
         return ""
-    reached = f"int8 reaches {fitted_db:.1f} dB of SQNR on samples that its ranges were fitted to and {other_db:.1f} dB"
-    if not few:
-        return f"{reached} where they were not among those: give more calibration data, or more varied ones."
-    if other_db >= _LOW_DB:
+    return f"{_REACHES.format(fitted_db)} and {other_db:.1f} dB where they were not among those: {_MORE_DATA}"
+
+
+def _held_out_in_turns(fitted_db: float | None, turns: Parity) -> str:
+    """The same of all data in turns. Where few samples hold the signal, what is sure of others like them counts."""
+    found_db = turns.weakest_db if turns.few is None else turns.assured_db
+    if fitted_db is None or not tells_less(fitted_db, found_db):
         return ""
+    sure = f"; {turns.few} decide that, and of others like them {found_db:.1f} dB is sure" if turns.few else ""
     return (
-        f"{reached} on each quarter of them with ranges of the others. On new samples it may have as little: give more "
-        "calibration data, or more varied ones."
+        f"{_REACHES.format(fitted_db)} and {turns.weakest_db:.1f} dB on each quarter of them with ranges of the "
+        f"others{sure}. On new samples it may have as little: {_MORE_DATA}"
     )
 
 

@@ -8,6 +8,7 @@ fifty wrong altogether. Behind a layer of integers the noise of these decides as
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,18 +35,31 @@ def decided_in_float(path: Path) -> tuple[str, ...]:
     """
     import onnx_ir as ir
 
-    graph, found = ir.load(path).graph, []
+    return tuple(node.name or node.op_type for node, rounded in _deciding(ir.load(path).graph) if not rounded)
+
+
+def decided_behind_layers(graph: ir.Graph, outputs: Collection[str]) -> list[ir.Node]:
+    """The nodes that decide by floats behind a layer that may be integers, and that one of these outputs hangs on."""
+    read = {value for value in graph.outputs if value.name in outputs}
+    for node in reversed(graph):
+        if not read.isdisjoint(node.outputs):
+            read |= _read(node)
+    return [node for node, rounded in _deciding(graph) if rounded and not read.isdisjoint(node.outputs)]
+
+
+def _deciding(graph: ir.Graph) -> Iterator[tuple[ir.Node, bool]]:
+    """The nodes that decide by floats, and whether a product went into those."""
+    import onnx_ir as ir
+
     # What is computed of inputs alone, and what a product went into: whatever reads one such is rounded anyway.
     given, rounded = set(graph.inputs), set[ir.Value]()
     for node in graph:
         read = _read(node)
-        if node.op_type in PRODUCTS or not rounded.isdisjoint(read):
-            rounded.update(node.outputs)
-        elif node.op_type not in _OF_SIZES and not given.isdisjoint(read):
-            if _decides(node) and any(_is_float(value) for value in given & read):
-                found.append(node.name or node.op_type)
-            given.update(node.outputs)
-    return tuple(found)
+        by_layers = not rounded.isdisjoint(read)
+        if node.op_type not in _OF_SIZES and (by_layers or not given.isdisjoint(read)):
+            if _decides(node) and any(map(_is_float, (rounded if by_layers else given) & read)):
+                yield node, by_layers
+            (rounded if by_layers or node.op_type in PRODUCTS else given).update(node.outputs)
 
 
 def _is_float(value: ir.Value) -> bool:

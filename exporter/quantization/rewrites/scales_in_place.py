@@ -25,6 +25,7 @@ FUSED = frozenset(
     {
         *("Add", "Sub", "Mul", "Div", "Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "Tanh", "Elu", "Gelu", "Erf"),
         *("HardSwish", "HardSigmoid", "Mish", "Softplus", "Abs", "Neg", "Sqrt", "Exp", "Identity", "Pow"),
+        "BatchNormalization",
     }
 )
 # Behind a convolution without a bias, a scale a channel is moved through these wrongly, or out of step with its shape.

@@ -271,6 +271,13 @@ def cast(b: Builder, x: str) -> str | None:
     """To another type and back."""
     other = b.pick(TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.INT32, TensorProto.INT8, TensorProto.BOOL)
     more = {"saturate": 1} if b.opset >= 19 and b.maybe() else {}
+    if other == TensorProto.INT8:  # what lies beyond its range may become anything, by ONNX
+        low, high = -128.0, 127.0
+        ends = {"min": low, "max": high} if b.opset < 11 else {}
+        kept = b.one("Clip", [x] if ends else [x, *(b.constant(np.float32(end)) for end in (low, high))], **ends)
+        if kept is None:
+            return None
+        x = kept
     there = b.one("Cast", [x], to=other, **more)
     return there and b.one("Cast", [there], to=TensorProto.FLOAT)
 

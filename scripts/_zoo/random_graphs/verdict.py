@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..judge import LEAST_DB, plain, signal_and_error, sqnr_db
+from ..judge import LEAST_DB, claimed_db, plain, signal_and_error, sqnr_db
 from ..judge import opened as opened_engine
 from .builder import Array
 from .made import Made
@@ -23,7 +23,7 @@ BELOW_CLAIM_DB, STILL_FAIR_DB = 20.0, 20.0
 LEAST_ROUNDED_DB, LEAST_MOVED_DB = 30.0, 70.0
 BATCHES = 8
 # What a report calls a reason for doubting its figures.
-DOUBTS = ("uneven", "growing", "golden", "held out", "low", "float32", "constant", "few")
+DOUBTS = ("uneven", "growing", "golden", "held out", "low", "float32", "constant", "few", "decided")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +75,8 @@ def judged(made: Made, bundle: Path) -> Found:
     claims = [
         float(of["sqnr_db"]) for of in report["parity"].get("engine", {}).values() if of.get("sqnr_db") is not None
     ]
+    if (on_samples := claimed_db(report)) is not None:
+        claims.append(on_samples)
     warnings = tuple(gap["why"] for gap in report["missing"] if gap["subject"].startswith(DOUBTS))
     of_graph = _over_feeds([of[worst] for of in wanted], [of[worst] for of in own])
     return Found(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from ..errors import InputError
 from . import exact
 from .kernels import Counts, Seen, observe
 
+T = TypeVar("T")
 NONE = np.empty(0, np.float32)
 NO_SQUARES = np.empty((len(exact.EXPONENTS), 0), np.int64)
 
@@ -235,12 +236,27 @@ def _merged(one: ChannelStatistics | None, other: ChannelStatistics | None) -> C
     return one.merge(other)
 
 
-Examples: TypeAlias = Callable[[], tuple[Feed, ...]]
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Examples:
+    """A few of the data that int8 is not judged on, for who runs the graph; by default none are at hand.
 
+    Attributes:
+        read: gives them, which may raise InputError.
+    """
 
-def no_examples() -> tuple[Feed, ...]:
-    """Where data are not at hand."""
-    return ()
+    read: Callable[[], tuple[Feed, ...]] = tuple
+    _found: dict[Hashable, Any] = field(default_factory=dict)
+
+    def __call__(self) -> tuple[Feed, ...]:
+        """The samples."""
+        return self.read()
+
+    def once(self, key: Hashable, find: Callable[[tuple[Feed, ...]], T]) -> T:
+        """What is found of them, at the first call with this key."""
+        if key not in self._found:
+            self._found[key] = find(self.read())
+        found: T = self._found[key]
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -252,8 +268,7 @@ class Statistics:
         samples: how many samples went in.
         data: digest of the data, the same in any order and batching; says whether two sites used the same.
         converged: the ranges had settled before the data ended, and the rest was not read.
-        examples: gives a few of the data that int8 is not judged on, for who runs the graph. They stay in this process:
-            they are neither stored nor merged.
+        examples: a few samples, which stay in this process: they are neither stored nor merged.
     """
 
     graph: str
@@ -261,7 +276,7 @@ class Statistics:
     data: str
     tensors: Mapping[str, TensorStatistics]
     converged: bool = False
-    examples: Examples = no_examples
+    examples: Examples = field(default_factory=Examples)
 
     def merge(self, other: Statistics) -> Statistics:
         """The statistics of both data sets: `a.merge(b)` equals `b.merge(a)`, bit for bit.

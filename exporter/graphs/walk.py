@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...backends.base import Array, Feed
-from ...backends.places import Reference
+from ...backends.places.as_written import AsWritten
 from .files import write_model
 
 if TYPE_CHECKING:
@@ -62,8 +62,7 @@ class Walk:
             array = self._known[0][str(value.name)]
             value.type, value.shape = ir.TensorType(ir.DataType.from_numpy(array.dtype)), ir.Shape([None] * array.ndim)
         write_model(ir.Model(graph, ir_version=self._model.ir_version), self._path)
-        names = [str(value.name) for value in wanted]
         # A piece runs once a feed, so that optimizing it would take longer than it saves.
-        with Reference().values(self._path, kernels="as written") as run:
+        with AsWritten(self._path) as run:
             for known in self._known:
-                known.update(run({str(value.name): known[str(value.name)] for value in given}, names))
+                known.update(run({str(value.name): known[str(value.name)] for value in given}))

@@ -115,7 +115,7 @@ def _lifted(
     sentences = []
     for name in LIFTS.names() if recipe.lifts is None else recipe.lifts:
         least_db = NEEDED_DB.get(name, -HARM_DB) if recipe.lifts is None else -math.inf
-        if least_db > 0 and standing.promises_db() < least_db:
+        if least_db > 0 and not standing.promises(least_db):
             continue  # it takes time, and so much is not there to gain
         tried = trial((*standing.lifts, name))
         if name in tried.notes:
@@ -234,10 +234,12 @@ def _held_out_in_turns(fitted_db: float | None, turns: Parity) -> str:
 
 
 def as_tried(scheme: Scheme) -> Scheme:
-    """The scheme with unsigned activations for signed ones, where this processor's kernels are several times as fast.
+    """The scheme in the form that takes the least time here, whose integers stand for the same.
 
-    The integers are the same but for 128 in each and in their zero point, and so is what they stand for.
+    Weights are stored as integers, and activations are unsigned for signed ones where this processor's kernels are
+    several times as fast: those integers are the same but for 128 in each and in their zero point.
     """
+    scheme = replace(scheme, weight_storage="integer")
     grid = scheme.activation
     if grid.bits != WIDTH or not grid.signed or grid.symmetric or not VNNI.intersection(this_machine().isa):
         return scheme

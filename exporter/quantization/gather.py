@@ -13,7 +13,7 @@ from ...backends.places import Reference
 from ...calibration.collect import Collected, Gathering, Observed
 from ...calibration.feeds import Feeds
 from ...calibration.settled import Settled
-from ...calibration.statistics import Channels, Statistics
+from ...calibration.statistics import Channels, Examples, Statistics
 from ...calibration.storage import load_statistics
 from ...calibration.workers import gathered_in_processes
 from ...errors import InputError
@@ -40,7 +40,8 @@ FEWEST_BEYOND, MOST_BEYOND = 64, 256
 # Of so many, parts show already by how much int8 depends on which samples its ranges come of.
 FEWEST_COMPARED = 16
 # Lifts that run the graph get so many: 96 gave what 32 do (docs/decisions/0100-means-made-good.md). Fewer where
-# the largest feature map of all together has more values: a few such maps are many places.
+# the largest feature map of all together has more values: a few such maps are many places. It is the largest that any
+# scheme rounds: one that a convolution gives to a pool counts where this scheme rounds behind that alone.
 MOST_EXAMPLES, FEWEST_EXAMPLES, _EXAMPLE_VALUES = 32, 4, 1 << 22
 
 
@@ -108,12 +109,17 @@ def known_of_first(source: Source, graph: Graph, recipe: Recipe, memo: Memo) -> 
     Returns:
         Nothing where this run has made no pass over the data yet.
     """
+    first = _first(source, graph, recipe, memo)
+    return {} if first is None else {name: state.largest for name, state in first.tensors.items()}
+
+
+def _first(source: Source, graph: Graph, recipe: Recipe, memo: Memo) -> Collected | None:
+    """What a pass over the data has shown of those samples; None where this run has made none yet."""
     observed = memo.found("observed", graph.digest)
-    gathering = None if observed is None else memo.found("gathering", _key(source, graph, recipe, observed))
-    first = None if gathering is None else gathering.first()
-    if first is None:
-        return {}
-    return {name: state.largest for name, state in first.tensors.items()}
+    gathering: Gathering | None = (
+        None if observed is None else memo.found("gathering", _key(source, graph, recipe, observed))
+    )
+    return None if gathering is None else gathering.first()
 
 
 def _gathering(source: Source, graph: Graph, asked: Observed, recipe: Recipe, memo: Memo) -> Gathering:
@@ -182,14 +188,18 @@ def with_examples(
 
     They are read when somebody asks for them, which may raise InputError, and once for all targets.
     """
-    largest = max((state.count for state in others.tensors.values()), default=0) // max(1, others.samples)
-    most = int(np.clip(_EXAMPLE_VALUES // max(1, largest), FEWEST_EXAMPLES, MOST_EXAMPLES))
+    largest = _largest(source, graph, others, recipe, memo)
+    most = int(np.clip(_EXAMPLE_VALUES // largest, FEWEST_EXAMPLES, MOST_EXAMPLES))
     key = (*_data(source, graph, recipe), most)
-
-    def examples() -> tuple[Feed, ...]:
-        return memo.once("examples", key, lambda: tuple(_examples(source, graph, recipe, most)))
-
+    examples = Examples(read=lambda: memo.once("examples", key, lambda: tuple(_examples(source, graph, recipe, most))))
     return replace(statistics, examples=examples), replace(others, examples=examples)
+
+
+def _largest(source: Source, graph: Graph, others: Statistics, recipe: Recipe, memo: Memo) -> int:
+    """Values of the largest feature map of one sample, of those that any scheme rounds."""
+    first = _first(source, graph, recipe, memo)
+    tensors, samples = (others.tensors, others.samples) if first is None else (first.tensors, first.samples)
+    return max(1, *(state.count // max(1, samples) for state in tensors.values()))
 
 
 def _examples(source: Source, graph: Graph, recipe: Recipe, most: int) -> Iterator[Feed]:

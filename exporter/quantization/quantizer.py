@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import numpy.typing as npt
 
-from ...backends.base import Graph
+from ...backends.base import Feed, Graph
 from ...calibration.affine import Affine, affine
 from ...calibration.ranges.distribution import find_range
-from ...calibration.statistics import Examples, Statistics, TensorStatistics, no_examples
+from ...calibration.statistics import Examples, Statistics, TensorStatistics
 from ...errors import InputError
 from ...profiles.device.target import Scheme
+from ...profiles.machine.held import temporary
 from ..graphs.files import EMBEDDED_LIMIT, read_model, write_model
+from ..graphs.means import Means, layer_means
 from ..graphs.values import constant
 from .analysis.placed import Placement
 from .analysis.placement import excluded, place
@@ -29,7 +31,7 @@ from .analysis.told_apart import told_apart
 from .emitter import QdqEmitter
 from .fitted import FittedWeight
 from .lifts import LIFTS
-from .lifts.correct_bias import undo
+from .lifts.correct_bias import CORRECTED, undo
 from .lifts.lifted import Finish, Lift
 from .rewrites.bytes_apart import bytes_apart
 from .rewrites.carry_integers import carry_integers
@@ -67,7 +69,7 @@ class Quantizer:
         tensors: what was observed of each quantized value, by name, which lifts keep true.
         fixed: the ranges that a lift has decided, by name.
         affines: how each quantized value is rounded, by name.
-        biases: as `Lifted.biases`.
+        factors, biases: as of `Lifted`, of all lifts together.
         tokens: names of the values that a MatMul of the graph as given reads, whatever reads them later.
         fitted: weights that data have decided, by the name of the layer, for these lifts and statistics.
         examples: gives samples for lifts that finish a rounded graph.
@@ -85,10 +87,11 @@ class Quantizer:
     tensors: dict[str, TensorStatistics] = field(default_factory=dict)
     fixed: dict[str, tuple[float, float]] = field(default_factory=dict)
     affines: dict[str, Affine] = field(default_factory=dict)
+    factors: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     biases: dict[str, npt.NDArray[np.float32] | None] = field(default_factory=dict)
     tokens: frozenset[str] = frozenset()
     fitted: Mapping[str, FittedWeight] = field(default_factory=dict)
-    examples: Examples = no_examples
+    examples: Examples = field(default_factory=Examples)
     finishing: list[Finish] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
 
@@ -225,7 +228,10 @@ def _lifted(quantizer: Quantizer) -> None:
             if quantizer.fitted or not quantizer.examples():
                 continue
             quantizer.finishing.append(lifted.finish)
-        tensors.update({value: _divided(tensors[value], factors) for value, factors in lifted.factors.items()})
+        for value, factors in lifted.factors.items():
+            quantizer.factors[value] = quantizer.factors.get(value, 1.0) * factors
+            if value in tensors:
+                tensors[value] = _divided(tensors[value], factors)
         quantizer.fixed.update(lifted.ranges)
         quantizer.biases.update(lifted.biases)
         if lifted.note:
@@ -238,18 +244,29 @@ def _ranged(quantizer: Quantizer) -> None:
 
 def _rounded(quantizer: Quantizer) -> None:
     graph, scheme, affines = quantizer.model.graph, quantizer.scheme, quantizer.affines
-    meant = _meant(quantizer) if quantizer.finishing else None
+    meant = _meant(quantizer) if quantizer.finishing else {}
     QdqEmitter(graph, scheme, affines, fitted=quantizer.fitted).run(quantizer.placement)
     for finish in quantizer.finishing:
-        assert meant is not None
         finish(quantizer.model, meant, quantizer.examples())
 
 
-def _meant(quantizer: Quantizer) -> ir.Model:
-    """The float graph that is to be rounded, without what lifts add to biases for that."""
-    model = quantizer.model.clone()
-    undo(model.graph, quantizer.biases)
-    return model
+def _meant(quantizer: Quantizer) -> dict[str, Means]:
+    """What layers of the float graph give in the mean, without what lifts add to their biases for its rounding.
+
+    Found once for all graphs with these lifts: their ranges decide no more of it than by what channels are divided.
+    """
+    nodes = [node for node in quantizer.model.graph if node.op_type in CORRECTED]
+    divided = {str(node.name): quantizer.factors.get(str(node.outputs[0].name), 1.0) for node in nodes}
+
+    def found(samples: tuple[Feed, ...]) -> dict[str, Means]:
+        model = quantizer.model.clone()
+        undo(model.graph, quantizer.biases)
+        with temporary() as scratch:
+            means = layer_means(model, CORRECTED, samples, scratch / "float.onnx")
+        return {name: mean * divided[name] for name, mean in means.items()}
+
+    plain = quantizer.examples.once((quantizer.scheme.name, quantizer.lifts), found)
+    return {name: mean / divided[name] for name, mean in plain.items()}
 
 
 def _integers_carried(quantizer: Quantizer) -> None:

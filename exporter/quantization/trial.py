@@ -76,21 +76,28 @@ class GraphTrial:
             for name in self.samples.expected[0]
         }
 
-    def promises_db(self) -> float:
-        """How much SQNR is there to gain where the mean error of each output value is taken away, in dB.
+    def promises(self, least_db: float) -> bool:
+        """Whether so much SQNR is there to gain where the mean error of each output value is taken away, in dB.
 
-        The energy of means over n samples is taken off by what n errors without a mean would leave, a share of 1/n. Of
-        several outputs the largest. Infinite where samples cannot be told apart, or are too few.
+        On the first samples where they say so, as whatever could gain is tried next to this graph; else on all.
         """
-        self.parity()
-        axes = self.samples.by_sample
-        floats = [name for name, array in self.samples.expected[0].items() if array.dtype.kind == "f"]
-        if not floats or any(name not in axes for name in floats) or self.samples.count < FEWEST:
-            return math.inf
-        return max(self._in_means_db(name, axes[name]) for name in floats)
+        return any(self.promises_db(batches) >= least_db for batches in _looks(self.samples))
 
-    def _in_means_db(self, name: str, axis: int) -> float:
-        pairs = zip(self.samples.expected, self._answers, strict=True)
+    def promises_db(self, batches: int) -> float:
+        """How much that is on the first batches; of several outputs the largest.
+
+        The energy of means over n samples is taken off by what n errors without a mean would leave, a share of 1/n.
+        Infinite where samples cannot be told apart, or are too few.
+        """
+        self.parity(batches)
+        first, axes = self.samples.first(batches), self.samples.by_sample
+        floats = [name for name, array in first.expected[0].items() if array.dtype.kind == "f"]
+        if not floats or any(name not in axes for name in floats) or first.count < FEWEST:
+            return math.inf
+        return max(self._in_means_db(name, axes[name], batches) for name in floats)
+
+    def _in_means_db(self, name: str, axis: int, batches: int) -> float:
+        pairs = zip(self.samples.expected[:batches], self._answers[:batches], strict=True)
         errors = [
             np.moveaxis(answer[name].astype(np.float64) - right[name].astype(np.float64), axis, 0)
             for right, answer in pairs

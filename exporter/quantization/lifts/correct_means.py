@@ -10,20 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ....backends.base import Array, Feed
-from ....backends.places import Reference
+from ....backends.base import Feed
 from ....calibration.statistics import TensorStatistics
 from ....profiles.device.target import Scheme
 from ....profiles.machine.held import temporary
-from ...graphs.files import BESIDE, write_model
+from ...graphs.means import Means, channel_means
 from ...graphs.names import value_names
-from ...graphs.values import add_constant, constant, drop_unused, expose
+from ...graphs.values import add_constant, constant, drop_unused
 from ...graphs.walk import Walk
 from ..analysis.placed import Placement
 from ..emitter import BIAS_INPUT, INT32_MAX
@@ -32,11 +30,6 @@ from .lifted import Lifted
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-Means: TypeAlias = npt.NDArray[np.float64]
-# One value a channel, and how many each is the sum of.
-Sums: TypeAlias = tuple[Means, int]
-_NOTHING: Sums = (np.zeros(()), 0)
 
 
 def lift(graph: ir.Graph, placement: Placement, statistics: Mapping[str, TensorStatistics], scheme: Scheme) -> Lifted:
@@ -51,50 +44,22 @@ def lift(graph: ir.Graph, placement: Placement, statistics: Mapping[str, TensorS
     return Lifted(note=f"{len(layers)} layers", finish=partial(correct, frozenset(layers))) if layers else Lifted()
 
 
-def correct(layers: Collection[str], rounded: ir.Model, meant: ir.Model, examples: Sequence[Feed]) -> None:
+def correct(layers: Collection[str], rounded: ir.Model, meant: Mapping[str, Means], examples: Sequence[Feed]) -> None:
     """Rewrite in place the biases of the rounded graph.
 
     Args:
-        layers: names of the nodes, which both graphs have.
-        meant: the float graph; what its layers give becomes outputs of it.
+        layers: names of the nodes.
+        meant: what they give in the float graph, among others.
         examples: calibration data, not those that the result is judged on.
     """
     with temporary() as scratch:
-        wanted = _wanted(layers, meant, examples, scratch / "meant.onnx")
-        taken, walk = value_names(rounded.graph), Walk(rounded, examples, scratch / "found.onnx")
-        for node in [node for node in rounded.graph if node.name in wanted]:
+        taken, walk = value_names(rounded.graph), Walk(rounded, examples, scratch / "piece.onnx")
+        for node in [node for node in rounded.graph if node.name in layers]:
             values = walk.until(node)
-            lacks = wanted[str(node.name)] - _mean(_summed(values))
+            lacks = meant[str(node.name)] - channel_means(values)
             added = _add(rounded.graph, taken, node, np.where(np.isfinite(lacks), lacks, 0.0))
             for value in values:
                 np.add(value, added.reshape(-1, *[1] * (value.ndim - 2)), out=value)
-
-
-def _wanted(layers: Collection[str], meant: ir.Model, examples: Sequence[Feed], path: Path) -> dict[str, Means]:
-    """What each layer gives in the mean, one value an output channel."""
-    names = {str(node.name): str(node.outputs[0].name) for node in meant.graph if node.name in layers}
-    expose(meant.graph, names.values())
-    write_model(meant, path, BESIDE)
-    sums = dict.fromkeys(names, _NOTHING)
-    with Reference().values(path, kernels="float") as run:
-        for feed in examples:
-            values = run(feed, list(dict.fromkeys(names.values())))
-            sums = {layer: _summed([values[name]], sums[layer]) for layer, name in names.items()}
-    return {layer: _mean(total) for layer, total in sums.items()}
-
-
-def _summed(values: Sequence[Array], before: Sums = _NOTHING) -> Sums:
-    """Added to those before, over all axes but that of the channels."""
-    total, count = before
-    for value in values:
-        total = np.asarray(total + value.sum(axis=(0, *range(2, value.ndim)), dtype=np.float64))
-        count += value.size // value.shape[1]
-    return total, count
-
-
-def _mean(sums: Sums) -> Means:
-    total, count = sums
-    return np.asarray(total / max(count, 1))
 
 
 def _add(graph: ir.Graph, taken: set[str], node: ir.Node, lacks: Means) -> npt.NDArray[np.float32]:

@@ -61,7 +61,7 @@ def lift(graph: ir.Graph, placement: Placement, statistics: Mapping[str, TensorS
         for members in _groups(states, placement):
             low, high = min(found[value][0] for value in members), max(found[value][1] for value in members)
             ranges.update(dict.fromkeys((str(value.name) for value in members), (low, high)))
-        factors.update({str(value.name): scales for value in states})
+        factors.update({str(value.name): scales for value in domain.values})
     return Lifted(note=f"{domains} sets of channels", ranges=ranges, factors=factors) if domains else Lifted()
 
 

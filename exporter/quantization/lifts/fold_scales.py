@@ -29,6 +29,12 @@ class Fold:
 
     divisors: tuple[tuple[ir.Node, int, Values], ...]
 
+    @property
+    def factors(self) -> dict[str, Values]:
+        """By what it divides each channel of a result of Gemm, by the name of that."""
+        weights = [(node, divisor) for node, index, divisor in self.divisors if node.op_type == "Gemm" and index == 1]
+        return {str(node.outputs[0].name): divisor.reshape(-1) for node, divisor in weights}
+
     def apply(self, graph: ir.Graph) -> None:
         """Replace the constants by divided ones."""
         for node, index, divisor in self.divisors:

@@ -12,14 +12,15 @@ import numpy.typing as npt
 from ....backends.base import Feed
 from ....calibration.statistics import TensorStatistics
 from ....profiles.device.target import Scheme
+from ...graphs.means import Means
 from ..analysis.placed import Placement
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# Changes a rounded graph in place, given the float one with nothing in its biases that makes up for rounding, and
-# samples that it is not judged on.
-Finish: TypeAlias = "Callable[[ir.Model, ir.Model, Sequence[Feed]], None]"
+# Changes a rounded graph in place, given samples that it is not judged on, and what each Conv and Gemm of the float one
+# gives of these in the mean, by name, with nothing in their biases that makes up for rounding.
+Finish: TypeAlias = "Callable[[ir.Model, Mapping[str, Means], Sequence[Feed]], None]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,8 @@ class Lifted:
     Attributes:
         note: what was done, one clause; empty where there was nothing to do.
         ranges: range (low, high) of each value that the lift made or changed, by name.
-        factors: by what the lift divided each channel of a value, by name, shape (C,).
+        factors: by what the lift divided each channel of a value, by name, shape (C,): of those that are rounded, and
+            of the results of Conv and Gemm.
         biases: the bias before, None where there was none, of each node whose new one makes up for a rounded weight.
         finish: what is left to do once the graph is rounded. Without samples, and beside weights that data decided,
             nothing of the lift is done.

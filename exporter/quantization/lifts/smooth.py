@@ -54,7 +54,7 @@ def lift(graph: ir.Graph, placement: Placement, statistics: Mapping[str, TensorS
         fold = fold_of(value, len(sites), scales)
         if fold is not None:
             fold.apply(graph)
-            factors[str(value.name)] = scales
+            factors |= {**fold.factors, str(value.name): scales}
             smoothed, folded = value, folded + 1
         else:
             smoothed, multiplied = _multiply(graph, placement, value, sites, scales), multiplied + 1

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ....calibration.statistics import no_examples
+from ....calibration.statistics import Examples
 from ....errors import VerificationError
 from ....profiles.findings.parity import Parity, worst
 from ....profiles.machine import processes
@@ -91,7 +91,7 @@ def _need_alike(attempt: Attempt, version: IntegerVersion, module: nn.Module, wh
 
     mixed, predict = attempt.mixed, torch_predict(as_source(attempt.source, module))
     # Biases are learned: nothing is taken into them on samples.
-    seen = replace(mixed.judged, examples=no_examples)
+    seen = replace(mixed.judged, examples=Examples())
     with tempfile.TemporaryDirectory(dir=mixed.scratch) as directory:
         path = Path(directory) / "model.onnx"
         mixed.quantizer(version).write(seen, path)

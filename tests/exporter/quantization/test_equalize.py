@@ -154,9 +154,13 @@ def test_ranges_are_those_that_the_rescaled_tensors_have(graphs, tmp_path):
     statistics = collect(graph, observed, lambda: iter(data))
     lifted = equalize.lift(quantizer.model.graph, quantizer.placement, statistics.tensors, SCHEMES["cpu"])
     ir.save(quantizer.model, tmp_path / "equalized.onnx")
-    again = collect(replace(graph, path=tmp_path / "equalized.onnx"), observed, lambda: iter(data)).tensors
+    divided = dict.fromkeys(lifted.factors, Channels(axis=1, spread=True))
+    assert divided.keys() & {node.outputs[0].name for node in quantizer.model.graph if node.op_type == "Conv"}
+    before = collect(graph, divided, lambda: iter(data)).tensors
+    everything = {**observed, **divided}
+    again = collect(replace(graph, path=tmp_path / "equalized.onnx"), everything, lambda: iter(data)).tensors
     for name, factors in lifted.factors.items():
-        state = statistics.tensors[name].channels.divided(factors)
+        state = before[name].channels.divided(factors)
         np.testing.assert_allclose(state.mean(), again[name].channels.mean(), rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(state.maximum, again[name].channels.maximum, rtol=1e-4, atol=1e-5)
     alone = [name for name in lifted.ranges if "pool" not in name and "relu" not in name]

@@ -66,3 +66,21 @@ def test_lifts_are_tried_in_a_form_that_gives_the_same_numbers(
     assert list(forms) == ["int8", "uint8"]
     for output, values in found[0].items():
         assert np.array_equal(values, found[1][output])
+
+
+def test_weights_are_tried_as_integers_that_give_the_same_numbers(
+    residual_graph: Graph, residual_source: Source, tmp_path: Path
+) -> None:
+    scheme = load_target("jetson").scheme
+    assert scheme is not None and scheme.weight_storage == "float"
+    feeds = checked(lambda: iter(residual_source.calibration()), residual_graph.inputs, "calibration()")  # type: ignore[misc]
+    seen = collect(residual_graph, Quantizer.of(residual_graph, scheme).placement.observed(), feeds)
+    image, found = np.random.default_rng(0).normal(size=(4, 3, 16, 16)).astype(np.float32), []
+    for each in (scheme, gains.as_tried(scheme)):
+        path = tmp_path / f"{each.weight_storage}.onnx"
+        Quantizer.of(residual_graph, each).write(seen, path)
+        with Reference().values(path, kernels="float") as run:
+            found.append(run({"image": image}))
+    assert (tmp_path / "integer.onnx").stat().st_size < (tmp_path / "float.onnx").stat().st_size
+    for output, values in found[0].items():
+        assert np.array_equal(values, found[1][output])

@@ -76,6 +76,13 @@ def test_a_close_one_runs_all_and_the_figures_of_all_decide(same, tmp_path):
         assert found.passed == (found.after_db >= found.before_db + least_db)
 
 
+@pytest.mark.parametrize(("offset", "promised", "seen"), [(3.0, True, 1), (0.0, False, 4)])
+def test_what_promises_enough_on_the_first_batch_runs_no_more(offset, promised, seen, tmp_path):
+    given = [{"x": feed["x"] + np.float32(offset)} for feed in feeds()]
+    trial = on_trial(tmp_path, "standing", judged(given, [feed["x"] for feed in given]), 1.01)
+    assert (trial.promises(0.5), trial.seen) == (promised, seen)
+
+
 def test_figures_are_those_of_the_samples_named(same, tmp_path):
     before, after = on_trial(tmp_path, "before", same, 1.01), on_trial(tmp_path, "after", same, 1.02, odd=0.01)
     found = race(before, after, -0.1)

@@ -69,7 +69,7 @@ def _one_way(node: Any, at: int | None, way: str, lengths: Any) -> Iterator[Any]
     batch, time = (ops.gather(ops.shape_of(sequence), np.array([axis]), np.int64(0)) for axis in (0, 1))
     steps = ops.unsqueeze(ops.range(np.int64(0), ops.squeeze(time, np.array([0])), np.int64(1), "i64"), np.int64(0))
     inside = ops.convert(ops.less(steps, ops.unsqueeze(lengths, np.int64(1))), "f32")
-    if states == 2:
+    if states == 2 and node.output(2).get_target_inputs():
         sequence, given[2] = _held_behind_the_end(sequence, inside, given[2], settings["hidden_size"])
     kept = {name: settings[name] for name in _KEPT if name in settings}
     make = getattr(ops, _MADE_BY[node.get_type_name()])

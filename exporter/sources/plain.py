@@ -59,6 +59,8 @@ def unwrapped(module: nn.Module, origin: str) -> nn.Module:
             raise _script(name, origin)
         if type(child).__module__.startswith(_INTEGERS):
             raise _quantized(name, child, origin)
+        if _rounds(child):
+            raise _prepared(name, child, origin)
         if child._compiled_call_impl is not None:
             # What `module.compile()` leaves behind; capture reads forward itself.
             child._compiled_call_impl = None
@@ -104,6 +106,24 @@ def _quantized(name: str, module: nn.Module, origin: str) -> InputError:
         f"{origin}: the module {name!r} inside the model is {type(module).__module__}.{type(module).__name__}: it is "
         "quantized already, in torch's own form, which ONNX does not have.",
         hint="Give the float model; edgepress quantizes it as the target wants.",
+    )
+
+
+def _rounds(module: nn.Module) -> bool:
+    """Whether it rounds as training in integers does; the fused form has no ONNX form switched off either."""
+    from torch.ao.quantization import FakeQuantizeBase, FusedMovingAvgObsFakeQuantize
+
+    if not isinstance(module, FakeQuantizeBase):
+        return False
+    return isinstance(module, FusedMovingAvgObsFakeQuantize) or bool(module.fake_quant_enabled.any())
+
+
+def _prepared(name: str, module: nn.Module, origin: str) -> InputError:
+    return InputError(
+        f"{origin}: the module {name!r} inside the model is a {type(module).__name__}: torch has prepared it for "
+        "training in integers, and it rounds what passes.",
+        hint="Give the float model with its weights (module.load_state_dict(prepared.state_dict(), strict=False)); "
+        "edgepress quantizes it as the target wants, and --qat trains that.",
     )
 
 

@@ -252,7 +252,7 @@ def _check_repeats(module: nn.Module, inputs: Mapping[str, Array], origin: str) 
                     f"{origin}: forward changes its input {', '.join(written)} in place, which an engine does not do.",
                     hint="Work on a copy (x = x.clone()); where the changed input is wanted, return it as an output.",
                 )
-    if changed := [name for name, norm in _norms(module).items() if not torch.equal(norm, weights[name])]:
+    if changed := [name for name, norm in _norms(module).items() if not _equal(norm, weights[name])]:
         raise InputError(
             f"{origin}: forward changes its weights {', '.join(changed[:3])}, which an engine does not do.",
             hint="What the first batch sets, as a data-dependent initialization does, set before: call the model on "

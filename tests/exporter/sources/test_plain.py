@@ -147,6 +147,17 @@ def test_the_module_of_a_program_is_called_one() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_a_model_that_torch_prepared_for_training_in_integers_is_called_so() -> None:
+    module = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2)).train()
+    module.qconfig = torch.ao.quantization.get_default_qat_qconfig("x86")  # type: ignore[assignment]
+    torch.ao.quantization.prepare_qat(module, inplace=True)
+    module(X)
+    with pytest.raises(InputError, match="has prepared it for training in integers") as refused:
+        source_from_object(module.eval(), {"input": X})
+    assert "load_state_dict" in str(refused.value.hint)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_modules_that_torch_has_quantized_are_called_so() -> None:
     module = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
     quantized = torch.ao.quantization.quantize_dynamic(module, {nn.Linear}, torch.qint8)

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ...backends.base import Array, Feed
 from ...backends.places.reference import GraphValues
 from ...errors import VerificationError
@@ -59,7 +61,8 @@ def _beyond(path: Path, feed: Feed, narrow: str) -> str:
 
 
 def _too_large(array: Array, narrow: str) -> int | None:
-    return outside(array, narrow) if array.dtype == _WIDE else None
+    """Of whole numbers of 64 bits; a sequence, which is a list, has none."""
+    return outside(array, narrow) if isinstance(array, np.ndarray) and array.dtype == _WIDE else None
 
 
 def _may_be_wide(node: ir.Node) -> bool:

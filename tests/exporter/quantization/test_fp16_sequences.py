@@ -1,4 +1,4 @@
-"""Sequences in a graph, as the Loop of an EmbeddingBag makes them: they have their elements' type, and are no tensors."""
+"""Sequences in a graph, as the Loop of an EmbeddingBag makes them: of the type of their elements, and no tensors."""
 
 import numpy as np
 import onnx

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ...backends.base import Graph
 from ...backends.registry import load_backend
-from ...errors import VerificationError
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Target
 from ..capture.captured import Captured
@@ -104,12 +103,10 @@ class Maker:
         try:
             return self._through(precision)
         except StrayingError as error:
-            if narrowed := self._of_narrowed(error):
-                return Refused(precision=precision, error=narrowed)
             if exact:
                 return _noted(exact.made(precision), f"{IN_FLOAT32} {error.message}")
             again = Remedies(recipe=self.recipe, made=partial(self._by, precision), parting=self._parting)
-            return again.of(error)
+            return self._or_narrowed(again.of(error), error)
         except FAILURES as error:
             return Refused(precision=precision, error=error)
 
@@ -122,10 +119,13 @@ class Maker:
         exact = load_backend(self.target.backend).exactly(self.target) if load_precision(precision).integer else None
         return None if exact is None else replace(self, target=exact)
 
-    def _of_narrowed(self, strayed: StrayingError) -> VerificationError | None:
-        """What to refuse it with where whole numbers are beyond what the runtime holds."""
+    def _or_narrowed(self, found: Candidate | Refused, strayed: StrayingError) -> Candidate | Refused:
+        """What was found; where that is nothing, refused with whole numbers that the runtime does not hold, if any."""
+        if not isinstance(found, Refused):
+            return found
         feeds = self.prover.samples().feeds if strayed.feed is None else (strayed.feed,)
-        return of_narrowed(strayed, feeds, self.target)
+        narrowed = of_narrowed(strayed, feeds, self.target)
+        return found if narrowed is None else Refused(precision=found.precision, error=narrowed)
 
     def _parting(self, strayed: StrayingError) -> Parting | None:
         """Where a straying engine parts from its graph, on what showed it, else on the first batch of samples."""

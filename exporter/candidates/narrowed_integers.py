@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ...backends.base import Array, Feed
 from ...backends.places.reference import GraphValues
 from ...errors import VerificationError
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 _WIDE = "int64"
+_INFINITE = 2**62
 _HINT = (
     "Let the model compute with whole numbers of that range, to which its inputs are brought before it (by a table, a "
     "remainder, an offset), or choose another target."
@@ -59,7 +62,14 @@ def _beyond(path: Path, feed: Feed, narrow: str) -> str:
 
 
 def _too_large(array: Array, narrow: str) -> int | None:
-    return outside(array, narrow) if array.dtype == _WIDE else None
+    """Of whole numbers of 64 bits; a sequence, which is a list, has none.
+
+    What lies near the ends of 64 bits is an infinity that was cast, which a Where behind it leaves out.
+    """
+    if not isinstance(array, np.ndarray) or array.dtype != _WIDE:
+        return None
+    whole = array.astype(np.int64, copy=False)
+    return outside(whole[(whole > -_INFINITE) & (whole < _INFINITE)], narrow)
 
 
 def _may_be_wide(node: ir.Node) -> bool:

@@ -147,7 +147,10 @@ def _shown(graph: ir.Graph) -> Iterator[tuple[ir.Node, str]]:
 
 
 def _is_float(value: ir.Value) -> bool:
-    return value.dtype is None or value.dtype.name == "FLOAT"
+    import onnx_ir as ir
+
+    # A sequence has the dtype of its elements.
+    return value.type is None or (isinstance(value.type, ir.TensorType) and value.dtype == ir.DataType.FLOAT)
 
 
 def _rounded(value: ir.Value) -> ir.Value:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -39,9 +40,10 @@ def synthesize(
 
     Floats have the mean, deviation and range of the example, by channel where these are of other sizes, and are smooth
     along the axes of images and signals as the example is, or somewhat where it is all noise. Integers are uniform in
-    the example's range; along a single axis, where they may be lengths, the largest is among them. A mask of 0 and 1
-    whose rows turn once stays one, of random lengths: of at least 1 where ones come first, else with what all rows of
-    the example begin or end with. Where no place occurs twice, none does. Constants stay.
+    the example's range, and not above what is largest in their column where an axis behind the first is fixed; along a
+    single axis, where they may be lengths, the largest is among them. A mask of 0 and 1 whose rows turn once stays one,
+    of random lengths: of at least 1 where ones come first, else with what all rows of the example begin or end with.
+    Where no place occurs twice, none does. Constants stay.
 
     Args:
         dynamic: name of each free axis, by input and axis.
@@ -54,10 +56,11 @@ def synthesize(
     """
     made = {}
     for index, (name, array) in enumerate(example.items()):
-        shape = _made_in(_resized(array, dynamic.get(name, {}), sizes or {}), name)
+        free = dynamic.get(name, {})
+        shape = _made_in(_resized(array, free, sizes or {}), name)
         rng = np.random.default_rng([seed, index])
         made[name] = np.asarray(
-            _like(array, shape, rng, name, by_channel)
+            _like(array, shape, rng, name, free, by_channel)
         )  # numpy's random numbers of no axis are no arrays
     made |= {name: example[name] for name in held}
     for name, array in example.items():
@@ -265,7 +268,14 @@ def _resized(array: Array, axes: Mapping[int, str], sizes: Mapping[str, int]) ->
     return tuple(sizes.get(axes[axis], size) if axis in axes else size for axis, size in enumerate(array.shape))
 
 
-def _like(array: Array, shape: tuple[int, ...], rng: np.random.Generator, name: str, by_channel: bool) -> Array:
+def _like(
+    array: Array,
+    shape: tuple[int, ...],
+    rng: np.random.Generator,
+    name: str,
+    free: Collection[int],
+    by_channel: bool,
+) -> Array:
     dtype = _dtype(array.dtype.name, name)
     finite = array[np.isfinite(array)] if dtype.kind == "f" else array.reshape(-1)
     if finite.size == 0 or finite.min() == finite.max():
@@ -281,8 +291,21 @@ def _like(array: Array, shape: tuple[int, ...], rng: np.random.Generator, name: 
         return _noise_like(finite, Texture.of(array), shape, rng, dtype)
     if are_distinct(array) and (places := distinct_like(array, shape, rng)) is not None:
         return places
-    integers = rng.integers(int(finite.min()), int(finite.max()), shape, dtype=_wide(dtype), endpoint=True)
+    low, high = _between(array, free)
     return np.asarray(integers).astype(dtype)
+
+
+def _between(array: Array, free: Collection[int]) -> tuple[Any, Any]:
+    """The least and the largest whole numbers, by column where an axis behind the first is fixed.
+
+    Columns may be places in tables of several sizes, of which none has to hold what is largest in another. The least
+    is that of all columns, so that a row is not told by both ends; below 0 it may mean something in one column alone.
+    """
+    over = tuple(axis for axis in range(array.ndim) if axis == 0 or axis in free)
+    if len(over) == array.ndim:
+        return int(array.min()), int(array.max())
+    low, high = array.min(over, keepdims=True), array.max(over, keepdims=True)
+    return (low if array.min() < 0 else np.minimum(low, array.min())), high
 
 
 def _wide(dtype: np.dtype[np.generic]) -> type[np.uint64 | np.int64]:

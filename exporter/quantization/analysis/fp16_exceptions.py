@@ -272,11 +272,14 @@ def _of(array: npt.NDArray[np.generic]) -> Extremes:
 
 
 def _is_plain(array: npt.NDArray[np.generic]) -> bool:
-    return array.dtype == np.float32
+    """Of float32, and no sequence, which is a list."""
+    return isinstance(array, np.ndarray) and array.dtype == np.float32
 
 
 def _is_float(value: ir.Value) -> bool:
     """Whether a value is a float32 tensor, or not known to be another thing."""
     import onnx_ir as ir
 
-    return bool(value.name) and (value.type is None or value.dtype == ir.DataType.FLOAT)
+    # A sequence has the dtype of its elements.
+    plain = isinstance(value.type, ir.TensorType) and value.dtype == ir.DataType.FLOAT
+    return bool(value.name) and (value.type is None or plain)

@@ -1,6 +1,7 @@
 """Identifiers and hashes of more than 32 bits on OpenVINO, which computes them in 32."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,9 @@ import torch
 
 import edgepress
 from edgepress.errors import VerificationError
+from edgepress.exporter.candidates.link import StrayingError
+from edgepress.exporter.candidates.narrowed_integers import of_narrowed
+from edgepress.profiles.device.target import load_target
 
 pytest.importorskip("openvino")
 
@@ -59,6 +63,21 @@ def test_whole_numbers_that_the_runtime_does_not_hold_are_named(
 
 def test_those_that_it_holds_ship(tmp_path: Path) -> None:
     assert exported(Hashed(40_503), 2**15, tmp_path, "cpu").manifest.engine.precision == "fp32"
+
+
+class Apart(torch.nn.Module):
+    """Logarithms of distances as whole numbers, of which those of 0 are left out, as in buckets of positions."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        far = torch.log(x).long() + 4
+        return torch.where(x < 1, 0, far).float()
+
+
+def test_an_infinity_that_is_left_out_is_not_to_blame(tmp_path: Path) -> None:
+    x = np.array([[0, 1, 9]], np.float32)
+    bundle = edgepress.export(Apart(), {"x": torch.from_numpy(x)}, target="server-cpu", measure=False, output=tmp_path)
+    strayed = StrayingError(SimpleNamespace(graph=SimpleNamespace(path=bundle.path / "model.onnx")), "It strays.")  # type: ignore[arg-type]
+    assert of_narrowed(strayed, [{"x": x}], load_target("cpu")) is None
 
 
 def test_another_runtime_holds_all(tmp_path: Path) -> None:

@@ -85,6 +85,25 @@ def test_a_mask_leaves_something_of_every_sample(rows, dtype, kept, places) -> N
     assert (looked == kept).any(axis=1).all()
 
 
+@pytest.mark.parametrize("free", [{0: "batch"}, {0: "batch", 2: "length"}, {}])
+def test_places_in_tables_of_several_sizes_stay_within_each(free) -> None:
+    """As in recommenders, whose columns are looked up in one table each."""
+    ids = np.stack([RNG.integers(0, size, (2, 4)) for size in (5, 900, 30)], axis=1)
+    made = synthesize({"ids": ids}, {"ids": free}, {"batch": 200, "length": 9}, 0)["ids"]
+    top = ids.max(axis=(0, 2) if 2 in free else 0)
+    assert (made <= (top[:, None] if 2 in free else top)).all() and made.min() >= ids.min()
+    if free:
+        assert made[:, 1].max() > 0.9 * top[1].min() and len(np.unique(made[:, 1])) > 50
+    below = synthesize({"ids": ids - [[[0], [1], [0]]]}, {"ids": free}, {"batch": 200}, 0)["ids"]
+    assert below[:, [0, 2]].min() >= 0
+
+
+def test_a_free_axis_has_one_range() -> None:
+    ids = np.array([[1, 2, 900], [3, 4, 5]])
+    made = synthesize({"ids": ids}, {"ids": {0: "batch", 1: "length"}}, {"batch": 50}, 0)["ids"]
+    assert made[:, 0].max() > 500
+
+
 @pytest.mark.parametrize("rows", [[[0, 1, 0], [0, 0, 1]], [[0, 0, 0], [0, 0, 0]]])
 def test_what_only_looks_like_a_mask_is_no_filled_part(rows) -> None:
     assert FilledPart.of(np.array(rows)) is None

@@ -292,6 +292,7 @@ def _like(
     if are_distinct(array) and (places := distinct_like(array, shape, rng)) is not None:
         return places
     low, high = _between(array, free)
+    integers = rng.integers(low, high, shape, dtype=_wide(dtype), endpoint=True)
     return np.asarray(integers).astype(dtype)
 
 

@@ -11,7 +11,7 @@ from ...backends.base import Feed, Graph
 from ...backends.places import Reference
 from ...calibration.collect import collect
 from ...calibration.statistics import Statistics
-from ...profiles.findings.parity import Parity, worst
+from ...profiles.findings.parity import Parity, is_codes, worst
 from ..capture.amounts import with_amounts
 from ..capture.captured import Captured
 from ..quantization.gather import FEWEST_COMPARED, JUDGED_ON, MOST_BEYOND
@@ -31,13 +31,14 @@ def is_cheap(statistics: Statistics) -> bool:
 
 
 def in_turns(captured: Captured, mixed: MixedPrecision, version: IntegerVersion, data: Sequence[Feed]) -> Parity | None:
-    """The parity of the worst output, each quarter of the data judged with ranges of the others.
+    """The parity of the worst output that is an amount, each quarter of the data judged with ranges of the others.
 
     Args:
         data: all that ranges come of, batch by batch.
 
     Returns:
-        None where they are too few, or cannot be parted.
+        None where they are too few, or cannot be parted, and of classes and places alone: how many of those agree has
+        no tail.
     """
     graph, kind = captured.graph, mixed.samples.kind
     parts = parted(data, graph)
@@ -52,7 +53,9 @@ def in_turns(captured: Captured, mixed: MixedPrecision, version: IntegerVersion,
     feeds = [feed for part in parts for feed in part]
     with Reference().values(graph.path) as values:
         expected = [with_amounts(values(feed), captured.amounts) for feed in feeds]
-    return worst(JudgingSamples.of(graph, feeds, kind, expected).compare(answers, graph))
+    found = JudgingSamples.of(graph, feeds, kind, expected).compare(answers, graph)
+    amounts = {name: one for name, one in found.items() if not is_codes(expected[0][name])}
+    return worst(amounts) if amounts else None
 
 
 def parted(data: Sequence[Feed], graph: Graph) -> list[list[Feed]]:

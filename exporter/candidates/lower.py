@@ -170,7 +170,8 @@ class Lowering:
         answers = samples.expected[0]
         amounts = {name: seen for name, seen in candidate.on_samples.items() if not is_codes(answers[name])}
         scored = self.source.evaluate is not None
-        fitted_db, whole = worst(candidate.on_samples).weakest_db, samples.are_whole
+        fitted_db = worst(candidate.on_samples if turns is None else amounts).weakest_db
+        whole = samples.are_whole
         found = doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored, turns=turns, whole=whole)
         given = samples.feeds, samples.along
         found |= alike(samples.feeds, samples.expected, samples.along) or repeated(*given)

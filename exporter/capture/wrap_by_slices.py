@@ -25,10 +25,14 @@ def wrap_by_slices(model: ir.Model) -> int:
 
 
 def _rewrite(graph: ir.Graph, node: ir.Node) -> bool:
+    import onnx_ir as ir
 
     mode, value, sizes = node.attributes.get("mode"), node.inputs[0], constant(node.inputs[1])
     if mode is None or mode.as_string() != "wrap" or value is None or sizes is None or (sizes < 0).any():
         return False
+    if not sizes.any():  # as of a convolution whose kernel is one place
+        replace(graph, node, [ir.node("Identity", [value])])
+        return True
     around, given = _around(node, sizes), value
     if not around:
         return False

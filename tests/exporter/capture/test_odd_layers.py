@@ -96,7 +96,7 @@ def test_openvino_pads_around(tmp_path: Path, precision: str) -> None:
 
 
 @pytest.mark.parametrize("size", [3, "free"])
-@pytest.mark.parametrize("added", [[0, 3, 0, 2], [0, 1, 0, 1], [0, 5, 0, 4], [0, 0, 0, 7]])
+@pytest.mark.parametrize("added", [[0, 3, 0, 2], [0, 1, 0, 1], [0, 5, 0, 4], [0, 0, 0, 7], [0, 0, 0, 0]])
 def test_what_goes_round_more_than_once_is_written_too(added: list[int], size: int | str) -> None:
     """Slices of the whole would hold too little."""
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, n]) for name, n in

@@ -22,7 +22,9 @@ from ...backends.places import Reference
 from ...calibration.runner import shape_of
 from ...calibration.statistics import Statistics
 from ...profiles.device.target import Scheme
+from ...profiles.findings.rows import aligned
 from ..graphs.files import BESIDE, write_model
+from ..graphs.selection import selected_rows
 from ..graphs.values import expose
 from .analysis.placement import place
 from .analysis.reasons import Weight, reason
@@ -159,7 +161,7 @@ class Board:
         """Write the graph; the session is opened on entering."""
         quantizer.lift(statistics)
         model, placement = quantizer.model, quantizer.placement
-        self.outputs = [spec.name for spec in graph.outputs]
+        self.outputs, self._rows = [spec.name for spec in graph.outputs], selected_rows(graph)
         self.layers = {name: node.op_type for name, node in placement.layers.items()}
         grid = quantizer.scheme.weight
         self.tensors = {
@@ -210,8 +212,9 @@ class Board:
         """What rounding one place does; `values` are those of a run that rounds nothing."""
         result = self.results.get(switch[0])
         found = self.run((switch,), feed, [*self.outputs, *([] if result is None else [result])])
+        right, other = aligned({name: values[name] for name in self.outputs}, found, self._rows)
         return PlaceNoise(
-            output=np.array([noise_ratio(values[name], found[name]) for name in self.outputs]),
+            output=np.array([noise_ratio(right[name], other[name]) for name in self.outputs]),
             own=None if result is None else noise_ratio(values[result], found[result]),
         )
 
@@ -227,7 +230,9 @@ def fewer(feed: Feed, graph: Graph, samples: int) -> Feed:
 
 
 def noise_ratio(reference: Array, found: Array) -> float:
-    """Noise over signal, as powers."""
+    """Noise over signal, as powers; 1 of another shape, as a threshold makes it that data pass or do not."""
+    if reference.shape != found.shape:
+        return 1.0
     r = reference.astype(np.float64)
     signal, noise = float(np.square(r).sum()), float(np.square(r - found.astype(np.float64)).sum())
     return noise / signal if signal > 0 else float(noise > 0)

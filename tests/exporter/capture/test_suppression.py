@@ -11,12 +11,16 @@ from torch import nn
 
 from edgepress.backends.base import AxisRange
 from edgepress.boxes import _kept, from_distances, grid_points, select, suppress
+from edgepress.calibration.collect import collect
+from edgepress.calibration.feeds import checked
 from edgepress.errors import RefusedError, VerificationError
 from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.capture.golden import Golden
 from edgepress.exporter.capture.proof import prove_capture
 from edgepress.exporter.graphs.files import read_graph
 from edgepress.exporter.graphs.selection import around_selection, selected_rows, suppressions
+from edgepress.exporter.quantization.noise import measure_noise
+from edgepress.exporter.quantization.quantizer import Quantizer
 from edgepress.exporter.quantization.rewrites.suppression_in_a_loop import suppression_in_a_loop
 from edgepress.exporter.sources import source_from_object, torch_predict
 from edgepress.profiles.device.target import load_target
@@ -212,6 +216,21 @@ def test_a_free_number_of_rows_as_torchvision_gives_it(opset, torchvision, tmp_p
     with pytest.raises(RefusedError, match="depends on data") as caught:
         suppression_in_a_loop(ir.load(graph.path))
     assert "edgepress.boxes.select" in str(caught.value.hint)
+
+
+def test_what_each_rounding_does_is_measured_over_rows_that_data_select(torchvision, tmp_path):
+    """The search for layers to leave in float; rounding changes how many rows there are."""
+    _, graph = captured(Free().eval(), tmp_path / "model.onnx", 20, batch=1, free=False)
+    feeds = [{"image": np.random.default_rng(i).random((1, 3, 32, 32), np.float32)} for i in range(8)]
+    quantizer = Quantizer.of(graph, load_target("server-cpu").scheme)
+    fed = checked(lambda: iter(feeds), graph.inputs, "test")
+    statistics = collect(graph, quantizer.placement.observed(), fed)
+    everything = [
+        measure_noise(Quantizer.of(graph, quantizer.scheme), graph, statistics, f, (), tmp_path) for f in feeds
+    ]
+    found = np.array([place.output for noise in everything for place in noise.places.values()])
+    assert len(found) > 4 and np.isfinite(found).all()
+    assert np.median(found[:, 0]) < 0.3  # boxes beside their likes
 
 
 def test_another_threshold_is_seen(tmp_path):

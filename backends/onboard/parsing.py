@@ -128,8 +128,7 @@ def _errors(parsed: ParsedNetwork) -> Iterator[Rejected]:
         name = error.node_name() if hasattr(error, "node_name") else ""
         operator = (error.node_operator() if hasattr(error, "node_operator") else "") or _imported_by(str(error.func()))
         name = name or (_parsed_last(parsed, operator) if error.node() < 0 else "")
-        known = "node {}".format(error.node()) if error.node() >= 0 else operator and "operator " + operator
-        node = name or known or parsed.file
+        node = name or ("node {}".format(error.node()) if error.node() >= 0 else parsed.file)
         yield Rejected(node, _reason(error, operator or "of this node"), operator)
     if not parsed.accepted and not parsed.parser.num_errors:
         yield Rejected(parsed.file, parsed.log.errors())

@@ -15,6 +15,7 @@ from ...errors import InputError
 from .channels import ChannelSizes
 from .distinct import are_distinct, distinct_like
 from .masks import FilledPart
+from .rising import RisingColumns, in_order
 from .texture import UNKNOWN, Texture
 
 _USUAL_BATCH, _USUAL_SIZE = 2, 16
@@ -43,7 +44,8 @@ def synthesize(
     the example's range, and not above what is largest in their column where an axis behind the first is fixed; along a
     single axis, where they may be lengths, the largest is among them. A mask of 0 and 1 whose rows turn once stays one,
     of random lengths: of at least 1 where ones come first, else with what all rows of the example begin or end with.
-    Where no place occurs twice, none does. Constants stay.
+    Where no place occurs twice, none does; where one column is never below another, as in boxes, it is not. Constants
+    stay.
 
     Args:
         dynamic: name of each free axis, by input and axis.
@@ -112,6 +114,7 @@ class Look:
         filled: how its rows turned, where it was a mask of what is filled in every batch.
         texture: how smooth the first batch was.
         channels: where the first batch had some of other sizes than the others.
+        rising: which columns were in order in every row.
     """
 
     low: float
@@ -123,6 +126,7 @@ class Look:
     filled: FilledPart | None = None
     texture: Texture = UNKNOWN
     channels: ChannelSizes | None = None
+    rising: RisingColumns | None = None
 
     @classmethod
     def of(cls, array: Array) -> Look:
@@ -144,6 +148,7 @@ class Look:
             values=frozenset(map(int, whole)) if 0 < len(whole) <= _FEW else None,
             filled=FilledPart.of(array),
             texture=texture,
+            rising=RisingColumns.of(array),
         )
 
     @classmethod
@@ -167,6 +172,7 @@ class Look:
             filled=None if self.filled is None else self.filled.with_more(array),
             texture=self.texture,
             channels=None if self.channels is None else self.channels.with_more(array),
+            rising=None if self.rising is None else self.rising.with_more(array),
         )
 
     def _deviation(self) -> float:
@@ -183,10 +189,11 @@ class Look:
         if self.values is not None:
             return np.asarray(rng.choice(sorted(self.values), shape)).astype(dtype)
         if self.channels is not None and self.channels.fits(shape):
-            return self.channels.like(self.texture.noise(shape, rng)).clip(self.low, self.high).astype(dtype)
+            made = self.channels.like(self.texture.noise(shape, rng)).clip(self.low, self.high).astype(dtype)
+            return in_order(made, self.rising)
         if dtype.kind == "f" or (dtype == np.uint8 and len(shape) > 2):
             noise = _within(self.texture.noise(shape, rng), self.mean, self._deviation(), self.low, self.high)
-            return (noise.round() if dtype.kind in "iu" else noise).astype(dtype)
+            return in_order((noise.round() if dtype.kind in "iu" else noise).astype(dtype), self.rising)
         integers = rng.integers(int(self.low), int(self.high), shape, dtype=_wide(dtype), endpoint=True)
         return np.asarray(integers).astype(dtype)
 
@@ -286,9 +293,9 @@ def _like(
         return rng.integers(0, 2, shape).astype(dtype)
     if by_channel and (channels := ChannelSizes.of(array)) is not None and channels.fits(shape):
         noise = channels.like(Texture.of(array).noise(shape, rng))
-        return noise.clip(finite.min(), finite.max()).astype(dtype)
+        return in_order(noise.clip(finite.min(), finite.max()).astype(dtype), RisingColumns.of(array))
     if dtype.kind == "f" or (dtype == np.uint8 and array.ndim > 2):
-        return _noise_like(finite, Texture.of(array), shape, rng, dtype)
+        return in_order(_noise_like(finite, Texture.of(array), shape, rng, dtype), RisingColumns.of(array))
     if are_distinct(array) and (places := distinct_like(array, shape, rng)) is not None:
         return places
     low, high = _between(array, free)

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from edgepress.backends import _cuda
 from edgepress.backends._cuda import missing
@@ -184,20 +182,6 @@ def test_compile_refuses_what_check_rejects(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"refuses m\.onnx: q_r: its zero point"):
         TensorRtRtx().compile(graph, jetson(), tmp_path, "int8")
     assert not (tmp_path / "model.plan").exists()
-
-
-@needs_rtx
-def test_where_the_parser_names_no_node_its_operator_is_named(tmp_path: Path) -> None:
-    node = helper.make_node("ScatterElements", ["x", "places", "more"], ["y"], "sum", axis=0, reduction="add")
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4, 2]) for name in "xy"]
-    held = [numpy_helper.from_array(np.ones((3, 2), kind), name) for name, kind in (("places", "i8"), ("more", "f4"))]
-    net = helper.make_graph([node], "net", ends[:1], ends[1:], held)
-    onnx.save(helper.make_model(net, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), tmp_path / "m.onnx")
-    specs = [TensorSpec(name=name, dtype="float32", shape=(4, 2)) for name in "xy"]
-    graph = replace(residual(tmp_path / "r.onnx", False), path=tmp_path / "m.onnx")
-    graph = replace(graph, inputs=(specs[0],), outputs=(specs[1],))
-    (found,) = TensorRtRtx().check(graph, jetson())
-    assert (str(found), found.operator) == ("operator ScatterElements: Unsupported reduction type", "ScatterElements")
 
 
 @needs_rtx

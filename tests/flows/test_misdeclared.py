@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,8 @@ SLOW = pytest.mark.slow
     ("declared", "told"),
     [
         pytest.param(["N", 5], ["N", 5], marks=SLOW),
-        ([1, 5], ["y_axis0", 5]),
-        pytest.param(["N", 10], ["N", "y_axis1"], marks=SLOW),
+        ([1, 5], ["N", 5]),
+        pytest.param(["N", 10], ["N", 5], marks=SLOW),
         pytest.param(["N"], ["y_axis0", 5], marks=SLOW),
     ],
     ids=str,
@@ -43,9 +44,9 @@ def test_a_bundle_tells_the_shape_that_outputs_have(
 
 
 def test_a_bundle_that_would_not_verify_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fault is planted: the manifest tells what the file declares."""
+    """The fault is planted: the manifest tells a shape that outputs do not have."""
     saved(tmp_path / "net.onnx", [1, 5])
-    monkeypatch.setattr(pack, "as_seen", lambda specs, answers: tuple(specs))
+    monkeypatch.setattr(pack, "as_seen", lambda specs, answers: tuple(replace(spec, shape=(1, 5)) for spec in specs))
     out = tmp_path / "out"
     with pytest.raises(VerificationError, match=r"would not verify: the golden outputs .* \(2, 5\)") as caught:
         edgepress.export(tmp_path / "net.onnx", target="server-cpu", precision="fp32", measure=False, output=out)

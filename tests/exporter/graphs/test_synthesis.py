@@ -219,3 +219,30 @@ def test_padded_data_keep_their_mean_and_deviation(filled) -> None:
         assert abs(made.mean() - points.mean()) < 0.42 * points.std()
         assert 0.7 < made.std() / points.std() < 1.42
         assert made.min() >= 0 and made.max() <= 32
+
+
+def boxes(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Left, top, right, bottom."""
+    rng = np.random.default_rng(4)
+    start = rng.uniform(0, 6, (count, 2))
+    return np.concatenate([start, start + rng.uniform(0.1, 2, (count, 2))], axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize("known", ["an example", "data"])
+def test_corners_of_boxes_stay_in_order(known: str) -> None:
+    if known == "data":
+        look = Look.of(boxes(20)).with_more(boxes(30))
+        made = look.sample((200, 4), np.dtype(np.float32), np.random.default_rng(0))
+    else:
+        made = synthesize({"x": boxes(20)}, {"x": {0: "n"}}, {"n": 200}, 0)["x"]
+    left, top, right, bottom = made.T
+    assert (left <= right).all()
+    assert (top <= bottom).all()
+    assert (left > top).any()
+    assert (left < top).any()
+
+
+def test_columns_without_an_order_are_given_none() -> None:
+    table = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    made = synthesize({"x": table}, {"x": {0: "n"}}, {"n": 200}, 0)["x"]
+    assert 60 < (made[:, 0] <= made[:, 1]).sum() < 140

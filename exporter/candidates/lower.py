@@ -363,10 +363,10 @@ def _sure(found: Parity) -> str:
 def _in_words(turns: Parity | None, statistics: Statistics) -> Iterator[str]:
     """What all data have with ranges of others, for the report."""
     if turns is not None:
-        sure = "" if turns.lower_db is None else f"; {turns.assured_db:.1f} dB is sure of others like them"
+        spread = f"; by their spread others like them likely have {turns.assured_db:.1f} dB"
         yield (
             f"On all {statistics.samples} samples, each quarter with ranges of the others: "
-            f"{turns.weakest_db:.1f} dB of SQNR{sure}."
+            f"{turns.weakest_db:.1f} dB of SQNR{'' if turns.lower_db is None else spread}."
         )
 
 

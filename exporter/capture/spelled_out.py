@@ -143,7 +143,9 @@ def _diff(x: Tensor, n: int = 1, dim: int = -1) -> Tensor:
 def _logaddexp(x: Tensor, other: Tensor) -> Tensor:
     import torch
 
-    return torch.maximum(x, other) + torch.log1p(torch.exp(-(x - other).abs()))
+    # Of two that are equal, infinities among them, the difference is none and may not be taken.
+    apart = torch.where(x == other, torch.zeros_like(x), x - other)
+    return torch.maximum(x, other) + torch.log1p(torch.exp(-apart.abs()))
 
 
 def _sinc(x: Tensor) -> Tensor:

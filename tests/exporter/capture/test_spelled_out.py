@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -41,6 +42,7 @@ FORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "diff twice": lambda x: torch.diff(x, 2, -1),
     "hypot": lambda x: torch.hypot(x, x + 1),
     "logaddexp": lambda x: torch.logaddexp(30 * x, -x),
+    "logaddexp of what is left out": lambda x: torch.logaddexp(x.masked_fill(x < 0, -math.inf), x.relu().log()),
     "sgn": lambda x: x.sgn() + x,
     "sinc": lambda x: torch.sinc(torch.relu(x)),
     "positive": lambda x: +x,

@@ -117,7 +117,10 @@ def test_a_real_library_is_timed(bundle: Path) -> None:
     prompts = Prompts(depths=(16, 128), written=9, vocabulary=manifest.language.vocabulary)
     found = time_text(engine, prompts, 1, name="story")
     short, long = found.speed.depths
-    assert short.written == 9 and long.first_token.value > short.first_token.value
-    assert all(0 < one.decode.value < 1e6 and 0 < one.prefill.value < 1e7 for one in (short, long))
+    assert short.written == 9
+    # Which of two prompts of so small a model takes longer is chance where others want the processor.
+    for one in (short, long):
+        assert one.prefill.value == pytest.approx(one.depth / one.first_token.value * 1e3, rel=0.01)
+        assert 0 < one.decode.value < 1e6 and 0 < one.prefill.value < 1e7
     assert found.memory is not None and found.memory.peak > found.memory.before > 0
     assert found.cold is not None and min(found.cold.total) > 0

@@ -40,8 +40,16 @@ def _has_value(node: Any) -> bool:
 
 
 def _is_scaled(value: Any) -> bool:
-    """Whether a product with a constant reaches it through what moves values."""
-    node = value.get_node()
-    if node.get_type_name() in _SCALES:
-        return any(one.get_node().get_type_name() == "Constant" for one in node.input_values())
-    return node.get_type_name() in _MOVES and any(_is_scaled(one) for one in node.input_values())
+    """Whether a product with a constant reaches it through what moves values; each of these is looked at once."""
+    todo, seen = [value.get_node()], set()
+    while todo:
+        node = todo.pop()
+        if node.get_name() in seen:
+            continue
+        seen.add(node.get_name())
+        before = [one.get_node() for one in node.input_values()]
+        if node.get_type_name() in _SCALES and any(one.get_type_name() == "Constant" for one in before):
+            return True
+        if node.get_type_name() in _MOVES:
+            todo.extend(before)
+    return False

@@ -110,7 +110,8 @@ def _rows(path: Path, outputs: Mapping[str, Array]) -> tuple[Rows, ...]:
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))
         found = tuple(Rows(**{**one, "outputs": tuple(one["outputs"])}) for one in listed)
-        fits = all(0 <= one.axis < outputs[name].ndim for one in found for name in one.outputs)
+        axes = [(name, dict(one.axes).get(name, one.axis)) for one in found for name in one.outputs]
+        fits = all(0 <= axis < outputs[name].ndim for name, axis in axes)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise VerificationError(f"Golden file {path.name} cannot be read: {error}.") from error
     _need(fits, path.name)

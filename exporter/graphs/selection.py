@@ -6,12 +6,12 @@ peaks of a heat map, or the best queries of a transformer.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...backends.base import Graph
+from ...backends.base import Graph, TensorSpec
 from ...profiles.findings.rows import Rows
 from .signs import is_not_negative
 from .values import constant
@@ -34,31 +34,45 @@ _BEHIND_BATCH = 1
 def selected_rows(graph: Graph) -> tuple[Rows, ...]:
     """The sets of rows among a graph's outputs, each along its axis.
 
-    Outputs of the same selections that have their rows along the same axis are one set: boxes, scores and classes. What
-    a TopK ranks is a set where the scores among it cannot be negative. The axis is the first whose length depends on
-    data, else the second, of the same length. An output of one value a sample is in no set.
+    Outputs of the same selections that have as many rows are one set: boxes, scores and classes. What a TopK ranks is a
+    set where the scores among it cannot be negative. The axis is the first whose length depends on data; else the
+    second, or another that is as long as the scores are. An output of one value a sample is in no set.
     """
-    behind = _behind(graph.path, graph.digest)
-    sets: dict[tuple[int, int | str, frozenset[int]], list[str]] = {}
+    behind, scores = _behind(graph.path, graph.digest), _scores(graph.path, graph.digest)
+    sets: dict[tuple[int | str, frozenset[int]], dict[str, int]] = {}
     for spec in graph.outputs:
-        if spec.name in behind:
+        if of := behind.get(spec.name):
+            like = (other for other in graph.outputs if behind.get(other.name) == of)
+            lengths = {other.shape[-1] for other in like if (other.name, len(other.shape)) in scores}
             free = [axis for axis, size in enumerate(spec.shape) if isinstance(size, str) and _depends(size, graph)]
-            axis = free[0] if free else _BEHIND_BATCH
+            axis = free[0] if free else _axis_of_rows(spec, lengths)
             if axis < len(spec.shape):
-                size = "" if free else spec.shape[axis]
-                sets.setdefault((axis, size, behind[spec.name]), []).append(spec.name)
-    scores, thresholds = _scores(graph.path, graph.digest), _thresholds(graph.path, graph.digest)
-    found = (
-        Rows(
-            outputs=tuple(names),
-            axis=axis,
-            scores=next((n for n in names if (n, axis + 1) in scores), ""),
-            threshold=min((thresholds[number] for number in of if number < len(thresholds)), default=0.0),
-        )
-        for (axis, _, of), names in sets.items()
-    )
-    suppressed = [min(of) < len(thresholds) for _, _, of in sets]
+                sets.setdefault(("" if free else spec.shape[axis], of), {})[spec.name] = axis
+    thresholds = _thresholds(graph.path, graph.digest)
+    found = [
+        _as_rows(axes, scores, min((thresholds[one] for one in of if one < len(thresholds)), default=0.0))
+        for (_, of), axes in sets.items()
+    ]
+    suppressed = [min(of) < len(thresholds) for _, of in sets]
     return tuple(rows for rows, known in zip(found, suppressed, strict=True) if known or rows.scores)
+
+
+def _axis_of_rows(spec: TensorSpec, lengths: Collection[int | str]) -> int:
+    """Where an output behind a selection of a fixed number of rows has these; it may have no such axis.
+
+    Args:
+        lengths: how many rows its scores have.
+    """
+    as_long = [axis for axis in range(_BEHIND_BATCH, len(spec.shape)) if spec.shape[axis] in lengths]
+    return as_long[0] if len(as_long) == 1 else _BEHIND_BATCH
+
+
+def _as_rows(axes: Mapping[str, int], scores: Collection[tuple[str, int]], threshold: float) -> Rows:
+    """The set of these outputs, given the axis of each."""
+    given = next((name for name, axis in axes.items() if (name, axis + 1) in scores), "")
+    axis = axes[given] if given else min(axes.values())
+    others = {name: one for name, one in axes.items() if one != axis}
+    return Rows(outputs=tuple(axes), axis=axis, scores=given, threshold=threshold, axes=others)
 
 
 def suppressions(model: ir.Model | ir.Graph) -> list[ir.Node]:

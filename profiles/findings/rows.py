@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -29,15 +29,21 @@ class Rows:
 
     Attributes:
         outputs: their names.
-        axis: that of rows, of all of them; the axes before it are those of samples.
+        axis: that of rows; the axes before it are those of samples.
         scores: the output, of one value a row, that says how sure the row is; empty where none does.
         threshold: the score from which a row is let in.
+        axes: of outputs that have their rows on another axis, as descriptors behind their channels: which.
     """
 
     outputs: tuple[str, ...]
     axis: int
     scores: str = ""
     threshold: float = 0.0
+    axes: Mapping[str, int] = field(default_factory=dict)
+
+    def upright(self, outputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Those of the set, each with its rows on the same axis; one that has no such axis as it is."""
+        return {name: _moved(outputs[name], self.axes.get(name, self.axis), self.axis) for name in self.outputs}
 
 
 def aligned(
@@ -55,9 +61,12 @@ def aligned(
     """
     right, found = dict(reference), dict(output)
     for one in sets:
-        comparable = all(n in output and _comparable(reference[n], output[n], one.axis) for n in one.outputs)
-        if comparable and _as_long(right, one) and _as_long(found, one):
-            pairs = [_matched(a, b, one) for a, b in zip(_samples(right, one), _samples(found, one), strict=True)]
+        if not all(name in output for name in one.outputs):
+            continue
+        ours, theirs = one.upright(reference), one.upright(output)
+        comparable = all(_comparable(ours[name], theirs[name], one.axis) for name in one.outputs)
+        if comparable and _as_long(ours, one) and _as_long(theirs, one):
+            pairs = [_matched(a, b, one) for a, b in zip(_samples(ours, one), _samples(theirs, one), strict=True)]
             for index, name in enumerate(one.outputs):
                 right[name] = np.concatenate([r[index] for r, _ in pairs]).astype(reference[name].dtype)
                 found[name] = np.concatenate([x[index] for _, x in pairs]).astype(output[name].dtype)
@@ -79,6 +88,10 @@ def _weighed(arrays: Sequence[Array], one: Rows, alone: Sequence[int]) -> list[A
     scores[alone] = (scores[alone] - one.threshold).clip(0)
     weighed = [a.astype(np.float64) * scores if _is_amount(a) else a for a in arrays]
     return [scores if index == column else array for index, array in enumerate(weighed)]
+
+
+def _moved(array: Array, axis: int, to: int) -> Array:
+    return array if axis == to or array.ndim <= max(axis, to) else np.moveaxis(array, axis, to)
 
 
 def _comparable(reference: Array, output: Array, axis: int) -> bool:

@@ -274,10 +274,10 @@ def _summed_behind(node: ir.Node) -> Iterator[ir.Node]:
 
 
 def _exact(graph: ir.Graph) -> Iterator[tuple[ir.Node, str]]:
-    """Angles, remainders, steps and comparisons of what is computed of inputs alone: positions, times, numbers."""
+    """Angles, remainders, steps and comparisons of what is computed of inputs or whole numbers alone."""
     for node in graph:
         if node.op_type in EXACT or _cuts(node):
-            why = f"{node.name} ({node.op_type}) tells inputs apart that float16 makes one"
+            why = f"{node.name} ({node.op_type}) tells numbers apart that float16 makes one"
             yield from ((one, why) for one in _of_inputs(node))
 
 
@@ -306,12 +306,15 @@ def _cuts(node: ir.Node) -> bool:
 
 
 def _of_inputs(node: ir.Node) -> list[ir.Node]:
-    """The node and all that it is computed of, where that is plain arithmetic on inputs and constants; else none."""
+    """The node and all that it is computed of, where that is plain arithmetic on inputs and constants; else none.
+
+    Whole numbers are as good as inputs, whatever they come of: float16 has no part in them.
+    """
     found, todo = [node], list(node.inputs)
     seen = {node}
     while todo:
         value = todo.pop()
-        maker = None if value is None else value.producer()
+        maker = None if value is None or _is_whole(value) else value.producer()
         if maker is None or maker in seen:
             continue
         if maker.op_type not in PLAIN and not _is_outer(maker):
@@ -320,6 +323,10 @@ def _of_inputs(node: ir.Node) -> list[ir.Node]:
         found.append(maker)
         todo.extend(maker.inputs)
     return found
+
+
+def _is_whole(value: ir.Value) -> bool:
+    return value.dtype is not None and value.dtype.is_integer()
 
 
 def arithmetic_before(node: ir.Node, products: Collection[str]) -> list[ir.Node]:

@@ -44,6 +44,22 @@ class Peaks(nn.Module):
         return found
 
 
+class Points(nn.Module):
+    """Key points and their descriptors, whose rows stand behind the channels, as in SuperPoint."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.heat, self.describe = nn.Conv2d(3, 1, 3, 1, 1), nn.Conv2d(3, 24, 3, 1, 1)
+
+    def forward(self, image):
+        heat, described = (4 * self.heat(image)).sigmoid(), self.describe(image).flatten(2)
+        scores, places = heat.flatten(1).topk(12)
+        points = torch.stack((places % image.shape[3], places // image.shape[3]), -1).float()
+        descriptors = described.gather(2, places[:, None].expand(-1, 24, -1))
+        return {"points": points, "scores": scores, "descriptors": descriptors}
+
+
 class Classes(nn.Module):
     """A classifier that gives the places of its five best classes, and the logits of these."""
 
@@ -63,6 +79,25 @@ def test_the_best_of_a_ranking_are_a_set_of_rows(scored, tmp_path):
     (rows,) = selected_rows(graph_of(Peaks(scored), tmp_path))
     outputs = ("boxes", "scores") if scored == "filled" else ("boxes", "scores", "classes")
     assert rows == Rows(outputs=outputs, axis=1, scores="scores")
+
+
+def test_rows_may_stand_on_another_axis(tmp_path):
+    """Descriptors were compared place by place: int8 kept 10 of 12 layers of a SuperPoint in float for it."""
+    (rows,) = selected_rows(graph_of(Points(), tmp_path))
+    axes = {"descriptors": 2}
+    assert rows == Rows(outputs=("points", "scores", "descriptors"), axis=1, scores="scores", axes=axes)
+
+
+def test_rows_on_another_axis_find_their_likes():
+    drawn = np.random.default_rng(0)
+    right = {"points": drawn.normal(size=(2, 5, 2)), "scores": drawn.uniform(0.5, 1, (2, 5))}
+    right["descriptors"] = drawn.normal(size=(2, 3, 5))
+    order = [4, 2, 0, 1, 3]
+    found = {name: array.take(order, axis=2 if name == "descriptors" else 1) for name, array in right.items()}
+    rows = Rows(outputs=tuple(right), axis=1, scores="scores", axes={"descriptors": 2})
+    assert all(one.sqnr_db == np.inf for one in parity([right], [found], rows=(rows,)).values())
+    apart = Rows(outputs=("points", "scores"), axis=1, scores="scores")
+    assert parity([right], [found], rows=(apart,))["descriptors"].sqnr_db < 3
 
 
 @pytest.mark.parametrize("module", [Peaks("logits"), Peaks("logarithms"), Classes()])

@@ -97,6 +97,7 @@ CONSTANTS = {
     "huge": np.finfo(F).max,
     "zero": F(0),
     "seven": np.int64(7),
+    "far": np.int64(3001),
 }
 # What the form is, an input that samples do not show, and what stays float32.
 WRONG = {
@@ -196,6 +197,17 @@ WRONG = {
         ],
         drawn(scale=100, offset=3000),
         {"a"},
+    ),
+    "places that a layer decides": (
+        [
+            node("MatMul", "x w", "scores"),
+            node("ArgMax", "scores", "best", axis=1),
+            node("Add", "best far", "place"),
+            node("Cast", "place", "a", to=TensorProto.FLOAT),
+            node("Mod", "a modulus", "y", fmod=1),
+        ],
+        drawn(scale=100),
+        {"a", "y"},
     ),
 }
 

@@ -15,7 +15,7 @@ from ...errors import VerificationError
 from ...profiles.device.precision import load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
-from ...profiles.findings.parity import Parity, figure, is_codes, needed, worst
+from ...profiles.findings.parity import Parity, figure, is_codes, least_of_codes_db, needed, worst
 from ..quantization.judging import JudgingSamples
 from .candidate import Candidate
 
@@ -29,7 +29,7 @@ HINT_FLOAT = "Ship another precision with --precision."
 # Of classes and places, which are compared with each other and not as amounts.
 PLACES = (
     "Where values lie closer than the precision tells apart, as in ties, their places change. Return the values "
-    "as well and choose outside of the model, or take --min-sqnr 20 for 99% agreement."
+    "as well and choose outside of the model, or lower --min-sqnr: 20 asks for 96.8% agreement."
 )
 STRAYS = "The {} engine does not compute what its own graph does"
 FALLS_SHORT = "The {} engine does not reach what was asked"
@@ -144,7 +144,8 @@ def _refuse_straying(
     strays = [
         (name, part, seen_db, graph_db, least)
         for name, part, seen_db, graph_db in _parts(engine, own, of_others=load_precision(candidate.precision).integer)
-        if seen_db < (least := least_db(candidate, graph_db, asked_db))
+        if seen_db < (least := least_db(candidate, graph_db, asked_db, codes=is_codes(samples.expected[0][name])))
+        and not _by_chance(engine[name], own[name], least)
     ]
     if strays:
         told = "; ".join(
@@ -158,6 +159,11 @@ def _refuse_straying(
             hint=HINT if load_precision(candidate.precision).integer else HINT_FLOAT,
             too_coarse=cause == TOO_COARSE.format(candidate.precision),
         )
+
+
+def _by_chance(engine: Parity, graph: Parity, least: float) -> bool:
+    """Whether the engine differs by one decision."""
+    return engine.decided is not None and engine.decided.is_one_more(graph.decided, least)
 
 
 def beside_graph(part: str, seen_db: float, graph_db: float, least: float, array: Array) -> str:
@@ -198,17 +204,20 @@ def _whole(found: Parity, of_others: bool) -> float:
     return found.lower_db if of_others and found.lower_db is not None else found.sqnr_db
 
 
-def least_db(candidate: Candidate, graph_db: float, asked_db: float) -> float:
+def least_db(candidate: Candidate, graph_db: float, asked_db: float, *, codes: bool = False) -> float:
     """What an engine must reach against FP32 where its graph reaches `graph_db`, in dB of SQNR.
 
     The reference computes in float32 what a float precision of the runtime's own, such as bf16, rounds at each step: of
     those the graph says nothing. Of what is less exact never less than was asked of the graph itself.
+
+    Args:
+        codes: of classes or places.
     """
     precision = load_precision(candidate.precision)
     if rounds_by_itself(candidate):
-        return candidate.least_db
+        return least_of_codes_db(candidate.least_db) if codes else candidate.least_db
     explained = _explained_db(graph_db)
-    return explained if precision.exact else max(explained, asked_db)
+    return explained if precision.exact else max(explained, least_of_codes_db(asked_db) if codes else asked_db)
 
 
 def _explained_db(graph_db: float) -> float:

@@ -212,7 +212,7 @@ class Board:
         """What rounding one place does; `values` are those of a run that rounds nothing."""
         result = self.results.get(switch[0])
         found = self.run((switch,), feed, [*self.outputs, *([] if result is None else [result])])
-        right, other = aligned({name: values[name] for name in self.outputs}, found, self._rows)
+        right, other, _ = aligned({name: values[name] for name in self.outputs}, found, self._rows)
         return PlaceNoise(
             output=np.array([noise_ratio(right[name], other[name]) for name in self.outputs]),
             own=None if result is None else noise_ratio(values[result], found[result]),

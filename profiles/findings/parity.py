@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ...errors import VerificationError
 from .channels import ROUNDING, UNHEARD, ChannelGroup, ChannelScales, sqnr
-from .rows import Rows, aligned
+from .rows import Likes, Rows, aligned
 from .spread import Few, SampleSums, spread
 
 _ROWS = (
@@ -29,6 +29,10 @@ _INFINITE = (
 _KINDS = {"O": "text", "U": "text", "S": "text"}
 # Bytes of the integers that classes and places come in.
 _CODES = (4, 8)
+# Where scores have so many dB or more, the places that they decide differ in proportion to the amplitude of the noise.
+_PROPORTIONAL_DB = 10.0
+# Of so many decisions one that differs says nothing of how often they do.
+_ONE_OF = 8
 
 Array = npt.NDArray[np.generic]
 _Doubles = npt.NDArray[np.float64]
@@ -52,6 +56,55 @@ class NotFiniteError(VerificationError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """What of an output is decided: classes, places, and which rows are in a set.
+
+    Attributes:
+        of: how many decisions there are; of rows with scores as many as weigh the same (Kish's effective size).
+        differ: how many of them differ, a row without a like weighed by its score.
+        others_db: of rows, the SQNR of those with a like; None of classes and places.
+    """
+
+    of: float
+    differ: float
+    others_db: float | None = None
+
+    @classmethod
+    def of_rows(cls, likes: Likes, others_db: float) -> Decided | None:
+        """Of the rows of all feeds; None where the reference has none that counts.
+
+        Where their number is fixed, one that comes in drives another out: that is one decision.
+        """
+        weights = likes.weights[~likes.more]
+        if not (total := float(weights.sum())):
+            return None
+        of = total**2 / float((weights**2).sum())
+        alone = max(float(likes.weights[which].sum()) for which in (likes.missing, likes.more))
+        return cls(of=of, differ=of * alone / total, others_db=others_db)
+
+    def reaches(self, least_db: float, *, sure: bool = False) -> bool:
+        """Whether few enough differ where `least_db` is asked of amounts, and the others are as close.
+
+        Args:
+            sure: one of few that differs counts as well.
+        """
+        share = 10 ** (-least_of_codes_db(least_db) / 10)
+        return self._close(least_db) and self.differ <= max(share * self.of, 0.0 if sure else self._by_chance)
+
+    def is_one_more(self, graph: Decided | None, least_db: float) -> bool:
+        """Whether one more differs than where its graph runs, at most, and the others have `least_db`."""
+        more = self.differ - (0.0 if graph is None else graph.differ)
+        return self._close(least_db) and more <= self._by_chance
+
+    @property
+    def _by_chance(self) -> float:
+        return 1.0 if self.of >= _ONE_OF else 0.0
+
+    def _close(self, least_db: float) -> bool:
+        return self.others_db is None or self.others_db >= least_db
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
     """Agreement of one output with its reference, over all samples given.
 
@@ -68,6 +121,7 @@ class Parity:
         lower_db: what `sqnr_db` is at least, with 95 % confidence, on other samples of the kind; None of a few samples,
             and of classes and places.
         few: the samples that decide the figure, where not many do.
+        decided: of classes and places, and of a set of which some rows have no like.
     """
 
     sqnr_db: float
@@ -77,6 +131,7 @@ class Parity:
     groups: tuple[ChannelGroup, ...] = ()
     lower_db: float | None = None
     few: Few | None = None
+    decided: Decided | None = None
 
     @property
     def assured_db(self) -> float:
@@ -89,20 +144,34 @@ class Parity:
         return min([self.sqnr_db, *(group.sqnr_db for group in self.groups)])
 
     def reaches(self, least_db: float) -> bool:
-        """Whether it is as close as that; what differs by the rounding of float32 at 1 is, however small the output."""
-        return self.weakest_db >= least_db or self.max_abs <= ROUNDING
+        """Whether it is as close as that; what differs by the rounding of float32 at 1 is, however small the output.
+
+        Of decisions as many may differ as amounts of that SQNR decide otherwise, and one of `_ONE_OF`.
+        """
+        if self.weakest_db >= least_db or self.max_abs <= ROUNDING:
+            return True
+        return self.decided is not None and self.decided.reaches(least_db)
 
     def assures(self, least_db: float) -> bool:
-        """As `reaches`, on other samples of the kind as well."""
-        return self.assured_db >= least_db or self.max_abs <= ROUNDING
+        """As `reaches`, on other samples of the kind as well: of one that differs nothing is sure, nor of rows."""
+        if self.assured_db >= least_db or self.max_abs <= ROUNDING:
+            return True
+        return self.decided is not None and self.decided.others_db is None and self.decided.reaches(least_db, sure=True)
 
     def __str__(self) -> str:
         weakest = min(self.groups, key=lambda group: group.sqnr_db, default=None)
         part = "" if weakest is None else f"{weakest}: {weakest.sqnr_db:.1f} dB, "
         return (
-            f"SQNR {self.sqnr_db:.1f} dB, {part}largest difference {self.max_abs:.3g}, "
+            f"SQNR {self.sqnr_db:.1f} dB, {part}{self._rows()}largest difference {self.max_abs:.3g}, "
             f"cosine {self.cosine:.5f}{'' if self.argmax is None else f', argmax agreement {self.argmax:.1%}'}"
         )
+
+    def _rows(self) -> str:
+        """What is to be said of rows without a like."""
+        if self.decided is None or self.decided.others_db is None:
+            return ""
+        share = self.decided.differ / self.decided.of
+        return f"rows without a like {share:.1%} (the others {self.decided.others_db:.1f} dB), "
 
 
 def parity(
@@ -125,15 +194,30 @@ def parity(
         VerificationError: an output is missing, or has another shape.
     """
     names = references[0].keys()
+    likes: list[dict[str, Likes]] = []
     if sets := tuple(rows):
-        both = [aligned(right, found, sets) for right, found in zip(references, outputs, strict=True)]
-        references, outputs = [right for right, _ in both], [found for _, found in both]
+        each = [aligned(right, found, sets) for right, found in zip(references, outputs, strict=True)]
+        references, outputs = [right for right, _, _ in each], [found for _, found, _ in each]
+        likes = [like for _, _, like in each]
     found = {
         name: _one(name, [r[name] for r in references], [_get(o, name) for o in outputs], (by_sample or {}).get(name))
         for name in names
     }
-    in_sets = {name for one in sets for name in one.outputs}  # rows are no samples, and weigh what their scores say
-    return {name: replace(one, few=None) if name in in_sets else one for name, one in found.items()}
+    for name in {name for one in sets for name in one.outputs}:  # rows are no samples, and weigh what their scores say
+        found[name] = replace(found[name], few=None)
+        if all(name in one for one in likes):
+            mine = [one[name] for one in likes]
+            found[name] = _with_rows(found[name], name, [r[name] for r in references], [o[name] for o in outputs], mine)
+    return found
+
+
+def _with_rows(one: Parity, name: str, right: list[Array], found: list[Array], likes: Sequence[Likes]) -> Parity:
+    """The parity of a set's amounts with what the rows without a like are of it."""
+    if all(like.pairs.all() for like in likes):
+        return one
+    ours, theirs = ([array[like.pairs] for array, like in zip(each, likes, strict=True)] for each in (right, found))
+    decided = Decided.of_rows(Likes.joined(likes), _one(name, ours, theirs, None).weakest_db)
+    return replace(one, decided=decided)
 
 
 def worst(parities: Mapping[str, Parity]) -> Parity:
@@ -151,6 +235,15 @@ def is_codes(array: Array) -> bool:
     return array.dtype.kind == "b" or (array.dtype.kind in "iu" and array.dtype.itemsize in _CODES)
 
 
+def least_of_codes_db(least_db: float) -> float:
+    """What is asked of classes and places where `least_db` is asked of amounts, on the scale of `Parity.sqnr_db`.
+
+    A class differs where two scores lie closer than the noise: how many do goes by its amplitude, and not its power.
+    Of two normal scores one in ten with 10 dB, with 30 dB one in a hundred (scripts/bench/places.py).
+    """
+    return min(least_db, (least_db + _PROPORTIONAL_DB) / 2)
+
+
 def _may_be_scores(array: Array) -> bool:
     """Whether there is something to choose among along the last axis, for each sample."""
     return array.dtype.kind == "f" and array.ndim > 1 and array.shape[-1] > 1
@@ -166,7 +259,7 @@ def figure(sqnr_db: float, array: Array) -> str:
 
 def needed(least_db: float, array: Array) -> str:
     """The same of what is asked of it."""
-    return figure(least_db, array) if is_codes(array) else f"{least_db:g} dB"
+    return figure(least_of_codes_db(least_db), array) if is_codes(array) else f"{least_db:g} dB"
 
 
 def _get(outputs: Mapping[str, Array], name: str) -> Array:
@@ -185,6 +278,7 @@ class _Output:
         largest: the largest difference; inf where a reference is NaN.
         peak: the largest finite value of the references.
         agree: for each batch, the share of samples with the same best score.
+        codes: they are classes or places.
     """
 
     name: str
@@ -197,6 +291,7 @@ class _Output:
     rows: list[_Rows] = field(default_factory=list)
     agree: list[float] = field(default_factory=list)
     channels: ChannelScales = field(default_factory=ChannelScales)
+    codes: bool = False
 
     def add(self, index: int, reference: Array, output: Array) -> None:
         """Compare the batch of this index."""
@@ -205,6 +300,7 @@ class _Output:
             return
         difference = r - x
         if is_codes(reference):
+            self.codes = True
             self.signal, self.noise = self.signal + float(r.size), self.noise + float((difference != 0).sum())
         else:
             self._add_amounts(r, x, difference)
@@ -226,6 +322,7 @@ class _Output:
             groups=self.channels.groups(),
             lower_db=least,
             few=held,
+            decided=Decided(of=self.signal, differ=self.noise) if self.codes else None,
         )
 
     def _shaped(self, r: _Doubles, x: _Doubles) -> tuple[_Doubles, _Doubles]:

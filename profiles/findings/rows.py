@@ -46,9 +46,34 @@ class Rows:
         return {name: _moved(outputs[name], self.axes.get(name, self.axis), self.axis) for name in self.outputs}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likes:
+    """Rows of a set as they were compared.
+
+    Attributes:
+        missing, more: which of them have no like: the reference's, and the output's.
+        weights: what each counts for: its score, 1 where there is none.
+    """
+
+    missing: npt.NDArray[np.bool_]
+    more: npt.NDArray[np.bool_]
+    weights: Values
+
+    @classmethod
+    def joined(cls, each: Sequence[Likes]) -> Likes:
+        """Of several sets, one behind the other."""
+        names = ("missing", "more", "weights")
+        return cls(**{name: np.concatenate([getattr(one, name) for one in each]) for name in names})
+
+    @property
+    def pairs(self) -> npt.NDArray[np.bool_]:
+        """Which of them have one."""
+        return np.asarray(~(self.missing | self.more))
+
+
 def aligned(
     reference: Mapping[str, Array], output: Mapping[str, Array], sets: Iterable[Rows]
-) -> tuple[dict[str, Array], dict[str, Array]]:
+) -> tuple[dict[str, Array], dict[str, Array], dict[str, Likes]]:
     """The outputs of one feed, with rows of zeros where a set lacks some, and rows in the order of the reference.
 
     Args:
@@ -57,9 +82,10 @@ def aligned(
 
     Returns:
         Both, the outputs of a set as arrays of rows and values, amounts times the score of the row; rows that are all 0
-        on both sides are left out, and classes of rows without a like, which amounts already tell of.
+        on both sides are left out, and classes of rows without a like, which amounts already tell of. And which rows of
+        amounts those are, by output.
     """
-    right, found = dict(reference), dict(output)
+    right, found, likes = dict(reference), dict(output), dict[str, Likes]()
     for one in sets:
         if not all(name in output for name in one.outputs):
             continue
@@ -68,9 +94,11 @@ def aligned(
         if comparable and _as_long(ours, one) and _as_long(theirs, one):
             pairs = [_matched(a, b, one) for a, b in zip(_samples(ours, one), _samples(theirs, one), strict=True)]
             for index, name in enumerate(one.outputs):
-                right[name] = np.concatenate([r[index] for r, _ in pairs]).astype(reference[name].dtype)
-                found[name] = np.concatenate([x[index] for _, x in pairs]).astype(output[name].dtype)
-    return right, found
+                right[name] = np.concatenate([r[index] for r, _, _ in pairs]).astype(reference[name].dtype)
+                found[name] = np.concatenate([x[index] for _, x, _ in pairs]).astype(output[name].dtype)
+            amounts = (name for name in one.outputs if _is_amount(reference[name]))
+            likes.update(dict.fromkeys(amounts, Likes.joined([like for _, _, like in pairs])))
+    return right, found, likes
 
 
 def _weighed(arrays: Sequence[Array], one: Rows, alone: Sequence[int]) -> list[Array]:
@@ -118,7 +146,7 @@ def _samples(outputs: Mapping[str, Array], one: Rows) -> list[list[Array]]:
     return [[a[sample] for a in rows] for sample in range(len(rows[0]))]
 
 
-def _matched(right: Sequence[Array], found: Sequence[Array], one: Rows) -> tuple[list[Array], list[Array]]:
+def _matched(right: Sequence[Array], found: Sequence[Array], one: Rows) -> tuple[list[Array], list[Array], Likes]:
     """Both with their rows side by side: pairs, then those of the first without a like, then those of the second.
 
     Of classes beside amounts only the pairs.
@@ -139,7 +167,16 @@ def _matched(right: Sequence[Array], found: Sequence[Array], one: Rows) -> tuple
         )
         for a, b in zip(right, found, strict=True)
     ]
-    return [a for a, _ in columns], [b for _, b in columns]
+    kinds = np.repeat([0, 1, 2], [len(ours), len(missing), len(more)])
+    like = Likes(missing=kinds == 1, more=kinds == 2, weights=_weights(columns, one, len(kinds)))
+    return [a for a, _ in columns], [b for _, b in columns], like
+
+
+def _weights(columns: Sequence[tuple[Array, Array]], one: Rows, count: int) -> Values:
+    """The larger score of each row and its like, as `_weighed` has them."""
+    if one.scores not in one.outputs:
+        return np.ones(count)
+    return np.maximum(*(scores.astype(np.float64).reshape(-1) for scores in columns[one.outputs.index(one.scores)]))
 
 
 def _is_amount(array: Array) -> bool:

@@ -94,7 +94,7 @@ def compare_boxes(target: str) -> None:
     with _opened(_exported("detector", target, "fp32")) as run:
         for batch in module._held_out():
             feed = {"image": batch.images}
-            right, found = aligned(torch(feed), run(feed), rows)
+            right, found, _ = aligned(torch(feed), run(feed), rows)
             alike = (right["scores"] > 0).ravel() & (found["scores"] > 0).ravel()
             total, unlike = total + len(alike), unlike + int((~alike).sum())
             for name in furthest:

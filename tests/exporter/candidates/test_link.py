@@ -121,10 +121,10 @@ class Off(Session):
 
 
 def test_places_are_judged_by_how_many_agree_and_told_so() -> None:
-    """Of 2000 places three differ: 99.85 %, which was called 28.2 dB of SQNR, with the largest difference of places."""
+    """Of 2000 places 30 differ: 98.5 %, which was called 18.2 dB of SQNR, with the largest difference of places."""
     places = np.arange(2000, dtype=np.int64).reshape(500, 4)
     off = places.copy()
-    off[:3, 0] += 3
+    off[:30, 0] += 3
     samples = JudgingSamples(feeds=[{"x": np.zeros((500, 1), np.float32)}], kind="samples", expected=[{"y": places}])
     candidate = Candidate(precision="fp16", graph=FILE, least_db=30)
 
@@ -132,9 +132,9 @@ def test_places_are_judged_by_how_many_agree_and_told_so() -> None:
         def __call__(self, feed: Feed) -> dict[str, Array]:
             return {"y": off}
 
-    with pytest.raises(VerificationError, match=r"'y' has 99\.85% agreement against FP32 \(99\.90% agreement needed\)"):
+    with pytest.raises(VerificationError, match=r"'y' has 98\.5% agreement against FP32 \(99\.00% agreement needed\)"):
         graph_held(candidate, Ties(), samples, 30, str)
-    with pytest.raises(VerificationError, match=r"99\.85% agreement of its classes or places") as caught:
+    with pytest.raises(VerificationError, match=r"98\.5% agreement of its classes or places") as caught:
         check_golden(Golden(feeds=({},), outputs=({"y": places},)), ({"y": off},), 30)
     assert "choose outside of the model" in (caught.value.hint or "")
     assert graph_held(candidate, Ties(), samples, 20, str).on_samples["y"].max_abs == 3

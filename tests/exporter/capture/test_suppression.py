@@ -109,7 +109,7 @@ def same(module, found, images, rows) -> int:
     """How many boxes torch finds; each has its like, within a thousandth of a pixel."""
     with torch.no_grad():
         wanted = {name: tensor.numpy() for name, tensor in module(torch.from_numpy(images)).items()}
-    right, other = aligned(wanted, found, rows)
+    right, other, _ = aligned(wanted, found, rows)
     assert np.abs(right["boxes"] - other["boxes"]).max() < 1e-3
     assert np.abs(right["scores"] - other["scores"]).max() < 1e-5
     assert np.array_equal(right["classes"], other["classes"])

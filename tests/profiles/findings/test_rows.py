@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgepress.errors import VerificationError
-from edgepress.profiles.findings.parity import parity
+from edgepress.profiles.findings.parity import least_of_codes_db, parity
 from edgepress.profiles.findings.rows import Rows
 
 SET = Rows(outputs=("boxes", "scores", "classes"), axis=1, scores="scores")
@@ -100,3 +100,50 @@ def test_rows_that_hardly_count_do_not_make_a_few_of_the_others():
     found = {**right, "boxes": right["boxes"] + np.random.default_rng(1).normal(0, 2, right["boxes"].shape)}
     seen = parity([right], [found], by_sample={"boxes": 0}, rows=(SET,))["boxes"]
     assert seen.few is None and seen.sqnr_db < 40
+
+
+def without(right, rows):
+    """The same without these rows of the first picture."""
+    found = {name: array.copy() for name, array in right.items()}
+    found["boxes"][0, rows], found["scores"][0, rows], found["classes"][0, rows] = 0, 0, -1
+    return found
+
+
+def test_one_row_of_few_that_comes_or_goes_is_no_rate():
+    """A tie in a max-pool of peaks: 12 dB for 30 that float16 is asked, of a set that is right but for it."""
+    right = detections()
+    one = compared(right, without(right, [6]))["boxes"]
+    assert one.weakest_db < 25 and one.reaches(30.0) and not one.assures(30.0)
+    assert "rows without a like" in str(one) and 0.5 < one.decided.differ < 1
+    assert one.decided.of == pytest.approx(right["scores"].sum() ** 2 / (right["scores"] ** 2).sum())
+    assert not compared(right, without(right, [1, 2]))["boxes"].reaches(30.0)
+    few = {name: array[:1, :6] for name, array in right.items()}
+    assert not compared(few, without(few, [5]))["boxes"].reaches(30.0)
+
+
+def test_the_other_rows_are_asked_what_amounts_are():
+    right = detections()
+    found = without(right, [6])
+    found["boxes"] = found["boxes"] * np.float32(1.05)
+    seen = compared(right, found)["boxes"]
+    assert seen.decided.others_db == pytest.approx(26.0, abs=0.1)
+    assert seen.reaches(25.0) and not seen.reaches(30.0)
+
+
+def places(count, differ):
+    right = np.arange(count, dtype=np.int64)
+    return parity([{"y": right}], [{"y": np.where(right < differ, -1, right)}])["y"]
+
+
+def test_of_places_as_many_agree_as_amounts_of_that_agreement_decide():
+    assert [least_of_codes_db(db) for db in (3.0, 10.0, 30.0, 60.0)] == [3.0, 10.0, 20.0, 35.0]
+    assert places(1000, 10).reaches(30.0) and places(1000, 10).assures(30.0)
+    assert not places(1000, 11).reaches(30.0)
+    assert not places(1000, 101).reaches(10.0) and places(1000, 100).reaches(10.0)
+
+
+def test_one_place_of_few_that_differs_is_no_rate():
+    assert places(32, 1).reaches(30.0) and not places(32, 1).assures(30.0)
+    assert not places(32, 2).reaches(30.0) and not places(7, 1).reaches(30.0)
+    assert places(32, 1).decided.is_one_more(None, 34.0) and not places(32, 2).decided.is_one_more(None, 34.0)
+    assert places(32, 2).decided.is_one_more(places(32, 1).decided, 34.0)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...profiles.findings.channels import ROUNDING
+from ...profiles.findings.parity import least_in_all_db
 from .elements import ELEMENTS, Element
 from .facts import LoaderFacts, LoaderTensor, Slice
 from .words import identifier, identifiers, literal, plain
@@ -141,10 +142,20 @@ def _values(facts: LoaderFacts, language: LoaderLanguage) -> dict[str, Any]:
             }
             for sample in facts.samples
         ],
-        "least_db": facts.least_db,
-        "least_own_db": facts.least_own_db,
+        "least_db": _least(facts.least_db, [sample.fp32 for sample in facts.samples]),
+        "least_own_db": _least(facts.least_own_db, [sample.own for sample in facts.samples]),
         "rounding": ROUNDING,
     }
+
+
+def _least(least_db: float | None, samples: Sequence[Sequence[Slice]]) -> list[float] | None:
+    """What each output must reach; None where nothing is asked."""
+    if least_db is None:
+        return None
+    sizes = [sum(math.prod(one.shape) for one in output) for output in zip(*samples, strict=True)]
+    # Rounded down, as the last decision that may differ is asked for by no more digits than these.
+    each = (least_in_all_db(least_db, one.dtype, size) for one, size in zip(samples[0], sizes, strict=True))
+    return [math.floor(db * 100) / 100 if math.isfinite(db) else db for db in each]
 
 
 def _tensors(tensors: Sequence[LoaderTensor], words: str, otherwise: str) -> tuple[_Tensor, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -88,17 +89,13 @@ class Decided:
         Args:
             sure: one of few that differs counts as well.
         """
-        share = 10 ** (-least_of_codes_db(least_db) / 10)
-        return self._close(least_db) and self.differ <= max(share * self.of, 0.0 if sure else self._by_chance)
+        allowed = _may_differ(self.of, least_db)
+        return self._close(least_db) and self.differ <= max(allowed, 0.0 if sure else _by_chance(self.of))
 
     def is_one_more(self, graph: Decided | None, least_db: float) -> bool:
         """Whether one more differs than where its graph runs, at most, and the others have `least_db`."""
         more = self.differ - (0.0 if graph is None else graph.differ)
-        return self._close(least_db) and more <= self._by_chance
-
-    @property
-    def _by_chance(self) -> float:
-        return 1.0 if self.of >= _ONE_OF else 0.0
+        return self._close(least_db) and more <= _by_chance(self.of)
 
     def _close(self, least_db: float) -> bool:
         return self.others_db is None or self.others_db >= least_db
@@ -232,7 +229,11 @@ def assured_db(parities: Mapping[str, Parity]) -> float:
 
 def is_codes(array: Array) -> bool:
     """Whether these are classes or places, which agree or do not, and no amounts."""
-    return array.dtype.kind == "b" or (array.dtype.kind in "iu" and array.dtype.itemsize in _CODES)
+    return _holds_codes(array.dtype)
+
+
+def _holds_codes(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind == "b" or (dtype.kind in "iu" and dtype.itemsize in _CODES)
 
 
 def least_of_codes_db(least_db: float) -> float:
@@ -242,6 +243,27 @@ def least_of_codes_db(least_db: float) -> float:
     Of two normal scores one in ten with 10 dB, with 30 dB one in a hundred (scripts/bench/places.py).
     """
     return min(least_db, (least_db + _PROPORTIONAL_DB) / 2)
+
+
+def _may_differ(of: float, least_db: float) -> float:
+    return 10 ** (-least_of_codes_db(least_db) / 10) * of
+
+
+def _by_chance(of: float) -> float:
+    """How many of so many decisions may differ whatever is asked."""
+    return 1.0 if of >= _ONE_OF else 0.0
+
+
+def least_in_all_db(least_db: float, dtype: str, elements: int) -> float:
+    """What is asked of a whole output where `least_db` is asked of amounts, as `Parity.reaches` has it.
+
+    Args:
+        dtype: numpy's name of its type.
+        elements: how many are compared.
+    """
+    if not elements or not _holds_codes(np.dtype(dtype)):
+        return least_db
+    return 10 * math.log10(elements / max(_may_differ(elements, least_db), _by_chance(elements)))
 
 
 def _may_be_scores(array: Array) -> bool:

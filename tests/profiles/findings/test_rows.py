@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgepress.errors import VerificationError
-from edgepress.profiles.findings.parity import least_of_codes_db, parity
+from edgepress.profiles.findings.parity import least_in_all_db, least_of_codes_db, parity
 from edgepress.profiles.findings.rows import Rows
 
 SET = Rows(outputs=("boxes", "scores", "classes"), axis=1, scores="scores")
@@ -147,3 +147,12 @@ def test_one_place_of_few_that_differs_is_no_rate():
     assert not places(32, 2).reaches(30.0) and not places(7, 1).reaches(30.0)
     assert places(32, 1).decided.is_one_more(None, 34.0) and not places(32, 2).decided.is_one_more(None, 34.0)
     assert places(32, 2).decided.is_one_more(places(32, 1).decided, 34.0)
+
+
+@pytest.mark.parametrize(("count", "differ", "least_db"), [(32, 1, 30.0), (1000, 10, 30.0), (7, 0, 30.0), (64, 6, 10.0)])
+def test_what_a_whole_output_is_asked_is_what_it_reaches(count, differ, least_db):
+    """A loader has one number for each output; `edgepress verify` judges the same."""
+    asked = least_in_all_db(least_db, "int64", count)
+    assert places(count, differ).sqnr_db >= asked - 1e-9 and places(count, differ).reaches(least_db)
+    assert places(count, differ + 1).sqnr_db < asked and not places(count, differ + 1).reaches(least_db)
+    assert least_in_all_db(least_db, "float32", count) == least_db

@@ -32,6 +32,7 @@ from ._openvino_recurrent import misread_recurrences
 from ._openvino_reductions import over_four_axes
 from ._openvino_remainders import exact_remainders
 from ._openvino_resize import lower_resizes
+from ._openvino_rois import nothing_of_empty_boxes
 from ._openvino_ties import take_the_first
 from ._vendor import availability, fit, import_or_explain, refusal, unwritten
 from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, Session
@@ -107,6 +108,7 @@ class OpenVino(Backend):
         if in_integers:
             keep_before_pads(model)
         take_the_first(model)
+        nothing_of_empty_boxes(model)
         model = _without_doubles(model)
         straight(model)
         exact_remainders(model)

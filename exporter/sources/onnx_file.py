@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ...errors import InputError
+from ..graphs.corners import with_corners_in_order
 from ..graphs.files import free_axes, read_graph
 from ..graphs.synthesis import synthesize_from_specs
 from .base import Source, missing, safe_name
@@ -50,7 +51,7 @@ def load(spec: str, trust: bool) -> Source:
         kind="onnx",
         module=None,
         onnx=path,
-        inputs=synthesize_from_specs(graph.inputs, seed=0),
+        inputs=with_corners_in_order(path, synthesize_from_specs(graph.inputs, seed=0)),
         dynamic=free_axes(graph.inputs),
         digest=graph.digest,
     )

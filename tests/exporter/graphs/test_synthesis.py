@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from edgepress.backends.base import TensorSpec
 from edgepress.errors import InputError
 from edgepress.exporter.graphs.masks import FilledPart
 from edgepress.exporter.graphs.synthesis import Look, synthesize, synthesize_from_specs
+from edgepress.exporter.sources import load_source
 
 RNG = np.random.default_rng(1)
 EXAMPLE = {
@@ -246,3 +250,44 @@ def test_columns_without_an_order_are_given_none() -> None:
     table = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
     made = synthesize({"x": table}, {"x": {0: "n"}}, {"n": 200}, 0)["x"]
     assert 60 < (made[:, 0] <= made[:, 1]).sum() < 140
+
+
+@pytest.mark.parametrize(("columns", "left"), [(4, 0), (5, 1), (5, 0)])
+def test_corners_show_in_a_few_rows(columns: int, left: int) -> None:
+    """Two rows of a file's example: RoiAlign of onnxruntime ends with an error where a corner is behind the other."""
+    example = np.zeros((2, columns), np.float32)
+    example[:, left : left + 4] = boxes(2)
+    made = synthesize({"x": example}, {"x": {0: "n"}}, {"n": 200}, 0)["x"][:, left : left + 4]
+    assert (made[:, :2] <= made[:, 2:]).all()
+    assert (made[:, 0] > made[:, 1]).any() and (made[:, 0] < made[:, 1]).any()
+
+
+def test_few_rows_of_another_order_show_none() -> None:
+    example = np.array([[1, 5, 0, 9], [2, 4, 1, 8]], np.float32)  # no corners: the third column is below the first
+    made = synthesize({"x": example}, {"x": {0: "n"}}, {"n": 200}, 0)["x"]
+    assert (made[:, 0] > made[:, 1]).any() and (made[:, 1] > made[:, 3]).any()
+
+
+@pytest.mark.parametrize("by", ["itself", "slice"])
+def test_a_file_without_data_says_what_corners_are(by: str, tmp_path: Path) -> None:
+    columns = 4 if by == "itself" else 5
+    picked = [] if by == "itself" else [helper.make_node("Slice", ["rois", "from", "to", "along"], ["boxes"])]
+    read = "rois" if by == "itself" else "boxes"
+    constants = {"from": [1], "to": [2**63 - 1], "along": [1]} if picked else {}
+    graph = helper.make_graph(
+        [*picked, helper.make_node("RoiAlign", ["x", read, "of"], ["y"], output_height=2, output_width=2)],
+        "g",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 16, 16]),
+            helper.make_tensor_value_info("rois", TensorProto.FLOAT, ["k", columns]),
+            helper.make_tensor_value_info("of", TensorProto.INT64, ["k"]),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["k", 3, 2, 2])],
+        [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), tmp_path / "rois.onnx")
+    source = load_source(str(tmp_path / "rois.onnx"))
+    for seed in range(3):
+        rois = synthesize(source.inputs, source.dynamic, {"k": 12}, seed)["rois"][:, -4:]
+        assert (rois[:, :2] <= rois[:, 2:]).all()

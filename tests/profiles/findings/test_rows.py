@@ -149,7 +149,9 @@ def test_one_place_of_few_that_differs_is_no_rate():
     assert places(32, 2).decided.is_one_more(places(32, 1).decided, 34.0)
 
 
-@pytest.mark.parametrize(("count", "differ", "least_db"), [(32, 1, 30.0), (1000, 10, 30.0), (7, 0, 30.0), (64, 6, 10.0)])
+@pytest.mark.parametrize(
+    ("count", "differ", "least_db"), [(32, 1, 30.0), (1000, 10, 30.0), (7, 0, 30.0), (64, 6, 10.0)]
+)
 def test_what_a_whole_output_is_asked_is_what_it_reaches(count, differ, least_db):
     """A loader has one number for each output; `edgepress verify` judges the same."""
     asked = least_in_all_db(least_db, "int64", count)

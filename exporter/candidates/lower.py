@@ -180,7 +180,9 @@ class Lowering:
         asked_db, seed = recipe.least_sqnr_db(self.precision), recipe.seed
         found |= of_one_size(self.source, reference, candidate.graph, seed, asked_db)
         found |= deciding(self.captured, model, candidate.graph, samples, amounts, self.memo.directory)
-        found |= of_other_sizes(self.source, reference, candidate.graph, seed, amounts, asked_db)
+        lost, note = of_other_sizes(self.source, reference, candidate.graph, seed, amounts, asked_db)
+        found |= lost
+        candidate = replace(candidate, notes=(*candidate.notes, *note))
         for about, why in found.items():
             candidate = candidate.without("other", why, about)
         return candidate

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...backends.base import Array, Feed, Graph
 from ...backends.places import Reference
-from ...profiles.findings.parity import Parity, parity
+from ...profiles.findings.parity import Parity, parity, worst
 from ..graphs.synthesis import synthesize
 from ..sources import Source
 
@@ -24,10 +24,16 @@ _SAID = (
 )
 
 
+_NOTE = (
+    "On made-up inputs int8 has {}; at {}, the usual, {:.1f} dB. What real data of other sizes hold beyond the ranges "
+    "of the calibration data, as a sum that grows with its length, is not seen there."
+)
+
+
 def of_other_sizes(
     source: Source, reference: Graph, graph: Graph, seed: int, outputs: Collection[str], asked_db: float
-) -> dict[str, str]:
-    """The doubt, by what it is about; empty where int8 keeps about the same at all sizes.
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The doubt, by what it is about, none where int8 keeps about the same at all sizes; and a note with the figures.
 
     The smallest size of all free axes but the batch, and the largest up to twice the usual one, as the capture is
     proven at.
@@ -46,19 +52,43 @@ def of_other_sizes(
     ]
     others = [sizes for sizes in others if sizes != usual]
     if not others:
-        return {}
+        return {}, ()
     at_usual = _agreement(source, reference, graph, seed, usual)
-    lost = [
-        (found.weakest_db, name, sizes)
+    found = [
+        (
+            sizes,
+            {name: one for name, one in _agreement(source, reference, graph, seed, sizes).items() if name in outputs},
+        )
         for sizes in others
-        for name, found in _agreement(source, reference, graph, seed, sizes).items()
-        if name in outputs and name in at_usual and _is_lost(at_usual[name].weakest_db, found.weakest_db, asked_db)
     ]
+    lost = [
+        (one.weakest_db, name, sizes)
+        for sizes, agreement in found
+        for name, one in agreement.items()
+        if name in at_usual and _is_lost(at_usual[name].weakest_db, one.weakest_db, asked_db)
+    ]
+    note = _in_words(found, usual, {name: one for name, one in at_usual.items() if name in outputs})
     if not lost:
-        return {}
+        return {}, note
     least_db, output, sizes = min(lost, key=lambda each: each[0])
     words = (_named(sizes), least_db, output, at_usual[output].weakest_db, _named(usual))
-    return {"sizes": _SAID.format(*words)}
+    return {"sizes": _SAID.format(*words)}, note
+
+
+def _in_words(
+    found: Sequence[tuple[Mapping[str, int], Mapping[str, Parity]]],
+    usual: Mapping[str, int],
+    at_usual: Mapping[str, Parity],
+) -> tuple[str, ...]:
+    """The figures at all sizes, of the output that has least there; nothing where none can be compared."""
+    told = [
+        f"at {_named(sizes)} {worst(each).weakest_db:.1f} dB of SQNR at its worst output"
+        for sizes, each in found
+        if each
+    ]
+    if not told or not at_usual:
+        return ()
+    return (_NOTE.format(", ".join(told), _named(usual), worst(at_usual).weakest_db),)
 
 
 def _is_lost(usual_db: float, other_db: float, asked_db: float) -> bool:

@@ -43,7 +43,12 @@ def test_what_is_lost_at_sizes_that_the_data_lack_is_said(mean: bool, tmp_path: 
         dynamic={"image": {0: "batch", 2: "height", 3: "width"}}, axes={"height": reach, "width": reach},
         calibration=[{"image": x.numpy()} for x in image.split(8)], measure=False, output=tmp_path,
     )  # fmt: skip
-    found = {gap["subject"]: gap["why"] for gap in json.loads((bundle.path / "report.json").read_text())["missing"]}
+    report = json.loads((bundle.path / "report.json").read_text())
+    found = {gap["subject"]: gap["why"] for gap in report["missing"]}
+    (note,) = (note for note in report["notes"] if note.startswith("On made-up inputs int8 has"))
+    assert re.search(
+        r"at height 16, width 16 \S+ dB .*, at height 64, width 64 \S+ dB .*; at height 32, width 32", note
+    )
     assert ("sizes" in found) == (not mean)
     if not mean:
         figures = re.match(
@@ -77,4 +82,4 @@ def test_int8_is_not_blamed_for_what_fp32_makes_no_numbers_of(tmp_path: Path) ->
     sizes = {"n": (1, 16, 16), "t": (1, 40, 80)}
     axes = {name: AxisRange(smallest=a, usual=b, largest=c) for name, (a, b, c) in sizes.items()}
     right, rounded = (read_graph(root_of_sum(tmp_path / f"{factor}.onnx", factor), axes) for factor in (1, 1.001))
-    assert of_other_sizes(source, right, rounded, 0, {"y"}, 10) == {}
+    assert of_other_sizes(source, right, rounded, 0, {"y"}, 10)[0] == {}

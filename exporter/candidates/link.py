@@ -174,7 +174,7 @@ def _cause(candidate: Candidate, strays: Sequence[tuple[str, float, float, float
         return FALLS_SHORT, TOO_COARSE.format(candidate.precision)
     if rounds_by_itself(candidate):
         return STRAYS, COARSE.format(candidate.precision)
-    narrow = all(seen_db >= _explained_db(graph_db) for _, seen_db, graph_db, _ in strays)
+    narrow = all(seen_db >= explained_db(graph_db) for _, seen_db, graph_db, _ in strays)
     return (FALLS_SHORT, NARROW) if narrow else (STRAYS, MISREAD)
 
 
@@ -207,11 +207,11 @@ def least_db(candidate: Candidate, graph_db: float, asked_db: float) -> float:
     precision = load_precision(candidate.precision)
     if rounds_by_itself(candidate):
         return candidate.least_db
-    explained = _explained_db(graph_db)
+    explained = explained_db(graph_db)
     return explained if precision.exact else max(explained, asked_db)
 
 
-def _explained_db(graph_db: float) -> float:
+def explained_db(graph_db: float) -> float:
     """Down to what rounding explains where the graph reaches `graph_db`."""
     return min(graph_db - EXPLAINED_DB, ENOUGH_DB)
 

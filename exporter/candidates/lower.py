@@ -34,7 +34,7 @@ from .alike import alike, repeated
 from .amplifying import amplified
 from .candidate import Calibrated, Candidate
 from .climbing import Climbing
-from .deciding import deciding
+from .deciding import DECISIONS, Decisions, deciding
 from .growing import growing
 from .in_turns import in_turns, is_cheap
 from .nothing import why_nothing
@@ -179,11 +179,17 @@ class Lowering:
         found |= growing(known_of_first(self.source, reference, recipe, self.memo), samples.count, statistics)
         asked_db, seed = recipe.least_sqnr_db(self.precision), recipe.seed
         found |= of_one_size(self.source, reference, candidate.graph, seed, asked_db)
-        found |= deciding(self.captured, model, candidate.graph, samples, amounts, self.memo.directory)
+        found |= self._deciding(model, candidate.graph, amounts)
         found |= of_other_sizes(self.source, reference, candidate.graph, seed, amounts, asked_db)
         for about, why in found.items():
             candidate = candidate.without("other", why, about)
         return candidate
+
+    def _deciding(self, model: ir.Model, graph: Graph, amounts: Mapping[str, Parity]) -> dict[str, str]:
+        """What decisions by rounded values may cost; where they are is kept for whoever holds the engine."""
+        given = self.captured, model, graph, self.samples, amounts, self.memo.directory
+        decisions = self.memo.once(DECISIONS, graph.path, lambda: Decisions.of(*given))
+        return {} if decisions is None else deciding(decisions, self.samples, amounts)
 
     def _relaxed(
         self, model: ir.Model, statistics: Statistics, judged: Statistics, gains: Gains

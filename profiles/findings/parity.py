@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ...errors import VerificationError
 from .channels import ROUNDING, UNHEARD, ChannelGroup, ChannelScales, sqnr
 from .rows import Rows, aligned
-from .spread import Few, SampleSums, spread
+from .spread import Few, SampleSums, noisy, spread
 
 _ROWS = (
     "Where the number of rows depends on data, as behind a threshold or non-maximum suppression, rounding changes it. "
@@ -68,6 +68,7 @@ class Parity:
         lower_db: what `sqnr_db` is at least, with 95 % confidence, on other samples of the kind; None of a few samples,
             and of classes and places.
         few: the samples that decide the figure, where not many do.
+        noisy: those that hold what differs, where not many do.
     """
 
     sqnr_db: float
@@ -77,6 +78,7 @@ class Parity:
     groups: tuple[ChannelGroup, ...] = ()
     lower_db: float | None = None
     few: Few | None = None
+    noisy: Few | None = None
 
     @property
     def assured_db(self) -> float:
@@ -133,7 +135,7 @@ def parity(
         for name in names
     }
     in_sets = {name for one in sets for name in one.outputs}  # rows are no samples, and weigh what their scores say
-    return {name: replace(one, few=None) if name in in_sets else one for name, one in found.items()}
+    return {name: replace(one, few=None, noisy=None) if name in in_sets else one for name, one in found.items()}
 
 
 def worst(parities: Mapping[str, Parity]) -> Parity:
@@ -226,6 +228,7 @@ class _Output:
             groups=self.channels.groups(),
             lower_db=least,
             few=held,
+            noisy=noisy(self.energies),
         )
 
     def _shaped(self, r: _Doubles, x: _Doubles) -> tuple[_Doubles, _Doubles]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,11 +33,25 @@ _COARSE = "Leave the layers that hurt in float with --exclude, give more calibra
 _FLOAT = "Ship another precision with --precision, choose another target, or lower --min-sqnr."
 
 
-def judged(candidate: Candidate, golden: Golden, answers: Answers, place: Place, target: Target) -> Candidate:
+def unknown() -> Mapping[str, Parity]:
+    """What is known of an example that is not at hand."""
+    return {}
+
+
+def judged(
+    candidate: Candidate,
+    golden: Golden,
+    answers: Answers,
+    place: Place,
+    target: Target,
+    on_example: Callable[[], Mapping[str, Parity]] = unknown,
+) -> Candidate:
     """The candidate with its agreement with FP32 on the golden inputs.
 
     Args:
         answers: of what runs for it at the place.
+        on_example: agreement on the example that golden inputs are made up like; asked where they have far less than
+            the samples.
 
     Raises:
         VerificationError: it does not reach the least agreement.
@@ -50,27 +64,37 @@ def judged(candidate: Candidate, golden: Golden, answers: Answers, place: Place,
             raise VerificationError(error.message, hint=" ".join(why)) from error
         raise
     told = any(gap.subject == GOLDEN for gap in candidate.missing)
-    if not told and (unlike := _unlike(candidate.on_samples, found)):
-        candidate = candidate.without("other", unlike, GOLDEN)
+    if not told and (apart := _apart(candidate.on_samples, found)):
+        candidate = _unlike(candidate, found, apart, on_example())
     evidence = (*candidate.evidence, golden_evidence(found, place, target))
     return replace(candidate, parity=found, how=place.how(target), evidence=evidence)
 
 
-def _unlike(on_samples: Mapping[str, Parity], on_golden: Mapping[str, Parity]) -> str:
-    """What to say where golden inputs have much less than the calibration samples; empty where they do not."""
-    apart = {
-        name: seen
-        for name, seen in on_golden.items()
-        if name in on_samples and seen.weakest_db < _LOW_DB and on_samples[name].weakest_db - seen.weakest_db >= _LOW_DB
-    }
-    if not apart:
-        return ""
-    name, seen = min(apart.items(), key=lambda item: item[1].weakest_db)
-    return (
-        f"Output {name!r} has {on_samples[name].weakest_db:.1f} dB of SQNR on the calibration samples and "
-        f"{seen.weakest_db:.1f} dB on golden inputs, which are made up to look like the example: samples and example "
-        "may be of two kinds. Give samples as varied as what the model will meet, or an evaluate() that tells."
+def _apart(on_samples: Mapping[str, Parity], others: Mapping[str, Parity]) -> list[str]:
+    """Outputs that have far less on others than on the calibration samples, and little."""
+    seen = {name: found.weakest_db for name, found in others.items() if name in on_samples}
+    return [name for name, db in seen.items() if db < _LOW_DB and on_samples[name].weakest_db - db >= _LOW_DB]
+
+
+def _unlike(
+    candidate: Candidate, golden: Mapping[str, Parity], apart: Sequence[str], example: Mapping[str, Parity]
+) -> Candidate:
+    """The candidate with what follows for outputs that have far less on golden inputs.
+
+    Where the example itself is as good as the samples, these are of one kind, and what is made up like it is of none:
+    a state, whose values do not go together.
+    """
+    short = [name for name in apart if name not in example or name in _apart(candidate.on_samples, example)]
+    name = min(short or apart, key=lambda name: golden[name].weakest_db)
+    told = (
+        f"Output {name!r} has {candidate.on_samples[name].weakest_db:.1f} dB of SQNR on the calibration samples and "
+        f"{golden[name].weakest_db:.1f} dB on golden inputs, which are made up to look like the example"
     )
+    if not short:
+        of = f"and that has {example[name].weakest_db:.1f} dB: what is made up is of no kind that the model meets."
+        return replace(candidate, notes=(*candidate.notes, f"{told}, {of}"))
+    kinds = "samples and example may be of two kinds. Give samples as varied as what the model will meet, or an"
+    return candidate.without("other", f"{told}: {kinds} evaluate() that tells.", GOLDEN)
 
 
 def looked_into(candidate: Candidate, golden: Golden, place: Place, target: Target) -> Candidate:

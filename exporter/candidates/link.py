@@ -15,7 +15,8 @@ from ...errors import VerificationError
 from ...profiles.device.precision import load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.evidence import Evidence
-from ...profiles.findings.parity import Parity, figure, is_codes, least_of_codes_db, needed, worst
+from ...profiles.findings.parity import NotFiniteError, Parity, figure, is_codes, least_of_codes_db, needed, worst
+from ..quantization.gains import held_by, tells_less
 from ..quantization.judging import JudgingSamples
 from .candidate import Candidate
 
@@ -38,6 +39,10 @@ NARROW = "Rounding at other places than the graph's explains that: the graph has
 MISREAD = "The compiler read or fused the graph wrongly."
 TOO_COARSE = "Its graph does not reach that either: {} is too coarse for what the model computes of these samples."
 COARSE = "In {} the runtime rounds where the graph does not say: the model may not bear that, or the compiler erred."
+
+
+# What a gap about samples beyond the first is called.
+_MORE_SAMPLES = "more samples"
 
 
 class StrayingError(VerificationError):
@@ -93,6 +98,45 @@ def linked(
         f"{samples}, the graph itself {ours.weakest_db:.1f} dB{how}"
     )
     return claimed_of_engine(candidate, claim, place, target)
+
+
+def with_more(
+    candidate: Candidate, session: Session, more: JudgingSamples, place: Place, target: Target, asked_db: float
+) -> Candidate:
+    """The candidate with what its engine has on more samples than it was judged on; it decides nothing.
+
+    Args:
+        session: the engine, open.
+        more: those samples.
+        asked_db: what is asked of the precision on samples, in dB of SQNR.
+
+    Raises:
+        VerificationError: the engine gives what is not finite where FP32 does.
+    """
+    try:
+        seen = more.compare([session(feed) for feed in more.feeds], candidate.graph)
+    except VerificationError as error:
+        if isinstance(error, NotFiniteError) or isinstance(error.__cause__, NotFiniteError):
+            raise
+        # Another number of rows, as data select them.
+        return candidate.without("other", f"On {more}: {error.message}", _MORE_SAMPLES)
+    claim = f"The engine on more of them: worst output {worst(seen).weakest_db:.1f} dB of SQNR against FP32 on {more}"
+    candidate = claimed_of_engine(candidate, claim, place, target)
+    amounts = {name: found for name, found in seen.items() if not is_codes(more.expected[0][name])}
+    short = {name: found for name, found in amounts.items() if _falls_off(candidate.on_samples[name], found, asked_db)}
+    if not short:
+        return candidate
+    name, found = min(short.items(), key=lambda item: item[1].weakest_db)
+    why = (
+        f"The engine has {found.weakest_db:.1f} dB of SQNR at output {name!r} on {more}, and its graph "
+        f"{candidate.on_samples[name].weakest_db:.1f} dB on the first ones, which int8 was judged on.{held_by(found)} "
+        "Leave layers near that output in float with --exclude, or ask for more with --min-sqnr."
+    )
+    return candidate.without("other", why, _MORE_SAMPLES)
+
+
+def _falls_off(own: Parity, found: Parity, asked_db: float) -> bool:
+    return tells_less(own.weakest_db, found.weakest_db) or not found.reaches(asked_db)
 
 
 def claimed_of_engine(candidate: Candidate, claim: str, place: Place, target: Target) -> Candidate:
@@ -180,7 +224,7 @@ def _cause(candidate: Candidate, strays: Sequence[tuple[str, float, float, float
         return FALLS_SHORT, TOO_COARSE.format(candidate.precision)
     if rounds_by_itself(candidate):
         return STRAYS, COARSE.format(candidate.precision)
-    narrow = all(seen_db >= _explained_db(graph_db) for _, seen_db, graph_db, _ in strays)
+    narrow = all(seen_db >= explained_db(graph_db) for _, seen_db, graph_db, _ in strays)
     return (FALLS_SHORT, NARROW) if narrow else (STRAYS, MISREAD)
 
 
@@ -216,11 +260,11 @@ def least_db(candidate: Candidate, graph_db: float, asked_db: float, *, codes: b
     precision = load_precision(candidate.precision)
     if rounds_by_itself(candidate):
         return least_of_codes_db(candidate.least_db) if codes else candidate.least_db
-    explained = _explained_db(graph_db)
+    explained = explained_db(graph_db)
     return explained if precision.exact else max(explained, least_of_codes_db(asked_db) if codes else asked_db)
 
 
-def _explained_db(graph_db: float) -> float:
+def explained_db(graph_db: float) -> float:
     """Down to what rounding explains where the graph reaches `graph_db`."""
     return min(graph_db - EXPLAINED_DB, ENOUGH_DB)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...backends.base import Feed, Graph
+from ...backends.base import Graph
 from ...calibration.statistics import Statistics
 from ...calibration.storage import content_digest
 from ...errors import VerificationError
@@ -20,7 +20,7 @@ from ...profiles.findings.sensitivity import ParityByLayer
 from ..capture.captured import Captured
 from ..graphs.files import read_whole
 from ..progress import Advance, counted
-from ..quantization.gains import Gains, doubts, worthwhile
+from ..quantization.gains import Gains, doubts, held_by, worthwhile
 from ..quantization.gather import FEWEST_BEYOND, beyond, calibration_feeds, gather, known_of_first, with_examples
 from ..quantization.judging import JudgingSamples
 from ..quantization.ladder import Climb
@@ -34,9 +34,9 @@ from .alike import alike, repeated
 from .amplifying import amplified
 from .candidate import Calibrated, Candidate
 from .climbing import Climbing
-from .deciding import deciding
+from .deciding import DECISIONS, Decisions, deciding
 from .growing import growing
-from .in_turns import in_turns, is_cheap
+from .in_turns import TURNS, Turns, cheap_samples, first_of, in_turns
 from .nothing import why_nothing
 from .of_other_sizes import of_other_sizes
 from .one_size import of_one_size
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 # By how much as few samples as int8 is judged on differ by chance, in dB: 41.3 and 39.3 were seen of one distribution.
 CHANCE_DB = 2.0
+# So many times the samples that int8 is judged on are worth judging in turns.
+_TWICE = 2
 # What is sure of other samples is said to lie far below what these have.
 FAR_DB = 1.0
 # The user's metric of an int8 graph, compiled into the directory where that can be done.
@@ -179,13 +181,19 @@ class Lowering:
         found |= growing(known_of_first(self.source, reference, recipe, self.memo), samples.count, statistics)
         asked_db, seed = recipe.least_sqnr_db(self.precision), recipe.seed
         found |= of_one_size(self.source, reference, candidate.graph, seed, asked_db)
-        found |= deciding(self.captured, model, candidate.graph, samples, amounts, self.memo.directory)
+        found |= self._deciding(model, candidate.graph, amounts)
         lost, note = of_other_sizes(self.source, reference, candidate.graph, seed, amounts, asked_db)
         found |= lost
         candidate = replace(candidate, notes=(*candidate.notes, *note))
         for about, why in found.items():
             candidate = candidate.without("other", why, about)
         return candidate
+
+    def _deciding(self, model: ir.Model, graph: Graph, amounts: Mapping[str, Parity]) -> dict[str, str]:
+        """What decisions by rounded values may cost; where they are is kept for whoever holds the engine."""
+        given = self.captured, model, graph, self.samples, amounts, self.memo.directory
+        decisions = self.memo.once(DECISIONS, graph.path, lambda: Decisions.of(*given))
+        return {} if decisions is None else deciding(decisions, self.samples, amounts)
 
     def _relaxed(
         self, model: ir.Model, statistics: Statistics, judged: Statistics, gains: Gains
@@ -198,8 +206,8 @@ class Lowering:
             judged: what those come of that are judged on the samples.
 
         Returns:
-            The candidate, the SQNR in dB on the samples with ranges of others, None where there are too few, and that
-            of all data in turns, where that is cheap.
+            The candidate, the SQNR in dB on the samples with ranges of others, None where there are too few or turns
+            tell more, and that of data in turns, where that is cheap.
 
         Raises:
             VerificationError: int8 does not reach the least agreement, with either ranges.
@@ -214,7 +222,7 @@ class Lowering:
             climb = climbing.again(first, statistics)
             graph, kept, on_samples = self._written(climb)
         mixed, version, by_layer = climb.mixed, climb.version, climb.mixed.by_layer(climb.version)
-        turns = self._in_turns(mixed, version)
+        turns, turned = self._in_turns(mixed, version, graph)
         other_db: float | None = self._with_others(mixed, version) if fitted and turns is None else gains.sqnr_db
         if first.found is not None and not fitted:
             other_db = first.found.sqnr_db
@@ -223,6 +231,8 @@ class Lowering:
                 self._judge(seen, by_layer, others, asked_db, climb.ladder, sure=True)
                 other_db = worst(seen).weakest_db
         self._judge(on_samples, by_layer, gains.samples, asked_db, climb.ladder, sure=True)
+        if turned >= statistics.samples:
+            other_db = None
         ranged = mixed.ranged_by(version)
         candidate = Candidate(
             precision=self.precision,
@@ -235,28 +245,41 @@ class Lowering:
             ladder=climb.ladder,
             rungs=climb.rungs(Path(tempfile.mkdtemp(prefix=f"{self.precision}-rungs-", dir=self.memo.directory))),
             by_layer=by_layer,
-            notes=(_origin(ranged, self._scheme), *self._pictures(), *gains.sentences, *_in_words(turns, statistics)),
+            notes=(
+                _origin(ranged, self._scheme),
+                *self._pictures(),
+                *gains.sentences,
+                *_in_words(turns, turned, statistics),
+            ),
         )
         return (self._on_others(candidate, mixed, by_layer) if version.left else candidate), other_db, turns
 
-    def _in_turns(self, mixed: MixedPrecision, version: IntegerVersion) -> Parity | None:
-        """The parity of all data with ranges of others, part by part, where these are few or that is cheap.
+    def _in_turns(self, mixed: MixedPrecision, version: IntegerVersion, graph: Graph) -> tuple[Parity | None, int]:
+        """The parity of data with ranges of others, part by part, and of how many samples that is.
 
+        All where they are few, else as many as that takes little time for; then whoever holds the engine finds them.
         It decides nothing: ranges of fewer are poorer than those that ship.
         """
-        recipe, statistics = self.recipe, mixed.statistics
-        few = statistics.samples - self.samples.count < FEWEST_BEYOND
-        if version.fitted or recipe.statistics is not None or not (few or is_cheap(statistics)):
-            return None
-        return in_turns(self.captured, mixed, version, list(self._first(statistics.samples)))
+        recipe, statistics, judged = self.recipe, mixed.statistics, self.samples.count
+        if version.fitted or recipe.statistics is not None:
+            return None, 0
+        most, cheap = statistics.samples, cheap_samples(statistics)
+        if min(most, cheap) >= min(most, _TWICE * judged):
+            key = (self.source.digest, self.captured.graph.digest, recipe.calibration, recipe.fit, most, cheap)
+            turns = self.memo.once("turns of", key, lambda: self._turns(min(most, cheap), cheap))
+            self.memo.once(TURNS, graph.path, lambda: turns)
+        elif most - judged < FEWEST_BEYOND:
+            turns = self._turns(most, most)
+        else:
+            return None, 0
+        found = None if turns is None else in_turns(self.captured, mixed, version, turns)
+        return found, 0 if turns is None or found is None else turns.samples.count
 
-    def _first(self, samples: int) -> Iterator[Feed]:
-        """The batches that hold so many samples: all that were read, where ranges had settled before the data end."""
-        for feed in calibration_feeds(self.source, self.recipe, self.captured.graph)():
-            yield feed
-            samples -= self.captured.graph.samples.count(feed)
-            if samples <= 0:
-                return
+    def _turns(self, samples: int, more: int) -> Turns | None:
+        """So many samples of those that ranges come of in turns, and so many of the data beside."""
+        feeds = calibration_feeds(self.source, self.recipe, self.captured.graph)()
+        taken = first_of(feeds, self.captured.graph, more)
+        return Turns.of(self.captured, self.samples.kind, taken, samples)
 
     def _with_others(self, mixed: MixedPrecision, version: IntegerVersion) -> float | None:
         """The SQNR in dB with ranges of samples behind those judged on, where there are enough. It decides nothing."""
@@ -362,13 +385,14 @@ def _sure(found: Parity) -> str:
     return f", and {'samples differ so much that ' * far}of others like them only {found.assured_db:.1f} dB is sure"
 
 
-def _in_words(turns: Parity | None, statistics: Statistics) -> Iterator[str]:
-    """What all data have with ranges of others, for the report."""
+def _in_words(turns: Parity | None, turned: int, statistics: Statistics) -> Iterator[str]:
+    """What data have with ranges of others, for the report."""
     if turns is not None:
+        of = f"On all {turned}" if turned >= statistics.samples else f"On the first {turned} of {statistics.samples}"
         spread = f"; by their spread others like them likely have {turns.assured_db:.1f} dB"
         yield (
-            f"On all {statistics.samples} samples, each quarter with ranges of the others: "
-            f"{turns.weakest_db:.1f} dB of SQNR{'' if turns.lower_db is None else spread}."
+            f"{of} samples, each quarter with ranges of the others: {turns.weakest_db:.1f} dB of SQNR"
+            f"{'' if turns.lower_db is None else spread}.{held_by(turns)}"
         )
 
 

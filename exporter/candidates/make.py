@@ -24,6 +24,8 @@ from ..recipe import Recipe
 from ..sources import Source
 from ..workshop import Workshop
 from .candidate import Candidate, Refused
+from .deciding import DECISIONS, Decisions
+from .deciding_otherwise import refuse_deciding_otherwise
 from .float_graph import RealFeeds, float_graph
 from .judge import built_evidence, directory_bytes
 from .link import StrayingError
@@ -137,9 +139,18 @@ class Maker:
     def _through(self, precision: PrecisionName) -> Candidate:
         """Every step, in order."""
         candidate = self.lowered(precision)
+        if self._exactly(precision) is not None:
+            self._refuse_deciding_otherwise(candidate)
         for step in (self.checked, self.compiled, self.finished):
             candidate = step(candidate)
         return candidate
+
+    def _refuse_deciding_otherwise(self, candidate: Candidate) -> None:
+        """Of integers beside which the runtime shortens floats, those that the model decides by, as it was lowered."""
+        decisions: Decisions | None = self.workshop.memo.found(DECISIONS, candidate.graph.path)
+        if decisions is not None:
+            floats = self.workshop.place.native_float(self.target)
+            refuse_deciding_otherwise(candidate, decisions, self.prover.samples(), floats)
 
     def finished(self, candidate: Candidate) -> Candidate:
         """A compiled candidate, proven and scored.

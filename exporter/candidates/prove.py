@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ...backends.base import Feed, Graph, Session
 from ...backends.places import Place, Reference
+from ...errors import InputError
 from ...profiles.device.precision import load_precision
 from ...profiles.device.target import Target
 from ...profiles.findings.parity import Parity, parity, worst
@@ -26,8 +27,9 @@ from ..workshop import Workshop
 from .at_new_sizes import held_at_new_sizes
 from .candidate import Candidate, OwnGolden
 from .falling_short import falling_short
-from .judge import check_golden, judged, looked_into
-from .link import graph_held, linked
+from .in_turns import TURNS, Turns
+from .judge import check_golden, judged, looked_into, unknown
+from .link import graph_held, linked, with_more
 from .made_up import unless_made_up
 from .new_sizes import new_sizes
 from .samples import judging_samples
@@ -83,7 +85,7 @@ class Prover:
         asked_db = self.recipe.least_sqnr_db(candidate.precision)
         with told_where(graph.path, golden.feeds):
             candidate = unless_made_up(candidate, golden, answers, self.samples, asked_db)
-            return judged(candidate, golden, answers, place, self.target)
+            return judged(candidate, golden, answers, place, self.target, partial(self._on_example, session))
 
     def looked_into(self, candidate: Candidate) -> Candidate:
         """A candidate that was held, with its layers and its int8 coverage."""
@@ -102,6 +104,9 @@ class Prover:
             candidate = replace(candidate, on_samples=self._on_samples(candidate.graph, samples))
         asked = self.recipe.least_sqnr_db(candidate.precision)
         candidate = linked(candidate, session, samples, place, self.target, asked, how)
+        turns: Turns | None = self.workshop.memo.found(TURNS, candidate.graph.path)
+        if turns is not None and turns.more.count > samples.count:
+            candidate = with_more(candidate, session, turns.more, place, self.target, asked)
         return self._at_new_sizes(candidate, session, samples.feeds, place)
 
     def _at_new_sizes(self, candidate: Candidate, session: Session, samples: Sequence[Feed], place: Place) -> Candidate:
@@ -117,6 +122,21 @@ class Prover:
     def _on_reference(self, graph: Graph) -> Session:
         place = Reference()
         return self.workshop.open(place.runs(graph, self.target, "fp32", None), place)
+
+    def _on_example(self, session: Session) -> Mapping[str, Parity]:
+        """Parity of what answers for a candidate on the user's example; nothing of one that is made up, or not taken.
+
+        Args:
+            session: what answers, open.
+        """
+        if self.source.onnx is not None:
+            return unknown()
+        feed = self.source.inputs
+        try:
+            answer, right = session(feed), self._on_reference(self.captured.graph)(feed)
+        except InputError:  # the target's batch is another
+            return unknown()
+        return parity([with_amounts(right, self.captured.amounts)], [answer])
 
     def _opened(self, candidate: Candidate) -> Candidate:
         """The candidate, whose engine was held against its graph where it opens here too, but not as on the device."""

@@ -176,18 +176,18 @@ def doubts(
     Args:
         samples: that they come of.
         fitted_db: SQNR on samples among those; None where it is not known.
-        other_db: SQNR on the same samples with ranges that come of others alone.
+        other_db: SQNR on the same samples with ranges that come of others alone; None also where `turns` tell more.
         on_samples: agreement on those of each output that is no class or place.
         scored: the model's own metric says what int8 costs.
-        turns: of the worst output on all data, each quarter judged with ranges of the others, which are poorer than
-            those that ship: it is said only where little is left. It tells more than `other_db`, which is of a part.
+        turns: of the worst output on much or all of the data, each quarter judged with ranges of the others, which are
+            poorer than those that ship: it is said only where little is left.
         whole: a batch of many rows is one sample.
     """
     found: dict[str, str] = {}
     if samples < FEW:
         each = ", each a batch, whose rows belong together" if whole else ""
         found["samples"] = f"The ranges of int8 come of {samples} samples{each}; {FEW} or more make them reliable."
-    if why := _held_out(fitted_db, other_db) if turns is None else _held_out_in_turns(fitted_db, turns):
+    if why := _held_out_in_turns(fitted_db, turns) or _held_out(fitted_db, other_db):
         found["held out"] = why
     uneven = {name: seen for name, seen in (on_samples or {}).items() if seen.few and seen.weakest_db < _AMPLE_DB}
     if uneven:
@@ -221,16 +221,23 @@ def _held_out(fitted_db: float | None, other_db: float | None) -> str:
     return f"{_REACHES.format(fitted_db)} and {other_db:.1f} dB where they were not among those: {_MORE_DATA}"
 
 
-def _held_out_in_turns(fitted_db: float | None, turns: Parity) -> str:
-    """The same of all data in turns. Where few samples hold the signal, what is sure of others like them counts."""
+def _held_out_in_turns(fitted_db: float | None, turns: Parity | None) -> str:
+    """The same of data in turns. Where few samples hold the signal, what is sure of others like them counts."""
+    if turns is None or fitted_db is None:
+        return ""
     found_db = turns.weakest_db if turns.few is None else turns.assured_db
-    if fitted_db is None or not tells_less(fitted_db, found_db):
+    if not tells_less(fitted_db, found_db):
         return ""
     sure = f"; {turns.few} decide that, and of others like them {found_db:.1f} dB is sure" if turns.few else ""
     return (
         f"{_REACHES.format(fitted_db)} and {turns.weakest_db:.1f} dB on each quarter of them with ranges of the "
-        f"others{sure}. On new samples it may have as little: {_MORE_DATA}"
+        f"others{sure}.{held_by(turns)} On new samples it may have as little: {_MORE_DATA}"
     )
+
+
+def held_by(found: Parity) -> str:
+    """The samples that hold what differs, as a sentence behind others, where few do."""
+    return f" What is lost there lies in {found.noisy}." if found.noisy else ""
 
 
 def as_tried(scheme: Scheme) -> Scheme:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ...errors import VerificationError
 from .channels import ROUNDING, UNHEARD, ChannelGroup, ChannelScales, sqnr
 from .rows import Likes, Rows, aligned
-from .spread import Few, SampleSums, spread
+from .spread import Few, SampleSums, noisy, spread
 
 _ROWS = (
     "Where the number of rows depends on data, as behind a threshold or non-maximum suppression, rounding changes it. "
@@ -119,6 +119,7 @@ class Parity:
             and of classes and places.
         few: the samples that decide the figure, where not many do.
         decided: of classes and places, and of a set of which some rows have no like.
+        noisy: those that hold what differs, where not many do.
     """
 
     sqnr_db: float
@@ -129,6 +130,7 @@ class Parity:
     lower_db: float | None = None
     few: Few | None = None
     decided: Decided | None = None
+    noisy: Few | None = None
 
     @property
     def assured_db(self) -> float:
@@ -201,7 +203,7 @@ def parity(
         for name in names
     }
     for name in {name for one in sets for name in one.outputs}:  # rows are no samples, and weigh what their scores say
-        found[name] = replace(found[name], few=None)
+        found[name] = replace(found[name], few=None, noisy=None)
         if all(name in one for one in likes):
             mine = [one[name] for one in likes]
             found[name] = _with_rows(found[name], name, [r[name] for r in references], [o[name] for o in outputs], mine)
@@ -345,6 +347,7 @@ class _Output:
             lower_db=least,
             few=held,
             decided=Decided(of=self.signal, differ=self.noise) if self.codes else None,
+            noisy=noisy(self.energies),
         )
 
     def _shaped(self, r: _Doubles, x: _Doubles) -> tuple[_Doubles, _Doubles]:

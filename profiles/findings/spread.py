@@ -58,7 +58,11 @@ class SampleSums:
     @classmethod
     def joined(cls, feeds: Sequence[SampleSums]) -> SampleSums:
         """Those of all feeds: a feed is a sample where there are enough of them."""
-        parts = [feed._whole() for feed in feeds] if len(feeds) >= FEWEST else feeds
+        return cls.beside([feed._whole() for feed in feeds] if len(feeds) >= FEWEST else feeds)
+
+    @classmethod
+    def beside(cls, parts: Sequence[SampleSums]) -> SampleSums:
+        """Those of all parts, one behind the other."""
         signal, noise, size, peak = (
             np.concatenate([np.zeros(0), *(getattr(part, name) for part in parts)]) for name in cls.__slots__
         )
@@ -86,7 +90,7 @@ class SampleSums:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Few:
-    """Samples that decide a figure because they hold the signal, where there are not many.
+    """Samples that decide a figure because they hold the signal or the noise, where there are not many.
 
     Attributes:
         worth: how many samples of one size would say as much (Kish's effective size).
@@ -121,6 +125,14 @@ def spread(feeds: Sequence[SampleSums]) -> tuple[float | None, Few | None]:
     samples = SampleSums.joined(feeds)
     held = _few(samples.signal)
     return _lower_db(samples, held), held
+
+
+def noisy(feeds: Sequence[SampleSums]) -> Few | None:
+    """The samples that hold the noise, where few do: others like them may have much more of it, or none.
+
+    Of each feed as many as it has, however many feeds there are.
+    """
+    return _few(SampleSums.beside(feeds).noise)
 
 
 def gained(before: Mapping[str, Sequence[SampleSums]], after: Mapping[str, Sequence[SampleSums]]) -> Gain | None:
@@ -161,15 +173,15 @@ def _total(energies: Values) -> Values:
     return total
 
 
-def _few(signal: Values) -> Few | None:
-    """The samples that hold the signal, where that is less than a quarter of all.
+def _few(energies: Values) -> Few | None:
+    """The samples that hold the energy, where that is less than a quarter of all.
 
     By Kish's effective size (Survey Sampling, 1965) of their energies. None also where there are fewer than `FEWEST`.
     """
-    if len(signal) < FEWEST or not 0 < signal.sum() < math.inf:
+    if len(energies) < FEWEST or not 0 < energies.sum() < math.inf:
         return None
-    worth = _worth(signal)
-    return Few(worth=worth, of=len(signal)) if worth < _SHARE * len(signal) else None
+    worth = _worth(energies)
+    return Few(worth=worth, of=len(energies)) if worth < _SHARE * len(energies) else None
 
 
 def _worth(energies: Values) -> float:

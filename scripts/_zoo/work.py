@@ -20,7 +20,7 @@ from .weights import Weighted, weighted
 from .zoo import named
 
 # What an export says of its own figures where other samples may have much less.
-_DOUBTS = ("uneven", "growing", "golden", "held out", "low", "float32")
+_DOUBTS = ("uneven", "growing", "golden", "held out", "more samples", "low", "float32", "decided")
 
 
 def serve(pipe: Connection, log: str, parent: int) -> None:

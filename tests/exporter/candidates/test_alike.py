@@ -81,3 +81,39 @@ def test_data_of_one_kind_are_named_where_int8_is_refused_for_them(tmp_path):
     faint = 1e-3 * np.tile(RNG.normal(size=(2, 16)), (4, 1))
     with pytest.raises(VerificationError, match=r"golden inputs ask for(.|\n)*2 are different"):
         said([faint] * 16, tmp_path, bias=False)
+
+
+class Pattern(torch.nn.Module):
+    """How much of a pattern there is; what stands beside it makes the scale of the integers coarse."""
+
+    def __init__(self):
+        super().__init__()
+        self.signs = torch.from_numpy(np.sign(np.random.default_rng(3).normal(size=256)).astype(np.float32))
+        self.layer = torch.nn.Linear(257, 1, False)
+        with torch.no_grad():
+            self.layer.weight[:, :256], self.layer.weight[:, 256:] = self.signs, 0
+
+    def forward(self, x, beside):
+        return self.layer(torch.cat([x, beside], 1))
+
+
+@pytest.mark.parametrize("of_the_kind", [True, False])
+def test_an_example_like_the_samples_is_not_said_to_be_of_another_kind(of_the_kind, tmp_path):
+    """The values of a state go together, and those of one that is made up do not."""
+    model, rng = Pattern().eval(), np.random.default_rng(0)
+
+    def feed(rows):
+        of_pattern = rng.normal(size=(rows, 1)) * model.signs.numpy() + rng.normal(size=(rows, 256))
+        return {"x": of_pattern.astype(np.float32), "beside": rng.uniform(-380, 380, (rows, 1)).astype(np.float32)}
+
+    example = {name: torch.from_numpy(array) for name, array in feed(8).items()}
+    if not of_the_kind:
+        example["x"] = 1.4 * torch.randn(8, 256)
+    bundle = edgepress.export(
+        model, example, target="mobile", name="pattern", dynamic={"x": {0: "n"}, "beside": {0: "n"}}, lifts=(),
+        ranges="min-max", calibration=[feed(8) for _ in range(16)], precision="int8", measure=False, output=tmp_path,
+    )  # fmt: skip
+    report = json.loads((bundle.path / "report.json").read_text())
+    gaps = [gap["why"] for gap in report["missing"] if gap["subject"] == "golden"]
+    notes = [note for note in report["notes"] if "of no kind that the model meets" in note]
+    assert (len(gaps), len(notes)) == ((0, 1) if of_the_kind else (1, 0)), (gaps, notes, report["parity"])

@@ -13,7 +13,7 @@ import edgepress
 from edgepress.backends.base import AxisRange, Graph, SampleAxes
 from edgepress.exporter.bundle.reportables import load_report
 from edgepress.exporter.candidates import climbing, lower
-from edgepress.exporter.candidates.in_turns import parted
+from edgepress.exporter.candidates.in_turns import first_of, parted
 from edgepress.exporter.quantization import compensated, gains
 from edgepress.exporter.quantization.gains import doubts
 from edgepress.exporter.quantization.judging import JudgingSamples
@@ -531,3 +531,41 @@ def test_nodes_of_a_graph_are_not_counted_as_samples(tmp_path):
     (few,) = said(report, "samples")
     assert "come of 12 samples, each a batch, whose rows belong together; 100 or more" in few
     assert any(note.startswith("int8 without lifts") and "on 12 calibration samples" in note for note in report.notes)
+
+
+class Shells(torch.nn.Module):
+    """Steep at a few places: next to those int8 is far off, and one row in a hundred lies there."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = torch.nn.Linear(16, 4), torch.nn.Linear(4, 8)
+
+    def forward(self, x):
+        return self.last(torch.sigmoid(400 * self.first(x)))
+
+
+def test_the_engine_is_held_on_more_data_than_int8_is_judged_on_where_that_is_cheap(tmp_path):
+    """None of the first 64 rows lies at such a place: 52 dB were claimed, and fresh rows have 30."""
+    torch.manual_seed(0)
+    model, rng = Shells().eval(), np.random.default_rng(3)
+    data = [rng.normal(size=(64, 16)).astype(np.float32) for _ in range(40)]
+    fresh = rng.normal(size=(4000, 16)).astype(np.float32)
+    bundle = edgepress.export(
+        model, {"x": torch.randn(2, 16)}, target="server-cpu", name="shells", dynamic={"x": {0: "n"}},
+        calibration=[{"x": rows} for rows in data], precision="int8", measure=False, output=tmp_path,
+    )  # fmt: skip
+    report = load_report(bundle.path)
+    claims = " ".join(one.claim for one in report.evidence)
+    first = float(re.search(r"worst output ([\d.]+) dB of SQNR against FP32 on 64 calibration samples", claims)[1])
+    more = re.search(r"on more of them: worst output ([\d.]+) dB of SQNR against FP32 on (\d+) calibration", claims)
+    really = fresh_db(model, bundle, fresh)
+    assert first > really + 10 and int(more[2]) > 1000
+    assert float(more[1]) == pytest.approx(really, abs=3)
+    (why,) = said(report, "more samples")
+    assert re.search(r"What is lost there lies in \d+ of \d+ samples\.", why)
+
+
+def test_of_much_data_the_first_are_judged_in_turns():
+    rows = [{"x": np.zeros((100, 2))} for _ in range(400)]
+    graph = Graph(path=None, inputs=(), outputs=(), opset=20, digest="", samples=ROWS)
+    assert [len(first_of(iter(rows), graph, samples)) for samples in (50, 100, 1099, 10**6)] == [1, 1, 10, 288]

@@ -195,3 +195,18 @@ def test_an_output_that_is_the_same_leaves_the_difference_to_the_others():
     exact = sums(right, right)
     before, after = ({"same": exact, "y": sums(right, right + noise)} for noise in (0.1, 0.05))
     assert gained(before, after).db == pytest.approx(20 * np.log10(2))
+
+
+def test_samples_that_hold_the_noise_are_counted_one_by_one_in_many_feeds():
+    rng = np.random.default_rng(0)
+    right = rng.normal(size=(160, 4)).astype(np.float32)
+    found = right + rng.normal(0, 1e-3, right.shape).astype(np.float32)
+    even, cut = worst(_by_eight(right, found)), found.copy()
+    cut[[3, 90]] += 1
+    assert even.noisy is None and str(worst(_by_eight(right, cut)).noisy) == "2 of 160 samples"
+
+
+def _by_eight(right, found):
+    return parity(
+        *([{"y": array[at : at + 8]} for at in range(0, 160, 8)] for array in (right, found)), by_sample={"y": 0}
+    )

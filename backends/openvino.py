@@ -28,6 +28,7 @@ from ._openvino_integers import short_integers
 from ._openvino_layers import input_ports, observed
 from ._openvino_lengths import by_lengths
 from ._openvino_pads import keep_before_pads
+from ._openvino_pools import drop_windows_in_padding
 from ._openvino_recurrent import misread_recurrences
 from ._openvino_reductions import over_four_axes
 from ._openvino_remainders import exact_remainders
@@ -107,6 +108,7 @@ class OpenVino(Backend):
         if in_integers:
             keep_before_pads(model)
         take_the_first(model)
+        drop_windows_in_padding(model)
         model = _without_doubles(model)
         straight(model)
         exact_remainders(model)

@@ -22,7 +22,7 @@ def drop_windows_in_padding(model: Any) -> None:
 
     for node in model.get_ordered_ops():
         how = node.get_attributes() if node.get_type_name() == "MaxPool" else {}
-        if how.get("rounding_type") != "ceil" or how["auto_pad"] != "explicit":
+        if how.get("rounding_type") != "ceil" or how["auto_pad"] not in ("explicit", "valid"):
             continue
         reach = [(kernel - 1) * apart for kernel, apart in zip(how["kernel"], how["dilations"], strict=True)]
         grown = [end + stride - 1 for end, stride in zip(how["pads_end"], how["strides"], strict=True)]

@@ -25,8 +25,8 @@ def pool(
 ) -> Path:
     outputs = ["y", "places"][: 1 + places]
     node = helper.make_node(
-        "MaxPool", ["x"], outputs, "pool", kernel_shape=[kernel] + [3] * (axes - 1), strides=[stride] + [2] * (axes - 1),
-        pads=[padding] * 2 * axes, dilations=[dilation] + [1] * (axes - 1), ceil_mode=1,
+        "MaxPool", ["x"], outputs, "pool", kernel_shape=[kernel] + [3] * (axes - 1), ceil_mode=1,
+        strides=[stride] + [2] * (axes - 1), pads=[padding] * 2 * axes, dilations=[dilation] + [1] * (axes - 1),
     )  # fmt: skip
     sizes = ["batch", CHANNELS, *([f"{size}{i}" for i in range(axes)] if isinstance(size, str) else [size] * axes)]
     types = [TensorProto.FLOAT, TensorProto.INT64]
@@ -68,9 +68,7 @@ def test_places_are_those_of_the_unpadded_value(tmp_path: Path, size: int | str)
     side = size if isinstance(size, int) else 8
     x = np.random.default_rng(0).normal(size=(2, CHANNELS, side, side)).astype(np.float32)
     found = compiled([x])
-    for name, right in zip(
-        ("y", "places"), onnxruntime.InferenceSession(str(path)).run(None, {"x": x}), strict=True
-    ):
+    for name, right in zip(("y", "places"), onnxruntime.InferenceSession(str(path)).run(None, {"x": x}), strict=True):
         np.testing.assert_array_equal(found[name], right)
 
 

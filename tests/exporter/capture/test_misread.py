@@ -1,4 +1,4 @@
-"""Recurrent layers and pools of files, by the words of ONNX: what a runtime reads otherwise is refused with its reason."""
+"""Layers and pools of files, by the words of ONNX: what a runtime reads otherwise is refused with its reason."""
 
 from __future__ import annotations
 

@@ -37,6 +37,7 @@ from .climbing import Climbing
 from .deciding import deciding
 from .growing import growing
 from .in_turns import in_turns, is_cheap
+from .larger_samples import larger_samples
 from .nothing import why_nothing
 from .of_other_sizes import of_other_sizes
 from .one_size import of_one_size
@@ -180,6 +181,8 @@ class Lowering:
         asked_db, seed = recipe.least_sqnr_db(self.precision), recipe.seed
         found |= of_one_size(self.source, reference, candidate.graph, seed, asked_db)
         found |= deciding(self.captured, model, candidate.graph, samples, amounts, self.memo.directory)
+        if turns is not None and "held out" not in found:  # which is where all data are judged, and cheap
+            found |= larger_samples(self.captured, candidate.graph, list(self._first(statistics.samples)))
         found |= of_other_sizes(self.source, reference, candidate.graph, seed, amounts, asked_db)
         for about, why in found.items():
             candidate = candidate.without("other", why, about)

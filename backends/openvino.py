@@ -28,12 +28,14 @@ from ._openvino_integers import short_integers
 from ._openvino_layers import input_ports, observed
 from ._openvino_lengths import by_lengths
 from ._openvino_pads import keep_before_pads
+from ._openvino_pools import drop_windows_in_padding
 from ._openvino_recurrent import misread_recurrences
 from ._openvino_reductions import over_four_axes
 from ._openvino_remainders import exact_remainders
 from ._openvino_resize import lower_resizes
 from ._openvino_rois import nothing_of_empty_boxes
 from ._openvino_ties import take_the_first
+from ._openvino_vectors import vectors_as_columns
 from ._vendor import availability, fit, import_or_explain, refusal, unwritten
 from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, Session
 from .decoding import Decoding, Generation
@@ -109,6 +111,8 @@ class OpenVino(Backend):
             keep_before_pads(model)
         take_the_first(model)
         nothing_of_empty_boxes(model)
+        drop_windows_in_padding(model)
+        vectors_as_columns(model)
         model = _without_doubles(model)
         straight(model)
         exact_remainders(model)

@@ -37,6 +37,7 @@ from .climbing import Climbing
 from .deciding import DECISIONS, Decisions, deciding
 from .growing import growing
 from .in_turns import TURNS, Turns, cheap_samples, first_of, in_turns
+from .larger_samples import larger_samples
 from .nothing import why_nothing
 from .of_other_sizes import of_other_sizes
 from .one_size import of_one_size
@@ -182,6 +183,9 @@ class Lowering:
         asked_db, seed = recipe.least_sqnr_db(self.precision), recipe.seed
         found |= of_one_size(self.source, reference, candidate.graph, seed, asked_db)
         found |= self._deciding(model, candidate.graph, amounts)
+        judged: Turns | None = self.memo.found(TURNS, candidate.graph.path)
+        if judged is not None and "held out" not in found:
+            found |= larger_samples(self.captured, candidate.graph, judged.samples.feeds)
         lost, note = of_other_sizes(self.source, reference, candidate.graph, seed, amounts, asked_db)
         found |= lost
         candidate = replace(candidate, notes=(*candidate.notes, *note))

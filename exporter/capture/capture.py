@@ -35,6 +35,7 @@ from .log_sigmoid import log_sigmoid
 from .mean_to_pool import mean_to_pool
 from .norm_to_linear import norm_to_linear
 from .onnx_to_opset import LOWEST_OPSET, converted
+from .outputs_apart import outputs_apart
 from .pad_apart import pad_apart
 from .plain_elu import plain_elu
 from .plain_gemm import plain_gemm, products_to_gemm
@@ -70,6 +71,7 @@ REWRITES = (
     drop_reshapes,
     drop_expand,
     axes_apart,
+    outputs_apart,
 )
 # The same, of the network alone: which nodes are around it is known once they have their names.
 OF_NETWORK = (products_to_gemm, hard_swish, affine_to_conv)

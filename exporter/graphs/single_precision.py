@@ -27,7 +27,7 @@ def in_single_precision(model: ir.Model) -> bool:
         model: changed in place.
     """
     types, graph = _others(model.graph), model.graph
-    given = {value: value.dtype for value in (*graph.inputs, *graph.outputs) if value.dtype in types}
+    given = {value: value.dtype for value in (*_fed(graph), *graph.outputs) if value.dtype in types}
     _convert(model, types)
     names = value_names(graph)
     for value, dtype in given.items():
@@ -36,6 +36,11 @@ def in_single_precision(model: ir.Model) -> bool:
         else:
             _cast_output(graph, value, dtype, names)
     return bool(types)
+
+
+def _fed(graph: ir.Graph) -> list[ir.Value]:
+    """Its inputs without the weights that are listed as inputs too, as every one is up to IR version 3."""
+    return [value for value in graph.inputs if not value.is_initializer()]
 
 
 def _cast_input(graph: ir.Graph, value: ir.Value, dtype: ir.DataType, names: set[str]) -> None:
@@ -77,7 +82,7 @@ def _others(graph: ir.Graph) -> frozenset[ir.DataType]:
     import onnx_ir as ir
 
     weights = {weight.dtype for node in graph.all_nodes() if node.op_type in PRODUCTS for weight in _weights(node)}
-    inputs = {value.dtype for value in graph.inputs}
+    inputs = {value.dtype for value in _fed(graph)}
     halves = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
     found = halves if halves & (weights | inputs) else set[ir.DataType]()
     if ir.DataType.DOUBLE in weights | inputs and ir.DataType.FLOAT not in weights:

@@ -21,6 +21,13 @@ def constant(value: ir.Value | None) -> npt.NDArray[Any] | None:
     return value.const_value.numpy()
 
 
+def sizes(value: ir.Value | None) -> tuple[int | None, ...]:
+    """Of the axes of a value, None for one that is free; empty where it has none or nothing is known of it."""
+    if value is None or value.shape is None:
+        return ()
+    return tuple(size if isinstance(size, int) else None for size in value.shape)
+
+
 def outside(array: npt.NDArray[Any], narrow: str) -> int | None:
     """The first of whole numbers that a narrower type does not hold, but for the least and the largest of 64 bits.
 

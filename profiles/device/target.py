@@ -21,7 +21,7 @@ from ..reading.toml_file import read_toml
 from ..registry import unknown_name
 from .files import read, stems, validate
 from .grid import Grid
-from .left import Left
+from .left import Left, Sizes
 from .precision import PrecisionName, load_precision
 from .texts import Flag, Name, OneLine, Prose
 
@@ -141,14 +141,14 @@ class Scheme:
         if self.bias == "int32" and self.weight.block is not None:
             raise ValueError("an int32 bias needs one weight scale an output channel, and blocks have more")
 
-    def why_left(self, operator: str, kernel: tuple[int, ...]) -> str:
-        """Why an operator with a weight of this shape stays float; empty where it need not."""
-        found = self.left_as(operator, kernel)
+    def why_left(self, operator: str, kernel: tuple[int, ...], data: Sizes = ()) -> str:
+        """Why an operator with a weight of this shape stays float over data of these sizes; empty where it need not."""
+        found = self.left_as(operator, kernel, data)
         return "" if found is None else found.reason
 
-    def left_as(self, operator: str, kernel: tuple[int, ...]) -> Left | None:
-        """What leaves an operator with a weight of this shape float; None where it need not be."""
-        return next((left for left in self.left if left.takes(operator, kernel)), None)
+    def left_as(self, operator: str, kernel: tuple[int, ...], data: Sizes = ()) -> Left | None:
+        """What leaves an operator with a weight of this shape, over data of these sizes, float; None for nothing."""
+        return next((left for left in self.left if left.takes(operator, kernel, data)), None)
 
     def on(self, isa: Collection[str]) -> Scheme:
         """The scheme for a processor with these instruction sets: where sums would saturate, with weights of 7 bits."""

@@ -75,3 +75,9 @@ def test_how_a_run_ended_is_read_off_its_words() -> None:
     assert told({**of, "code": 1, "words": "error: no.\n"})["verdict"] == "refused"
     assert told({**of, "code": 70, "words": "Traceback (most recent call last):\n"})["verdict"] == "traceback"
     assert told({**of, "ended": "hang"})["verdict"] == "hang"
+
+
+def test_later_seeds_have_rarer_operators_and_earlier_ones_what_they_had() -> None:
+    rare = {"Col2Im", "DeformConv", "HannWindow", "SequenceMap", "Compress", "ArgMin", "Attention", "CenterCropPad"}
+    assert not rare - {"Attention"} & {node.op_type for seed in range(60) for node in make(seed).model.graph.node}
+    assert len(rare & {node.op_type for seed in range(4000, 4100) for node in make(seed).model.graph.node}) > 4

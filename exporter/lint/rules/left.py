@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...graphs.values import sizes
 from ..examined import Examined, found_at
 from ..finding import Finding, Severity
 from ..qdq import in_integers, stored_shape
@@ -18,7 +19,7 @@ def find(examined: Examined) -> Iterator[Finding]:
         shape = stored_shape(node)
         if shape is None or not in_integers(node):
             continue
-        if (left := scheme.left_as(node.op_type, shape)) is not None:
+        if (left := scheme.left_as(node.op_type, shape, sizes(node.inputs[0]))) is not None:
             severity: Severity = "error" if left.wrong else "warning"
             reason = " ".join(left.reason.split())
             remedy = "Leave this layer float; `edgepress export` does."

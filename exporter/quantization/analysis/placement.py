@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ....calibration.statistics import TensorStatistics
 from ....profiles.device.target import Scheme
 from ...capture.scopes import is_around
-from ...graphs.values import constant, single_consumer
+from ...graphs.values import constant, single_consumer, sizes
 from ..rewrites.dynamic_lstm import why_not_integer
 from ..rewrites.patches_to_gemm import cuts_patches
 from .alone import release_alone
@@ -103,7 +103,7 @@ def _recurrent(node: ir.Node, scheme: Scheme, exclude: Sequence[str], placement:
 def _why_left(site: WeightSite, scheme: Scheme) -> str:
     weight = constant(site.node.inputs[site.weight])
     assert weight is not None
-    return scheme.why_left(site.node.op_type, weight.shape)
+    return scheme.why_left(site.node.op_type, weight.shape, sizes(site.node.inputs[site.data]))
 
 
 def _after_activation(value: ir.Value, scheme: Scheme) -> ir.Value:

@@ -13,12 +13,16 @@ from . import oddities
 from .builder import FLOAT, PROBES, Array, Builder, element, imports, run
 from .layers import LAYERS, conv, gemm, matmul, recurrent, table
 from .operators import OPERATORS
+from .rarer import RARER
 
 # Gives so many samples of an input.
 Draw = Callable[[np.random.Generator, int], Array]
 # The last opset that is asked for; and what each input may be, with the axis of the batch.
 NEWEST, OLDEST = 23, 7
+# Seeds below make what they made before there were rarer operators, as records name them.
+RARER_FROM = 4000
 CALIBRATION = 128
+Operator = Callable[[Builder, str], "str | None"]
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN"})
 
 
@@ -70,7 +74,7 @@ def make(seed: int) -> Made:
 def _tried(seed: int, chance: np.random.Generator) -> Made | None:
     b = Builder(chance=chance, opset=int(chance.integers(OLDEST, NEWEST + 1)))
     given = _inputs(b)
-    x = _grown(b, next(iter(given)))
+    x = _grown(b, next(iter(given)), OPERATORS if seed < RARER_FROM else (*OPERATORS, *RARER))
     if x is None or b.follows[x] is None:
         return None
     model, free, size = _finished(b, x, given)
@@ -117,8 +121,8 @@ def _input(b: Builder, kind: str, shape: tuple[int, ...], dtype: object) -> Inpu
     return Input(draw=draw, batch=batch)
 
 
-def _grown(b: Builder, x: str) -> str | None:
-    """The last value of a chain of operators, from an input on."""
+def _grown(b: Builder, x: str, operators: tuple[Operator, ...]) -> str | None:
+    """The last value of a chain of operators, these and layers, from an input on."""
     at: str | None = _as_float(b, x)
     if b.values[x][0].dtype.kind in "iu" and b.maybe(0.7) and b.values[x][0].dtype != np.uint8:
         at = table(b, x) or at
@@ -128,7 +132,7 @@ def _grown(b: Builder, x: str) -> str | None:
             break
         for other in [name for name in b.open if name != at and not b.is_float(name)][:1]:
             at = _mixed(b, at, other)
-        ways = LAYERS if b.maybe(0.45) else OPERATORS
+        ways = LAYERS if b.maybe(0.45) else operators
         if step >= wanted:
             ways = (conv, gemm, matmul, recurrent)
         made = b.pick(*ways)(b, at)

@@ -23,7 +23,19 @@ BELOW_CLAIM_DB, STILL_FAIR_DB = 20.0, 20.0
 LEAST_ROUNDED_DB, LEAST_MOVED_DB = 30.0, 70.0
 BATCHES = 8
 # What a report calls a reason for doubting its figures.
-DOUBTS = ("uneven", "growing", "golden", "held out", "more samples", "low", "float32", "constant", "few", "decided")
+DOUBTS = (
+    "uneven",
+    "growing",
+    "golden",
+    "held out",
+    "more samples",
+    "low",
+    "float32",
+    "constant",
+    "few",
+    "decided",
+    "larger",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Recurrent layers of files, by the words of ONNX: what a runtime reads otherwise is refused with its reason."""
+"""Layers and pools of files, by the words of ONNX: what a runtime reads otherwise is refused with its reason."""
 
 from __future__ import annotations
 
@@ -60,3 +60,34 @@ def test_a_layer_that_is_refused_in_float_too_is_not_said_to_have_no_int8(tmp_pa
         edgepress.export(
             str(path), target="cpu", precision="int8", calibration=data, measure=False, output=tmp_path / "dist"
         )
+
+
+def pool(path: Path, operator: str, **attributes: object) -> Path:
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 2, size]) for name, size in (("x", 8), ("y", "l"))
+    ]
+    graph = helper.make_graph([helper.make_node(operator, ["x"], ["y"], "pool", **attributes)], "g", ends[:1], ends[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize("word", ["SAME_UPPER", "SAME_LOWER"])
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool", "LpPool"])
+def test_a_dilated_pool_that_pads_by_a_word_is_refused(operator: str, word: str, tmp_path: Path) -> None:
+    path = pool(tmp_path / "m.onnx", operator, kernel_shape=[3], dilations=[2], auto_pad=word)
+    with pytest.raises(InputError, match=rf"{operator} 'pool' of .* has dilations and the auto_pad {word}") as caught:
+        Original.of(path, tmp_path)
+    assert "pads" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"kernel_shape": [3], "dilations": [2], "pads": [2, 2]},
+        {"kernel_shape": [3], "dilations": [1], "auto_pad": "SAME_UPPER"},
+        {"kernel_shape": [1], "dilations": [2], "auto_pad": "SAME_UPPER"},
+        {"kernel_shape": [3], "dilations": [2], "auto_pad": "VALID"},
+    ],
+)
+def test_a_pool_that_both_read_alike_is_taken(attributes: dict[str, object], tmp_path: Path) -> None:
+    Original.of(pool(tmp_path / "m.onnx", "MaxPool", **attributes), tmp_path)

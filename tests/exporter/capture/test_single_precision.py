@@ -168,3 +168,17 @@ def test_int8_of_it_is_made_and_fed_as_the_file_is(kind: str, target: str, tmp_p
         found = session.run(["y"], feed)[0]
     noise = ((found.astype(float) - expected) ** 2).sum()
     assert 10 * np.log10((expected**2).sum() / noise) > 20
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_that_are_inputs_too_are_no_inputs(kind: str, tmp_path: Path) -> None:
+    """Up to IR version 3 a file lists every weight among its inputs."""
+    path = network(tmp_path / "m.onnx", kind)
+    listed = onnx.load(path)
+    for tensor in listed.graph.initializer:
+        listed.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    onnx.save(listed, path)
+    opened = original.Original.of(path, tmp_path)
+    assert opened.remade
+    feed = {"x": np.random.default_rng(0).normal(size=(2, 3, 6, 6)).astype(KINDS[kind][1])}
+    opened.prove(feed, opened.values(feed))

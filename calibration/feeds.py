@@ -124,16 +124,21 @@ def _arrays(batch: Any, specs: Sequence[TensorSpec], where: str) -> dict[str, Ar
     wanted = [spec.name for spec in specs]
     if set(batch) != set(wanted):
         raise InputError(f"{where} has {_quoted(batch)}; the model's inputs are {_quoted(wanted)}.")
-    return {name: _own(batch[name], name, where) for name in wanted}
+    return {spec.name: _own(batch[spec.name], spec, where) for spec in specs}
 
 
-def _own(array: Any, name: str, where: str) -> Array:
-    """A copy: who fills one buffer again and again would change batches that are looked at later."""
+def _own(given: Any, spec: TensorSpec, where: str) -> Array:
+    """A copy: who fills one buffer again and again would change batches that are looked at later.
+
+    Half precision is widened where the model takes single, as one that was trained in half does here.
+    """
+    name = spec.name
     try:
-        return np.array(array)
+        array = np.array(given)
+        return array.astype(np.float32) if (array.dtype.name, spec.dtype) == ("float16", "float32") else array
     except (RuntimeError, TypeError, ValueError) as error:  # a tensor with gradients or on a device, a ragged list
         raise InputError(
-            f"{where}: input {name!r} is a {type(array).__name__} that makes no array: {error}",
+            f"{where}: input {name!r} is a {type(given).__name__} that makes no array: {error}",
             hint="Give numpy arrays; of a torch tensor tensor.detach().cpu().numpy().",
         ) from error
 

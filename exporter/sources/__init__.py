@@ -12,6 +12,7 @@ from ...profiles.reading.names import need_text
 from . import gguf_file, huggingface, onnx_file, pt2, python, weights_file
 from .base import Predict, Source, checked_dynamic, missing, numbered, safe_name
 from .decoder import DecoderSource
+from .foreign import no_source, refuse_foreign
 from .kind import SourceKind
 from .plain import evaluate_taken, evaluating, feeds_taken, float_inputs, not_a_module, unwrapped
 from .torch_module import arrays, check_forward, in_forward_order, module_digest, torch_predict
@@ -65,15 +66,11 @@ def load_model(spec: str, *, trust: bool = False) -> Source | DecoderSource:
         InputError: what is there cannot be exported; the message says why and what to do.
     """
     need_text(spec)
+    refuse_foreign(spec)
     for kind in KINDS:
         if kind.matches(spec):
             return kind.load(spec, trust)
-    if not Path(spec).exists():
-        raise missing(spec)
-    raise InputError(
-        f"{spec} is not a model source.",
-        hint="Give a Python file or module, a .pt2 program, an .onnx or .gguf file, or a Hugging Face directory.",
-    )
+    raise no_source(spec) if Path(spec).exists() else missing(spec)
 
 
 def source_from_object(

@@ -27,17 +27,32 @@ def not_a_module(what: str, given: object) -> InputError:
     Args:
         what: gave it, as a message begins.
     """
-    kind = given.__name__ if isinstance(given, type) else type(given).__name__
-    hints = {
+    if isinstance(given, type):
+        name = given.__name__
+        return InputError(f"{what} the class {name}; expected a torch.nn.Module.", hint=f"Give one of it: {name}(...).")
+    if given is None:
+        return InputError(f"{what} nothing; expected a torch.nn.Module.", hint="Is its `return` missing?")
+    kind = type(given).__name__
+    article = "an" if kind[0] in "AEIOU" else "a"
+    return InputError(f"{what} {article} {kind}; expected a torch.nn.Module.", hint=_way_to_a_module(given, kind))
+
+
+def _way_to_a_module(given: object, kind: str) -> str | None:
+    from torch import nn
+
+    if isinstance(given, Mapping | tuple | list):
+        values = given.items() if isinstance(given, Mapping) else enumerate(given)
+        inside = next((key for key, value in values if isinstance(value, nn.Module)), None)
+        if inside is not None:
+            return f"One is inside: give [{inside!r}] of it."
+    return {
         "ExportedProgram": "Write it with torch.export.save(program, 'model.pt2') and give that file.",
         "OrderedDict": "That is weights: build the network and give it them with load_state_dict().",
         "dict": "That is weights: build the network and give it them with load_state_dict().",
         "function": "Put it into the forward of a torch.nn.Module.",
-    }
-    hint = f"Give one of it: {kind}(...)." if isinstance(given, type) else hints.get(kind)
-    return InputError(
-        f"{what} {'the class' if isinstance(given, type) else 'a'} {kind}; expected a torch.nn.Module.", hint=hint
-    )
+        "ScriptFunction": "torch.jit compiled it: give a torch.nn.Module whose forward is the function in Python.",
+        "ScriptMethod": "torch.jit compiled it: give a torch.nn.Module whose forward is the method in Python.",
+    }.get(kind)
 
 
 def unwrapped(module: nn.Module, origin: str) -> nn.Module:
@@ -56,7 +71,7 @@ def unwrapped(module: nn.Module, origin: str) -> nn.Module:
                 setattr(parent, name, meant)
     for name, child in module.named_modules():
         if isinstance(child, jit.ScriptModule):
-            raise _script(name, origin)
+            raise _script(name, child, origin)
         if type(child).__module__.startswith(_INTEGERS):
             raise _quantized(name, child, origin)
         if _rounds(child):
@@ -76,8 +91,11 @@ def evaluating(module: nn.Module, origin: str) -> nn.Module:
     try:
         return module.eval()
     except NotImplementedError as error:
+        # torch gives each of them `eval` and `train` of its own, which refuse.
+        name = next((name for name, child in module.named_modules() if "eval" in vars(child)), "")
+        where = f"the module {name!r} inside the model" if name else "the model"
         raise InputError(
-            f"{origin}: the model is the module of an exported program (torch.export.export(...).module()).",
+            f"{origin}: {where} is the module of an exported program (torch.export.export(...).module()).",
             hint="Write the program with torch.export.save and give the .pt2 file, or give the module it was made of.",
         ) from error
 
@@ -91,13 +109,18 @@ def _inner(module: nn.Module) -> nn.Module | None:
     return dict(module.named_children()).get("_orig_mod")  # what torch.compile returns
 
 
-def _script(name: str, origin: str) -> InputError:
+def _script(name: str, module: nn.Module, origin: str) -> InputError:
     where = f"the module {name!r} inside the model" if name else "the model"
+    # A frozen one has its weights as constants in its code.
+    weights = (
+        "with its weights (module.load_state_dict(script.state_dict()))"
+        if module.state_dict()
+        else "with weights from where that had them (this script is frozen: it has no state_dict)"
+    )
     return InputError(
         f"{origin}: {where} is a ScriptModule (torch.jit.script, .trace or .load). It holds compiled code instead of a "
         "forward in Python, and cannot be captured.",
-        hint="Give the Python module that it was made from, with its weights "
-        "(module.load_state_dict(script.state_dict())), or an .onnx file of it.",
+        hint=f"Give the Python module that it was made from, {weights}, or an .onnx file of it.",
     )
 
 

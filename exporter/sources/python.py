@@ -19,7 +19,9 @@ from ...backends.base import Feed
 from ...errors import InputError
 from . import gguf_file, huggingface
 from .base import Source, Training, checked_dynamic, missing, numbered, safe_name
+from .checkpoints import loads_watched
 from .decoder import DecoderSource
+from .foreign import no_source
 from .plain import evaluate_taken, evaluating, feeds_taken, float_inputs, not_a_module, unwrapped
 from .torch_module import arrays, check_forward, in_forward_order, module_digest
 from .traceback import user_errors, user_traceback
@@ -63,7 +65,7 @@ def load(spec: str, trust: bool) -> Source | DecoderSource:
     code = _run_file(Path(spec)) if spec.endswith(".py") else _import(spec)
     file = Path(code.__file__ or spec)
     user = _User(code=code, origin=spec, root=file.parent)
-    made = user.call("model")
+    made = user.built("model")
     if isinstance(made, str | Path):
         return _decoder(user, file, Path(made), trust)
     module, given = _module(user, "model", made), arrays(user.call("inputs"), f"inputs() of {spec}")
@@ -83,7 +85,7 @@ def load(spec: str, trust: bool) -> Source | DecoderSource:
         evaluate=evaluate_taken(user.find("evaluate"), given, inputs),
         training=user.training(),
         loss=user.find("loss"),
-        student=(lambda: _module(user, "student", user.call("student"))) if user.find("student") else None,
+        student=(lambda: _module(user, "student", user.built("student"))) if user.find("student") else None,
         licence=_licence(user),
         digest=module_digest(module, inputs, dynamic, files=(file,)),
     )
@@ -110,6 +112,15 @@ class _User:
             raise InputError(f"{self.origin} has no function {function}().", hint=_START)
         with user_errors(f"{function}() of {self.origin}", self.root):
             return found()
+
+    def built(self, function: str) -> Any:
+        """The result of a function that may load weights.
+
+        Raises:
+            InputError: as of `call`, and where it loads none of a file's.
+        """
+        with loads_watched(self.origin):
+            return self.call(function)
 
     def step(self, name: str) -> object:
         """`preprocess` or `postprocess` as the file has it: not called here, since it is part of the model."""
@@ -155,12 +166,6 @@ def _decoder(user: _User, file: Path, given: Path, trust: bool) -> DecoderSource
     Raises:
         InputError: there is none, or the file has a function that would not be used.
     """
-    if unused := [f"{name}()" for name in _OF_NETWORKS if user.find(name)]:
-        raise InputError(
-            f"{user.origin} has {', '.join(unused)}, and its model() gives a path: of a model that writes text only "
-            "evaluate() is used.",
-            hint="Leave it out; text to calibrate on goes to --calibration.",
-        )
     path = given if given.is_absolute() or given.exists() else file.parent / given
     kind = next((each for each in (gguf_file, huggingface) if each.matches(str(path))), None)
     found = None if kind is None else kind.load(str(path), trust)
@@ -168,6 +173,12 @@ def _decoder(user: _User, file: Path, given: Path, trust: bool) -> DecoderSource
         raise InputError(
             f"{user.origin}: model() gives {str(given)!r}, where no model that writes text lies.",
             hint="Give the path of a Hugging Face directory or a .gguf file of one; of any other model the module.",
+        )
+    if unused := [f"{name}()" for name in _OF_NETWORKS if user.find(name)]:
+        raise InputError(
+            f"{user.origin} has {', '.join(unused)}, and its model() gives a path: of a model that writes text only "
+            "evaluate() is used.",
+            hint="Leave it out; text to calibrate on goes to --calibration.",
         )
     digest = hashlib.sha256(f"{found.digest} {hashlib.sha256(file.read_bytes()).hexdigest()}".encode()).hexdigest()
     name = safe_name(file.stem)
@@ -220,7 +231,7 @@ def _run_file(path: Path) -> ModuleType:
 def _import(name: str) -> ModuleType:
     _importable(Path.cwd())
     if _find(name) is None:
-        raise missing(f"{name}.py") if Path(f"{name}.py").is_file() else _unknown(name)
+        raise missing(f"{name}.py") if Path(f"{name}.py").is_file() else no_source(name)
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:
@@ -232,13 +243,6 @@ def _find(name: str) -> object:
         return importlib.util.find_spec(name)
     except ModuleNotFoundError:
         return None  # a parent package is not there
-
-
-def _unknown(name: str) -> InputError:
-    return InputError(
-        f"{name} is neither a file, a directory nor an importable Python module.",
-        hint="Give a Python file or module, a .pt2 program, an .onnx file or a Hugging Face model directory.",
-    )
 
 
 def _importable(directory: Path) -> None:

@@ -194,6 +194,11 @@ def check_forward(module: nn.Module, inputs: Mapping[str, Array], origin: str, r
             hint="Run the model once and load its trained weights, before it is given.",
         )
     device = next((p.device.type for p in (*module.parameters(), *module.buffers()) if p.device.type != "cpu"), None)
+    if device == "meta":
+        raise InputError(
+            f"{origin}: the model has weights on meta: they have shapes and no values.",
+            hint="Build it without torch.device('meta'), or give it weights with load_state_dict(..., assign=True).",
+        )
     if device:
         raise InputError(f"{origin}: the model has weights on {device}.", hint="Move it with `.cpu()`.")
     try:

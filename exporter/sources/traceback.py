@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from ...errors import EdgepressError, InputError
+from . import checkpoints
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 _OURS = tuple(_PACKAGE / name for name in ("exporter", "calibration", "backends", "profiles"))
@@ -64,14 +65,18 @@ def user_errors(what: str, root: Path | None = None) -> Iterator[None]:
     except Exception as error:
         if _raised_below_us(error):
             raise
-        raise InputError(f"{what} fails.\n{user_traceback(error, root)}") from error
+        raise InputError(
+            f"{what} fails.\n{user_traceback(error, root)}", hint=checkpoints.way_to_load(error)
+        ) from error
 
 
 def _raised_below_us(error: BaseException) -> bool:
     """Our code ran below the user's when the error was raised."""
     files = [f.filename for f in traceback.extract_tb(error.__traceback__)]
     user = next((i for i, name in enumerate(files) if is_user_file(name)), len(files))
-    return any(Path(name).resolve().is_relative_to(own) for name in files[user:] for own in _OURS)
+    # What watches the user's load_state_dict only passes on what that raises.
+    below = [name for name in files[user:] if name != checkpoints.__file__]
+    return any(Path(name).resolve().is_relative_to(own) for name in below for own in _OURS)
 
 
 @cache

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 from ...errors import InputError
+from .archives import no_program
 from .base import Source, missing
 
-_WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
-_PICKLES = (".pkl", ".pickle")
+_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pkl", ".pickle", ".ptl", ".jit", ".torchscript")
 
 
 def matches(spec: str) -> bool:
     """By suffix."""
-    return Path(spec).suffix.lower() in (*_WEIGHTS, *_PICKLES)
+    return Path(spec).suffix.lower() in _SUFFIXES or spec.lower().endswith(".pth.tar")
 
 
 def load(spec: str, trust: bool) -> Source:
@@ -25,24 +24,8 @@ def load(spec: str, trust: bool) -> Source:
     """
     if not Path(spec).exists():
         raise missing(spec)
-    if _is_script(spec):
+    if Path(spec).is_dir():
         raise InputError(
-            f"{spec} is a TorchScript program: compiled code instead of a forward in Python, which cannot be captured.",
-            hint="Write a Python file with model() and inputs(), whose module is the one that it was made from, with "
-            f"its weights: module.load_state_dict(torch.jit.load({Path(spec).name!r}).state_dict()). Or give an .onnx "
-            "file of it.",
+            f"{spec} is a directory, and no file of weights.", hint="Write a Python file with model() and inputs()."
         )
-    what = "a pickle, which may run any code when loaded" if Path(spec).suffix.lower() in _PICKLES else "weights only"
-    raise InputError(
-        f"{spec} holds {what}; a model is code and weights together.",
-        hint="Write a Python file with model() and inputs() that loads it (torch.load(..., weights_only=True)); "
-        "`edgepress init` writes one to start from.",
-    )
-
-
-def _is_script(spec: str) -> bool:
-    """As torch.jit.save writes: an archive that holds code."""
-    if not zipfile.is_zipfile(spec):
-        return False
-    with zipfile.ZipFile(spec) as archive:
-        return any(name.partition("/")[2].startswith("code/") for name in archive.namelist())
+    raise no_program(spec)

@@ -231,8 +231,8 @@ def _prove(source: Source, opset: int, directory: Path) -> Any:
     ("given", "said"),
     [
         (nn.Linear, r"the class Linear.*Give one of it: Linear\(...\)"),
-        (nn.Linear(2, 2).state_dict(), r"a OrderedDict.*load_state_dict"),
-        (lambda: torch.export.export(nn.Linear(2, 2), (torch.rand(2, 2),)), r"a ExportedProgram.*torch.export.save"),
+        (nn.Linear(2, 2).state_dict(), r"an OrderedDict.*load_state_dict"),
+        (lambda: torch.export.export(nn.Linear(2, 2), (torch.rand(2, 2),)), r"an ExportedProgram.*torch.export.save"),
         (torch.relu, "expected a torch.nn.Module"),
     ],
     ids=["class", "weights", "program", "function"],

@@ -8,16 +8,37 @@ os.environ.setdefault("EDGEPRESS_TESTED_EMULATION", os.environ.pop("EDGEPRESS_EM
 os.environ["EDGEPRESS_EMULATION"] = "off"
 
 import fcntl
+import gc
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported meanwhile is there to stay: no collector of garbage walks it over and over."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _settled() -> None:
+    """What lives when a file of tests begins is not walked again.
+
+    There are millions of objects by then, and training, for one, collects all garbage at its end.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -160,7 +160,7 @@ def test_an_engine_that_hangs_is_stopped(run: Run, work: Path) -> None:
 
 
 def test_three_times_the_work_is_slower_and_one_that_fails_claims_nothing(run: Run, work: Path) -> None:
-    ran = run("compare", "a.onnx", "more.onnx", "--threads", 1, "--seconds", 2, "--json", "-o", "c.json")
+    ran = run("compare", "a.onnx", "more.onnx", "--threads", 1, "--seconds", 5, "--json", "-o", "c.json")
     assert ran.code == 0, ran.err
     data = json.loads(ran.out)
     assert data["verdict"] == "slower"

@@ -301,7 +301,7 @@ def _source(
 ) -> Source | DecoderSource:
     """The model with the parts that were given apart from it."""
     from ..calibration.feeds import feeds_from_object
-    from .sources import DecoderSource, load_model, source_from_object
+    from .sources import load_model, source_from_object
     from .sources.base import numbered
 
     feeds = None if calibration is None or isinstance(calibration, str | Path) else feeds_from_object(calibration)
@@ -314,13 +314,7 @@ def _source(
         given = {part: value for part, value in parts.items() if value is not None}
         given |= {} if training is None else {"training": numbered(training)}
         given |= {} if feeds is None else {"calibration": feeds}
-        found = load_model(str(model), trust=trust)
-        if isinstance(found, DecoderSource) and (unused := [name for name in given if name != "evaluate"]):
-            raise InputError(
-                f"{model} is a model that writes text; {', '.join(f'`{name}`' for name in unused)} would not be used.",
-                hint="Leave it out; `calibration` may be the path of a text.",
-            )
-        return replace(found, **given)
+        return _replaced(load_model(str(model), trust=trust), model, given)
     if inputs is None:
         raise InputError("A module needs `inputs`: one example batch by name of forward's arguments.")
     return source_from_object(
@@ -332,3 +326,15 @@ def _source(
         training=training,
         **parts,
     )
+
+
+def _replaced(found: Source | DecoderSource, model: str | Path, given: Mapping[str, Any]) -> Source | DecoderSource:
+    """What was loaded, with the parts that were given instead of its own."""
+    from .sources import DecoderSource
+
+    if isinstance(found, DecoderSource) and (unused := [name for name in given if name != "evaluate"]):
+        raise InputError(
+            f"{model} is a model that writes text; {', '.join(f'`{name}`' for name in unused)} would not be used.",
+            hint="Leave it out; `calibration` may be the path of a text.",
+        )
+    return replace(found, **given)

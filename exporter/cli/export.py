@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..bundle.manifest import Bundle
     from ..bundle.signing_keys import PrivateKey
     from ..gate.run import Gate
+    from ..progress import Progress
     from ..recipe import Recipe
     from ..sources import DecoderSource, Source
 
@@ -146,7 +147,7 @@ def command(
     from ..api import resolve
     from ..progress import progress
     from .host import load_any, require_host
-    from .summary import command_line, summarized
+    from .summary import summarized
 
     if depends and not if_changed:
         raise InputError("--depends goes with --if-changed.", hint="Add --if-changed, or leave out --depends.")
@@ -155,34 +156,28 @@ def command(
     resolved = resolve([name for group in targets for name in group])
     key = None if sign is None else private_key(sign)
     recipe = asked()
-    gate = asked_gate({target.name: target.name for target in resolved}, measure=recipe.measure)
-    gate.limits = {**recipe.budget.limits, **gate.limits}
-    gate.failed = "The budget was missed; the bundle was written all the same."
+    gate = _gate(resolved, recipe)
     with gate.watched():
         require_host()
         with progress(quiet=quiet or as_json) as shown:
             with shown.step("load", {}):
                 loaded = load_any(source, trust=trust_source)
-                from ..pipeline import export_bundles
+                from .. import pipeline  # noqa: F401  (here, where its time is told)
             work = _Work(loaded, recipe, output, gate, depends if if_changed else None, key, on)
             with summarized([target.name for target in resolved], gate.made, as_json=as_json, quiet=quiet):
-                export_bundles(
-                    loaded,
-                    work.changed(resolved),
-                    recipe,
-                    work.destination,
-                    shown,
-                    force=force or if_changed,
-                    command=command_line(),
-                    checkpoint=checkpoint,
-                    made=work.made,
-                    sign=key,
-                    on=on,
-                )
+                work.export(resolved, shown, force=force or if_changed, checkpoint=checkpoint)
+
+
+def _gate(targets: list[Target], recipe: Recipe) -> Gate:
+    """What the bundles are held to: the limits of the recipe too."""
+    gate = asked_gate({target.name: target.name for target in targets}, measure=recipe.measure)
+    gate.limits = {**recipe.budget.limits, **gate.limits}
+    gate.failed = "The budget was missed; the bundle was written all the same."
+    return gate
 
 
 class _Work:
-    """Where the bundles go, and which of them are there already."""
+    """Which bundles are made, where they go, and which of them are there already."""
 
     def __init__(
         self,
@@ -195,9 +190,26 @@ class _Work:
         on: str | None,
     ) -> None:
         self._source, self._recipe, self._output, self._gate, self._depends = source, recipe, output, gate, depends
-        self._on = on
-        self._public = None if sign is None else sign.public
+        self._on, self._sign = on, sign
         self._keys: dict[str, str] = {}
+
+    def export(self, targets: list[Target], shown: Progress, *, force: bool, checkpoint: Path | None) -> None:
+        from ..pipeline import export_bundles
+        from .summary import command_line
+
+        export_bundles(
+            self._source,
+            self.changed(targets),
+            self._recipe,
+            self.destination,
+            shown,
+            force=force,
+            command=command_line(),
+            checkpoint=checkpoint,
+            made=self.made,
+            sign=self._sign,
+            on=self._on,
+        )
 
     def destination(self, target: Target) -> Path:
         return self._output / f"{self._source.name}-{target.name}"
@@ -210,9 +222,10 @@ class _Work:
             return targets
         from ..bundle.key import bundle_key, kept
 
+        public = None if self._sign is None else self._sign.public
         for target in targets:
             key = self._keys[target.name] = bundle_key(self._source, target, self._recipe, self._depends, self._on)
-            if (bundle := kept(self.destination(target), key, self._public)) is not None:
+            if (bundle := kept(self.destination(target), key, public)) is not None:
                 self._gate.made[target.name] = bundle
                 click.echo(f"{as_typed(bundle.path)} is unchanged.", err=True)
         return [target for target in targets if target.name not in self._gate.made]

@@ -21,6 +21,7 @@ from ..progress import Advance, Progress
 from ..recipe import Recipe
 from ..sources.decoder import DecoderSource
 from ..workshop import Memo
+from .candidate import TextCandidate
 from .make import made
 from .pack import TextPacking
 from .speed import measured
@@ -75,15 +76,27 @@ def export_decoder(
         candidate = made(task)
         with task.step("measure") as advance:
             candidate = measured(candidate, task, advance)
-        name = f"{source.name}-{target.name}"
         with naming(destination):
-            packing = TextPacking(
-                source=source, target=target, recipe=recipe, candidate=candidate, place=place, threads=task.threads
-            )
-            packing.write(directory, name, seconds, command)
-            if sign is not None:
-                write_signature(directory, name, sign, directory / SIGNATURE)
+            _pack(task, candidate, seconds, command, sign)
     return load_bundle(destination)
+
+
+def _pack(
+    task: TextTask, candidate: TextCandidate, seconds: Mapping[str, float], command: str, sign: PrivateKey | None
+) -> None:
+    """Write what is beside the engine, and the signature last."""
+    name = f"{task.source.name}-{task.target.name}"
+    packing = TextPacking(
+        source=task.source,
+        target=task.target,
+        recipe=task.recipe,
+        candidate=candidate,
+        place=task.place,
+        threads=task.threads,
+    )
+    packing.write(task.destination, name, seconds, command)
+    if sign is not None:
+        write_signature(task.destination, name, sign, task.destination / SIGNATURE)
 
 
 @contextmanager

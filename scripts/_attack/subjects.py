@@ -9,6 +9,10 @@ from .decoder_subjects import of_decoders, of_their_bundles
 from .sound import BUNDLE, EXPORT, FLOAT, INT8, Sound
 from .subject import ARRAYS, BYTES, GRAPH, JSON, WORDS, Subject
 
+# Commands that read calibration data, and a bundle.
+CALIBRATED = ((*INT8, "--calibration", "data.npz"), (*INT8, "--calibration", "batches"))
+OPENED = (("verify", BUNDLE), ("report", BUNDLE, "-o", "page.html"), ("check", BUNDLE, "--budget", "size=1MB"))
+
 
 def subjects(sound: Sound, names: Sequence[str] = ()) -> list[Subject]:
     """All of them, or those of some parts."""
@@ -222,16 +226,26 @@ def _hugging(sound: Sound) -> Iterator[Subject]:
 
 def _planted(sound: Sound) -> Iterator[Subject]:
     """What runs code when it is opened carelessly, or leads out of its directory."""
-    plain, bundles = sound.plain(), sound.signed()
-    int8 = ((*INT8, "--calibration", "data.npz"), (*INT8, "--calibration", "batches"))
+    yield from _planted_files(sound)
+    yield from _planted_bundles(sound)
+    yield from _planted_around(sound)
+
+
+def _planted_files(sound: Sound) -> Iterator[Subject]:
+    """Data and models that hold pickles."""
+    plain = sound.plain()
     yield Subject(
-        name="planted: objects in .npz", directory=plain, files=("data.npz",), commands=int8[:1], plant=plants.objects
+        name="planted: objects in .npz",
+        directory=plain,
+        files=("data.npz",),
+        commands=CALIBRATED[:1],
+        plant=plants.objects,
     )
     yield Subject(
         name="planted: objects in .npy",
         directory=plain,
         files=("batches/1.npy",),
-        commands=int8[1:],
+        commands=CALIBRATED[1:],
         plant=plants.objects,
     )
     untrusted = (("export", "net.pt2", *FLOAT),)
@@ -240,19 +254,28 @@ def _planted(sound: Sound) -> Iterator[Subject]:
     )
     pickles = tuple(("export", f"cnn.{end}", *FLOAT) for end in ("pt", "pkl", "bin", "ckpt"))
     yield Subject(name="planted: pickles", directory=plain, files=("cnn.pt",), commands=pickles, plant=plants.pickles)
+
+
+def _planted_bundles(sound: Sound) -> Iterator[Subject]:
+    """Bundles whose files say one thing and hold another."""
+    bundles = sound.signed()
     golden = (f"{BUNDLE}/golden/outputs.npz", f"{BUNDLE}/golden/inputs.npz")
-    opened = (("verify", BUNDLE), ("report", BUNDLE, "-o", "page.html"), ("check", BUNDLE, "--budget", "size=1MB"))
     yield Subject(
-        name="planted: golden data", directory=bundles, files=golden, commands=opened, plant=plants.objects_sealed
+        name="planted: golden data", directory=bundles, files=golden, commands=OPENED, plant=plants.objects_sealed
     )
     manifest = (f"{BUNDLE}/manifest.json",)
-    build = (*opened, ("build", BUNDLE))
+    build = (*OPENED, ("build", BUNDLE))
     yield Subject(
         name="planted: paths in a manifest", directory=bundles, files=manifest, commands=build, plant=plants.paths
     )
     yield Subject(
         name="planted: links in a bundle", directory=bundles, files=manifest, commands=build, plant=plants.links
     )
+
+
+def _planted_around(sound: Sound) -> Iterator[Subject]:
+    """What lies around a file that is read, or is named in it."""
+    plain = sound.plain()
     yield Subject(
         name="planted: far data",
         directory=sound.external(),
@@ -268,17 +291,17 @@ def _planted(sound: Sound) -> Iterator[Subject]:
         commands=commands,
         plant=plants.shell,
     )
-    whole = (*int8, ("export", "cnn.onnx", *FLOAT), ("targets", "./mine.toml"))
+    whole = (*CALIBRATED, ("export", "cnn.onnx", *FLOAT), ("targets", "./mine.toml"))
     yield Subject(
         name="planted: modules", directory=plain, files=("cnn.onnx",), commands=whole, plant=plants.modules, whole=True
     )
     yield Subject(
         name="planted: modules beside a bundle",
-        directory=bundles,
-        files=manifest,
+        directory=sound.signed(),
+        files=(f"{BUNDLE}/manifest.json",),
         plant=plants.modules,
         whole=True,
-        commands=(*opened, ("profile", BUNDLE, "--scenario", "cold-start")),
+        commands=(*OPENED, ("profile", BUNDLE, "--scenario", "cold-start")),
     )
 
 

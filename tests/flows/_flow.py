@@ -27,6 +27,8 @@ OPTIONS = {"classics/distilbert": ("--axis", "batch=1:16:32")}
 # that the installed script calls. What an import costs is not what these tests are about.
 FORKING = """
 import gc, json, os, pathlib, resource, sys, tempfile
+
+gc.disable()  # what comes now stays
 import torch, torch.export, onnxscript  # and no runtime: some start threads, which do not survive a fork
 import edgepress.exporter.pipeline, edgepress.exporter.sources, rich.progress
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast  # they load what any decoder needs
@@ -40,6 +42,8 @@ with tempfile.TemporaryDirectory() as scratch:
     exported(first, 20, pathlib.Path(scratch))
 
 gc.freeze()
+gc.set_threshold(10_000)
+gc.enable()
 for line in sys.stdin:
     job = json.loads(line)
     child = os.fork()

@@ -29,7 +29,7 @@ class Pooled(nn.Module):
         return self.head(self.pool(self.conv(image))).flatten(2)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, (2, 5)])
+@pytest.mark.parametrize("size", [1, 3, (2, 5)])
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("target", ["cpu", "server-cpu"])
 def test_free_sizes_are_pooled_as_torch_pools_them(

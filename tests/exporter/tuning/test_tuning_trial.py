@@ -22,9 +22,17 @@ from edgepress.exporter.tuning.space import space_of
 from edgepress.exporter.tuning.trial import Trials
 from edgepress.profiles.budget.budget import Budget
 from edgepress.profiles.device.target import load_target
+from edgepress.profiles.timing import in_turn, taking_turns
 
 INT8 = {"precision": "int8", "threads": 1, "prune": 0, "ranges": "auto"}
 FP32 = {"precision": "fp32", "threads": 1, "prune": 0}
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real turns in fresh processes, but no more of them than there must be."""
+    monkeypatch.setattr(in_turn, "SECONDS", 1.0)
+    monkeypatch.setattr(taking_turns, "_LEAST_SET", 0.2)
 
 
 def _batches() -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from edgepress.profiles.machine.conditions import Conditions
-from edgepress.profiles.timing import taking_turns
+from edgepress.profiles.timing import in_turn, taking_turns
 from edgepress.profiles.timing.in_turn import BESIDE, SAMPLES, Timed, time_in_turn
 from edgepress.profiles.timing.measure import CallArm, Settings
 from edgepress.profiles.timing.measurement import Measurement
@@ -90,6 +90,7 @@ def run() -> tuple[list[str], Timed]:
     # Enough turns to tell one from two.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(taking_turns, "_LEAST_SET", 0.2)
+        patch.setattr(in_turn, "BESIDE", Settings(warmup_seconds=0.1, seconds=0.6, samples=BESIDE.samples))
         return started, _timed(started)
 
 

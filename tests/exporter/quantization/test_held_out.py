@@ -17,7 +17,7 @@ from edgepress.exporter.quantization.gains import doubts
 from edgepress.profiles.findings.parity import Parity
 from edgepress.profiles.findings.spread import Few
 
-from ._held_out import Layers, batches, exported, said
+from ._held_out import ROWS, Layers, batches, exported, said
 
 
 def test_few_samples_are_said(tmp_path):

@@ -78,7 +78,13 @@ def checked(feeds: Feeds, specs: Sequence[TensorSpec], origin: str) -> Feeds:
             yield arrays
             rows = {name: rows[name] + (len(array) if array.ndim else 1) for name, array in arrays.items()}
         if not any(rows.values()):
-            raise InputError(f"{origin} is empty: int8 needs at least one sample.")
+            raise InputError(
+                f"{origin} is empty: int8 needs at least one sample.",
+                hint="Data are read several times: a function must give them anew at each call, not an iterator that "
+                "was read before."
+                if origin.endswith("()")
+                else None,
+            )
 
     return stream
 
@@ -114,7 +120,7 @@ def _user_batches(feeds: Feeds, origin: str) -> Iterator[Any]:
         yield from feeds()
     except (InputError, GeneratorExit, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{origin} raised {type(error).__name__}: {error}") from error
 
 
@@ -176,6 +182,8 @@ def _remedy(array: Array, spec: TensorSpec) -> str | None:
         return f"Convert it: array.astype(np.{spec.dtype})."
     if array.dtype == np.uint8 and kind == "float":
         return "Give what the model was trained on: such bytes, scaled and normalised to floats as it was done there."
+    if array.dtype.kind in "iub" and kind == "float":
+        return f"Give what the model was trained on, as floats: array.astype(np.{spec.dtype})."
     if array.dtype.kind == "f" and spec.dtype == "uint8":
         return "The engine takes bytes, which preprocess() or [preprocess] turns into floats: give them as they are."
     if TensorSpec(name=spec.name, dtype=array.dtype.name, shape=spec.shape[1:]).mismatch(array) == "":

@@ -78,13 +78,14 @@ def check_destination(destination: Path, *, force: bool, kind: DirectoryKind = B
     """
     need_text(destination.absolute())
     if destination.exists() or destination.is_symlink():
+        if not (destination / kind.mark).is_file() and (not destination.is_dir() or any(destination.iterdir())):
+            raise InputError(
+                f"{as_typed(destination)} exists and is not {kind.one}; --force replaces {kind.many} only.",
+                hint="Move it away, or choose another --output.",
+            )
         if not force:
             raise InputError(
                 f"{as_typed(destination)} exists.", hint="Replace it whole with --force, or choose another --output."
-            )
-        if not (destination / kind.mark).is_file() and (not destination.is_dir() or any(destination.iterdir())):
-            raise InputError(
-                f"{as_typed(destination)} exists and is not {kind.one}; --force replaces {kind.many} only."
             )
     parent = next(p for p in destination.absolute().parents if p.exists() or p.is_symlink())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):

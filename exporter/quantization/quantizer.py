@@ -41,6 +41,7 @@ from .rewrites.extremes_apart import extremes_apart
 from .rewrites.fold_weights import fold_weights
 from .rewrites.joined_rows import joined_rows
 from .rewrites.keep_reduced import keep_reduced
+from .rewrites.norms_in_scales import norms_in_scales
 from .rewrites.patches_to_gemm import patches_to_gemm
 from .rewrites.row_biases import row_biases
 from .rewrites.rows_to_gemm import rows_to_gemm
@@ -287,6 +288,11 @@ def _biases_as_rows(quantizer: Quantizer) -> None:
         row_biases(quantizer.model.graph)
 
 
+def _norms_in_scales(quantizer: Quantizer) -> None:
+    if quantizer.scheme.scales_move:
+        norms_in_scales(quantizer.model.graph)
+
+
 def _scales_in_place(quantizer: Quantizer) -> None:
     if quantizer.scheme.scales_move:
         scales_in_place(quantizer.model.graph)
@@ -321,6 +327,7 @@ BEFORE_DATA: tuple[Pass, ...] = (_weights_folded, _tokens_known, _products_over_
 ON_FLOATS: tuple[Pass, ...] = (_placed_by_range, _lifted, _ranged)
 TO_INTEGERS: tuple[Pass, ...] = (
     _rounded,
+    _norms_in_scales,
     _integers_carried,
     _extremes_apart,
     _reductions_kept,

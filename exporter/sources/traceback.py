@@ -62,7 +62,7 @@ def user_errors(what: str, root: Path | None = None) -> Iterator[None]:
         yield
     except EdgepressError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # the exit code of theirs would be taken for ours
         if _raised_below_us(error):
             raise
         raise InputError(

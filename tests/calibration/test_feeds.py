@@ -102,6 +102,25 @@ def test_the_sample_that_is_not_finite_is_named(bad):
     assert "-1e4" in caught.value.hint
 
 
+def test_half_precision_is_widened_and_nothing_else():
+    given = [{"image": np.array([[0.1, 2]], np.float16)}]
+    (found,) = read(feeds_from_object(given))
+    assert found["image"].dtype == np.float32
+    np.testing.assert_array_equal(found["image"], given[0]["image"])
+    with pytest.raises(InputError, match="dtype int64, expected float32") as caught:
+        read(feeds_from_object([{"image": np.array([[1, 2]])}]))
+    assert "as floats" in caught.value.hint
+
+
+def test_data_that_were_read_before_are_told_of():
+    data = iter([image([1, 2])])
+    feeds = checked(feeds_from_object(lambda: data), IMAGE, "calibration()")
+    assert len(list(feeds())) == 1
+    with pytest.raises(InputError, match="is empty") as caught:
+        list(feeds())
+    assert "anew at each call" in caught.value.hint
+
+
 def test_no_data_is_an_error():
     with pytest.raises(InputError, match="is empty"):
         read(feeds_from_object([]))

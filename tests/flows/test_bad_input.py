@@ -117,16 +117,6 @@ def test_a_torchscript_archive_is_not_called_weights(fails: Fails, tmp_path: Pat
     fails("net.pt", says=("is a TorchScript program", "torch.jit.load('net.pt').state_dict()"))
 
 
-def test_a_program_in_double_precision_says_what_to_do(fails: Fails, tmp_path: Path) -> None:
-    import torch
-
-    module, example = torch.nn.Conv1d(2, 2, 1).double(), (torch.ones(1, 2, 4, dtype=torch.float64),)
-    torch.export.save(torch.export.export(module, example), tmp_path / "net.pt2")
-    fails(
-        "net.pt2", "-t", "server-cpu", "--trust-source", says=("no CPU kernel of Conv", "Call .float() on the module")
-    )
-
-
 def test_an_output_that_is_listed_twice(fails: Fails, tmp_path: Path) -> None:
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3]) for name in "xyy"]
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "net", ends[:1], ends[1:])

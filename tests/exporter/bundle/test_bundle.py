@@ -268,6 +268,13 @@ def test_the_old_bundle_is_back_whatever_rename_fails(
     assert check_files(bundle) == 4
 
 
+def test_what_is_no_bundle_is_not_said_to_be_replaced_by_force(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is not a bundle; --force replaces bundles only") as caught:
+        check_destination(tmp_path / "file", force=False)
+    assert caught.value.hint == "Move it away, or choose another --output."
+
+
 def test_what_exists_is_replaced_only_when_asked_and_only_if_it_is_a_bundle(bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="exists"), new_directory(bundle.path, force=False):
         pass

@@ -142,3 +142,14 @@ def test_a_directory_and_a_module_pickled_whole(tmp_path: Path) -> None:
     said = refused(str(tmp_path / "net.pth"))
     assert "holds a module or other objects, pickled whole" in said
     assert "weights_only=False" in said
+
+
+def test_an_exit_of_the_users_code_is_an_error_and_not_the_end(tmp_path: Path) -> None:
+    assert "model() of" in (said := refused(source(tmp_path, "raise SystemExit(0)")))
+    assert "SystemExit: 0" in said
+    spec = source(tmp_path, "return net")
+    Path(spec).write_text(Path(spec).read_text() + "\ndef calibration():\n    import sys\n    sys.exit(3)\n    yield\n")
+    loaded = load_source(spec)
+    assert loaded.calibration is not None
+    with pytest.raises(InputError, match=r"calibration\(\) of .* fails"):
+        list(loaded.calibration())

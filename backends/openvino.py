@@ -28,7 +28,6 @@ from ._openvino_integers import short_integers
 from ._openvino_layers import input_ports, observed
 from ._openvino_lengths import by_lengths
 from ._openvino_pads import keep_before_pads
-from ._openvino_pools import drop_windows_in_padding
 from ._openvino_recurrent import misread_recurrences
 from ._openvino_reductions import over_four_axes
 from ._openvino_remainders import exact_remainders
@@ -111,7 +110,6 @@ class OpenVino(Backend):
             keep_before_pads(model)
         take_the_first(model)
         nothing_of_empty_boxes(model)
-        drop_windows_in_padding(model)
         vectors_as_columns(model)
         model = _without_doubles(model)
         straight(model)

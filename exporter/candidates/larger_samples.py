@@ -70,7 +70,7 @@ def _factor(data: Sequence[Feed], name: str, along: SampleAxes, beyond: int) -> 
 
 
 def _times(array: Array, factor: float) -> Array:
-    return array if factor == 1 else np.asarray(array.astype(np.float64) * factor, array.dtype)
+    return array if factor == 1 else np.multiply(array, factor, dtype=array.dtype)
 
 
 def _both(

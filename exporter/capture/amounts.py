@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...backends.base import Array
+from ..graphs.inferred import infer_shapes
 from .golden import AMOUNT
 
 if TYPE_CHECKING:
@@ -33,12 +34,11 @@ COUNTED = frozenset({"ReduceSum", "CumSum", "Sum"})
 def amounts(path: Path) -> frozenset[str]:
     """Names of a graph's integer outputs that are amounts."""
     import onnx_ir as ir
-    from onnx_ir.passes import common
 
     model = ir.load(path)
     if all(value.dtype is None or not value.dtype.is_integer() for value in model.graph.outputs):
         return frozenset()
-    common.ShapeInferencePass()(model)
+    infer_shapes(model)
     integers = [value for value in model.graph.outputs if value.dtype is not None and value.dtype.is_integer()]
     return frozenset(str(value.name) for value in integers if _is_amount(value))
 

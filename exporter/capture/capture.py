@@ -41,6 +41,7 @@ from .plain_elu import plain_elu
 from .plain_gemm import plain_gemm, products_to_gemm
 from .preprocessing import prepend
 from .resize_to_sizes import resize_to_sizes
+from .round_down_pools import round_down_pools
 from .scale_to_norm import scale_to_norm
 from .torch_to_onnx import exported
 from .whole_dft import whole_dft
@@ -61,6 +62,7 @@ REWRITES = (
     pad_apart,
     explicit_pads,
     fit_pools,
+    round_down_pools,
     resize_to_sizes,
     whole_dft,
     dft_on_axis_one,

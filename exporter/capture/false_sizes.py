@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+from ..graphs.inferred import infer_shapes
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -17,14 +19,13 @@ def free_false_sizes(model: ir.Model) -> None:
     What does not follow stays as declared, but for a 1, which is the batch that nobody thought of.
     """
     import onnx_ir as ir
-    from onnx_ir.passes import common
 
     declared = {str(v.name): _sizes(v.shape) for v in model.graph.outputs if v.shape is not None and v.producer()}
     fixed = {name: sizes for name, sizes in declared.items() if any(isinstance(size, int) for size in sizes)}
     for value in model.graph.outputs:
         if value.name in fixed:
             value.shape = None
-    common.ShapeInferencePass()(model)
+    infer_shapes(model)
     for value in model.graph.outputs:
         if value.name in fixed:
             value.shape = ir.Shape(_true(str(value.name), fixed, value.shape))

@@ -9,6 +9,7 @@ from ...errors import InputError
 from ..graphs.files import read_model, says_nothing
 from ..graphs.group_norm import BY_CHANNEL as GROUPS_BY_CHANNEL
 from ..graphs.group_norm import spell_group_norms
+from ..graphs.inferred import infer_shapes
 from ..graphs.names import first_ir_version, free_name
 from ..graphs.opsets import attributes_of, is_onnx, means_the_same, parted, rounds_up
 from ..graphs.values import everywhere
@@ -163,11 +164,10 @@ def _free_false_outputs(model: ir.Model) -> None:
     The optimizer would believe it, and write sizes of that number.
     """
     import onnx_ir as ir
-    from onnx_ir.passes import common
 
     made = [value for value in model.graph.outputs if value.shape is not None and _operator(value) == "Reshape"]
     if made or any(value.shape is None for value in model.graph.outputs):
-        common.ShapeInferencePass()(model)
+        infer_shapes(model)
     for value in made:
         maker = value.producer()
         assert maker is not None and maker.inputs[1] is not None and value.shape is not None

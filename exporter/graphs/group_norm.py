@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .inferred import infer_shapes
 from .values import add_constant, everywhere, number, owner, replace
 
 if TYPE_CHECKING:
@@ -21,10 +22,8 @@ BY_CHANNEL = 21
 
 def spell_group_norms(model: ir.Model) -> int:
     """Rewrite in place each whose number of axes is known, in bodies as well; returns how many there were."""
-    from onnx_ir.passes import common
-
     if everywhere(model, OPERATOR):
-        common.ShapeInferencePass()(model)
+        infer_shapes(model)
     by_channel = (model.opset_imports.get("") or 0) >= BY_CHANNEL
     found = [node for node in everywhere(model, OPERATOR) if _rank(node)]
     for node in found:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import InputError
 from .group_norm import OPERATOR, spell_group_norms
+from .inferred import infer_shapes
 from .order import unmade
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def _shaped(model: ir.Model, path: Path) -> None:
             hint="Write it into the file, with names for free axes, as onnx.tools.update_model_dims does or an export "
             "with the input's shape.",
         )
-    common.ShapeInferencePass()(model)
+    infer_shapes(model)
 
 
 # By what the checker says.

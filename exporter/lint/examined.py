@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ...backends.base import AxisRange
 from ...profiles.device.target import Target
 from ..graphs.files import read_model
-from ..graphs.quiet import quiet
+from ..graphs.inferred import infer_shapes
 from .finding import Finding, Severity
 from .qdq import Qdq, qdq_nodes
 
@@ -68,10 +68,7 @@ def label(node: ir.Node) -> str:
 def _with_shapes(model: ir.Model) -> ir.Model:
     """Constants lifted, and shapes inferred as far as that goes; without, the rules on memory and types see less."""
     import onnx_ir.passes.common as passes
-    import onnx_ir.serde as serde
 
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    # It logs a traceback for each graph whose declared types contradict each other, and values that nothing makes.
-    with quiet(passes.ShapeInferencePass.__module__, serde.__name__):
-        passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model)
+    infer_shapes(model, strict=False)
     return model

@@ -6,7 +6,6 @@ its operators, so that nothing is rounded but what the file casts: a sum that fl
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from ....backends.places import Place
 from ....profiles.device.precision import PrecisionName, load_precision
 from ....profiles.device.target import Target
 from ...graphs.files import BESIDE, read_graph, read_whole, write_model
+from ...graphs.inferred import infer_shapes
 from ...graphs.names import free_name, value_names
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def rounded_float16(graph: Graph, path: Path) -> Graph:
     The names of values are kept; a rounded one is read under another. Inputs and outputs keep their types.
     """
     model = read_whole(graph.path)
-    _infer(model)
+    infer_shapes(model, strict=False)
     taken = value_names(model.graph)
     for inner in model.graphs():
         for node in list(inner):
@@ -55,18 +55,6 @@ def rounded_float16(graph: Graph, path: Path) -> Graph:
         _widen(inner, kept)
     write_model(model, path, BESIDE)
     return read_graph(path, graph.axes)
-
-
-def _infer(model: ir.Model) -> None:
-    """Types of all values: a file may leave out those of values inside."""
-    from onnx_ir.passes import common
-
-    log = logging.getLogger(common.ShapeInferencePass.__module__)
-    said, log.disabled = log.disabled, True
-    try:
-        common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model)
-    finally:
-        log.disabled = said
 
 
 def _round(graph: ir.Graph, node: ir.Node, taken: set[str], *, whole: bool) -> None:

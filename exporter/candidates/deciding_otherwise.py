@@ -45,11 +45,11 @@ def refuse_deciding_otherwise(
             return {name: _shortened(found[name], bits) for name in decisions.rounded}
 
         found = decisions.expected(samples, shortened, _TIMES)
-    own = {name: min(decisions.expected_db[name], candidate.on_samples[name].weakest_db) for name in found}
+    own = {name: min(db, candidate.on_samples[name].weakest_db) for name, db in decisions.expected_db.items()}
     strays = [
-        beside_graph(f"output {name!r}", seen_db, own[name], least, samples.expected[0][name])
-        for name, seen_db in found.items()
-        if seen_db < (least := explained_db(own[name]))
+        beside_graph(f"output {name!r}", found[name], graph_db, least, samples.expected[0][name])
+        for name, graph_db in own.items()
+        if name in found and found[name] < (least := explained_db(graph_db))
     ]
     if strays:
         raise StrayingError(

@@ -120,9 +120,10 @@ def with_more(
             raise
         # Another number of rows, as data select them.
         return candidate.without("other", f"On {more}: {error.message}", _MORE_SAMPLES)
-    claim = f"The engine on more of them: worst output {worst(seen).weakest_db:.1f} dB of SQNR against FP32 on {more}"
-    candidate = claimed_of_engine(candidate, claim, place, target)
     amounts = {name: found for name, found in seen.items() if not is_codes(more.expected[0][name])}
+    least = worst(amounts or seen).weakest_db  # of classes and places alone it is how many agree
+    claim = f"The engine on more of them: worst output {least:.1f} dB of SQNR against FP32 on {more}"
+    candidate = claimed_of_engine(candidate, claim, place, target)
     short = {name: found for name, found in amounts.items() if _falls_off(candidate.on_samples[name], found, asked_db)}
     if not short:
         return candidate

@@ -262,10 +262,11 @@ class Lowering:
         """The parity of data with ranges of others, part by part, and of how many samples that is.
 
         All where they are few, else as many as that takes little time for; then whoever holds the engine finds them.
-        It decides nothing: ranges of fewer are poorer than those that ship.
+        Weights that were fitted stay as they are: what is told is then a little more than new samples have. It decides
+        nothing: ranges of fewer are poorer than those that ship.
         """
         recipe, statistics, judged = self.recipe, mixed.statistics, self.samples.count
-        if version.fitted or recipe.statistics is not None:
+        if recipe.statistics is not None:
             return None, 0
         most, cheap = statistics.samples, cheap_samples(statistics)
         if min(most, cheap) >= min(most, _TWICE * judged):

@@ -148,8 +148,8 @@ class Maker:
     def _refuse_deciding_otherwise(self, candidate: Candidate) -> None:
         """Of integers beside which the runtime shortens floats, those that the model decides by, as it was lowered."""
         decisions: Decisions | None = self.workshop.memo.found(DECISIONS, candidate.graph.path)
-        if decisions is not None:
-            floats = self.workshop.place.native_float(self.target)
+        floats = self.workshop.place.native_float(self.target)
+        if decisions is not None and not load_precision(floats).exact:
             refuse_deciding_otherwise(candidate, decisions, self.prover.samples(), floats)
 
     def finished(self, candidate: Candidate) -> Candidate:

@@ -133,7 +133,7 @@ def attention() -> nn.Module:
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "dense": (partial(dense, (16, 32, 32, 8)), VECTOR),
-    "dense, GELU": (partial(dense, (16, 64, 64, 8), nn.GELU), VECTOR),
+    "dense GELU": (partial(dense, (16, 64, 64, 8), nn.GELU), VECTOR),
     "deep": (partial(dense, (16, 32, 32, 32, 32, 32, 8)), VECTOR),
     "exp": (partial(exponential, 2, 1), VECTOR),
     "deep exp": (partial(exponential, 2, 4), VECTOR),

@@ -190,7 +190,7 @@ def _refuse_straying(
         (name, part, seen_db, graph_db, least)
         for name, part, seen_db, graph_db in _parts(engine, own, of_others=load_precision(candidate.precision).integer)
         if seen_db < (least := least_db(candidate, graph_db, asked_db, codes=is_codes(samples.expected[0][name])))
-        and not _by_chance(engine[name], own[name], least)
+        and not _by_chance(candidate, engine[name], own[name], least)
     ]
     if strays:
         told = "; ".join(
@@ -206,9 +206,11 @@ def _refuse_straying(
         )
 
 
-def _by_chance(engine: Parity, graph: Parity, least: float) -> bool:
-    """Whether the engine differs by one decision."""
-    return engine.decided is not None and engine.decided.is_one_more(graph.decided, least)
+def _by_chance(candidate: Candidate, engine: Parity, graph: Parity, least: float) -> bool:
+    """Whether the engine differs by one decision, of what rounds at all."""
+    if engine.decided is None or load_precision(candidate.precision).exact:
+        return False
+    return engine.decided.is_one_more(graph.decided, least)
 
 
 def beside_graph(part: str, seen_db: float, graph_db: float, least: float, array: Array) -> str:

@@ -32,8 +32,9 @@ _KINDS = {"O": "text", "U": "text", "S": "text"}
 _CODES = (4, 8)
 # Where scores have so many dB or more, the places that they decide differ in proportion to the amplitude of the noise.
 _PROPORTIONAL_DB = 10.0
-# Of so many decisions one that differs says nothing of how often they do.
-_ONE_OF = 8
+# Of so many decisions one that differs says nothing of how often they do, where it is as likely as that: of noise of
+# 30 dB among eight, of 60 dB among 160.
+_ONE_OF, _LIKELY = 8, 0.05
 
 Array = npt.NDArray[np.generic]
 _Doubles = npt.NDArray[np.float64]
@@ -90,12 +91,12 @@ class Decided:
             sure: one of few that differs counts as well.
         """
         allowed = _may_differ(self.of, least_db)
-        return self._close(least_db) and self.differ <= max(allowed, 0.0 if sure else _by_chance(self.of))
+        return self._close(least_db) and self.differ <= max(allowed, 0.0 if sure else _by_chance(self.of, least_db))
 
     def is_one_more(self, graph: Decided | None, least_db: float) -> bool:
         """Whether one more differs than where its graph runs, at most, and the others have `least_db`."""
         more = self.differ - (0.0 if graph is None else graph.differ)
-        return self._close(least_db) and more <= _by_chance(self.of)
+        return self._close(least_db) and more <= _by_chance(self.of, least_db)
 
     def _close(self, least_db: float) -> bool:
         return self.others_db is None or self.others_db >= least_db
@@ -251,9 +252,9 @@ def _may_differ(of: float, least_db: float) -> float:
     return 10 ** (-least_of_codes_db(least_db) / 10) * of
 
 
-def _by_chance(of: float) -> float:
-    """How many of so many decisions may differ whatever is asked."""
-    return 1.0 if of >= _ONE_OF else 0.0
+def _by_chance(of: float, least_db: float) -> float:
+    """How many of so many decisions may differ without saying anything."""
+    return 1.0 if of >= _ONE_OF and _may_differ(of, least_db) >= _LIKELY else 0.0
 
 
 def least_in_all_db(least_db: float, dtype: str, elements: int) -> float:
@@ -265,7 +266,7 @@ def least_in_all_db(least_db: float, dtype: str, elements: int) -> float:
     """
     if not elements or not _holds_codes(np.dtype(dtype)):
         return least_db
-    return 10 * math.log10(elements / max(_may_differ(elements, least_db), _by_chance(elements)))
+    return 10 * math.log10(elements / max(_may_differ(elements, least_db), _by_chance(elements, least_db)))
 
 
 def _may_be_scores(array: Array) -> bool:

@@ -26,8 +26,8 @@ from ..profiles.machine.environment import is_emulated, this_machine
 from ..profiles.machine.held import temporary
 from ._exact import EXACTLY, LAYOUTS, WITHOUT, crashing, exactly, unfused
 from ._onnxfile import copy_graph, read_nodes
-from ._onnxruntime_decoding import OnnxRuntimeDecoding, OnnxRuntimeGeneration
-from ._onnxruntime_loaders import CONFIG, onnxruntime_loaders
+from ._onnxruntime.decoding import OnnxRuntimeDecoding, OnnxRuntimeGeneration
+from ._onnxruntime.loaders import CONFIG, onnxruntime_loaders
 from ._ortformat import stable
 from ._ortgraph import write_ort_graph
 from ._vendor import availability, fit, import_or_explain, refusal, said, unwritten

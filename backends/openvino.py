@@ -21,20 +21,20 @@ from ..profiles.device.precision import PrecisionName, load_precision
 from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
 from ._onnxfile import Node, read_nodes
-from ._openvino_branches import apart_from_branches
-from ._openvino_converts import straight
-from ._openvino_decoding import OpenVinoDecoding, OpenVinoGeneration
-from ._openvino_integers import short_integers
-from ._openvino_layers import input_ports, observed
-from ._openvino_lengths import by_lengths
-from ._openvino_pads import keep_before_pads
-from ._openvino_recurrent import misread_recurrences
-from ._openvino_reductions import over_four_axes
-from ._openvino_remainders import exact_remainders
-from ._openvino_resize import lower_resizes
-from ._openvino_rois import nothing_of_empty_boxes
-from ._openvino_ties import take_the_first
-from ._openvino_vectors import vectors_as_columns
+from ._openvino.branches import apart_from_branches
+from ._openvino.converts import straight
+from ._openvino.decoding import OpenVinoDecoding, OpenVinoGeneration
+from ._openvino.integers import short_integers
+from ._openvino.layers import input_ports, observed
+from ._openvino.lengths import by_lengths
+from ._openvino.pads import keep_before_pads
+from ._openvino.recurrent import misread_recurrences
+from ._openvino.reductions import over_four_axes
+from ._openvino.remainders import exact_remainders
+from ._openvino.resize import lower_resizes
+from ._openvino.rois import nothing_of_empty_boxes
+from ._openvino.ties import take_the_first
+from ._openvino.vectors import vectors_as_columns
 from ._vendor import availability, fit, import_or_explain, refusal, unwritten
 from .base import Array, Availability, Backend, Engine, Feed, Graph, Rejection, Session
 from .decoding import Decoding, Generation

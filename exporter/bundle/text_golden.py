@@ -80,6 +80,7 @@ class TextGolden:
             and self.named.dtype == np.int32
             and self.tokens.shape == shape[:2]
             and 0 not in shape
+            and bool((self.named >= 0).all())
         )
         for values in (self.reference, self.own):
             whole = whole and values.dtype == np.float32 and values.shape == (*shape[:2], shape[2] + 1)

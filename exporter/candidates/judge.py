@@ -18,7 +18,7 @@ from ...profiles.findings.layers import Coverage, Layer, coverage, untimed
 from ...profiles.findings.parity import Parity, figure, is_codes, needed, parity, worst
 from ..capture.golden import Answers, Golden
 from .candidate import Candidate, OwnGolden
-from .link import PLACES
+from .third_link.link import PLACES
 
 # How far below what was seen here a device may be.
 SEEN_OFF_DB = 6.0

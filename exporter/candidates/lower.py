@@ -30,18 +30,18 @@ from ..recipe import Recipe
 from ..sources import Source
 from ..sources.data import pictures_given
 from ..workshop import Memo
-from .alike import alike, repeated
-from .amplifying import amplified
 from .candidate import Calibrated, Candidate
 from .climbing import Climbing
-from .deciding import DECISIONS, Decisions, deciding
-from .growing import growing
-from .in_turns import TURNS, Turns, cheap_samples, first_of, in_turns
-from .larger_samples import larger_samples
+from .doubts.alike import alike, repeated
+from .doubts.amplifying import amplified
+from .doubts.deciding import DECISIONS, Decisions, deciding
+from .doubts.growing import growing
+from .doubts.in_turns import TURNS, Turns, cheap_samples, first_of, in_turns
+from .doubts.larger_samples import larger_samples
+from .doubts.of_other_sizes import of_other_sizes
+from .doubts.one_size import of_one_size
+from .doubts.shared import rounded_inputs, shared
 from .nothing import why_nothing
-from .of_other_sizes import of_other_sizes
-from .one_size import of_one_size
-from .shared import rounded_inputs, shared
 
 if TYPE_CHECKING:
     import onnx_ir as ir

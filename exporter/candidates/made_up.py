@@ -20,7 +20,7 @@ from ..capture.golden import Answers, Golden
 from ..quantization.judging import JudgingSamples
 from .candidate import Candidate, OwnGolden
 from .judge import GOLDEN, SEEN_OFF_DB, least_graph_db, whole
-from .link import EXPLAINED_DB, HINT, STRAYS, StrayingError, beside_graph
+from .third_link.link import EXPLAINED_DB, HINT, STRAYS, StrayingError, beside_graph
 
 # Inputs are of one kind with the samples where their means are no further apart than this share of the samples'
 # deviation, and one deviation is at most so many times the other: what was not normalized is further off.

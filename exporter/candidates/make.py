@@ -24,21 +24,21 @@ from ..recipe import Recipe
 from ..sources import Source
 from ..workshop import Workshop
 from .candidate import Candidate, Refused
-from .deciding import DECISIONS, Decisions
-from .deciding_otherwise import refuse_deciding_otherwise
+from .doubts.deciding import DECISIONS, Decisions
 from .float_graph import RealFeeds, float_graph
 from .judge import built_evidence, directory_bytes
-from .link import StrayingError
 from .linted import linted
 from .lower import Lowering
-from .narrowed_integers import of_narrowed
-from .parting import Parting, parting
 from .prove import Prover
-from .remedies import FAILURES, IN_FLOAT32, Remedies, noted
 from .samples import further_samples
 from .score import Scorer
 from .selecting import with_selection
 from .stand_in import left_to_the_device
+from .third_link.deciding_otherwise import refuse_deciding_otherwise
+from .third_link.link import StrayingError
+from .third_link.narrowed_integers import of_narrowed
+from .third_link.parting import Parting, parting
+from .third_link.remedies import FAILURES, IN_FLOAT32, Remedies, noted
 from .where import graph_run
 
 # Nodes that a note names.

@@ -24,16 +24,16 @@ from ..quantization.judging import JudgingSamples
 from ..recipe import Recipe
 from ..sources import Source
 from ..workshop import Workshop
-from .at_new_sizes import held_at_new_sizes
 from .candidate import Candidate, OwnGolden
-from .falling_short import falling_short
-from .in_turns import TURNS, Turns
+from .doubts.in_turns import TURNS, Turns
 from .judge import check_golden, judged, looked_into, unknown
-from .link import graph_held, linked, with_more
 from .made_up import unless_made_up
-from .new_sizes import new_sizes
 from .samples import judging_samples
-from .unsigned import UNSIGNED, unsigned_twin
+from .third_link.at_new_sizes import held_at_new_sizes
+from .third_link.falling_short import falling_short
+from .third_link.link import graph_held, linked, with_more
+from .third_link.new_sizes import new_sizes
+from .third_link.unsigned import UNSIGNED, unsigned_twin
 from .where import graph_run, judging_place
 
 _ROUNDED = (

@@ -15,37 +15,37 @@ from ..graphs.files import read_graph, write_model
 from ..graphs.selection import suppressions
 from ..graphs.synthesis import synthesize
 from ..sources import Source, torch_predict
-from .affine_to_conv import affine_to_conv
-from .axes_apart import axes_apart
-from .cast_bytes_first import cast_bytes_first
-from .clean_metadata import clean_metadata
-from .computed_splits import splits_by_slices
-from .count_pads import count_pads
-from .dft_on_axis_one import dft_on_axis_one
-from .dilated_pool import dilated_pool
-from .drop_expand import drop_expand
-from .drop_reshapes import drop_reshapes
-from .explicit_pads import explicit_pads
-from .eye_by_places import eye_by_places
-from .false_sizes import free_false_sizes
-from .fit_pools import fit_pools
-from .fixed_size import fixed_size
-from .hard_swish import hard_swish
-from .log_sigmoid import log_sigmoid
-from .mean_to_pool import mean_to_pool
-from .norm_to_linear import norm_to_linear
+from .from_torch.fixed_size import fixed_size
+from .from_torch.torch_to_onnx import exported
 from .onnx_to_opset import LOWEST_OPSET, converted
-from .outputs_apart import outputs_apart
-from .pad_apart import pad_apart
-from .plain_elu import plain_elu
-from .plain_gemm import plain_gemm, products_to_gemm
 from .preprocessing import prepend
-from .resize_to_sizes import resize_to_sizes
-from .round_down_pools import round_down_pools
-from .scale_to_norm import scale_to_norm
-from .torch_to_onnx import exported
-from .whole_dft import whole_dft
-from .wrap_by_slices import wrap_by_slices
+from .rewrites.affine_to_conv import affine_to_conv
+from .rewrites.axes_apart import axes_apart
+from .rewrites.cast_bytes_first import cast_bytes_first
+from .rewrites.clean_metadata import clean_metadata
+from .rewrites.computed_splits import splits_by_slices
+from .rewrites.count_pads import count_pads
+from .rewrites.dft_on_axis_one import dft_on_axis_one
+from .rewrites.dilated_pool import dilated_pool
+from .rewrites.drop_expand import drop_expand
+from .rewrites.drop_reshapes import drop_reshapes
+from .rewrites.explicit_pads import explicit_pads
+from .rewrites.eye_by_places import eye_by_places
+from .rewrites.false_sizes import free_false_sizes
+from .rewrites.fit_pools import fit_pools
+from .rewrites.hard_swish import hard_swish
+from .rewrites.log_sigmoid import log_sigmoid
+from .rewrites.mean_to_pool import mean_to_pool
+from .rewrites.norm_to_linear import norm_to_linear
+from .rewrites.outputs_apart import outputs_apart
+from .rewrites.pad_apart import pad_apart
+from .rewrites.plain_elu import plain_elu
+from .rewrites.plain_gemm import plain_gemm, products_to_gemm
+from .rewrites.resize_to_sizes import resize_to_sizes
+from .rewrites.round_down_pools import round_down_pools
+from .rewrites.scale_to_norm import scale_to_norm
+from .rewrites.whole_dft import whole_dft
+from .rewrites.wrap_by_slices import wrap_by_slices
 
 if TYPE_CHECKING:
     import onnx_ir as ir

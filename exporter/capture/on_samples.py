@@ -24,7 +24,7 @@ from ..graphs.not_finite import not_finite
 from ..graphs.selection import selected_rows
 from ..sources import Predict
 from ..sources.traceback import user_traceback
-from .fast_path import is_padding
+from .from_torch.fast_path import is_padding
 from .own_rounding import LEAST_COSINE, LEAST_SQNR_DB, exact_answers, is_alike
 from .proof import PADDING, ROUNDING, TOLERANCE, Origin, allowed_difference, is_close
 

@@ -14,10 +14,10 @@ from ..graphs.names import first_ir_version, free_name
 from ..graphs.opsets import attributes_of, is_onnx, means_the_same, parted, rounds_up
 from ..graphs.values import everywhere
 from ..sources.quiet import quiet
-from .computed_splits import computed_splits_stay
-from .exact_constants import exact_constants
-from .hard_swish import SINCE, spelled_out
 from .original import in_float32
+from .rewrites.computed_splits import computed_splits_stay
+from .rewrites.exact_constants import exact_constants
+from .rewrites.hard_swish import SINCE, spelled_out
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -17,8 +17,8 @@ from ..graphs.synthesis import Look
 from ..recipe import PreprocessSettings, Recipe
 from ..sources import Source
 from ..sources.data import real_feeds
-from .clean_metadata import name_nodes
-from .torch_to_onnx import exported
+from .from_torch.torch_to_onnx import exported
+from .rewrites.clean_metadata import name_nodes
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -17,7 +17,7 @@ from ..graphs.selection import selected_rows
 from ..graphs.synthesis import synthesize
 from ..sources import Predict, Source, torch_predict
 from ..sources.traceback import user_traceback
-from .fast_path import is_padding
+from .from_torch.fast_path import is_padding
 from .original import Original
 from .output_axes import refuse_other_axes
 from .own_rounding import LEAST_COSINE, LEAST_SQNR_DB, amplified, explains, own_rounding

@@ -31,6 +31,7 @@ from .amounts import amounts, with_amounts
 from .capture import capture
 from .captured import Captured
 from .float32_margin import float32_margin
+from .from_torch.torch_to_onnx import may_trace
 from .golden import Golden
 from .oddities import oddities
 from .of_statistics import of_statistics
@@ -39,7 +40,6 @@ from .proof import ModelFailsError, Origin, prove_capture
 from .resized_as import resize_evidence
 from .samples_apart import with_samples
 from .state import NoGraphError
-from .torch_to_onnx import may_trace
 from .uneven_sizes import at_uneven_sizes
 
 QUANTIZED = frozenset(

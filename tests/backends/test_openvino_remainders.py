@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 openvino = pytest.importorskip("openvino")
-from edgepress.backends._openvino_remainders import exact_remainders  # noqa: E402
+from edgepress.backends._openvino.remainders import exact_remainders  # noqa: E402
 
 VALUES = np.array([5, 2**24 + 1, 10**9 + 7, 2**31 - 1, -7, -(2**24) - 3, -(10**9) - 7, 0], np.int64)
 

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 openvino = pytest.importorskip("openvino")
 onnxruntime = pytest.importorskip("onnxruntime")
-from edgepress.backends._openvino_rois import nothing_of_empty_boxes  # noqa: E402
+from edgepress.backends._openvino.rois import nothing_of_empty_boxes  # noqa: E402
 
 BOXES = np.array([[2, 2, 2, 2], [2, 2, 9, 2], [0, 0, 0, 0], [1, 2, 9, 7], [5, 5, 2, 2], [-3, -3, 30, 30]], np.float32)
 

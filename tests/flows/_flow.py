@@ -32,7 +32,7 @@ gc.disable()  # what comes now stays
 import torch, torch.export, onnxscript  # and no runtime: some start threads, which do not survive a fork
 import edgepress.exporter.pipeline, edgepress.exporter.sources, rich.progress
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast  # they load what any decoder needs
-from edgepress.exporter.capture.torch_to_onnx import exported
+from edgepress.exporter.capture.from_torch.torch_to_onnx import exported
 
 # One small export loads all that torch and onnxscript load at their first.
 with tempfile.TemporaryDirectory() as scratch:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...capture.plain_gemm import merge
+from ...capture.rewrites.plain_gemm import merge
 from ...graphs.names import free_name, value_names
 from ...graphs.values import add_constant, constant, number, single_consumer
 

@@ -104,6 +104,7 @@ def test_bounds_follow_what_was_seen():
         ("own", lambda x: x + 1),
         ("reference", lambda x: x.astype(np.float64)),
         ("named", lambda x: x.astype(np.int64)),
+        ("named", lambda x: x - 100_000),
         ("tokens", lambda x: x[:1]),
         ("tokens", lambda x: x.astype(np.int32)),
     ],

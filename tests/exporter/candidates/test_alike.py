@@ -9,7 +9,7 @@ import torch
 import edgepress
 from edgepress.backends.base import SampleAxes
 from edgepress.errors import VerificationError
-from edgepress.exporter.candidates.alike import alike, repeated
+from edgepress.exporter.candidates.doubts.alike import alike, repeated
 
 RNG = np.random.default_rng(0)
 ROWS = SampleAxes(inputs={"x": 0}, outputs={"y": 0, "z": 0})

@@ -17,10 +17,10 @@ from edgepress.backends import openvino
 from edgepress.backends.base import Array, AxisRange, Feed, Graph, SampleAxes, TensorSpec
 from edgepress.backends.places import Reference
 from edgepress.errors import InputError, VerificationError
-from edgepress.exporter.candidates.at_new_sizes import held_at_new_sizes
 from edgepress.exporter.candidates.candidate import Candidate
-from edgepress.exporter.candidates.link import StrayingError
-from edgepress.exporter.candidates.new_sizes import NewSize, new_sizes
+from edgepress.exporter.candidates.third_link.at_new_sizes import held_at_new_sizes
+from edgepress.exporter.candidates.third_link.link import StrayingError
+from edgepress.exporter.candidates.third_link.new_sizes import NewSize, new_sizes
 from edgepress.exporter.sources import Source
 from edgepress.profiles.device.target import load_target
 

@@ -7,7 +7,7 @@ import torch
 import edgepress
 from edgepress.backends.openvino import OpenVino
 from edgepress.exporter.bundle.reportables import load_report
-from edgepress.exporter.candidates.deciding_otherwise import _shortened
+from edgepress.exporter.candidates.third_link.deciding_otherwise import _shortened
 
 
 class Nearest(torch.nn.Module):

@@ -11,9 +11,9 @@ from edgepress import export
 from edgepress.backends.base import Graph
 from edgepress.errors import VerificationError
 from edgepress.exporter.candidates.candidate import Candidate, Refused
-from edgepress.exporter.candidates.link import StrayingError
-from edgepress.exporter.candidates.parting import Parting
-from edgepress.exporter.candidates.remedies import Remedies
+from edgepress.exporter.candidates.third_link.link import StrayingError
+from edgepress.exporter.candidates.third_link.parting import Parting
+from edgepress.exporter.candidates.third_link.remedies import Remedies
 from edgepress.exporter.recipe import Recipe
 
 

@@ -12,7 +12,7 @@ from edgepress.backends.places import Reference
 from edgepress.errors import VerificationError
 from edgepress.exporter.candidates.candidate import Candidate
 from edgepress.exporter.candidates.judge import check_golden, judged
-from edgepress.exporter.candidates.link import StrayingError, graph_held, least_db, linked
+from edgepress.exporter.candidates.third_link.link import StrayingError, graph_held, least_db, linked
 from edgepress.exporter.capture.golden import Golden
 from edgepress.exporter.quantization.judging import JudgingSamples
 from edgepress.profiles.device.target import load_target

@@ -18,8 +18,8 @@ from edgepress.errors import VerificationError
 from edgepress.exporter.bundle.verify import verify_bundle
 from edgepress.exporter.candidates.candidate import Candidate, OwnGolden
 from edgepress.exporter.candidates.judge import check_golden, check_graph_golden
-from edgepress.exporter.candidates.link import StrayingError
 from edgepress.exporter.candidates.made_up import unless_made_up
+from edgepress.exporter.candidates.third_link.link import StrayingError
 from edgepress.exporter.capture.golden import Golden
 from edgepress.exporter.quantization.judging import JudgingSamples
 from edgepress.profiles.findings.parity import parity

@@ -9,8 +9,8 @@ import torch
 
 import edgepress
 from edgepress.errors import VerificationError
-from edgepress.exporter.candidates.link import StrayingError
-from edgepress.exporter.candidates.narrowed_integers import of_narrowed
+from edgepress.exporter.candidates.third_link.link import StrayingError
+from edgepress.exporter.candidates.third_link.narrowed_integers import of_narrowed
 from edgepress.profiles.device.target import load_target
 
 pytest.importorskip("openvino")

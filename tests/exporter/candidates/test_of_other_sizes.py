@@ -16,7 +16,7 @@ from torch import nn
 
 import edgepress
 from edgepress.backends.base import AxisRange
-from edgepress.exporter.candidates.of_other_sizes import of_other_sizes
+from edgepress.exporter.candidates.doubts.of_other_sizes import of_other_sizes
 from edgepress.exporter.graphs.files import read_graph
 from edgepress.exporter.sources import load_source
 

@@ -6,7 +6,7 @@ import onnx_ir as ir
 import pytest
 
 from edgepress.backends.base import SampleAxes
-from edgepress.exporter.candidates.shared import rounded_inputs, shared
+from edgepress.exporter.candidates.doubts.shared import rounded_inputs, shared
 
 RNG = np.random.default_rng(0)
 

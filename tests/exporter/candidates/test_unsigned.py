@@ -14,7 +14,7 @@ from edgepress.backends.base import Array, AxisRange, Engine, Feed
 from edgepress.backends.places import Local
 from edgepress.calibration.collect import collect
 from edgepress.exporter.bundle.reportables import load_report
-from edgepress.exporter.candidates.unsigned import products_in_unsigned, unsigned_twin
+from edgepress.exporter.candidates.third_link.unsigned import products_in_unsigned, unsigned_twin
 from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.graphs.files import read_graph, read_model
 from edgepress.exporter.quantization.quantizer import Quantizer

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import edgepress
-from edgepress.exporter.capture.axes_apart import axes_apart
+from edgepress.exporter.capture.rewrites.axes_apart import axes_apart
 
 F = np.float32
 

@@ -17,7 +17,7 @@ from torch import nn
 
 import edgepress
 from edgepress.backends.base import AxisRange
-from edgepress.exporter.capture.computed_splits import splits_by_slices
+from edgepress.exporter.capture.rewrites.computed_splits import splits_by_slices
 
 node = helper.make_node
 

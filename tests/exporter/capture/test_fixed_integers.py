@@ -12,7 +12,7 @@ from torch import nn
 from edgepress.backends.base import AxisRange
 from edgepress.errors import InputError
 from edgepress.exporter.capture.capture import capture
-from edgepress.exporter.capture.fixed_integers import with_fixed_integers
+from edgepress.exporter.capture.from_torch.fixed_integers import with_fixed_integers
 from edgepress.exporter.capture.proof import prove_capture
 from edgepress.exporter.sources import Source, source_from_object
 

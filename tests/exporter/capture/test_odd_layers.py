@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from edgepress import export
 from edgepress.backends.registry import load_backend
-from edgepress.exporter.capture.wrap_by_slices import wrap_by_slices
+from edgepress.exporter.capture.rewrites.wrap_by_slices import wrap_by_slices
 
 
 class Padded(nn.Module):

@@ -19,11 +19,13 @@ from edgepress.backends.places import Reference
 from edgepress.calibration.storage import save_statistics
 from edgepress.errors import EdgepressError, InputError, VerificationError
 from edgepress.exporter.bundle.manifest import Bundle
-from edgepress.exporter.capture import exact_constants, onnx_to_opset, torch_to_onnx
+from edgepress.exporter.capture import onnx_to_opset
 from edgepress.exporter.capture.capture import capture
 from edgepress.exporter.capture.example import with_example
+from edgepress.exporter.capture.from_torch import torch_to_onnx
 from edgepress.exporter.capture.on_samples import proven_on_samples
 from edgepress.exporter.capture.proof import Origin
+from edgepress.exporter.capture.rewrites import exact_constants
 from edgepress.exporter.quantization.gather import calibrate
 from edgepress.exporter.recipe import Recipe
 from edgepress.exporter.sources import Predict, load_source, source_from_object

@@ -13,11 +13,11 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepress.exporter.capture.affine_to_conv import affine_to_conv
-from edgepress.exporter.capture.hard_swish import hard_swish
-from edgepress.exporter.capture.mean_to_pool import mean_to_pool
 from edgepress.exporter.capture.onnx_to_opset import converted
-from edgepress.exporter.capture.plain_gemm import plain_gemm, products_to_gemm
+from edgepress.exporter.capture.rewrites.affine_to_conv import affine_to_conv
+from edgepress.exporter.capture.rewrites.hard_swish import hard_swish
+from edgepress.exporter.capture.rewrites.mean_to_pool import mean_to_pool
+from edgepress.exporter.capture.rewrites.plain_gemm import plain_gemm, products_to_gemm
 
 SHAPE = (2, 4, 9, 7)
 NUMBERS = {"three": 3.0, "six": 6.0, "zero": 0.0, "sixth": 1 / 6, "two": 2.0, "k": 1.7, "c": -0.4}

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import edgepress
-from edgepress.exporter.capture.outputs_apart import outputs_apart
+from edgepress.exporter.capture.rewrites.outputs_apart import outputs_apart
 from edgepress.exporter.graphs.files import read_model, write_model
 
 SIZE = 8

@@ -13,13 +13,13 @@ from torch.nn import functional
 
 from edgepress.errors import InputError
 from edgepress.exporter.capture.capture import capture
-from edgepress.exporter.capture.cast_bytes_first import cast_bytes_first
-from edgepress.exporter.capture.clean_metadata import clean_metadata
 from edgepress.exporter.capture.example import with_example
+from edgepress.exporter.capture.from_torch.torch_to_onnx import exported
 from edgepress.exporter.capture.proof import prove_capture
 from edgepress.exporter.capture.resized_as import likenesses, resize_evidence
-from edgepress.exporter.capture.scale_to_norm import scale_to_norm
-from edgepress.exporter.capture.torch_to_onnx import exported
+from edgepress.exporter.capture.rewrites.cast_bytes_first import cast_bytes_first
+from edgepress.exporter.capture.rewrites.clean_metadata import clean_metadata
+from edgepress.exporter.capture.rewrites.scale_to_norm import scale_to_norm
 from edgepress.exporter.pipeline import axis_ranges
 from edgepress.exporter.recipe import PreprocessSettings, Recipe
 from edgepress.exporter.sources import load_source, source_from_object, torch_predict

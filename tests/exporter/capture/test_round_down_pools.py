@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepress import export
-from edgepress.exporter.capture.round_down_pools import round_down_pools
+from edgepress.exporter.capture.rewrites.round_down_pools import round_down_pools
 from edgepress.exporter.graphs.files import read_model, write_model
 
 openvino = pytest.importorskip("openvino")

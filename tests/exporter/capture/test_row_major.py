@@ -11,8 +11,8 @@ from torch import nn
 
 from edgepress.backends.base import AxisRange
 from edgepress.exporter.capture.capture import capture
+from edgepress.exporter.capture.from_torch.row_major import changes_nothing
 from edgepress.exporter.capture.proof import prove_capture
-from edgepress.exporter.capture.row_major import changes_nothing
 from edgepress.exporter.sources import source_from_object
 
 

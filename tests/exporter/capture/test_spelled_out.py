@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgepress.exporter.capture.capture import capture
-from edgepress.exporter.capture.spelled_out import spelled_out
+from edgepress.exporter.capture.from_torch.spelled_out import spelled_out
 from edgepress.exporter.sources import source_from_object
 
 BOUNDS = torch.linspace(-1, 1, 5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgepress.exporter.capture.torchlib import domains_at_hand
+from edgepress.exporter.capture.from_torch.torchlib import domains_at_hand
 
 
 def test_it_is_what_the_parser_says_and_all_else_is_parsed() -> None:

@@ -11,8 +11,8 @@ import pytest
 from onnx import numpy_helper, parser
 
 from edgepress import InputError, export
-from edgepress.exporter.capture.explicit_pads import explicit_pads
 from edgepress.exporter.capture.onnx_to_opset import converted
+from edgepress.exporter.capture.rewrites.explicit_pads import explicit_pads
 
 RNG = np.random.default_rng(0)
 HELD = RNG.standard_normal((8, 3, 5, 5)).astype(np.float32)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from edgepress.backends import _onnxruntime_decoding
+from edgepress.backends._onnxruntime import decoding as _onnxruntime_decoding
 from edgepress.backends.base import Engine
 from edgepress.backends.decoding import Sampling
 from edgepress.backends.registry import load_backend

@@ -12,7 +12,7 @@ import edgepress
 from edgepress.backends.base import AxisRange, Graph, SampleAxes
 from edgepress.exporter.bundle.reportables import load_report
 from edgepress.exporter.candidates import climbing, lower
-from edgepress.exporter.candidates.in_turns import first_of, parted
+from edgepress.exporter.candidates.doubts.in_turns import first_of, parted
 from edgepress.exporter.quantization.gains import doubts
 from edgepress.profiles.findings.parity import Parity
 from edgepress.profiles.findings.spread import Few

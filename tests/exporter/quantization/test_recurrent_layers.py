@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgepress.backends.registry import load_backend
 from edgepress.calibration.collect import collect
 from edgepress.calibration.feeds import checked
-from edgepress.exporter.candidates.parting import _regions
+from edgepress.exporter.candidates.third_link.parting import _regions
 from edgepress.exporter.graphs.files import read_graph, read_model
 from edgepress.exporter.quantization.layer_parity import layer_parity
 from edgepress.exporter.quantization.noise import decibel, measure_noise

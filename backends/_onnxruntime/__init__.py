@@ -1,0 +1,1 @@
+"""Decoders, loaders and execution providers of onnxruntime."""

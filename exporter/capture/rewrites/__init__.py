@@ -1,0 +1,1 @@
+"""Rewrites of a captured graph that every precision has: one a file."""

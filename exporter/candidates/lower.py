@@ -20,8 +20,8 @@ from ...profiles.findings.sensitivity import ParityByLayer
 from ..capture.captured import Captured
 from ..graphs.files import read_whole
 from ..progress import Advance, counted
-from ..quantization.gains import Gains, doubts, held_by, worthwhile
-from ..quantization.gather import FEWEST_BEYOND, beyond, calibration_feeds, gather, known_of_first, with_examples
+from ..quantization.gains import Gains, held_by, worthwhile
+from ..quantization.gather import FEWEST_BEYOND, beyond, calibration_feeds, gather, with_examples
 from ..quantization.judging import JudgingSamples
 from ..quantization.ladder import Climb
 from ..quantization.mixed_int8 import IntegerVersion, MixedPrecision, NothingToQuantizeError
@@ -32,15 +32,9 @@ from ..sources.data import pictures_given
 from ..workshop import Memo
 from .candidate import Calibrated, Candidate
 from .climbing import Climbing
-from .doubts.alike import alike, repeated
 from .doubts.amplifying import amplified
-from .doubts.deciding import DECISIONS, Decisions, deciding
-from .doubts.growing import growing
+from .doubts.doubting import Doubting
 from .doubts.in_turns import TURNS, Turns, cheap_samples, first_of, in_turns
-from .doubts.larger_samples import larger_samples
-from .doubts.of_other_sizes import of_other_sizes
-from .doubts.one_size import of_one_size
-from .doubts.shared import rounded_inputs, shared
 from .nothing import why_nothing
 
 if TYPE_CHECKING:
@@ -152,52 +146,10 @@ class Lowering:
         shipped = statistics if others is not None and quantizer.chooses else None
         gains = self.memo.once("gains", self._key, lambda: worthwhile(*given, shipped))
         candidate, other_db, turns = self._relaxed(model, statistics, judged, gains)
-        return self._doubted(candidate, model, statistics, other_db, turns)
-
-    def _doubted(
-        self,
-        candidate: Candidate,
-        model: ir.Model,
-        statistics: Statistics,
-        other_db: float | None,
-        turns: Parity | None,
-    ) -> Candidate:
-        """The candidate with what speaks against trusting it.
-
-        Args:
-            model: the captured graph, read.
-            statistics: what its ranges come of.
-            other_db, turns: as `doubts` has them.
-        """
-        recipe, reference, samples = self.recipe, self.captured.graph, self.samples
-        answers = samples.expected[0]
-        amounts = {name: seen for name, seen in candidate.on_samples.items() if not is_codes(answers[name])}
-        scored = self.source.evaluate is not None
-        fitted_db = worst(candidate.on_samples if turns is None else amounts).weakest_db
-        whole = samples.are_whole
-        found = doubts(statistics.samples, fitted_db, other_db, amounts, scored=scored, turns=turns, whole=whole)
-        given = samples.feeds, samples.along
-        found |= alike(samples.feeds, samples.expected, samples.along) or repeated(*given)
-        found |= shared(*given, statistics.samples, rounded_inputs(model, statistics.tensors))
-        found |= growing(known_of_first(self.source, reference, recipe, self.memo), samples.count, statistics)
-        asked_db, seed = recipe.least_sqnr_db(self.precision), recipe.seed
-        found |= of_one_size(self.source, reference, candidate.graph, seed, asked_db)
-        found |= self._deciding(model, candidate.graph, amounts)
-        judged: Turns | None = self.memo.found(TURNS, candidate.graph.path)
-        if judged is not None and "held out" not in found:
-            found |= larger_samples(self.captured, candidate.graph, judged.samples.feeds)
-        lost, note = of_other_sizes(self.source, reference, candidate.graph, seed, amounts, asked_db)
-        found |= lost
-        candidate = replace(candidate, notes=(*candidate.notes, *note))
-        for about, why in found.items():
-            candidate = candidate.without("other", why, about)
-        return candidate
-
-    def _deciding(self, model: ir.Model, graph: Graph, amounts: Mapping[str, Parity]) -> dict[str, str]:
-        """What decisions by rounded values may cost; where they are is kept for whoever holds the engine."""
-        given = self.captured, model, graph, self.samples, amounts, self.memo.directory
-        decisions = self.memo.once(DECISIONS, graph.path, lambda: Decisions.of(*given))
-        return {} if decisions is None else deciding(decisions, self.samples, amounts)
+        doubting = Doubting(
+            source=self.source, recipe=recipe, captured=self.captured, samples=self.samples, memo=self.memo
+        )
+        return doubting.doubted(candidate, model, statistics, other_db, turns)
 
     def _relaxed(
         self, model: ir.Model, statistics: Statistics, judged: Statistics, gains: Gains

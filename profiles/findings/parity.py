@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ...errors import VerificationError
 from .channels import ROUNDING, UNHEARD, ChannelGroup, ChannelScales, sqnr
+from .decided import Decided, least_of_codes_db, may_differ
 from .rows import Likes, Rows, aligned
 from .spread import Few, SampleSums, noisy, spread
 
@@ -30,11 +31,6 @@ _INFINITE = (
 _KINDS = {"O": "text", "U": "text", "S": "text"}
 # Bytes of the integers that classes and places come in.
 _CODES = (4, 8)
-# Where scores have so many dB or more, the places that they decide differ in proportion to the amplitude of the noise.
-_PROPORTIONAL_DB = 10.0
-# Of so many decisions one that differs says nothing of how often they do, where it is as likely as that: of noise of
-# 30 dB among eight, of 60 dB among 160.
-_ONE_OF, _LIKELY = 8, 0.05
 
 Array = npt.NDArray[np.generic]
 _Doubles = npt.NDArray[np.float64]
@@ -55,51 +51,6 @@ class NotFiniteError(VerificationError):
         error = cls(message, hint=hint)
         error.feed = feed
         return error
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
-    """What of an output is decided: classes, places, and which rows are in a set.
-
-    Attributes:
-        of: how many decisions there are; of rows with scores as many as weigh the same (Kish's effective size).
-        differ: how many of them differ, a row without a like weighed by its score.
-        others_db: of rows, the SQNR of those with a like; None of classes and places.
-    """
-
-    of: float
-    differ: float
-    others_db: float | None = None
-
-    @classmethod
-    def of_rows(cls, likes: Likes, others_db: float) -> Decided | None:
-        """Of the rows of all feeds; None where the reference has none that counts.
-
-        Where their number is fixed, one that comes in drives another out: that is one decision.
-        """
-        weights = likes.weights[~likes.more]
-        if not (total := float(weights.sum())):
-            return None
-        of = total**2 / float((weights**2).sum())
-        alone = max(float(likes.weights[which].sum()) for which in (likes.missing, likes.more))
-        return cls(of=of, differ=of * alone / total, others_db=others_db)
-
-    def reaches(self, least_db: float, *, sure: bool = False) -> bool:
-        """Whether few enough differ where `least_db` is asked of amounts, and the others are as close.
-
-        Args:
-            sure: one of few that differs counts as well.
-        """
-        allowed = _may_differ(self.of, least_db)
-        return self._close(least_db) and self.differ <= max(allowed, 0.0 if sure else _by_chance(self.of, least_db))
-
-    def is_one_more(self, graph: Decided | None, least_db: float) -> bool:
-        """Whether one more differs than where its graph runs, at most, and the others have `least_db`."""
-        more = self.differ - (0.0 if graph is None else graph.differ)
-        return self._close(least_db) and more <= _by_chance(self.of, least_db)
-
-    def _close(self, least_db: float) -> bool:
-        return self.others_db is None or self.others_db >= least_db
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +97,7 @@ class Parity:
     def reaches(self, least_db: float) -> bool:
         """Whether it is as close as that; what differs by the rounding of float32 at 1 is, however small the output.
 
-        Of decisions as many may differ as amounts of that SQNR decide otherwise, and one of `_ONE_OF`.
+        Of decisions as many may differ as amounts of that SQNR decide otherwise, and one of not too few.
         """
         if self.weakest_db >= least_db or self.max_abs <= ROUNDING:
             return True
@@ -239,24 +190,6 @@ def _holds_codes(dtype: np.dtype[Any]) -> bool:
     return dtype.kind == "b" or (dtype.kind in "iu" and dtype.itemsize in _CODES)
 
 
-def least_of_codes_db(least_db: float) -> float:
-    """What is asked of classes and places where `least_db` is asked of amounts, on the scale of `Parity.sqnr_db`.
-
-    A class differs where two scores lie closer than the noise: how many do goes by its amplitude, and not its power.
-    Of two normal scores one in ten with 10 dB, with 30 dB one in a hundred (scripts/bench/places.py).
-    """
-    return min(least_db, (least_db + _PROPORTIONAL_DB) / 2)
-
-
-def _may_differ(of: float, least_db: float) -> float:
-    return 10 ** (-least_of_codes_db(least_db) / 10) * of
-
-
-def _by_chance(of: float, least_db: float) -> float:
-    """How many of so many decisions may differ without saying anything."""
-    return 1.0 if of >= _ONE_OF and _may_differ(of, least_db) >= _LIKELY else 0.0
-
-
 def least_in_all_db(least_db: float, dtype: str, elements: int) -> float:
     """What is asked of a whole output where `least_db` is asked of amounts, as `Parity.reaches` has it.
 
@@ -266,7 +199,7 @@ def least_in_all_db(least_db: float, dtype: str, elements: int) -> float:
     """
     if not elements or not _holds_codes(np.dtype(dtype)):
         return least_db
-    return 10 * math.log10(elements / max(_may_differ(elements, least_db), _by_chance(elements, least_db)))
+    return 10 * math.log10(elements / may_differ(elements, least_db))
 
 
 def _may_be_scores(array: Array) -> bool:

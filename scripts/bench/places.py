@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from edgepress.profiles.findings.parity import least_of_codes_db
+from edgepress.profiles.findings.decided import least_of_codes_db
 
 ROWS = 200_000
 LEVELS = (3.0, 10.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0)

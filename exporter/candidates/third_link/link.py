@@ -14,8 +14,9 @@ from ....backends.places import Place
 from ....errors import VerificationError
 from ....profiles.device.precision import load_precision
 from ....profiles.device.target import Target
+from ....profiles.findings.decided import least_of_codes_db
 from ....profiles.findings.evidence import Evidence
-from ....profiles.findings.parity import NotFiniteError, Parity, figure, is_codes, least_of_codes_db, needed, worst
+from ....profiles.findings.parity import NotFiniteError, Parity, figure, is_codes, needed, worst
 from ...quantization.gains import held_by, tells_less
 from ...quantization.judging import JudgingSamples
 from ..candidate import Candidate

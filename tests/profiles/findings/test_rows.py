@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from edgepress.errors import VerificationError
-from edgepress.profiles.findings.parity import least_in_all_db, least_of_codes_db, parity
+from edgepress.profiles.findings.decided import least_of_codes_db
+from edgepress.profiles.findings.parity import least_in_all_db, parity
 from edgepress.profiles.findings.rows import Rows
 
 SET = Rows(outputs=("boxes", "scores", "classes"), axis=1, scores="scores")

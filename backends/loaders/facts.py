@@ -17,11 +17,13 @@ class LoaderTensor:
     Attributes:
         dtype: numpy's name of its type.
         told: name, type and shape for people, with the range of each free axis.
+        rows: it is a set of rows, in no order.
     """
 
     name: str
     dtype: str
     told: str
+    rows: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

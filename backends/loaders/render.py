@@ -81,6 +81,7 @@ class _Tensor:
     dtype: str
     element: Element
     told: str
+    rows: bool
 
 
 def loaders(
@@ -167,6 +168,7 @@ def _tensors(tensors: Sequence[LoaderTensor], words: str, otherwise: str) -> tup
             dtype=tensor.dtype,
             element=ELEMENTS[tensor.dtype],
             told=plain(tensor.told),
+            rows=tensor.rows,
         )
         for name, tensor in zip(names, tensors, strict=True)
     )

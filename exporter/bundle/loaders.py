@@ -19,7 +19,7 @@ from numpy.lib import format as npy
 from ...backends.base import AxisRange, TensorSpec
 from ...backends.loaders.facts import LoaderFacts, LoaderTensor, Sample, Slice
 from ...backends.registry import load_backend
-from ..capture.golden import GRAPH_OUTPUTS, INPUTS, OUTPUTS
+from ..capture.golden import GRAPH_OUTPUTS, INPUTS, OUTPUTS, Golden
 from .manifest import EngineEntry, ModelEntry
 
 LOADERS = "loaders"
@@ -56,7 +56,8 @@ def write_loaders(directory: Path, fields: Mapping[str, Any]) -> None:
 
 def _facts(directory: Path, engine: str, fields: Mapping[str, Any]) -> LoaderFacts:
     model: ModelEntry = fields["model"]
-    least_own_db = fields.get("minimum_graph_db")
+    least_own_db, golden = fields.get("minimum_graph_db"), Golden.load(directory / _GOLDEN)
+    rows = {name for one in golden.rows for name in one.outputs}
     inputs, outputs = (_Arrays.of(directory, name) for name in (INPUTS, OUTPUTS))
     own = None if least_own_db is None else _Arrays.of(directory, GRAPH_OUTPUTS)
     samples = tuple(
@@ -74,7 +75,7 @@ def _facts(directory: Path, engine: str, fields: Mapping[str, Any]) -> LoaderFac
         engine=engine,
         graph=directory / "model.onnx",
         inputs=tuple(_tensor(spec, model.axes) for spec in model.inputs),
-        outputs=tuple(_tensor(spec, model.axes) for spec in model.outputs),
+        outputs=tuple(_tensor(spec, model.axes, spec.name in rows) for spec in model.outputs),
         axes=_free(model.inputs, samples[0]),
         samples=samples,
         least_db=fields["minimum_sqnr_db"],
@@ -83,15 +84,14 @@ def _facts(directory: Path, engine: str, fields: Mapping[str, Any]) -> LoaderFac
     )
 
 
-def _tensor(spec: TensorSpec, axes: Mapping[str, AxisRange]) -> LoaderTensor:
+def _tensor(spec: TensorSpec, axes: Mapping[str, AxisRange], rows: bool = False) -> LoaderTensor:
     free = [
         f"{axis} from {axes[axis].smallest} to {axes[axis].largest}"
         for axis in spec.shape
         if isinstance(axis, str) and axis in axes
     ]
-    return LoaderTensor(
-        name=spec.name, dtype=spec.dtype, told="; ".join([f"`{spec.name}`: {spec.dtype} {spec}", *free])
-    )
+    told = "; ".join([f"`{spec.name}`: {spec.dtype} {spec}", *free])
+    return LoaderTensor(name=spec.name, dtype=spec.dtype, told=told, rows=rows)
 
 
 def _free(specs: Sequence[TensorSpec], single: Sample) -> dict[str, int]:

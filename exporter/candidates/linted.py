@@ -19,5 +19,7 @@ def linted(candidate: Candidate, target: Target) -> Candidate:
         RefusedError: it will fail or be wrong there; naming the nodes and what to do.
     """
     findings = by_rules(candidate.graph.path, target, candidate.graph.axes)
-    refuse(as_rejections(findings), target.name, by=" (rules of `edgepress lint`)")
+    refuse(
+        as_rejections(findings), target.name, by=" (rules of `edgepress lint`)", hint="Each line above says what to do."
+    )
     return replace(candidate, notes=(*candidate.notes, *sentences(findings)))

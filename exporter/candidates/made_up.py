@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...backends.base import Array
+from ...errors import VerificationError
 from ...profiles.device.precision import load_precision
 from ...profiles.findings.parity import Parity
 from ..capture.golden import Answers, Golden
@@ -25,6 +26,12 @@ from .third_link.link import EXPLAINED_DB, HINT, STRAYS, StrayingError, beside_g
 # Inputs are of one kind with the samples where their means are no further apart than this share of the samples'
 # deviation, and one deviation is at most so many times the other: what was not normalized is further off.
 _MEAN_OFF, _WIDER = 0.5, 1.5
+# Half a step of 255 that hold the largest value and 0 is at least this part of it.
+_HALF_STEPS = 510
+_ONE_SCALE = (
+    "Give both the same preprocessing: calibration data as the model will meet them, and an example like them. "
+    "Otherwise ship a float: --precision fp32."
+)
 # Samples that say little themselves.
 _DOUBTED = frozenset({"alike", "repeated"})
 
@@ -42,11 +49,14 @@ def unless_made_up(
     Raises:
         StrayingError: the engine misses what is asked, and there are reasons to pass over that; but it is further from
             FP32 than its own graph by more than rounding explains, which made-up inputs are no reason for.
+        VerificationError: it misses what is asked, and the integers that fit the samples hold nothing of these inputs.
     """
     seen = golden.compare(answers)
     short = {name: found for name, found in seen.items() if not found.reaches(candidate.least_db)}
     if not short or (judged := samples()).feeds is golden.feeds:
         return candidate
+    if load_precision(candidate.precision).integer:
+        _refuse_too_small(golden.feeds, judged.feeds)
     one_kind = _speaks(candidate) and _alike(golden.feeds, judged.feeds)
     why = [
         _quiet(name, found, golden, judged, asked_db) or (_other(name, found, candidate) if one_kind else "")
@@ -56,6 +66,23 @@ def unless_made_up(
         return candidate
     _refuse_straying(candidate, golden, short)
     return _held_to_its_graph(candidate, answers, why, short)
+
+
+def _refuse_too_small(golden: Sequence[Mapping[str, Array]], samples: Sequence[Mapping[str, Array]]) -> None:
+    """Refuse an input of which every value is less than half a step of the integers that fit the samples."""
+    for name, array in golden[0].items():
+        here, usual = _largest(golden, name), _largest(samples, name)
+        if array.dtype.kind == "f" and 0 < here * _HALF_STEPS < usual:
+            raise VerificationError(
+                f"Nothing is left of the example in int8: input {name!r} is at most {here:.2g} in the golden inputs, "
+                f"which are made up to look like the example, and {usual:.2g} in the calibration samples, whose "
+                "integers do not tell that from 0.",
+                hint=_ONE_SCALE,
+            )
+
+
+def _largest(feeds: Sequence[Mapping[str, Array]], name: str) -> float:
+    return max(float(np.abs(feed[name].astype(np.float64)).max(initial=0.0)) for feed in feeds)
 
 
 def _refuse_straying(candidate: Candidate, golden: Golden, short: Mapping[str, Parity]) -> None:

@@ -12,7 +12,9 @@ from ...backends.base import Array, Feed, Graph
 from ...backends.places import GraphValues, Reference
 from ...errors import InputError, VerificationError
 from ...profiles.findings.parity import NotFiniteError, Parity, parity
+from ..graphs.files import read_model
 from ..graphs.not_finite import not_finite
+from ..graphs.not_numbers import constants_not_numbers
 from ..graphs.selection import selected_rows
 from ..graphs.synthesis import synthesize
 from ..sources import Predict, Source, torch_predict
@@ -118,7 +120,7 @@ def prove_capture(source: Source, graph: Graph, seed: int, origin: Origin | None
         found = parity(references, answers, rows=rows)
     except NotFiniteError as error:
         raise _not_finite(graph, feeds[error.feed], error) from error
-    doubted = [name for name, agreement in found.items() if not _agrees(name, agreement, references)]
+    doubted = [name for name, agreement in found.items() if not _agrees(name, agreement, references, graph)]
     own = own_rounding(source, feeds, references, rows) if doubted else {}
     for name in doubted:
         if name not in own or not explains(own[name], found[name]):
@@ -128,7 +130,7 @@ def prove_capture(source: Source, graph: Graph, seed: int, origin: Origin | None
     return found
 
 
-def _agrees(name: str, agreement: Parity, references: Sequence[Mapping[str, Array]]) -> bool:
+def _agrees(name: str, agreement: Parity, references: Sequence[Mapping[str, Array]], graph: Graph) -> bool:
     """Whether it is as close as two float32 are.
 
     Raises:
@@ -140,9 +142,16 @@ def _agrees(name: str, agreement: Parity, references: Sequence[Mapping[str, Arra
         made = "inputs that were made up to look like the example, which itself gives numbers" if nan else ""
         raise VerificationError(
             f"Output {name!r} of the model itself holds NaN or Inf on {made or _PROVEN_ON}; nothing can be compared.",
-            hint=_MEANT if made else "Look at the model's weights and at its example inputs.",
+            hint=_MEANT if made else _to_look_at(graph),
         )
     return is_close(agreement, allowed_difference(name, references))
+
+
+def _to_look_at(graph: Graph) -> str:
+    """Where NaN or Inf may come from: the first weight that holds some, where one does."""
+    for one in constants_not_numbers(read_model(graph.path).graph):
+        return f"Its weight {one.name!r} {one.said}: training diverged, or the file is damaged. Mend it, export again."
+    return "Look at the model's weights and at its example inputs."
 
 
 def is_close(agreement: Parity, allowed: float) -> bool:

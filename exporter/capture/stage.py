@@ -274,16 +274,17 @@ def single_sizes(source: Source, axes: Axes) -> dict[str, int]:
     return {name: reach.smallest if name in firsts else reach.usual for name, reach in axes.items()}
 
 
-def refuse(rejections: Sequence[Rejection], target: str, by: str = "") -> None:
+def refuse(rejections: Sequence[Rejection], target: str, by: str = "", hint: str = _REPLACE) -> None:
     """Raise when the target's compiler refuses nodes.
 
     Args:
         by: who refuses them, where it is not the target's own compiler.
+        hint: what to do, in a sentence.
 
     Raises:
         RefusedError: naming each node and the reason.
     """
-    _refuse(rejections, f"Target {target}", by, _REPLACE)
+    _refuse(rejections, f"Target {target}", by, hint)
 
 
 def _refuse_unrunnable(rejections: Sequence[Rejection], hint: str = _REPLACE_FOR_ALL) -> None:

@@ -221,6 +221,21 @@ def test_an_operator_that_no_runtime_has_is_named(fails: Fails, tmp_path: Path, 
     fails("model.onnx", "-t", target, says=("Sharpen", "my_sharpening"))
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "said"), [(np.inf, 1, "weight holds infinity, 1 of 36"), (np.nan, 4, "'weight' holds NaN")]
+)
+def test_a_weight_that_is_no_number_is_named(fails: Fails, tmp_path: Path, number: float, code: int, said: str) -> None:
+    """It is the weight that is to be mended, and no operator to be replaced."""
+    path = graph(tmp_path / "model.onnx", helper.make_node("Relu", ["c"], ["output"], "relu"))
+    model = onnx.load(path)
+    weight = numpy_helper.to_array(model.graph.initializer[0]).copy()
+    weight.flat[0] = number
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weight, "weight"))
+    onnx.save(model, path)
+    ran = fails("model.onnx", "-t", "server-cpu", code=code, says=(said, "export again"))
+    assert "Replace the operator" not in ran.err and "example inputs" not in ran.err
+
+
 @pytest.mark.parametrize(("target", "compiler"), [("rtx", "rtx"), ("jetson", "parser of tensorrt-rtx")])
 def test_an_operator_that_only_this_target_refuses(
     fails: Fails, cli: Cli, tmp_path: Path, target: str, compiler: str

@@ -20,6 +20,7 @@ from edgepress.exporter.bundle.loaders import slices, write_loaders
 from edgepress.exporter.bundle.manifest import EngineEntry, ModelEntry
 from edgepress.exporter.capture.golden import Golden
 from edgepress.profiles.device.target import load_target
+from edgepress.profiles.findings.rows import Rows
 
 from ._flow import Cli, Ran, contents, read
 from ._pictures import PHOTO_OPTIONS, photo_project
@@ -230,6 +231,35 @@ def with_another_reference(bundle: Path, value: float) -> None:
     changed = array.copy()
     changed.flat[0] = value
     replace(golden, outputs=({**golden.outputs[0], name: changed},)).save(bundle / "golden")
+
+
+def rows_of(
+    bundle: Path, references: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]], of: tuple[str, ...]
+) -> None:
+    """The bundle with sets of rows among its outputs, and its loaders written again."""
+    golden = Golden.load(bundle / "golden")
+    rows = (Rows(outputs=of, axis=0),)
+    replace(golden, outputs=({**golden.outputs[0], **references},), rows=rows).save(bundle / "golden")
+    write_loaders(bundle, manifest([array.dtype.name for array in golden.feeds[0].values()]))
+
+
+def test_rows_in_another_order_are_not_judged(hostile: Path, built: Callable[..., Program]) -> None:
+    """What `edgepress verify` matches row by row is neither as close as asked by place nor shown to be wrong."""
+    outputs = Golden.load(hostile / "golden").outputs[0]
+    first, second, other = list(outputs)[:3]
+    swapped = {name: 1 - outputs[name].astype(np.uint8) for name in (first, second)}
+    swapped = {name: array.astype(outputs[name].dtype) for name, array in swapped.items()}
+    fewer = {first: outputs[first][:1]}
+    wrong = {**swapped, other: (1 - outputs[other].astype(np.uint8)).astype(outputs[other].dtype)}
+    for references, code, unjudged, not_ok in (({}, 0, 0, 0), (swapped, 3, 2, 0), (fewer, 3, 1, 0), (wrong, 1, 2, 1)):
+        rows_of(hostile, {**outputs, **references}, (first, second))
+        for program in (built(hostile), in_python(hostile)):
+            ran = program(hostile)
+            said = ran.returncode, ran.stdout.count("NOT JUDGED"), ran.stdout.count("NOT OK"), ran.stderr
+            assert said == (code, unjudged, not_ok, ""), ran
+            assert ("edgepress verify" in ran.stdout) == (unjudged > 0)
+    page = (hostile / "loaders" / "README.md").read_text()
+    assert "sets of rows" in page
 
 
 def test_a_language_without_a_type_says_so(hostile: Path) -> None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ....profiles.device.precision import load_precision
+from ...graphs.not_numbers import PRODUCTS
 from ...graphs.values import constant
 from ...quantization.analysis.fp16_exceptions import LARGEST, constant_beyond
 from ..examined import Examined, found_at
 from ..finding import Finding
 from ..qdq import DEQUANTIZE, QUANTIZE
-from .constants import PRODUCTS
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -89,7 +89,7 @@ def test_it_ships_with_a_word_and_a_device_is_held_to_its_own_graph(tmp_path: Pa
     check_golden(golden, dark, bounds["minimum_sqnr_db"])
     with pytest.raises(VerificationError, match=r"does not compute what model\.onnx does"):
         check_graph_golden(golden, dark, bounds["minimum_graph_db"])
-    (bundle / "manifest.json").write_text(json.dumps(bounds | {"minimum_sqnr_db": -200.0}))
+    (bundle / "manifest.json").write_text(json.dumps(bounds | {"minimum_sqnr_db": -600.0}))
     with pytest.raises(VerificationError, match="nothing in int8 is exported below"):
         verify_bundle(bundle)
 
@@ -103,6 +103,27 @@ def test_what_is_far_off_there_ships_with_a_word_where_the_samples_are_of_one_ki
 def test_an_example_of_another_kind_than_the_samples_is_not_passed_over(tmp_path: Path) -> None:
     with pytest.raises(VerificationError, match="golden inputs ask for"):
         exported(120, tmp_path, example=3 * pictures(2, 99) - 1)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.GELU])
+def test_an_example_that_the_integers_of_the_samples_do_not_tell_from_zero_is_told(
+    activation: type[nn.Module], tmp_path: Path
+) -> None:
+    """It ended as "manifest.json: `minimum_sqnr_db`: Input should be greater than or equal to -300", or was shipped."""
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    data = [{"x": (1e30 * rng.normal(size=(4, 16))).astype(np.float32)} for _ in range(4)]
+    with pytest.raises(VerificationError, match=r"input 'x' is at most \d(\.\d+)? .* \d\.\de\+30 in the cal") as caught:
+        edgepress.export(
+            nn.Sequential(nn.Linear(16, 32), activation(), nn.Linear(32, 8)).eval(),
+            {"x": torch.rand(4, 16)},
+            target="server-cpu",
+            calibration=data,
+            precision="int8",
+            measure=False,
+            output=tmp_path,
+        )
+    assert "preprocess" in str(caught.value.hint) and "manifest" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("engine", "strays"), [(0.3, False), (0.8, True)])

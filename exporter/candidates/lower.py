@@ -34,7 +34,7 @@ from .candidate import Calibrated, Candidate
 from .climbing import Climbing
 from .doubts.amplifying import amplified
 from .doubts.doubting import Doubting
-from .doubts.in_turns import TURNS, Turns, cheap_samples, first_of, in_turns
+from .doubts.in_turns import TURNS, DataInTurns, cheap_samples, first_of, in_turns
 from .nothing import why_nothing
 
 if TYPE_CHECKING:
@@ -232,11 +232,11 @@ class Lowering:
         found = None if turns is None else in_turns(self.captured, mixed, version, turns)
         return found, 0 if turns is None or found is None else turns.samples.count
 
-    def _turns(self, samples: int, more: int) -> Turns | None:
+    def _turns(self, samples: int, more: int) -> DataInTurns | None:
         """So many samples of those that ranges come of in turns, and so many of the data beside."""
         feeds = calibration_feeds(self.source, self.recipe, self.captured.graph)()
         taken = first_of(feeds, self.captured.graph, more)
-        return Turns.of(self.captured, self.samples.kind, taken, samples)
+        return DataInTurns.of(self.captured, self.samples.kind, taken, samples)
 
     def _with_others(self, mixed: MixedPrecision, version: IntegerVersion) -> float | None:
         """The SQNR in dB with ranges of samples behind those judged on, where there are enough. It decides nothing."""

@@ -25,7 +25,7 @@ from ..recipe import Recipe
 from ..sources import Source
 from ..workshop import Workshop
 from .candidate import Candidate, OwnGolden
-from .doubts.in_turns import TURNS, Turns
+from .doubts.in_turns import TURNS, DataInTurns
 from .judge import check_golden, judged, looked_into, unknown
 from .made_up import unless_made_up
 from .samples import judging_samples
@@ -104,7 +104,7 @@ class Prover:
             candidate = replace(candidate, on_samples=self._on_samples(candidate.graph, samples))
         asked = self.recipe.least_sqnr_db(candidate.precision)
         candidate = linked(candidate, session, samples, place, self.target, asked, how)
-        turns: Turns | None = self.workshop.memo.found(TURNS, candidate.graph.path)
+        turns: DataInTurns | None = self.workshop.memo.found(TURNS, candidate.graph.path)
         if turns is not None and turns.more.count > samples.count:
             candidate = with_more(candidate, session, turns.more, place, self.target, asked)
         return self._at_new_sizes(candidate, session, samples.feeds, place)

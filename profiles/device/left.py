@@ -10,7 +10,7 @@ from pydantic import ConfigDict
 from .texts import Prose
 
 # None for a size that is free.
-Sizes: TypeAlias = tuple[int | None, ...]
+KnownSizes: TypeAlias = tuple[int | None, ...]
 _VOLUME = 3
 
 
@@ -37,7 +37,7 @@ class Left:
     one_plane: bool = False
     wrong: bool = False
 
-    def takes(self, operator: str, kernel: tuple[int, ...], data: Sizes = ()) -> bool:
+    def takes(self, operator: str, kernel: tuple[int, ...], data: KnownSizes = ()) -> bool:
         """Whether a node is one of them.
 
         Args:

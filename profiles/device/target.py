@@ -21,7 +21,7 @@ from ..reading.toml_file import read_toml
 from ..registry import unknown_name
 from .files import read, stems, validate
 from .grid import Grid
-from .left import Left, Sizes
+from .left import KnownSizes, Left
 from .precision import PrecisionName, load_precision
 from .texts import Flag, Name, OneLine, Prose
 
@@ -141,12 +141,12 @@ class Scheme:
         if self.bias == "int32" and self.weight.block is not None:
             raise ValueError("an int32 bias needs one weight scale an output channel, and blocks have more")
 
-    def why_left(self, operator: str, kernel: tuple[int, ...], data: Sizes = ()) -> str:
+    def why_left(self, operator: str, kernel: tuple[int, ...], data: KnownSizes = ()) -> str:
         """Why an operator with a weight of this shape stays float over data of these sizes; empty where it need not."""
         found = self.left_as(operator, kernel, data)
         return "" if found is None else found.reason
 
-    def left_as(self, operator: str, kernel: tuple[int, ...], data: Sizes = ()) -> Left | None:
+    def left_as(self, operator: str, kernel: tuple[int, ...], data: KnownSizes = ()) -> Left | None:
         """What leaves an operator with a weight of this shape, over data of these sizes, float; None for nothing."""
         return next((left for left in self.left if left.takes(operator, kernel, data)), None)
 

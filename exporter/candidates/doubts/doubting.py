@@ -20,7 +20,7 @@ from ..candidate import Candidate
 from .alike import alike, repeated
 from .deciding import DECISIONS, Decisions, deciding
 from .growing import growing
-from .in_turns import TURNS, Turns
+from .in_turns import TURNS, DataInTurns
 from .larger_samples import larger_samples
 from .of_other_sizes import of_other_sizes
 from .one_size import of_one_size
@@ -74,7 +74,7 @@ class Doubting:
         asked_db, seed = recipe.least_sqnr_db(candidate.precision), recipe.seed
         found |= of_one_size(self.source, reference, candidate.graph, seed, asked_db)
         found |= self._deciding(model, candidate.graph, amounts)
-        judged: Turns | None = self.memo.found(TURNS, candidate.graph.path)
+        judged: DataInTurns | None = self.memo.found(TURNS, candidate.graph.path)
         if judged is not None and "held out" not in found:
             found |= larger_samples(self.captured, candidate.graph, judged.samples.feeds)
         lost, note = of_other_sizes(self.source, reference, candidate.graph, seed, amounts, asked_db)

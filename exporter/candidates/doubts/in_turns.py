@@ -30,7 +30,7 @@ TURNS = "turns"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turns:
+class DataInTurns:
     """Data part by part, each to be judged with ranges of the others.
 
     Attributes:
@@ -44,7 +44,7 @@ class Turns:
     more: JudgingSamples
 
     @classmethod
-    def of(cls, captured: Captured, kind: str, data: Sequence[Feed], samples: int) -> Turns | None:
+    def of(cls, captured: Captured, kind: str, data: Sequence[Feed], samples: int) -> DataInTurns | None:
         """Quarters of the first data, and what FP32 answers; None where they are too few, or cannot be parted.
 
         Args:
@@ -81,7 +81,7 @@ def first_of(data: Iterable[Feed], graph: Graph, samples: int) -> list[Feed]:
     return taken
 
 
-def in_turns(captured: Captured, mixed: MixedPrecision, version: IntegerVersion, turns: Turns) -> Parity | None:
+def in_turns(captured: Captured, mixed: MixedPrecision, version: IntegerVersion, turns: DataInTurns) -> Parity | None:
     """The parity of the worst output that is an amount, each part of the data judged with ranges of the others.
 
     Returns:

@@ -258,8 +258,11 @@ def test_rows_in_another_order_are_not_judged(hostile: Path, built: Callable[...
             said = ran.returncode, ran.stdout.count("NOT JUDGED"), ran.stdout.count("NOT OK"), ran.stderr
             assert said == (code, unjudged, not_ok, ""), ran
             assert ("edgepress verify" in ran.stdout) == (unjudged > 0)
-    page = (hostile / "loaders" / "README.md").read_text()
-    assert "sets of rows" in page
+    loaders = {name: data.decode() for name, data in contents(hostile / "loaders").items()}
+    assert "sets of rows" in loaders["README.md"]
+    for name, words in (("Loader.kt", ""), ("Loader.swift", "rows: ")):
+        marked = f"Agreement({words}true), Agreement({words}true), Agreement({words}false)"
+        assert name not in loaders or marked in loaders[name]
 
 
 def test_a_language_without_a_type_says_so(hostile: Path) -> None:

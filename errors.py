@@ -72,6 +72,10 @@ class RefusedError(InputError):
     """A compiler does not take a graph; in another precision it may."""
 
 
+class UnopenedError(RefusedError):
+    """A runtime does not open what its compiler wrote; in another precision, of floats beside integers too, it may."""
+
+
 class BudgetError(EdgepressError):
     """A bundle costs more than it may: latency, size or loss of quality."""
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, UnservedError
+from ..errors import InputError, UnopenedError, UnservedError
 from ..profiles.device.precision import PrecisionName, load_precision
 from ..profiles.device.target import Target
 from ..profiles.findings.layers import Layer
@@ -253,7 +253,7 @@ def _compiled(engine: Engine, threads: int | None, **settings: object) -> Any:
     try:
         return _core().compile_model(engine.path, device, settings)
     except RuntimeError as error:
-        raise InputError(f"OpenVINO does not open {engine.path.name}: {_first_line(str(error))}") from error
+        raise UnopenedError(f"OpenVINO does not open {engine.path.name}: {_first_line(str(error))}") from error
 
 
 def _proven(of: Engine | LoaderFacts) -> dict[str, str]:

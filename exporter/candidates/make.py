@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ...backends.base import Graph
 from ...backends.registry import load_backend
+from ...errors import UnopenedError
 from ...profiles.device.precision import PrecisionName, load_precision
 from ...profiles.device.target import Target
 from ..capture.captured import Captured
@@ -109,6 +110,13 @@ class Maker:
                 return _noted(exact.made(precision), f"{IN_FLOAT32} {error.message}")
             again = Remedies(recipe=self.recipe, made=partial(self._by, precision), parting=self._parting)
             return self._or_narrowed(again.of(error), error)
+        except UnopenedError as error:
+            # A kernel may be missing for the shorter float alone.
+            return (
+                _noted(exact.made(precision), f"{IN_FLOAT32} {error.message}")
+                if exact
+                else Refused(precision=precision, error=error)
+            )
         except FAILURES as error:
             return Refused(precision=precision, error=error)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
@@ -126,3 +127,49 @@ def test_constants_a_channel_behind_a_reduction_over_time_are_those_of_their_cha
         feed = {"image": random.normal(size=(samples, 4, 6)).astype(np.float32)}
         right = ReferenceEvaluator(onnx.load(graph.path)).run(None, feed)[0]
         np.testing.assert_allclose(opened(feed)["logits"], right, rtol=1e-4, atol=1e-5)
+
+
+_OVER_THE_LAST = {
+    "LogSoftmax": ["LogSoftmax"],
+    "a maximum off": ["ReduceMax", "Sub"],
+    "a minimum off": ["ReduceMin", "Sub"],
+    "a mean off": ["ReduceMean", "Sub"],
+    "a sum off": ["ReduceSum", "Sub"],
+    "by a maximum": ["ReduceMax", "Div"],
+}
+
+
+@pytest.mark.parametrize("before", ["InstanceNormalization", "Mul, Relu"])
+@pytest.mark.parametrize("over", list(_OVER_THE_LAST))
+def test_a_norm_before_what_is_over_the_last_axis_stays_of_its_channel_in_integers(
+    tmp_path: Path, over: str, before: str
+) -> None:
+    """OpenVINO 2026.4.1 moves its constants behind the reduction, and reads them beyond their end."""
+    random, node = np.random.default_rng(3), helper.make_node
+    held = [numpy_helper.from_array(random.uniform(0.5, 2, 4).astype(np.float32), name) for name in ("k", "b")]
+    held += [numpy_helper.from_array(random.uniform(0.5, 2, (4, 1)).astype(np.float32), "c")]
+    held += [numpy_helper.from_array(np.float32(0.05), "s"), numpy_helper.from_array(np.uint8(128), "z")]
+    held += [numpy_helper.from_array(np.array([2]), "axes")]
+    if before == "InstanceNormalization":
+        nodes = [node(before, ["image", "k", "b"], ["v"])]
+    else:
+        nodes = [node("Mul", ["image", "c"], ["m"]), node("Relu", ["m"], ["v"])]
+    first, *second = _OVER_THE_LAST[over]
+    if not second:
+        nodes.append(node(first, ["v"], ["y"], axis=2))
+    else:
+        said = {"axes": [2]} if first != "ReduceSum" else {}
+        nodes.append(node(first, ["v", *([] if said else ["axes"])], ["r"], keepdims=1, **said))
+        # By one more than the largest, which may be 0.
+        nodes.append(node("Add", ["r", "one"], ["d"]))
+        nodes.append(node(second[0], ["v", "d"], ["y"]))
+        held.append(numpy_helper.from_array(np.float32(1), "one"))
+    nodes += [node("QuantizeLinear", ["y", "s", "z"], ["q"]), node("DequantizeLinear", ["q", "s", "z"], ["logits"])]
+    graph = save(tmp_path / "net.onnx", nodes, held, ("n", 4, 6), ("n", 4, 6))
+    engine = OpenVino().compile(graph, target(), fresh(tmp_path / "engine"), "int8")
+    opened = openvino.Core().compile_model(engine.path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    reference = onnxruntime.InferenceSession(graph.path, providers=["CPUExecutionProvider"])
+    for samples in (1, 9, 40):
+        # One step: a value between two may be rounded to either.
+        feed = {"image": random.normal(size=(samples, 4, 6)).astype(np.float32)}
+        np.testing.assert_allclose(opened(feed)["logits"], reference.run(None, feed)[0], atol=0.051)

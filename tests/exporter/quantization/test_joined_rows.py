@@ -45,3 +45,23 @@ def test_joined_channels_stay_as_they_are(tmp_path):
 def test_other_runtimes_have_no_max(name, tmp_path):
     int8, *_ = to_int8(classified(), name, normal((3, 4, 12)), tmp_path)
     assert maxima(int8) == 0
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_joined_columns_that_are_turned_to_rows_are_quantized_again(channels, tmp_path):
+    """A border that is the other end's, as of circular padding, and a head over all places."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["m"], name="first"),
+        helper.make_node("Slice", ["m", "start", "end", "axes"], ["t"], name="border"),
+        helper.make_node("Concat", ["t", "m"], ["c"], name="joined", axis=2),
+        helper.make_node("Transpose", ["c"], ["r"], name="turned", perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["r", "v"], ["y"], name="second"),
+    ]
+    places = [array(n, np.array([v], np.int64)) for n, v in (("start", 0), ("end", 1), ("axes", 2))]
+    weights = [weight("w", channels, 4, 1), weight("v", channels, 6)]
+    net = model_of(nodes, [floats("x", "n", 4, 12)], [floats("y", "n", 13, 6)], [*weights, *places], opset=20)
+    int8, placement, source, path = to_int8(net, "cpu", normal((3, 4, 12)), tmp_path, isa=())
+    assert not placement.left and maxima(int8) == 1
+    batch = normal((3, 4, 12), seed=7, count=1)[0]
+    assert decibel(run(path, batch), answers(path, batch)) > 100
+    assert decibel(run(source, batch), answers(path, batch)) > 25

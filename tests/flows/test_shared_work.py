@@ -77,6 +77,7 @@ def test_another_target_does_not_read_the_data_again(cli: Cli, tmp_path: Path, m
         (tmp_path / "read").unlink()
     # Where ranges settle later for one scheme than for another, the pass goes on, which begins the data anew.
     # For the samples that are judged on, for all ranges, which go on behind the point where some had settled, for a few
-    # samples that a lift runs, where means are to be made good, and for more that the engine is held on.
+    # samples that a lift runs, where means are to be made good, and for more that the engine is held on: how many of
+    # those are cheap hangs on what a scheme rounds.
     assert reads[0] <= 5
-    assert reads[0] <= reads[1] <= reads[0] + (0 if more else 2)
+    assert reads[0] <= reads[1] <= reads[0] + (1 if more else 2)

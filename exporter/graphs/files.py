@@ -291,8 +291,17 @@ def _complaint(path: Path) -> str:
 
 
 def _opset(proto: Any, path: Path) -> int:
+    import onnx
+
+    newest = onnx.defs.onnx_opset_version()
     for entry in proto.opset_import:
         if entry.domain in ("", "ai.onnx"):
+            if entry.version > newest:  # what its operators mean nobody here knows
+                raise InputError(
+                    f"{path} imports opset {entry.version} of the ONNX operators; onnx {onnx.__version__} knows those "
+                    f"up to {newest}.",
+                    hint="Export the model at an older opset, or install a newer onnx.",
+                )
             return int(entry.version)
     domains = ", ".join(entry.domain for entry in proto.opset_import)
     raise InputError(

@@ -46,6 +46,13 @@ def test_a_newer_opset_that_only_takes_more_types_is_captured(opset: int, tmp_pa
     assert prove_capture(source, graph, seed=0)["y"].sqnr_db > 100
 
 
+def test_an_opset_that_nobody_knows_yet_is_refused(tmp_path: Path) -> None:
+    """A mutated file of opset 255 was exported by what its operators mean in the newest that is known."""
+    path = write(tmp_path / "new.onnx", {"Sin": {}}, 255)
+    with pytest.raises(InputError, match=f"opset 255 of the ONNX operators; onnx .* knows those up to {NEWEST}"):
+        load_source(str(path))
+
+
 @pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
 def test_a_pool_of_whole_windows_is_captured_from_a_newer_opset(operator: str, tmp_path: Path) -> None:
     """What its words say of `ceil_mode` is all that changed."""

@@ -38,6 +38,9 @@ _FAR_DB = 10.0
 # Below this a network that nobody scores is called doubtful: noise of a tenth of the signal's amplitude.
 _LOW_DB = 20.0
 
+# What is equal to the bit is said to have so many dB.
+EQUAL_DB = 150.0
+
 _REACHES = "int8 reaches {:.1f} dB of SQNR on samples that its ranges were fitted to"
 _MORE_DATA = "give more calibration data, or more varied ones."
 
@@ -206,6 +209,19 @@ def doubts(
             "does is for a metric to say: add evaluate() to the model, or ask for more with --min-sqnr."
         )
     return found
+
+
+def short_of(seen: Mapping[str, Parity], expected_db: Mapping[str, float]) -> tuple[str, float, float] | None:
+    """The output of which least is to be expected of others, of those where that is to be said; None for none.
+
+    Returns:
+        Its name, the dB that it has, `EQUAL_DB` at most, and those that are to be expected.
+    """
+    short = {name: db for name, db in expected_db.items() if tells_less(seen[name].weakest_db, db)}
+    if not short:
+        return None
+    name = min(short, key=lambda name: short[name])
+    return name, min(seen[name].weakest_db, EQUAL_DB), short[name]
 
 
 def tells_less(claimed_db: float, found_db: float) -> bool:

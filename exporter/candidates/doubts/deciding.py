@@ -28,7 +28,7 @@ from ...capture.captured import Captured
 from ...graphs.files import read_model, write_model
 from ...graphs.names import free_name, value_names
 from ...quantization.analysis.decided import decided_behind_layers
-from ...quantization.gains import tells_less
+from ...quantization.gains import short_of
 from ...quantization.judging import JudgingSamples
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ _TIMES = 16
 _NAMED = 3
 # What a memo has them under, by the path of the int8 graph.
 DECISIONS = "decisions"
-# What is equal to the bit is said to have so many dB.
-_EQUAL_DB = 150.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,14 +154,12 @@ def deciding(decisions: Decisions, samples: JudgingSamples, outputs: Mapping[str
     Args:
         outputs: what int8 has on the samples, by output.
     """
-    expected = decisions.expected_db
-    short = {name: db for name, db in expected.items() if tells_less(outputs[name].weakest_db, db)}
-    if not short:
+    if (found := short_of(outputs, decisions.expected_db)) is None:
         return {}
-    name = min(short, key=lambda name: short[name])
+    name, has_db, expected_db = found
     return {
         "decided": f"Output {name!r} hangs on what {decisions.nodes} decides by values that int8 rounds. It has "
-        f"{min(outputs[name].weakest_db, _EQUAL_DB):.1f} dB of SQNR on {samples}, and about {short[name]:.1f} dB are "
+        f"{has_db:.1f} dB of SQNR on {samples}, and about {expected_db:.1f} dB are "
         f"to be expected of others, by decisions with {_TIMES} times the noise. "
         "Leave the layers before it in float with --exclude, or decide outside of the model."
     }

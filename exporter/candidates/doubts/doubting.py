@@ -76,7 +76,7 @@ class Doubting:
         found |= self._deciding(model, candidate.graph, amounts)
         judged: DataInTurns | None = self.memo.found(TURNS, candidate.graph.path)
         if judged is not None and "held out" not in found:
-            found |= larger_samples(self.captured, candidate.graph, judged.samples.feeds)
+            found |= larger_samples(self.captured, candidate.graph, judged.samples)
         lost, note = of_other_sizes(self.source, reference, candidate.graph, seed, amounts, asked_db)
         found |= lost
         candidate = replace(candidate, notes=(*candidate.notes, *note))

@@ -20,41 +20,38 @@ from ....errors import VerificationError
 from ....profiles.findings.parity import Parity, is_codes
 from ...capture.amounts import with_amounts
 from ...capture.captured import Captured
-from ...quantization.gains import tells_less
+from ...quantization.gains import EQUAL_DB, short_of
 from ...quantization.judging import JudgingSamples
 
 # So many of the samples lie beyond the ranges; of fewer than four times as many, a quarter.
 _BEYOND, _LEAST_BEYOND = 16, 4
-# What is equal to the bit is said to have so many dB.
-_EQUAL_DB = 150.0
 
 
-def larger_samples(captured: Captured, graph: Graph, data: Sequence[Feed]) -> dict[str, str]:
+def larger_samples(captured: Captured, graph: Graph, samples: JudgingSamples) -> dict[str, str]:
     """The doubt, by what it is about; empty where larger samples lose little, or there are too few to tell.
 
     Args:
         graph: that of int8.
-        data: all that its ranges come of, batch by batch.
+        samples: those that its ranges come of.
     """
-    along, count = captured.graph.samples, sum(map(captured.graph.samples.count, data))
+    along, data, count = captured.graph.samples, samples.feeds, samples.count
     beyond = min(_BEYOND, count // 4)
     if beyond < _LEAST_BEYOND or not along.inputs:
         return {}
     factors = {name: found for name in along.inputs if (found := _factor(data, name, along, beyond)) > 1}
     larger = [{name: _times(array, factors.get(name, 1.0)) for name, array in feed.items()} for feed in data]
-    if not factors or (both := _both(captured, graph, data, larger)) is None:
+    if not factors or (both := _both(captured, graph, samples, larger)) is None:
         return {}
     seen, further = both
     expected = {name: _expected_db(seen[name], further[name], beyond) for name in seen if name in further}
-    short = {name: db for name, db in expected.items() if tells_less(seen[name].weakest_db, db)}
-    if not short:
+    if (short := short_of(seen, expected)) is None:
         return {}
-    name = min(short, key=lambda name: short[name])
+    name, has_db, expected_db = short
     return {
         "larger": f"One in {count + 1} other samples is larger than all {count} that the ranges come of, and is "
-        f"clipped. Output {name!r} has {min(seen[name].weakest_db, _EQUAL_DB):.1f} dB of SQNR on these, "
+        f"clipped. Output {name!r} has {has_db:.1f} dB of SQNR on these, "
         f"{further[name].weakest_db:.1f} dB where they are made {max(factors.values()):.2f} times as large, so that "
-        f"{beyond} lie beyond, and about {short[name]:.1f} dB are to be expected of others. Give more calibration "
+        f"{beyond} lie beyond, and about {expected_db:.1f} dB are to be expected of others. Give more calibration "
         "data, with the largest that the model will meet."
     }
 
@@ -74,27 +71,28 @@ def _times(array: Array, factor: float) -> Array:
 
 
 def _both(
-    captured: Captured, graph: Graph, data: Sequence[Feed], larger: Sequence[Feed]
+    captured: Captured, graph: Graph, samples: JudgingSamples, larger: Sequence[Feed]
 ) -> tuple[Mapping[str, Parity], Mapping[str, Parity]] | None:
-    """What int8 has of each output that is an amount, on the data and on the larger ones; None where it has none."""
+    """What int8 has of each output that is an amount, on the samples and on larger ones; None where it has none."""
     try:
         with GraphValues(captured.graph.path) as exact, GraphValues(graph.path) as rounded:
-            return _parity(captured, exact, rounded, data), _parity(captured, exact, rounded, larger)
+            expected = [with_amounts(exact(feed), captured.amounts) for feed in larger]
+            others = JudgingSamples.of(captured.graph, larger, "larger samples", expected)
+            return _parity(captured, rounded, samples), _parity(captured, rounded, others)
     except Exception:  # onnxruntime's exceptions have no base; a place that data decide may lie beyond an end
         return None
 
 
-def _parity(captured: Captured, exact: GraphValues, rounded: GraphValues, data: Sequence[Feed]) -> dict[str, Parity]:
-    expected = [with_amounts(exact(feed), captured.amounts) for feed in data]
-    answers = [with_amounts(rounded(feed), captured.amounts) for feed in data]
+def _parity(captured: Captured, rounded: GraphValues, samples: JudgingSamples) -> dict[str, Parity]:
+    answers = [with_amounts(rounded(feed), captured.amounts) for feed in samples.feeds]
     try:
-        found = JudgingSamples.of(captured.graph, data, "larger samples", expected).compare(answers, captured.graph)
+        found = samples.compare(answers, captured.graph)
     except VerificationError:  # it has no number, or no such size, for data of which nobody knows that they occur
         return {}
-    return {name: one for name, one in found.items() if not is_codes(expected[0][name])}
+    return {name: one for name, one in found.items() if not is_codes(samples.expected[0][name])}
 
 
 def _expected_db(seen: Parity, further: Parity, beyond: int) -> float:
     """Of others: what these have, and its share of what is added where so many lie beyond."""
     one, two = (10 ** (-found.weakest_db / 10) for found in (seen, further))
-    return -10 * math.log10(max(one + max(0.0, two - one) / beyond, 10 ** (-_EQUAL_DB / 10)))
+    return -10 * math.log10(max(one + max(0.0, two - one) / beyond, 10 ** (-EQUAL_DB / 10)))
